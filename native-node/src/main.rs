@@ -1,0 +1,3 @@
+//! Placeholder until the first real step.
+
+fn main() {}
