@@ -1,1 +1,11 @@
-//! core
+//! Raft without input or output: consensus, the key-value state it replicates, the events that
+//! tell what happened and why, and the simulator that runs a whole cluster of it.
+
+pub mod codec;
+pub mod digest;
+pub mod durable;
+pub mod kv;
+pub mod log;
+pub mod membership;
+pub mod message;
+pub mod types;

@@ -1,0 +1,113 @@
+//! The one place that knows how values become bytes, for peers and disks alike.
+//!
+//! bincode 2 stands behind it. The crate is no longer maintained, so nothing outside this module
+//! names it, and whatever is framed with these bytes carries [`FORMAT_VERSION`].
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Goes up whenever the encoding of any framed type changes.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Bytes that are not the encoding of the expected type.
+#[derive(Debug, thiserror::Error)]
+#[error("malformed {what}: {reason}")]
+pub struct DecodeError {
+    /// The type that was expected.
+    pub what: &'static str,
+    /// What the decoder stumbled over.
+    pub reason: String,
+}
+
+/// Encodes a value.
+///
+/// # Panics
+/// When the type cannot be encoded at all, which is a bug in its definition.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .expect("every framed type is encodable")
+}
+
+/// Encodes a value at the end of `buffer`.
+///
+/// # Panics
+/// When the type cannot be encoded at all, which is a bug in its definition.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, buffer, bincode::config::standard())
+        .expect("every framed type is encodable");
+}
+
+/// The largest encoding that [`decode`] reads, in bytes; it also bounds what a hostile length can
+/// make it allocate.
+pub const MAX_BYTES: usize = 64 << 20;
+
+/// Decodes exactly one value of at most [`MAX_BYTES`]; bytes left over are an error.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let what = std::any::type_name::<T>();
+    let limited = bincode::config::standard().with_limit::<MAX_BYTES>();
+    let (value, read) = bincode::serde::decode_from_slice(bytes, limited)
+        .map_err(|error| DecodeError { what, reason: error.to_string() })?;
+    if read == bytes.len() {
+        Ok(value)
+    } else {
+        Err(DecodeError { what, reason: format!("{} bytes left over", bytes.len() - read) })
+    }
+}
+
+/// Serde helper for byte strings: bytes in binary formats; in JSON text where it is text, else
+/// `{"hex": …}`.
+pub mod text_or_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Readable {
+        Text(String),
+        Hex { hex: String },
+    }
+
+    /// See the module.
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(bytes);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Readable::Text(text.to_owned()),
+            Err(_) => Readable::Hex { hex: to_hex(bytes) },
+        }
+        .serialize(serializer)
+    }
+
+    /// See the module.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Bytes::deserialize(deserializer);
+        }
+        match Readable::deserialize(deserializer)? {
+            Readable::Text(text) => Ok(Bytes::from(text)),
+            Readable::Hex { hex } => {
+                from_hex(&hex).ok_or_else(|| serde::de::Error::custom("bad hexadecimal digits"))
+            }
+        }
+    }
+
+    fn to_hex(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from(DIGITS[usize::from(digit)]))
+            .collect()
+    }
+
+    fn from_hex(text: &str) -> Option<Bytes> {
+        if !text.len().is_multiple_of(2) || !text.is_ascii() {
+            return None;
+        }
+        (0..text.len())
+            .step_by(2)
+            .map(|start| u8::from_str_radix(text.get(start..start + 2)?, 16).ok())
+            .collect()
+    }
+}

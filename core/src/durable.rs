@@ -1,0 +1,57 @@
+//! What a server must find again after a crash, and the batches that make it so.
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::Entry;
+use crate::membership::Membership;
+use crate::types::{LogIndex, LogPosition, NodeId, Term, WriteId};
+
+/// The two fields of figure 2 that must be durable before a server speaks of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HardState {
+    /// The latest term that this server has seen.
+    pub current_term: Term,
+    /// The candidate that got its vote in that term.
+    pub voted_for: Option<NodeId>,
+}
+
+/// One batch for the disk. Batches are applied in the order of their ids; the driver reports each
+/// with `Input::Persisted` once it and all before it are durable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Write {
+    /// Its number.
+    pub id: WriteId,
+    /// Term and vote from this batch on; they go to disk with the entries of that term, never
+    /// after them.
+    pub hard_state: HardState,
+    /// First: forget the entry at this index and all after it.
+    pub truncate_from: Option<LogIndex>,
+    /// Then: forget the entries up to here, which a durable snapshot covers. Where the log does
+    /// not hold this very position, nothing of it remains and the next entry follows it.
+    pub compact_to: Option<LogPosition>,
+    /// Then: append these.
+    pub entries: Vec<Entry>,
+    /// A lower bound of the commit index, for a faster restart; never beyond what this batch and
+    /// those before it make durable.
+    pub commit_index: LogIndex,
+}
+
+/// What a server finds on its disk. The default is a server that never ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// Term and vote.
+    pub hard_state: HardState,
+    /// The position before the first entry.
+    pub base: LogPosition,
+    /// The entries after `base`.
+    pub entries: Vec<Entry>,
+    /// The last commit index that was written.
+    pub commit_index: LogIndex,
+}
+
+/// How a new cluster starts, the same on every server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// The first members.
+    pub membership: Membership,
+}

@@ -1,0 +1,522 @@
+//! What happened, and why: the one record from which every screen, log line and check is drawn.
+//!
+//! Each event names its cause, so every chain of events leads back to something from outside: a
+//! timer, a client, a fault. Within a node `seq` orders events; across nodes a message's sending
+//! comes before its receipt. Clocks of different nodes cannot be compared.
+
+mod words;
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable::Write;
+use crate::log::Entry;
+use crate::membership::Membership;
+use crate::message::{Message, SnapshotMeta};
+use crate::types::{EventId, LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId};
+
+/// One thing that happened on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Event {
+    /// Where, and its number there.
+    pub id: EventId,
+    /// When, by that node's clock.
+    pub time: Time,
+    /// What led to it: on the same node, or for a receipt the sending on another.
+    pub cause: Option<EventId>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The server began to run, with what its disk held.
+    Started(Box<NodeState>),
+    /// Somebody began to watch: the server's state at this moment, for a screen to start from.
+    Attached(Box<NodeState>),
+    /// The server ended without warning; what its disk had not finished is gone.
+    Crashed,
+    /// The server is paused; its timers will fire late.
+    Frozen,
+    /// The server goes on after a pause.
+    Thawed,
+    /// The server changed roles.
+    RoleChanged {
+        /// The new role.
+        role: RoleName,
+        /// The term in which it holds.
+        term: Term,
+        /// Why.
+        why: RoleReason,
+    },
+    /// A follower learned who leads its term.
+    LeaderKnown {
+        /// The leader.
+        leader: NodeId,
+        /// Its term.
+        term: Term,
+    },
+    /// The server's current term grew (§5.1).
+    TermChanged {
+        /// The term before.
+        from: Term,
+        /// The term now.
+        to: Term,
+        /// Why.
+        why: TermReason,
+    },
+    /// The server said yes to a candidate (the answer waits for the disk).
+    VoteGranted {
+        /// Whom it supports.
+        candidate: NodeId,
+        /// In which term.
+        term: Term,
+        /// Whether it was only asked what it would do.
+        pre: bool,
+    },
+    /// The server said no to a candidate.
+    VoteRefused {
+        /// Whom it refused.
+        candidate: NodeId,
+        /// In which term.
+        term: Term,
+        /// Whether it was only asked what it would do.
+        pre: bool,
+        /// The condition that failed.
+        why: VoteRefusal,
+    },
+    /// A candidate counted a vote.
+    VoteCounted {
+        /// Who voted; the candidate itself included.
+        voter: NodeId,
+        /// Yes or no.
+        granted: bool,
+        /// Whether it was a vote before the election.
+        pre: bool,
+        /// Yes votes so far.
+        votes: u64,
+        /// Yes votes that win.
+        needed: u64,
+    },
+    /// A timer was set.
+    TimerArmed {
+        /// Which.
+        timer: Timer,
+        /// When it will fire unless it is set again.
+        due: Time,
+    },
+    /// A timer ran out.
+    TimerFired {
+        /// Which.
+        timer: Timer,
+    },
+    /// A message left the server; its `seq` is this event's.
+    MessageSent(Message),
+    /// The network took a message and will deliver it, unless something stops it.
+    MessageInTransit {
+        /// Which message.
+        message: EventId,
+        /// When it arrives.
+        due: Time,
+    },
+    /// A message arrived.
+    MessageReceived {
+        /// The event that sent it.
+        message: EventId,
+        /// Its kind, as [`crate::message::Body::name`].
+        name: MessageName,
+    },
+    /// A message ended on its way.
+    MessageDropped {
+        /// Which message.
+        message: EventId,
+        /// Why.
+        why: DropReason,
+    },
+    /// Entries went into the log in memory.
+    EntriesAppended {
+        /// The last entry now in the log.
+        last: LogPosition,
+        /// The entries. A summarised event holds only the newest of them.
+        entries: Vec<Entry>,
+    },
+    /// Entries that conflict with the leader's were removed (§5.3).
+    LogTruncated {
+        /// The first index that was removed.
+        from: LogIndex,
+        /// The last entry that remains.
+        last: LogPosition,
+    },
+    /// The log up to here was forgotten, since a snapshot holds its effect (§7).
+    LogCompacted {
+        /// The last position that was forgotten.
+        to: LogPosition,
+    },
+    /// A batch went to the disk.
+    WriteStarted {
+        /// The batch.
+        write: WriteId,
+        /// The last log index that is durable once it is done.
+        last_index: LogIndex,
+    },
+    /// A batch became durable.
+    WritePersisted {
+        /// The batch.
+        write: WriteId,
+        /// The last log index that is durable now.
+        durable_index: LogIndex,
+    },
+    /// The disk refused a batch. The server does nothing more until it is restarted.
+    WriteFailed {
+        /// The batch.
+        write: WriteId,
+    },
+    /// The commit index grew.
+    CommitAdvanced {
+        /// Before.
+        from: LogIndex,
+        /// Now.
+        to: LogIndex,
+        /// What allowed it.
+        why: CommitReason,
+    },
+    /// A committed entry changed the state.
+    Applied {
+        /// The entry.
+        position: LogPosition,
+        /// The state's digest after it.
+        digest: u64,
+    },
+    /// The state up to an entry is durable as a snapshot.
+    SnapshotSaved {
+        /// Which state.
+        meta: SnapshotMeta,
+    },
+    /// The state was replaced by the leader's snapshot.
+    SnapshotInstalled {
+        /// Which state.
+        meta: SnapshotMeta,
+        /// Its digest.
+        digest: u64,
+    },
+    /// A snapshot was not taken over.
+    SnapshotIgnored {
+        /// Which state.
+        last: LogPosition,
+        /// Why.
+        why: SnapshotRefusal,
+    },
+    /// A leader's view of a follower changed.
+    ProgressChanged {
+        /// The follower.
+        peer: NodeId,
+        /// What the leader knows.
+        progress: ProgressState,
+    },
+    /// A client asked for something.
+    ClientRequest {
+        /// The request.
+        request: RequestId,
+        /// What it asks.
+        operation: Operation,
+    },
+    /// A client got its answer.
+    ClientAnswer {
+        /// The request.
+        request: RequestId,
+        /// The answer.
+        outcome: Outcome,
+    },
+    /// A majority confirmed the leader, so reads up to this round may be answered (§8).
+    ReadsConfirmed {
+        /// The heartbeat round.
+        round: u64,
+        /// How many reads it answers.
+        reads: u64,
+    },
+    /// The links between nodes changed.
+    LinkChanged {
+        /// The sending side.
+        from: NodeId,
+        /// The receiving side.
+        to: NodeId,
+        /// Whether messages pass.
+        up: bool,
+    },
+    /// Many events in quick succession were left out to spare the node; the state that follows in
+    /// an [`EventKind::Attached`] makes up for them.
+    Summarised {
+        /// How many.
+        events: u64,
+    },
+}
+
+/// A server's role (§5.1), with the phase before an election apart (dissertation §9.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleName {
+    /// Follows a leader or waits for one.
+    #[default]
+    Follower,
+    /// Asks whether it could win, without spending a term.
+    PreCandidate,
+    /// Asks for votes in a new term.
+    Candidate,
+    /// Replicates its log to all.
+    Leader,
+}
+
+/// Why a role changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleReason {
+    /// Nothing was heard from a leader for an election timeout (§5.2).
+    ElectionTimeout,
+    /// A majority would vote for it (dissertation §9.6).
+    PreVotesWon,
+    /// A majority voted for it (§5.2).
+    VotesWon,
+    /// A majority refused it.
+    VotesLost,
+    /// A message carried a higher term (§5.1).
+    HigherTerm,
+    /// Another server leads this term (§5.2).
+    LeaderHeard,
+    /// A leader heard from no majority for an election timeout (dissertation §6.2).
+    QuorumLost,
+    /// A leader's own disk did not finish a write within an election timeout.
+    DiskStalled,
+    /// The disk refused a write.
+    DiskFailed,
+}
+
+/// Why a term grew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermReason {
+    /// It starts an election.
+    Campaign,
+    /// It saw the higher term in a message.
+    SeenInMessage,
+}
+
+/// Which condition of a vote failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VoteRefusal {
+    /// The candidate's term is behind.
+    StaleTerm,
+    /// The vote of this term went to another candidate (§5.2).
+    AlreadyVoted(NodeId),
+    /// The candidate's log is behind (§5.4.1).
+    LogBehind {
+        /// The end of the voter's log.
+        own: LogPosition,
+        /// The end of the candidate's log.
+        candidate: LogPosition,
+    },
+    /// A leader was heard from within the minimum election timeout (dissertation §4.2.3).
+    LeaderAlive(NodeId),
+    /// The candidate is no voter of this membership.
+    NotAVoter,
+}
+
+/// The timers of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    /// Followers and candidates: an election starts when it fires.
+    Election,
+    /// Leaders: heartbeats are sent when it fires.
+    Heartbeat,
+}
+
+/// The name of a message's kind, as in [`crate::message::Body::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageName {
+    /// A question before an election.
+    PreVote,
+    /// Its answer.
+    PreVoteReply,
+    /// A request for a vote.
+    RequestVote,
+    /// Its answer.
+    RequestVoteReply,
+    /// Entries to store.
+    AppendEntries,
+    /// AppendEntries without entries.
+    Heartbeat,
+    /// The answer to either.
+    AppendEntriesReply,
+    /// A chunk of a snapshot.
+    InstallSnapshot,
+    /// Its answer.
+    InstallSnapshotReply,
+}
+
+/// Why a message ended on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropReason {
+    /// The link is cut.
+    LinkCut,
+    /// The network lost it.
+    Lost,
+    /// The receiver is down.
+    ReceiverDown,
+    /// The queue to the receiver is full.
+    QueueFull,
+}
+
+/// What allowed the commit index to grow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommitReason {
+    /// A majority of voters holds the entry durably, and it is of the leader's term (§5.4.2).
+    Majority(Vec<(NodeId, LogIndex)>),
+    /// The leader said so (§5.3).
+    LeaderCommit,
+    /// It was known before the restart.
+    Recovered,
+    /// A snapshot holds only committed entries (§7).
+    Snapshot,
+}
+
+/// Why a snapshot was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotRefusal {
+    /// The server's own state is as new or newer (§7).
+    NotNewer,
+    /// A chunk came that does not continue what was received.
+    OutOfSequence,
+    /// The chunks do not add up to what was announced.
+    Damaged,
+}
+
+/// What a leader knows of a follower.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProgressState {
+    /// The highest index known to be replicated there.
+    pub match_index: LogIndex,
+    /// The next index to send.
+    pub next_index: LogIndex,
+    /// How entries are sent.
+    pub mode: ProgressMode,
+    /// Messages with entries that are not answered yet.
+    pub in_flight: u64,
+    /// When the follower last answered, by the leader's clock.
+    pub last_contact: Option<Time>,
+}
+
+/// How a leader sends to a follower.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressMode {
+    /// One message at a time, until the logs are known to agree.
+    #[default]
+    Probe,
+    /// Several messages under way.
+    Replicate,
+    /// The follower is behind the compaction point and gets a snapshot.
+    Snapshot,
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// A change, as an encoded [`crate::kv::Command`].
+    Write(#[serde(with = "crate::kv::readable")] bytes::Bytes),
+    /// A linearizable read.
+    Read,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The command is committed and applied.
+    Applied {
+        /// Where it stands in the log.
+        position: LogPosition,
+        /// What it did.
+        applied: crate::kv::Applied,
+    },
+    /// The server's state may now be read: it holds all that was committed when the read came.
+    ReadReady {
+        /// The commit index at that time.
+        read_index: LogIndex,
+    },
+    /// The command is committed but is not one that this version knows; it changed nothing.
+    Malformed,
+    /// Nothing happened, since this server does not lead; perhaps the hint does.
+    NotLeader {
+        /// The leader that this server knows of.
+        leader: Option<NodeId>,
+    },
+    /// Leadership was lost before the command committed. It may commit yet, or never.
+    Unknown,
+    /// Nothing happened: the server's disk failed and it takes no more requests.
+    Halted,
+}
+
+/// All of a server's state that a screen shows; also what a watcher starts from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NodeState {
+    /// Its role.
+    pub role: RoleName,
+    /// Its term.
+    pub term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// The leader that it knows.
+    pub leader: Option<NodeId>,
+    /// The members.
+    pub membership: Membership,
+    /// The position before the first log entry.
+    pub base: LogPosition,
+    /// The last log entry.
+    pub last: LogPosition,
+    /// The newest log entries, as many as a screen may want.
+    pub entries: Vec<Entry>,
+    /// The last durable index.
+    pub durable_index: LogIndex,
+    /// The commit index.
+    pub commit_index: LogIndex,
+    /// The last applied index.
+    pub last_applied: LogIndex,
+    /// The digest of the state.
+    pub digest: u64,
+    /// The key-value pairs of the state, when they are few.
+    pub pairs: Vec<Pair>,
+    /// When the running timer is due, and how long it was set for.
+    pub timer: Option<(Timer, Time, Micros)>,
+    /// A leader's view of its followers.
+    pub progress: Vec<(NodeId, ProgressState)>,
+}
+
+/// One key and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pair {
+    /// The key.
+    #[serde(with = "crate::codec::text_or_bytes")]
+    pub key: bytes::Bytes,
+    /// Its value and revisions.
+    pub value: crate::kv::Versioned,
+}
+
+/// The newest entries that a [`NodeState`] holds at most.
+pub const STATE_ENTRIES: usize = 256;
+
+/// The pairs that a [`NodeState`] holds at most.
+pub const STATE_PAIRS: usize = 256;
+
+impl EventKind {
+    /// What a disk batch covers, for [`EventKind::WriteStarted`].
+    pub fn write_started(write: &Write, last_index: LogIndex) -> Self {
+        Self::WriteStarted { write: write.id, last_index }
+    }
+}

@@ -1,0 +1,181 @@
+//! The RPCs of the paper and their replies, as they travel between servers.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::log::Entry;
+use crate::membership::Membership;
+use crate::types::{EventId, LogIndex, LogPosition, NodeId, Term};
+
+/// One message from one server to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Message {
+    /// The sender.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// The number of the sender's event that sent it.
+    pub seq: u64,
+    /// The sender's current term. A receiver that knows a lower one adopts it (§5.1).
+    pub term: Term,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Message {
+    /// Names the message by the event that sent it.
+    pub const fn id(&self) -> EventId {
+        EventId { node: self.from, seq: self.seq }
+    }
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Body {
+    /// "Would you vote for me?": asked before a term is spent on an election (dissertation §9.6).
+    PreVote {
+        /// The term that the sender would campaign in, one above its own.
+        next_term: Term,
+        /// The end of the sender's log.
+        last_log: LogPosition,
+    },
+    /// Answers [`Body::PreVote`]; binds nobody.
+    PreVoteReply {
+        /// The term asked about, so that a late answer to an older question is not counted.
+        next_term: Term,
+        /// Whether the vote would be granted.
+        granted: bool,
+    },
+    /// RequestVote (§5.2): "vote for me in my term".
+    RequestVote {
+        /// The end of the candidate's log.
+        last_log: LogPosition,
+    },
+    /// Answers [`Body::RequestVote`]; sent only once the vote is durable.
+    RequestVoteReply {
+        /// Whether the vote was granted.
+        granted: bool,
+    },
+    /// AppendEntries (§5.3); without entries a heartbeat.
+    AppendEntries {
+        /// The position just before the first entry; the receiver must hold it.
+        prev_log: LogPosition,
+        /// Entries to store, following `prev_log`.
+        entries: Vec<Entry>,
+        /// The leader's commit index.
+        leader_commit: LogIndex,
+        /// The leader's heartbeat round; acknowledging it confirms leadership for reads (§8).
+        round: u64,
+    },
+    /// Answers [`Body::AppendEntries`].
+    AppendEntriesReply {
+        /// The round of the request.
+        round: u64,
+        /// Whether the logs agree.
+        result: AppendResult,
+    },
+    /// InstallSnapshot (§7): one chunk of the state at `meta`.
+    InstallSnapshot {
+        /// Which state it is.
+        meta: SnapshotMeta,
+        /// Where the chunk starts.
+        cursor: Cursor,
+        /// The encoded chunk; only the state machine looks inside.
+        data: Bytes,
+        /// Where the next chunk starts; `None` when this is the last.
+        next: Option<Cursor>,
+        /// The leader's heartbeat round.
+        round: u64,
+    },
+    /// Answers [`Body::InstallSnapshot`].
+    InstallSnapshotReply {
+        /// The snapshot that the answer is about.
+        last: LogPosition,
+        /// The round of the request.
+        round: u64,
+        /// How far the receiver is.
+        result: SnapshotProgress,
+    },
+}
+
+/// A follower's answer to AppendEntries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AppendResult {
+    /// The logs agree.
+    Accepted {
+        /// Up to here the follower's log equals the leader's and is durable.
+        match_index: LogIndex,
+    },
+    /// The follower does not hold the previous position.
+    Rejected {
+        /// The position that did not match, so that a late answer is recognised.
+        prev_log: LogPosition,
+        /// The last position of the follower that could match (§5.3, conflict back-up).
+        hint: LogPosition,
+    },
+}
+
+/// How far the receiver of a snapshot is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SnapshotProgress {
+    /// It has all before this cursor and wants the chunk that starts there.
+    Wants(Cursor),
+    /// Its state already covers the snapshot, durably.
+    Installed {
+        /// Up to here the follower's log is known to equal the leader's.
+        match_index: LogIndex,
+    },
+}
+
+/// A place in a snapshot's key order from which a transfer can go on, also after a break and from
+/// another leader; only the state machine reads it. Empty at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cursor(#[serde(with = "crate::codec::text_or_bytes")] pub Bytes);
+
+/// What a snapshot stands for (§7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SnapshotMeta {
+    /// The last entry whose effect is in it.
+    pub last: LogPosition,
+    /// The membership in force at that entry.
+    pub membership: Membership,
+}
+
+impl Body {
+    /// The name that the paper gives it, with `Heartbeat` for an AppendEntries without entries.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::PreVote { .. } => "PreVote",
+            Self::PreVoteReply { .. } => "PreVoteReply",
+            Self::RequestVote { .. } => "RequestVote",
+            Self::RequestVoteReply { .. } => "RequestVoteReply",
+            Self::AppendEntries { entries, .. } => {
+                if entries.is_empty() {
+                    "Heartbeat"
+                } else {
+                    "AppendEntries"
+                }
+            }
+            Self::AppendEntriesReply { .. } => "AppendEntriesReply",
+            Self::InstallSnapshot { .. } => "InstallSnapshot",
+            Self::InstallSnapshotReply { .. } => "InstallSnapshotReply",
+        }
+    }
+
+    /// Whether it answers another message, and if so whether it agrees.
+    pub const fn reply(&self) -> Option<bool> {
+        match self {
+            Self::PreVote { .. }
+            | Self::RequestVote { .. }
+            | Self::AppendEntries { .. }
+            | Self::InstallSnapshot { .. } => None,
+            Self::PreVoteReply { granted, .. } | Self::RequestVoteReply { granted } => {
+                Some(*granted)
+            }
+            Self::AppendEntriesReply { result, .. } => {
+                Some(matches!(result, AppendResult::Accepted { .. }))
+            }
+            Self::InstallSnapshotReply { .. } => Some(true),
+        }
+    }
+}
