@@ -39,7 +39,7 @@ impl Hasher for StableHasher {
     }
 
     fn write_isize(&mut self, number: isize) {
-        self.write_u64(number as i64 as u64);
+        self.write_u64((number as i64).cast_unsigned());
     }
 }
 

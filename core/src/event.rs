@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::durable::Write;
 use crate::log::Entry;
 use crate::membership::Membership;
-use crate::message::{Message, SnapshotMeta};
-use crate::types::{EventId, LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId};
+use crate::message::{Message, MessageName, SnapshotMeta};
+use crate::types::{
+    EventId, LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId,
+};
 
 /// One thing that happened on one node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -124,7 +126,7 @@ pub enum EventKind {
     MessageReceived {
         /// The event that sent it.
         message: EventId,
-        /// Its kind, as [`crate::message::Body::name`].
+        /// Its kind.
         name: MessageName,
     },
     /// A message ended on its way.
@@ -332,30 +334,6 @@ pub enum Timer {
     Heartbeat,
 }
 
-/// The name of a message's kind, as in [`crate::message::Body::name`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageName {
-    /// A question before an election.
-    PreVote,
-    /// Its answer.
-    PreVoteReply,
-    /// A request for a vote.
-    RequestVote,
-    /// Its answer.
-    RequestVoteReply,
-    /// Entries to store.
-    AppendEntries,
-    /// AppendEntries without entries.
-    Heartbeat,
-    /// The answer to either.
-    AppendEntriesReply,
-    /// A chunk of a snapshot.
-    InstallSnapshot,
-    /// Its answer.
-    InstallSnapshotReply,
-}
-
 /// Why a message ended on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -490,22 +468,14 @@ pub struct NodeState {
     pub last_applied: LogIndex,
     /// The digest of the state.
     pub digest: u64,
-    /// The key-value pairs of the state, when they are few.
-    pub pairs: Vec<Pair>,
+    /// The state's revision.
+    pub revision: u64,
+    /// Key-value pairs of the state, as many as a screen may want.
+    pub pairs: Vec<crate::kv::Pair>,
     /// When the running timer is due, and how long it was set for.
     pub timer: Option<(Timer, Time, Micros)>,
     /// A leader's view of its followers.
     pub progress: Vec<(NodeId, ProgressState)>,
-}
-
-/// One key and its value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Pair {
-    /// The key.
-    #[serde(with = "crate::codec::text_or_bytes")]
-    pub key: bytes::Bytes,
-    /// Its value and revisions.
-    pub value: crate::kv::Versioned,
 }
 
 /// The newest entries that a [`NodeState`] holds at most.

@@ -4,8 +4,10 @@
 pub mod codec;
 pub mod digest;
 pub mod durable;
+pub mod event;
 pub mod kv;
 pub mod log;
 pub mod membership;
 pub mod message;
 pub mod types;
+pub mod view;

@@ -175,7 +175,8 @@ impl Log {
     /// Both sides of a failed consistency check use it to skip whole terms that cannot agree
     /// (§5.3, "the conflicting term"). Never goes before the base.
     pub fn last_possible_match(&self, limit: LogPosition) -> LogPosition {
-        let held = usize_of(limit.index.0.saturating_sub(self.base.index.0)).min(self.entries.len());
+        let held =
+            usize_of(limit.index.0.saturating_sub(self.base.index.0)).min(self.entries.len());
         // Terms never fall along a log, so the entries with a fitting term form a prefix.
         let fitting = self.entries[..held].partition_point(|entry| entry.term <= limit.term);
         fitting.checked_sub(1).map_or(self.base, |last| self.entries[last].position())

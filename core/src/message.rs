@@ -98,6 +98,30 @@ pub enum Body {
     },
 }
 
+/// The name that the paper gives a message, with `Heartbeat` for an AppendEntries without entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageName {
+    /// A question before an election.
+    PreVote,
+    /// Its answer.
+    PreVoteReply,
+    /// A request for a vote.
+    RequestVote,
+    /// Its answer.
+    RequestVoteReply,
+    /// Entries to store.
+    AppendEntries,
+    /// AppendEntries without entries.
+    Heartbeat,
+    /// The answer to either.
+    AppendEntriesReply,
+    /// A chunk of a snapshot.
+    InstallSnapshot,
+    /// Its answer.
+    InstallSnapshotReply,
+}
+
 /// A follower's answer to AppendEntries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AppendResult {
@@ -142,23 +166,18 @@ pub struct SnapshotMeta {
 }
 
 impl Body {
-    /// The name that the paper gives it, with `Heartbeat` for an AppendEntries without entries.
-    pub const fn name(&self) -> &'static str {
+    /// Which kind it is.
+    pub const fn name(&self) -> MessageName {
         match self {
-            Self::PreVote { .. } => "PreVote",
-            Self::PreVoteReply { .. } => "PreVoteReply",
-            Self::RequestVote { .. } => "RequestVote",
-            Self::RequestVoteReply { .. } => "RequestVoteReply",
-            Self::AppendEntries { entries, .. } => {
-                if entries.is_empty() {
-                    "Heartbeat"
-                } else {
-                    "AppendEntries"
-                }
-            }
-            Self::AppendEntriesReply { .. } => "AppendEntriesReply",
-            Self::InstallSnapshot { .. } => "InstallSnapshot",
-            Self::InstallSnapshotReply { .. } => "InstallSnapshotReply",
+            Self::PreVote { .. } => MessageName::PreVote,
+            Self::PreVoteReply { .. } => MessageName::PreVoteReply,
+            Self::RequestVote { .. } => MessageName::RequestVote,
+            Self::RequestVoteReply { .. } => MessageName::RequestVoteReply,
+            Self::AppendEntries { entries, .. } if entries.is_empty() => MessageName::Heartbeat,
+            Self::AppendEntries { .. } => MessageName::AppendEntries,
+            Self::AppendEntriesReply { .. } => MessageName::AppendEntriesReply,
+            Self::InstallSnapshot { .. } => MessageName::InstallSnapshot,
+            Self::InstallSnapshotReply { .. } => MessageName::InstallSnapshotReply,
         }
     }
 

@@ -9,4 +9,4 @@ mod store;
 
 pub use command::{Applied, Command, MAX_KEY_BYTES, MAX_VALUE_BYTES, readable};
 pub use snapshot::{ChunkError, Snapshot, SnapshotBuilder};
-pub use store::{KvStore, Versioned};
+pub use store::{KvStore, Pair, Versioned};

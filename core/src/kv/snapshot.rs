@@ -55,8 +55,7 @@ impl Snapshot {
             bytes += key.len() + value.value.len();
             pairs.push((key.clone(), value.clone()));
         }
-        let chunk =
-            Chunk { revision: self.store.revision(), digest: self.store.digest(), pairs };
+        let chunk = Chunk { revision: self.store.revision(), digest: self.store.digest(), pairs };
         (codec::encode(&chunk).into(), next)
     }
 }
@@ -94,7 +93,7 @@ impl SnapshotBuilder {
     ) -> Result<Option<Snapshot>, ChunkError> {
         let chunk: Chunk = codec::decode(data)?;
         for (key, value) in chunk.pairs {
-            self.store.restore(key, value);
+            self.store.restore(&key, value);
         }
         self.store.revision = chunk.revision;
         if let Some(next) = next {

@@ -23,6 +23,16 @@ pub struct Versioned {
     pub version: u64,
 }
 
+/// One key and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pair {
+    /// The key.
+    #[serde(with = "crate::codec::text_or_bytes")]
+    pub key: Bytes,
+    /// Its value and revisions.
+    pub value: Versioned,
+}
+
 /// The replicated map. Cloning it is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct KvStore {
@@ -75,24 +85,24 @@ impl KvStore {
     /// Applies a command. Depends on the state and the command alone, so that replicas agree.
     pub fn apply(&mut self, command: Command) -> Applied {
         match command {
-            Command::Put { key, value } => self.put(key, value),
+            Command::Put { key, value } => self.put(&key, value),
             Command::Delete { key } => self.delete(&key),
         }
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes) -> Applied {
+    fn put(&mut self, key: &Bytes, value: Bytes) -> Applied {
         self.revision += 1;
-        let before = self.keys.get(&key);
+        let before = self.keys.get(key);
         let versioned = Versioned {
             value,
             create_revision: before.map_or(self.revision, |old| old.create_revision),
             mod_revision: self.revision,
             version: before.map_or(1, |old| old.version + 1),
         };
-        self.count_in(&key, &versioned);
+        self.count_in(key, &versioned);
         let old = self.keys.insert(key.clone(), versioned);
         if let Some(old) = &old {
-            self.count_out(&key, old);
+            self.count_out(key, old);
         }
         Applied { revision: self.revision, existed: old.is_some() }
     }
@@ -106,11 +116,20 @@ impl KvStore {
         Applied { revision: self.revision, existed: old.is_some() }
     }
 
+    /// A store of these pairs, as a screen knows them.
+    pub fn of_pairs(revision: u64, pairs: &[Pair]) -> Self {
+        let mut store = Self { revision, ..Self::default() };
+        for pair in pairs {
+            store.restore(&pair.key, pair.value.clone());
+        }
+        store
+    }
+
     /// Adds a pair as it is; for building a store from a snapshot.
-    pub(super) fn restore(&mut self, key: Bytes, value: Versioned) {
-        self.count_in(&key, &value);
+    pub(super) fn restore(&mut self, key: &Bytes, value: Versioned) {
+        self.count_in(key, &value);
         if let Some(old) = self.keys.insert(key.clone(), value) {
-            self.count_out(&key, &old);
+            self.count_out(key, &old);
         }
     }
 
@@ -172,7 +191,7 @@ mod tests {
             }
             let mut fresh = KvStore { revision: store.revision, ..KvStore::default() };
             for (key, value) in store.iter() {
-                fresh.restore(key.clone(), value.clone());
+                fresh.restore(key, value.clone());
             }
             prop_assert_eq!(fresh.digest(), store.digest());
             prop_assert_eq!(fresh.bytes(), store.bytes());

@@ -1,0 +1,350 @@
+//! Events in words: the only text form, shown on screens, in logs and in tests alike.
+
+use std::fmt;
+
+use super::{
+    CommitReason, DropReason, Event, EventKind, Operation, Outcome, ProgressMode, RoleName,
+    RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+};
+use crate::kv::Command;
+use crate::log::{Entry, Payload};
+use crate::message::{AppendResult, Body, Message, MessageName, SnapshotProgress};
+use crate::types::NodeId;
+
+/// `S1 votes for S2 in term 3`: who did what, on one line.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.id.node == NodeId::ENVIRONMENT {
+            write!(f, "{}", self.kind)
+        } else {
+            write!(f, "{} {}", self.id.node, self.kind)
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    #[expect(clippy::too_many_lines, reason = "a list with one line a kind")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started(state) => write!(
+                f,
+                "starts as {} in term {} with its log up to index {}, committed up to {}",
+                state.role, state.term, state.last, state.commit_index
+            ),
+            Self::Attached(state) => {
+                write!(
+                    f,
+                    "is {} in term {}, log up to index {}",
+                    state.role, state.term, state.last
+                )
+            }
+            Self::Crashed => f.write_str("crashes and forgets all that its disk had not finished"),
+            Self::Frozen => f.write_str("freezes"),
+            Self::Thawed => f.write_str("goes on after a freeze"),
+            Self::RoleChanged { role, term, why } => {
+                write!(f, "becomes {role} in term {term}: {why}")
+            }
+            Self::LeaderKnown { leader, term } => {
+                write!(f, "follows {leader}, the leader of term {term}")
+            }
+            Self::TermChanged { from, to, why } => {
+                write!(f, "moves from term {from} to {to}: {why}")
+            }
+            Self::VoteGranted { candidate, term, pre: false } => {
+                write!(f, "votes for {candidate} in term {term}")
+            }
+            Self::VoteGranted { candidate, term, pre: true } => {
+                write!(f, "would vote for {candidate} in term {term}")
+            }
+            Self::VoteRefused { candidate, term, pre: false, why } => {
+                write!(f, "refuses {candidate} its vote in term {term}: {why}")
+            }
+            Self::VoteRefused { candidate, term, pre: true, why } => {
+                write!(f, "would refuse {candidate} its vote in term {term}: {why}")
+            }
+            Self::VoteCounted { voter, granted, pre, votes, needed } => write!(
+                f,
+                "counts {}{} from {voter}: {votes} of {needed} needed",
+                if *pre { "a pre-vote " } else { "a vote " },
+                if *granted { "yes" } else { "no" },
+            ),
+            Self::TimerArmed { timer, due } => write!(f, "sets its {timer} timer to {due}"),
+            Self::TimerFired { timer } => write!(f, "has its {timer} timer run out"),
+            Self::MessageSent(message) => write!(f, "sends {message}"),
+            Self::MessageInTransit { message, due } => {
+                write!(f, "Message {message} will arrive at {due}")
+            }
+            Self::MessageReceived { message, name } => {
+                write!(f, "receives {name} from {}", message.node)
+            }
+            Self::MessageDropped { message, why } => write!(f, "Message {message} is lost: {why}"),
+            Self::EntriesAppended { last, entries } => {
+                write!(f, "appends ")?;
+                entry_list(f, entries)?;
+                write!(f, ", its log now ends at index {last}")
+            }
+            Self::LogTruncated { from, last } => {
+                write!(
+                    f,
+                    "removes its entries from index {from} on, its log now ends at index {last}"
+                )
+            }
+            Self::LogCompacted { to } => {
+                write!(f, "forgets its log up to index {to}, which a snapshot covers")
+            }
+            Self::WriteStarted { write, last_index } => {
+                write!(f, "hands batch {write} to its disk, with the log up to index {last_index}")
+            }
+            Self::WritePersisted { write, durable_index } => {
+                write!(f, "has batch {write} on disk, with the log up to index {durable_index}")
+            }
+            Self::WriteFailed { write } => {
+                write!(f, "cannot write batch {write} and stops: its disk can no longer be trusted")
+            }
+            Self::CommitAdvanced { from, to, why } => {
+                write!(f, "moves its commit index from {from} to {to}: {why}")
+            }
+            Self::Applied { position, digest } => {
+                write!(f, "applies index {position}, its state is now {digest:016x}")
+            }
+            Self::SnapshotSaved { meta } => {
+                write!(f, "has a snapshot of the state at index {} on disk", meta.last)
+            }
+            Self::SnapshotInstalled { meta, digest } => write!(
+                f,
+                "replaces its state by the leader's at index {}, which is {digest:016x}",
+                meta.last
+            ),
+            Self::SnapshotIgnored { last, why } => {
+                write!(f, "ignores the snapshot at index {last}: {why}")
+            }
+            Self::ProgressChanged { peer, progress } => write!(
+                f,
+                "knows {peer} to hold index {}, sends from {} on ({}, {} under way)",
+                progress.match_index, progress.next_index, progress.mode, progress.in_flight
+            ),
+            Self::ClientRequest { request, operation } => {
+                write!(f, "is asked by a client ({request}): {operation}")
+            }
+            Self::ClientAnswer { request, outcome } => {
+                write!(f, "answers the client ({request}): {outcome}")
+            }
+            Self::ReadsConfirmed { round, reads } => {
+                write!(
+                    f,
+                    "is confirmed as leader by a majority in round {round}, {reads} reads go on"
+                )
+            }
+            Self::LinkChanged { from, to, up: true } => {
+                write!(f, "The link {from} -> {to} is mended")
+            }
+            Self::LinkChanged { from, to, up: false } => {
+                write!(f, "The link {from} -> {to} is cut")
+            }
+            Self::Summarised { events } => write!(f, "was too busy to report {events} events"),
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}, {}", self.body.name(), self.to, self.body)
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PreVote { next_term, last_log } => {
+                write!(f, "for term {next_term}, its log ends at index {last_log}")
+            }
+            Self::PreVoteReply { next_term, granted } => {
+                write!(f, "{} for term {next_term}", yes_or_no(*granted))
+            }
+            Self::RequestVote { last_log } => write!(f, "its log ends at index {last_log}"),
+            Self::RequestVoteReply { granted } => f.write_str(yes_or_no(*granted)),
+            Self::AppendEntries { prev_log, entries, leader_commit, .. } => {
+                entry_list(f, entries)?;
+                write!(f, " after index {prev_log}, committed up to {leader_commit}")
+            }
+            Self::AppendEntriesReply { result: AppendResult::Accepted { match_index }, .. } => {
+                write!(f, "agrees up to index {match_index}")
+            }
+            Self::AppendEntriesReply {
+                result: AppendResult::Rejected { prev_log, hint }, ..
+            } => {
+                write!(f, "does not hold index {prev_log}, perhaps {hint}")
+            }
+            Self::InstallSnapshot { meta, data, next, .. } => write!(
+                f,
+                "{} bytes of the state at index {}{}",
+                data.len(),
+                meta.last,
+                if next.is_none() { ", the last part" } else { "" }
+            ),
+            Self::InstallSnapshotReply { last, result, .. } => match result {
+                SnapshotProgress::Wants(_) => write!(f, "wants more of the state at index {last}"),
+                SnapshotProgress::Installed { match_index } => {
+                    write!(f, "holds the state up to index {match_index}")
+                }
+            },
+        }
+    }
+}
+
+const fn yes_or_no(granted: bool) -> &'static str {
+    if granted { "yes" } else { "no" }
+}
+
+fn entry_list(f: &mut fmt::Formatter<'_>, entries: &[Entry]) -> fmt::Result {
+    match entries {
+        [] => f.write_str("nothing"),
+        [only] => write!(f, "{only}"),
+        [first, .., last] => {
+            write!(f, "{} entries, index {} to {}", entries.len(), first.index, last.index)
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "index {} \"{}\"", self.position(), self.payload)
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Noop => f.write_str("no-op"),
+            Self::Command(bytes) => match Command::decode(bytes) {
+                Ok(command) => write!(f, "{command}"),
+                Err(_) => write!(f, "{} bytes that are no command", bytes.len()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(command) => write!(f, "{}", Payload::Command(command.clone())),
+            Self::Read => f.write_str("read"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied { position, applied } => {
+                write!(f, "done at index {position}, revision {}", applied.revision)
+            }
+            Self::ReadReady { read_index } => {
+                write!(f, "read now, everything up to index {read_index} is there")
+            }
+            Self::Malformed => f.write_str("this is no command that this version knows"),
+            Self::NotLeader { leader: Some(leader) } => write!(f, "ask {leader}, the leader"),
+            Self::NotLeader { leader: None } => f.write_str("no leader is known here"),
+            Self::Unknown => f.write_str("leadership was lost, it may happen yet or never"),
+            Self::Halted => f.write_str("the disk failed, nothing is accepted any more"),
+        }
+    }
+}
+
+impl fmt::Display for CommitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Majority(indexes) => {
+                f.write_str("a majority holds it (")?;
+                for (position, (node, index)) in indexes.iter().enumerate() {
+                    let comma = if position > 0 { ", " } else { "" };
+                    write!(f, "{comma}{node}: {index}")?;
+                }
+                f.write_str(")")
+            }
+            Self::LeaderCommit => f.write_str("the leader says so"),
+            Self::Recovered => f.write_str("it was known before the restart"),
+            Self::Snapshot => f.write_str("a snapshot holds only committed entries"),
+        }
+    }
+}
+
+impl fmt::Display for VoteRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StaleTerm => f.write_str("that term has passed"),
+            Self::AlreadyVoted(candidate) => write!(f, "it has voted for {candidate}"),
+            Self::LogBehind { own, candidate } => {
+                write!(f, "the candidate's log ends at index {candidate}, its own at {own}")
+            }
+            Self::LeaderAlive(leader) => write!(f, "it has just heard from the leader {leader}"),
+            Self::NotAVoter => f.write_str("the candidate is no voter"),
+        }
+    }
+}
+
+/// Implements `Display` for enums whose values are fixed words.
+macro_rules! words {
+    ($($name:ident { $($variant:ident => $words:literal,)* })*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $words,)* })
+            }
+        }
+    )*};
+}
+
+words! {
+    RoleName {
+        Follower => "follower",
+        PreCandidate => "pre-candidate",
+        Candidate => "candidate",
+        Leader => "leader",
+    }
+    RoleReason {
+        ElectionTimeout => "it heard from no leader for an election timeout",
+        PreVotesWon => "a majority would vote for it",
+        VotesWon => "a majority voted for it",
+        VotesLost => "a majority refused it",
+        HigherTerm => "it saw a higher term",
+        LeaderHeard => "another server leads this term",
+        QuorumLost => "it heard from no majority for an election timeout",
+        DiskStalled => "its own disk did not finish a write within an election timeout",
+        DiskFailed => "its disk refused a write",
+    }
+    TermReason {
+        Campaign => "it starts an election",
+        SeenInMessage => "a message carried it",
+    }
+    Timer {
+        Election => "election",
+        Heartbeat => "heartbeat",
+    }
+    DropReason {
+        LinkCut => "the link is cut",
+        Lost => "the network lost it",
+        ReceiverDown => "the receiver is down",
+        QueueFull => "the queue to the receiver is full",
+    }
+    SnapshotRefusal {
+        NotNewer => "its own state is as new or newer",
+        OutOfSequence => "the part does not continue what was received",
+        Damaged => "the parts do not add up",
+    }
+    ProgressMode {
+        Probe => "probing",
+        Replicate => "replicating",
+        Snapshot => "sending a snapshot",
+    }
+    MessageName {
+        PreVote => "PreVote",
+        PreVoteReply => "PreVoteReply",
+        RequestVote => "RequestVote",
+        RequestVoteReply => "RequestVoteReply",
+        AppendEntries => "AppendEntries",
+        Heartbeat => "Heartbeat",
+        AppendEntriesReply => "AppendEntriesReply",
+        InstallSnapshot => "InstallSnapshot",
+        InstallSnapshotReply => "InstallSnapshotReply",
+    }
+}

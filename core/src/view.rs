@@ -1,0 +1,176 @@
+//! The cluster as a screen may show it: a fold of events and of nothing else.
+//!
+//! Whatever is drawn comes from here, so a simulated cluster, a live one and a recording look the
+//! same. Cloning a view is cheap: logs and states share structure.
+
+mod node;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use node::{Liveness, NodeView, TimerView, VotesView};
+
+use crate::event::{DropReason, Event, EventKind, Operation, Outcome};
+use crate::message::Message;
+use crate::types::{EventId, NodeId, RequestId, Term, Time};
+
+/// The newest requests that a view remembers.
+const REQUESTS: usize = 200;
+
+/// The newest messages that a view remembers after their end, for a screen to finish drawing.
+const ENDED_MESSAGES: usize = 400;
+
+/// Everything known of a cluster from its events.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterView {
+    /// The time of the latest event.
+    pub time: Time,
+    /// How many events were folded.
+    pub events: u64,
+    /// The servers that were heard of.
+    pub nodes: BTreeMap<NodeId, NodeView>,
+    /// Messages on their way, and the newest of those that ended.
+    pub messages: BTreeMap<EventId, Flight>,
+    /// Directed links that let nothing pass.
+    pub cut_links: BTreeSet<(NodeId, NodeId)>,
+    /// The newest requests, oldest first.
+    pub requests: Vec<RequestView>,
+    ended: Vec<EventId>,
+}
+
+/// A message between its sending and its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// What was sent.
+    pub message: Message,
+    /// When, by the sender's clock.
+    pub sent_at: Time,
+    /// When it will arrive, as far as the network tells (only a simulated one does).
+    pub due: Option<Time>,
+    /// How it ended, once it did.
+    pub end: Option<FlightEnd>,
+}
+
+/// How a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlightEnd {
+    /// It arrived.
+    Received {
+        /// When, by the receiver's clock.
+        at: Time,
+    },
+    /// It did not arrive.
+    Dropped {
+        /// When.
+        at: Time,
+        /// Why.
+        why: DropReason,
+    },
+}
+
+/// A client's request and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestView {
+    /// The server that was asked.
+    pub node: NodeId,
+    /// Its number there.
+    pub request: RequestId,
+    /// What was asked.
+    pub operation: Operation,
+    /// When.
+    pub asked_at: Time,
+    /// The answer and when it came.
+    pub answer: Option<(Time, Outcome)>,
+}
+
+impl ClusterView {
+    /// Takes in one event.
+    pub fn observe(&mut self, event: &Event) {
+        self.time = self.time.max(event.time);
+        self.events += 1;
+        match &event.kind {
+            EventKind::MessageSent(message) => self.sent(event, message),
+            EventKind::MessageInTransit { message, due } => {
+                if let Some(flight) = self.messages.get_mut(message) {
+                    flight.due = Some(*due);
+                }
+            }
+            EventKind::MessageReceived { message, .. } => {
+                self.ended(*message, FlightEnd::Received { at: event.time });
+            }
+            EventKind::MessageDropped { message, why } => {
+                self.ended(*message, FlightEnd::Dropped { at: event.time, why: *why });
+            }
+            EventKind::LinkChanged { from, to, up } => {
+                if *up {
+                    self.cut_links.remove(&(*from, *to));
+                } else {
+                    self.cut_links.insert((*from, *to));
+                }
+            }
+            EventKind::ClientRequest { request, operation } => {
+                self.asked(event, *request, operation);
+            }
+            EventKind::ClientAnswer { request, outcome } => {
+                self.answered(event, *request, outcome);
+            }
+            _ => {}
+        }
+        if event.id.node != NodeId::ENVIRONMENT {
+            self.nodes.entry(event.id.node).or_default().observe(event);
+        }
+    }
+
+    /// The server that leads in the highest term, when there is one that runs.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.is_leader())
+            .max_by_key(|(_, node)| node.term)
+            .map(|(id, _)| *id)
+    }
+
+    /// The highest term that any server knows.
+    pub fn term(&self) -> Term {
+        self.nodes.values().map(|node| node.term).max().unwrap_or_default()
+    }
+
+    fn sent(&mut self, event: &Event, message: &Message) {
+        let flight = Flight { message: message.clone(), sent_at: event.time, due: None, end: None };
+        self.messages.insert(event.id, flight);
+    }
+
+    fn ended(&mut self, message: EventId, end: FlightEnd) {
+        let Some(flight) = self.messages.get_mut(&message) else { return };
+        flight.end = Some(end);
+        self.ended.push(message);
+        if self.ended.len() > 2 * ENDED_MESSAGES {
+            for old in self.ended.drain(..ENDED_MESSAGES) {
+                self.messages.remove(&old);
+            }
+        }
+    }
+
+    fn asked(&mut self, event: &Event, request: RequestId, operation: &Operation) {
+        if self.requests.len() >= REQUESTS {
+            self.requests.remove(0);
+        }
+        self.requests.push(RequestView {
+            node: event.id.node,
+            request,
+            operation: operation.clone(),
+            asked_at: event.time,
+            answer: None,
+        });
+    }
+
+    fn answered(&mut self, event: &Event, request: RequestId, outcome: &Outcome) {
+        let asked = self
+            .requests
+            .iter_mut()
+            .rev()
+            .find(|asked| asked.node == event.id.node && asked.request == request);
+        if let Some(asked) = asked {
+            asked.answer = Some((event.time, outcome.clone()));
+        }
+    }
+}
