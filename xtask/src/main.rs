@@ -1,3 +1,72 @@
-//! Placeholder until the first real step.
+//! The automation of this workspace: `cargo xtask help`.
 
-fn main() {}
+mod demo;
+mod deps;
+mod fix;
+mod metadata;
+mod paths;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+mod version;
+mod web;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Set up, build, run and test Glassraft
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_version_flag = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing to build, run and test everything; does nothing where all is there
+    Setup,
+    /// Build the page into dist/ and hold it to its size
+    Web,
+    /// `trunk serve` with the right compiler: the page on port 8080, rebuilt as you edit
+    Serve {
+        /// Passed on to trunk, for example `--port 9000` or `--release`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Everything that a change must pass: checks, native tests, wasm tests, browser tests
+    Test,
+    /// The quick part of `test`, which writes nothing: formatting, tidiness, dependencies, clippy
+    Verify,
+    /// Write what can be put right without thinking: clippy's suggestions and formatting
+    Fix,
+    /// Build page and server, start three real nodes and serve the page; Ctrl-C stops everything
+    Demo {
+        /// Passed on to `native-node demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    perform(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::ensure(&setup::ALL, setup::Report::Everything)?,
+        Task::Web => web::build()?,
+        Task::Serve { arguments } => web::serve(&arguments)?,
+        Task::Demo { arguments } => demo::run_demo(&arguments)?,
+        Task::Test => return test::test(),
+        Task::Verify => return Ok(test::verify()),
+        Task::Fix => fix::fix()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,120 @@
+//! Makes a fresh machine able to build and test everything here.
+//!
+//! Each part is looked at first and touched only when it is missing or of the wrong version, so
+//! running it again costs nothing. It never asks a question. What it cannot get, it names together
+//! with the command that would.
+
+mod apt;
+mod browser;
+mod node;
+mod tools;
+mod wasm;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+pub(crate) use wasm::{TARGET, WasmToolchain};
+
+/// One part of the set-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// A Rust compiler with a standard library for `wasm32-unknown-unknown`.
+    Wasm,
+    /// Node.js, which runs the core's tests in wasm.
+    Node,
+    /// Chromium and its driver, for the browser tests.
+    Browser,
+    /// `wasm-bindgen` and its test runner.
+    WasmBindgen,
+    /// `trunk`, which builds and serves the page.
+    Trunk,
+}
+
+/// All parts, quick ones first: what takes minutes should not hide that something is missing.
+pub(crate) const ALL: [Part; 5] =
+    [Part::Wasm, Part::Node, Part::Browser, Part::WasmBindgen, Part::Trunk];
+
+/// What to build and test the page: everything but the browser.
+pub(crate) const PAGE: [Part; 3] = [Part::Wasm, Part::WasmBindgen, Part::Trunk];
+
+impl Part {
+    fn title(self) -> String {
+        match self {
+            Self::Wasm => format!("Rust for {}", wasm::TARGET),
+            Self::Node => "Node.js".to_owned(),
+            Self::Browser => "Chromium and chromedriver".to_owned(),
+            Self::WasmBindgen => tools::WASM_BINDGEN.title(),
+            Self::Trunk => tools::TRUNK.title(),
+        }
+    }
+
+    /// What is there, in words; `None` when this part has to be installed.
+    fn present(self) -> Option<String> {
+        match self {
+            Self::Wasm => WasmToolchain::detect().map(WasmToolchain::describe),
+            Self::Node => node::present(),
+            Self::Browser => browser::present(),
+            Self::WasmBindgen => tools::WASM_BINDGEN.present(),
+            Self::Trunk => tools::TRUNK.present(),
+        }
+    }
+
+    fn install(self) -> Result<()> {
+        match self {
+            Self::Wasm => wasm::install(),
+            Self::Node => node::install(),
+            Self::Browser => browser::install(),
+            Self::WasmBindgen => tools::WASM_BINDGEN.install(),
+            Self::Trunk => tools::TRUNK.install(),
+        }
+    }
+}
+
+/// Whether parts that are already there are worth a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// `cargo xtask setup`: the user asked.
+    Everything,
+    /// Another command needs them: speak only of what is done.
+    Changes,
+}
+
+/// Installs whichever of `parts` are missing. All are tried even when one fails.
+pub(crate) fn ensure(parts: &[Part], report: Report) -> Result<()> {
+    let start = Instant::now();
+    let mut failures = Vec::new();
+    let mut installed = 0_u32;
+    for &part in &parts.iter().copied().collect::<BTreeSet<_>>() {
+        let title = part.title();
+        if let Some(found) = part.present() {
+            if report == Report::Everything {
+                println!("setup: {title}: present ({found})");
+            }
+            continue;
+        }
+        println!("setup: {title}: missing, installing");
+        let begun = Instant::now();
+        let outcome = part.install();
+        let seconds = begun.elapsed().as_secs_f64();
+        match (outcome, part.present()) {
+            (Ok(()), Some(found)) => {
+                println!("setup: {title}: installed in {seconds:.0} s ({found})");
+                installed += 1;
+            }
+            (Ok(()), None) => failures.push(format!("{title}: installed, yet it is not found")),
+            (Err(error), _) => failures.push(format!("{title}: {error:#}")),
+        }
+    }
+    if installed > 0 {
+        println!("setup: {installed} installed in {:.0} s", start.elapsed().as_secs_f64());
+    }
+    if !failures.is_empty() {
+        bail!("set-up is not complete:\n  {}", failures.join("\n  "));
+    }
+    if report == Report::Everything && installed == 0 {
+        println!("setup: nothing to do");
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Programs that cargo installs, each in one exact version.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::paths;
+use crate::process::{display, find_program, probe, run_logged};
+use crate::version;
+
+/// A program from crates.io.
+#[derive(Clone, Copy)]
+pub(crate) struct Tool {
+    /// Its package.
+    package: &'static str,
+    /// The only version that will do.
+    version: &'static str,
+    /// What it installs; each must answer `--version` with `version`.
+    programs: &'static [&'static str],
+    /// Features to build, when not the default ones.
+    features: Option<&'static str>,
+}
+
+/// Of the version that Cargo.toml pins for the crate, since both must speak the same format; a test
+/// compares them.
+pub(crate) const WASM_BINDGEN: Tool = Tool {
+    package: "wasm-bindgen-cli",
+    version: "0.2.126",
+    programs: &["wasm-bindgen", "wasm-bindgen-test-runner"],
+    features: None,
+};
+
+/// The last version that the pinned Rust can build.
+pub(crate) const TRUNK: Tool =
+    Tool { package: "trunk", version: "0.21.14", programs: &["trunk"], features: None };
+
+impl Tool {
+    pub(crate) fn title(&self) -> String {
+        format!("{} {}", self.package, self.version)
+    }
+
+    pub(crate) fn present(&self) -> Option<String> {
+        let wanted = version::first(self.version);
+        let mut places = self.programs.iter().map(|program| {
+            let path = find_program(&[program])?;
+            let printed = probe(Command::new(&path).arg("--version"))?;
+            (version::first(&printed) == wanted).then(|| path.display().to_string())
+        });
+        places.by_ref().collect::<Option<Vec<_>>>().map(|paths| paths.join(", "))
+    }
+
+    pub(crate) fn install(&self) -> Result<()> {
+        if find_program(&["cargo-binstall"]).is_some() {
+            let begun = Instant::now();
+            match run_logged(&mut self.binstall(), &paths::log(self.package)) {
+                Ok(()) => return Ok(()),
+                Err(error) => println!(
+                    "setup: no ready-made {} after {:.0} s, building it: {error:#}",
+                    self.package,
+                    begun.elapsed().as_secs_f64()
+                ),
+            }
+        }
+        let mut build = self.build();
+        println!("setup: building {} takes some minutes", self.title());
+        run_logged(&mut build, &paths::log(self.package)).with_context(|| {
+            format!("cannot be had; once crates.io answers: `{}`", display(&build))
+        })
+    }
+
+    fn binstall(&self) -> Command {
+        let mut command = Command::new("cargo");
+        command.args(["binstall", "--no-confirm", "--disable-strategies", "compile"]);
+        command.arg(format!("{}@{}", self.package, self.version));
+        command
+    }
+
+    /// `cargo install`, made cheap: these programs are waited for more than they are run.
+    fn build(&self) -> Command {
+        let mut command = Command::new("cargo");
+        command
+            .args(["install", "--locked", "--force", self.package, "--version", self.version])
+            // Shared, so that what both need is compiled once.
+            .env("CARGO_TARGET_DIR", paths::target().join("tools"))
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+        if let Some(features) = self.features {
+            command.args(["--no-default-features", "--features", features]);
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crate_and_the_program_wasm_bindgen_have_one_version() {
+        let manifest = std::fs::read_to_string(paths::root().join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let pinned = manifest["workspace"]["dependencies"]["wasm-bindgen"].as_str().unwrap();
+        assert_eq!(pinned, format!("={}", WASM_BINDGEN.version));
+    }
+}

@@ -1,0 +1,174 @@
+//! Which stages there are, and what each runs.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::runner;
+use super::tally::Tally;
+use crate::process::{find_program, probe, with_tools_on_path};
+use crate::setup::{self, Report, WasmToolchain};
+use crate::{deps, metadata, paths, tidy, web};
+
+/// How a stage is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// As one that passed or failed.
+    Check,
+    /// By the tests in it.
+    Tests,
+}
+
+/// Part of a check of everything.
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    run: Box<dyn Fn() -> (Tally, Result<()>)>,
+}
+
+impl Stage {
+    pub(crate) fn run(&self) -> (Tally, Result<()>) {
+        (self.run)()
+    }
+
+    pub(crate) fn function(
+        name: &'static str,
+        kind: Kind,
+        run: impl Fn() -> (Tally, Result<()>) + 'static,
+    ) -> Self {
+        Self { name, kind, run: Box::new(run) }
+    }
+
+    fn check(name: &'static str, run: impl Fn() -> Result<()> + 'static) -> Self {
+        Self::function(name, Kind::Check, move || (Tally::default(), run()))
+    }
+
+    /// Commands made only when their turn comes, since they depend on what was set up before.
+    fn commands(
+        name: &'static str,
+        kind: Kind,
+        make: impl Fn() -> Result<Vec<Command>> + 'static,
+    ) -> Self {
+        Self::function(name, kind, move || match make() {
+            Ok(commands) => run_all(commands),
+            Err(error) => (Tally::default(), Err(error)),
+        })
+    }
+}
+
+/// Runs all, even after a failure; the first failure is the result.
+fn run_all(commands: Vec<Command>) -> (Tally, Result<()>) {
+    let mut sum = Tally::default();
+    let mut result = Ok(());
+    for mut command in commands {
+        let (tally, outcome) = runner::run(&mut command);
+        sum += tally;
+        result = result.and(outcome);
+    }
+    (sum, result)
+}
+
+/// The stages that take seconds.
+pub(crate) fn quick() -> Vec<Stage> {
+    vec![
+        Stage::commands("formatting", Kind::Check, || Ok(vec![cargo(["fmt", "--all", "--check"])])),
+        Stage::check("tidiness", tidy::check),
+        Stage::check("dependencies", deps::check),
+        Stage::commands("clippy", Kind::Check, || Ok(clippy())),
+    ]
+}
+
+/// All stages, the quick ones first.
+pub(crate) fn all() -> Result<Vec<Stage>> {
+    let packages = metadata::packages()?;
+    let mut stages = vec![Stage::check("set-up", || setup::ensure(&setup::ALL, Report::Changes))];
+    stages.extend(quick());
+    stages.extend([
+        Stage::commands("clippy for wasm", Kind::Check, || {
+            Ok(vec![wasm([
+                "clippy",
+                "--package=raft-core",
+                "--package=web-viz",
+                "--all-features",
+                "--",
+                "-Dwarnings",
+            ])?])
+        }),
+        Stage::commands("documentation", Kind::Check, || Ok(vec![documentation()])),
+        Stage::commands("native tests", Kind::Tests, || Ok(native_tests())),
+        Stage::commands("core's tests in wasm", Kind::Tests, || Ok(vec![wasm_tests()?])),
+        Stage::check("page", web::build),
+    ]);
+    if metadata::is_member(&packages, BROWSER_TESTS) {
+        stages.push(Stage::commands("browser tests", Kind::Tests, || Ok(browser_tests())));
+    }
+    Ok(stages)
+}
+
+/// Needs a browser, the page and the server, so it is kept out of the native tests.
+const BROWSER_TESTS: &str = "browser-tests";
+
+fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(paths::root()).args(arguments);
+    command
+}
+
+/// Cargo for the wasm target.
+fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
+    let toolchain = WasmToolchain::detect().context("no Rust for wasm; `cargo xtask setup`")?;
+    let (subcommand, rest) = arguments.split_first().expect("a subcommand is given");
+    let mut command = cargo([subcommand, "--target", setup::TARGET]);
+    command.args(rest);
+    toolchain.apply(&mut command);
+    with_tools_on_path(&mut command);
+    Ok(command)
+}
+
+/// With all features, then as the server is built: without the simulator.
+fn clippy() -> Vec<Command> {
+    vec![
+        cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-Dwarnings"]),
+        cargo(["clippy", "--package=raft-core", "--package=native-node", "--", "-Dwarnings"]),
+    ]
+}
+
+fn documentation() -> Command {
+    let mut command =
+        cargo(["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"]);
+    command.env("RUSTDOCFLAGS", "-Dwarnings");
+    command
+}
+
+/// By nextest where it is installed: it runs what cargo runs, only quicker, except doc tests.
+fn native_tests() -> Vec<Command> {
+    let select = ["--workspace", "--all-features", "--exclude", BROWSER_TESTS];
+    let nextest = find_program(&["cargo-nextest"]).is_some()
+        && probe(Command::new("cargo").args(["nextest", "--version"])).is_some();
+    let mut unit = if nextest {
+        cargo(["nextest", "run", "--no-fail-fast", "--no-tests=pass"])
+    } else {
+        cargo(["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
+    };
+    unit.args(select);
+    let mut doc = cargo(["test", "--no-fail-fast", "--doc"]);
+    doc.args(select);
+    vec![unit, doc]
+}
+
+/// In Node, not in a browser: it is quicker and the core knows neither.
+fn wasm_tests() -> Result<Command> {
+    let mut command = wasm(["test", "--package=raft-core", "--features=sim", "--tests"])?;
+    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", "wasm-bindgen-test-runner");
+    // In seconds; its default of 20 is for small tests.
+    command.env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+    Ok(command)
+}
+
+/// They get the page and the server as they are shipped to a user, by these two variables.
+fn browser_tests() -> Vec<Command> {
+    let mut tests = cargo(["test", "--no-fail-fast", "--package", BROWSER_TESTS]);
+    tests.env("GLASSRAFT_DIST", paths::dist());
+    tests.env("GLASSRAFT_NODE_BIN", paths::node_binary("debug"));
+    vec![cargo(["build", "--package=native-node"]), tests]
+}
