@@ -1,3 +1,3 @@
-//! Placeholder until the first real step.
+//! The `native-node` program; see the library of the same name.
 
 fn main() {}

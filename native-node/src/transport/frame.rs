@@ -1,0 +1,56 @@
+//! One WebSocket frame between two servers: a batch of messages in the core's binary form.
+
+use bytes::Bytes;
+use raft_core::codec::{self, DecodeError};
+use raft_core::kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use raft_core::message::{Body, Message};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+/// A batch is closed once it holds so many bytes; one message always fits.
+pub const BATCH_BYTES: usize = 1 << 20;
+
+/// The largest frame that is read, in bytes. The length stands in a frame's header, so a larger
+/// one is refused before any of it is read.
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// The largest frame before both sides know each other.
+pub const MAX_GREETING_BYTES: usize = 1 << 10;
+
+/// A frame must hold the largest single entry together with a full batch before it.
+const _: () = assert!(MAX_FRAME_BYTES > 2 * BATCH_BYTES + 2 * (MAX_KEY_BYTES + MAX_VALUE_BYTES));
+const _: () = assert!(MAX_FRAME_BYTES <= codec::MAX_BYTES);
+
+/// What the WebSocket layer accepts on a connection whose frames are bounded so.
+pub fn websocket(max_frame: usize) -> WebSocketConfig {
+    WebSocketConfig::default().max_frame_size(Some(max_frame)).max_message_size(Some(max_frame))
+}
+
+/// About how many bytes a message takes in a frame.
+pub fn size(message: &Message) -> usize {
+    const ENVELOPE: usize = 64;
+    ENVELOPE
+        + match &message.body {
+            Body::AppendEntries { entries, .. } => {
+                entries.iter().map(raft_core::log::Entry::size).sum()
+            }
+            Body::InstallSnapshot { data, .. } => data.len(),
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::RequestVote { .. }
+            | Body::RequestVoteReply { .. }
+            | Body::AppendEntriesReply { .. }
+            | Body::InstallSnapshotReply { .. } => 0,
+        }
+}
+
+/// Encodes a batch.
+pub fn encode(messages: &[Message]) -> Bytes {
+    let mut buffer = Vec::with_capacity(messages.iter().map(size).sum());
+    codec::encode_into(messages, &mut buffer);
+    buffer.into()
+}
+
+/// Decodes a batch.
+pub fn decode(frame: &[u8]) -> Result<Vec<Message>, DecodeError> {
+    codec::decode(frame)
+}

@@ -1,0 +1,319 @@
+//! How two servers make sure of each other before the first message.
+//!
+//! ```text
+//! dialer                                         acceptor
+//!   | -- Hello {version, cluster, ids, nonce} ----> |
+//!   | <---- Challenge {nonce, proof} or Refused --- |
+//!   | -- Answer {proof} --------------------------> |
+//!   | <---- Welcome or Refused -------------------- |
+//! ```
+//!
+//! A proof is an HMAC-SHA256 under the cluster's secret over both nonces, both ids, the lane, the
+//! cluster and the side that proves. So the secret is never sent, a recorded handshake cannot be
+//! replayed, and one side's proof is no use to the other.
+
+use hmac::{Hmac, KeyInit, Mac};
+use raft_core::codec;
+use raft_core::types::NodeId;
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// Goes up when the handshake or the meaning of frames changes; [`codec::FORMAT_VERSION`] goes up
+/// when their encoding does. Both must be equal on both sides.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The first bytes of a connection, before anything whose layout may change.
+const MAGIC: [u8; 4] = *b"GLSR";
+
+/// Which messages a connection carries.
+///
+/// Chunks of a snapshot have a connection of their own, so that a heartbeat never waits behind
+/// one, neither in our queue nor in the system's send buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Lane {
+    /// Everything but chunks of a snapshot.
+    Log,
+    /// Chunks of a snapshot.
+    Snapshot,
+}
+
+/// A number used once.
+pub type Nonce = [u8; 32];
+
+/// A proof that its sender knows the secret.
+pub type Proof = [u8; 32];
+
+/// The dialer's first words, after magic and versions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The cluster that it belongs to.
+    pub cluster_id: String,
+    /// Who it is.
+    pub from: NodeId,
+    /// Whom it wants.
+    pub to: NodeId,
+    /// What it will send.
+    pub lane: Lane,
+    /// Its nonce.
+    pub nonce: Nonce,
+}
+
+/// The acceptor's answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Challenge {
+    /// "Here is my proof, now yours." Without a secret there is no proof.
+    Prove {
+        /// Its nonce.
+        nonce: Nonce,
+        /// Its proof.
+        proof: Option<Proof>,
+    },
+    /// The connection ends.
+    Refused(Refusal),
+}
+
+/// The dialer's proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Without a secret there is no proof.
+    pub proof: Option<Proof>,
+}
+
+/// The acceptor's last word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Messages may follow.
+    Welcome,
+    /// The connection ends.
+    Refused(Refusal),
+}
+
+/// Why a connection between servers was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Not a server of this program.
+    #[error("the other side does not speak this protocol ({})", .0.escape_debug())]
+    Garbage(String),
+    /// Another version of the program.
+    #[error(
+        "protocol {} does not fit protocol {} of the other side; run the same release on all servers",
+        theirs.escape_debug(), ours.escape_debug()
+    )]
+    Version {
+        /// Protocol and format of the side that was refused.
+        theirs: String,
+        /// Protocol and format of the side that refuses.
+        ours: String,
+    },
+    /// A server of another cluster.
+    #[error(
+        "server {} belongs to cluster `{}`, not to that of the other side; compare --cluster-id",
+        from.0, theirs.escape_debug()
+    )]
+    Cluster {
+        /// Who asked.
+        from: NodeId,
+        /// Its cluster.
+        theirs: String,
+    },
+    /// Two servers claim the same number, or an address is wrong.
+    #[error(
+        "server {} wanted server {}, but this is server {}; compare the peer addresses in --members",
+        from.0, wanted.0, actual.0
+    )]
+    WrongServer {
+        /// Who asked.
+        from: NodeId,
+        /// Whom it wanted.
+        wanted: NodeId,
+        /// Who answered.
+        actual: NodeId,
+    },
+    /// A server that is not among the members.
+    #[error("server {} is not among the members; compare --members on all servers", .0.0)]
+    UnknownServer(NodeId),
+    /// No proof, or a wrong one.
+    #[error(
+        "server {} did not prove that it knows the cluster secret; give all servers the same \
+         --cluster-secret-file", .0.0
+    )]
+    Proof(NodeId),
+    /// Too many connections wait for their handshake.
+    #[error("too many connections are waiting for their handshake")]
+    Busy,
+    /// The handshake took too long.
+    #[error("the handshake was not finished in time")]
+    Slow,
+}
+
+impl Refusal {
+    /// A short name that does not change, for metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Garbage(_) => "garbage",
+            Self::Version { .. } => "version",
+            Self::Cluster { .. } => "cluster",
+            Self::WrongServer { .. } => "wrong_server",
+            Self::UnknownServer(_) => "unknown_server",
+            Self::Proof(_) => "proof",
+            Self::Busy => "busy",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+impl Hello {
+    /// With magic and versions before it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(PROTOCOL_VERSION.to_le_bytes());
+        bytes.extend(codec::FORMAT_VERSION.to_le_bytes());
+        codec::encode_into(self, &mut bytes);
+        bytes
+    }
+
+    /// Checks magic and versions before it trusts the rest to have the expected layout.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        let garbage = |what: &str| Refusal::Garbage(what.to_owned());
+        let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| garbage("wrong first bytes"))?;
+        let (versions, rest) =
+            rest.split_first_chunk::<4>().ok_or_else(|| garbage("cut off in the versions"))?;
+        let [p0, p1, f0, f1] = *versions;
+        let theirs = (u16::from_le_bytes([p0, p1]), u16::from_le_bytes([f0, f1]));
+        let ours = (PROTOCOL_VERSION, codec::FORMAT_VERSION);
+        if theirs != ours {
+            let words = |(protocol, format)| format!("{protocol}.{format}");
+            return Err(Refusal::Version { theirs: words(theirs), ours: words(ours) });
+        }
+        codec::decode(rest).map_err(|error| garbage(&error.to_string()))
+    }
+}
+
+/// The side of a connection that proves itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// It opened the connection.
+    Dialer,
+    /// It accepted the connection.
+    Acceptor,
+}
+
+/// What proofs are made with: the secret that all servers of a cluster share, if it has one.
+#[derive(Clone)]
+pub struct Secret(Option<Hmac<Sha256>>);
+
+impl Secret {
+    /// From its bytes; `None` for a cluster without one.
+    ///
+    /// # Panics
+    /// Never: HMAC takes keys of any length.
+    pub fn new(secret: Option<&[u8]>) -> Self {
+        Self(secret.map(|key| Hmac::new_from_slice(key).expect("HMAC takes keys of any length")))
+    }
+
+    /// Proves knowledge of the secret for one handshake.
+    pub fn prove(&self, side: Side, hello: &Hello, acceptor: &Nonce) -> Option<Proof> {
+        self.mac(side, hello, acceptor).map(|mac| mac.finalize().into_bytes().into())
+    }
+
+    /// Checks the other side's proof, in constant time.
+    pub fn accepts(
+        &self,
+        side: Side,
+        hello: &Hello,
+        acceptor: &Nonce,
+        proof: Option<&Proof>,
+    ) -> bool {
+        match (self.mac(side, hello, acceptor), proof) {
+            (None, None) => true,
+            (Some(mac), Some(proof)) => mac.verify_slice(proof).is_ok(),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    fn mac(&self, side: Side, hello: &Hello, acceptor: &Nonce) -> Option<Hmac<Sha256>> {
+        let mut mac = self.0.clone()?;
+        mac.update(match side {
+            Side::Dialer => b"glassraft dialer\0",
+            Side::Acceptor => b"glassraft accept\0",
+        });
+        // The encoded Hello holds versions, cluster, ids, lane and the dialer's nonce, and cannot
+        // be read in two ways, since every field has a length.
+        let hello = hello.encode();
+        mac.update(&(hello.len() as u64).to_le_bytes());
+        mac.update(&hello);
+        mac.update(acceptor);
+        Some(mac)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Secret(set)" } else { "Secret(none)" })
+    }
+}
+
+/// A fresh nonce.
+///
+/// # Panics
+/// When the system gives no random bytes, without which no connection would be safe.
+pub fn nonce() -> Nonce {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).expect("the system gives random bytes");
+    nonce
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            cluster_id: "demo".to_owned(),
+            from: NodeId(1),
+            to: NodeId(2),
+            lane: Lane::Log,
+            nonce: nonce(),
+        }
+    }
+
+    /// Guards the doors before the secret: other programs and other versions.
+    #[test]
+    fn a_hello_of_another_program_or_version_is_refused() {
+        let hello = hello();
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
+        for garbage in [&b""[..], b"GET / HTTP/1.1\r\n", b"GLSR", b"GLSR\x01\x00\x01"] {
+            let refusal = Hello::decode(garbage).expect_err("garbage");
+            assert_eq!(refusal.code(), "garbage");
+        }
+        let mut newer = hello.encode();
+        newer[4] = 9;
+        let refusal = Hello::decode(&newer).expect_err("another version");
+        assert_eq!(refusal.code(), "version");
+        assert!(refusal.to_string().contains("protocol 9.1 does not fit"), "{refusal}");
+        let mut longer = hello.encode();
+        longer.push(0);
+        assert_eq!(Hello::decode(&longer).expect_err("left over").code(), "garbage");
+    }
+
+    /// Guards the secret: a proof holds for one side of one handshake and no other.
+    #[test]
+    fn a_proof_fits_one_side_of_one_handshake() {
+        let secret = Secret::new(Some(b"correct horse battery"));
+        let (hello, acceptor) = (hello(), nonce());
+        let proof = secret.prove(Side::Dialer, &hello, &acceptor).expect("a proof");
+        let accepts = |side, hello: &Hello, acceptor: &Nonce| {
+            secret.accepts(side, hello, acceptor, Some(&proof))
+        };
+        assert!(accepts(Side::Dialer, &hello, &acceptor));
+        assert!(!accepts(Side::Acceptor, &hello, &acceptor), "reflected");
+        assert!(!accepts(Side::Dialer, &hello, &nonce()), "replayed to another nonce");
+        let other = Hello { from: NodeId(3), ..hello.clone() };
+        assert!(!accepts(Side::Dialer, &other, &acceptor), "used for another server");
+        assert!(!secret.accepts(Side::Dialer, &hello, &acceptor, None), "left out");
+        let wrong = Secret::new(Some(b"another secret entirely"));
+        assert!(!wrong.accepts(Side::Dialer, &hello, &acceptor, Some(&proof)));
+        assert!(!Secret::new(None).accepts(Side::Dialer, &hello, &acceptor, Some(&proof)));
+        assert!(Secret::new(None).accepts(Side::Dialer, &hello, &acceptor, None));
+    }
+}
