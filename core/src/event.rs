@@ -372,6 +372,8 @@ pub enum SnapshotRefusal {
     OutOfSequence,
     /// The chunks do not add up to what was announced.
     Damaged,
+    /// Another snapshot is being saved.
+    Busy,
 }
 
 /// What a leader knows of a follower.

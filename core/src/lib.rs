@@ -2,6 +2,7 @@
 //! tell what happened and why, and the simulator that runs a whole cluster of it.
 
 pub mod codec;
+pub mod config;
 pub mod digest;
 pub mod durable;
 pub mod event;
@@ -9,5 +10,9 @@ pub mod kv;
 pub mod log;
 pub mod membership;
 pub mod message;
+mod node;
+mod random;
+pub mod replica;
+pub mod rules;
 pub mod types;
 pub mod view;

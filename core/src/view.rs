@@ -113,7 +113,33 @@ impl ClusterView {
             EventKind::ClientAnswer { request, outcome } => {
                 self.answered(event, *request, outcome);
             }
-            _ => {}
+            EventKind::Started(_)
+            | EventKind::Attached(_)
+            | EventKind::Crashed
+            | EventKind::Frozen
+            | EventKind::Thawed
+            | EventKind::RoleChanged { .. }
+            | EventKind::LeaderKnown { .. }
+            | EventKind::TermChanged { .. }
+            | EventKind::VoteGranted { .. }
+            | EventKind::VoteRefused { .. }
+            | EventKind::VoteCounted { .. }
+            | EventKind::TimerArmed { .. }
+            | EventKind::TimerFired { .. }
+            | EventKind::EntriesAppended { .. }
+            | EventKind::LogTruncated { .. }
+            | EventKind::LogCompacted { .. }
+            | EventKind::WriteStarted { .. }
+            | EventKind::WritePersisted { .. }
+            | EventKind::WriteFailed { .. }
+            | EventKind::CommitAdvanced { .. }
+            | EventKind::Applied { .. }
+            | EventKind::SnapshotSaved { .. }
+            | EventKind::SnapshotInstalled { .. }
+            | EventKind::SnapshotIgnored { .. }
+            | EventKind::ProgressChanged { .. }
+            | EventKind::ReadsConfirmed { .. }
+            | EventKind::Summarised { .. } => {}
         }
         if event.id.node != NodeId::ENVIRONMENT {
             self.nodes.entry(event.id.node).or_default().observe(event);

@@ -330,6 +330,7 @@ words! {
         NotNewer => "its own state is as new or newer",
         OutOfSequence => "the part does not continue what was received",
         Damaged => "the parts do not add up",
+        Busy => "another snapshot is being saved",
     }
     ProgressMode {
         Probe => "probing",

@@ -1,0 +1,122 @@
+//! The figures that a server is run with; all servers of a cluster should use the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{MILLISECOND, Micros};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The shortest time without word from a leader after which a follower campaigns, in µs (§5.2).
+    pub election_timeout_min: Micros,
+    /// The longest such time, in µs; each wait is drawn anew between the two.
+    pub election_timeout_max: Micros,
+    /// How often a leader sends heartbeats, in µs (§5.2).
+    pub heartbeat_interval: Micros,
+    /// The entries of one AppendEntries message take about this many bytes at most.
+    pub max_batch_bytes: usize,
+    /// How many AppendEntries messages with entries may be unanswered per follower.
+    pub max_in_flight: usize,
+    /// The state in one InstallSnapshot message takes about this many bytes at most (§7).
+    pub max_chunk_bytes: usize,
+    /// A snapshot is taken after this many applied entries …
+    pub compact_after_entries: u64,
+    /// … or after applied entries of this many bytes, whichever comes first.
+    pub compact_after_bytes: u64,
+    /// This many entries before the snapshot stay in the log, so that a follower that is a little
+    /// behind needs no snapshot.
+    pub keep_entries: u64,
+}
+
+impl Default for Config {
+    /// The paper's 150-300 ms timeouts, for servers on one network.
+    fn default() -> Self {
+        Self {
+            election_timeout_min: 150 * MILLISECOND,
+            election_timeout_max: 300 * MILLISECOND,
+            heartbeat_interval: 50 * MILLISECOND,
+            max_batch_bytes: 1 << 20,
+            max_in_flight: 32,
+            max_chunk_bytes: 512 << 10,
+            compact_after_entries: 50_000,
+            compact_after_bytes: 64 << 20,
+            keep_entries: 5_000,
+        }
+    }
+}
+
+/// Figures with which no cluster would work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// See its text.
+    #[error(
+        "the election timeout must be a range: its maximum ({max} µs) must be above its minimum \
+         ({min} µs), else candidates split the votes for ever"
+    )]
+    EmptyElectionRange {
+        /// The minimum given.
+        min: Micros,
+        /// The maximum given.
+        max: Micros,
+    },
+    /// See its text.
+    #[error(
+        "the heartbeat interval ({heartbeat} µs) must be above 0 and at most half of the minimum \
+         election timeout ({election} µs), else one late heartbeat deposes a healthy leader"
+    )]
+    SlowHeartbeat {
+        /// The interval given.
+        heartbeat: Micros,
+        /// The minimum election timeout given.
+        election: Micros,
+    },
+    /// See its text.
+    #[error("{0} must be above 0")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// Checks that a cluster can work with these figures.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (min, max) = (self.election_timeout_min, self.election_timeout_max);
+        if max <= min {
+            return Err(ConfigError::EmptyElectionRange { min, max });
+        }
+        if self.heartbeat_interval == 0 || self.heartbeat_interval > min / 2 {
+            let heartbeat = self.heartbeat_interval;
+            return Err(ConfigError::SlowHeartbeat { heartbeat, election: min });
+        }
+        for (name, zero) in [
+            ("max_batch_bytes", self.max_batch_bytes == 0),
+            ("max_in_flight", self.max_in_flight == 0),
+            ("max_chunk_bytes", self.max_chunk_bytes == 0),
+            ("compact_after_entries", self.compact_after_entries == 0),
+            ("compact_after_bytes", self.compact_after_bytes == 0),
+        ] {
+            if zero {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError};
+
+    /// Guards against configurations that would never elect, or depose at once.
+    #[test]
+    fn only_workable_timeouts_pass() {
+        assert_eq!(Config::default().validate(), Ok(()));
+        let fixed = Config { election_timeout_max: 150_000, ..Config::default() };
+        assert!(matches!(fixed.validate(), Err(ConfigError::EmptyElectionRange { .. })));
+        let slow = Config { heartbeat_interval: 100_000, ..Config::default() };
+        assert!(matches!(slow.validate(), Err(ConfigError::SlowHeartbeat { .. })));
+        let silent = Config { heartbeat_interval: 0, ..Config::default() };
+        assert!(matches!(silent.validate(), Err(ConfigError::SlowHeartbeat { .. })));
+        let stuck = Config { max_in_flight: 0, ..Config::default() };
+        assert_eq!(stuck.validate(), Err(ConfigError::Zero("max_in_flight")));
+    }
+}

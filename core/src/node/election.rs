@@ -1,0 +1,172 @@
+//! Leader election (§5.2, §5.4.1), with the question before it (dissertation §9.6).
+
+use super::gate::Needs;
+use super::role::{Candidate, Role};
+use super::{Node, RoleReason};
+use crate::event::EventKind;
+use crate::message::{Body, Message};
+use crate::rules::{VoteRequest, Voter};
+use crate::types::{LogPosition, NodeId, Term};
+
+impl Node {
+    /// Nothing was heard from a leader, or no majority from a candidacy, for an election timeout.
+    pub(super) fn election_timeout(&mut self) {
+        let timeout = self.config.election_timeout_max;
+        let stalled = self.rules.disk_stalled(self.gate.oldest_start(), self.now, timeout);
+        if stalled || !self.membership.is_voter(self.id) {
+            // A server whose own disk hangs could not hold the office.
+            self.set_election_timer();
+            return;
+        }
+        if self.rules.asks_before_campaign() {
+            self.become_candidate(true, RoleReason::ElectionTimeout);
+            let body =
+                Body::PreVote { next_term: self.current_term().next(), last_log: self.log.last() };
+            self.ask_all(&body);
+            // What it would vote itself needs no disk.
+            self.count_vote(self.id, true);
+        } else {
+            self.campaign(RoleReason::ElectionTimeout);
+        }
+    }
+
+    /// Starts an election in a new term. The requests leave, and the own vote counts, once term
+    /// and vote are durable (figure 2).
+    fn campaign(&mut self, why: RoleReason) {
+        self.become_candidate(false, why);
+        let body = Body::RequestVote { last_log: self.log.last() };
+        self.ask_all(&body);
+        self.count_own_vote();
+    }
+
+    fn ask_all(&mut self, body: &Body) {
+        let peers: Vec<NodeId> = self.membership.peers_of(self.id).collect();
+        for peer in peers {
+            self.send(peer, body.clone(), Needs::HardState);
+        }
+    }
+
+    // Voters
+
+    /// Refuses a candidate before its term is looked at, where the rules say so. Whether it did.
+    pub(super) fn refuse_unheard(&mut self, message: &Message) -> bool {
+        let (term, pre, reply) = match &message.body {
+            Body::PreVote { next_term, .. } => {
+                let reply = Body::PreVoteReply { next_term: *next_term, granted: false };
+                (*next_term, true, reply)
+            }
+            Body::RequestVote { .. } => {
+                (message.term, false, Body::RequestVoteReply { granted: false })
+            }
+            Body::PreVoteReply { .. }
+            | Body::RequestVoteReply { .. }
+            | Body::AppendEntries { .. }
+            | Body::AppendEntriesReply { .. }
+            | Body::InstallSnapshot { .. }
+            | Body::InstallSnapshotReply { .. } => return false,
+        };
+        let Some(why) = self.rules.refuse_unheard(self.live_leader()) else { return false };
+        let candidate = message.from;
+        self.recorder.emit(|| EventKind::VoteRefused { candidate, term, pre, why });
+        self.send(candidate, reply, Needs::HardState);
+        true
+    }
+
+    /// The leader of this term, if it was heard within the minimum election timeout. A leader
+    /// counts itself: it steps down by itself once it hears from no majority.
+    fn live_leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower
+                .leader
+                .filter(|_| self.now.since(follower.heard_at) < self.config.election_timeout_min),
+            Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.id),
+        }
+    }
+
+    pub(super) fn on_pre_vote(&mut self, from: NodeId, next_term: Term, last_log: LogPosition) {
+        let request = VoteRequest { candidate: from, term: next_term, last_log, pre: true };
+        let granted = self.decide_vote(&request);
+        self.send(from, Body::PreVoteReply { next_term, granted }, Needs::HardState);
+    }
+
+    pub(super) fn on_request_vote(&mut self, from: NodeId, last_log: LogPosition) {
+        let term = self.current_term();
+        let request = VoteRequest { candidate: from, term, last_log, pre: false };
+        let granted = self.decide_vote(&request);
+        if granted {
+            if self.hard_state.voted_for != Some(from) {
+                self.vote_for(from);
+            }
+            // Only a vote that was really given lets the candidate have its time (§5.2).
+            self.set_election_timer();
+        }
+        self.send(from, Body::RequestVoteReply { granted }, Needs::HardState);
+    }
+
+    /// Asks the rules, and records what they said.
+    fn decide_vote(&mut self, request: &VoteRequest) -> bool {
+        let voter = Voter {
+            current_term: self.current_term(),
+            voted_for: self.hard_state.voted_for,
+            last_log: self.log.last(),
+        };
+        let VoteRequest { candidate, term, pre, .. } = *request;
+        let verdict = self.rules.grant_vote(&voter, request);
+        self.recorder.emit(|| match verdict {
+            Ok(()) => EventKind::VoteGranted { candidate, term, pre },
+            Err(why) => EventKind::VoteRefused { candidate, term, pre, why },
+        });
+        verdict.is_ok()
+    }
+
+    // Candidates
+
+    pub(super) fn on_pre_vote_reply(&mut self, from: NodeId, next_term: Term, granted: bool) {
+        let asked = matches!(&self.role, Role::Candidate(candidate) if candidate.pre);
+        if asked && next_term == self.current_term().next() {
+            self.count_vote(from, granted);
+        }
+    }
+
+    pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool) {
+        if matches!(&self.role, Role::Candidate(candidate) if !candidate.pre) {
+            self.count_vote(from, granted);
+        }
+    }
+
+    /// A candidate's own vote counts once it is durable, like everybody else's.
+    pub(super) fn count_own_vote(&mut self) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let counted = candidate.answers.contains_key(&self.id);
+        let durable = self.gate.hard_state_is_durable() || !self.rules.vote_is_durable();
+        if !candidate.pre && !counted && durable {
+            self.count_vote(self.id, true);
+        }
+    }
+
+    fn count_vote(&mut self, voter: NodeId, granted: bool) {
+        let needed = self.rules.majority(&self.membership);
+        let Role::Candidate(Candidate { pre, answers }) = &mut self.role else { return };
+        answers.insert(voter, granted);
+        let pre = *pre;
+        let yes = answers.values().filter(|granted| **granted).count();
+        let no = answers.len() - yes;
+        self.recorder.emit(|| EventKind::VoteCounted {
+            voter,
+            granted,
+            pre,
+            votes: yes as u64,
+            needed: needed as u64,
+        });
+        if yes >= needed {
+            if pre {
+                self.campaign(RoleReason::PreVotesWon);
+            } else {
+                self.become_leader();
+            }
+        } else if no >= self.membership.majority() {
+            self.become_follower(RoleReason::VotesLost);
+        }
+    }
+}

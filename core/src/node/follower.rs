@@ -1,0 +1,158 @@
+//! A follower stores what its leader sends (§5.3).
+
+use super::gate::Needs;
+use super::role::{Follower, Role};
+use super::{Node, RoleReason};
+use crate::event::{CommitReason, EventKind};
+use crate::log::Entry;
+use crate::message::{AppendResult, Body};
+use crate::types::{LogIndex, LogPosition, NodeId, Term};
+
+impl Node {
+    /// A message of an earlier term: its sender learns the newer term from the answer (§5.1). A
+    /// deposed leader or candidate would else never hear of it.
+    pub(super) fn answer_stale(&mut self, from: NodeId, term: Term, body: &Body) {
+        let reply = match body {
+            Body::AppendEntries { round, prev_log, .. } => Body::AppendEntriesReply {
+                round: *round,
+                result: AppendResult::Rejected { prev_log: *prev_log, hint: self.log.base() },
+            },
+            Body::InstallSnapshot { meta, round, .. } => Body::AppendEntriesReply {
+                round: *round,
+                result: AppendResult::Rejected { prev_log: meta.last, hint: self.log.base() },
+            },
+            Body::PreVote { next_term, .. } => {
+                Body::PreVoteReply { next_term: *next_term, granted: false }
+            }
+            Body::RequestVote { .. } => Body::RequestVoteReply { granted: false },
+            Body::PreVoteReply { .. }
+            | Body::RequestVoteReply { .. }
+            | Body::AppendEntriesReply { .. }
+            | Body::InstallSnapshotReply { .. } => return,
+        };
+        if let Body::PreVote { .. } | Body::RequestVote { .. } = body {
+            let (pre, why) =
+                (matches!(body, Body::PreVote { .. }), crate::event::VoteRefusal::StaleTerm);
+            self.recorder.emit(|| EventKind::VoteRefused { candidate: from, term, pre, why });
+        }
+        self.send(from, reply, Needs::HardState);
+    }
+
+    /// Word from the leader of this term: whoever else this server took itself for, it follows.
+    pub(super) fn follow(&mut self, leader: NodeId) {
+        if matches!(self.role, Role::Candidate(_)) {
+            self.become_follower(RoleReason::LeaderHeard);
+        }
+        let term = self.current_term();
+        let news = self.leader() != Some(leader);
+        self.role = Role::Follower(Follower { leader: Some(leader), heard_at: self.now });
+        if news {
+            self.recorder.emit(|| EventKind::LeaderKnown { leader, term });
+        }
+        self.set_election_timer();
+    }
+
+    pub(super) fn on_append_entries(
+        &mut self,
+        from: NodeId,
+        prev_log: LogPosition,
+        entries: Vec<Entry>,
+        leader_commit: LogIndex,
+        round: u64,
+    ) {
+        if self.is_leader() {
+            // Another leader of the same term: Election Safety is broken elsewhere.
+            return;
+        }
+        self.follow(from);
+        if !is_well_formed(prev_log, &entries, self.current_term()) {
+            // No correct leader sends this; a peer is never trusted to be one.
+            return;
+        }
+        let heartbeat = entries.is_empty();
+        let Some(verified) = self.store_entries(prev_log, entries) else {
+            let hint = self.log.last_possible_match(prev_log);
+            let result = AppendResult::Rejected { prev_log, hint };
+            self.send(from, Body::AppendEntriesReply { round, result }, Needs::HardState);
+            return;
+        };
+        let commit = self.rules.follower_commit(leader_commit, verified, self.log.last().index);
+        self.commit_to(commit, || CommitReason::LeaderCommit);
+        // A heartbeat's answer never waits for the disk: it speaks of what is durable already.
+        let (match_index, needs) = if heartbeat && self.rules.acknowledges_durable_only() {
+            (verified.min(self.gate.durable_index()), Needs::HardState)
+        } else {
+            (verified, Needs::Log)
+        };
+        let result = AppendResult::Accepted { match_index };
+        self.send(from, Body::AppendEntriesReply { round, result }, needs);
+    }
+
+    /// Steps 2 to 4 of AppendEntries in figure 2. Gives the last index up to which the log now
+    /// equals the leader's, or `None` when it does not hold `prev_log`.
+    fn store_entries(&mut self, prev_log: LogPosition, entries: Vec<Entry>) -> Option<LogIndex> {
+        // What was compacted away is committed, so it equals the leader's log.
+        let known = prev_log.index < self.log.base().index;
+        if !known && !self.rules.accept_entries(prev_log, self.log.term_at(prev_log.index)) {
+            return None;
+        }
+        let verified = LogIndex(prev_log.index.0 + entries.len() as u64);
+        let base = self.log.base().index;
+        let new: Vec<Entry> =
+            entries.into_iter().skip_while(|entry| self.holds(entry, base)).collect();
+        let conflict = new.first().map(|first| first.index);
+        let unconfirmed = self.rules.truncate_without_conflict().then(|| verified.max(base).next());
+        if let Some(from) = conflict.or(unconfirmed).filter(|it| *it <= self.log.last().index) {
+            self.truncate(from);
+        }
+        // With the check of `prev_log` broken there may be a gap, which nothing can fill.
+        if new.first().is_some_and(|first| first.index == self.log.last().index.next()) {
+            self.append_entries(new);
+        }
+        Some(verified.max(base))
+    }
+
+    /// Whether the log has this very entry: same index and term mean same content (§5.3, Log
+    /// Matching).
+    fn holds(&self, entry: &Entry, base: LogIndex) -> bool {
+        entry.index <= base || self.log.matches(entry.position())
+    }
+
+    pub(super) fn append_entries(&mut self, entries: Vec<Entry>) {
+        for entry in &entries {
+            self.log.append(entry.clone());
+            self.gate.append(entry.clone());
+        }
+        let last = self.log.last();
+        self.recorder.emit(|| EventKind::EntriesAppended { last, entries });
+    }
+
+    fn truncate(&mut self, from: LogIndex) {
+        self.rules.assert(from > self.commit_index, "a committed entry is never removed (§5.4)");
+        self.log.truncate(from);
+        self.gate.truncate(from);
+        let last = self.log.last();
+        self.recorder.emit(|| EventKind::LogTruncated { from, last });
+    }
+
+    /// Moves the commit index forward, if `index` is ahead; never past the log.
+    pub(crate) fn commit_to(&mut self, index: LogIndex, why: impl FnOnce() -> CommitReason) {
+        let from = self.commit_index;
+        let to = index.min(self.log.last().index);
+        if to > from {
+            self.commit_index = to;
+            self.recorder.emit(|| EventKind::CommitAdvanced { from, to, why: why() });
+        }
+    }
+}
+
+/// Whether the entries follow each other and `prev_log`, with terms that never fall and none
+/// beyond the leader's.
+fn is_well_formed(prev_log: LogPosition, entries: &[Entry], term: Term) -> bool {
+    let mut previous = prev_log;
+    entries.iter().all(|entry| {
+        let follows = entry.index == previous.index.next() && entry.term >= previous.term;
+        previous = entry.position();
+        follows && entry.term <= term
+    })
+}

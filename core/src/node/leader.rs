@@ -1,0 +1,311 @@
+//! A leader replicates its log and decides what is committed (§5.3, §5.4.2).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::gate::Needs;
+use super::progress::{Mode, Progress, Transfer};
+use super::role::{Leader, Role};
+use super::{ChunkRequest, Node, RoleReason};
+use crate::event::{CommitReason, EventKind};
+use crate::log::{Entry, Payload};
+use crate::message::{AppendResult, Body, Cursor};
+use crate::types::{LogIndex, LogPosition, NodeId};
+
+impl Node {
+    pub(super) fn new_leader(&self) -> Leader {
+        let last = self.log.last().index;
+        let progress = self.membership.peers_of(self.id);
+        Leader {
+            progress: progress.map(|peer| (peer, Progress::new(last, self.now))).collect(),
+            round: 0,
+            first_index: last.next(),
+            reads: VecDeque::new(),
+        }
+    }
+
+    /// The first entry of a term lets its leader commit all before it (§5.4.2, §8).
+    pub(super) fn append_noop(&mut self) {
+        self.append_own(vec![Payload::Noop]);
+        self.begin_round();
+        self.advance_commit_index();
+    }
+
+    /// Appends commands and sends them at once: the own disk works meanwhile (dissertation
+    /// §10.2.1). Gives the position of the first, or `None` when this server does not lead.
+    pub(crate) fn propose(&mut self, commands: Vec<Bytes>) -> Option<LogPosition> {
+        if !self.is_leader() || self.halted {
+            return None;
+        }
+        let first = LogPosition { term: self.current_term(), index: self.log.last().index.next() };
+        self.append_own(commands.into_iter().map(Payload::Command).collect());
+        for peer in self.peers() {
+            self.send_entries(peer);
+        }
+        Some(first)
+    }
+
+    fn append_own(&mut self, payloads: Vec<Payload>) {
+        let (term, mut index) = (self.current_term(), self.log.last().index);
+        let entries = payloads.into_iter().map(|payload| {
+            index = index.next();
+            Entry { index, term, payload }
+        });
+        let entries = entries.collect();
+        self.append_entries(entries);
+    }
+
+    fn peers(&self) -> Vec<NodeId> {
+        self.membership.peers_of(self.id).collect()
+    }
+
+    fn leading(&mut self) -> Option<&mut Leader> {
+        match &mut self.role {
+            Role::Leader(leader) => Some(leader),
+            Role::Follower(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    fn progress_of(&mut self, peer: NodeId) -> Option<&mut Progress> {
+        self.leading()?.progress.get_mut(&peer)
+    }
+
+    /// What a leader knows of its followers; nothing on other servers.
+    pub(crate) fn progress(&self) -> Option<&BTreeMap<NodeId, Progress>> {
+        match &self.role {
+            Role::Leader(leader) => Some(&leader.progress),
+            Role::Follower(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    // Heartbeats
+
+    /// Time for heartbeats, and to ask whether this server should still lead.
+    pub(super) fn heartbeat_timeout(&mut self) {
+        if let Some(why) = self.reason_to_step_down() {
+            self.become_follower(why);
+            return;
+        }
+        for peer in self.peers() {
+            self.retry(peer);
+        }
+        self.begin_round();
+        self.set_heartbeat_timer();
+    }
+
+    fn reason_to_step_down(&self) -> Option<RoleReason> {
+        let timeout = self.config.election_timeout_max;
+        let Role::Leader(leader) = &self.role else { return None };
+        let heard = self.rules.majority_value(&self.membership, |voter| {
+            leader.progress.get(&voter).map_or(self.now, |progress| progress.heard_at)
+        });
+        if self.rules.lost_quorum(heard, self.now, timeout) {
+            return Some(RoleReason::QuorumLost);
+        }
+        let stalled = self.rules.disk_stalled(self.gate.oldest_start(), self.now, timeout);
+        stalled.then_some(RoleReason::DiskStalled)
+    }
+
+    /// What was sent may be lost: allow it to be sent again.
+    fn retry(&mut self, peer: NodeId) {
+        let (now, patience) = (self.now, self.config.election_timeout_max);
+        let Some(progress) = self.progress_of(peer) else { return };
+        match &mut progress.mode {
+            Mode::Probe { waiting } => *waiting = false,
+            Mode::Replicate { .. } => {}
+            Mode::Snapshot(transfer) => {
+                if now.since(transfer.sent_at) >= patience {
+                    self.request_chunk(peer);
+                }
+            }
+        }
+    }
+
+    /// Sends every follower something that it must answer: entries where there are any, else a
+    /// heartbeat. Answers confirm the leader for reads that came before (§8).
+    pub(super) fn begin_round(&mut self) {
+        if let Some(leader) = self.leading() {
+            leader.round += 1;
+        }
+        for peer in self.peers() {
+            if !self.send_entries(peer) {
+                self.send_heartbeat(peer);
+            }
+        }
+    }
+
+    // Sending
+
+    /// Sends all the entries that a follower still needs and that the window allows. Whether
+    /// anything was sent.
+    fn send_entries(&mut self, peer: NodeId) -> bool {
+        let mut sent = false;
+        while self.send_batch(peer) {
+            sent = true;
+        }
+        sent
+    }
+
+    fn send_batch(&mut self, peer: NodeId) -> bool {
+        let (last, base) = (self.log.last().index, self.log.base().index);
+        let (window, max_bytes) = (self.config.max_in_flight, self.config.max_batch_bytes);
+        let Some(progress) = self.progress_of(peer) else { return false };
+        let next = progress.next_index;
+        if next > last || !progress.has_room(window) {
+            return false;
+        }
+        if next <= base {
+            let transfer = Transfer { last: None, cursor: Cursor::default(), sent_at: self.now };
+            self.set_mode(peer, Mode::Snapshot(transfer));
+            self.request_chunk(peer);
+            return false;
+        }
+        let entries = self.log.batch(next, max_bytes).to_vec();
+        let sent_to = entries.last().expect("a batch is never empty").index;
+        self.send_append(peer, next.previous(), entries);
+        if let Some(progress) = self.progress_of(peer) {
+            progress.sent(sent_to);
+        }
+        true
+    }
+
+    /// An AppendEntries without entries. Its check before the next index also finds out whether
+    /// an earlier message was lost.
+    fn send_heartbeat(&mut self, peer: NodeId) {
+        let base = self.log.base().index;
+        let Some(progress) = self.progress_of(peer) else { return };
+        let prev = progress.next_index.previous().max(base);
+        self.send_append(peer, prev, Vec::new());
+    }
+
+    fn send_append(&mut self, peer: NodeId, prev: LogIndex, entries: Vec<Entry>) {
+        let term = self.log.term_at(prev).expect("a leader sends from its own log");
+        let prev_log = LogPosition { term, index: prev };
+        let leader_commit = self.commit_index;
+        let Some(leader) = self.leading() else { return };
+        let round = leader.round;
+        if let Some(progress) = leader.progress.get_mut(&peer) {
+            progress.told_commit = leader_commit;
+        }
+        let body = Body::AppendEntries { prev_log, entries, leader_commit, round };
+        self.send(peer, body, Needs::HardState);
+    }
+
+    // Answers
+
+    pub(super) fn on_append_reply(&mut self, from: NodeId, round: u64, result: &AppendResult) {
+        if !self.heard_from(from, round) {
+            return;
+        }
+        match result {
+            AppendResult::Accepted { match_index } => self.on_match(from, *match_index),
+            AppendResult::Rejected { prev_log, hint } => {
+                let candidate = self.log.last_possible_match(*hint).index;
+                let stands = self
+                    .progress_of(from)
+                    .is_some_and(|progress| progress.rejected(prev_log.index, candidate));
+                if stands {
+                    self.record_progress(from);
+                    self.send_entries(from);
+                }
+            }
+        }
+        self.answer_confirmed_reads();
+    }
+
+    /// A follower answered in this term. Whether this server leads it.
+    pub(super) fn heard_from(&mut self, from: NodeId, round: u64) -> bool {
+        let now = self.now;
+        let Some(leader) = self.leading() else { return false };
+        // A round that never began is not one that a follower can have seen.
+        let round = round.min(leader.round);
+        let Some(progress) = leader.progress.get_mut(&from) else { return false };
+        progress.heard_at = now;
+        progress.answered = true;
+        progress.acked_round = progress.acked_round.max(round);
+        true
+    }
+
+    /// A follower's log durably equals this one up to `index`.
+    pub(super) fn on_match(&mut self, from: NodeId, index: LogIndex) {
+        // More than was ever sent cannot match: a peer is not trusted to be right.
+        let index = index.min(self.log.last().index);
+        let news = self.progress_of(from).is_some_and(|progress| progress.matched(index));
+        if news {
+            self.record_progress(from);
+            self.advance_commit_index();
+        }
+        self.send_entries(from);
+        self.tell_commit(from);
+    }
+
+    /// Tells an idle follower of the new commit index at once; a busy one learns it from the next
+    /// entries.
+    fn tell_commit(&mut self, peer: NodeId) {
+        let commit = self.commit_index;
+        let Some(progress) = self.progress_of(peer) else { return };
+        if progress.is_idle() && progress.told_commit < commit {
+            self.send_heartbeat(peer);
+        }
+    }
+
+    /// Commits what a majority holds durably and the rules allow (§5.3, §5.4.2).
+    pub(super) fn advance_commit_index(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let own = if self.rules.acknowledges_durable_only() {
+            self.gate.durable_index()
+        } else {
+            self.log.last().index
+        };
+        let index_of =
+            |voter: NodeId| leader.progress.get(&voter).map_or(own, |peer| peer.match_index);
+        let majority = self.rules.majority_value(&self.membership, index_of);
+        if majority <= self.commit_index
+            || !self.rules.may_commit(self.log.term_at(majority), self.current_term())
+        {
+            return;
+        }
+        let proof = || self.membership.voters.iter().map(|voter| (*voter, index_of(*voter)));
+        let proof: Vec<(NodeId, LogIndex)> =
+            if self.recorder.listening() { proof().collect() } else { Vec::new() };
+        self.commit_to(majority, || CommitReason::Majority(proof));
+        for peer in self.peers() {
+            self.tell_commit(peer);
+        }
+        self.answer_confirmed_reads();
+    }
+
+    // Snapshots, of which the replica cuts the chunks
+
+    pub(super) fn request_chunk(&mut self, peer: NodeId) {
+        let now = self.now;
+        let Some(progress) = self.progress_of(peer) else { return };
+        if let Mode::Snapshot(transfer) = &mut progress.mode {
+            transfer.sent_at = now;
+            let (last, cursor) = (transfer.last, transfer.cursor.clone());
+            self.chunk_requests.push(ChunkRequest { to: peer, last, cursor });
+        }
+    }
+
+    pub(super) fn transfer_to(&mut self, peer: NodeId) -> Option<&mut Transfer> {
+        match &mut self.progress_of(peer)?.mode {
+            Mode::Snapshot(transfer) => Some(transfer),
+            Mode::Probe { .. } | Mode::Replicate { .. } => None,
+        }
+    }
+
+    pub(super) fn set_mode(&mut self, peer: NodeId, mode: Mode) {
+        if let Some(progress) = self.progress_of(peer) {
+            progress.mode = mode;
+        }
+        self.record_progress(peer);
+    }
+
+    pub(super) fn record_progress(&mut self, peer: NodeId) {
+        let Role::Leader(leader) = &self.role else { return };
+        if let Some(known) = leader.progress.get(&peer) {
+            self.recorder.emit(|| EventKind::ProgressChanged { peer, progress: known.state() });
+        }
+    }
+}

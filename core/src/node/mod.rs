@@ -1,0 +1,369 @@
+//! One Raft server without input or output.
+//!
+//! A [`Node`] is a state that changes only in [`Node::step`] and queues what the outside should do.
+//! It has no clock (time is an argument), no randomness but its seed, and knows nothing of keys
+//! and values: the [`crate::replica::Replica`] around it joins it with the state machine.
+//!
+//! The protocol, in the order of the paper: [`election`] (§5.2, §5.4.1), [`leader`] and
+//! [`follower`] (§5.3, §5.4.2), [`read`] (§8), [`snapshot`] (§7). [`gate`] holds back what must
+//! not be said before it is durable; [`crate::rules`] holds every decision.
+
+mod election;
+mod follower;
+pub(crate) mod gate;
+mod leader;
+mod progress;
+mod read;
+mod recorder;
+pub(crate) mod role;
+mod snapshot;
+
+use gate::{Gate, Needs};
+pub(crate) use recorder::Recorder;
+use role::{Follower, Role};
+pub(crate) use snapshot::{ChunkRequest, ReceivedChunk};
+
+use crate::config::Config;
+use crate::durable::{HardState, Write};
+use crate::event::{EventKind, Outcome, RoleName, RoleReason, TermReason, Timer};
+use crate::log::Log;
+use crate::membership::Membership;
+use crate::message::{Body, Message};
+use crate::random::Random;
+use crate::rules::Rules;
+use crate::types::{EventId, LogIndex, Micros, NodeId, RequestId, Term, Time, WriteId};
+
+/// What the outside should do for a node.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeOutput {
+    Persist(Write),
+    Send(Message),
+    Respond(RequestId, Outcome),
+}
+
+/// The timer that runs: every role has exactly one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArmedTimer {
+    pub(crate) timer: Timer,
+    pub(crate) due: Time,
+    pub(crate) span: Micros,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    config: Config,
+    rules: Rules,
+    random: Random,
+    now: Time,
+    pub(crate) hard_state: HardState,
+    pub(crate) membership: Membership,
+    pub(crate) log: Log,
+    pub(crate) commit_index: LogIndex,
+    role: Role,
+    pub(crate) timer: ArmedTimer,
+    gate: Gate,
+    /// Set once the disk has failed; from then on nothing happens any more.
+    pub(crate) halted: bool,
+    pub(crate) recorder: Recorder,
+    pub(crate) outputs: Vec<NodeOutput>,
+    /// Chunks that followers need, for the replica to cut.
+    pub(crate) chunk_requests: Vec<ChunkRequest>,
+    /// Chunks that came from the leader, for the replica to take in.
+    pub(crate) received_chunks: Vec<ReceivedChunk>,
+}
+
+/// What a node starts from.
+pub(crate) struct NodeStart {
+    pub(crate) id: NodeId,
+    pub(crate) config: Config,
+    pub(crate) rules: Rules,
+    pub(crate) seed: u64,
+    pub(crate) hard_state: HardState,
+    pub(crate) membership: Membership,
+    pub(crate) log: Log,
+    pub(crate) commit_index: LogIndex,
+    pub(crate) recorder: Recorder,
+}
+
+impl Node {
+    /// A follower with what its disk held.
+    pub(crate) fn new(start: NodeStart, now: Time) -> Self {
+        assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
+        let durable_index = start.log.last().index;
+        let mut node = Self {
+            id: start.id,
+            config: start.config,
+            rules: start.rules,
+            random: Random::new(start.seed),
+            now,
+            hard_state: start.hard_state,
+            membership: start.membership,
+            log: start.log,
+            commit_index: start.commit_index,
+            role: Role::Follower(Follower::default()),
+            timer: ArmedTimer { timer: Timer::Election, due: now, span: 0 },
+            gate: Gate::new(durable_index),
+            halted: false,
+            recorder: start.recorder,
+            outputs: Vec::new(),
+            chunk_requests: Vec::new(),
+            received_chunks: Vec::new(),
+        };
+        node.set_election_timer();
+        node
+    }
+
+    // What others may know
+
+    pub(crate) const fn current_term(&self) -> Term {
+        self.hard_state.current_term
+    }
+
+    pub(crate) const fn role(&self) -> &Role {
+        &self.role
+    }
+
+    pub(crate) const fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    pub(crate) const fn durable_index(&self) -> LogIndex {
+        self.gate.durable_index()
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The leader of the current term, as far as this server knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.id),
+        }
+    }
+
+    /// When the next tick is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        (!self.halted).then_some(self.timer.due)
+    }
+
+    // Steps
+
+    /// Starts a step at `now`. A clock that goes back is taken to stand still.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.recorder.begin(self.now);
+    }
+
+    /// The timer may have run out.
+    pub(crate) fn tick(&mut self) {
+        if self.now < self.timer.due {
+            return;
+        }
+        let timer = self.timer.timer;
+        self.recorder.emit_cause(|| EventKind::TimerFired { timer });
+        match timer {
+            Timer::Election => self.election_timeout(),
+            Timer::Heartbeat => self.heartbeat_timeout(),
+        }
+    }
+
+    /// A message arrived. What does not concern this server or its term is dropped here.
+    pub(crate) fn receive(&mut self, message: Message) {
+        let name = message.body.name();
+        self.recorder.set_cause(Some(message.id()));
+        self.recorder.emit_cause(|| EventKind::MessageReceived { message: message.id(), name });
+        if message.to != self.id || !self.membership.is_voter(message.from) {
+            return;
+        }
+        if self.refuse_unheard(&message) {
+            return;
+        }
+        if message.term > self.current_term() {
+            self.adopt_term(message.term);
+        }
+        let Message { from, term, body, .. } = message;
+        if term < self.current_term() {
+            self.answer_stale(from, term, &body);
+            return;
+        }
+        match body {
+            Body::PreVote { next_term, last_log } => self.on_pre_vote(from, next_term, last_log),
+            Body::PreVoteReply { next_term, granted } => {
+                self.on_pre_vote_reply(from, next_term, granted);
+            }
+            Body::RequestVote { last_log } => self.on_request_vote(from, last_log),
+            Body::RequestVoteReply { granted } => self.on_vote_reply(from, granted),
+            Body::AppendEntries { prev_log, entries, leader_commit, round } => {
+                self.on_append_entries(from, prev_log, entries, leader_commit, round);
+            }
+            Body::AppendEntriesReply { round, result } => {
+                self.on_append_reply(from, round, &result);
+            }
+            Body::InstallSnapshot { meta, cursor, data, next, round } => {
+                self.on_install_snapshot(ReceivedChunk { from, meta, cursor, data, next, round });
+            }
+            Body::InstallSnapshotReply { last, round, result } => {
+                self.on_snapshot_reply(from, last, round, result);
+            }
+        }
+    }
+
+    /// A batch is durable.
+    pub(crate) fn persisted(&mut self, write: WriteId) {
+        if !self.gate.persisted(write) {
+            return;
+        }
+        let durable_index = self.gate.durable_index();
+        self.recorder.set_cause(self.gate.durable_cause());
+        self.recorder.emit_cause(|| EventKind::WritePersisted { write, durable_index });
+        let term = self.current_term();
+        while let Some(held) = self.gate.release(term) {
+            self.send_now(held.to, held.body);
+        }
+        match &self.role {
+            Role::Follower(_) => {}
+            Role::Candidate(_) => self.count_own_vote(),
+            Role::Leader(_) => self.advance_commit_index(),
+        }
+    }
+
+    /// The disk refused a batch: nothing this server says can be trusted from now on.
+    pub(crate) fn persist_failed(&mut self, write: WriteId) {
+        self.recorder.emit_cause(|| EventKind::WriteFailed { write });
+        self.become_follower(RoleReason::DiskFailed);
+        self.gate.forget_held();
+        self.outputs.retain(|output| matches!(output, NodeOutput::Respond(..)));
+        self.halted = true;
+    }
+
+    /// Ends a step: what changed goes to the disk as one batch.
+    pub(crate) fn finish(&mut self) {
+        if self.halted {
+            return;
+        }
+        let mut hard_state = self.hard_state;
+        if !self.rules.vote_is_durable() {
+            hard_state.voted_for = None;
+        }
+        let (last_index, cause) = (self.log.last().index, self.recorder.cause());
+        let write = self.gate.submit(hard_state, last_index, self.commit_index, self.now, cause);
+        if let Some(write) = write {
+            self.recorder.emit(|| EventKind::WriteStarted { write: write.id, last_index });
+            self.outputs.push(NodeOutput::Persist(write));
+        }
+    }
+
+    // Terms and roles. Only the functions from here to the end of the block change them.
+
+    /// A higher term was seen: follow it (§5.1).
+    fn adopt_term(&mut self, term: Term) {
+        self.advance_term(term, TermReason::SeenInMessage);
+        self.become_follower(RoleReason::HigherTerm);
+    }
+
+    fn advance_term(&mut self, term: Term, why: TermReason) {
+        let from = self.current_term();
+        assert!(term > from, "terms only grow");
+        self.hard_state = HardState { current_term: term, voted_for: None };
+        self.gate.hard_state_changed();
+        self.gate.forget_held();
+        self.recorder.emit(|| EventKind::TermChanged { from, to: term, why });
+    }
+
+    fn vote_for(&mut self, candidate: NodeId) {
+        self.hard_state.voted_for = Some(candidate);
+        self.gate.hard_state_changed();
+    }
+
+    /// Follows nobody yet. Requests that only a leader can answer are given up.
+    fn become_follower(&mut self, why: RoleReason) {
+        let was = self.role.name();
+        let old = std::mem::replace(&mut self.role, Role::Follower(Follower::default()));
+        if was == RoleName::Follower {
+            return;
+        }
+        self.record_role(why);
+        if let Role::Leader(leader) = old {
+            for read in leader.reads {
+                self.respond(read.request, Outcome::NotLeader { leader: None });
+            }
+        }
+        if was == RoleName::Leader {
+            self.set_election_timer();
+        }
+    }
+
+    fn become_candidate(&mut self, pre: bool, why: RoleReason) {
+        if !pre {
+            self.advance_term(self.current_term().next(), TermReason::Campaign);
+            self.vote_for(self.id);
+        }
+        self.role = Role::Candidate(role::Candidate { pre, ..role::Candidate::default() });
+        self.record_role(why);
+        self.set_election_timer();
+    }
+
+    fn become_leader(&mut self) {
+        self.role = Role::Leader(self.new_leader());
+        self.record_role(RoleReason::VotesWon);
+        self.set_heartbeat_timer();
+        self.append_noop();
+    }
+
+    /// Records the role; what follows is caused by it.
+    fn record_role(&mut self, why: RoleReason) {
+        let (role, term) = (self.role.name(), self.current_term());
+        self.recorder.emit_cause(|| EventKind::RoleChanged { role, term, why });
+    }
+
+    // Timers
+
+    fn set_election_timer(&mut self) {
+        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
+        let drawn = self.random.between(min, max);
+        self.set_timer(Timer::Election, self.rules.election_timeout(drawn, min));
+    }
+
+    fn set_heartbeat_timer(&mut self) {
+        self.set_timer(Timer::Heartbeat, self.config.heartbeat_interval);
+    }
+
+    fn set_timer(&mut self, timer: Timer, span: Micros) {
+        let due = self.now.after(span);
+        self.timer = ArmedTimer { timer, due, span };
+        self.recorder.emit(|| EventKind::TimerArmed { timer, due });
+    }
+
+    // Messages and answers
+
+    /// Sends as soon as what the message depends on is durable.
+    fn send(&mut self, to: NodeId, body: Body, needs: Needs) {
+        let waits = match needs {
+            Needs::HardState => self.rules.vote_is_durable(),
+            Needs::Log => self.rules.acknowledges_durable_only(),
+        };
+        let term = self.current_term();
+        let ready = if waits { self.gate.hold(to, term, body, needs) } else { Some(body) };
+        if let Some(body) = ready {
+            self.send_now(to, body);
+        }
+    }
+
+    fn send_now(&mut self, to: NodeId, body: Body) {
+        let seq = self.recorder.next_seq();
+        let message = Message { from: self.id, to, seq, term: self.current_term(), body };
+        let id = self.recorder.emit(|| EventKind::MessageSent(message.clone()));
+        assert_eq!(id, EventId { node: self.id, seq }, "a message is named by its sending");
+        self.outputs.push(NodeOutput::Send(message));
+    }
+
+    pub(crate) fn respond(&mut self, request: RequestId, outcome: Outcome) {
+        self.recorder.emit(|| EventKind::ClientAnswer { request, outcome: outcome.clone() });
+        self.outputs.push(NodeOutput::Respond(request, outcome));
+    }
+}

@@ -1,0 +1,178 @@
+//! Snapshots and the followers that need them (§7).
+//!
+//! The node decides what may replace what; cutting the state into chunks and building it from them
+//! is the replica's part, since only that knows the state.
+
+use bytes::Bytes;
+
+use super::Node;
+use super::gate::Needs;
+use super::progress::Mode;
+use super::role::Role;
+use crate::event::{CommitReason, EventKind, SnapshotRefusal};
+use crate::log::Log;
+use crate::message::{Body, Cursor, SnapshotMeta, SnapshotProgress};
+use crate::types::{LogIndex, LogPosition, NodeId};
+
+/// A chunk that a follower needs.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkRequest {
+    pub(crate) to: NodeId,
+    /// The snapshot that the transfer began with; `None` when any will do.
+    pub(crate) last: Option<LogPosition>,
+    pub(crate) cursor: Cursor,
+}
+
+/// A chunk that came from the leader.
+#[derive(Clone, Debug)]
+pub(crate) struct ReceivedChunk {
+    pub(crate) from: NodeId,
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) cursor: Cursor,
+    pub(crate) data: Bytes,
+    pub(crate) next: Option<Cursor>,
+    pub(crate) round: u64,
+}
+
+impl Node {
+    // The leader's side
+
+    /// Sends the chunk that [`ChunkRequest`] asked for.
+    pub(crate) fn send_chunk(
+        &mut self,
+        to: NodeId,
+        meta: SnapshotMeta,
+        cursor: Cursor,
+        (data, next): (Bytes, Option<Cursor>),
+    ) {
+        let round = match &self.role {
+            Role::Leader(leader) => leader.round,
+            Role::Follower(_) | Role::Candidate(_) => return,
+        };
+        let Some(transfer) = self.transfer_to(to) else { return };
+        transfer.last = Some(meta.last);
+        transfer.cursor = cursor.clone();
+        let body = Body::InstallSnapshot { meta, cursor, data, next, round };
+        self.send(to, body, Needs::HardState);
+    }
+
+    pub(super) fn on_snapshot_reply(
+        &mut self,
+        from: NodeId,
+        last: LogPosition,
+        round: u64,
+        result: SnapshotProgress,
+    ) {
+        if !self.heard_from(from, round) {
+            return;
+        }
+        match result {
+            SnapshotProgress::Installed { match_index } => self.on_match(from, match_index),
+            SnapshotProgress::Wants(cursor) => {
+                let Some(transfer) = self.transfer_to(from) else { return };
+                if transfer.last == Some(last) && transfer.cursor != cursor {
+                    transfer.cursor = cursor;
+                    self.request_chunk(from);
+                }
+            }
+        }
+        self.answer_confirmed_reads();
+    }
+
+    /// The snapshot that a follower was receiving is gone here: start over with another.
+    pub(crate) fn restart_transfer(&mut self, peer: NodeId) {
+        self.set_mode(peer, Mode::Probe { waiting: false });
+    }
+
+    // The follower's side
+
+    pub(super) fn on_install_snapshot(&mut self, chunk: ReceivedChunk) {
+        if self.is_leader() {
+            return;
+        }
+        self.follow(chunk.from);
+        if self.rules.accept_snapshot(chunk.meta.last.index, self.commit_index) {
+            self.received_chunks.push(chunk);
+        } else {
+            self.ignore_snapshot(chunk.meta.last, SnapshotRefusal::NotNewer);
+            self.report_installed(chunk.from, chunk.meta.last, chunk.round);
+        }
+    }
+
+    pub(crate) fn ignore_snapshot(&mut self, last: LogPosition, why: SnapshotRefusal) {
+        self.recorder.emit(|| EventKind::SnapshotIgnored { last, why });
+    }
+
+    /// Asks the leader for the chunk at `cursor`.
+    pub(crate) fn want_chunk(
+        &mut self,
+        from: NodeId,
+        last: LogPosition,
+        cursor: Cursor,
+        round: u64,
+    ) {
+        let result = SnapshotProgress::Wants(cursor);
+        self.send(from, Body::InstallSnapshotReply { last, round, result }, Needs::HardState);
+    }
+
+    /// Tells the leader how far this server's durable state goes.
+    fn report_installed(&mut self, from: NodeId, last: LogPosition, round: u64) {
+        // What is committed equals the leader's log (Leader Completeness).
+        let match_index = self.commit_index.min(self.gate.durable_index());
+        let result = SnapshotProgress::Installed { match_index };
+        self.send(from, Body::InstallSnapshotReply { last, round, result }, Needs::Log);
+    }
+
+    /// The leader's snapshot is durable here: the log gives way to it, unless the server has got
+    /// further meanwhile. Whether it was taken over.
+    pub(crate) fn install_snapshot(&mut self, meta: &SnapshotMeta, from: NodeId) -> bool {
+        if !self.rules.accept_snapshot(meta.last.index, self.commit_index) {
+            self.ignore_snapshot(meta.last, SnapshotRefusal::NotNewer);
+            return false;
+        }
+        // Entries after a matching position stay; a log that conflicts goes (§7, steps 6 and 7).
+        if self.rules.keep_log_after_snapshot(self.log.matches(meta.last)) {
+            self.log.compact(meta.last);
+        } else {
+            self.log = Log::new(meta.last);
+            self.gate.truncate(meta.last.index.next());
+        }
+        self.gate.compact(meta.last);
+        self.gate.covered_by_snapshot(meta.last.index);
+        self.membership = meta.membership.clone();
+        self.recorder.emit(|| EventKind::LogCompacted { to: meta.last });
+        let before = self.commit_index;
+        self.commit_index = meta.last.index;
+        self.recorder.emit(|| EventKind::CommitAdvanced {
+            from: before,
+            to: meta.last.index,
+            why: CommitReason::Snapshot,
+        });
+        if self.leader() == Some(from) {
+            self.report_installed(from, meta.last, 0);
+        }
+        true
+    }
+
+    /// The log on disk did not fit the snapshot that was recovered: the disk learns that it is gone.
+    pub(crate) fn replace_recovered_log(&mut self) {
+        let base = self.log.base();
+        self.gate.compact(base);
+        self.recorder.emit(|| EventKind::LogCompacted { to: base });
+    }
+
+    /// A snapshot of the own state is durable: the log before it goes, but for a tail that spares
+    /// followers that are a little behind a transfer of the whole state.
+    pub(crate) fn compact_log(&mut self, snapshot: LogPosition) {
+        let keep = self.config.keep_entries;
+        let index = LogIndex(snapshot.index.0.saturating_sub(keep));
+        let Some(term) = self.log.term_at(index) else { return };
+        if index <= self.log.base().index {
+            return;
+        }
+        let to = LogPosition { term, index };
+        self.log.compact(to);
+        self.gate.compact(to);
+        self.recorder.emit(|| EventKind::LogCompacted { to });
+    }
+}

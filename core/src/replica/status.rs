@@ -1,0 +1,120 @@
+//! What a replica says of itself.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Replica;
+use crate::event::{NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS};
+use crate::kv::Pair;
+use crate::membership::Membership;
+use crate::types::{LogIndex, LogPosition, NodeId, Term};
+
+/// A server's state in figures, cheap enough to be taken after every batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Who it is.
+    pub id: NodeId,
+    /// Its role.
+    pub role: RoleName,
+    /// Its term.
+    pub term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// The leader of that term, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// The members of the cluster.
+    pub membership: Membership,
+    /// The position before its first log entry.
+    pub base: LogPosition,
+    /// Its last log entry.
+    pub last: LogPosition,
+    /// The last durable log index.
+    pub durable_index: LogIndex,
+    /// Its commit index.
+    pub commit_index: LogIndex,
+    /// The last entry that its state holds.
+    pub last_applied: LogPosition,
+    /// The digest of that state.
+    pub digest: u64,
+    /// The state's revision.
+    pub revision: u64,
+    /// How many keys the state has.
+    pub keys: u64,
+    /// The lengths of all keys and values, in bytes.
+    pub state_bytes: u64,
+    /// Log entries in memory.
+    pub log_entries: u64,
+    /// About how many bytes they take.
+    pub log_bytes: u64,
+    /// The last index that a durable snapshot covers; 0 for none.
+    pub snapshot_index: LogIndex,
+    /// Requests that wait for their commit.
+    pub pending: u64,
+    /// A leader's view of its followers; empty elsewhere.
+    pub peers: BTreeMap<NodeId, ProgressState>,
+    /// Whether its disk has failed, so that it does nothing any more.
+    pub halted: bool,
+}
+
+impl Replica {
+    /// The server in figures.
+    pub fn status(&self) -> Status {
+        let node = &self.node;
+        Status {
+            id: node.id,
+            role: node.role().name(),
+            term: node.current_term(),
+            voted_for: node.hard_state.voted_for,
+            leader: node.leader(),
+            membership: node.membership.clone(),
+            base: node.log.base(),
+            last: node.log.last(),
+            durable_index: node.durable_index(),
+            commit_index: node.commit_index,
+            last_applied: self.last_applied,
+            digest: self.store.digest(),
+            revision: self.store.revision(),
+            keys: self.store.len() as u64,
+            state_bytes: self.store.bytes(),
+            log_entries: node.log.len() as u64,
+            log_bytes: node.log.bytes() as u64,
+            snapshot_index: self.snapshot_index(),
+            pending: self.pending.len() as u64,
+            peers: self.peers().collect(),
+            halted: node.halted,
+        }
+    }
+
+    /// The server as a screen wants it.
+    pub fn state(&self) -> NodeState {
+        let node = &self.node;
+        let first = node.log.last().index.0.saturating_sub(STATE_ENTRIES as u64);
+        let first = LogIndex(first).max(node.log.base().index).next();
+        let pairs = self.store.iter().take(STATE_PAIRS);
+        NodeState {
+            role: node.role().name(),
+            term: node.current_term(),
+            voted_for: node.hard_state.voted_for,
+            leader: node.leader(),
+            membership: node.membership.clone(),
+            base: node.log.base(),
+            last: node.log.last(),
+            entries: node.log.from(first).to_vec(),
+            durable_index: node.durable_index(),
+            commit_index: node.commit_index,
+            last_applied: self.last_applied.index,
+            digest: self.store.digest(),
+            revision: self.store.revision(),
+            pairs: pairs
+                .map(|(key, value)| Pair { key: key.clone(), value: value.clone() })
+                .collect(),
+            timer: Some((node.timer.timer, node.timer.due, node.timer.span)),
+            progress: self.peers().collect(),
+        }
+    }
+
+    fn peers(&self) -> impl Iterator<Item = (NodeId, ProgressState)> + '_ {
+        self.node.progress().into_iter().flatten().map(|(peer, progress)| (*peer, progress.state()))
+    }
+}

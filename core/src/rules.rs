@@ -1,0 +1,317 @@
+//! Every decision of the protocol, each a small predicate that cites its section.
+//!
+//! This is the only module that knows of a [`Mutation`]: one rule switched wrong, so that a
+//! simulation can show which property depends on it. Production code cannot switch one on: without
+//! the feature `sim` there is nothing to switch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::VoteRefusal;
+use crate::membership::Membership;
+use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term, Time};
+
+/// A rule that can be broken, to see what it was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mutation {
+    /// A server votes for every candidate that asks (§5.2).
+    VoteTwice,
+    /// All election timeouts are equal (§5.2).
+    FixedTimeouts,
+    /// A vote is said before it is durable, and is not written at all (figure 2).
+    ForgetVote,
+    /// Half of the voters count as a majority (§5.3).
+    HalfIsMajority,
+    /// Entries are accepted whatever comes before them (§5.3).
+    SkipPrevLogCheck,
+    /// A follower cuts its log after the entries of each AppendEntries (figure 2, step 3).
+    AlwaysTruncate,
+    /// A vote is granted to a candidate with an older log (§5.4.1).
+    IgnoreStaleLog,
+    /// Entries of older terms are committed by counting replicas (§5.4.2).
+    CommitOldTerms,
+    /// An election starts without asking first whether it could be won (dissertation §9.6).
+    NoPreVote,
+    /// A leader answers reads without asking a majority whether it still leads (§8).
+    UnconfirmedReads,
+    /// A snapshot replaces whatever state there is (§7).
+    AcceptOldSnapshot,
+    /// Entries are acknowledged before they are durable (figure 2).
+    AcknowledgeEarly,
+    /// A leader that hears from no majority stays in office (dissertation §6.2).
+    NoCheckQuorum,
+    /// A follower commits up to the leader's index though it has not verified its own entries
+    /// that far (§5.3).
+    CommitUnverified,
+}
+
+/// The rules in force: all of them, but for the one that a simulation may break.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    #[cfg(feature = "sim")]
+    broken: Option<Mutation>,
+}
+
+/// What a voter knows when a candidate asks.
+#[derive(Clone, Copy, Debug)]
+pub struct VoteRequest {
+    /// Who asks.
+    pub candidate: NodeId,
+    /// The term of the election that it wants to win.
+    pub term: Term,
+    /// The end of its log.
+    pub last_log: LogPosition,
+    /// Whether it only asks what the answer would be.
+    pub pre: bool,
+}
+
+/// The voter's side of the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Voter {
+    /// Its term.
+    pub current_term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// The end of its log.
+    pub last_log: LogPosition,
+}
+
+impl Rules {
+    /// All rules but one.
+    #[cfg(feature = "sim")]
+    pub const fn breaking(broken: Option<Mutation>) -> Self {
+        Self { broken }
+    }
+
+    /// Whether the rule that `mutation` breaks is in force.
+    #[cfg(feature = "sim")]
+    fn keeps(self, mutation: Mutation) -> bool {
+        self.broken != Some(mutation)
+    }
+
+    /// Whether the rule that `mutation` breaks is in force: always.
+    #[cfg(not(feature = "sim"))]
+    #[expect(clippy::unused_self, reason = "the same call as with the feature `sim`")]
+    const fn keeps(self, _: Mutation) -> bool {
+        true
+    }
+
+    /// Panics when `holds` is false while every rule is in force: then it is a bug. With a rule
+    /// broken on purpose it is what the simulation wants to show.
+    #[track_caller]
+    pub fn assert(self, holds: bool, what: &str) {
+        #[cfg(feature = "sim")]
+        if self.broken.is_some() {
+            return;
+        }
+        assert!(holds, "{what}");
+    }
+
+    // Elections
+
+    /// How long to wait for word from a leader; `drawn` is random between the two bounds (§5.2).
+    pub fn election_timeout(self, drawn: Micros, minimum: Micros) -> Micros {
+        if self.keeps(Mutation::FixedTimeouts) { drawn } else { minimum }
+    }
+
+    /// Whether a server asks what others would vote before it spends a term (dissertation §9.6).
+    pub fn asks_before_campaign(self) -> bool {
+        self.keeps(Mutation::NoPreVote)
+    }
+
+    /// Whether a server refuses every candidate unheard, whatever its term: while it hears a leader,
+    /// or leads (dissertation §4.2.3). A server that was cut off cannot depose a leader that works.
+    pub fn refuse_unheard(self, live_leader: Option<NodeId>) -> Option<VoteRefusal> {
+        live_leader.filter(|_| self.keeps(Mutation::NoPreVote)).map(VoteRefusal::LeaderAlive)
+    }
+
+    /// Whether a server votes for a candidate: its term is current, the vote of that term is still
+    /// free (§5.2), and its log is at least as up to date (§5.4.1).
+    pub fn grant_vote(self, voter: &Voter, request: &VoteRequest) -> Result<(), VoteRefusal> {
+        if request.term < voter.current_term || (request.pre && request.term == voter.current_term)
+        {
+            return Err(VoteRefusal::StaleTerm);
+        }
+        if !request.pre && self.keeps(Mutation::VoteTwice) {
+            let elsewhere = voter.voted_for.filter(|chosen| *chosen != request.candidate);
+            if let Some(chosen) = elsewhere {
+                return Err(VoteRefusal::AlreadyVoted(chosen));
+            }
+        }
+        if !self.is_up_to_date(request.last_log, voter.last_log) {
+            let (own, candidate) = (voter.last_log, request.last_log);
+            return Err(VoteRefusal::LogBehind { own, candidate });
+        }
+        Ok(())
+    }
+
+    /// Whether a log that ends at `candidate` is at least as up to date as one that ends at `own`:
+    /// the later last term wins, then the longer log (§5.4.1).
+    fn is_up_to_date(self, candidate: LogPosition, own: LogPosition) -> bool {
+        candidate >= own || !self.keeps(Mutation::IgnoreStaleLog)
+    }
+
+    /// Whether a server remembers its vote over a crash (figure 2, persistent state).
+    pub fn vote_is_durable(self) -> bool {
+        self.keeps(Mutation::ForgetVote)
+    }
+
+    /// How many voters make a majority (§5.2).
+    pub fn majority(self, membership: &Membership) -> usize {
+        if self.keeps(Mutation::HalfIsMajority) {
+            membership.majority()
+        } else {
+            membership.voters.len() / 2
+        }
+    }
+
+    /// The highest value that a majority of voters has reached, given each voter's own.
+    ///
+    /// Match indexes give the commit index (§5.3), acknowledged rounds the confirmed one (§8),
+    /// times of contact the time since when a majority was not heard (dissertation §6.2).
+    pub fn majority_value<T: Ord + Default>(
+        self,
+        membership: &Membership,
+        value_of: impl Fn(NodeId) -> T,
+    ) -> T {
+        let mut values: Vec<T> = membership.voters.iter().map(|voter| value_of(*voter)).collect();
+        values.sort_unstable_by(|a, b| b.cmp(a));
+        let rank = self.majority(membership).max(1) - 1;
+        values.into_iter().nth(rank).unwrap_or_default()
+    }
+
+    // Replication
+
+    /// Whether a follower stores entries that follow `prev_log`, given the term that it holds
+    /// there (§5.3).
+    pub fn accept_entries(self, prev_log: LogPosition, term_here: Option<Term>) -> bool {
+        term_here == Some(prev_log.term) || !self.keeps(Mutation::SkipPrevLogCheck)
+    }
+
+    /// Whether a follower removes its own entries from the first one that the leader's message
+    /// does not confirm: only where the terms differ (figure 2, AppendEntries step 3).
+    pub fn truncate_without_conflict(self) -> bool {
+        !self.keeps(Mutation::AlwaysTruncate)
+    }
+
+    /// How far a follower commits: as the leader says, but not past what this message has shown
+    /// to equal the leader's log (§5.3).
+    pub fn follower_commit(
+        self,
+        leader_commit: LogIndex,
+        verified: LogIndex,
+        last: LogIndex,
+    ) -> LogIndex {
+        let bound = if self.keeps(Mutation::CommitUnverified) { verified } else { last };
+        leader_commit.min(bound)
+    }
+
+    /// Whether a leader may commit up to an entry that a majority holds: only when it is of its
+    /// own term (§5.4.2).
+    pub fn may_commit(self, entry_term: Option<Term>, current_term: Term) -> bool {
+        entry_term == Some(current_term) || !self.keeps(Mutation::CommitOldTerms)
+    }
+
+    /// Whether an acknowledgement waits until the entries are durable (figure 2).
+    pub fn acknowledges_durable_only(self) -> bool {
+        self.keeps(Mutation::AcknowledgeEarly)
+    }
+
+    // Leadership
+
+    /// Whether a leader steps down: no majority answered since `heard`, an election timeout or
+    /// longer ago (dissertation §6.2).
+    pub fn lost_quorum(self, heard: Time, now: Time, timeout: Micros) -> bool {
+        now.since(heard) >= timeout && self.keeps(Mutation::NoCheckQuorum)
+    }
+
+    /// Whether a leader steps down since its own disk has not finished a write that it started at
+    /// `started`. Heartbeats alone would keep it in office without it ever committing anything.
+    pub fn disk_stalled(self, started: Option<Time>, now: Time, timeout: Micros) -> bool {
+        started.is_some_and(|started| now.since(started) >= timeout)
+    }
+
+    /// Whether a read waits until a majority confirms the leader after the read came (§8;
+    /// dissertation §6.4).
+    pub fn confirms_reads(self) -> bool {
+        self.keeps(Mutation::UnconfirmedReads)
+    }
+
+    // Snapshots
+
+    /// Whether a follower replaces its state by the leader's: only when that is newer (§7).
+    pub fn accept_snapshot(self, last: LogIndex, commit_index: LogIndex) -> bool {
+        last > commit_index || !self.keeps(Mutation::AcceptOldSnapshot)
+    }
+
+    /// Whether the log after a snapshot stays, given whether it held the snapshot's last entry
+    /// (§7, InstallSnapshot step 6).
+    pub fn keep_log_after_snapshot(self, held_last: bool) -> bool {
+        held_last && self.keeps(Mutation::AcceptOldSnapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Guards the majority arithmetic against a naive count, for all small clusters.
+        #[test]
+        fn the_majority_value_is_reached_by_a_majority_and_no_higher_one_is(
+            values in prop::collection::vec(0_u64..6, 1..8)
+        ) {
+            let membership = Membership::of((1..=values.len() as u64).map(NodeId));
+            let value = Rules::default().majority_value(&membership, |node| {
+                values[usize::try_from(node.0).expect("small") - 1]
+            });
+            let reached = |level: u64| values.iter().filter(|own| **own >= level).count();
+            prop_assert!(2 * reached(value) > values.len());
+            prop_assert!(2 * reached(value + 1) <= values.len());
+        }
+    }
+
+    const fn voter(voted_for: Option<NodeId>) -> Voter {
+        let last_log = LogPosition::new(2, 5);
+        Voter { current_term: Term(3), voted_for, last_log }
+    }
+
+    const fn request(term: u64, last_log: LogPosition) -> VoteRequest {
+        VoteRequest { candidate: NodeId(2), term: Term(term), last_log, pre: false }
+    }
+
+    /// Guards each condition of a vote by itself (§5.2, §5.4.1, dissertation §4.2.3).
+    #[test]
+    fn a_vote_needs_every_condition() {
+        let rules = Rules::default();
+        let good = request(3, LogPosition::new(2, 5));
+        assert_eq!(rules.grant_vote(&voter(None), &good), Ok(()));
+        assert_eq!(rules.grant_vote(&voter(Some(NodeId(2))), &good), Ok(()));
+        assert_eq!(
+            rules.grant_vote(&voter(Some(NodeId(1))), &good),
+            Err(VoteRefusal::AlreadyVoted(NodeId(1)))
+        );
+        assert_eq!(
+            rules.grant_vote(&voter(None), &request(2, LogPosition::new(9, 9))),
+            Err(VoteRefusal::StaleTerm)
+        );
+        let behind = rules.grant_vote(&voter(None), &request(3, LogPosition::new(1, 9)));
+        assert!(matches!(behind, Err(VoteRefusal::LogBehind { .. })));
+        assert_eq!(rules.refuse_unheard(None), None);
+        assert_eq!(
+            rules.refuse_unheard(Some(NodeId(1))),
+            Some(VoteRefusal::LeaderAlive(NodeId(1)))
+        );
+    }
+
+    /// Guards against a pre-vote for a term that has begun already (dissertation §9.6).
+    #[test]
+    fn a_pre_vote_is_about_a_term_to_come() {
+        let asks = |term| VoteRequest { pre: true, ..request(term, LogPosition::new(2, 5)) };
+        let rules = Rules::default();
+        assert_eq!(rules.grant_vote(&voter(None), &asks(3)), Err(VoteRefusal::StaleTerm));
+        assert_eq!(rules.grant_vote(&voter(Some(NodeId(1))), &asks(4)), Ok(()));
+    }
+}
