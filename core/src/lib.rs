@@ -6,6 +6,10 @@ pub mod config;
 pub mod digest;
 pub mod durable;
 pub mod event;
+#[cfg(feature = "sim")]
+pub mod history;
+#[cfg(feature = "sim")]
+pub mod invariant;
 pub mod kv;
 pub mod log;
 pub mod membership;
@@ -14,5 +18,7 @@ mod node;
 mod random;
 pub mod replica;
 pub mod rules;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod types;
 pub mod view;

@@ -239,6 +239,19 @@ impl Replica {
         self.attach(now);
     }
 
+    /// Lets the running timer be due now.
+    #[cfg(feature = "sim")]
+    pub(crate) fn expire_timer(&mut self, now: Time) {
+        self.node.timer.due = self.node.timer.due.min(now);
+    }
+
+    /// Records what the environment did to this server among its own events.
+    #[cfg(feature = "sim")]
+    pub(crate) fn note(&mut self, now: Time, kind: EventKind) {
+        self.node.begin(now);
+        self.node.recorder.emit(|| kind);
+    }
+
     /// When the next [`Input::Tick`] is due; `None` once the replica has stopped.
     pub fn deadline(&self) -> Option<Time> {
         self.node.deadline()

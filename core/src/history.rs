@@ -1,0 +1,123 @@
+//! What clients asked and got, and whether that is linearizable.
+//!
+//! The search is that of Wing and Gong with the improvements of Lowe ("Testing for
+//! linearizability", 2017): try to order the operations one by one, remember every pair of (set of
+//! ordered operations, state) that was reached, and never go on from the same pair twice. Keys are
+//! independent of each other, so each is judged by itself.
+
+mod search;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// One operation of one client on one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The key that it is about.
+    #[serde(with = "crate::codec::text_or_bytes")]
+    pub key: Bytes,
+    /// When the client asked, on a clock that all clients share.
+    pub called: u64,
+    /// When it had its answer; `None` when the outcome stayed unknown, so that the operation may
+    /// take effect at any later time, or never. What certainly had no effect is left out.
+    pub returned: Option<u64>,
+    /// What it did or saw.
+    pub effect: Effect,
+}
+
+/// What an operation did or saw. `None` stands for a key that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// It set or deleted the key.
+    Write(Option<Bytes>),
+    /// It found the key as given.
+    Read(Option<Bytes>),
+    /// It set the key to `to` since it was `from`.
+    Swap {
+        /// What it found.
+        from: Option<Bytes>,
+        /// What it set.
+        to: Option<Bytes>,
+    },
+}
+
+impl Effect {
+    /// Whether the effect is possible in `state`.
+    fn fits(&self, state: Option<&Bytes>) -> bool {
+        match self {
+            Self::Write(_) => true,
+            Self::Read(found) | Self::Swap { from: found, .. } => found.as_ref() == state,
+        }
+    }
+
+    /// The state after the effect.
+    const fn after(&self) -> Option<&Bytes> {
+        match self {
+            Self::Write(after) | Self::Read(after) | Self::Swap { to: after, .. } => after.as_ref(),
+        }
+    }
+}
+
+/// A key whose operations no order explains.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct NotLinearizable {
+    /// The key.
+    pub key: Bytes,
+    /// Its operations by the time of their call.
+    pub operations: Vec<Operation>,
+    /// How many of those that returned could be explained at most.
+    pub explained: usize,
+}
+
+/// Judges a history: is there for each key one order of its operations, in which each takes effect
+/// between its call and its return, that explains every answer? All keys start as not existing.
+pub fn check(history: &[Operation]) -> Result<(), Box<NotLinearizable>> {
+    let mut by_key: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
+    for operation in history {
+        by_key.entry(&operation.key).or_default().push(operation);
+    }
+    for (key, mut operations) in by_key {
+        operations.sort_by_key(|operation| operation.called);
+        search::explain(&operations).map_err(|explained| {
+            let operations = operations.iter().map(|it| (*it).clone()).collect();
+            Box::new(NotLinearizable { key: key.clone(), operations, explained })
+        })?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for NotLinearizable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = String::from_utf8_lossy(&self.key);
+        writeln!(
+            f,
+            "no order explains the operations on {key:?} (at most {} of those that returned):",
+            self.explained
+        )?;
+        for operation in &self.operations {
+            writeln!(f, "  {operation}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.returned {
+            Some(returned) => write!(f, "[{}, {returned}] ", self.called)?,
+            None => write!(f, "[{}, ?] ", self.called)?,
+        }
+        let text = |value: &Option<Bytes>| match value {
+            Some(value) => String::from_utf8_lossy(value).into_owned(),
+            None => "nothing".to_owned(),
+        };
+        match &self.effect {
+            Effect::Write(value) => write!(f, "write {}", text(value)),
+            Effect::Read(value) => write!(f, "read {}", text(value)),
+            Effect::Swap { from, to } => write!(f, "swap {} for {}", text(from), text(to)),
+        }
+    }
+}

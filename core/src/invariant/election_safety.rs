@@ -1,0 +1,27 @@
+//! Election Safety: at most one leader is elected in a term (§5.2).
+
+use std::collections::BTreeMap;
+
+use super::Verdict;
+use crate::event::{Event, EventKind, RoleName};
+use crate::types::{EventId, Term};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct ElectionSafety {
+    /// The election of each term's leader.
+    leaders: BTreeMap<Term, EventId>,
+}
+
+impl ElectionSafety {
+    pub(super) fn observe(&mut self, event: &Event) -> Verdict {
+        let EventKind::RoleChanged { role: RoleName::Leader, term, .. } = &event.kind else {
+            return Ok(());
+        };
+        let first = *self.leaders.entry(*term).or_insert(event.id);
+        if first.node == event.id.node {
+            return Ok(());
+        }
+        let explanation = format!("{} and {} both lead term {term}", first.node, event.id.node);
+        Err((explanation, vec![first]))
+    }
+}

@@ -1,0 +1,121 @@
+//! The properties that must hold at all times (figure 3), checked after every event.
+//!
+//! Each stands in a file of its own, reads events and nothing else, and names the events that
+//! prove a violation. A property that no broken rule can violate would check nothing: the tests
+//! show for each one a mutation that trips it.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a property looks at a few kinds of events; new kinds do not concern it"
+)]
+
+mod election_safety;
+mod leader_append_only;
+mod leader_completeness;
+mod log_matching;
+mod logs;
+mod state_machine_safety;
+
+use std::fmt;
+
+use crate::event::Event;
+use crate::types::{EventId, Time};
+use election_safety::ElectionSafety;
+use leader_append_only::LeaderAppendOnly;
+use leader_completeness::LeaderCompleteness;
+use log_matching::LogMatching;
+use logs::Logs;
+use state_machine_safety::StateMachineSafety;
+
+/// The properties of figure 3, by their names there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Property {
+    /// At most one leader is elected in a term (§5.2).
+    ElectionSafety,
+    /// A leader never overwrites or removes entries of its log, it only appends (§5.3).
+    LeaderAppendOnly,
+    /// Logs that hold an entry of the same index and term are equal up to it (§5.3).
+    LogMatching,
+    /// What is committed in a term is in the logs of the leaders of all later terms (§5.4).
+    LeaderCompleteness,
+    /// Servers apply the same entry at the same index, and so have the same state (§5.4.3).
+    StateMachineSafety,
+}
+
+/// A property that did not hold, and the events that prove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub property: Property,
+    /// When it was seen.
+    pub time: Time,
+    /// What happened, in words.
+    pub explanation: String,
+    /// The events that contradict each other, as far as they are known; the last is the one that
+    /// completed the proof.
+    pub evidence: Vec<EventId>,
+}
+
+/// The verdict of one property on one event.
+type Verdict = Result<(), (String, Vec<EventId>)>;
+
+/// Watches a run.
+#[derive(Clone, Debug, Default)]
+pub struct Checker {
+    logs: Logs,
+    election_safety: ElectionSafety,
+    leader_append_only: LeaderAppendOnly,
+    log_matching: LogMatching,
+    leader_completeness: LeaderCompleteness,
+    state_machine_safety: StateMachineSafety,
+    violations: Vec<Violation>,
+}
+
+impl Checker {
+    /// Takes in one event. Only the first violation of each property is kept.
+    pub fn observe(&mut self, event: &Event) {
+        let verdicts = [
+            (Property::ElectionSafety, self.election_safety.observe(event)),
+            (Property::LeaderAppendOnly, self.leader_append_only.observe(event)),
+            (Property::LogMatching, self.log_matching.observe(event, &self.logs)),
+            (Property::LeaderCompleteness, self.leader_completeness.observe(event, &self.logs)),
+            (Property::StateMachineSafety, self.state_machine_safety.observe(event)),
+        ];
+        for (property, verdict) in verdicts {
+            if let Err((explanation, mut evidence)) = verdict {
+                evidence.push(event.id);
+                self.report(Violation { property, time: event.time, explanation, evidence });
+            }
+        }
+        self.logs.observe(event);
+    }
+
+    /// The violations so far, first to last.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    fn report(&mut self, violation: Violation) {
+        if self.violations.iter().all(|known| known.property != violation.property) {
+            self.violations.push(violation);
+        }
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ElectionSafety => "Election Safety",
+            Self::LeaderAppendOnly => "Leader Append-Only",
+            Self::LogMatching => "Log Matching",
+            Self::LeaderCompleteness => "Leader Completeness",
+            Self::StateMachineSafety => "State Machine Safety",
+        })
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is violated at {}: {}", self.property, self.time, self.explanation)
+    }
+}

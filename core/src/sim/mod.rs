@@ -1,0 +1,422 @@
+//! A whole cluster in one thread: replicas, network, disks and clients around one seeded clock.
+//!
+//! Nothing is polled: the simulation jumps to the next thing that happens. Seed, configuration and
+//! the journal of [`Action`]s are the whole run: the same three give the same events to the bit,
+//! natively and in wasm.
+
+mod action;
+mod client;
+mod disk;
+mod network;
+mod queue;
+mod server;
+mod swarm;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+
+pub use action::{Action, ActionError};
+use client::Clients;
+pub use client::Reading;
+pub use disk::DiskConfig;
+pub use network::NetworkConfig;
+use network::{Fate, Network};
+use queue::{Happening, Queue};
+use server::Server;
+pub use swarm::{Failure, Outcome, Swarm};
+
+use crate::config::Config;
+use crate::digest::StableHasher;
+use crate::durable::Bootstrap;
+use crate::event::{DropReason, Event, EventKind};
+use crate::history::Operation;
+use crate::invariant::{Checker, Violation};
+use crate::membership::Membership;
+use crate::message::Message;
+use crate::node::Recorder;
+use crate::random::Random;
+use crate::replica::{Input, Output, Replica};
+use crate::rules::{Mutation, Rules};
+use crate::types::{EventId, NodeId, Time};
+
+/// All that determines a run, but for what is done to it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct SimConfig {
+    /// Seeds everything random.
+    pub seed: u64,
+    /// How many servers there are, numbered from 1.
+    pub servers: u64,
+    /// What each of them is run with.
+    pub node: Config,
+    /// How the network behaves at first.
+    pub network: NetworkConfig,
+    /// How the disks behave at first.
+    pub disk: DiskConfig,
+    /// The rule that is broken, if any.
+    pub mutation: Option<Mutation>,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            servers: 3,
+            node: Config::default(),
+            network: NetworkConfig::default(),
+            disk: DiskConfig::default(),
+            mutation: None,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    config: SimConfig,
+    now: Time,
+    queue: Queue,
+    servers: BTreeMap<NodeId, Server>,
+    network: Network,
+    clients: Clients,
+    random: Random,
+    /// Records what the environment does.
+    world: Recorder,
+    events: Vec<Event>,
+    digest: StableHasher,
+    checker: Checker,
+    journal: Vec<(Time, Action)>,
+}
+
+impl Simulation {
+    /// A cluster at time 0, all servers just started.
+    ///
+    /// # Panics
+    /// When the configuration is not workable; see [`Config::validate`].
+    pub fn new(config: SimConfig) -> Self {
+        config.node.validate().expect("the caller validates what people enter");
+        assert!(config.servers > 0, "a cluster has at least one server");
+        let random = Random::new(config.seed);
+        let ids = (1..=config.servers).map(NodeId);
+        let servers = ids.map(|id| (id, Server::new(id, config.disk))).collect();
+        let mut simulation = Self {
+            now: Time(0),
+            queue: Queue::default(),
+            servers,
+            network: Network::new(config.network),
+            clients: Clients::default(),
+            random,
+            world: Recorder::new(NodeId::ENVIRONMENT, 1, true, Time(0)),
+            events: Vec::new(),
+            digest: StableHasher::default(),
+            checker: Checker::default(),
+            journal: Vec::new(),
+            config,
+        };
+        for id in simulation.ids() {
+            simulation.start(id);
+        }
+        simulation
+    }
+
+    /// Runs a journal again, up to `until`.
+    pub fn replay(config: SimConfig, journal: &[(Time, Action)], until: Time) -> Self {
+        let mut simulation = Self::new(config);
+        for (time, action) in journal.iter().take_while(|(time, _)| *time <= until) {
+            simulation.run_until(*time);
+            // What was refused then is refused again, with the same (no) effect.
+            let _ = simulation.act(action.clone());
+        }
+        simulation.run_until(until);
+        simulation
+    }
+
+    // What others may know
+
+    /// The simulated time.
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What the run was started with.
+    pub const fn config(&self) -> &SimConfig {
+        &self.config
+    }
+
+    /// What was done to the cluster, and when.
+    pub fn journal(&self) -> &[(Time, Action)] {
+        &self.journal
+    }
+
+    /// A hash over all events so far.
+    pub fn digest(&self) -> u64 {
+        std::hash::Hasher::finish(&self.digest)
+    }
+
+    /// The properties that were found violated, first to last.
+    pub fn violations(&self) -> &[Violation] {
+        self.checker.violations()
+    }
+
+    /// What clients asked and got, for the linearizability check.
+    pub fn history(&self) -> Vec<Operation> {
+        self.clients.history()
+    }
+
+    /// What reads returned, oldest first.
+    pub fn readings(&self) -> &[Reading] {
+        self.clients.readings()
+    }
+
+    /// The servers.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.servers.keys().copied().collect()
+    }
+
+    /// A server's replica; `None` while it is down.
+    pub fn replica(&self, id: NodeId) -> Option<&Replica> {
+        self.servers.get(&id)?.replica.as_ref()
+    }
+
+    /// The server that leads in the highest term, among those that run.
+    pub fn leader(&self) -> Option<NodeId> {
+        let running = self.servers.values().filter_map(|server| server.replica.as_ref());
+        running
+            .map(Replica::status)
+            .filter(|status| status.role == crate::event::RoleName::Leader)
+            .max_by_key(|status| status.term)
+            .map(|status| status.id)
+    }
+
+    /// The events since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    // Time
+
+    /// When the next thing happens; `None` when nothing ever will.
+    pub fn next_at(&self) -> Option<Time> {
+        self.queue.next_at()
+    }
+
+    /// Lets the next thing happen. Whether there was one.
+    pub fn step(&mut self) -> bool {
+        let Some((time, happening)) = self.queue.pop() else { return false };
+        assert!(time >= self.now, "time does not go back");
+        self.now = time;
+        self.happen(happening);
+        true
+    }
+
+    /// Lets everything happen up to and including `time`, which becomes the present.
+    pub fn run_until(&mut self, time: Time) {
+        while self.next_at().is_some_and(|next| next <= time) {
+            self.step();
+        }
+        self.now = self.now.max(time);
+    }
+
+    /// Lets things happen until `done` says so, but not past `limit`. Whether it came to be.
+    pub fn run_while(&mut self, limit: Time, mut goes_on: impl FnMut(&Self) -> bool) -> bool {
+        while goes_on(self) {
+            if self.next_at().is_none_or(|next| next > limit) {
+                return false;
+            }
+            self.step();
+        }
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrive(message) => self.arrive(message),
+            Happening::Vanish { message, why } => self.dropped(message, why),
+            Happening::Tick { node, run } => self.tick(node, run),
+            Happening::Synced { node, run } => self.synced(node, run),
+            Happening::SnapshotSaved { node, run, meta } => {
+                if self.is_run(node, run) {
+                    if let Some(server) = self.servers.get_mut(&node) {
+                        server.disk.snapshot_saved(&meta);
+                    }
+                    self.input(node, Input::SnapshotSaved(meta));
+                }
+            }
+        }
+    }
+
+    // Servers
+
+    fn is_run(&self, node: NodeId, run: u64) -> bool {
+        self.servers.get(&node).is_some_and(|server| server.run == run && server.replica.is_some())
+    }
+
+    /// Starts a server from its disk.
+    fn start(&mut self, id: NodeId) {
+        let membership = Membership::of(self.servers.keys().copied());
+        let seed = self.random.any();
+        let rules = Rules::breaking(self.config.mutation);
+        let config = self.config.node.clone();
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        server.start(config, Bootstrap { membership }, rules, seed, self.now);
+        self.after_step(id);
+    }
+
+    /// Hands an input to a server, or keeps it while the server is frozen.
+    fn input(&mut self, id: NodeId, input: Input) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        let Some(replica) = &mut server.replica else { return };
+        if server.frozen {
+            server.inbox.push(input);
+            return;
+        }
+        replica.step(self.now, input);
+        self.after_step(id);
+    }
+
+    /// Takes what a server did, and carries out what it asks for.
+    fn after_step(&mut self, id: NodeId) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        let Some(replica) = &mut server.replica else { return };
+        for event in replica.events() {
+            Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
+        }
+        let outputs: Vec<Output> = replica.outputs().collect();
+        let due = replica.deadline();
+        let (run, next_tick) = (server.run, server.tick_at);
+        if let Some(due) = due.filter(|due| next_tick.is_none_or(|next| *due < next)) {
+            let due = due.max(self.now);
+            server.tick_at = Some(due);
+            self.queue.push(due, Happening::Tick { node: id, run });
+        }
+        for output in outputs {
+            self.carry_out(id, output);
+        }
+    }
+
+    fn carry_out(&mut self, id: NodeId, output: Output) {
+        match output {
+            Output::Send(message) => self.send(message),
+            Output::Respond(request, outcome) => {
+                let store = self.servers.get(&id).and_then(|it| it.replica.as_ref());
+                self.clients.answered(self.now, request, &outcome, store.map(Replica::store));
+            }
+            Output::Persist(write) => {
+                let Some(server) = self.servers.get_mut(&id) else { return };
+                server.disk.submit(write);
+                self.sync(id);
+            }
+            Output::SaveSnapshot(snapshot) => {
+                let Some(server) = self.servers.get_mut(&id) else { return };
+                let meta = server.disk.save_snapshot(snapshot);
+                let due = self.now.after(server.disk.sync_time(&mut self.random));
+                let run = server.run;
+                self.queue.push(due, Happening::SnapshotSaved { node: id, run, meta });
+            }
+        }
+    }
+
+    fn tick(&mut self, id: NodeId, run: u64) {
+        if !self.is_run(id, run) {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if server.tick_at != Some(self.now) {
+            // The timer was set again to an earlier time, for which another tick is queued.
+            return;
+        }
+        server.tick_at = None;
+        let due = server.replica.as_ref().and_then(Replica::deadline);
+        if due.is_some_and(|due| due <= self.now) {
+            self.input(id, Input::Tick);
+        } else {
+            self.after_step(id);
+        }
+    }
+
+    // Disks
+
+    /// Starts a sync of all that waits, unless one is under way.
+    fn sync(&mut self, id: NodeId) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if server.disk.begin_sync() {
+            let due = self.now.after(server.disk.sync_time(&mut self.random));
+            self.queue.push(due, Happening::Synced { node: id, run: server.run });
+        }
+    }
+
+    fn synced(&mut self, id: NodeId, run: u64) {
+        if !self.is_run(id, run) {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        let durable = server.disk.end_sync();
+        self.sync(id);
+        if let Some(write) = durable {
+            self.input(id, Input::Persisted(write));
+        }
+    }
+
+    // Messages
+
+    fn send(&mut self, message: Message) {
+        let id = message.id();
+        match self.network.send(&message, self.now, &mut self.random) {
+            Fate::Arrives(due) => {
+                self.record(Some(id), EventKind::MessageInTransit { message: id, due });
+                self.queue.push(due, Happening::Arrive(message));
+            }
+            Fate::Vanishes { due, at, why } => {
+                self.record(Some(id), EventKind::MessageInTransit { message: id, due });
+                self.queue.push(at, Happening::Vanish { message: id, why });
+            }
+        }
+    }
+
+    fn arrive(&mut self, message: Message) {
+        let id = message.id();
+        if !self.network.take(id) {
+            // It was dropped on its way.
+        } else if !self.network.is_up(message.from, message.to) {
+            self.dropped(id, DropReason::LinkCut);
+        } else if self.servers.get(&message.to).is_none_or(|server| server.replica.is_none()) {
+            self.dropped(id, DropReason::ReceiverDown);
+        } else {
+            self.input(message.to, Input::Receive(message));
+        }
+    }
+
+    fn dropped(&mut self, message: EventId, why: DropReason) {
+        self.record(Some(message), EventKind::MessageDropped { message, why });
+    }
+
+    // Events
+
+    /// Records something that the environment did.
+    fn record(&mut self, cause: Option<EventId>, kind: EventKind) {
+        self.world.begin(self.now);
+        self.world.set_cause(cause);
+        self.world.emit(|| kind);
+        for event in self.world.events.drain(..) {
+            Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
+        }
+    }
+
+    fn observe(
+        digest: &mut StableHasher,
+        checker: &mut Checker,
+        events: &mut Vec<Event>,
+        event: Event,
+    ) {
+        event.hash(digest);
+        checker.observe(&event);
+        events.push(event);
+    }
+}
+
+/// The sides of a partition as directed pairs that cannot talk.
+fn pairs_apart(groups: &[BTreeSet<NodeId>], ids: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    let side = |id: &NodeId| groups.iter().position(|group| group.contains(id));
+    let pairs = ids.iter().flat_map(|from| ids.iter().map(move |to| (*from, *to)));
+    pairs.filter(|(from, to)| from != to && side(from) != side(to)).collect()
+}

@@ -1,0 +1,50 @@
+//! What will happen, in order.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use crate::event::DropReason;
+use crate::message::{Message, SnapshotMeta};
+use crate::types::{EventId, NodeId, Time};
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub(super) enum Happening {
+    /// A message reaches its receiver.
+    Arrive(Message),
+    /// A message ends on its way.
+    Vanish { message: EventId, why: DropReason },
+    /// A server's timer may be due. `run` counts the server's starts: what was meant for an
+    /// earlier run has no meaning any more.
+    Tick { node: NodeId, run: u64 },
+    /// A disk has finished its sync.
+    Synced { node: NodeId, run: u64 },
+    /// A disk has finished a snapshot.
+    SnapshotSaved { node: NodeId, run: u64, meta: SnapshotMeta },
+}
+
+/// A queue by time; at equal times by the order of insertion.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    order: BinaryHeap<Reverse<(Time, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    next: u64,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, time: Time, happening: Happening) {
+        self.order.push(Reverse((time, self.next)));
+        self.happenings.insert(self.next, happening);
+        self.next += 1;
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Time, Happening)> {
+        let Reverse((time, number)) = self.order.pop()?;
+        let happening = self.happenings.remove(&number).expect("every number has its happening");
+        Some((time, happening))
+    }
+
+    pub(super) fn next_at(&self) -> Option<Time> {
+        self.order.peek().map(|Reverse((time, _))| *time)
+    }
+}

@@ -1,0 +1,58 @@
+//! One simulated server: a replica while it runs, and a disk that outlives it.
+
+use super::disk::{Disk, DiskConfig};
+use crate::config::Config;
+use crate::durable::Bootstrap;
+use crate::replica::{Input, Replica, Start};
+use crate::rules::Rules;
+use crate::types::{NodeId, Time};
+
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    id: NodeId,
+    /// `None` while it is down.
+    pub(super) replica: Option<Replica>,
+    pub(super) disk: Disk,
+    pub(super) frozen: bool,
+    /// What came in while it was frozen.
+    pub(super) inbox: Vec<Input>,
+    /// When its next tick is queued.
+    pub(super) tick_at: Option<Time>,
+    /// Counts its starts.
+    pub(super) run: u64,
+    /// The number of its next event, over all runs.
+    pub(super) next_seq: u64,
+}
+
+impl Server {
+    pub(super) fn new(id: NodeId, disk: DiskConfig) -> Self {
+        Self {
+            id,
+            replica: None,
+            disk: Disk::new(disk),
+            frozen: false,
+            inbox: Vec::new(),
+            tick_at: None,
+            run: 0,
+            next_seq: 1,
+        }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        config: Config,
+        bootstrap: Bootstrap,
+        rules: Rules,
+        seed: u64,
+        now: Time,
+    ) {
+        let (recovered, snapshot) = self.disk.recover();
+        let (id, first_seq) = (self.id, self.next_seq);
+        let start = Start { id, config, bootstrap, recovered, snapshot, seed, first_seq };
+        self.replica = Some(Replica::with_rules(start, rules, now, true));
+        self.run += 1;
+        self.tick_at = None;
+        self.frozen = false;
+        self.inbox.clear();
+    }
+}
