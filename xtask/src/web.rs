@@ -31,6 +31,8 @@ pub(crate) fn serve(arguments: &[String]) -> Result<()> {
 
 /// Trunk with the right compiler, in the right directory; installed when missing.
 fn trunk() -> Result<Command> {
+    let lock = std::fs::read_to_string(paths::root().join("Cargo.lock"));
+    setup::check_wasm_bindgen(&lock.context("cannot read Cargo.lock")?)?;
     setup::ensure(&setup::PAGE, Report::Changes)?;
     let program = find_program(&["trunk"]).context("trunk was installed, yet it is not found")?;
     let toolchain =

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub(crate) use tools::check_wasm_bindgen;
 pub(crate) use wasm::{TARGET, WasmToolchain};
 
 /// One part of the set-up.

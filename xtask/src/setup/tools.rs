@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::paths;
 use crate::process::{display, find_program, probe, run_logged};
@@ -34,6 +34,31 @@ pub(crate) const WASM_BINDGEN: Tool = Tool {
 /// The last version that the pinned Rust can build.
 pub(crate) const TRUNK: Tool =
     Tool { package: "trunk", version: "0.21.14", programs: &["trunk"], features: None };
+
+/// The page's crate and the installed program must be of one version; if they are not, trunk would
+/// go and download another program.
+pub(crate) fn check_wasm_bindgen(lock: &str) -> Result<()> {
+    let lock: toml::Table = lock.parse().context("Cargo.lock")?;
+    let packages = lock.get("package").and_then(toml::Value::as_array);
+    let field = |package: &toml::Value, key: &str| {
+        package.get(key).and_then(toml::Value::as_str).map(str::to_owned)
+    };
+    let locked = packages
+        .into_iter()
+        .flatten()
+        .filter(|package| field(package, "name").is_some_and(|name| name == "wasm-bindgen"));
+    for version in locked.filter_map(|package| field(package, "version")) {
+        if version != WASM_BINDGEN.version {
+            bail!(
+                "Cargo.lock has wasm-bindgen {version} where this workspace uses {}; a package that \
+                 needs it must take it from [workspace.dependencies], with web-sys, js-sys and \
+                 wasm-bindgen-futures",
+                WASM_BINDGEN.version
+            );
+        }
+    }
+    Ok(())
+}
 
 impl Tool {
     pub(crate) fn title(&self) -> String {
@@ -104,5 +129,15 @@ mod tests {
         let manifest: toml::Table = manifest.parse().unwrap();
         let pinned = manifest["workspace"]["dependencies"]["wasm-bindgen"].as_str().unwrap();
         assert_eq!(pinned, format!("={}", WASM_BINDGEN.version));
+    }
+
+    #[test]
+    fn a_lock_file_with_another_wasm_bindgen_is_refused() {
+        let lock =
+            |version| format!("[[package]]\nname = \"wasm-bindgen\"\nversion = \"{version}\"");
+        assert!(check_wasm_bindgen(&lock(WASM_BINDGEN.version)).is_ok());
+        assert!(check_wasm_bindgen("version = 4").is_ok());
+        let error = check_wasm_bindgen(&lock("0.2.1")).unwrap_err().to_string();
+        assert!(error.starts_with("Cargo.lock has wasm-bindgen 0.2.1 where"), "{error}");
     }
 }
