@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 /// How many lines of a failed command's log are shown.
-const TAIL_LINES: usize = 30;
+const TAIL_LINES: usize = 8;
 
 /// The command as a person would type it.
 pub(crate) fn display(command: &Command) -> String {
@@ -70,7 +70,7 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
         .with_context(|| format!("cannot start `{shown}`"))?;
     if !status.success() {
         let text = std::fs::read_to_string(log).unwrap_or_default();
-        bail!("`{shown}` failed with {status}; the end of {}:\n{}", log.display(), tail(&text));
+        bail!("`{shown}` failed with {status}; {} ends with\n{}", log.display(), tail(&text));
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ mod tests {
     fn tail_keeps_the_last_lines_and_short_texts_whole() {
         assert_eq!(tail("a\nb"), "a\nb");
         let long = (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
-        assert!(tail(&long).starts_with("70\n"));
+        assert!(tail(&long).starts_with("92\n"));
         assert!(tail(&long).ends_with("\n99"));
     }
 

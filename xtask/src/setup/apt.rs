@@ -20,28 +20,30 @@ pub(crate) fn privileged(program: &str) -> Option<Command> {
     Some(command)
 }
 
+/// What a person types, or looks for where there is no apt.
+pub(crate) fn by_hand(packages: &[&str]) -> String {
+    let names = packages.join(" ");
+    if find_program(&["apt-get"]).is_some() {
+        format!("sudo apt-get install {names}")
+    } else {
+        format!("this system's package manager; Debian calls it {names}")
+    }
+}
+
 /// Installs Debian packages without asking anything.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    let by_hand = format!("sudo apt-get install {}", packages.join(" "));
     if find_program(&["apt-get"]).is_none() {
-        bail!(
-            "this system has no apt-get; install by your package manager what Debian calls {}",
-            packages.join(", ")
-        );
+        bail!("this system has no apt-get");
     }
     if privileged("apt-get").is_none() {
-        bail!("this needs root and sudo asks for a password; run `{by_hand}` and try again");
+        bail!("it needs root, and sudo would ask for a password");
     }
     // The lists of a fresh image are empty or old; a failed update is not the end, since the
     // packages may be had all the same.
     let updated = apt_get(&["update"]);
     let installed = apt_get(&[&["install", "--no-install-recommends"], packages].concat());
-    installed
-        .or_else(|error| {
-            updated.context("`apt-get update` failed as well")?;
-            Err(error)
-        })
-        .with_context(|| format!("cannot be had by apt; once it can: `{by_hand}`"))
+    // Without lists the second error only says that nothing is known: the first says why.
+    if installed.is_err() { updated.and(installed) } else { installed }
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

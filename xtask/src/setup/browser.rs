@@ -12,6 +12,9 @@ use crate::version;
 const BROWSERS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
+/// What Debian calls them.
+pub(crate) const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
+
 /// The versions, when browser and driver are there and of the same major version.
 pub(crate) fn present() -> Option<String> {
     let browser = probe(Command::new(find_program(&BROWSERS)?).arg("--version"))?;
@@ -22,5 +25,5 @@ pub(crate) fn present() -> Option<String> {
 }
 
 pub(crate) fn install() -> Result<()> {
-    apt::install(&["chromium", "chromium-driver"])
+    apt::install(&PACKAGES)
 }

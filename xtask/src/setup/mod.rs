@@ -6,6 +6,7 @@
 
 mod apt;
 mod browser;
+mod lints;
 mod node;
 mod tools;
 mod wasm;
@@ -21,6 +22,8 @@ pub(crate) use wasm::{TARGET, WasmToolchain};
 /// One part of the set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
+    /// rustfmt and clippy.
+    Lints,
     /// A Rust compiler with a standard library for `wasm32-unknown-unknown`.
     Wasm,
     /// Node.js, which runs the core's tests in wasm.
@@ -34,8 +37,8 @@ pub(crate) enum Part {
 }
 
 /// All parts, quick ones first: what takes minutes should not hide that something is missing.
-pub(crate) const ALL: [Part; 5] =
-    [Part::Wasm, Part::Node, Part::Browser, Part::WasmBindgen, Part::Trunk];
+pub(crate) const ALL: [Part; 6] =
+    [Part::Lints, Part::Wasm, Part::Node, Part::Browser, Part::WasmBindgen, Part::Trunk];
 
 /// What to build and test the page: everything but the browser.
 pub(crate) const PAGE: [Part; 3] = [Part::Wasm, Part::WasmBindgen, Part::Trunk];
@@ -43,6 +46,7 @@ pub(crate) const PAGE: [Part; 3] = [Part::Wasm, Part::WasmBindgen, Part::Trunk];
 impl Part {
     fn title(self) -> String {
         match self {
+            Self::Lints => "rustfmt and clippy".to_owned(),
             Self::Wasm => format!("Rust for {}", wasm::TARGET),
             Self::Node => "Node.js".to_owned(),
             Self::Browser => "Chromium and chromedriver".to_owned(),
@@ -54,6 +58,7 @@ impl Part {
     /// What is there, in words; `None` when this part has to be installed.
     fn present(self) -> Option<String> {
         match self {
+            Self::Lints => lints::present(),
             Self::Wasm => WasmToolchain::detect().map(WasmToolchain::describe),
             Self::Node => node::present(),
             Self::Browser => browser::present(),
@@ -62,8 +67,21 @@ impl Part {
         }
     }
 
+    /// What a person can do where `install` could not.
+    fn by_hand(self) -> String {
+        match self {
+            Self::Lints => lints::BY_HAND.to_owned(),
+            Self::Wasm => wasm::by_hand(),
+            Self::Node => apt::by_hand(&node::PACKAGES),
+            Self::Browser => apt::by_hand(&browser::PACKAGES),
+            Self::WasmBindgen => tools::WASM_BINDGEN.by_hand(),
+            Self::Trunk => tools::TRUNK.by_hand(),
+        }
+    }
+
     fn install(self) -> Result<()> {
         match self {
+            Self::Lints => lints::install(),
             Self::Wasm => wasm::install(),
             Self::Node => node::install(),
             Self::Browser => browser::install(),
@@ -104,18 +122,44 @@ pub(crate) fn ensure(parts: &[Part], report: Report) -> Result<()> {
                 println!("setup: {title}: installed in {seconds:.0} s ({found})");
                 installed += 1;
             }
-            (Ok(()), None) => failures.push(format!("{title}: installed, yet it is not found")),
-            (Err(error), _) => failures.push(format!("{title}: {error:#}")),
+            (Ok(()), None) => failures.push(failure(part, "installed, yet it is not found")),
+            (Err(error), _) => failures.push(failure(part, &format!("{error:#}"))),
         }
     }
     if installed > 0 {
         println!("setup: {installed} installed in {:.0} s", start.elapsed().as_secs_f64());
     }
     if !failures.is_empty() {
-        bail!("set-up is not complete:\n  {}", failures.join("\n  "));
+        bail!("set-up is not complete\n{}", failures.concat());
     }
     if report == Report::Everything && installed == 0 {
         println!("setup: nothing to do");
     }
     Ok(())
+}
+
+/// What is missing, what gets it, and why it was not had.
+fn failure(part: Part, why: &str) -> String {
+    let why = why.replace('\n', "\n      ");
+    format!("\n  {}\n    get it by: {}\n    it failed: {why}\n", part.title(), part.by_hand())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_part_and_the_command_that_gets_it() {
+        let text = failure(Part::Trunk, "no network\nat all");
+        let expected = "\n  trunk 0.21.14\n    get it by: cargo install --locked trunk --version 0.21.14\n    \
+                        it failed: no network\n      at all\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn every_part_has_a_command_for_people() {
+        for part in ALL {
+            assert!(part.by_hand().contains(' '), "{part:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::paths;
-use crate::process::{display, find_program, probe, run_logged};
+use crate::process::{find_program, probe, run_logged};
 use crate::version;
 
 /// A program from crates.io.
@@ -89,9 +89,12 @@ impl Tool {
         }
         let mut build = self.build();
         println!("setup: building {} takes some minutes", self.title());
-        run_logged(&mut build, &paths::log(self.package)).with_context(|| {
-            format!("cannot be had; once crates.io answers: `{}`", display(&build))
-        })
+        run_logged(&mut build, &paths::log(self.package))
+    }
+
+    /// What a person types.
+    pub(crate) fn by_hand(&self) -> String {
+        format!("cargo install --locked {} --version {}", self.package, self.version)
     }
 
     fn binstall(&self) -> Command {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::apt;
 use crate::paths;
@@ -21,6 +21,9 @@ const DISTRO: &str = "distro";
 /// Debian's compiler, beside rustup's.
 const DISTRO_RUSTC: &str = "/usr/bin/rustc";
 const DISTRO_CARGO: &str = "/usr/bin/cargo";
+const DISTRO_CLIPPY: &str = "/usr/bin/cargo-clippy";
+/// What Debian calls them: compiler, cargo, linter, the standard library's source, `wasm-ld`.
+const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "lld"];
 /// Written beside the libraries that we built: the compiler that built them, since another one
 /// refuses them.
 const STAMP: &str = "built-by.txt";
@@ -41,11 +44,9 @@ impl WasmToolchain {
         if library_directory(rustc()).is_some_and(|path| has_std(&path)) {
             return Some(Self::Active);
         }
-        let directory = library_directory(Command::new(DISTRO_RUSTC))?;
-        let stamp = std::fs::read_to_string(directory.join(STAMP)).ok()?;
-        let complete = has_std(&directory)
-            && Some(stamp) == identity()
+        let complete = std_is_built()
             && find_program(&["wasm-ld"]).is_some()
+            && Path::new(DISTRO_CLIPPY).is_file()
             && is_linked();
         complete.then_some(Self::Distro)
     }
@@ -85,6 +86,13 @@ fn has_std(directory: &Path) -> bool {
     })
 }
 
+/// Whether Debian's compiler has libraries that it built itself, not an older one.
+fn std_is_built() -> bool {
+    let Some(directory) = library_directory(Command::new(DISTRO_RUSTC)) else { return false };
+    let stamp = std::fs::read_to_string(directory.join(STAMP)).ok();
+    has_std(&directory) && stamp.is_some() && stamp == identity()
+}
+
 /// Debian's compiler in all detail.
 fn identity() -> Option<String> {
     probe(Command::new(DISTRO_RUSTC).arg("-vV"))
@@ -96,18 +104,19 @@ fn is_linked() -> bool {
         || probe(Command::new("rustup").args(["run", DISTRO, "rustc", "-vV"])) == identity()
 }
 
+/// What a person types.
+pub(crate) fn by_hand() -> String {
+    format!("rustup target add {TARGET}")
+}
+
 /// Rustup first, then Debian; says what happened to each.
 pub(crate) fn install() -> Result<()> {
     let begun = Instant::now();
-    let by_rustup = add_by_rustup();
-    let Err(error) = by_rustup else { return Ok(()) };
+    let Err(by_rustup) = add_by_rustup() else { return Ok(()) };
     let seconds = begun.elapsed().as_secs_f64();
     println!("setup: rustup cannot give it ({seconds:.0} s); trying Debian's compiler");
-    add_by_debian().with_context(|| {
-        format!(
-            "neither way worked. With a network, `rustup target add {TARGET}` is enough; it said \
-             here: {error:#}. The other way"
-        )
+    add_by_debian().map_err(|by_debian| {
+        anyhow!("by rustup: {by_rustup:#}\nby Debian's {}: {by_debian:#}", PACKAGES.join(", "))
     })
 }
 
@@ -126,13 +135,14 @@ fn add_by_rustup() -> Result<()> {
 
 fn add_by_debian() -> Result<()> {
     let begun = Instant::now();
-    apt::install(&["rustc-web", "cargo-web", "rust-web-src", "lld"])?;
+    apt::install(&PACKAGES)?;
     println!("setup: Debian packages: {:.0} s", begun.elapsed().as_secs_f64());
 
-    let begun = Instant::now();
-    let built = build_std()?;
-    install_std(&built)?;
-    println!("setup: standard library for wasm: {:.0} s", begun.elapsed().as_secs_f64());
+    if !std_is_built() {
+        let begun = Instant::now();
+        install_std(&build_std()?)?;
+        println!("setup: standard library for wasm: {:.0} s", begun.elapsed().as_secs_f64());
+    }
 
     if !is_linked() {
         let log = paths::log("rustup-link");

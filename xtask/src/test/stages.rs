@@ -80,7 +80,7 @@ pub(crate) fn quick() -> Vec<Stage> {
 
 /// All stages, the quick ones first.
 pub(crate) fn all() -> Result<Vec<Stage>> {
-    let packages = metadata::packages()?;
+    let has_browser_tests = metadata::is_member(&metadata::packages()?, BROWSER_TESTS);
     let mut stages = vec![Stage::check("set-up", || setup::ensure(&setup::ALL, Report::Changes))];
     stages.extend(quick());
     stages.extend([
@@ -95,11 +95,11 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
             ])?])
         }),
         Stage::commands("documentation", Kind::Check, || Ok(vec![documentation()])),
-        Stage::commands("native tests", Kind::Tests, || Ok(native_tests())),
+        Stage::commands("native tests", Kind::Tests, move || Ok(native_tests(has_browser_tests))),
         Stage::commands("core's tests in wasm", Kind::Tests, || Ok(vec![wasm_tests()?])),
         Stage::check("page", web::build),
     ]);
-    if metadata::is_member(&packages, BROWSER_TESTS) {
+    if has_browser_tests {
         stages.push(Stage::commands("browser tests", Kind::Tests, || Ok(browser_tests())));
     }
     Ok(stages)
@@ -141,8 +141,11 @@ fn documentation() -> Command {
 }
 
 /// By nextest where it is installed: it runs what cargo runs, only quicker, except doc tests.
-fn native_tests() -> Vec<Command> {
-    let select = ["--workspace", "--all-features", "--exclude", BROWSER_TESTS];
+fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
+    let mut select = vec!["--workspace", "--all-features"];
+    if exclude_browser_tests {
+        select.extend(["--exclude", BROWSER_TESTS]);
+    }
     let nextest = find_program(&["cargo-nextest"]).is_some()
         && probe(Command::new("cargo").args(["nextest", "--version"])).is_some();
     let mut unit = if nextest {
@@ -150,9 +153,9 @@ fn native_tests() -> Vec<Command> {
     } else {
         cargo(["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
     };
-    unit.args(select);
+    unit.args(&select);
     let mut doc = cargo(["test", "--no-fail-fast", "--doc"]);
-    doc.args(select);
+    doc.args(&select);
     vec![unit, doc]
 }
 
