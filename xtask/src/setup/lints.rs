@@ -6,17 +6,13 @@ use anyhow::Result;
 
 use crate::paths;
 use crate::process::{probe, run_logged};
-use crate::version;
 
 /// What a person types.
 pub(crate) const BY_HAND: &str = "rustup component add rustfmt clippy";
 
 pub(crate) fn present() -> Option<String> {
-    let version = |tool| {
-        let printed = probe(Command::new("cargo").args([tool, "--version"]))?;
-        version::first(&printed).map(|version| version::show(&version))
-    };
-    Some(format!("{}, {}", version("fmt")?, version("clippy")?))
+    let printed = |tool| probe(Command::new("cargo").args([tool, "--version"]));
+    Some(format!("{}, {}", printed("fmt")?.trim(), printed("clippy")?.trim()))
 }
 
 pub(crate) fn install() -> Result<()> {
