@@ -1,0 +1,194 @@
+//! The data directory: its names, its lock, and whether it is ours at all.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `lock` | locked while a server uses the directory; names the process |
+//! | `00000000000000000001.log` | a segment of the log, by its sequence number |
+//! | `<index>-<term>.snapshot` | the state after that entry |
+//! | `spare-<n>.tmp` | space set aside for a segment to come |
+//! | `snapshot.tmp` | a snapshot in the making; one that a crash left is removed at the next start |
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raft_core::types::LogPosition;
+
+use super::disk::{Disk, Lock, LockGuard};
+use super::error::io_error;
+use super::{Identity, StorageError};
+
+const LOCK: &str = "lock";
+const SEGMENT: &str = ".log";
+const SNAPSHOT: &str = ".snapshot";
+const SNAPSHOT_IN_THE_MAKING: &str = "snapshot.tmp";
+
+/// A directory on a disk, and whose it is: what every part of the storage works in.
+#[derive(Clone, Debug)]
+pub(super) struct Directory {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) path: PathBuf,
+    pub(super) identity: Identity,
+}
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Sequence numbers of segments, ascending.
+    pub(super) segments: Vec<u64>,
+    /// Positions of snapshots, oldest first.
+    pub(super) snapshots: Vec<LogPosition>,
+    /// Numbers of spare segments.
+    pub(super) spares: Vec<u64>,
+    /// Whether a crash left a snapshot in the making.
+    pub(super) unfinished_snapshot: bool,
+    /// The first of the names that are not ours.
+    foreign: Option<String>,
+}
+
+impl Directory {
+    /// Creates the directory when needed, locks it, and refuses it when it is not ours.
+    pub(super) fn enter(&self) -> Result<(Contents, LockGuard), StorageError> {
+        self.disk
+            .create_dir_all(&self.path)
+            .map_err(io_error("create the directory", &self.path))?;
+        // Before the lock as well, so that nothing is put into somebody else's directory.
+        self.list()?.refuse_foreign(&self.path)?;
+        let lock = self.lock()?;
+        let contents = self.list()?;
+        if let (Some(snapshot), []) = (contents.snapshots.last(), &*contents.segments) {
+            return Err(StorageError::Missing {
+                path: self.segment(1),
+                because: format!("there is a snapshot of entry {snapshot}"),
+            });
+        }
+        Ok((contents, lock))
+    }
+
+    fn lock(&self) -> Result<LockGuard, StorageError> {
+        let holder = format!(
+            "process {} (server {} of cluster {:?})",
+            std::process::id(),
+            self.identity.node,
+            self.identity.cluster
+        );
+        let path = self.path.join(LOCK);
+        match self.disk.lock(&path, &holder).map_err(io_error("lock", &path))? {
+            Lock::Taken(guard) => Ok(guard),
+            Lock::HeldBy(holder) => {
+                let unknown = "a process that did not say its name".to_owned();
+                let holder = if holder.is_empty() { unknown } else { holder };
+                Err(StorageError::Locked { dir: self.path.clone(), holder })
+            }
+        }
+    }
+
+    fn list(&self) -> Result<Contents, StorageError> {
+        let names = self.disk.list(&self.path).map_err(io_error("list", &self.path))?;
+        let mut contents = Contents::default();
+        for name in names {
+            if let Some(sequence) = segment_of(&name) {
+                contents.segments.push(sequence);
+            } else if let Some(position) = snapshot_of(&name) {
+                contents.snapshots.push(position);
+            } else if let Some(number) = spare_of(&name) {
+                contents.spares.push(number);
+            } else if name == SNAPSHOT_IN_THE_MAKING {
+                contents.unfinished_snapshot = true;
+            } else if name != LOCK && name != "lost+found" {
+                contents.foreign = Some(name);
+            }
+        }
+        contents.segments.sort_unstable();
+        contents.snapshots.sort_unstable_by_key(|position| position.index);
+        Ok(contents)
+    }
+
+    /// The path of a segment.
+    pub(super) fn segment(&self, sequence: u64) -> PathBuf {
+        self.path.join(format!("{sequence:020}{SEGMENT}"))
+    }
+
+    /// The path of a snapshot.
+    pub(super) fn snapshot(&self, position: LogPosition) -> PathBuf {
+        let (index, term) = (position.index.0, position.term.0);
+        self.path.join(format!("{index:020}-{term:020}{SNAPSHOT}"))
+    }
+
+    /// The path of a snapshot in the making.
+    pub(super) fn snapshot_in_the_making(&self) -> PathBuf {
+        self.path.join(SNAPSHOT_IN_THE_MAKING)
+    }
+
+    /// The path of a spare segment.
+    pub(super) fn spare(&self, number: u64) -> PathBuf {
+        self.path.join(format!("spare-{number}.tmp"))
+    }
+
+    /// Renames a file, durably.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
+        self.disk.rename(from, to).map_err(io_error("rename", from))?;
+        self.sync()
+    }
+
+    /// Removes a file, durably: of two that are removed one after the other, the second is never
+    /// gone while the first is still there.
+    pub(super) fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        self.disk.remove(path).map_err(io_error("remove", path))?;
+        self.sync()
+    }
+
+    /// Removes a file that may not be there, durably.
+    pub(super) fn remove_if_there(&self, path: &Path) -> Result<(), StorageError> {
+        match self.disk.remove(path) {
+            Ok(()) => self.sync(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error("remove", path)(error)),
+        }
+    }
+
+    /// Makes the names durable.
+    pub(super) fn sync(&self) -> Result<(), StorageError> {
+        self.disk.sync_dir(&self.path).map_err(io_error("sync the directory", &self.path))
+    }
+
+    /// The bytes that are free on the disk.
+    pub(super) fn free_bytes(&self) -> Result<u64, StorageError> {
+        self.disk.free_bytes(&self.path).map_err(io_error("ask for the free space of", &self.path))
+    }
+}
+
+impl Contents {
+    /// Whether nothing was ever stored here.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    fn refuse_foreign(&self, dir: &Path) -> Result<(), StorageError> {
+        match &self.foreign {
+            Some(found) if self.segments.is_empty() && self.snapshots.is_empty() => {
+                Err(StorageError::NotOurs { dir: dir.to_owned(), found: found.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn spare_of(name: &str) -> Option<u64> {
+    name.strip_prefix("spare-")?.strip_suffix(".tmp")?.parse().ok()
+}
+
+fn segment_of(name: &str) -> Option<u64> {
+    number(name.strip_suffix(SEGMENT)?)
+}
+
+fn snapshot_of(name: &str) -> Option<LogPosition> {
+    let (index, term) = name.strip_suffix(SNAPSHOT)?.split_once('-')?;
+    Some(LogPosition::new(number(term)?, number(index)?))
+}
+
+/// Exactly what the names above are made of: twenty digits.
+fn number(digits: &str) -> Option<u64> {
+    let exact = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if exact { digits.parse().ok() } else { None }
+}

@@ -1,0 +1,147 @@
+//! What can go wrong with a data directory, in words that say what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use raft_core::types::{LogIndex, NodeId};
+
+/// What helps a server whose own data cannot be trusted any more: its peers still hold it.
+const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot its vote must not \
+    take part under its old identity. The rest of the cluster still holds the data: remove this \
+    server from the cluster and let it join again as a new learner with an empty directory, or \
+    restore a copy of the whole directory";
+
+/// Why storage cannot be opened or went out of service.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}. Check the disk and the permissions; a disk that fails \
+        must be replaced before the server starts again", .path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space is left where it is needed.
+    #[error("the disk that holds {} is full: {needed} bytes are needed and {free} are free. Make \
+        room; the server goes on by itself as soon as there is some", .path.display())]
+    DiskFull {
+        /// The file or directory.
+        path: PathBuf,
+        /// How much is needed, in bytes.
+        needed: u64,
+        /// How much there is, in bytes.
+        free: u64,
+    },
+    /// Another process uses the directory.
+    #[error("the data directory {} is in use by {holder}. Stop that one first, or give this \
+        server a directory of its own", .dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// What the holder said of itself.
+        holder: String,
+    },
+    /// The directory holds something else.
+    #[error("the directory {} is not empty and holds no data of this program (it contains \
+        {found}). Give the server an empty directory, or one that it has used before", 
+        .dir.display())]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the names in it.
+        found: String,
+    },
+    /// The file belongs to another cluster.
+    #[error("{} belongs to cluster {found:?}, but this server is of cluster {expected:?}. Start \
+        it with the cluster's own name or with another data directory", .path.display())]
+    OtherCluster {
+        /// The file.
+        path: PathBuf,
+        /// The cluster that wrote it.
+        found: String,
+        /// The cluster that wanted to read it.
+        expected: String,
+    },
+    /// The file belongs to another server.
+    #[error("{} belongs to server {found}, but this is server {expected}. Two servers must never \
+        share a data directory or a copy of one: start this one with its own", .path.display())]
+    OtherNode {
+        /// The file.
+        path: PathBuf,
+        /// The server that wrote it.
+        found: NodeId,
+        /// The server that wanted to read it.
+        expected: NodeId,
+    },
+    /// The file's format is not known here.
+    #[error("{} has format {found}, and this program reads format {known}. Start the version of \
+        the program that wrote it (a higher number is a newer one)", .path.display())]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its format, as layout.encoding.
+        found: String,
+        /// Ours.
+        known: String,
+    },
+    /// Bytes are not what was written.
+    #[error("{} is damaged at byte {offset}: {what}. {HELP_DAMAGE}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, in bytes from its start.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// A file that must be there is not.
+    #[error("{} is missing although {because}. Put it back if you have it. {HELP_DAMAGE}", 
+        .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// How that is known.
+        because: String,
+    },
+    /// Snapshot and log do not meet.
+    #[error("the log in {} starts after entry {log_base}, but {snapshot}: the entries between are \
+        missing. {HELP_DAMAGE}", .dir.display())]
+    Gap {
+        /// The directory.
+        dir: PathBuf,
+        /// The last entry that the log no longer holds.
+        log_base: LogIndex,
+        /// What is there of snapshots, in words.
+        snapshot: String,
+    },
+    /// The server was stopped while this was waiting.
+    #[error("the storage was closed before this was written; it is not durable")]
+    Closed,
+    /// A thread of the storage ended by a bug.
+    #[error(
+        "the storage stopped because of a bug: {what}. Please report it with the log; restart \
+        the server to go on from what is durable"
+    )]
+    Bug {
+        /// What is known of it.
+        what: &'static str,
+    },
+}
+
+/// Turns an error of the system into ours, naming what was tried on what.
+pub(super) fn io_error(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StorageError {
+    let path = path.to_owned();
+    move |source| StorageError::Io { action, path, source }
+}
+
+/// Whether an error of the system says that there is no space left.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

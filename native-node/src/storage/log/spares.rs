@@ -1,0 +1,284 @@
+//! Space for segments to come, taken ahead of need: preparing a file and removing one take
+//! milliseconds that no write should wait for, and a full disk is noticed while there is still room
+//! for what is under way.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::segment::{Segment, Spare};
+use crate::storage::StorageError;
+use crate::storage::directory::Directory;
+use crate::storage::disk::DiskFile;
+use crate::storage::error::{io_error, is_full};
+
+/// How many spares are kept ready: one for the next segment, and one in reserve, so that term,
+/// vote and compaction still find room when the disk is full.
+const READY: usize = 2;
+
+/// Where the log gets its next segment from.
+pub(crate) trait SpareSource {
+    /// A spare of at least `bytes`; waits for one.
+    fn take(&self, bytes: u64) -> Result<Spare, StorageError>;
+}
+
+/// The spares, and the segments that may become some.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    directory: Directory,
+    segment_bytes: u64,
+    /// What must stay free beside a new spare, in bytes.
+    keep_free: AtomicU64,
+    retry: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+    full: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: Vec<Spare>,
+    /// Segments that the log has no use for, oldest first.
+    retired: VecDeque<Segment>,
+    next_number: u64,
+    /// No wait for a full disk any more.
+    finishing: bool,
+    closed: bool,
+}
+
+/// What one step of the work came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Something was done; there may be more.
+    Done,
+    /// There is nothing to do.
+    Idle,
+    /// A spare is missing, and the disk has no room for it.
+    Full,
+}
+
+enum Job {
+    Retire(Segment),
+    Prepare,
+}
+
+impl Spares {
+    /// Takes over the spares that an earlier run left.
+    pub(crate) fn open(
+        directory: Directory,
+        segment_bytes: u64,
+        keep_free: u64,
+        retry: Duration,
+        left: &[u64],
+    ) -> Result<Self, StorageError> {
+        let mut state = State::default();
+        for number in left {
+            let path = directory.spare(*number);
+            state.next_number = state.next_number.max(number + 1);
+            let file = directory.disk.open(&path).map_err(io_error("open", &path))?;
+            let size = file.size().map_err(io_error("ask for the size of", &path))?;
+            // Its space may not all be there when a crash came in between.
+            let usable = size == segment_bytes
+                && state.ready.len() < READY
+                && allocate(&*file, &path, segment_bytes)?;
+            if usable {
+                state.ready.push(Spare { path, file, bytes: segment_bytes });
+            } else {
+                drop(file);
+                directory.remove(&path)?;
+            }
+        }
+        Ok(Self {
+            directory,
+            segment_bytes,
+            keep_free: AtomicU64::new(keep_free),
+            retry,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            full: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the disk had no room for the next spare.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Says how much must stay free beside a new spare, in bytes.
+    pub(crate) fn set_keep_free(&self, bytes: u64) {
+        self.keep_free.store(bytes, Ordering::Release);
+    }
+
+    /// What must be free for another spare, in bytes.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        self.segment_bytes + self.keep_free.load(Ordering::Acquire)
+    }
+
+    /// Hands over segments that are not needed any more, oldest first.
+    pub(crate) fn retire(&self, segments: Vec<Segment>) {
+        if !segments.is_empty() {
+            self.lock().retired.extend(segments);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The bytes of the spares that are ready.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.lock().ready.iter().map(|spare| spare.bytes).sum()
+    }
+
+    /// The log is about to end: it still gets what it needs, but waits no longer for a full disk.
+    pub(crate) fn finish(&self) {
+        self.lock().finishing = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends [`Self::run`] and every wait.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Does the work until closed. `report` is told when the disk becomes full and when it has
+    /// room again.
+    pub(crate) fn run(&self, report: impl Fn(bool)) -> Result<(), StorageError> {
+        while !self.lock().closed {
+            let progress = self.work()?;
+            let full = match progress {
+                Progress::Done => self.is_full(),
+                Progress::Idle => false,
+                Progress::Full => true,
+            };
+            if self.full.swap(full, Ordering::AcqRel) != full {
+                report(full);
+            }
+            match progress {
+                Progress::Done => {}
+                Progress::Idle => self.wait_for_work(None),
+                Progress::Full => self.wait_for_work(Some(self.retry)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_work(&self, at_most: Option<Duration>) {
+        let state = self.lock();
+        // On a full disk a missing spare alone is no reason to go on at once.
+        let nothing = |state: &mut State| {
+            let missing = at_most.is_none() && state.ready.len() < READY;
+            !state.closed && state.retired.is_empty() && !missing
+        };
+        match at_most {
+            Some(time) => drop(self.changed.wait_timeout_while(state, time, nothing)),
+            None => drop(self.changed.wait_while(state, nothing)),
+        }
+    }
+
+    /// One step: a retired segment becomes a spare or goes, or a missing spare is made.
+    pub(crate) fn work(&self) -> Result<Progress, StorageError> {
+        let (job, number, short) = {
+            let mut state = self.lock();
+            let short = state.ready.len() < READY;
+            let job = match state.retired.pop_front() {
+                Some(segment) => Job::Retire(segment),
+                None if short => Job::Prepare,
+                None => return Ok(Progress::Idle),
+            };
+            state.next_number += 1;
+            (job, state.next_number - 1, short)
+        };
+        let spare = match job {
+            Job::Retire(segment) if short && segment.bytes == self.segment_bytes => {
+                self.recycle(segment, number)?
+            }
+            Job::Retire(segment) => {
+                self.directory.remove(&self.directory.segment(segment.sequence))?;
+                return Ok(Progress::Done);
+            }
+            Job::Prepare => match self.prepare(number)? {
+                Some(spare) => spare,
+                None => return Ok(Progress::Full),
+            },
+        };
+        self.lock().ready.push(spare);
+        self.changed.notify_all();
+        Ok(Progress::Done)
+    }
+
+    /// What it holds does not matter: its records belong to another place.
+    fn recycle(&self, segment: Segment, number: u64) -> Result<Spare, StorageError> {
+        let (old, path) = (self.directory.segment(segment.sequence), self.directory.spare(number));
+        self.directory.rename(&old, &path)?;
+        let file = self.directory.disk.open(&path).map_err(io_error("open", &path))?;
+        Ok(Spare { path, file, bytes: segment.bytes })
+    }
+
+    /// `None` when there is no room.
+    fn prepare(&self, number: u64) -> Result<Option<Spare>, StorageError> {
+        if self.directory.free_bytes()? < self.needed_bytes() {
+            return Ok(None);
+        }
+        let path = self.directory.spare(number);
+        let file = match self.directory.disk.create(&path) {
+            Ok(file) => file,
+            Err(error) if is_full(&error) => return Ok(None),
+            Err(error) => return Err(io_error("create", &path)(error)),
+        };
+        if allocate(&*file, &path, self.segment_bytes)? {
+            return Ok(Some(Spare { path, file, bytes: self.segment_bytes }));
+        }
+        drop(file);
+        self.directory.remove(&path)?;
+        Ok(None)
+    }
+
+    /// A ready spare of at least `bytes`, when there is one.
+    pub(crate) fn try_take(&self, bytes: u64) -> Result<Option<Spare>, StorageError> {
+        let Some(mut spare) = self.lock().ready.pop() else {
+            return Ok(None);
+        };
+        if spare.bytes < bytes {
+            if !allocate(&*spare.file, &spare.path, bytes)? {
+                self.lock().ready.push(spare);
+                return Ok(None);
+            }
+            spare.bytes = bytes;
+        }
+        self.changed.notify_all();
+        Ok(Some(spare))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is a single step, so a panic elsewhere leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SpareSource for Spares {
+    /// Waits as long as the disk is full: what the log must write can then only wait. The caller
+    /// is expected to run [`Spares::run`] on another thread.
+    fn take(&self, bytes: u64) -> Result<Spare, StorageError> {
+        loop {
+            if let Some(spare) = self.try_take(bytes)? {
+                return Ok(spare);
+            }
+            let state = self.lock();
+            let no_room = self.is_full() || bytes > self.segment_bytes;
+            if state.closed || (state.finishing && no_room) {
+                return Err(StorageError::Closed);
+            }
+            drop(self.changed.wait_timeout(state, self.retry));
+        }
+    }
+}
+
+/// Makes a file `bytes` long with space that is really there; `false` when there is not enough.
+fn allocate(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<bool, StorageError> {
+    match file.preallocate(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if is_full(&error) => Ok(false),
+        Err(error) => Err(io_error("allocate space for", path)(error)),
+    }
+}

@@ -1,0 +1,40 @@
+//! What a server keeps on its disk: the write-ahead log and the snapshots of its state.
+//!
+//! ```text
+//! driver --submit--> log thread --one write, one fdatasync a group--> segment files
+//!        <--Persisted--
+//!        --save_snapshot--> snapshot thread --chunks--> snapshot files
+//!        <--SnapshotSaved--
+//!                        spares thread: makes the next segments, removes superseded ones
+//! ```
+//!
+//! - What is submitted is durable when, and only when, [`StorageEvent::Persisted`] says so; reports
+//!   come in the order of submission. Term and vote travel with the entries of that term.
+//! - After a crash everything that was reported is found again, and nothing that was not submitted.
+//!   Damage is an error that names file and place; only a torn last record is cut ([`log`] has the
+//!   exact rule), and a gap is never started upon.
+//! - A write or sync that fails poisons the storage: it is not tried again, since what reached the
+//!   disk is unknown then. Only a restart, which reads it back, goes on.
+//! - A full disk is noticed when the segment after the next cannot be made; entries are refused
+//!   from then on ([`Acceptance::DiskFull`]) while what is under way, and term, vote and
+//!   compaction, still have two segments of room.
+//! - Every file names cluster, server and format version, and one server at a time uses a directory
+//!   ([`directory`] lists the files).
+
+mod directory;
+pub mod disk;
+mod error;
+mod head;
+mod log;
+mod options;
+mod record;
+mod service;
+mod snapshots;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::StorageError;
+pub use options::{Acceptance, CutTail, Identity, Opened, Options, StorageEvent, Usage};
+pub use service::Storage;

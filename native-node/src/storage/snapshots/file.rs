@@ -1,0 +1,205 @@
+//! One snapshot as a file: a head, the chunks of the state in the order of their keys, an end.
+//!
+//! Chunks and end are [`record`]s, numbered from 1; each is checked on its own, the head names what
+//! they must add up to, and nothing may follow the end. A file is written under another name and
+//! renamed when it is complete and durable, so one by its own name is never merely unfinished.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use raft_core::codec;
+use raft_core::kv::{Snapshot, SnapshotBuilder};
+use raft_core::message::{Cursor, SnapshotMeta};
+use raft_core::types::LogPosition;
+use serde::{Deserialize, Serialize};
+
+use crate::storage::StorageError;
+use crate::storage::directory::Directory;
+use crate::storage::disk::DiskFile;
+use crate::storage::error::io_error;
+use crate::storage::head::{FileType, Head};
+use crate::storage::record::{self, HEADER_BYTES, Header, Kind};
+
+/// After this many bytes what is written is synced, so that the log, which shares the disk, never
+/// waits for a whole snapshot.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// What a snapshot's head says beside whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SnapshotHead {
+    meta: SnapshotMeta,
+    /// The number of keys.
+    keys: u64,
+    /// The digest of the state.
+    digest: u64,
+}
+
+/// The payload of a chunk.
+#[derive(Serialize, Deserialize)]
+struct Chunk {
+    /// The range, as the state encodes it.
+    data: Bytes,
+    /// Where the next one starts.
+    next: Option<Cursor>,
+}
+
+/// The payload of the end: the number of chunks before it.
+#[derive(Serialize, Deserialize)]
+struct End {
+    chunks: u64,
+}
+
+/// Writes a snapshot to `path`, durably but for its name; gives its length.
+pub(super) fn write(
+    directory: &Directory,
+    path: &Path,
+    snapshot: &Snapshot,
+    chunk_bytes: usize,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<u64, StorageError> {
+    let file = directory.disk.create(path).map_err(io_error("create", path))?;
+    let body = SnapshotHead {
+        meta: snapshot.meta.clone(),
+        keys: snapshot.store.len() as u64,
+        digest: snapshot.store.digest(),
+    };
+    let head = Head::new(&directory.identity, body);
+    let mut writer =
+        Writer { path, salt: head.salt, file, offset: 0, synced: 0, number: 1, buffer: Vec::new() };
+    writer.put(&head.encode(FileType::Snapshot))?;
+    let mut cursor = Some(Cursor::default());
+    while let Some(from) = cursor {
+        if !go_on(writer.offset) {
+            return Err(StorageError::Closed);
+        }
+        let (data, next) = snapshot.chunk(&from, chunk_bytes);
+        writer.put_record(Kind::Chunk, &Chunk { data, next: next.clone() })?;
+        cursor = next;
+    }
+    writer.put_record(Kind::End, &End { chunks: writer.number - 1 })?;
+    writer.sync()?;
+    Ok(writer.offset)
+}
+
+struct Writer<'a> {
+    path: &'a Path,
+    file: Box<dyn DiskFile>,
+    salt: u64,
+    offset: u64,
+    /// Up to here the file is durable.
+    synced: u64,
+    /// The number of the next record.
+    number: u64,
+    buffer: Vec<u8>,
+}
+
+impl Writer<'_> {
+    fn put_record(&mut self, kind: Kind, payload: &impl Serialize) -> Result<(), StorageError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        record::begin(&mut buffer);
+        codec::encode_into(payload, &mut buffer);
+        record::finish(&mut buffer, kind, self.number);
+        record::place(&mut buffer, self.salt, self.offset);
+        self.number += 1;
+        self.put(&buffer)?;
+        self.buffer = buffer;
+        if self.offset - self.synced >= SYNC_EVERY { self.sync() } else { Ok(()) }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file.write_at(self.offset, bytes).map_err(io_error("write", self.path))?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.synced = self.offset;
+        self.file.sync().map_err(io_error("sync", self.path))
+    }
+}
+
+/// Reads the snapshot at `path`, which by its name is the one at `position`. Whatever does not fit
+/// is [`StorageError::Damaged`].
+pub(super) fn read(
+    directory: &Directory,
+    path: &Path,
+    position: LogPosition,
+) -> Result<Snapshot, StorageError> {
+    let file = directory.disk.open(path).map_err(io_error("open", path))?;
+    let (head, start) =
+        Head::<SnapshotHead>::read(&*file, path, FileType::Snapshot, &directory.identity)?;
+    let size = file.size().map_err(io_error("ask for the size of", path))?;
+    let mut reader = Reader { path, file, salt: head.salt, offset: start, size, number: 1 };
+    let expected = head.body;
+    if expected.meta.last != position {
+        let found = expected.meta.last;
+        return Err(reader.damaged(format!("it is the snapshot of entry {found} by what it says")));
+    }
+    let snapshot = reader.read_chunks(expected.meta)?;
+    let (keys, digest) = (snapshot.store.len() as u64, snapshot.store.digest());
+    if (keys, digest) != (expected.keys, expected.digest) {
+        return Err(reader.damaged("its contents are not the state that it announces".to_owned()));
+    }
+    reader.read_end()?;
+    Ok(snapshot)
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    file: Box<dyn DiskFile>,
+    salt: u64,
+    offset: u64,
+    size: u64,
+    number: u64,
+}
+
+impl Reader<'_> {
+    fn damaged(&self, what: String) -> StorageError {
+        StorageError::Damaged { path: self.path.to_owned(), offset: self.offset, what }
+    }
+
+    fn read_chunks(&mut self, meta: SnapshotMeta) -> Result<Snapshot, StorageError> {
+        let mut builder = SnapshotBuilder::new(meta);
+        loop {
+            let payload = self.read_record(Kind::Chunk)?;
+            let chunk: Chunk =
+                codec::decode(&payload).map_err(|error| self.damaged(error.to_string()))?;
+            let added = builder.add(&chunk.data, chunk.next);
+            if let Some(snapshot) = added.map_err(|error| self.damaged(error.to_string()))? {
+                return Ok(snapshot);
+            }
+        }
+    }
+
+    fn read_end(&mut self) -> Result<(), StorageError> {
+        let chunks = self.number - 1;
+        let payload = self.read_record(Kind::End)?;
+        let end: End = codec::decode(&payload).map_err(|error| self.damaged(error.to_string()))?;
+        if end.chunks != chunks || self.offset != self.size {
+            return Err(self.damaged("it does not end where it says".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_record(&mut self, kind: Kind) -> Result<Vec<u8>, StorageError> {
+        let mut header = [0; HEADER_BYTES];
+        self.file.read_at(self.offset, &mut header).map_err(io_error("read", self.path))?;
+        let header = Header::read(&header, self.salt, self.offset)
+            .filter(|header| header.kind == kind && header.number == self.number)
+            .filter(|header| header.end(self.offset) <= self.size)
+            .ok_or_else(|| {
+                let number = self.number;
+                self.damaged(format!("record {number} is not there or has a wrong checksum"))
+            })?;
+        let mut payload = vec![0; header.payload_bytes as usize];
+        let from = self.offset + HEADER_BYTES as u64;
+        let read = self.file.read_at(from, &mut payload).map_err(io_error("read", self.path))?;
+        if read < payload.len() || !header.fits(&payload) {
+            let what = format!("record {} does not fit its checksum", self.number);
+            return Err(self.damaged(what));
+        }
+        self.offset = header.end(self.offset);
+        self.number += 1;
+        Ok(payload)
+    }
+}

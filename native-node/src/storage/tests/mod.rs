@@ -1,0 +1,3 @@
+//! Tests of the storage as a whole.
+
+mod real;

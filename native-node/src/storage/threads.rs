@@ -1,0 +1,253 @@
+//! The storage's three threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread::{self, JoinHandle};
+
+use raft_core::durable::Write;
+use raft_core::kv::Snapshot;
+use raft_core::types::{LogIndex, WriteId};
+
+use super::log::LogWriter;
+use super::service::{Shared, cost};
+use super::snapshots::{SaveError, SnapshotStore};
+use super::{StorageError, StorageEvent};
+
+/// What the log thread is asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Make this durable.
+    Write(Write),
+    /// Another thread failed: stop.
+    Poison(StorageError),
+    /// Make durable what came before, and end.
+    Close,
+}
+
+/// Starts the thread that writes the log.
+pub(super) fn spawn_log(
+    shared: Arc<Shared>,
+    log: LogWriter,
+    commands: Receiver<Command>,
+) -> io::Result<JoinHandle<()>> {
+    spawn("log", move || {
+        let alarm = Alarm(|| shared.fail(None, BUG));
+        LogThread { shared: &shared, log, commands, batch: Vec::new(), bytes: 0 }.run();
+        drop(alarm);
+    })
+}
+
+/// Starts the thread that saves snapshots.
+pub(super) fn spawn_snapshots(
+    shared: Arc<Shared>,
+    mut store: SnapshotStore,
+    snapshots: Receiver<Snapshot>,
+    commands: Sender<Command>,
+) -> io::Result<JoinHandle<()>> {
+    spawn("snapshots", move || {
+        let alarm = Alarm(|| poison(&commands, BUG));
+        for snapshot in snapshots {
+            if let Err(error) = save(&shared, &mut store, &snapshot) {
+                poison(&commands, error);
+                break;
+            }
+        }
+        drop(alarm);
+    })
+}
+
+/// Starts the thread that makes and removes segments.
+pub(super) fn spawn_spares(
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+) -> io::Result<JoinHandle<()>> {
+    spawn("segments", move || {
+        let alarm = Alarm(|| poison(&commands, BUG));
+        let done = shared.spares.run(|full| {
+            if full {
+                tracing::warn!("the disk is full: new writes are refused until there is space");
+                (shared.events)(StorageEvent::DiskFull);
+            } else {
+                tracing::info!("the disk has space again");
+                (shared.events)(StorageEvent::DiskHasSpace);
+            }
+        });
+        if let Err(error) = done {
+            poison(&commands, error);
+            // Nobody makes spares any more: the log must not wait for one.
+            shared.spares.close();
+        }
+        drop(alarm);
+    })
+}
+
+const BUG: StorageError = StorageError::Bug { what: "one of its threads panicked" };
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("raft-{name}")).spawn(run)
+}
+
+fn poison(commands: &Sender<Command>, error: StorageError) {
+    // When the log thread is gone there is nobody left to be misled.
+    let _ = commands.send(Command::Poison(error));
+}
+
+/// Runs its function when the thread panics: a server must not go on without its disk.
+struct Alarm<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Alarm<F> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
+impl Shared {
+    /// Reports, once, that nothing can be made durable any more.
+    fn fail(&self, first_lost: Option<WriteId>, error: StorageError) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            tracing::error!(%error, "the storage has failed; the server must stop");
+            (self.events)(StorageEvent::Failed { first_lost, error: Arc::new(error) });
+        }
+    }
+}
+
+fn save(
+    shared: &Shared,
+    store: &mut SnapshotStore,
+    snapshot: &Snapshot,
+) -> Result<(), StorageError> {
+    let (meta, total) = (snapshot.meta.clone(), snapshot.store.bytes().max(1));
+    let saved = store.save(snapshot, &mut |written| {
+        let thousandths = (written.saturating_mul(1000) / total).min(1000);
+        shared.snapshot_progress.store(thousandths, Ordering::Release);
+        !shared.closing.load(Ordering::Acquire) && !shared.failed.load(Ordering::Acquire)
+    });
+    shared.snapshot_progress.store(u64::MAX, Ordering::Release);
+    match saved {
+        Ok(saved) => {
+            shared.update_snapshots(store);
+            let (bytes, took) = (saved.bytes, saved.took);
+            tracing::info!(last = %meta.last, bytes, ?took, "snapshot saved");
+            (shared.events)(StorageEvent::SnapshotSaved { meta, bytes, took });
+            Ok(())
+        }
+        Err(SaveError::Skipped(error)) => {
+            tracing::warn!(last = %meta.last, %error, "snapshot not saved");
+            let error = Arc::new(error);
+            (shared.events)(StorageEvent::SnapshotFailed { meta, error });
+            Ok(())
+        }
+        Err(SaveError::Failed(error)) => Err(error),
+    }
+}
+
+struct LogThread<'a> {
+    shared: &'a Shared,
+    log: LogWriter,
+    commands: Receiver<Command>,
+    /// The writes of the group that is being gathered, and their cost.
+    batch: Vec<Write>,
+    bytes: u64,
+}
+
+/// What follows a group.
+enum Then {
+    GoOn,
+    Close,
+    Poison(StorageError),
+}
+
+impl LogThread<'_> {
+    fn run(mut self) {
+        self.remove_superseded();
+        loop {
+            let then = match self.gather() {
+                Ok(then) => then,
+                Err(error) => return self.fail(error),
+            };
+            if let Then::Poison(error) = then {
+                return self.fail(error);
+            }
+            if let Err(error) = self.commit() {
+                return self.fail(error);
+            }
+            if let Then::Close = then {
+                if let Err(error) = self.log.seal() {
+                    self.fail(error);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do, then takes all that waits, up to a group's size. Seals the log
+    /// when nothing comes.
+    fn gather(&mut self) -> Result<Then, StorageError> {
+        let mut command = self.wait()?;
+        let limit = self.shared.options.max_batch_bytes as u64;
+        loop {
+            match command {
+                Command::Write(write) => {
+                    self.bytes += cost(&write);
+                    self.batch.push(write);
+                }
+                Command::Poison(error) => return Ok(Then::Poison(error)),
+                Command::Close => return Ok(Then::Close),
+            }
+            if self.bytes >= limit {
+                return Ok(Then::GoOn);
+            }
+            command = match self.commands.try_recv() {
+                Ok(command) => command,
+                Err(TryRecvError::Empty) => return Ok(Then::GoOn),
+                Err(TryRecvError::Disconnected) => return Ok(Then::Close),
+            };
+        }
+    }
+
+    fn wait(&mut self) -> Result<Command, StorageError> {
+        if !self.log.is_sealed() {
+            match self.commands.recv_timeout(self.shared.options.seal_after) {
+                Ok(command) => return Ok(command),
+                Err(RecvTimeoutError::Timeout) => self.log.seal()?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(Command::Close),
+            }
+        }
+        Ok(self.commands.recv().unwrap_or(Command::Close))
+    }
+
+    /// Makes the group durable and says so.
+    fn commit(&mut self) -> Result<(), StorageError> {
+        let Some(id) = self.batch.last().map(|write| write.id) else {
+            return Ok(());
+        };
+        let appended = self.log.append(&self.batch, &self.shared.spares)?;
+        let (bytes, sync) = (appended.bytes, appended.sync);
+        self.shared.queued_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.batch.clear();
+        self.bytes = 0;
+        self.remove_superseded();
+        (self.shared.events)(StorageEvent::Persisted { id, bytes, sync });
+        Ok(())
+    }
+
+    fn remove_superseded(&mut self) {
+        let fallback = LogIndex(self.shared.fallback.load(Ordering::Acquire));
+        self.shared.spares.retire(self.log.take_superseded(fallback));
+        self.shared.update_log(&self.log);
+    }
+
+    fn fail(self, error: StorageError) {
+        let mut first_lost = self.batch.first().map(|write| write.id);
+        while let (None, Ok(command)) = (first_lost, self.commands.try_recv()) {
+            if let Command::Write(write) = command {
+                first_lost = Some(write.id);
+            }
+        }
+        self.shared.fail(first_lost, error);
+    }
+}
