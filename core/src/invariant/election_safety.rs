@@ -18,10 +18,12 @@ impl ElectionSafety {
             return Ok(());
         };
         let first = *self.leaders.entry(*term).or_insert(event.id);
-        if first.node == event.id.node {
+        if first == event.id {
             return Ok(());
         }
-        let explanation = format!("{} and {} both lead term {term}", first.node, event.id.node);
+        // Also when it is the same server: it must have forgotten its first election.
+        let explanation =
+            format!("{} and {} are both elected in term {term}", first.node, event.id.node);
         Err((explanation, vec![first]))
     }
 }

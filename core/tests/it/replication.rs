@@ -1,0 +1,183 @@
+//! Log replication: §5.3 and §5.4.2.
+
+use std::collections::BTreeSet;
+
+use raft_core::event::Outcome;
+use raft_core::kv::Command;
+use raft_core::log::{Entry, Payload};
+use raft_core::message::{AppendResult, Body};
+use raft_core::sim::Action;
+use raft_core::types::{LogIndex, LogPosition, RequestId, SECOND, Term};
+
+use crate::lab::{Alone, Cluster, S1, S2, S3, check, value_at};
+
+fn noop(term: u64, index: u64) -> Entry {
+    Entry { index: LogIndex(index), term: Term(term), payload: Payload::Noop }
+}
+
+fn append(prev_log: LogPosition, entries: Vec<Entry>, commit: u64) -> Body {
+    Body::AppendEntries { prev_log, entries, leader_commit: LogIndex(commit), round: 1 }
+}
+
+/// Guards §5.3: a write reaches every server.
+#[check]
+fn a_write_reaches_every_server() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::led(5, seed);
+        cluster.put("x", "1");
+        let all = cluster.sim.ids();
+        cluster.await_value(&all, "x", "1");
+    }
+}
+
+/// Guards lessons 4 and 5: what a cut-off leader took in is replaced by what the majority chose.
+#[check]
+fn a_divergent_log_is_mended() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::led(5, seed);
+        let old = cluster.sim.leader().expect("led");
+        cluster.isolate(old);
+        for key in ["lost1", "lost2", "lost3"] {
+            cluster.act(Action::Write { node: old, command: Command::put(key, "1") });
+        }
+        cluster.until("another leader", |sim| sim.leader().is_some_and(|it| it != old));
+        cluster.put("kept", "1");
+        cluster.act(Action::Heal);
+        let all = cluster.sim.ids();
+        cluster.await_value(&all, "kept", "1");
+        assert_eq!(value_at(&cluster.sim, old, "lost1"), None);
+    }
+}
+
+/// Guards figure 2, step 3, and pitfall 11: a late message that says less than is known already
+/// removes nothing.
+#[check]
+fn a_late_message_removes_nothing() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2)], 0));
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1)], 0));
+    assert_eq!(alone.replica.status().last, LogPosition::new(1, 2));
+}
+
+/// Guards pitfall 12: a follower commits only what this leader has shown to be equal.
+#[check]
+fn a_follower_commits_only_what_is_verified() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2)], 0));
+    // A new leader, whose log differs at index 2, knows index 3 to be committed.
+    alone.receive(S3, 3, append(LogPosition::new(1, 1), Vec::new(), 3));
+    assert_eq!(alone.replica.status().commit_index, LogIndex(1));
+}
+
+/// Guards the back-up over whole terms (§5.3): one rejection skips all that cannot agree.
+#[check]
+fn a_rejection_names_the_last_position_that_could_agree() {
+    let mut alone = Alone::new();
+    let own = vec![noop(1, 1), noop(2, 2), noop(2, 3), noop(2, 4)];
+    alone.receive(S2, 2, append(LogPosition::ZERO, own, 0));
+    alone.persist_all();
+    alone.take_sent();
+    alone.receive(S3, 5, append(LogPosition::new(1, 4), Vec::new(), 0));
+    alone.persist_all();
+    let result =
+        AppendResult::Rejected { prev_log: LogPosition::new(1, 4), hint: LogPosition::new(1, 1) };
+    let answer = alone.take_sent().pop().expect("an answer");
+    assert_eq!(answer.body, Body::AppendEntriesReply { round: 1, result });
+}
+
+/// Guards §5.4.2 and figure 8: a majority does not commit an entry of an older term; an entry of
+/// the own term commits both.
+#[check]
+fn older_terms_commit_only_through_the_own() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1)], 0));
+    alone.persist_all();
+    alone.time_out();
+    alone.receive(S2, 1, Body::PreVoteReply { next_term: Term(2), granted: true });
+    alone.persist_all();
+    alone.receive(S2, 2, Body::RequestVoteReply { granted: true });
+    alone.persist_all();
+    alone.accept(S2, 1);
+    assert_eq!(alone.replica.status().commit_index, LogIndex(0));
+    alone.accept(S2, 2);
+    assert_eq!(alone.replica.status().commit_index, LogIndex(2));
+}
+
+/// Guards against peers that lie: entries with gaps or falling terms, and acknowledgements of
+/// what was never sent, change nothing.
+#[check]
+fn malformed_messages_change_nothing() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 3)], 9));
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(9, 1)], 9));
+    alone.receive(S2, 1, append(LogPosition::new(0, 7), Vec::new(), 9));
+    assert_eq!(alone.replica.status().last, LogPosition::ZERO);
+    assert_eq!(alone.replica.status().commit_index, LogIndex(0));
+    let mut leader = Alone::leader();
+    leader.propose(1, "x", "1");
+    leader.accept(S2, u64::MAX / 2);
+    leader.persist_all();
+    let status = leader.replica.status();
+    assert_eq!(status.peers[&S2].match_index, status.last.index);
+}
+
+/// Guards pitfall 37: a write that was taken in and not committed when the office was lost has an
+/// unknown outcome, for it may commit yet.
+#[check]
+fn a_write_in_doubt_is_answered_as_unknown() {
+    let mut alone = Alone::leader();
+    alone.propose(1, "x", "1");
+    alone.receive(S2, 2, append(LogPosition::new(1, 1), Vec::new(), 1));
+    assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
+    alone.propose(2, "y", "1");
+    assert_eq!(alone.answers[1], (RequestId(2), Outcome::NotLeader { leader: Some(S2) }));
+}
+
+/// Guards the window: a follower that does not answer gets no more than the window allows.
+#[check]
+fn the_window_bounds_what_is_under_way() {
+    let mut alone = Alone::leader();
+    for request in 0..200 {
+        alone.propose(request, "x", "1");
+    }
+    let with_entries = |to| {
+        move |message: &&raft_core::message::Message| {
+            message.to == to
+                && matches!(&message.body, Body::AppendEntries { entries, .. } if !entries.is_empty())
+        }
+    };
+    let window = raft_core::config::Config::default().max_in_flight;
+    assert_eq!(alone.sent.iter().filter(with_entries(S2)).count(), window);
+    assert!(alone.sent.iter().filter(with_entries(S3)).count() <= 1, "S3 has never answered");
+}
+
+/// Guards against lost messages: replication goes on under heavy loss.
+#[check]
+fn writes_pass_a_lossy_network() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        cluster.act(Action::SetLoss { permille: 200 });
+        cluster.put("x", "1");
+        let all = cluster.sim.ids();
+        cluster.await_value(&all, "x", "1");
+    }
+}
+
+/// Guards the majority: with one of three gone writes go on, with two gone none commits.
+#[check]
+fn a_majority_is_needed_and_enough() {
+    let mut cluster = Cluster::led(3, 4);
+    let leader = cluster.sim.leader().expect("led");
+    let others = cluster.others(leader);
+    cluster.act(Action::Crash(others[0]));
+    cluster.put("x", "1");
+    cluster.act(Action::Partition(vec![BTreeSet::from([others[1]])]));
+    let leader = cluster.sim.leader().expect("led");
+    cluster.act(Action::Write { node: leader, command: Command::put("y", "1") });
+    cluster.pass(3 * SECOND);
+    for node in [leader, others[1]] {
+        assert_eq!(value_at(&cluster.sim, node, "y"), None);
+    }
+    assert_eq!(cluster.sim.leader(), None);
+    assert_eq!(cluster.sim.ids(), [S1, S2, S3]);
+}
