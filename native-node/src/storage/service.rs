@@ -67,12 +67,12 @@ impl std::fmt::Debug for Shared {
 }
 
 /// What [`prepare`] found and made.
-struct Prepared {
-    opened: Opened,
-    log: LogWriter,
-    snapshots: SnapshotStore,
-    spares: Spares,
-    lock: LockGuard,
+pub(super) struct Prepared {
+    pub(super) opened: Opened,
+    pub(super) log: LogWriter,
+    pub(super) snapshots: SnapshotStore,
+    pub(super) spares: Spares,
+    pub(super) lock: LockGuard,
 }
 
 impl Storage {
@@ -240,7 +240,7 @@ pub(super) fn cost(write: &Write) -> u64 {
 }
 
 /// Reads what the directory holds and makes it ready to go on.
-fn prepare(directory: &Directory, options: &Options) -> Result<Prepared, StorageError> {
+pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepared, StorageError> {
     let (contents, lock) = directory.enter()?;
     // A name may be in the system's memory alone: its process died before the sync.
     directory.sync()?;
@@ -314,7 +314,7 @@ fn without_fallback(loaded: &mut Loaded) -> StorageError {
 }
 
 /// Spares for the start, when no thread makes them yet.
-struct MadeAtOnce<'a>(&'a Spares, &'a Directory);
+pub(super) struct MadeAtOnce<'a>(pub(super) &'a Spares, pub(super) &'a Directory);
 
 impl SpareSource for MadeAtOnce<'_> {
     fn take(&self, bytes: u64) -> Result<Spare, StorageError> {

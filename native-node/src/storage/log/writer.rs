@@ -193,10 +193,4 @@ impl LogWriter {
     pub(crate) fn usage(&self) -> (u64, u64) {
         (self.segments.len() as u64, self.segments.iter().map(|segment| segment.bytes).sum())
     }
-
-    /// The state that the log leads to.
-    #[cfg(test)]
-    pub(crate) const fn state(&self) -> &LogState {
-        &self.state
-    }
 }

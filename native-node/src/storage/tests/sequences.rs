@@ -1,0 +1,34 @@
+//! Any sequence of steps against the naive model.
+
+use proptest::prelude::*;
+
+use super::disk::{Loss, MemoryDisk};
+use super::world::{Author, open};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Guards the log as a whole: whatever is written, over any number of restarts, is read back as
+    /// the plain application of all writes.
+    #[test]
+    fn what_is_read_back_is_what_was_written(
+        lives in prop::collection::vec((any::<u64>(), 0_usize..60, any::<bool>()), 1..6)
+    ) {
+        let disk = MemoryDisk::default();
+        let (_, mut world) = open(&disk).expect("a new directory");
+        for (seed, steps, power) in lives {
+            let mut author = Author::new(seed, &world);
+            for _ in 0..steps {
+                world.take(&author.step()).expect("the disk works");
+            }
+            if power {
+                disk.lose_power(Loss::All);
+            } else {
+                disk.restart_process();
+            }
+            let (opened, next) = open(&disk).expect("an intact directory");
+            world.check(&opened, "after a restart");
+            world = next;
+        }
+    }
+}
