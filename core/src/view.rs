@@ -5,7 +5,7 @@
 
 mod node;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use node::{Liveness, NodeView, TimerView, VotesView};
 
@@ -16,8 +16,9 @@ use crate::types::{EventId, NodeId, RequestId, Term, Time};
 /// The newest requests that a view remembers.
 const REQUESTS: usize = 200;
 
-/// The newest messages that a view remembers after their end, for a screen to finish drawing.
-const ENDED_MESSAGES: usize = 400;
+/// The newest messages that a view remembers, whether they have ended or not: a live network does
+/// not tell of every message that it lost.
+const MESSAGES: usize = 2_000;
 
 /// Everything known of a cluster from its events.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,8 @@ pub struct ClusterView {
     pub cut_links: BTreeSet<(NodeId, NodeId)>,
     /// The newest requests, oldest first.
     pub requests: Vec<RequestView>,
-    ended: Vec<EventId>,
+    /// The remembered messages in the order of their sending.
+    sent: VecDeque<EventId>,
 }
 
 /// A message between its sending and its end.
@@ -163,16 +165,17 @@ impl ClusterView {
     fn sent(&mut self, event: &Event, message: &Message) {
         let flight = Flight { message: message.clone(), sent_at: event.time, due: None, end: None };
         self.messages.insert(event.id, flight);
+        self.sent.push_back(event.id);
+        if self.sent.len() > MESSAGES
+            && let Some(oldest) = self.sent.pop_front()
+        {
+            self.messages.remove(&oldest);
+        }
     }
 
     fn ended(&mut self, message: EventId, end: FlightEnd) {
-        let Some(flight) = self.messages.get_mut(&message) else { return };
-        flight.end = Some(end);
-        self.ended.push(message);
-        if self.ended.len() > 2 * ENDED_MESSAGES {
-            for old in self.ended.drain(..ENDED_MESSAGES) {
-                self.messages.remove(&old);
-            }
+        if let Some(flight) = self.messages.get_mut(&message) {
+            flight.end = Some(end);
         }
     }
 

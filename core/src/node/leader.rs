@@ -27,6 +27,9 @@ impl Node {
 
     /// The first entry of a term lets its leader commit all before it (§5.4.2, §8).
     pub(super) fn append_noop(&mut self) {
+        for peer in self.peers() {
+            self.record_progress(peer);
+        }
         self.append_own(vec![Payload::Noop]);
         self.begin_round();
         self.advance_commit_index();

@@ -111,7 +111,9 @@ impl Node {
             chunk_requests: Vec::new(),
             received_chunks: Vec::new(),
         };
-        node.set_election_timer();
+        // Not recorded: the event of the start will show it.
+        let span = node.draw_election_timeout();
+        node.timer = ArmedTimer { timer: Timer::Election, due: now.after(span), span };
         node
     }
 
@@ -302,6 +304,8 @@ impl Node {
         if !pre {
             self.advance_term(self.current_term().next(), TermReason::Campaign);
             self.vote_for(self.id);
+            let (candidate, term) = (self.id, self.current_term());
+            self.recorder.emit(|| EventKind::VoteGranted { candidate, term, pre: false });
         }
         self.role = Role::Candidate(role::Candidate { pre, ..role::Candidate::default() });
         self.record_role(why);
@@ -324,9 +328,14 @@ impl Node {
     // Timers
 
     fn set_election_timer(&mut self) {
+        let span = self.draw_election_timeout();
+        self.set_timer(Timer::Election, span);
+    }
+
+    fn draw_election_timeout(&mut self) -> Micros {
         let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
         let drawn = self.random.between(min, max);
-        self.set_timer(Timer::Election, self.rules.election_timeout(drawn, min));
+        self.rules.election_timeout(drawn, min)
     }
 
     fn set_heartbeat_timer(&mut self) {

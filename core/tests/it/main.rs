@@ -14,3 +14,4 @@ mod random;
 mod reads;
 mod replication;
 mod snapshots;
+mod views;
