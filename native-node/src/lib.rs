@@ -1,5 +1,17 @@
 //! The server around the Raft core: a driver that owns it, durable storage, connections to the
 //! other servers, the HTTP interface, and the command line.
 
+pub mod admission;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod driver;
+pub mod handle;
+pub mod http;
+pub mod metrics;
+pub mod server;
 pub mod storage;
+pub mod trace;
 pub mod transport;

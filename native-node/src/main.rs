@@ -1,3 +1,5 @@
 //! The `native-node` program; see the library of the same name.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    native_node::cli::run()
+}

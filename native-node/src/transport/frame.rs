@@ -16,8 +16,13 @@ pub const MAX_FRAME_BYTES: usize = 16 << 20;
 /// The largest frame before both sides know each other.
 pub const MAX_GREETING_BYTES: usize = 1 << 10;
 
-/// A frame must hold the largest single entry together with a full batch before it.
-const _: () = assert!(MAX_FRAME_BYTES > 2 * BATCH_BYTES + 2 * (MAX_KEY_BYTES + MAX_VALUE_BYTES));
+/// The most bytes of entries or of a snapshot that one message may be configured to carry.
+pub const MAX_PAYLOAD_BYTES: usize = 4 << 20;
+
+/// A message overshoots its payload by one entry or pair at most, and a batch by one message.
+const _: () = assert!(
+    MAX_FRAME_BYTES > BATCH_BYTES + MAX_PAYLOAD_BYTES + 2 * (MAX_KEY_BYTES + MAX_VALUE_BYTES)
+);
 const _: () = assert!(MAX_FRAME_BYTES <= codec::MAX_BYTES);
 
 /// What the WebSocket layer accepts on a connection whose frames are bounded so.

@@ -77,6 +77,11 @@ impl Outbox {
         self.queue.len()
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// How many bytes wait.
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -1,0 +1,71 @@
+//! How many client requests may be under way at once, by number and by bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The bounds and what of them is in use.
+#[derive(Debug)]
+pub struct Admission {
+    max_requests: usize,
+    max_bytes: usize,
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A request's right to be under way; given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    bytes: usize,
+}
+
+impl Admission {
+    /// Bounds that nothing uses yet.
+    pub fn new(max_requests: usize, max_bytes: usize) -> Arc<Self> {
+        let (requests, bytes) = Default::default();
+        Arc::new(Self { max_requests, max_bytes, requests, bytes })
+    }
+
+    /// Lets a request of so many bytes in, unless that would be too much at once. One that is
+    /// larger than the bound itself may pass when nothing else is under way.
+    pub fn admit(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        // Counted first and checked then: two that come together may both be turned away, but
+        // never both be let in.
+        let requests = self.requests.fetch_add(1, Relaxed);
+        let others = self.bytes.fetch_add(bytes, Relaxed);
+        let permit = Permit { admission: Arc::clone(self), bytes };
+        let fits = others == 0 || others.saturating_add(bytes) <= self.max_bytes;
+        (requests < self.max_requests && fits).then_some(permit)
+    }
+
+    /// Requests under way.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Relaxed)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.admission.requests.fetch_sub(1, Relaxed);
+        self.admission.bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Admission;
+
+    /// Guards memory against any number of clients, and that room comes back.
+    #[test]
+    fn requests_beyond_the_bounds_are_turned_away_until_others_end() {
+        let admission = Admission::new(2, 100);
+        let first = admission.admit(60).expect("room");
+        assert!(admission.admit(60).is_none(), "too many bytes");
+        let second = admission.admit(40).expect("room");
+        assert!(admission.admit(0).is_none(), "too many requests");
+        drop((first, second));
+        assert_eq!(admission.requests(), 0);
+        let _large = admission.admit(1000).expect("alone, it may be larger than the bound");
+        assert!(admission.admit(1).is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! `native-node status`.
+
+use clap::Args;
+use raft_core::event::RoleName;
+use raft_core::types::NodeId;
+
+use super::{ClientArgs, Output};
+use crate::http::status::{ClusterStatus, PeerStatus};
+
+/// Show who leads, who follows, and how far each is.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node status
+  native-node status --endpoints 127.0.0.1:7002     as server 2 sees it
+  native-node status --output json | jq .leader.id")]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(super) async fn run(arguments: StatusArgs) -> anyhow::Result<()> {
+    let status = arguments.client.client().status().await?;
+    match arguments.client.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Output::Text => print!("{}", in_words(&status)),
+    }
+    Ok(())
+}
+
+/// A few lines and a table, a row a server.
+pub(crate) fn in_words(status: &ClusterStatus) -> String {
+    let leader = match &status.leader {
+        Some(leader) => format!("{} leads ({})", leader.id, leader.client),
+        None => "nobody leads".to_owned(),
+    };
+    let mut text = format!(
+        "cluster {}: {leader} in term {}, as {} sees it\n\
+         committed {}, applied {}, snapshot at {}; log {} on disk\n\
+         revision {}, {} keys, digest {}\n\n",
+        status.cluster_id,
+        status.term,
+        status.node.place.id,
+        status.commit_index,
+        status.applied_index,
+        status.snapshot_index,
+        size(status.log.disk_bytes),
+        status.state.revision,
+        status.state.keys,
+        status.state.digest,
+    );
+    let mut rows =
+        vec![["", "ROLE", "CLIENTS AT", "HAS", "BEHIND", "ROUND TRIP", "HEALTH"].map(String::from)];
+    rows.extend(status.peers.iter().map(|peer| peer_row(status, peer)));
+    rows.push(own_row(status));
+    rows[1..].sort();
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+    });
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn own_row(status: &ClusterStatus) -> [String; 7] {
+    let health = if status.halted { "its disk failed" } else { "good" };
+    [
+        status.node.place.id.to_string(),
+        role(status.role).to_owned(),
+        status.node.place.client.clone(),
+        status.last_index.to_string(),
+        "-".to_owned(),
+        "-".to_owned(),
+        health.to_owned(),
+    ]
+}
+
+fn peer_row(status: &ClusterStatus, peer: &PeerStatus) -> [String; 7] {
+    let leads = |id: NodeId| status.leader.as_ref().is_some_and(|leader| leader.id == id);
+    let dash = || "-".to_owned();
+    let progress = peer.progress.as_ref();
+    [
+        peer.place.id.to_string(),
+        role(if leads(peer.place.id) { RoleName::Leader } else { RoleName::Follower }).to_owned(),
+        peer.place.client.clone(),
+        progress.map_or_else(dash, |progress| progress.match_index.to_string()),
+        progress.map_or_else(dash, |progress| progress.lag.to_string()),
+        peer.round_trip_ms.map_or_else(dash, |ms| format!("{ms:.2} ms")),
+        peer.why.clone().unwrap_or_else(|| "good".to_owned()),
+    ]
+}
+
+const fn role(role: RoleName) -> &'static str {
+    match role {
+        RoleName::Leader => "leader",
+        RoleName::Follower => "follower",
+        RoleName::PreCandidate => "pre-candidate",
+        RoleName::Candidate => "candidate",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+fn size(bytes: u64) -> String {
+    const MIB: f64 = 1024.0 * 1024.0;
+    format!("{:.1} MiB", bytes as f64 / MIB)
+}

@@ -1,0 +1,204 @@
+//! The settings as one source gives them: all optional, so that sources can be laid over another.
+//!
+//! The same struct is the command line and environment (through clap) and the TOML file (through
+//! serde), so a setting has one name and one description.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use super::members::Members;
+use super::span::Span;
+
+/// Declares a layer: every field optional, on the command line, in the environment and in TOML.
+macro_rules! layer {
+    (
+        $(#[$struct_doc:meta])*
+        $name:ident ($heading:literal) {
+            $( $(#[$doc:meta])* $env:literal $field:ident: $type:ty, )*
+        }
+    ) => {
+        $(#[$struct_doc])*
+        #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[command(next_help_heading = $heading)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $(
+                $(#[$doc])*
+                #[arg(long, env = $env)]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )*
+        }
+
+        impl $name {
+            /// What this layer says, and where it says nothing what `below` says.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { $( $field: self.$field.or(below.$field), )* }
+            }
+        }
+    };
+}
+
+layer! {
+    /// Who this server is and where it listens.
+    ServerLayer ("Server") {
+        /// This server's number; it must stand among the members.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_ID" id: u64,
+        /// The cluster's name. Servers of another cluster are refused.
+        #[arg(value_name = "NAME")]
+        "GLASSRAFT_CLUSTER_ID" cluster_id: String,
+        /// The directory that holds this server's log and snapshots; made when missing.
+        #[arg(value_name = "DIR")]
+        "GLASSRAFT_DATA" data: PathBuf,
+        /// Every server of the cluster as ID=PEER/CLIENT, separated by commas: its number, where
+        /// the other servers reach it, and where clients reach it.
+        #[arg(value_name = "LIST")]
+        "GLASSRAFT_MEMBERS" members: Members,
+        /// Where this server listens for clients [default: its client address among the members].
+        #[arg(value_name = "HOST:PORT")]
+        "GLASSRAFT_CLIENT" client: Address,
+        /// Where this server listens for the others [default: its peer address among the members].
+        #[arg(value_name = "HOST:PORT")]
+        "GLASSRAFT_PEER" peer: Address,
+        /// The directory of the built visualizer page, served at `/`.
+        #[arg(value_name = "DIR")]
+        "GLASSRAFT_WEB_DIR" web_dir: PathBuf,
+        /// Threads that serve network and consensus; 1 keeps all on one [default: 1].
+        #[arg(value_name = "N")]
+        "GLASSRAFT_WORKER_THREADS" worker_threads: usize,
+        /// End when standard input ends: a server started by another program then never outlives it.
+        #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        "GLASSRAFT_EXIT_WITH_PARENT" exit_with_parent: bool,
+        /// Which log lines to print, for instance `info` or `native_node=debug` [default: info].
+        #[arg(value_name = "FILTER")]
+        "GLASSRAFT_LOG" log: String,
+        /// How log lines look [default: text].
+        #[arg(value_name = "FORMAT")]
+        "GLASSRAFT_LOG_FORMAT" log_format: LogFormat,
+    }
+}
+
+layer! {
+    /// Who may come in.
+    SecurityLayer ("Security") {
+        /// A file that holds the secret which the cluster's servers share. Each proves to the other
+        /// that it knows it; it is never sent.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_CLUSTER_SECRET_FILE" cluster_secret_file: PathBuf,
+        /// Web origins whose pages may use the API, for instance http://127.0.0.1:7000, separated
+        /// by commas [default: none but the server's own].
+        #[arg(value_delimiter = ',', value_name = "ORIGIN")]
+        "GLASSRAFT_CORS_ORIGINS" cors_origins: Vec<String>,
+        /// Listen on other addresses than loopback although nothing proves who a client is. Only
+        /// for networks where everybody may read and write everything.
+        #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
+    }
+}
+
+layer! {
+    /// The protocol's timings and batches.
+    RaftLayer ("Raft") {
+        /// The shortest time without a leader before an election (§5.2).
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_ELECTION_TIMEOUT_MIN" election_timeout_min: Span,
+        /// The longest such time; each wait is drawn anew between the two.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_ELECTION_TIMEOUT_MAX" election_timeout_max: Span,
+        /// How often a leader that has nothing to say shows that it is there.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_HEARTBEAT_INTERVAL" heartbeat_interval: Span,
+        /// The bytes of entries that one message carries at most (one entry always fits).
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_BATCH_BYTES" max_batch_bytes: usize,
+        /// Messages with entries that a follower has not answered yet, at most.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_MAX_IN_FLIGHT" max_in_flight: usize,
+        /// The bytes of one chunk of a snapshot on its way to a follower.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_CHUNK_BYTES" max_chunk_bytes: usize,
+        /// Take a snapshot after so many new entries.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_COMPACT_AFTER_ENTRIES" compact_after_entries: u64,
+        /// Take a snapshot after so many bytes of new entries.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_COMPACT_AFTER_BYTES" compact_after_bytes: u64,
+        /// Entries that compaction keeps, so that a slow follower need not take a snapshot.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_KEEP_ENTRIES" keep_entries: u64,
+    }
+}
+
+layer! {
+    /// Bounds on what clients and time may do.
+    LimitsLayer ("Limits") {
+        /// How long a request may wait for its commit or its read.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_REQUEST_TIMEOUT" request_timeout: Span,
+        /// Client requests under way at once; more are turned away with 429.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_MAX_REQUESTS" max_requests: usize,
+        /// Bytes of client requests under way at once; more are turned away with 429.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
+        /// Client connections at once; more wait to be accepted.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
+        /// How long a client may take to send a request's header or body.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_CLIENT_READ_TIMEOUT" client_read_timeout: Span,
+        /// How long requests under way may take when the server is told to end.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_SHUTDOWN_GRACE" shutdown_grace: Span,
+        /// How often the log is compacted even when it is small.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_COMPACT_INTERVAL" compact_interval: Span,
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All settings of one source.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layer {
+    /// Who this server is.
+    #[command(flatten)]
+    pub server: ServerLayer,
+    /// Who may come in.
+    #[command(flatten)]
+    pub security: SecurityLayer,
+    /// The protocol.
+    #[command(flatten)]
+    pub raft: RaftLayer,
+    /// Bounds.
+    #[command(flatten)]
+    pub limits: LimitsLayer,
+}
+
+impl Layer {
+    /// What this layer says, and where it says nothing what `below` says.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            server: self.server.over(below.server),
+            security: self.security.over(below.security),
+            raft: self.raft.over(below.raft),
+            limits: self.limits.over(below.limits),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Who belongs to the cluster and where each is found: `1=PEER/CLIENT,2=PEER/CLIENT,…`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use raft_core::membership::Membership;
+use raft_core::types::NodeId;
+use serde::{Deserialize, Serialize};
+
+use super::address::{Address, AddressError};
+
+/// Where one server is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Where the other servers reach it.
+    pub peer: Address,
+    /// Where clients reach it.
+    pub client: Address,
+}
+
+/// All servers of the cluster, by id. In TOML a table a server:
+/// `members.1 = { peer = "127.0.0.1:8001", client = "127.0.0.1:7001" }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Member>", into = "BTreeMap<String, Member>")]
+pub struct Members(BTreeMap<NodeId, Member>);
+
+/// A list of members that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MembersError {
+    /// No `=` or no `/`.
+    #[error(
+        "`{0}` is not a member: write ID=PEER/CLIENT, for instance \
+         1=127.0.0.1:8001/127.0.0.1:7001"
+    )]
+    Notation(String),
+    /// The part before `=` is no usable id.
+    #[error("`{0}` is not a server id: ids are whole numbers from 1 on")]
+    Id(String),
+    /// One of the two addresses.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The same id twice.
+    #[error("server {} appears twice among the members", .0.0)]
+    TwiceId(NodeId),
+    /// The same address twice.
+    #[error("address {0} appears twice among the members; each server needs two of its own")]
+    TwiceAddress(Address),
+    /// No member at all.
+    #[error("the list of members is empty")]
+    Empty,
+}
+
+impl Members {
+    /// Where a server is found.
+    pub fn get(&self, id: NodeId) -> Option<&Member> {
+        self.0.get(&id)
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Member)> {
+        self.0.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// The servers with which a new cluster starts.
+    pub fn membership(&self) -> Membership {
+        Membership::of(self.0.keys().copied())
+    }
+
+    fn checked(list: impl IntoIterator<Item = (NodeId, Member)>) -> Result<Self, MembersError> {
+        let mut members = BTreeMap::new();
+        let mut addresses = std::collections::BTreeSet::new();
+        for (id, member) in list {
+            for address in [&member.peer, &member.client] {
+                // Port 0 means "any free port", so it may stand more than once.
+                if address.port() != 0 && !addresses.insert(address.clone()) {
+                    return Err(MembersError::TwiceAddress(address.clone()));
+                }
+            }
+            if members.insert(id, member).is_some() {
+                return Err(MembersError::TwiceId(id));
+            }
+        }
+        if members.is_empty() { Err(MembersError::Empty) } else { Ok(Self(members)) }
+    }
+}
+
+fn parse_id(text: &str) -> Result<NodeId, MembersError> {
+    match text.trim().parse() {
+        Ok(id) if NodeId(id) != NodeId::ENVIRONMENT => Ok(NodeId(id)),
+        _ => Err(MembersError::Id(text.to_owned())),
+    }
+}
+
+fn parse_member(text: &str) -> Result<(NodeId, Member), MembersError> {
+    let notation = || MembersError::Notation(text.to_owned());
+    let (id, addresses) = text.split_once('=').ok_or_else(notation)?;
+    let (peer, client) = addresses.split_once('/').ok_or_else(notation)?;
+    Ok((parse_id(id)?, Member { peer: peer.trim().parse()?, client: client.trim().parse()? }))
+}
+
+impl FromStr for Members {
+    type Err = MembersError;
+
+    fn from_str(text: &str) -> Result<Self, MembersError> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        Self::checked(parts.map(parse_member).collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+impl TryFrom<BTreeMap<String, Member>> for Members {
+    type Error = MembersError;
+
+    fn try_from(table: BTreeMap<String, Member>) -> Result<Self, MembersError> {
+        let list = table.into_iter().map(|(id, member)| Ok((parse_id(&id)?, member)));
+        Self::checked(list.collect::<Result<Vec<_>, MembersError>>()?)
+    }
+}
+
+impl From<Members> for BTreeMap<String, Member> {
+    fn from(members: Members) -> Self {
+        members.0.into_iter().map(|(id, member)| (id.0.to_string(), member)).collect()
+    }
+}
+
+impl fmt::Display for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (id, member)) in self.0.iter().enumerate() {
+            let comma = if position > 0 { "," } else { "" };
+            write!(f, "{comma}{}={}/{}", id.0, member.peer, member.client)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Members;
+
+    /// Guards the notation in both directions.
+    #[test]
+    fn members_read_back_as_written() {
+        let text = "1=127.0.0.1:8001/127.0.0.1:7001,2=b:8002/b:7002";
+        let members: Members = text.parse().expect("two members");
+        assert_eq!(members.to_string(), text);
+        assert_eq!(members.membership().voters.len(), 2);
+    }
+
+    /// Guards against a cluster that would start with a wrong idea of itself.
+    #[test]
+    fn unusable_lists_are_refused_with_the_reason() {
+        for (bad, reason) in [
+            ("", "empty"),
+            ("1", "ID=PEER/CLIENT"),
+            ("1=a:1", "ID=PEER/CLIENT"),
+            ("0=a:1/a:2", "from 1 on"),
+            ("x=a:1/a:2", "from 1 on"),
+            ("1=a/a:2", "port is missing"),
+            ("1=a:1/a:2,1=a:3/a:4", "server 1 appears twice"),
+            ("1=a:1/a:2,2=a:2/a:3", "address a:2 appears twice"),
+        ] {
+            let error = bad.parse::<Members>().expect_err(bad).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The settings of a server: flags over environment over a TOML file over defaults, checked as a
+//! whole before anything starts.
+
+mod address;
+mod layer;
+mod members;
+mod span;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use raft_core::config::Config as RaftConfig;
+use raft_core::types::NodeId;
+
+use crate::transport::frame;
+
+pub use address::{Address, AddressError};
+pub use layer::{Layer, LimitsLayer, LogFormat, RaftLayer, SecurityLayer, ServerLayer};
+pub use members::{Member, Members, MembersError};
+pub use span::{Span, SpanError};
+
+/// Everything that `serve` needs to know, complete and checked.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// This server.
+    pub id: NodeId,
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// The data directory.
+    pub data: PathBuf,
+    /// All servers, this one included.
+    pub members: Members,
+    /// Where to listen for clients.
+    pub client: Address,
+    /// Where to listen for peers.
+    pub peer: Address,
+    /// The page's files.
+    pub web_dir: Option<PathBuf>,
+    /// Runtime threads.
+    pub worker_threads: usize,
+    /// End when standard input ends.
+    pub exit_with_parent: bool,
+    /// Log filter.
+    pub log: String,
+    /// Log form.
+    pub log_format: LogFormat,
+    /// The file with the secret that servers prove to each other.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Foreign origins whose pages may use the API.
+    pub cors_origins: Vec<String>,
+    /// Whether other addresses than loopback are allowed without authentication.
+    pub insecure_bind: bool,
+    /// The protocol's timings and batches.
+    pub raft: RaftConfig,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds on what clients and time may do.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long a request may wait for its commit or read.
+    pub request_timeout: Duration,
+    /// Requests under way at once.
+    pub max_requests: usize,
+    /// Bytes of requests under way at once.
+    pub max_request_bytes: usize,
+    /// Client connections at once.
+    pub max_connections: usize,
+    /// How long a client may take to send a header or a body.
+    pub client_read_timeout: Duration,
+    /// How long requests may take to finish on shutdown.
+    pub shutdown_grace: Duration,
+    /// How often the log is compacted even when small.
+    pub compact_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(5),
+            max_requests: 8192,
+            max_request_bytes: 64 << 20,
+            max_connections: 4096,
+            client_read_timeout: Duration::from_secs(15),
+            shutdown_grace: Duration::from_secs(5),
+            compact_interval: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Settings with which a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not readable.
+    #[error("cannot read the configuration file {}: {error}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {} is wrong: {error}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A setting without a default was not given.
+    #[error(
+        "{what} is missing: give --{flag}, set {variable}, or write `{key} = …` in the \
+         configuration file; `native-node serve --help` shows an example"
+    )]
+    Missing {
+        /// In words.
+        what: &'static str,
+        /// The flag.
+        flag: &'static str,
+        /// The environment variable.
+        variable: &'static str,
+        /// The file's key.
+        key: &'static str,
+    },
+    /// This server does not stand among the members.
+    #[error("server {} is not among the members {members}; add it to --members or correct --id", id.0)]
+    NotAMember {
+        /// This server.
+        id: NodeId,
+        /// The members.
+        members: Members,
+    },
+    /// A name that would not travel well.
+    #[error(
+        "`{0}` cannot name a cluster: use 1 to 64 letters, digits, dots, dashes or underscores"
+    )]
+    ClusterId(String),
+    /// An address for everybody, with nothing that says who comes in.
+    #[error(
+        "{address} is no loopback address, and nothing would prove who a {who} is: listen on \
+         127.0.0.1, {remedy}, or say --insecure-bind if everybody who can reach it may read and \
+         write everything"
+    )]
+    Exposed {
+        /// Where it would have listened.
+        address: Address,
+        /// Whom it would have let in.
+        who: &'static str,
+        /// What would make it safe.
+        remedy: &'static str,
+    },
+    /// The protocol's numbers do not go together.
+    #[error(transparent)]
+    Raft(#[from] raft_core::config::ConfigError),
+    /// More than a frame between servers holds.
+    #[error("{0} must be at most {1} bytes, since a frame between servers must hold it")]
+    TooLarge(&'static str, usize),
+    /// A bound that allows nothing.
+    #[error("{0} must be greater than zero")]
+    Zero(&'static str),
+    /// Not an origin.
+    #[error(
+        "`{0}` is no web origin; write scheme://host[:port], for instance http://127.0.0.1:7000"
+    )]
+    Origin(String),
+    /// The secret's file.
+    #[error("cannot use the cluster secret in {}: {reason}", path.display())]
+    Secret {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Reads a TOML file of settings.
+pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::Malformed { path: path.to_owned(), error: Box::new(error) })
+}
+
+impl ServeConfig {
+    /// Fills a layer up with defaults and checks the whole.
+    pub fn resolve(layer: Layer) -> Result<Self, ConfigError> {
+        let Layer { server, security, raft, limits } = layer;
+        let missing =
+            |what, flag, variable, key| ConfigError::Missing { what, flag, variable, key };
+        let id = server
+            .id
+            .map(NodeId)
+            .ok_or_else(|| missing("this server's number", "id", "GLASSRAFT_ID", "server.id"))?;
+        let members = server.members.ok_or_else(|| {
+            missing("the list of members", "members", "GLASSRAFT_MEMBERS", "server.members.1")
+        })?;
+        let own = members
+            .get(id)
+            .cloned()
+            .ok_or_else(|| ConfigError::NotAMember { id, members: members.clone() })?;
+        let config = Self {
+            id,
+            cluster_id: server.cluster_id.ok_or_else(|| {
+                missing(
+                    "the cluster's name",
+                    "cluster-id",
+                    "GLASSRAFT_CLUSTER_ID",
+                    "server.cluster_id",
+                )
+            })?,
+            data: server.data.ok_or_else(|| {
+                missing("the data directory", "data", "GLASSRAFT_DATA", "server.data")
+            })?,
+            client: server.client.unwrap_or(own.client),
+            peer: server.peer.unwrap_or(own.peer),
+            members,
+            web_dir: server.web_dir,
+            worker_threads: server.worker_threads.unwrap_or(1),
+            exit_with_parent: server.exit_with_parent.unwrap_or(false),
+            log: server.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: server.log_format.unwrap_or_default(),
+            cluster_secret_file: security.cluster_secret_file,
+            cors_origins: security.cors_origins.unwrap_or_default(),
+            insecure_bind: security.insecure_bind.unwrap_or(false),
+            raft: resolve_raft(&raft),
+            limits: resolve_limits(&limits),
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The same settings as a layer with every field set: a complete configuration file.
+    pub fn to_layer(&self) -> Layer {
+        let limits = &self.limits;
+        Layer {
+            server: ServerLayer {
+                id: Some(self.id.0),
+                cluster_id: Some(self.cluster_id.clone()),
+                data: Some(self.data.clone()),
+                members: Some(self.members.clone()),
+                client: Some(self.client.clone()),
+                peer: Some(self.peer.clone()),
+                web_dir: self.web_dir.clone(),
+                worker_threads: Some(self.worker_threads),
+                exit_with_parent: Some(self.exit_with_parent),
+                log: Some(self.log.clone()),
+                log_format: Some(self.log_format),
+            },
+            security: SecurityLayer {
+                cluster_secret_file: self.cluster_secret_file.clone(),
+                cors_origins: Some(self.cors_origins.clone()),
+                insecure_bind: Some(self.insecure_bind),
+            },
+            raft: RaftLayer {
+                election_timeout_min: Some(Span::micros(self.raft.election_timeout_min)),
+                election_timeout_max: Some(Span::micros(self.raft.election_timeout_max)),
+                heartbeat_interval: Some(Span::micros(self.raft.heartbeat_interval)),
+                max_batch_bytes: Some(self.raft.max_batch_bytes),
+                max_in_flight: Some(self.raft.max_in_flight),
+                max_chunk_bytes: Some(self.raft.max_chunk_bytes),
+                compact_after_entries: Some(self.raft.compact_after_entries),
+                compact_after_bytes: Some(self.raft.compact_after_bytes),
+                keep_entries: Some(self.raft.keep_entries),
+            },
+            limits: LimitsLayer {
+                request_timeout: Some(Span(limits.request_timeout)),
+                max_requests: Some(limits.max_requests),
+                max_request_bytes: Some(limits.max_request_bytes),
+                max_connections: Some(limits.max_connections),
+                client_read_timeout: Some(Span(limits.client_read_timeout)),
+                shutdown_grace: Some(Span(limits.shutdown_grace)),
+                compact_interval: Some(Span(limits.compact_interval)),
+            },
+        }
+    }
+
+    /// The secret that servers prove to each other, from its file.
+    pub fn read_secret(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        const SHORTEST: usize = 16;
+        let Some(path) = &self.cluster_secret_file else { return Ok(None) };
+        let error = |reason| ConfigError::Secret { path: path.clone(), reason };
+        let text = std::fs::read(path).map_err(|failure| error(failure.to_string()))?;
+        let secret = text.trim_ascii();
+        if secret.len() < SHORTEST {
+            return Err(error(format!(
+                "it has {} bytes, fewer than {SHORTEST}; make one with `openssl rand -hex 32`",
+                secret.len()
+            )));
+        }
+        Ok(Some(secret.to_vec()))
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+        if !(1..=64).contains(&self.cluster_id.len()) || !self.cluster_id.chars().all(fits) {
+            return Err(ConfigError::ClusterId(self.cluster_id.clone()));
+        }
+        for (name, value) in [
+            ("--max-requests", self.limits.max_requests),
+            ("--max-request-bytes", self.limits.max_request_bytes),
+            ("--max-connections", self.limits.max_connections),
+            ("--worker-threads", self.worker_threads),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        for (name, value) in [
+            ("--request-timeout", self.limits.request_timeout),
+            ("--client-read-timeout", self.limits.client_read_timeout),
+            ("--compact-interval", self.limits.compact_interval),
+        ] {
+            if value.is_zero() {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(ConfigError::Origin(origin.clone()));
+        }
+        self.raft.validate()?;
+        for (name, bytes) in [
+            ("--max-batch-bytes", self.raft.max_batch_bytes),
+            ("--max-chunk-bytes", self.raft.max_chunk_bytes),
+        ] {
+            if bytes > frame::MAX_PAYLOAD_BYTES {
+                return Err(ConfigError::TooLarge(name, frame::MAX_PAYLOAD_BYTES));
+            }
+        }
+        self.validate_exposure()
+    }
+
+    /// Without authentication a server listens on loopback only, unless told otherwise.
+    fn validate_exposure(&self) -> Result<(), ConfigError> {
+        if self.insecure_bind {
+            return Ok(());
+        }
+        if !is_loopback(&self.client) {
+            return Err(ConfigError::Exposed {
+                address: self.client.clone(),
+                who: "client",
+                remedy: "put a proxy that authenticates before it",
+            });
+        }
+        if !is_loopback(&self.peer) && self.cluster_secret_file.is_none() {
+            return Err(ConfigError::Exposed {
+                address: self.peer.clone(),
+                who: "server",
+                remedy: "give the cluster a secret with --cluster-secret-file",
+            });
+        }
+        Ok(())
+    }
+}
+
+fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
+    let default = RaftConfig::default();
+    let micros = |span: Option<Span>, or: u64| span.map_or(or, Span::as_micros);
+    RaftConfig {
+        election_timeout_min: micros(layer.election_timeout_min, default.election_timeout_min),
+        election_timeout_max: micros(layer.election_timeout_max, default.election_timeout_max),
+        heartbeat_interval: micros(layer.heartbeat_interval, default.heartbeat_interval),
+        max_batch_bytes: layer.max_batch_bytes.unwrap_or(default.max_batch_bytes),
+        max_in_flight: layer.max_in_flight.unwrap_or(default.max_in_flight),
+        max_chunk_bytes: layer.max_chunk_bytes.unwrap_or(default.max_chunk_bytes),
+        compact_after_entries: layer.compact_after_entries.unwrap_or(default.compact_after_entries),
+        compact_after_bytes: layer.compact_after_bytes.unwrap_or(default.compact_after_bytes),
+        keep_entries: layer.keep_entries.unwrap_or(default.keep_entries),
+    }
+}
+
+fn resolve_limits(layer: &LimitsLayer) -> Limits {
+    let default = Limits::default();
+    let duration = |span: Option<Span>, or: Duration| span.map_or(or, |span| span.0);
+    Limits {
+        request_timeout: duration(layer.request_timeout, default.request_timeout),
+        max_requests: layer.max_requests.unwrap_or(default.max_requests),
+        max_request_bytes: layer.max_request_bytes.unwrap_or(default.max_request_bytes),
+        max_connections: layer.max_connections.unwrap_or(default.max_connections),
+        client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
+        shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),
+        compact_interval: duration(layer.compact_interval, default.compact_interval),
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    matches!(scheme, "http" | "https")
+        && !rest.is_empty()
+        && !rest.contains(['/', '?', '#', '@', ' ', '*'])
+}
+
+fn is_loopback(address: &Address) -> bool {
+    let host = address.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

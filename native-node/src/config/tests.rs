@@ -1,0 +1,116 @@
+//! What a server refuses to start with, and how sources are laid over another.
+
+use clap::Parser;
+
+use super::*;
+
+/// A command line with nothing but the settings.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    layer: Layer,
+}
+
+fn line(arguments: &[&str]) -> Layer {
+    Line::parse_from([&["serve"], arguments].concat()).layer
+}
+
+const GOOD: [&str; 8] = [
+    "--id=1",
+    "--cluster-id=demo",
+    "--data=/tmp/one",
+    "--members=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002",
+    "--election-timeout-min=200ms",
+    "--election-timeout-max=400ms",
+    "--cors-origins=http://a:1,https://b",
+    "--log-format=json",
+];
+
+fn with(arguments: &[&str]) -> Layer {
+    line(arguments).over(line(&GOOD))
+}
+
+/// Guards the order of precedence: what is laid over wins, and only where it says something.
+#[test]
+fn the_upper_layer_wins_where_it_speaks() {
+    let file: Layer = toml::from_str(
+        "[server]\nid = 7\ncluster_id = 'file'\n[raft]\nheartbeat_interval = '20ms'\n",
+    )
+    .expect("a good file");
+    let layer = line(&["--id=1"]).over(file);
+    assert_eq!(layer.server.id, Some(1));
+    assert_eq!(layer.server.cluster_id.as_deref(), Some("file"));
+    assert_eq!(layer.raft.heartbeat_interval, Some(Span::millis(20)));
+}
+
+/// Guards `--print-config`: what it prints is a configuration file that gives the same settings.
+#[test]
+fn the_printed_configuration_reads_back_as_itself() {
+    let config = ServeConfig::resolve(line(&GOOD)).expect("good settings");
+    assert_eq!(config.client.to_string(), "127.0.0.1:7001", "taken from the members");
+    assert_eq!(config.raft.election_timeout_max, 400_000);
+    let printed = toml::to_string(&config.to_layer()).expect("every setting has a TOML form");
+    let read: Layer = toml::from_str(&printed).expect(&printed);
+    assert_eq!(read, config.to_layer());
+    let again = ServeConfig::resolve(read).expect("good settings");
+    assert_eq!(again.to_layer(), config.to_layer());
+}
+
+/// Guards the texts: each refusal says what is wrong and what to do.
+#[test]
+fn unusable_settings_are_refused_with_a_remedy() {
+    for (arguments, words) in [
+        (&["--id=3"][..], "not among the members"),
+        (&["--cluster-id=a b"], "1 to 64 letters"),
+        (&["--client=0.0.0.0:7001"], "--insecure-bind"),
+        (&["--peer=10.0.0.1:8001"], "--cluster-secret-file"),
+        (&["--election-timeout-max=200ms"], "election timeout"),
+        (&["--heartbeat-interval=150ms"], "heartbeat"),
+        (&["--max-requests=0"], "--max-requests"),
+        (&["--request-timeout=0s"], "--request-timeout"),
+        (&["--max-batch-bytes=99000000"], "--max-batch-bytes"),
+        (&["--cors-origins=*"], "no web origin"),
+        (&["--cors-origins=http://a/b"], "no web origin"),
+    ] {
+        let error = ServeConfig::resolve(with(arguments)).expect_err(words).to_string();
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+    for (left_out, flag) in [(0, "--id"), (1, "--cluster-id"), (2, "--data"), (3, "--members")] {
+        let mut rest = GOOD.to_vec();
+        rest.remove(left_out);
+        let error = ServeConfig::resolve(line(&rest)).expect_err(flag).to_string();
+        assert!(error.contains(flag), "{error}");
+    }
+    let open = ["--client=0.0.0.0:1", "--peer=0.0.0.0:2", "--insecure-bind"];
+    assert!(ServeConfig::resolve(with(&open)).is_ok(), "said explicitly");
+}
+
+/// Guards configuration files: a misspelt key is an error that names it, not silence.
+#[test]
+fn a_misspelt_key_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("node.toml");
+    std::fs::write(&path, "[server]\nidd = 1\n").expect("a file");
+    let error = read_file(&path).expect_err("misspelt").to_string();
+    assert!(error.contains("idd") && error.contains("node.toml"), "{error}");
+    let error = read_file(&directory.path().join("none.toml")).expect_err("missing").to_string();
+    assert!(error.contains("none.toml"), "{error}");
+}
+
+/// Guards the secret's file: a missing or short secret never turns into no secret.
+#[test]
+fn a_secret_is_read_or_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secret");
+    let config = |path: &Path| {
+        let argument = format!("--cluster-secret-file={}", path.display());
+        ServeConfig::resolve(with(&[&argument])).expect("good settings")
+    };
+    assert!(config(&path).read_secret().is_err(), "missing");
+    std::fs::write(&path, "short\n").expect("a file");
+    let error = config(&path).read_secret().expect_err("short").to_string();
+    assert!(error.contains("openssl rand"), "{error}");
+    std::fs::write(&path, "0123456789abcdef\n").expect("a file");
+    let secret = config(&path).read_secret().expect("a secret").expect("a secret");
+    assert_eq!(secret, b"0123456789abcdef");
+}

@@ -1,0 +1,205 @@
+//! `native-node demo`: a cluster of real server processes on this machine, a page that shows it,
+//! and ways to kill, freeze and restart each process and watch the cluster recover.
+
+mod console;
+mod directory;
+mod failover;
+mod page;
+mod supervisor;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+use crate::config::{Address, Limits, LogFormat};
+use crate::http;
+pub use supervisor::DeedError;
+use supervisor::{Plan, Supervisor};
+
+/// How long the cluster may take until it has a leader.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Run a cluster of real servers on this machine, with a page that shows and disturbs it.
+///
+/// The servers are processes of their own and keep their data in a directory that survives: the
+/// next start goes on where this one ended. Ctrl-C ends all of them.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node demo
+  native-node demo --port 9000 --dir /tmp/my-demo
+  native-node demo --nodes 5 --open
+While it runs, type `kill 1`, `restart 1`, `freeze 1`, `resume 1`, `status` or `quit`.")]
+pub struct DemoArgs {
+    /// Where the servers keep data and logs
+    #[arg(long, value_name = "DIR", default_value = ".demo")]
+    dir: PathBuf,
+    /// The page's port. Servers take the following ports for clients, and those from 100 above on
+    /// for each other
+    #[arg(long, value_name = "PORT", default_value_t = 7000)]
+    port: u16,
+    /// How many servers
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    nodes: u16,
+    /// The built page
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    web_dir: PathBuf,
+    /// Open the page in a browser
+    #[arg(long)]
+    open: bool,
+    /// Which log lines the servers write to their log files
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+/// Runs the demo until it is told to end.
+pub fn run(arguments: DemoArgs) -> anyhow::Result<()> {
+    crate::cli::start_log("warn", LogFormat::Text)?;
+    // One thread, which lives as long as the process: the servers are told to end when the thread
+    // that started them does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(demo(arguments));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
+    let plan = Plan::new(&arguments.dir, arguments.port, arguments.nodes, &arguments.log)?;
+    check_ports(&arguments, &plan)?;
+    let _lock = directory::claim(&arguments.dir, arguments.nodes)?;
+    let page = Address::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)));
+    let listener =
+        http::Listener::bind(&page).await.with_context(|| in_use(arguments.port, "the page"))?;
+    let stop = CancellationToken::new();
+    tokio::spawn(end_on_signal(stop.clone())?);
+    let supervisor = Arc::new(Supervisor::start(plan)?);
+    let result = attend(&arguments, &supervisor, listener, stop.clone()).await;
+    stop.cancel();
+    println!("ending the servers");
+    supervisor.end_all().await;
+    result
+}
+
+/// Serves the page and waits, with the servers running, until told to end.
+async fn attend(
+    arguments: &DemoArgs,
+    supervisor: &Arc<Supervisor>,
+    listener: http::Listener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let built = page::is_built(&arguments.web_dir);
+    let router = page::router(Arc::clone(supervisor), &arguments.web_dir);
+    let limits = Limits::default();
+    let serving = http::serve(listener, router, limits, Gauge::default(), stop.clone());
+    let serving = tokio::spawn(serving);
+    let reaping = tokio::spawn(Arc::clone(supervisor).watch(stop.clone()));
+    introduce(arguments, supervisor, built);
+    let ready = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        ready = await_leader(supervisor) => ready,
+    };
+    ready?;
+    let url = format!("http://127.0.0.1:{}", arguments.port);
+    println!("ready {url}");
+    std::io::stdout().flush()?;
+    if arguments.open {
+        open_browser(&url);
+    }
+    console::start(Arc::clone(supervisor), stop.clone());
+    stop.cancelled().await;
+    serving.await.context("the page ended because of a bug")?;
+    reaping.await.context("the supervisor ended because of a bug")
+}
+
+fn introduce(arguments: &DemoArgs, supervisor: &Supervisor, built: bool) {
+    println!("{} servers, data and logs in {}", arguments.nodes, arguments.dir.display());
+    for node in supervisor.plan().nodes() {
+        println!("  S{}  http://{}  log {}", node.id, node.client, node.log.display());
+    }
+    let (first, last) = (arguments.port + 1, arguments.port + arguments.nodes);
+    println!("Try:");
+    println!(
+        "  curl -d '{{\"key\":\"greeting\",\"value\":\"hello\"}}' http://127.0.0.1:{first}/set"
+    );
+    println!("  curl http://127.0.0.1:{last}/get/greeting");
+    println!("  curl http://127.0.0.1:{first}/cluster/status");
+    println!("Here: kill N, restart N, freeze N, resume N, status, quit (or Ctrl-C)");
+    if !built {
+        println!(
+            "The page is not built: {} has no index.html. Build it with `cargo xtask web`, or \
+             name another directory with --web-dir.",
+            arguments.web_dir.display()
+        );
+    }
+}
+
+/// Waits until the cluster has a leader that a server can name.
+async fn await_leader(supervisor: &Supervisor) -> anyhow::Result<()> {
+    let servers = supervisor.plan().nodes().iter().map(|node| node.client.clone()).collect();
+    let client = Client::new(servers, Duration::from_secs(1));
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        if let Some(problem) = supervisor.failed_start() {
+            bail!(problem);
+        }
+        if let Ok(status) = client.status().await
+            && status.leader.is_some()
+        {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "no leader within {START_PATIENCE:?}; the servers' logs in {} say more",
+                supervisor.plan().directory().display()
+            );
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Names the port that is taken before anything is started.
+fn check_ports(arguments: &DemoArgs, plan: &Plan) -> anyhow::Result<()> {
+    let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop);
+    free(arguments.port).with_context(|| in_use(arguments.port, "the page"))?;
+    for node in plan.nodes() {
+        for (address, what) in [(&node.client, "clients of"), (&node.peer, "the peers of")] {
+            let what = format!("{what} S{}", node.id);
+            free(address.port()).with_context(|| in_use(address.port(), &what))?;
+        }
+    }
+    Ok(())
+}
+
+fn in_use(port: u16, what: &str) -> String {
+    format!("port {port} for {what} cannot be used; choose others with --port")
+}
+
+fn end_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        stop.cancel();
+    })
+}
+
+fn open_browser(url: &str) {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    if let Err(error) = std::process::Command::new(program).arg(url).spawn() {
+        println!("cannot open a browser with {program}: {error}; open {url} yourself");
+    }
+}

@@ -1,0 +1,114 @@
+//! The demo's own address: the page, and what the page may do to the processes.
+//!
+//! Only on loopback, only for pages of this very address, and only with the token that such a page
+//! can read and no other.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path as UrlPath, State};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper::HeaderMap;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::Serialize;
+use tower_http::services::ServeDir;
+
+use super::failover::Failover;
+use super::supervisor::{Deed, NodeView, Supervisor};
+use crate::http::Origins;
+use crate::http::error::ApiError;
+
+/// The header in which a page shows the token.
+const TOKEN: HeaderName = HeaderName::from_static("x-demo-token");
+
+struct Desk {
+    supervisor: Arc<Supervisor>,
+    origins: Origins,
+    token: String,
+}
+
+/// The answer to `GET /demo/nodes` and to every deed.
+#[derive(Serialize)]
+struct Overview<'a> {
+    /// To be sent with every deed.
+    token: &'a str,
+    nodes: Vec<NodeView>,
+    /// The newest measured recovery from a fault.
+    failover: Option<Failover>,
+}
+
+/// Whether the directory holds a built page.
+pub(super) fn is_built(web_dir: &Path) -> bool {
+    web_dir.join("index.html").is_file()
+}
+
+/// The page and the routes under `/demo`.
+pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).expect("the system gives random bytes");
+    let token = random.map(|byte| format!("{byte:02x}")).concat();
+    let desk = Desk { supervisor, origins: Origins::new(&[], true), token };
+    let desk = Arc::new(desk);
+    let router = Router::new()
+        .route("/demo/nodes", get(nodes))
+        .route("/demo/nodes/{id}/{deed}", post(act))
+        .with_state(Arc::clone(&desk));
+    let router = if is_built(web_dir) {
+        router.fallback_service(ServeDir::new(web_dir))
+    } else {
+        router.route("/", get(async || Html(NOT_BUILT))).fallback(async || ApiError::RouteNotFound)
+    };
+    router.layer(middleware::from_fn_with_state(desk, check_origin))
+}
+
+/// Shown where the page should be.
+const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Page not built</title>\
+    <p>The page is not built. Run <code>cargo xtask web</code> and start the demo again, or name \
+    the directory of a built page with <code>--web-dir</code>.";
+
+async fn check_origin(
+    State(desk): State<Arc<Desk>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    match desk.origins.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn nodes(State(desk): State<Arc<Desk>>) -> Response {
+    overview(&desk)
+}
+
+async fn act(
+    State(desk): State<Arc<Desk>>,
+    UrlPath((id, deed)): UrlPath<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    if headers.get(TOKEN).is_none_or(|token| token.as_bytes() != desk.token.as_bytes()) {
+        return ApiError::DemoToken.into_response();
+    }
+    let (Ok(id), Some(deed)) = (id.parse(), Deed::named(&deed)) else {
+        return ApiError::RouteNotFound.into_response();
+    };
+    match desk.supervisor.act(id, deed) {
+        Ok(()) => overview(&desk),
+        Err(error) => ApiError::Demo(error).into_response(),
+    }
+}
+
+fn overview(desk: &Desk) -> Response {
+    let nodes = desk.supervisor.view();
+    let failover = desk.supervisor.last_failover();
+    let body = serde_json::to_vec(&Overview { token: &desk.token, nodes, failover })
+        .expect("the overview has a JSON form");
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, body).into_response()
+}

@@ -1,0 +1,340 @@
+//! The one owner of the [`Replica`]: takes in what happened, lets the core decide, and carries out
+//! what it decided.
+//!
+//! All that the driver hears comes through one channel. It is bounded at its sources: clients by
+//! [`crate::admission`], each peer's connection by the frames that it may have under way, the disk
+//! by what was given to it. Whatever waits there is taken together, so that all waiting proposals
+//! share one batch on disk and one message to each peer (group commit). After each batch the new
+//! state is published, and only then are requests answered: who was answered finds what it was
+//! told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use raft_core::event::Outcome;
+use raft_core::message::{Body, Message};
+use raft_core::replica::{Input, Output, Proposal, Replica};
+use raft_core::types::{NodeId, RequestId, Time};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::admission::Permit;
+use crate::clock::Clock;
+use crate::handle::{Answer, Published, RequestError};
+use crate::metrics::DriverMetrics;
+use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
+use crate::trace::Tracer;
+use crate::transport::{Delivery, Outgoing};
+
+/// So much is taken from the channel at once at most; the rest comes with the next batch.
+const MAX_BATCH: usize = 4096;
+
+/// What the driver hears.
+#[derive(Debug)]
+pub enum Inbox {
+    /// A client wants a change.
+    Propose {
+        /// The encoded command.
+        command: Bytes,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+        /// Held until the answer is known, even if nobody waits for it any more.
+        permit: Permit,
+    },
+    /// A client wants to read what is committed by now.
+    Read {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Answer>,
+        /// As for a change.
+        permit: Permit,
+    },
+    /// A frame from a peer.
+    Peer(Delivery),
+    /// The disk's answer.
+    Storage(StorageEvent),
+    /// The log should be compacted, however small it is.
+    Compact,
+    /// Somebody began to watch.
+    Wake,
+    /// Somebody wants to know whether the driver runs.
+    Ping(oneshot::Sender<()>),
+    /// The server ends.
+    Stop,
+}
+
+/// Everything that the driver owns.
+pub struct Driver {
+    /// The core.
+    pub replica: Replica,
+    /// The core's time.
+    pub clock: Clock,
+    /// What it hears.
+    pub inbox: mpsc::UnboundedReceiver<Inbox>,
+    /// The disk.
+    pub storage: Arc<Storage>,
+    /// The other servers.
+    pub outgoing: Outgoing,
+    /// What readers see.
+    pub published: Arc<ArcSwap<Published>>,
+    /// Those who watch.
+    pub tracer: Tracer,
+    /// What it counts.
+    pub metrics: DriverMetrics,
+}
+
+/// Why the driver ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to; the disk is to be closed.
+    Stopped(Arc<Storage>),
+    /// The disk failed; what was not durable by then is lost, and nobody was told otherwise.
+    DiskFailed(Arc<StorageError>),
+}
+
+/// A request that waits for its answer.
+struct Waiting {
+    reply: oneshot::Sender<Answer>,
+    since: Time,
+    is_write: bool,
+    _permit: Permit,
+}
+
+/// The driver at work.
+struct Run {
+    driver: Driver,
+    now: Time,
+    waiting: HashMap<RequestId, Waiting>,
+    last_request: RequestId,
+    known_leader: Option<NodeId>,
+    proposals: Vec<Proposal>,
+    reads: Vec<RequestId>,
+    end: Option<End>,
+}
+
+enum End {
+    Stop,
+    DiskFailed(Arc<StorageError>),
+}
+
+impl Driver {
+    /// Runs until it is told to stop or the disk fails.
+    pub async fn run(self) -> Ended {
+        let now = self.clock.now();
+        let mut run = Run {
+            known_leader: self.replica.status().leader,
+            driver: self,
+            now,
+            waiting: HashMap::new(),
+            last_request: RequestId(0),
+            proposals: Vec::new(),
+            reads: Vec::new(),
+            end: None,
+        };
+        // What starting already decided, for instance to campaign alone in a cluster of one.
+        run.finish_batch();
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let timer = sleep_until(Instant::now());
+        tokio::pin!(timer);
+        loop {
+            run.arm(timer.as_mut());
+            tokio::select! {
+                biased;
+                taken = run.driver.inbox.recv_many(&mut batch, MAX_BATCH) => {
+                    if taken == 0 {
+                        run.end = Some(End::Stop);
+                    }
+                }
+                () = timer.as_mut() => {}
+            }
+            run.take(&mut batch);
+            match run.end.take() {
+                None => {}
+                Some(End::Stop) => return Ended::Stopped(run.driver.storage),
+                Some(End::DiskFailed(error)) => return Ended::DiskFailed(error),
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Sets the timer to the core's deadline. A timer that is due earlier stays: it finds nothing
+    /// to do and is set anew, which is cheaper than moving it with each message.
+    fn arm(&self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
+        let due = match self.driver.replica.deadline() {
+            Some(deadline) => self.driver.clock.instant(deadline),
+            None => return,
+        };
+        if timer.is_elapsed() || due < timer.deadline() {
+            timer.reset(due);
+        }
+    }
+
+    /// Works off a batch: time first, then peers and disk, then clients.
+    fn take(&mut self, batch: &mut Vec<Inbox>) {
+        self.now = self.driver.clock.now();
+        if self.driver.replica.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.step(Input::Tick);
+        }
+        for item in batch.drain(..) {
+            self.take_one(item);
+        }
+        if !self.proposals.is_empty() {
+            self.propose();
+        }
+        for request in std::mem::take(&mut self.reads) {
+            self.step(Input::Read(request));
+        }
+        self.finish_batch();
+    }
+
+    fn take_one(&mut self, item: Inbox) {
+        match item {
+            Inbox::Propose { command, reply, permit } => {
+                let request = self.expect_answer(reply, permit, true);
+                self.proposals.push(Proposal { request, command });
+            }
+            Inbox::Read { reply, permit } => {
+                let request = self.expect_answer(reply, permit, false);
+                self.reads.push(request);
+            }
+            Inbox::Peer(delivery) => {
+                self.driver.metrics.messages.inc_by(delivery.messages.len() as u64);
+                for message in delivery.messages {
+                    self.receive(message);
+                }
+            }
+            Inbox::Storage(event) => self.take_storage_event(event),
+            Inbox::Compact => self.step(Input::Compact),
+            Inbox::Wake => {}
+            // Who asked may have given up.
+            Inbox::Ping(reply) => drop(reply.send(())),
+            Inbox::Stop => self.end = Some(End::Stop),
+        }
+    }
+
+    fn expect_answer(
+        &mut self,
+        reply: oneshot::Sender<Answer>,
+        permit: Permit,
+        is_write: bool,
+    ) -> RequestId {
+        self.last_request = self.last_request.next();
+        let waiting = Waiting { reply, since: self.now, is_write, _permit: permit };
+        self.waiting.insert(self.last_request, waiting);
+        self.last_request
+    }
+
+    /// All proposals of the batch go in together, if the disk can take them.
+    fn propose(&mut self) {
+        let proposals = std::mem::take(&mut self.proposals);
+        let refusal = match self.driver.storage.accepting() {
+            Acceptance::Yes => None,
+            Acceptance::Backlogged => Some(RequestError::Overloaded),
+            Acceptance::DiskFull => Some(RequestError::DiskFull),
+            Acceptance::Failed => Some(RequestError::Halted),
+        };
+        if let Some(refusal) = refusal {
+            for proposal in proposals {
+                self.answer(proposal.request, Err(refusal));
+            }
+            return;
+        }
+        self.driver.metrics.proposals.inc_by(proposals.len() as u64);
+        #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
+        self.driver.metrics.batch.observe(proposals.len() as f64);
+        self.step(Input::Propose(proposals));
+    }
+
+    /// A message from a peer. Entries that the disk has no room for are not taken in, as if the
+    /// network had lost them: the leader sends them again.
+    fn receive(&mut self, message: Message) {
+        if let Body::AppendEntries { entries, .. } = &message.body
+            && !entries.is_empty()
+            && self.driver.storage.accepting() != Acceptance::Yes
+        {
+            self.driver.metrics.deferred.inc();
+            return;
+        }
+        self.step(Input::Receive(message));
+    }
+
+    fn take_storage_event(&mut self, event: StorageEvent) {
+        match event {
+            StorageEvent::Persisted { id, bytes, sync } => {
+                self.driver.metrics.fsync_duration.observe(sync.as_secs_f64());
+                self.driver.metrics.log_bytes_written.inc_by(bytes);
+                self.step(Input::Persisted(id));
+            }
+            StorageEvent::SnapshotSaved { meta, bytes, took } => {
+                self.driver.metrics.snapshot_duration.observe(took.as_secs_f64());
+                tracing::info!(index = meta.last.index.0, bytes, ?took, "saved a snapshot");
+                self.step(Input::SnapshotSaved(meta));
+            }
+            StorageEvent::SnapshotFailed { meta, error } => {
+                self.driver.metrics.snapshot_failures.inc();
+                tracing::error!(index = meta.last.index.0, "could not save a snapshot: {error}");
+                self.step(Input::SnapshotFailed(meta));
+            }
+            StorageEvent::DiskFull => {
+                tracing::error!("the disk is full: writes are refused, reads go on");
+                self.step(Input::Compact);
+            }
+            StorageEvent::DiskHasSpace => tracing::info!("the disk has space again"),
+            StorageEvent::Failed { first_lost, error } => {
+                tracing::error!("the disk failed: {error}");
+                if let Some(write) = first_lost {
+                    self.step(Input::PersistFailed(write));
+                }
+                self.end = Some(End::DiskFailed(error));
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        self.driver.replica.step(self.now, input);
+    }
+
+    /// Publishes the state, tells those who watch, and carries out what the core decided.
+    fn finish_batch(&mut self) {
+        let driver = &mut self.driver;
+        let status = driver.replica.status();
+        if status.leader != self.known_leader {
+            driver.metrics.leader_changes.inc();
+            let term = status.term.0;
+            if let Some(leader) = status.leader {
+                tracing::info!(%leader, term, "a leader is known");
+            } else {
+                tracing::warn!(term, "no leader is known");
+            }
+            self.known_leader = status.leader;
+        }
+        let store = driver.replica.store().clone();
+        driver.published.store(Arc::new(Published { store, status }));
+        driver.tracer.after_batch(&mut driver.replica, self.now);
+        let mut answers = Vec::new();
+        for output in driver.replica.outputs() {
+            match output {
+                Output::Persist(write) => driver.storage.submit(write),
+                Output::Send(message) => driver.outgoing.send(message),
+                Output::SaveSnapshot(snapshot) => driver.storage.save_snapshot(snapshot),
+                Output::Respond(request, outcome) => answers.push((request, outcome)),
+            }
+        }
+        for (request, outcome) in answers {
+            self.answer(request, Ok(outcome));
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        let waiting = self.waiting.remove(&request).expect("each request is answered once");
+        if waiting.is_write && matches!(answer, Ok(Outcome::Applied { .. })) {
+            let micros = self.now.since(waiting.since);
+            let span = std::time::Duration::from_micros(micros);
+            self.driver.metrics.commit_duration.observe(span.as_secs_f64());
+        }
+        // Who asked may have given up.
+        drop(waiting.reply.send(answer));
+    }
+}

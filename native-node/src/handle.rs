@@ -1,0 +1,178 @@
+//! What the HTTP side knows of the driver: a way to ask, and the newest published state.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use raft_core::event::{Outcome, RoleName};
+use raft_core::kv::Applied;
+use raft_core::kv::KvStore;
+use raft_core::replica::Status;
+use raft_core::types::{LogIndex, LogPosition, NodeId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::admission::{Admission, Permit};
+use crate::driver::Inbox;
+use crate::storage::{Storage, Usage};
+use crate::trace::{self, Hub};
+
+/// What is published after each batch of inputs, before the requests of that batch are answered.
+#[derive(Debug)]
+pub struct Published {
+    /// The state; cloning it again costs nothing.
+    pub store: KvStore,
+    /// The server in figures.
+    pub status: Status,
+}
+
+/// Why a request was not carried out, or not known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// Nothing happened: another server leads, or none.
+    NotLeader {
+        /// Who leads, as far as this server knows.
+        leader: Option<NodeId>,
+    },
+    /// Nothing happened: too much is under way.
+    Overloaded,
+    /// Nothing happened: the disk is full.
+    DiskFull,
+    /// Nothing happened: the disk failed and the server is about to end.
+    Halted,
+    /// It was not answered in time, or leadership was lost: a write may have happened, happen yet,
+    /// or never happen.
+    Unknown,
+    /// The committed command is one that this version does not know.
+    Malformed,
+}
+
+/// The driver's answer to a request.
+pub type Answer = Result<Outcome, RequestError>;
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inbox: mpsc::UnboundedSender<Inbox>,
+    published: Arc<ArcSwap<Published>>,
+    admission: Arc<Admission>,
+    storage: Weak<Storage>,
+    hub: Hub,
+    request_timeout: Duration,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        inbox: mpsc::UnboundedSender<Inbox>,
+        published: Arc<ArcSwap<Published>>,
+        admission: Arc<Admission>,
+        storage: Weak<Storage>,
+        hub: Hub,
+        request_timeout: Duration,
+    ) -> Self {
+        Self { inbox, published, admission, storage, hub, request_timeout }
+    }
+
+    /// The newest published state.
+    pub fn published(&self) -> arc_swap::Guard<Arc<Published>> {
+        self.published.load()
+    }
+
+    /// Whether this server leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.published().status.role == RoleName::Leader
+    }
+
+    /// Lets a request of so many bytes in, if there is room.
+    pub fn admit(&self, bytes: usize) -> Result<Permit, RequestError> {
+        self.admission.admit(bytes).ok_or(RequestError::Overloaded)
+    }
+
+    /// Requests under way.
+    pub fn requests(&self) -> usize {
+        self.admission.requests()
+    }
+
+    /// Replicates an encoded command; returns when it is committed and applied here.
+    pub async fn propose(
+        &self,
+        command: Bytes,
+        permit: Permit,
+    ) -> Result<(LogPosition, Applied), RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbox::Propose { command, reply, permit });
+        let outcome = self.wait(answer).await?;
+        if let Outcome::Applied { position, applied } = outcome {
+            return Ok((position, applied));
+        }
+        Err(refused(&outcome))
+    }
+
+    /// Waits until [`Self::published`] holds everything that was committed before the call (§8).
+    pub async fn read_permit(&self, permit: Permit) -> Result<LogIndex, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbox::Read { reply, permit });
+        let outcome = self.wait(answer).await?;
+        if let Outcome::ReadReady { read_index } = outcome {
+            return Ok(read_index);
+        }
+        Err(refused(&outcome))
+    }
+
+    /// Whether the driver answers within this time.
+    pub async fn is_alive(&self, within: Duration) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbox::Ping(reply));
+        matches!(timeout(within, answer).await, Ok(Ok(())))
+    }
+
+    /// What the disk holds; `None` while the server ends.
+    pub fn usage(&self) -> Option<Usage> {
+        self.storage.upgrade().map(|storage| storage.usage())
+    }
+
+    /// Joins those who watch the events.
+    pub fn watch(&self) -> tokio::sync::broadcast::Receiver<trace::Frame> {
+        let frames = self.hub.join();
+        self.send(Inbox::Wake);
+        frames
+    }
+
+    /// Asks for the state again after frames were lost.
+    pub fn watch_again(&self) {
+        self.hub.ask_for_state();
+        self.send(Inbox::Wake);
+    }
+
+    /// How many watch the events.
+    pub fn watchers(&self) -> usize {
+        self.hub.watchers()
+    }
+
+    async fn wait(&self, answer: oneshot::Receiver<Answer>) -> Answer {
+        match timeout(self.request_timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            // In time or not: the driver may have begun with it.
+            Ok(Err(_)) | Err(_) => Err(RequestError::Unknown),
+        }
+    }
+
+    fn send(&self, request: Inbox) {
+        // When the driver has ended, the reply's channel is dropped and tells so.
+        drop(self.inbox.send(request));
+    }
+}
+
+/// The error in an outcome that is not the hoped-for success.
+fn refused(outcome: &Outcome) -> RequestError {
+    match *outcome {
+        Outcome::NotLeader { leader } => RequestError::NotLeader { leader },
+        Outcome::Malformed => RequestError::Malformed,
+        Outcome::Halted => RequestError::Halted,
+        Outcome::Unknown => RequestError::Unknown,
+        Outcome::Applied { .. } | Outcome::ReadReady { .. } => {
+            unreachable!("reads are answered as reads and writes as writes")
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Every way in which a request can fail, and the only place that chooses status codes.
+//!
+//! Answers are `application/problem+json` (RFC 9457) with a `code` that does not change between
+//! releases, what to do about it, the leader where that helps, and whether the same request may
+//! simply be sent again.
+
+use axum::response::{IntoResponse, Response};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::{Method, StatusCode};
+use raft_core::types::NodeId;
+use serde::Serialize;
+
+use crate::config::Member;
+use crate::demo::DeedError;
+
+/// See the module.
+#[derive(Debug)]
+pub enum ApiError {
+    /// No leader is known.
+    NoLeader,
+    /// The request was passed on once already, and this server does not lead either.
+    NotLeader(Option<Leader>),
+    /// The leader could not be reached; the request never left.
+    LeaderUnreachable(Leader, String),
+    /// The client wants to go there itself.
+    Redirect(Leader, String),
+    /// A write may or may not have happened.
+    OutcomeUnknown,
+    /// A read was not confirmed in time.
+    ReadTimeout,
+    /// Too much is under way.
+    Overloaded,
+    /// The disk is full.
+    DiskFull,
+    /// The disk failed, or the server ends.
+    Stopping,
+    /// This server is too old for the command.
+    UnknownCommand,
+    /// A body, key or value is too large.
+    TooLarge {
+        /// What is.
+        what: &'static str,
+        /// How large it may be, in bytes.
+        limit: usize,
+    },
+    /// The body did not come in time.
+    SlowBody,
+    /// The body broke off.
+    BrokenBody,
+    /// The body is no JSON, or not the JSON that is wanted.
+    BadJson(String),
+    /// The key in the path is empty or not well escaped.
+    BadKey(&'static str),
+    /// A parameter after `?` is wrong.
+    BadQuery(String),
+    /// There is no such key.
+    KeyNotFound,
+    /// There is no such route.
+    RouteNotFound,
+    /// There is such a route, but not with this method.
+    MethodNotAllowed(&'static [Method]),
+    /// A page of another origin, or a name that is not this server's.
+    Origin(String),
+    /// The trace is for WebSocket clients.
+    WebSocketOnly,
+    /// The demo's processes are for the demo's own page.
+    DemoToken,
+    /// The demo cannot do that to a process.
+    Demo(DeedError),
+}
+
+/// The server to turn to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leader {
+    /// Its number.
+    pub id: NodeId,
+    /// Where clients reach it.
+    pub client: String,
+}
+
+impl Leader {
+    /// From the list of members.
+    pub fn new(id: NodeId, member: &Member) -> Self {
+        Self { id, client: member.client.to_string() }
+    }
+}
+
+/// The body of an error.
+#[derive(Serialize)]
+struct Problem<'a> {
+    /// RFC 9457 wants a URI; this one needs no server behind it.
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: String,
+    hint: &'static str,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<&'a Leader>,
+}
+
+/// What all errors of a kind have in common.
+struct Kind {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    hint: &'static str,
+    retryable: bool,
+}
+
+const fn kind(
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    hint: &'static str,
+) -> Kind {
+    Kind { status, code, title, hint, retryable: false }
+}
+
+impl Kind {
+    const fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
+}
+
+impl ApiError {
+    #[rustfmt::skip]
+    fn kind(&self) -> Kind {
+        use StatusCode as S;
+        match self {
+            Self::NoLeader => kind(S::SERVICE_UNAVAILABLE, "no_leader", "No leader",
+                "nothing happened; send it again after Retry-After, when an election has ended").retryable(),
+            Self::NotLeader(_) => kind(S::SERVICE_UNAVAILABLE, "not_leader", "Not the leader",
+                "nothing happened; send it again, to the leader named here if there is one").retryable(),
+            Self::LeaderUnreachable(..) => kind(S::SERVICE_UNAVAILABLE, "leader_unreachable", "Leader not reachable",
+                "nothing happened; send it again after Retry-After, when there is a new leader").retryable(),
+            Self::Redirect(..) => kind(S::TEMPORARY_REDIRECT, "redirect", "The leader is elsewhere",
+                "send it to the address in Location").retryable(),
+            Self::OutcomeUnknown => kind(S::GATEWAY_TIMEOUT, "outcome_unknown", "Outcome unknown",
+                "the write may have happened, happen yet, or never happen: read the key before you send it again"),
+            Self::ReadTimeout => kind(S::GATEWAY_TIMEOUT, "read_timeout", "Read not confirmed in time",
+                "send it again, or add ?consistency=stale to read what this server has").retryable(),
+            Self::Overloaded => kind(S::TOO_MANY_REQUESTS, "overloaded", "Too much under way",
+                "nothing happened; send it again after Retry-After, and fewer at once").retryable(),
+            Self::DiskFull => kind(S::INSUFFICIENT_STORAGE, "disk_full", "Disk full",
+                "nothing happened; free space on the leader's disk, writes then go on by themselves").retryable(),
+            Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is ending",
+                "nothing happened; send it to another server").retryable(),
+            Self::UnknownCommand => kind(S::NOT_IMPLEMENTED, "unknown_command", "Unknown command",
+                "run the same release on all servers"),
+            Self::TooLarge { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_large", "Too large",
+                "split it into smaller values"),
+            Self::SlowBody => kind(S::REQUEST_TIMEOUT, "slow_body", "Body came too slowly",
+                "nothing happened; send it again").retryable(),
+            Self::BrokenBody => kind(S::BAD_REQUEST, "broken_body", "Body broke off",
+                "send the whole body, with its right length").retryable(),
+            Self::BadJson(_) => kind(S::BAD_REQUEST, "bad_json", "Not the expected JSON",
+                "send {\"key\": \"…\", \"value\": \"…\"}; bytes that are no text as {\"hex\": \"…\"}"),
+            Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Not a key",
+                "write the key percent-encoded after the route, for instance /get/my%20key"),
+            Self::BadQuery(_) => kind(S::BAD_REQUEST, "bad_query", "Wrong parameter",
+                "parameters are consistency=linearizable|stale, redirect=true|false"),
+            Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
+                "set it with POST /set"),
+            Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
+                "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /cluster/status, \
+                 /livez, /readyz, /metrics, /trace"),
+            Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method",
+                "use one of the methods in the Allow header"),
+            Self::Origin(_) => kind(S::FORBIDDEN, "origin_not_allowed", "Origin not allowed",
+                "start the server with --cors-origins to let this page in"),
+            Self::WebSocketOnly => kind(S::UPGRADE_REQUIRED, "websocket_only", "WebSocket only",
+                "connect with a WebSocket client, for instance `websocat ws://HOST:PORT/trace`"),
+            Self::DemoToken => kind(S::FORBIDDEN, "wrong_token", "Wrong token",
+                "send the token of GET /demo/nodes in the header x-demo-token"),
+            Self::Demo(DeedError::NoSuchNode(_)) => kind(S::NOT_FOUND, "no_such_node", "No such server",
+                "GET /demo/nodes lists the servers"),
+            Self::Demo(DeedError::WrongState { .. }) => kind(S::CONFLICT, "wrong_state", "Wrong state",
+                "running: kill, freeze; frozen: resume, kill; stopped: restart"),
+            Self::Demo(DeedError::System(_)) => kind(S::INTERNAL_SERVER_ERROR, "system", "The system refused",
+                "the demo's terminal and logs may say more"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NoLeader => "no server is known to lead at present".to_owned(),
+            Self::NotLeader(None) => "this server does not lead and knows of no leader".to_owned(),
+            Self::NotLeader(Some(leader)) => format!("{} leads, not this server", leader.id),
+            Self::LeaderUnreachable(leader, why) => {
+                format!("{} at {} leads but cannot be reached: {why}", leader.id, leader.client)
+            }
+            Self::Redirect(leader, _) => format!("{} leads", leader.id),
+            Self::OutcomeUnknown => "the write was not seen to commit in time".to_owned(),
+            Self::ReadTimeout => "no majority confirmed the read in time".to_owned(),
+            Self::Overloaded => "this server has as many requests under way as it may".to_owned(),
+            Self::DiskFull => "the leader's disk has no room for more writes".to_owned(),
+            Self::Stopping => "this server is about to end".to_owned(),
+            Self::UnknownCommand => {
+                "the command committed, but this release cannot apply it".to_owned()
+            }
+            Self::TooLarge { what, limit } => format!("the {what} is larger than {limit} bytes"),
+            Self::SlowBody => "the request's body did not come in time".to_owned(),
+            Self::BrokenBody => "the request's body ended before its announced length".to_owned(),
+            Self::BadJson(why) | Self::BadQuery(why) => why.clone(),
+            Self::BadKey(why) => (*why).to_owned(),
+            Self::KeyNotFound => "the key has no value".to_owned(),
+            Self::RouteNotFound => "nothing is served at this path".to_owned(),
+            Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
+            Self::Origin(what) => what.clone(),
+            Self::WebSocketOnly => "the event stream is a WebSocket".to_owned(),
+            Self::DemoToken => "this page may not disturb the demo's servers".to_owned(),
+            Self::Demo(error) => error.to_string(),
+        }
+    }
+
+    const fn leader(&self) -> Option<&Leader> {
+        match self {
+            Self::NotLeader(Some(leader))
+            | Self::LeaderUnreachable(leader, _)
+            | Self::Redirect(leader, _) => Some(leader),
+            Self::NoLeader
+            | Self::NotLeader(None)
+            | Self::OutcomeUnknown
+            | Self::ReadTimeout
+            | Self::Overloaded
+            | Self::DiskFull
+            | Self::Stopping
+            | Self::UnknownCommand
+            | Self::TooLarge { .. }
+            | Self::SlowBody
+            | Self::BrokenBody
+            | Self::BadJson(_)
+            | Self::BadKey(_)
+            | Self::BadQuery(_)
+            | Self::KeyNotFound
+            | Self::RouteNotFound
+            | Self::MethodNotAllowed(_)
+            | Self::Origin(_)
+            | Self::WebSocketOnly
+            | Self::DemoToken
+            | Self::Demo(_) => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Kind { status, code, title, hint, retryable } = self.kind();
+        let problem = Problem {
+            r#type: format!("urn:glassraft:error:{code}"),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: self.detail(),
+            hint,
+            retryable,
+            leader: self.leader(),
+        };
+        let body = serde_json::to_vec(&problem).expect("a problem has a JSON form");
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Self::MethodNotAllowed(allowed) = &self {
+            let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            headers.extend(HeaderValue::from_str(&list).ok().map(|list| (ALLOW, list)));
+        }
+        if let Self::Redirect(_, location) = &self {
+            headers.extend(HeaderValue::from_str(location).ok().map(|to| (LOCATION, to)));
+        }
+        response
+    }
+}

@@ -1,0 +1,139 @@
+//! Asking the leader on a client's behalf: one hop at most, over pooled connections.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use raft_core::types::NodeId;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::error::{ApiError, Leader};
+use super::{App, FORWARDED_HEADER};
+
+/// How long a connection to the leader may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The largest answer that is passed back: the largest value as hexadecimal digits, and room.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+/// Why the leader gave no answer.
+enum Failure {
+    /// The request never left.
+    NotSent(String),
+    /// It may have been carried out.
+    NoAnswer,
+}
+
+/// The pool of connections.
+#[derive(Clone, Debug)]
+pub struct Forwarder {
+    client: Client<HttpConnector, Full<Bytes>>,
+    timeout: Duration,
+}
+
+impl Forwarder {
+    /// A pool that waits so long for an answer.
+    pub fn new(timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector);
+        Self { client, timeout }
+    }
+
+    /// Reads a JSON document from another server; `None` when that fails or takes too long.
+    pub async fn get_json<T: DeserializeOwned>(
+        &self,
+        server: &str,
+        path: &str,
+        from: NodeId,
+        within: Duration,
+    ) -> Option<T> {
+        let uri = format!("http://{server}{path}").parse::<Uri>().ok()?;
+        let request = Request::get(uri)
+            .header(FORWARDED_HEADER, from.0)
+            .body(Full::default())
+            .expect("a request of fixed parts is well formed");
+        let response = timeout(within, self.exchange(request)).await.ok()?.ok()?;
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        serde_json::from_slice(&body).ok()
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
+        let response = self.client.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                let cause = std::error::Error::source(&error);
+                Failure::NotSent(cause.map_or_else(|| error.to_string(), ToString::to_string))
+            } else {
+                Failure::NoAnswer
+            }
+        })?;
+        let (mut parts, body) = response.into_parts();
+        let limited = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body = limited.map_err(|_| Failure::NoAnswer)?.to_bytes();
+        // These speak of the connection to the leader, not of ours to the client.
+        parts.headers.remove(CONNECTION);
+        parts.headers.remove(TRANSFER_ENCODING);
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+}
+
+impl App {
+    /// Lets the leader answer, or says why that cannot be.
+    pub(super) async fn ask_leader(
+        &self,
+        leader: Option<NodeId>,
+        parts: &Parts,
+        body: Bytes,
+        redirect: bool,
+    ) -> Result<Response, ApiError> {
+        let known = leader
+            .filter(|id| *id != self.id)
+            .and_then(|id| self.members.get(id).map(|member| Leader::new(id, member)));
+        if parts.headers.contains_key(FORWARDED_HEADER) {
+            return Err(ApiError::NotLeader(known));
+        }
+        let leader = known.ok_or(ApiError::NoLeader)?;
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let target = format!("http://{}{path}", leader.client);
+        if redirect {
+            return Err(ApiError::Redirect(leader, target));
+        }
+        self.metrics.forwarded.inc();
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        let exchange = self.forwarder.exchange(self.forwarded(parts, &target, body));
+        match timeout(self.forwarder.timeout, exchange).await {
+            Ok(Ok(mut response)) => {
+                response.headers_mut().insert(FORWARDED_HEADER, HeaderValue::from(self.id.0));
+                Ok(response)
+            }
+            Ok(Err(Failure::NotSent(why))) => Err(ApiError::LeaderUnreachable(leader, why)),
+            Ok(Err(Failure::NoAnswer)) | Err(_) if reads => Err(ApiError::ReadTimeout),
+            Ok(Err(Failure::NoAnswer)) | Err(_) => Err(ApiError::OutcomeUnknown),
+        }
+    }
+
+    fn forwarded(&self, parts: &Parts, target: &str, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::builder()
+            .method(parts.method.clone())
+            .uri(target)
+            .header(FORWARDED_HEADER, self.id.0);
+        if let Some(content_type) = parts.headers.get(CONTENT_TYPE) {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        let body = Full::new(body);
+        request.body(body).expect("a path that was received once can be sent again")
+    }
+}

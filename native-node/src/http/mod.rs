@@ -1,0 +1,164 @@
+//! The interface for clients: routes, bounded requests, forwarding to the leader, and what people
+//! and machines need to see how the server is.
+
+mod collect;
+pub mod error;
+pub mod forward;
+mod health;
+mod kv;
+mod listen;
+mod measure;
+mod origin;
+pub mod request;
+pub mod status;
+mod trace;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::handler::Handler;
+use axum::http::HeaderName;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use hyper::header::HeaderValue;
+use hyper::{Method, Request};
+use prometheus_client::registry::Registry;
+use raft_core::types::NodeId;
+use tokio_util::sync::CancellationToken;
+use tower_http::cors::CorsLayer;
+use tower_http::services::ServeDir;
+
+use crate::clock::Clock;
+use crate::config::{Address, Members};
+use crate::handle::Handle;
+use crate::metrics::HttpMetrics;
+use crate::transport::Links;
+use error::ApiError;
+use forward::Forwarder;
+pub use listen::{Listener, serve};
+pub use origin::Origins;
+
+/// The server that answered.
+pub const NODE_HEADER: HeaderName = HeaderName::from_static("x-raft-node");
+
+/// The store's revision that the answer shows or made.
+pub const REVISION_HEADER: HeaderName = HeaderName::from_static("x-raft-revision");
+
+/// What a read may have missed: `linearizable` or `stale`.
+pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("x-raft-consistency");
+
+/// The server that passed the request on; such a request is not passed on again.
+pub const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-raft-forwarded-by");
+
+/// What all routes share.
+pub struct App {
+    /// This server.
+    pub id: NodeId,
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// All servers and where they are.
+    pub members: Members,
+    /// Where this server listens for clients.
+    pub client: Address,
+    /// The driver.
+    pub handle: Handle,
+    /// The connections to the other servers.
+    pub links: Links,
+    /// The core's time.
+    pub clock: Clock,
+    /// When the process began.
+    pub started: Instant,
+    /// How long a client may take to send a body.
+    pub client_read_timeout: Duration,
+    /// A peer that was silent for longer is not healthy.
+    pub silence: Duration,
+    /// Where requests for the leader go.
+    pub forwarder: Forwarder,
+    /// Set once the server is told to end.
+    pub draining: CancellationToken,
+    /// Who may use the API from a web page.
+    pub origins: Origins,
+    /// What is counted here.
+    pub metrics: HttpMetrics,
+    /// Everything that is counted.
+    pub registry: Registry,
+    /// The page's files.
+    pub web_dir: Option<PathBuf>,
+}
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    let origins = app.origins.clone();
+    let pages = app.web_dir.clone();
+    let mut router = Router::new()
+        .route("/get/{*key}", only(get(kv::get_json), &[Method::GET, Method::HEAD]))
+        .route("/get/", only(get(kv::get_json), &[Method::GET, Method::HEAD]))
+        .route("/set", only(post(kv::set), &[Method::POST]))
+        .route("/kv/{*key}", raw())
+        .route("/kv/", raw())
+        .route("/cluster/status", only(get(status::get), &[Method::GET, Method::HEAD]))
+        .route("/livez", only(get(health::livez), &[Method::GET, Method::HEAD]))
+        .route("/readyz", only(get(health::readyz), &[Method::GET, Method::HEAD]))
+        .route("/metrics", only(get(health::metrics), &[Method::GET, Method::HEAD]))
+        .route("/trace", only(get(trace::get), &[Method::GET, Method::HEAD]))
+        .with_state(Arc::clone(&app));
+    router = match pages {
+        Some(directory) => {
+            let missing = (async || ApiError::RouteNotFound).with_state(());
+            let pages = ServeDir::new(directory).call_fallback_on_method_not_allowed(true);
+            router.fallback_service(pages.fallback(missing))
+        }
+        None => router.fallback(async || ApiError::RouteNotFound),
+    };
+    router = router
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), origin::check))
+        .layer(middleware::from_fn_with_state(app, measure::measure));
+    if origins.is_empty() { router } else { router.layer(cors(&origins)) }
+}
+
+/// Adds the metrics that are read off the server when somebody asks.
+pub fn register(registry: &mut Registry, handle: &Handle, links: &Links) {
+    registry.register(
+        "raft_peer_refused",
+        "Connections between servers that were refused",
+        links.refused.clone(),
+    );
+    let (handle, links) = (handle.clone(), links.clone());
+    registry.register_collector(Box::new(collect::NodeCollector { handle, links }));
+}
+
+/// A route whose other methods get the usual kind of error.
+fn only<S: Clone + Send + Sync + 'static>(
+    route: MethodRouter<S>,
+    methods: &'static [Method],
+) -> MethodRouter<S> {
+    route.fallback(async move || ApiError::MethodNotAllowed(methods))
+}
+
+fn raw() -> MethodRouter<Arc<App>> {
+    let route = get(kv::get_raw).put(kv::put_raw).delete(kv::delete);
+    only(route, &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE])
+}
+
+fn cors(origins: &Origins) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(origins.header_values())
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([hyper::header::CONTENT_TYPE])
+        .expose_headers([NODE_HEADER, REVISION_HEADER, CONSISTENCY_HEADER, FORWARDED_HEADER])
+        .max_age(Duration::from_mins(10))
+}
+
+/// Adds who answered.
+fn signed(app: &App, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response.headers_mut().insert(NODE_HEADER, HeaderValue::from(app.id.0));
+    response
+}
+
+/// A request as handlers take it.
+type HttpRequest = Request<Body>;

@@ -1,0 +1,118 @@
+//! Which web pages may use the API.
+//!
+//! A server on loopback is open to every program of the machine's user, and so to every page in
+//! that user's browser, unless it looks at where a request comes from. CORS alone keeps a foreign
+//! page from reading answers, not from sending writes, and a WebSocket is outside of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+
+use super::error::ApiError;
+use super::{App, HttpRequest};
+
+/// The rules of one server.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    allowed: Arc<[String]>,
+    /// On loopback the name in `Host` must be loopback's, else a name of the internet that was
+    /// made to point here would make its page one of the server's own (DNS rebinding).
+    loopback_only: bool,
+}
+
+impl Origins {
+    /// Own pages and those of these origins.
+    pub fn new(allowed: &[String], loopback_only: bool) -> Self {
+        Self { allowed: allowed.into(), loopback_only }
+    }
+
+    /// Whether no foreign origin is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.allowed.is_empty()
+    }
+
+    /// As the CORS layer wants them.
+    pub fn header_values(&self) -> Vec<HeaderValue> {
+        self.allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()
+    }
+
+    /// Refuses a request that a foreign page sent.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let host = text(headers, &HOST);
+        if self.loopback_only && !host.is_none_or(is_loopback) {
+            let what = "this server listens on loopback only and is asked for by another name";
+            return Err(ApiError::Origin(what.to_owned()));
+        }
+        let Some(origin) = text(headers, &ORIGIN) else { return Ok(()) };
+        let own = origin.split_once("://").is_some_and(|(_, name)| Some(name) == host);
+        if own || self.allowed.iter().any(|allowed| allowed == origin) {
+            Ok(())
+        } else {
+            Err(ApiError::Origin(format!("pages of {origin} may not use this server")))
+        }
+    }
+}
+
+/// Refuses what [`Origins::check`] refuses.
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    match app.origins.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    // A header that is no text fits nothing that is allowed.
+    headers.get(name).map(|value| value.to_str().unwrap_or("not text"))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ipv6, _)) => ipv6,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(host: &str, origin: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().expect("a header"));
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin.parse().expect("a header"));
+        }
+        headers
+    }
+
+    /// Guards a developer's machine against the pages that its user visits.
+    #[test]
+    fn foreign_pages_are_refused() {
+        let origins = Origins::new(&["http://127.0.0.1:7000".to_owned()], true);
+        let allowed = |host, origin| origins.check(&headers(host, origin)).is_ok();
+        assert!(allowed("127.0.0.1:7001", None), "no browser");
+        assert!(allowed("localhost:7001", Some("http://localhost:7001")), "own page");
+        assert!(allowed("[::1]:7001", None));
+        assert!(allowed("127.0.0.1:7001", Some("http://127.0.0.1:7000")), "configured");
+        assert!(!allowed("127.0.0.1:7001", Some("http://127.0.0.1:8000")));
+        assert!(!allowed("127.0.0.1:7001", Some("https://evil.example")));
+        assert!(!allowed("127.0.0.1:7001", Some("null")), "a sandboxed frame or a file");
+        assert!(!allowed("evil.example:7001", Some("http://evil.example:7001")), "rebinding");
+        assert!(!allowed("evil.example:7001", None), "rebinding, plain GET");
+        let public = Origins::new(&[], false);
+        assert!(public.check(&headers("raft.example", Some("http://raft.example"))).is_ok());
+        assert!(public.check(&headers("raft.example", Some("http://evil.example"))).is_err());
+    }
+}

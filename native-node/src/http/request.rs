@@ -1,0 +1,249 @@
+//! What requests hold, read with bounds: body, key, parameters.
+
+use axum::body::Body;
+use axum::extract::Query;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Uri;
+use hyper::body::Body as _;
+use percent_encoding::percent_decode_str;
+use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::App;
+use super::error::ApiError;
+use crate::admission::Permit;
+use crate::handle::RequestError;
+
+/// The largest body: the longest key and value, each twice, which leaves room for JSON's escapes
+/// and for hexadecimal digits.
+pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
+
+/// Parameters of reads and writes.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// What a read may see.
+    pub consistency: Consistency,
+    /// Whether to point to the leader instead of asking it.
+    pub redirect: bool,
+}
+
+/// What a read may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// Everything that was committed before the read began (§8).
+    #[default]
+    Linearizable,
+    /// What this server happens to hold.
+    Stale,
+}
+
+impl Consistency {
+    /// As it stands in a header.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linearizable => "linearizable",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// Reads the parameters after `?`.
+pub fn query<T: de::DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(options)) => Ok(options),
+        Err(rejection) => Err(ApiError::BadQuery(rejection.body_text())),
+    }
+}
+
+/// The key in a path after `prefix`: any bytes, percent-encoded; slashes may stand as they are.
+pub fn key(uri: &Uri, prefix: &str) -> Result<Bytes, ApiError> {
+    let escaped = uri.path().strip_prefix(prefix).unwrap_or_default();
+    let bytes = escaped.as_bytes();
+    let bad_escape = bytes.iter().enumerate().any(|(at, byte)| {
+        let digit = |offset| bytes.get(at + offset).is_some_and(u8::is_ascii_hexdigit);
+        *byte == b'%' && !(digit(1) && digit(2))
+    });
+    if bad_escape {
+        return Err(ApiError::BadKey("a `%` is not followed by two hexadecimal digits"));
+    }
+    let key: Bytes = percent_decode_str(escaped).collect();
+    check_key(&key)?;
+    Ok(key)
+}
+
+fn check_key(key: &[u8]) -> Result<(), ApiError> {
+    if key.is_empty() {
+        return Err(ApiError::BadKey("the key is empty"));
+    }
+    if key.len() > MAX_KEY_BYTES {
+        return Err(ApiError::TooLarge { what: "key", limit: MAX_KEY_BYTES });
+    }
+    Ok(())
+}
+
+/// The command that sets a key, checked against the store's bounds.
+pub fn put(key: Bytes, value: Bytes) -> Result<Command, ApiError> {
+    check_key(&key)?;
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(ApiError::TooLarge { what: "value", limit: MAX_VALUE_BYTES });
+    }
+    Ok(Command::put(key, value))
+}
+
+/// Reads a body of bounded size in bounded time, and counts it as under way.
+pub async fn body(app: &App, body: Body) -> Result<(Bytes, Permit), ApiError> {
+    let too_large = || ApiError::TooLarge { what: "body", limit: MAX_BODY_BYTES };
+    // A body without a length counts as the largest until it is read.
+    let announced = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES as u64);
+    let length = usize::try_from(announced).unwrap_or(usize::MAX);
+    if length > MAX_BODY_BYTES {
+        return Err(too_large());
+    }
+    let permit = app.handle.admit(length).map_err(|_| ApiError::Overloaded)?;
+    let limited = Limited::new(body, MAX_BODY_BYTES);
+    match timeout(app.client_read_timeout, limited.collect()).await {
+        Ok(Ok(collected)) => Ok((collected.to_bytes(), permit)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(ApiError::BrokenBody),
+        Err(_) => Err(ApiError::SlowBody),
+    }
+}
+
+/// The body of `POST /set`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetRequest {
+    key: JsonBytes,
+    value: JsonBytes,
+}
+
+/// Reads the body of `POST /set`.
+pub fn set_request(body: &[u8]) -> Result<Command, ApiError> {
+    let request: SetRequest =
+        serde_json::from_slice(body).map_err(|error| ApiError::BadJson(error.to_string()))?;
+    put(request.key.0, request.value.0)
+}
+
+/// Bytes in JSON: a string, or `{"hex": "…"}` for bytes that are no text.
+#[derive(Debug)]
+struct JsonBytes(Bytes);
+
+impl<'de> Deserialize<'de> for JsonBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonBytesVisitor)
+    }
+}
+
+struct JsonBytesVisitor;
+
+impl<'de> Visitor<'de> for JsonBytesVisitor {
+    type Value = JsonBytes;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string or {\"hex\": \"…\"}")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<JsonBytes, E> {
+        Ok(JsonBytes(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonBytes, A::Error> {
+        let Some((name, digits)) = map.next_entry::<String, String>()? else {
+            return Err(de::Error::missing_field("hex"));
+        };
+        if name != "hex" {
+            return Err(de::Error::unknown_field(&name, &["hex"]));
+        }
+        if let Some(more) = map.next_key::<String>()? {
+            return Err(de::Error::unknown_field(&more, &["hex"]));
+        }
+        from_hex(&digits)
+            .map(JsonBytes)
+            .ok_or_else(|| de::Error::custom("`hex` needs an even number of hexadecimal digits"))
+    }
+}
+
+fn from_hex(text: &str) -> Option<Bytes> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).ok();
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+/// How a failed request of the handle is told to a client that wrote.
+pub fn write_error(error: RequestError) -> ApiError {
+    match error {
+        RequestError::NotLeader { .. } => ApiError::NotLeader(None),
+        RequestError::Overloaded => ApiError::Overloaded,
+        RequestError::DiskFull => ApiError::DiskFull,
+        RequestError::Halted => ApiError::Stopping,
+        RequestError::Unknown => ApiError::OutcomeUnknown,
+        RequestError::Malformed => ApiError::UnknownCommand,
+    }
+}
+
+/// How a failed request of the handle is told to a client that read.
+pub fn read_error(error: RequestError) -> ApiError {
+    match error {
+        RequestError::Unknown => ApiError::ReadTimeout,
+        RequestError::NotLeader { .. }
+        | RequestError::Overloaded
+        | RequestError::DiskFull
+        | RequestError::Halted
+        | RequestError::Malformed => write_error(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards keys as bytes: escapes, slashes, and what is no key.
+    #[test]
+    fn keys_in_paths_are_bytes() {
+        let read = |path: &str| key(&path.parse().expect("a URI"), "/get/");
+        assert_eq!(read("/get/a/b%2Fc%20%ff?x=1").expect("a key"), &b"a/b/c \xff"[..]);
+        assert!(matches!(read("/get/"), Err(ApiError::BadKey(_))));
+        assert!(matches!(read("/get/%4"), Err(ApiError::BadKey(_))));
+        assert!(matches!(read("/get/%zz"), Err(ApiError::BadKey(_))));
+        let long = format!("/get/{}", "k".repeat(MAX_KEY_BYTES + 1));
+        assert!(matches!(read(&long), Err(ApiError::TooLarge { .. })));
+    }
+
+    /// Guards `POST /set`: what is wrong with a body is said, not guessed around.
+    #[test]
+    fn bodies_are_read_or_refused_with_the_reason() {
+        let read = |text: &str| set_request(text.as_bytes());
+        let put = |key: &'static [u8], value: &'static [u8]| Command::put(key, value);
+        assert_eq!(read(r#"{"key":"a","value":"1"}"#).expect("a put"), put(b"a", b"1"));
+        assert_eq!(
+            read(r#"{"value":"\u00e9","key":{"hex":"00fF"}}"#).expect("a put"),
+            put(b"\x00\xff", "é".as_bytes())
+        );
+        for (bad, reason) in [
+            ("", "EOF"),
+            ("{", "EOF"),
+            (r#"{"key":"a"}"#, "missing field `value`"),
+            (r#"{"key":"a","value":5}"#, "expected a string or"),
+            (r#"{"key":"a","value":null}"#, "expected a string or"),
+            (r#"{"key":"a","value":"1","ttl":3}"#, "unknown field `ttl`"),
+            (r#"{"key":"a","value":{"hex":"0"}}"#, "even number"),
+            (r#"{"key":"a","value":{"base64":"0"}}"#, "unknown field `base64`"),
+            (r#"{"key":"a","value":"1"} x"#, "trailing characters"),
+        ] {
+            match read(bad) {
+                Err(ApiError::BadJson(why)) => assert!(why.contains(reason), "{bad}: {why}"),
+                other => panic!("{bad}: {other:?}"),
+            }
+        }
+        assert!(matches!(read(r#"{"key":"","value":"1"}"#), Err(ApiError::BadKey(_))));
+        let large = format!(r#"{{"key":"a","value":"{}"}}"#, "v".repeat(MAX_VALUE_BYTES + 1));
+        assert!(matches!(read(&large), Err(ApiError::TooLarge { what: "value", .. })));
+    }
+}

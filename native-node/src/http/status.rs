@@ -1,0 +1,338 @@
+//! `GET /cluster/status`: one server's view of itself, the log, and every other server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use raft_core::event::{ProgressMode, ProgressState, RoleName};
+use raft_core::replica::Status;
+use raft_core::types::{LogIndex, NodeId, Term};
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::{App, HttpRequest, request, signed};
+use crate::config::Member;
+
+/// How long the leader may take to tell of its followers; without it the rest is told.
+const LEADER_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The whole answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// The server that answers.
+    pub node: NodeInfo,
+    /// Its role.
+    pub role: RoleName,
+    /// Its term.
+    pub term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// The leader of that term, as far as it knows.
+    pub leader: Option<Place>,
+    /// Entries up to here are committed.
+    pub commit_index: LogIndex,
+    /// Entries up to here are in the state.
+    pub applied_index: LogIndex,
+    /// The last entry of the log, durable or not.
+    pub last_index: LogIndex,
+    /// Its term.
+    pub last_term: Term,
+    /// Entries up to here are on this server's disk.
+    pub durable_index: LogIndex,
+    /// The newest snapshot on disk holds the state up to here; 0 without one.
+    pub snapshot_index: LogIndex,
+    /// The log.
+    pub log: LogInfo,
+    /// The snapshots.
+    pub snapshots: SnapshotInfo,
+    /// The state.
+    pub state: StateInfo,
+    /// Client requests under way here.
+    pub requests: u64,
+    /// Writes that wait for their commit.
+    pub pending: u64,
+    /// Those who watch the events.
+    pub watchers: u64,
+    /// Whether the disk failed, so that the server does nothing any more.
+    pub halted: bool,
+    /// Whose view of the followers' progress this is.
+    pub progress_from: Option<NodeId>,
+    /// The other servers.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its number and addresses.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The program's version.
+    pub version: String,
+    /// How long it has been running.
+    pub uptime_seconds: f64,
+}
+
+/// A server and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its number.
+    pub id: NodeId,
+    /// Where clients reach it.
+    pub client: String,
+    /// Where the other servers reach it.
+    pub peer: String,
+}
+
+/// The log in figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogInfo {
+    /// The first index that the log still holds.
+    pub first_index: LogIndex,
+    /// Entries that it holds.
+    pub entries: u64,
+    /// About their size in memory.
+    pub bytes: u64,
+    /// Its files' size.
+    pub disk_bytes: u64,
+    /// How many files.
+    pub segments: u64,
+}
+
+/// Snapshots in figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    /// How many are kept.
+    pub count: u64,
+    /// Their files' size.
+    pub disk_bytes: u64,
+    /// How much of the one that is being written is done, from 0 to 1.
+    pub saving: Option<f64>,
+}
+
+/// The state in figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateInfo {
+    /// Equal on two servers that applied the same entries.
+    pub digest: String,
+    /// Changes so far.
+    pub revision: u64,
+    /// Keys.
+    pub keys: u64,
+    /// Lengths of all keys and values.
+    pub bytes: u64,
+}
+
+/// Another server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Which.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Whether its vote counts.
+    pub voter: bool,
+    /// Whether it is as it should be, as far as the answering server can tell.
+    pub healthy: bool,
+    /// Why it is not.
+    pub why: Option<String>,
+    /// Whether the answering server can send to it.
+    pub connected: bool,
+    /// The last measured round trip to it.
+    pub round_trip_ms: Option<f64>,
+    /// Messages that wait to be sent to it.
+    pub queued: u64,
+    /// Messages that could not be sent to it since the start.
+    pub dropped: u64,
+    /// What the leader knows of it; nothing of the leader itself.
+    pub progress: Option<Progress>,
+}
+
+/// What a leader knows of a follower.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// It holds the leader's log durably up to here.
+    pub match_index: LogIndex,
+    /// The next index that it gets.
+    pub next_index: LogIndex,
+    /// How many entries it is behind.
+    pub lag: u64,
+    /// How it gets them.
+    pub state: ProgressMode,
+    /// Messages that it has not answered yet.
+    pub in_flight: u64,
+    /// How long ago it last answered.
+    pub last_contact_ms: Option<f64>,
+}
+
+/// Parameters of the route.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    progress: ProgressSource,
+}
+
+/// Where the followers' progress comes from.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProgressSource {
+    /// From the leader, wherever it is.
+    #[default]
+    Leader,
+    /// Only what this server knows itself.
+    Local,
+}
+
+/// `GET /cluster/status`.
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    request: HttpRequest,
+) -> Result<Response, ApiError> {
+    let options: Options = request::query(request.uri())?;
+    let mut status = local(&app);
+    if options.progress == ProgressSource::Leader
+        && status.role != RoleName::Leader
+        && let Some(leader) = &status.leader
+    {
+        let path = "/cluster/status?progress=local";
+        let (server, patience) = (leader.client.clone(), LEADER_PATIENCE);
+        let theirs = app.forwarder.get_json(&server, path, app.id, patience).await;
+        status.adopt_progress(theirs);
+    }
+    let body = serde_json::to_vec_pretty(&status).expect("the status has a JSON form");
+    let mut response = signed(&app, body);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Ok(response)
+}
+
+impl ClusterStatus {
+    /// Takes over what the leader knows, if it is indeed the leader.
+    fn adopt_progress(&mut self, leader: Option<Self>) {
+        let Some(leader) = leader.filter(|it| it.role == RoleName::Leader) else { return };
+        self.progress_from = Some(leader.node.place.id);
+        for peer in &mut self.peers {
+            let known = leader.peers.iter().find(|it| it.place.id == peer.place.id);
+            if let Some(known) = known {
+                peer.progress.clone_from(&known.progress);
+                if peer.healthy && !known.healthy {
+                    peer.healthy = false;
+                    peer.why.clone_from(&known.why);
+                }
+            }
+        }
+    }
+}
+
+/// What this server knows by itself.
+fn local(app: &App) -> ClusterStatus {
+    let published = app.handle.published();
+    let status = &published.status;
+    let usage = app.handle.usage().unwrap_or_default();
+    let leads = status.role == RoleName::Leader;
+    ClusterStatus {
+        cluster_id: app.cluster_id.clone(),
+        node: NodeInfo {
+            place: place(app, app.id),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: app.started.elapsed().as_secs_f64(),
+        },
+        role: status.role,
+        term: status.term,
+        voted_for: status.voted_for,
+        leader: status.leader.map(|id| place(app, id)),
+        commit_index: status.commit_index,
+        applied_index: status.last_applied.index,
+        last_index: status.last.index,
+        last_term: status.last.term,
+        durable_index: status.durable_index,
+        snapshot_index: status.snapshot_index,
+        log: LogInfo {
+            first_index: status.base.index.next(),
+            entries: status.log_entries,
+            bytes: status.log_bytes,
+            disk_bytes: usage.log_bytes,
+            segments: usage.log_segments,
+        },
+        snapshots: SnapshotInfo {
+            count: usage.snapshots,
+            disk_bytes: usage.snapshot_bytes,
+            saving: usage.snapshot_progress,
+        },
+        state: StateInfo {
+            digest: format!("{:016x}", status.digest),
+            revision: status.revision,
+            keys: status.keys,
+            bytes: status.state_bytes,
+        },
+        requests: app.handle.requests() as u64,
+        pending: status.pending,
+        watchers: app.handle.watchers() as u64,
+        halted: status.halted,
+        progress_from: leads.then_some(app.id),
+        peers: peers(app, status),
+    }
+}
+
+fn peers(app: &App, status: &Status) -> Vec<PeerStatus> {
+    let peer = |id| {
+        let link = app.links.get(id).unwrap_or_default();
+        let progress = status.peers.get(&id).map(|state| progress(app, status, state));
+        let why = if !link.connected {
+            let error = link.last_error.as_deref().unwrap_or("not connected yet");
+            Some(format!("no connection to it: {error}"))
+        } else if let Some(progress) = &progress {
+            silence(app, progress)
+        } else {
+            None
+        };
+        PeerStatus {
+            place: place(app, id),
+            voter: status.membership.is_voter(id),
+            healthy: why.is_none(),
+            why,
+            connected: link.connected,
+            round_trip_ms: link.round_trip.map(millis),
+            queued: link.queued,
+            dropped: link.dropped,
+            progress,
+        }
+    };
+    status.membership.peers_of(app.id).map(peer).collect()
+}
+
+/// Why a follower's progress is not as it should be.
+fn silence(app: &App, progress: &Progress) -> Option<String> {
+    match progress.last_contact_ms {
+        None => Some("it has not answered this leader yet".to_owned()),
+        Some(ms) if ms > millis(app.silence) => Some(format!("it has not answered for {ms:.0} ms")),
+        Some(_) => None,
+    }
+}
+
+fn progress(app: &App, status: &Status, state: &ProgressState) -> Progress {
+    Progress {
+        match_index: state.match_index,
+        next_index: state.next_index,
+        lag: status.last.index.0.saturating_sub(state.match_index.0),
+        state: state.mode,
+        in_flight: state.in_flight,
+        last_contact_ms: state.last_contact.map(|time| millis(app.clock.since(time))),
+    }
+}
+
+fn place(app: &App, id: NodeId) -> Place {
+    let address = |pick: fn(&Member) -> String| app.members.get(id).map(pick).unwrap_or_default();
+    Place {
+        id,
+        client: address(|member| member.client.to_string()),
+        peer: address(|member| member.peer.to_string()),
+    }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}

@@ -1,0 +1,71 @@
+//! `GET /trace`: the event stream over a WebSocket; see [`crate::trace`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
+
+use super::App;
+use super::error::ApiError;
+
+/// A watcher that takes longer for a frame is cut.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Watchers have nothing to say but "close".
+const MAX_MESSAGE_BYTES: usize = 1 << 10;
+
+/// Watchers at once, at most.
+const MAX_WATCHERS: usize = 64;
+
+/// `GET /trace`.
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let upgrade = upgrade.map_err(|_| ApiError::WebSocketOnly)?;
+    if app.handle.watchers() >= MAX_WATCHERS {
+        return Err(ApiError::Overloaded);
+    }
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(async move |socket| watch(&app, socket).await))
+}
+
+/// Sends frames from the first fresh one on; after a loss, again from a fresh one on.
+async fn watch(app: &App, mut socket: WebSocket) {
+    let mut frames = app.handle.watch();
+    let mut fresh = false;
+    loop {
+        let received = tokio::select! {
+            () = app.draining.cancelled() => break,
+            received = frames.recv() => received,
+            said = socket.recv() => match said {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Close(_)) | Err(_))
+                | None => break,
+            },
+        };
+        let frame = match received {
+            Ok(frame) => frame,
+            Err(RecvError::Lagged(_)) => {
+                fresh = false;
+                app.handle.watch_again();
+                continue;
+            }
+            Err(RecvError::Closed) => break,
+        };
+        fresh |= frame.fresh;
+        if fresh {
+            match timeout(PATIENCE, socket.send(Message::Text(frame.text))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+    // Whether the farewell arrives does not matter.
+    drop(timeout(PATIENCE, socket.send(Message::Close(None))).await);
+}

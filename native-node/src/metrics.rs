@@ -1,0 +1,171 @@
+//! What is counted and measured, in Prometheus' text form.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// From 50 µs to 13 s, each bound twice the one before.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(50e-6, 2.0, 18))
+}
+
+/// From 1 to 4096, each bound twice the one before.
+fn sizes() -> Histogram {
+    Histogram::new(exponential_buckets(1.0, 2.0, 13))
+}
+
+/// Labels of an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpLabels {
+    /// The route's pattern, never the path itself: keys would make a series each.
+    pub route: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// The status code.
+    pub status: u16,
+}
+
+/// Labels of an HTTP route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// The route's pattern.
+    pub route: &'static str,
+}
+
+/// Counted by the driver.
+#[derive(Clone, Debug)]
+pub struct DriverMetrics {
+    /// Times that the known leader changed.
+    pub leader_changes: Counter,
+    /// Commands taken from clients.
+    pub proposals: Counter,
+    /// Linearizable reads taken from clients.
+    pub reads: Counter,
+    /// Proposals that shared a batch.
+    pub batch: Histogram,
+    /// From a proposal's arrival at the driver to its answer.
+    pub commit_duration: Histogram,
+    /// One synchronisation of the log with the disk.
+    pub fsync_duration: Histogram,
+    /// Bytes written to the log.
+    pub log_bytes_written: Counter,
+    /// One snapshot, from its beginning until it is durable.
+    pub snapshot_duration: Histogram,
+    /// Snapshots that could not be saved.
+    pub snapshot_failures: Counter,
+    /// Messages that came from peers.
+    pub messages: Counter,
+    /// AppendEntries that were not taken in, since the disk could not follow.
+    pub deferred: Counter,
+}
+
+/// Counted on the HTTP side.
+#[derive(Clone, Debug)]
+pub struct HttpMetrics {
+    /// Requests by route, method and status.
+    pub requests: Family<HttpLabels, Counter>,
+    /// Time to answer, by route.
+    pub duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Requests passed on to the leader.
+    pub forwarded: Counter,
+    /// Open client connections.
+    pub connections: Gauge,
+}
+
+/// The metrics and the registry that they are in.
+#[derive(Debug)]
+pub struct Metrics {
+    /// All of them, for encoding.
+    pub registry: Registry,
+    /// The driver's.
+    pub driver: DriverMetrics,
+    /// The HTTP side's.
+    pub http: HttpMetrics,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let driver = register_driver(&mut registry);
+        let http = register_http(&mut registry);
+        let version: Family<Vec<(String, String)>, Gauge<u64, AtomicU64>> = Family::default();
+        let label = ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        version.get_or_create(&vec![label]).set(1);
+        registry.register("glassraft_build_info", "The program's version", version);
+        Self { registry, driver, http }
+    }
+}
+
+fn register_driver(registry: &mut Registry) -> DriverMetrics {
+    let metrics = DriverMetrics {
+        leader_changes: Counter::default(),
+        proposals: Counter::default(),
+        reads: Counter::default(),
+        batch: sizes(),
+        commit_duration: seconds(),
+        fsync_duration: seconds(),
+        log_bytes_written: Counter::default(),
+        snapshot_duration: seconds(),
+        snapshot_failures: Counter::default(),
+        messages: Counter::default(),
+        deferred: Counter::default(),
+    };
+    let it = metrics.clone();
+    registry.register("raft_leader_changes", "Changes of the known leader", it.leader_changes);
+    registry.register("raft_proposals", "Commands taken from clients", it.proposals);
+    registry.register("raft_reads", "Linearizable reads taken from clients", it.reads);
+    registry.register("raft_proposal_batch_size", "Commands that shared a batch", it.batch);
+    let duration = &mut |name: &str, help: &str, metric: Histogram| {
+        registry.register_with_unit(name, help, Unit::Seconds, metric);
+    };
+    duration(
+        "raft_commit_duration",
+        "From a command's arrival to its commit and application",
+        it.commit_duration,
+    );
+    duration("raft_wal_fsync_duration", "One synchronisation of the log", it.fsync_duration);
+    duration("raft_snapshot_save_duration", "One snapshot until durable", it.snapshot_duration);
+    registry.register_with_unit(
+        "raft_wal_written",
+        "Bytes written to the log",
+        Unit::Bytes,
+        it.log_bytes_written,
+    );
+    registry.register(
+        "raft_snapshot_failures",
+        "Snapshots that could not be saved",
+        it.snapshot_failures,
+    );
+    registry.register("raft_peer_messages_received", "Messages from peers", it.messages);
+    registry.register(
+        "raft_append_deferred",
+        "AppendEntries not taken in, since the disk could not follow",
+        it.deferred,
+    );
+    metrics
+}
+
+fn register_http(registry: &mut Registry) -> HttpMetrics {
+    let metrics = HttpMetrics {
+        requests: Family::default(),
+        duration: Family::new_with_constructor(seconds as fn() -> Histogram),
+        forwarded: Counter::default(),
+        connections: Gauge::default(),
+    };
+    let it = metrics.clone();
+    registry.register("http_requests", "Requests by route, method and status", it.requests);
+    registry.register_with_unit(
+        "http_request_duration",
+        "Time to answer a request",
+        Unit::Seconds,
+        it.duration,
+    );
+    registry.register("http_forwarded_requests", "Requests passed to the leader", it.forwarded);
+    registry.register("http_connections", "Open client connections", it.connections);
+    metrics
+}

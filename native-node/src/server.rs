@@ -1,0 +1,210 @@
+//! Puts a server together, runs it, and takes it apart again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use raft_core::durable::Bootstrap;
+use raft_core::replica::{Replica, Start};
+use raft_core::types::NodeId;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::config::ServeConfig;
+use crate::driver::{Driver, Ended, Inbox};
+use crate::handle::{Handle, Published};
+use crate::http::{self, App, Origins, forward::Forwarder};
+use crate::metrics::Metrics;
+use crate::storage::{self, Opened, Storage};
+use crate::trace;
+use crate::transport::{self, Secret, Transport};
+
+/// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
+struct Taken {
+    storage: Storage,
+    opened: Opened,
+    transport: Transport,
+    listener: http::Listener,
+}
+
+/// Runs a server until `stop`; an error if it could not start or its disk failed.
+pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let (inbox, inbox_receiver) = mpsc::unbounded_channel();
+    let taken = take(&config, inbox.clone()).await?;
+    let clock = Clock::start();
+    let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
+    let tasks = TaskTracker::new();
+    let background = CancellationToken::new();
+
+    let replica = start_replica(&config, taken.opened, clock);
+    let (tracer, hub, frames) = trace::channel(clock.now());
+    tasks.spawn(background.clone().run_until_cancelled_owned(frames));
+    let to_driver = inbox.clone();
+    let deliver = move |delivery| drop(to_driver.send(Inbox::Peer(delivery)));
+    let (outgoing, links) = taken.transport.start(&tasks, &background, deliver);
+
+    let published = Arc::new(ArcSwap::from_pointee(Published {
+        store: replica.store().clone(),
+        status: replica.status(),
+    }));
+    let storage = Arc::new(taken.storage);
+    let limits = config.limits.clone();
+    let handle = Handle::new(
+        inbox.clone(),
+        Arc::clone(&published),
+        Admission::new(limits.max_requests, limits.max_request_bytes),
+        Arc::downgrade(&storage),
+        hub,
+        limits.request_timeout,
+    );
+    let mut metrics = Metrics::default();
+    http::register(&mut metrics.registry, &handle, &links);
+    let driver = Driver {
+        replica,
+        clock,
+        inbox: inbox_receiver,
+        storage,
+        outgoing,
+        published,
+        tracer,
+        metrics: metrics.driver.clone(),
+    };
+    let mut driver = tokio::spawn(driver.run());
+    tasks.spawn(
+        background
+            .clone()
+            .run_until_cancelled_owned(compact(inbox.clone(), limits.compact_interval)),
+    );
+
+    let draining = stop.child_token();
+    let connections = metrics.http.connections.clone();
+    let app = App {
+        id: config.id,
+        cluster_id: config.cluster_id.clone(),
+        members: config.members.clone(),
+        client: client.into(),
+        handle,
+        links,
+        clock,
+        started,
+        client_read_timeout: limits.client_read_timeout,
+        silence: Duration::from_micros(2 * config.raft.election_timeout_max),
+        forwarder: Forwarder::new(limits.request_timeout),
+        draining: draining.clone(),
+        origins: Origins::new(&config.cors_origins, client.ip().is_loopback()),
+        metrics: metrics.http,
+        registry: metrics.registry,
+        web_dir: config.web_dir.clone(),
+    };
+    let router = http::router(Arc::new(app));
+    tracing::info!(
+        id = config.id.0, cluster = config.cluster_id, %client, %peer,
+        version = env!("CARGO_PKG_VERSION"), "serving"
+    );
+    let serving = http::serve(taken.listener, router, limits, connections, draining.clone());
+    let ended = tokio::select! {
+        () = serving => {
+            tracing::info!("no requests are left; ending");
+            drop(inbox.send(Inbox::Stop));
+            driver.await
+        }
+        ended = &mut driver => ended,
+    };
+    background.cancel();
+    tasks.close();
+    tasks.wait().await;
+    match ended.context("the driver ended because of a bug")? {
+        Ended::Stopped(storage) => close(storage).await,
+        Ended::DiskFailed(error) => {
+            draining.cancel();
+            Err(anyhow::Error::new(error).context("the disk failed"))
+        }
+    }
+}
+
+async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyhow::Result<Taken> {
+    let secret = config.read_secret()?;
+    let identity = transport::Identity {
+        cluster_id: config.cluster_id.clone(),
+        id: config.id,
+        secret: Secret::new(secret.as_deref()),
+    };
+    // Addresses first: a second start of the same server is told that it runs already.
+    let transport = Transport::bind(&config.peer, identity, config.members.clone())
+        .await
+        .with_context(|| taken_address(&config.peer, "peer"))?;
+    let listener = http::Listener::bind(&config.client)
+        .await
+        .with_context(|| taken_address(&config.client, "client"))?;
+    let identity = storage::Identity { cluster: config.cluster_id.clone(), node: config.id };
+    let data = config.data.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let events = move |event| drop(inbox.send(Inbox::Storage(event)));
+        Storage::open(&data, identity, storage::Options::default(), events)
+    });
+    let (opened, storage) =
+        opening.await.context("opening the data directory ended in a bug")??;
+    Ok(Taken { storage, opened, transport, listener })
+}
+
+fn taken_address(address: &crate::config::Address, flag: &str) -> String {
+    format!("cannot listen on {address}; choose another address with --{flag}")
+}
+
+fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica {
+    let now = clock.now();
+    let snapshot = opened.snapshot.as_ref().map_or(0, |snapshot| snapshot.meta.last.index.0);
+    tracing::info!(
+        fresh = opened.fresh,
+        term = opened.recovered.hard_state.current_term.0,
+        snapshot,
+        entries = opened.recovered.entries.len(),
+        "recovered"
+    );
+    let start = Start {
+        id: config.id,
+        config: config.raft.clone(),
+        bootstrap: Bootstrap { membership: config.members.membership() },
+        recovered: opened.recovered,
+        snapshot: opened.snapshot,
+        seed: seed(config.id),
+        // Above all numbers of earlier runs: events are far fewer than microseconds.
+        first_seq: now.0,
+    };
+    Replica::new(start, now, false)
+}
+
+/// Election timeouts must differ between servers and between runs.
+fn seed(id: NodeId) -> u64 {
+    getrandom::u64().unwrap_or(id.0)
+}
+
+/// Asks for a compaction now and then, so that a log that grows slowly is compacted too.
+async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        drop(inbox.send(Inbox::Compact));
+    }
+}
+
+/// Writes what waits and closes the data directory.
+async fn close(storage: Arc<Storage>) -> anyhow::Result<()> {
+    let Some(storage) = Arc::into_inner(storage) else {
+        // A request for the disk's figures holds it for a moment; what matters is written anyway
+        // when the last one lets go.
+        return Ok(());
+    };
+    let closing = tokio::task::spawn_blocking(move || storage.close());
+    closing.await.context("closing the data directory ended in a bug")??;
+    tracing::info!("everything is on disk; goodbye");
+    Ok(())
+}

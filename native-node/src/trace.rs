@@ -1,0 +1,303 @@
+//! The stream of events for those who watch: bounded work for the node, whatever happens.
+//!
+//! Nobody watches: no event is built. Somebody does: events go in batches to a task that makes
+//! text of them once for all watchers. When more happens than a watcher could follow, events are
+//! not built for a moment, and an [`EventKind::Summarised`] with the state that they led to takes
+//! their place. A watcher that reads too slowly is caught up in the same way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
+use raft_core::event::{Event, EventKind, NodeState};
+use raft_core::kv::Command;
+use raft_core::log::{Entry, Payload};
+use raft_core::message::{Body, Message};
+use raft_core::replica::Replica;
+use raft_core::types::{MILLISECOND, Micros, SECOND, Time};
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
+
+/// Events a second that are passed on for long.
+const EVENTS_PER_SECOND: u64 = 4_000;
+
+/// Events that may come at once after a quiet time.
+const BURST: u64 = 4_000;
+
+/// How long no events are built once they were too many.
+const PAUSE: Micros = 100 * MILLISECOND;
+
+/// Events of this time share a frame.
+const FRAME_TIME: Duration = Duration::from_millis(10);
+
+/// Batches between the driver and the task that makes text of them.
+const BATCHES: usize = 64;
+
+/// Frames that a watcher may be behind.
+const FRAMES: usize = 256;
+
+/// Bytes of entries and of pairs that one event carries at most.
+const MAX_EVENT_BYTES: usize = 64 << 10;
+
+/// Values longer than this are cut in events.
+const MAX_VALUE_BYTES: usize = 256;
+
+/// A frame's text, and whether a watcher may start with it.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// A JSON array of events.
+    pub text: Utf8Bytes,
+    /// Whether its first event is an [`EventKind::Attached`].
+    pub fresh: bool,
+}
+
+/// Where watchers join.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    frames: broadcast::Sender<Frame>,
+    /// Watchers that are new or lost frames, and wait for a fresh start.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Hub {
+    /// Joins. The driver must be woken afterwards, so that it notices.
+    pub fn join(&self) -> broadcast::Receiver<Frame> {
+        let receiver = self.frames.subscribe();
+        self.ask_for_state();
+        receiver
+    }
+
+    /// Asks for a fresh start, after frames were lost.
+    pub fn ask_for_state(&self) {
+        self.waiting.fetch_add(1, Relaxed);
+    }
+
+    /// How many watch.
+    pub fn watchers(&self) -> usize {
+        self.frames.receiver_count()
+    }
+}
+
+/// The driver's side.
+#[derive(Debug)]
+pub struct Tracer {
+    hub: Hub,
+    batches: mpsc::Sender<Vec<Event>>,
+    state: State,
+    /// Events that may still be passed on now.
+    credit: u64,
+    credited_at: Time,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody watches.
+    Off,
+    On,
+    /// Too much happened; from this event on nothing was passed on.
+    Paused {
+        first_missing: u64,
+        until: Time,
+    },
+}
+
+/// Makes the two sides and the task between them.
+pub fn channel(now: Time) -> (Tracer, Hub, impl Future<Output = ()> + Send) {
+    let (batches, receiver) = mpsc::channel(BATCHES);
+    let (frames, _) = broadcast::channel(FRAMES);
+    let hub = Hub { frames, waiting: Arc::default() };
+    let tracer =
+        Tracer { hub: hub.clone(), batches, state: State::Off, credit: BURST, credited_at: now };
+    (tracer, hub.clone(), write_frames(receiver, hub))
+}
+
+impl Tracer {
+    /// Takes what the replica recorded in this batch of inputs and decides what it records next.
+    pub fn after_batch(&mut self, replica: &mut Replica, now: Time) {
+        let watched = self.hub.watchers() > 0;
+        match self.state {
+            State::Off if watched => {
+                self.hub.waiting.store(0, Relaxed);
+                replica.set_tracing(true);
+                replica.attach(now);
+                self.state = State::On;
+            }
+            State::Off => return,
+            State::On | State::Paused { .. } if !watched => {
+                replica.set_tracing(false);
+                drop(replica.events());
+                self.state = State::Off;
+                return;
+            }
+            State::On => {
+                if self.hub.waiting.swap(0, Relaxed) > 0 {
+                    replica.attach(now);
+                }
+            }
+            State::Paused { until, .. } if now < until => return,
+            State::Paused { first_missing, .. } => {
+                self.hub.waiting.store(0, Relaxed);
+                replica.set_tracing(true);
+                let missing = replica.next_seq().saturating_sub(first_missing);
+                replica.summarise(now, missing);
+                self.state = State::On;
+            }
+        }
+        self.pass_on(replica, now);
+    }
+
+    fn pass_on(&mut self, replica: &mut Replica, now: Time) {
+        let earned = now.since(self.credited_at).saturating_mul(EVENTS_PER_SECOND) / SECOND;
+        if earned > 0 {
+            self.credit = self.credit.saturating_add(earned).min(BURST);
+            self.credited_at = now;
+        }
+        let events: Vec<Event> = replica.events().collect();
+        let Some(first) = events.first().map(|event| event.id.seq) else { return };
+        self.credit = self.credit.saturating_sub(events.len() as u64);
+        let passed = self.batches.try_send(events).is_ok();
+        if self.credit == 0 || !passed {
+            let first_missing = if passed { replica.next_seq() } else { first };
+            replica.set_tracing(false);
+            self.state = State::Paused { first_missing, until: now.after(PAUSE) };
+        }
+    }
+}
+
+/// Makes text of events, once for all watchers.
+async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
+    while let Some(mut events) = batches.recv().await {
+        let more = async {
+            while let Some(batch) = batches.recv().await {
+                events.extend(batch);
+            }
+        };
+        // What happens together travels together.
+        drop(timeout(FRAME_TIME, more).await);
+        events.iter_mut().for_each(slim);
+        for frame in cut(&events) {
+            let text = serde_json::to_string(frame).expect("every event has a JSON form");
+            let fresh = matches!(frame[0].kind, EventKind::Attached(_));
+            // Nobody may be left to receive it.
+            drop(hub.frames.send(Frame { text: text.into(), fresh }));
+        }
+    }
+}
+
+/// Cuts before each [`EventKind::Attached`], so that a watcher can start there.
+fn cut(events: &[Event]) -> impl Iterator<Item = &[Event]> {
+    events
+        .chunk_by(|_, next| !matches!(next.kind, EventKind::Attached(_)))
+        .filter(|frame| !frame.is_empty())
+}
+
+/// Shortens what no screen shows in full: long values, many entries, chunks of snapshots.
+fn slim(event: &mut Event) {
+    match &mut event.kind {
+        EventKind::Started(state) | EventKind::Attached(state) => slim_state(state),
+        EventKind::EntriesAppended { entries, .. } => slim_entries(entries),
+        EventKind::MessageSent(message) => slim_message(message),
+        EventKind::ClientRequest {
+            operation: raft_core::event::Operation::Write(command), ..
+        } => slim_command(command),
+        EventKind::Crashed
+        | EventKind::Frozen
+        | EventKind::Thawed
+        | EventKind::RoleChanged { .. }
+        | EventKind::LeaderKnown { .. }
+        | EventKind::TermChanged { .. }
+        | EventKind::VoteGranted { .. }
+        | EventKind::VoteRefused { .. }
+        | EventKind::VoteCounted { .. }
+        | EventKind::TimerArmed { .. }
+        | EventKind::TimerFired { .. }
+        | EventKind::MessageInTransit { .. }
+        | EventKind::MessageReceived { .. }
+        | EventKind::MessageDropped { .. }
+        | EventKind::LogTruncated { .. }
+        | EventKind::LogCompacted { .. }
+        | EventKind::WriteStarted { .. }
+        | EventKind::WritePersisted { .. }
+        | EventKind::WriteFailed { .. }
+        | EventKind::CommitAdvanced { .. }
+        | EventKind::Applied { .. }
+        | EventKind::SnapshotSaved { .. }
+        | EventKind::SnapshotInstalled { .. }
+        | EventKind::SnapshotIgnored { .. }
+        | EventKind::ProgressChanged { .. }
+        | EventKind::ClientRequest { .. }
+        | EventKind::ClientAnswer { .. }
+        | EventKind::ReadsConfirmed { .. }
+        | EventKind::LinkChanged { .. }
+        | EventKind::Summarised { .. } => {}
+    }
+}
+
+fn slim_state(state: &mut NodeState) {
+    slim_entries(&mut state.entries);
+    let mut bytes = 0;
+    for pair in &mut state.pairs {
+        pair.value.value = shortened(&pair.value.value);
+        bytes += pair.key.len() + pair.value.value.len();
+    }
+    if bytes > MAX_EVENT_BYTES {
+        // Shown only when they are few.
+        state.pairs.clear();
+    }
+}
+
+/// Keeps the newest entries, as many as fit.
+fn slim_entries(entries: &mut Vec<Entry>) {
+    for entry in &mut *entries {
+        if let Payload::Command(command) = &mut entry.payload {
+            slim_command(command);
+        }
+    }
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        bytes += entry.size();
+        bytes <= MAX_EVENT_BYTES
+    };
+    let kept = entries.iter().rev().take_while(fits).count();
+    entries.drain(..entries.len() - kept);
+}
+
+fn slim_message(message: &mut Message) {
+    match &mut message.body {
+        Body::AppendEntries { entries, .. } => slim_entries(entries),
+        Body::InstallSnapshot { data, .. } => *data = Bytes::new(),
+        Body::PreVote { .. }
+        | Body::PreVoteReply { .. }
+        | Body::RequestVote { .. }
+        | Body::RequestVoteReply { .. }
+        | Body::AppendEntriesReply { .. }
+        | Body::InstallSnapshotReply { .. } => {}
+    }
+}
+
+fn slim_command(command: &mut Bytes) {
+    if command.len() <= MAX_VALUE_BYTES {
+        return;
+    }
+    *command = match Command::decode(command) {
+        Ok(Command::Put { key, value }) => {
+            Command::put(shortened(&key), shortened(&value)).encode()
+        }
+        Ok(Command::Delete { key }) => Command::delete(shortened(&key)).encode(),
+        Err(_) => command.slice(..MAX_VALUE_BYTES),
+    };
+}
+
+/// The beginning of a long value, cut where a character begins.
+fn shortened(value: &Bytes) -> Bytes {
+    if value.len() <= MAX_VALUE_BYTES {
+        return value.clone();
+    }
+    let within = |at: &usize| value[*at] & 0b1100_0000 == 0b1000_0000;
+    let end = (0..=MAX_VALUE_BYTES).rev().find(|at| !within(at)).unwrap_or(MAX_VALUE_BYTES);
+    let mut short = value[..end].to_vec();
+    short.extend("…".as_bytes());
+    short.into()
+}
