@@ -65,12 +65,12 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(error("the host is missing"));
         }
+        if host.chars().any(|character| character.is_whitespace() || "/@?#,=".contains(character)) {
+            return Err(error("the host holds a character that no host has"));
+        }
         let bracketed = host.starts_with('[') && host.ends_with(']');
         if host.contains(':') && !bracketed {
             return Err(error("an IPv6 address stands in brackets"));
-        }
-        if host.chars().any(|character| character.is_whitespace() || "/@?#,=".contains(character)) {
-            return Err(error("the host holds a character that no host has"));
         }
         Ok(Self { host: host.to_owned(), port })
     }
