@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
-use raft_core::durable::Bootstrap;
+use raft_core::durable::{Bootstrap, Recovered};
+use raft_core::kv::{KvStore, Snapshot};
+use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
-use raft_core::types::NodeId;
+use raft_core::types::{LogPosition, NodeId};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ use crate::driver::{Driver, Ended, Inbox};
 use crate::handle::{Handle, Published};
 use crate::http::{self, App, Origins, forward::Forwarder};
 use crate::metrics::Metrics;
-use crate::storage::{self, Opened, Storage};
+use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
 use crate::transport::{self, Secret, Transport};
 
@@ -35,14 +37,16 @@ struct Taken {
 /// Runs a server until `stop`; an error if it could not start or its disk failed.
 pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
-    let (inbox, inbox_receiver) = mpsc::unbounded_channel();
-    let taken = take(&config, inbox.clone()).await?;
+    let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
+    let mut taken = take(&config, inbox.clone()).await?;
+    found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
     let tasks = TaskTracker::new();
     let background = CancellationToken::new();
 
     let replica = start_replica(&config, taken.opened, clock);
+    check_members(&config, &replica)?;
     let (tracer, hub, frames) = trace::channel(clock.now());
     tasks.spawn(background.clone().run_until_cancelled_owned(frames));
     let to_driver = inbox.clone();
@@ -155,6 +159,63 @@ async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyh
 
 fn taken_address(address: &crate::config::Address, flag: &str) -> String {
     format!("cannot listen on {address}; choose another address with --{flag}")
+}
+
+/// Makes the first membership durable before this server says a word: the list of members on the
+/// command line founds a cluster, but never changes one that exists.
+async fn found_cluster(
+    config: &ServeConfig,
+    taken: &mut Taken,
+    inbox: &mut mpsc::UnboundedReceiver<Inbox>,
+) -> anyhow::Result<()> {
+    if taken.opened.snapshot.is_some() {
+        return Ok(());
+    }
+    if taken.opened.recovered != Recovered::default() {
+        bail!(
+            "{} holds a log but not the snapshot that it starts from; copy the directory away and \
+             start with an empty one only if the other servers are well",
+            config.data.display()
+        );
+    }
+    let meta = SnapshotMeta { last: LogPosition::ZERO, membership: config.members.membership() };
+    let snapshot = Snapshot { meta, store: KvStore::default() };
+    taken.storage.save_snapshot(snapshot.clone());
+    loop {
+        match inbox.recv().await {
+            Some(Inbox::Storage(StorageEvent::SnapshotSaved { .. })) => break,
+            Some(Inbox::Storage(
+                StorageEvent::SnapshotFailed { error, .. } | StorageEvent::Failed { error, .. },
+            )) => {
+                return Err(anyhow::Error::new(error).context("cannot write the first snapshot"));
+            }
+            Some(_) => {}
+            None => bail!("the storage ended before it began"),
+        }
+    }
+    taken.opened.snapshot = Some(snapshot);
+    Ok(())
+}
+
+/// Every member needs an address, and an address makes nobody a member.
+fn check_members(config: &ServeConfig, replica: &Replica) -> anyhow::Result<()> {
+    let voters = replica.status().membership.voters;
+    let listed = config.members.membership().voters;
+    if let Some(missing) = voters.difference(&listed).next() {
+        bail!(
+            "server {} belongs to this cluster but has no address; add it to --members",
+            missing.0
+        );
+    }
+    if let Some(extra) = listed.difference(&voters).next() {
+        bail!(
+            "server {} is not a member of this cluster, which was founded with {}; remove it from \
+             --members, or use an empty --data directory for a new cluster",
+            extra.0,
+            replica.status().membership
+        );
+    }
+    Ok(())
 }
 
 fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica {

@@ -1,0 +1,276 @@
+//! A cluster of real processes on free ports, in a directory that goes away with it.
+
+use std::fs::OpenOptions;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::Method;
+use native_node::client::Client;
+use native_node::config::Address;
+use native_node::http::status::ClusterStatus;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a condition may take before a test fails: long, since the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one request may take.
+pub(crate) const REQUEST: Duration = Duration::from_secs(8);
+
+/// Three servers unless said otherwise. Dropping it ends all of them.
+pub(crate) struct Cluster {
+    directory: TempDir,
+    nodes: Vec<Node>,
+    arguments: Vec<String>,
+}
+
+struct Node {
+    client: Address,
+    peer: Address,
+    child: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts three servers.
+    pub(crate) fn start() -> Self {
+        Self::start_with(3, &[])
+    }
+
+    /// Starts servers with more arguments.
+    pub(crate) fn start_with(nodes: u16, arguments: &[&str]) -> Self {
+        let mut cluster = Self::prepare(nodes, arguments);
+        for id in cluster.ids() {
+            cluster.spawn(id);
+        }
+        cluster
+    }
+
+    /// Chooses addresses, but starts nothing.
+    pub(crate) fn prepare(nodes: u16, arguments: &[&str]) -> Self {
+        let node = |_| Node { client: free_address(), peer: free_address(), child: None };
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            nodes: (0..nodes).map(node).collect(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The servers' numbers.
+    pub(crate) fn ids(&self) -> std::ops::RangeInclusive<usize> {
+        1..=self.nodes.len()
+    }
+
+    fn node(&mut self, id: usize) -> &mut Node {
+        &mut self.nodes[id - 1]
+    }
+
+    /// Where clients reach a server.
+    pub(crate) fn address(&self, id: usize) -> Address {
+        self.nodes[id - 1].client.clone()
+    }
+
+    /// Where the other servers reach a server.
+    pub(crate) fn peer_address(&self, id: usize) -> Address {
+        self.nodes[id - 1].peer.clone()
+    }
+
+    /// A client of one server.
+    pub(crate) fn client(&self, id: usize) -> Client {
+        Client::new(vec![self.address(id)], REQUEST)
+    }
+
+    /// A client of all servers.
+    pub(crate) fn any_client(&self) -> Client {
+        Client::new(self.ids().map(|id| self.address(id)).collect(), REQUEST)
+    }
+
+    /// A server's data directory.
+    pub(crate) fn data(&self, id: usize) -> PathBuf {
+        self.directory.path().join(format!("data-{id}"))
+    }
+
+    /// A server's log.
+    pub(crate) fn log(&self, id: usize) -> PathBuf {
+        self.directory.path().join(format!("{id}.log"))
+    }
+
+    /// The list of members as `--members` takes it.
+    pub(crate) fn members(&self) -> String {
+        let member =
+            |(index, node): (usize, &Node)| format!("{}={}/{}", index + 1, node.peer, node.client);
+        self.nodes.iter().enumerate().map(member).collect::<Vec<_>>().join(",")
+    }
+
+    /// The command that starts a server.
+    pub(crate) fn command(&self, id: usize) -> Command {
+        let mut command = program();
+        command
+            .args(["serve", "--cluster-id=test", "--id"])
+            .arg(id.to_string())
+            .arg("--data")
+            .arg(self.data(id))
+            .args(["--members", &self.members()])
+            .args(&self.arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts a server that does not run.
+    pub(crate) fn spawn(&mut self, id: usize) {
+        let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
+        let mut command = self.command(id);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        let node = self.node(id);
+        assert!(node.child.is_none(), "server {id} runs already");
+        node.child = Some(command.spawn().unwrap());
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, id: usize) {
+        let mut child = self.node(id).child.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, id: usize, signal: Signal) {
+        let child = self.nodes[id - 1].child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    /// Waits until a server has ended by itself.
+    pub(crate) async fn ended(&mut self, id: usize) -> ExitStatus {
+        let child = self.node(id).child.as_mut().expect("it runs");
+        let status = eventually("it ends", async || child.try_wait().unwrap()).await;
+        self.node(id).child = None;
+        status
+    }
+
+    /// What a server says of itself, if it answers.
+    pub(crate) async fn status(&self, id: usize) -> Option<ClusterStatus> {
+        let client = Client::new(vec![self.address(id)], Duration::from_secs(1));
+        let path = "/cluster/status?progress=local";
+        let answer = client.request(&Method::GET, path, Bytes::new()).await.ok()?;
+        Some(serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    /// Waits for a leader that it and a majority agree on.
+    pub(crate) async fn leader(&self) -> usize {
+        eventually("a leader is known to a majority", async || {
+            let mut named = Vec::new();
+            for id in self.ids() {
+                let leader = self.status(id).await.and_then(|status| status.leader);
+                named.extend(leader.map(|leader| usize::try_from(leader.id.0).unwrap()));
+            }
+            let votes = |id: &usize| named.iter().filter(|named| *named == id).count();
+            self.ids().find(|id| votes(id) > self.nodes.len() / 2)
+        })
+        .await
+    }
+
+    /// Some server that does not lead.
+    pub(crate) async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        self.ids().find(|id| *id != leader).unwrap()
+    }
+
+    /// Waits until all servers have applied the same entries, and checks that they hold the same.
+    pub(crate) async fn converged(&self) -> ClusterStatus {
+        eventually("all servers have applied the same entries", async || {
+            let mut all = Vec::new();
+            for id in self.ids() {
+                all.push(self.status(id).await?);
+            }
+            let first = &all[0];
+            let same = all.iter().all(|it| {
+                (it.applied_index, it.commit_index) == (first.applied_index, first.last_index)
+            });
+            if !same {
+                return None;
+            }
+            for status in &all {
+                assert_eq!(status.state.digest, first.state.digest, "replicas differ: {all:#?}");
+            }
+            Some(first.clone())
+        })
+        .await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(child) = &mut node.child {
+                drop(child.kill());
+                drop(child.wait());
+            }
+        }
+        if std::thread::panicking() {
+            for id in self.ids() {
+                let log = std::fs::read_to_string(self.log(id)).unwrap_or_default();
+                eprintln!("--- the log of server {id}\n{log}");
+            }
+        }
+    }
+}
+
+/// The program under test.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_native-node"));
+    // Settings of whoever runs the tests must not reach the servers.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GLASSRAFT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// An address that nobody uses. Ports that the system gives to outgoing connections are left out:
+/// one of those could take it before the server does.
+pub(crate) fn free_address() -> Address {
+    format!("127.0.0.1:{}", free_port()).parse().unwrap()
+}
+
+/// See [`free_address`].
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run side by side begin at different places.
+    let start = u16::try_from(std::process::id() * 37 % u32::from(COUNT)).unwrap();
+    loop {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + (start + offset % COUNT) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits until a condition holds and gives what it found.
+pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The size of all files below a directory.
+pub(crate) fn size_of(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let sizes = entries.map(|entry| {
+        let entry = entry.unwrap();
+        // A file may go while it is looked at.
+        entry.metadata().map_or(0, |metadata| metadata.len())
+    });
+    sizes.sum()
+}

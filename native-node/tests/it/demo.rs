@@ -1,0 +1,245 @@
+//! The demo: real processes that are killed and frozen over HTTP, and none of which stays behind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use native_node::config::Address;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+
+use crate::cluster::{PATIENCE, eventually, free_port, program};
+use crate::http::{Answer, send};
+
+struct Demo {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+    page: Address,
+}
+
+impl Demo {
+    /// Starts the demo in a directory. Its ports follow each other, so a free range is looked for.
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let port = free_range();
+        let mut child = program()
+            .args(["demo", "--port", &port.to_string(), "--dir"])
+            .arg(directory.join("demo"))
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                println!("demo: {line}");
+                drop(sender.send(line));
+            }
+        });
+        let stdin = child.stdin.take().unwrap();
+        Self { child, stdin, lines, page: format!("127.0.0.1:{port}").parse().unwrap() }
+    }
+
+    /// Waits for a line that begins so.
+    fn line(&self, beginning: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect(beginning);
+            if line.starts_with(beginning) {
+                return line;
+            }
+        }
+    }
+
+    async fn overview(&self) -> Value {
+        send("GET", &self.page, "/demo/nodes", &[], "").await.json()
+    }
+
+    async fn act(&self, id: u64, deed: &str) -> Answer {
+        let token = self.overview().await["token"].as_str().unwrap().to_owned();
+        let path = format!("/demo/nodes/{id}/{deed}");
+        send("POST", &self.page, &path, &[("x-demo-token", &token)], "").await
+    }
+
+    async fn state(&self, id: u64) -> String {
+        let overview = self.overview().await;
+        let node = overview["nodes"].as_array().unwrap().iter().find(|it| it["id"] == id);
+        node.unwrap()["state"].as_str().unwrap().to_owned()
+    }
+
+    async fn pids(&self) -> Vec<Pid> {
+        let overview = self.overview().await;
+        let pids = overview["nodes"].as_array().unwrap().iter().filter_map(|it| it["pid"].as_i64());
+        pids.map(|pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()).collect()
+    }
+
+    async fn leader(&self) -> u64 {
+        eventually("a leader is known", async || {
+            for node in self.overview().await["nodes"].as_array().unwrap() {
+                if node["state"] != "running" {
+                    continue;
+                }
+                let server: Address = node["client"].as_str().unwrap().parse().unwrap();
+                let path = "/cluster/status?progress=local";
+                let status = send("GET", &server, path, &[], "").await.json();
+                if status["role"] == "leader" {
+                    return node["id"].as_u64();
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // The servers notice that it is gone; see the tests below.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Ports for a page and for servers, all free at this moment.
+fn free_range() -> u16 {
+    loop {
+        let first = free_port();
+        let range = (0..4).chain(101..104).map(|offset| first + offset);
+        if range.into_iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
+}
+
+/// Whether a process is there, be it as a zombie.
+fn is_there(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+async fn all_gone(pids: &[Pid]) {
+    eventually("no server is left", async || (!pids.iter().copied().any(is_there)).then_some(()))
+        .await;
+}
+
+/// Guards the demo as its user meets it: it says when it is ready, a killed leader is replaced and
+/// the time told, a killed server stays dead until it is restarted, and Ctrl-C leaves nothing.
+#[tokio::test]
+async fn the_demo_survives_what_its_user_does_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = Demo::start(directory.path(), &[]);
+    demo.line("The page is not built");
+    let ready = demo.line("ready ");
+    assert_eq!(ready, format!("ready http://{}", demo.page));
+    let page = send("GET", &demo.page, "/", &[], "").await;
+    assert!(String::from_utf8_lossy(&page.body).contains("cargo xtask web"));
+
+    let leader = demo.leader().await;
+    assert_eq!(demo.act(leader, "kill").await.status, 200);
+    assert_eq!(demo.state(leader).await, "stopped");
+    let told = demo.line(&format!("kill S{leader}: first write after"));
+    assert!(told.contains("leads"), "{told}");
+    let measured = demo.overview().await["failover"].clone();
+    assert_eq!(measured["node"], leader);
+    assert!(measured["first_write_ms"].as_f64().unwrap() < 5000.0, "{measured}");
+    demo.act(leader, "kill").await.assert_problem(409, "wrong_state");
+    assert_eq!(demo.act(leader, "restart").await.status, 200);
+    assert_eq!(demo.state(leader).await, "running");
+
+    let frozen = demo.leader().await;
+    assert_eq!(demo.act(frozen, "freeze").await.status, 200);
+    assert_eq!(demo.state(frozen).await, "frozen");
+    demo.line(&format!("freeze S{frozen}: first write after"));
+    writeln!(demo.stdin, "resume {frozen}").unwrap();
+    demo.line(&format!("resume S{frozen}: done"));
+    assert_eq!(demo.state(frozen).await, "running");
+    demo.act(9, "kill").await.assert_problem(404, "no_such_node");
+    demo.act(1, "tickle").await.assert_problem(404, "route_not_found");
+
+    let pids = demo.pids().await;
+    assert_eq!(pids.len(), 3);
+    // One that is frozen must not stay behind either.
+    assert_eq!(demo.act(1, "freeze").await.status, 200);
+    demo.signal(Signal::INT);
+    let ended = eventually("the demo ends", async || demo.child.try_wait().unwrap()).await;
+    assert!(ended.success(), "{ended}");
+    assert!(!pids.iter().copied().any(is_there), "a server was left behind");
+}
+
+/// Guards a machine against servers without their demo, however it ended; and the data, which the
+/// next start finds again.
+#[tokio::test]
+async fn servers_do_not_outlive_a_demo_that_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = Demo::start(directory.path(), &[]);
+    demo.line("ready ");
+    let first: Address =
+        demo.overview().await["nodes"][0]["client"].as_str().unwrap().parse().unwrap();
+    let set = send("POST", &first, "/set", &[], r#"{"key":"kept","value":"yes"}"#).await;
+    assert_eq!(set.status, 200);
+    let pids = demo.pids().await;
+    assert_eq!(demo.act(2, "freeze").await.status, 200);
+    demo.child.kill().unwrap();
+    demo.child.wait().unwrap();
+    all_gone(&pids).await;
+
+    let again = Demo::start(directory.path(), &[]);
+    again.line("ready ");
+    let second: Address =
+        again.overview().await["nodes"][1]["client"].as_str().unwrap().parse().unwrap();
+    let kept = eventually("a leader answers", async || {
+        let answer = send("GET", &second, "/get/kept", &[], "").await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(kept.json()["value"], "yes");
+}
+
+/// Guards the processes against everybody but the demo's own page.
+#[tokio::test]
+async fn only_the_demos_own_page_may_disturb_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = Demo::start(directory.path(), &[]);
+    demo.line("ready ");
+    let path = "/demo/nodes/1/kill";
+    send("POST", &demo.page, path, &[], "").await.assert_problem(403, "wrong_token");
+    let guess = [("x-demo-token", "0123456789abcdef0123456789abcdef")];
+    send("POST", &demo.page, path, &guess, "").await.assert_problem(403, "wrong_token");
+    let token = demo.overview().await["token"].as_str().unwrap().to_owned();
+    for foreign in ["http://evil.example", "http://127.0.0.1:1", "null"] {
+        let headers = [("x-demo-token", token.as_str()), ("origin", foreign)];
+        let answer = send("POST", &demo.page, path, &headers, "").await;
+        answer.assert_problem(403, "origin_not_allowed");
+        let answer = send("GET", &demo.page, "/demo/nodes", &headers[1..], "").await;
+        answer.assert_problem(403, "origin_not_allowed");
+    }
+    assert_eq!(demo.state(1).await, "running");
+    // The demo's own page may use the servers from its origin.
+    let node: Address =
+        demo.overview().await["nodes"][0]["client"].as_str().unwrap().parse().unwrap();
+    let own = format!("http://{}", demo.page);
+    let answer = send("GET", &node, "/cluster/status", &[("origin", &own)], "").await;
+    assert_eq!(answer.header("access-control-allow-origin"), own);
+}
+
+/// Guards start-up: a taken port is named with the flag that moves it, and nothing is left running.
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_range();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port + 2)).unwrap();
+    let mut command = program();
+    command.args(["demo", "--port", &port.to_string(), "--dir"]).arg(directory.path().join("demo"));
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(text.contains(&(port + 2).to_string()) && text.contains("--port"), "{text}");
+    assert!(text.contains("S2"), "{text}");
+    drop(taken);
+}

@@ -1,0 +1,273 @@
+//! The doors between servers, each tried by somebody who should not come in.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use native_node::transport::frame;
+use native_node::transport::handshake::{
+    Answer, Challenge, Hello, Lane, Nonce, Secret, Side, Verdict, nonce,
+};
+use raft_core::codec;
+use raft_core::message::{Body, Message};
+use raft_core::types::{LogPosition, NodeId, Term};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::cluster::{Cluster, PATIENCE, eventually};
+use crate::http::send;
+
+type Socket = WebSocketStream<TcpStream>;
+
+const SECRET: &[u8] = b"a secret of the test's servers";
+
+/// Server 1 of a cluster of which the test plays server 2.
+async fn one_of_two(arguments: &[&str]) -> Cluster {
+    let mut cluster = Cluster::prepare(2, arguments);
+    cluster.spawn(1);
+    eventually("server 1 serves", async || cluster.status(1).await).await;
+    cluster
+}
+
+fn hello() -> Hello {
+    let (from, to, lane) = (NodeId(2), NodeId(1), Lane::Log);
+    Hello { cluster_id: "test".to_owned(), from, to, lane, nonce: nonce() }
+}
+
+async fn connect(cluster: &Cluster) -> Socket {
+    let address = cluster.peer_address(1).to_string();
+    let stream = TcpStream::connect(&address).await.unwrap();
+    client_async(format!("ws://{address}/raft"), stream).await.unwrap().0
+}
+
+async fn next(socket: &mut Socket) -> Option<Frame> {
+    timeout(PATIENCE, socket.next()).await.expect("something happens")?.ok()
+}
+
+async fn word<T: DeserializeOwned>(socket: &mut Socket) -> T {
+    let frame = next(socket).await.expect("an answer");
+    codec::decode(&frame.into_data()).unwrap()
+}
+
+/// What the door says to a hello, and the nonce if it opens so far.
+async fn challenged(socket: &mut Socket, hello: Vec<u8>) -> Result<Nonce, String> {
+    socket.send(Frame::binary(hello)).await.unwrap();
+    match word(socket).await {
+        Challenge::Prove { nonce, .. } => Ok(nonce),
+        Challenge::Refused(refusal) => Err(refusal.code().to_owned()),
+    }
+}
+
+/// Comes in by the rules.
+async fn welcomed(cluster: &Cluster, secret: &Secret) -> Socket {
+    let mut socket = connect(cluster).await;
+    let hello = hello();
+    let theirs = challenged(&mut socket, hello.encode()).await.unwrap();
+    let proof = secret.prove(Side::Dialer, &hello, &theirs);
+    socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
+    assert_eq!(word::<Verdict>(&mut socket).await, Verdict::Welcome);
+    socket
+}
+
+/// How often connections were refused for this reason.
+async fn refused(cluster: &Cluster, reason: &str) -> u64 {
+    let answer = send("GET", &cluster.address(1), "/metrics", &[], "").await;
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let name = format!("raft_peer_refused_total{{reason=\"{reason}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&name));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// Waits until a connection was refused for this reason.
+async fn counted(cluster: &Cluster, reason: &str) {
+    eventually("it is counted", async || (refused(cluster, reason).await > 0).then_some(())).await;
+}
+
+/// Guards against servers that do not belong: each is told why, and counted.
+#[tokio::test]
+async fn servers_that_do_not_belong_are_refused() {
+    let cluster = one_of_two(&[]).await;
+    let other = |change: fn(&mut Hello)| {
+        let mut hello = hello();
+        change(&mut hello);
+        hello.encode()
+    };
+    let mut newer = hello().encode();
+    newer[4] += 1;
+    for (hello, reason) in [
+        (other(|it| it.cluster_id = "other".to_owned()), "cluster"),
+        (other(|it| it.to = NodeId(3)), "wrong_server"),
+        (other(|it| it.from = NodeId(9)), "unknown_server"),
+        (other(|it| it.from = NodeId(1)), "unknown_server"),
+        (newer, "version"),
+        (b"GLSR and then nonsense".to_vec(), "version"),
+        (b"\x00\x01\x02".to_vec(), "garbage"),
+    ] {
+        let mut socket = connect(&cluster).await;
+        let answer = challenged(&mut socket, hello).await;
+        assert_eq!(answer.expect_err("refused"), reason);
+        counted(&cluster, reason).await;
+        assert!(!matches!(next(&mut socket).await, Some(Frame::Binary(_))), "the door is shut");
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(log.contains("refused a connection"), "{log}");
+    // After all of that an honest server still comes in.
+    welcomed(&cluster, &Secret::new(None)).await;
+}
+
+/// Guards against what does not even speak the language.
+#[tokio::test]
+async fn other_programs_are_refused() {
+    let cluster = one_of_two(&[]).await;
+    let address = cluster.peer_address(1).to_string();
+    for nonsense in
+        [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", &vec![b'a'; 70_000]]
+    {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        // It may be shut before all is written.
+        drop(stream.write_all(nonsense).await);
+        drop(stream.shutdown().await);
+        let mut answer = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        drop(read.expect("the connection ends"));
+    }
+    counted(&cluster, "garbage").await;
+}
+
+/// Guards against connections that never say a word: they are cut, and take no place for ever.
+#[tokio::test]
+async fn silent_connections_are_cut() {
+    let cluster = one_of_two(&[]).await;
+    let address = cluster.peer_address(1).to_string();
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(&address).await.unwrap());
+    }
+    counted(&cluster, "busy").await;
+    counted(&cluster, "slow").await;
+    eventually("there is room again", async || {
+        let mut socket = connect_if_possible(&address).await?;
+        challenged(&mut socket, hello().encode()).await.ok()
+    })
+    .await;
+}
+
+async fn connect_if_possible(address: &str) -> Option<Socket> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let attempt = client_async(format!("ws://{address}/raft"), stream);
+    Some(timeout(Duration::from_secs(1), attempt).await.ok()?.ok()?.0)
+}
+
+/// Guards memory against a frame that says that it is huge: it is refused by its length alone,
+/// before and after the handshake.
+#[tokio::test]
+async fn a_huge_frame_is_refused_by_its_length() {
+    let cluster = one_of_two(&[]).await;
+    let resident = async || {
+        let answer = send("GET", &cluster.address(1), "/metrics", &[], "").await;
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let line = text.lines().find_map(|it| it.strip_prefix("process_resident_memory_bytes "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    // A frame's header that announces a gibibyte, masked as a client's must be.
+    let mut header = vec![0x82, 0xff];
+    header.extend((1_u64 << 30).to_be_bytes());
+    header.extend([0; 4]);
+    let mut before = connect(&cluster).await;
+    before.get_mut().write_all(&header).await.unwrap();
+    counted(&cluster, "garbage").await;
+
+    let memory = resident().await;
+    let mut after = welcomed(&cluster, &Secret::new(None)).await;
+    after.get_mut().write_all(&header).await.unwrap();
+    // It may say why it closes, and then closes.
+    while next(&mut after).await.is_some() {}
+    let grown = resident().await.saturating_sub(memory);
+    assert!(grown < frame::MAX_FRAME_BYTES as u64, "it took {grown} bytes");
+}
+
+/// Guards against a server that speaks for another, or nonsense, after it came in.
+#[tokio::test]
+async fn what_a_known_server_may_not_say_ends_its_connection() {
+    let cluster = one_of_two(&[]).await;
+    let vote = |from, to| Message {
+        from: NodeId(from),
+        to: NodeId(to),
+        seq: 1,
+        term: Term(1),
+        body: Body::RequestVote { last_log: LogPosition::ZERO },
+    };
+    for bad in [
+        frame::encode(&[vote(3, 1)]).to_vec(),
+        frame::encode(&[vote(2, 2)]).to_vec(),
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
+    ] {
+        let seen = refused(&cluster, "garbage").await;
+        let mut socket = welcomed(&cluster, &Secret::new(None)).await;
+        socket.send(Frame::binary(bad)).await.unwrap();
+        while next(&mut socket).await.is_some() {}
+        assert!(refused(&cluster, "garbage").await > seen);
+    }
+    // What it may say is heard: server 1 takes part in an election of server 2.
+    let mut socket = welcomed(&cluster, &Secret::new(None)).await;
+    let mut ask = vote(2, 1);
+    ask.term = Term(100);
+    socket.send(Frame::Binary(frame::encode(&[ask]))).await.unwrap();
+    eventually("it saw the term", async || {
+        let status = cluster.status(1).await?;
+        (status.term >= Term(100)).then_some(())
+    })
+    .await;
+}
+
+/// Guards the secret: nobody comes in without it, with another, or with a recorded proof; and it
+/// does not stand on the wire.
+#[tokio::test]
+async fn only_who_knows_the_secret_comes_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let argument = format!("--cluster-secret-file={}", file.display());
+    let cluster = one_of_two(&[&argument]).await;
+
+    let secret = Secret::new(Some(SECRET));
+    let mut recorded = None;
+    for impostor in [Secret::new(None), Secret::new(Some(b"another secret entirely"))] {
+        let mut socket = connect(&cluster).await;
+        let hello = hello();
+        let theirs = challenged(&mut socket, hello.encode()).await.unwrap();
+        recorded = secret.prove(Side::Dialer, &hello, &theirs);
+        let proof = impostor.prove(Side::Dialer, &hello, &theirs);
+        socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
+        let Verdict::Refused(refusal) = word(&mut socket).await else { panic!("let in") };
+        assert_eq!(refusal.code(), "proof");
+    }
+    let mut socket = connect(&cluster).await;
+    challenged(&mut socket, hello().encode()).await.unwrap();
+    socket.send(Frame::binary(codec::encode(&Answer { proof: recorded }))).await.unwrap();
+    assert!(matches!(word(&mut socket).await, Verdict::Refused(_)), "a replay was let in");
+
+    // The acceptor proves itself too, so that a server does not talk to an impostor.
+    let mut socket = connect(&cluster).await;
+    let hello = hello();
+    socket.send(Frame::binary(hello.encode())).await.unwrap();
+    let Challenge::Prove { nonce, proof } = word(&mut socket).await else { panic!("refused") };
+    assert!(secret.accepts(Side::Acceptor, &hello, &nonce, proof.as_ref()));
+    welcomed(&cluster, &secret).await;
+}
+
+/// Guards a cluster with a secret as a whole: its servers do find each other.
+#[tokio::test]
+async fn servers_with_a_secret_elect_and_replicate() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let argument = format!("--cluster-secret-file={}", file.display());
+    let cluster = Cluster::start_with(3, &[&argument]);
+    cluster.leader().await;
+    cluster.any_client().put(b"k", bytes::Bytes::from_static(b"1")).await.unwrap();
+    cluster.converged().await;
+}

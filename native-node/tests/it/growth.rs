@@ -1,0 +1,99 @@
+//! What grows and what must not.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use native_node::client::Client;
+use rustix::process::Signal;
+use tokio::task::JoinSet;
+
+use crate::cluster::{Cluster, REQUEST, eventually, size_of};
+
+const MIB: u64 = 1 << 20;
+
+/// Writes so many values of a kilobyte with many clients at once, to the given server.
+async fn write(cluster: &Cluster, server: usize, count: u32) {
+    const CLIENTS: u32 = 64;
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let client = Client::new(vec![cluster.address(server)], REQUEST);
+        clients.spawn(async move {
+            let value = Bytes::from(vec![b'v'; 1000]);
+            for turn in 0..count / CLIENTS {
+                let key = format!("key-{}", (number + turn * CLIENTS) % 1000);
+                client.put(key.as_bytes(), value.clone()).await.unwrap();
+            }
+        });
+    }
+    clients.join_all().await;
+}
+
+/// Guards disk and memory against time: the log alone would be 200 MiB and more, on each server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
+    let cluster = Cluster::start_with(3, &["--compact-after-entries=20000", "--log=warn"]);
+    let leader = cluster.leader().await;
+    let start = Instant::now();
+    let mut sizes = Vec::new();
+    for _ in 0..10 {
+        write(&cluster, leader, 20_000).await;
+        sizes.push(cluster.ids().map(|id| size_of(&cluster.data(id)) / MIB).max().unwrap());
+    }
+    let rate = 200_000.0 / start.elapsed().as_secs_f64();
+    println!("200,000 writes of 1000 bytes by 64 clients: {rate:.0}/s; MiB on disk: {sizes:?}");
+    let status = cluster.converged().await;
+    assert!(status.last_index.0 >= 199_000, "{status:#?}");
+    assert_eq!(status.state.keys, 1000);
+    assert!(sizes.iter().all(|size| *size <= 128), "{sizes:?}");
+    for id in cluster.ids() {
+        let status = eventually("the last snapshot is saved", async || {
+            let status = cluster.status(id).await?;
+            (status.snapshot_index.0 > status.last_index.0 - 25_000).then_some(status)
+        })
+        .await;
+        assert!(status.log.entries <= 40_000, "server {id}: {:?}", status.log);
+        assert!(status.snapshots.count <= 2, "server {id}: {:?}", status.snapshots);
+    }
+}
+
+/// Guards a follower that was away for longer than the log reaches back: it gets a snapshot, in
+/// several chunks, while writes go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_is_too_far_behind_gets_a_snapshot() {
+    let settings =
+        ["--compact-after-entries=2000", "--keep-entries=100", "--max-chunk-bytes=50000"];
+    let mut cluster = Cluster::start_with(3, &settings);
+    let leader = cluster.leader().await;
+    let away = cluster.follower().await;
+    cluster.kill(away);
+    write(&cluster, leader, 6400).await;
+    eventually("the log was compacted", async || {
+        let status = cluster.status(leader).await?;
+        (status.log.first_index.0 > 2000).then_some(())
+    })
+    .await;
+    cluster.spawn(away);
+    write(&cluster, leader, 640).await;
+    let status = cluster.converged().await;
+    assert_eq!(status.state.keys, 1000);
+    let behind = cluster.status(away).await.unwrap();
+    assert!(behind.snapshot_index.0 > 2000, "it got a snapshot: {behind:#?}");
+    // And it starts again from what it was given.
+    cluster.signal(away, Signal::TERM);
+    assert!(cluster.ended(away).await.success());
+    cluster.spawn(away);
+    cluster.converged().await;
+}
+
+/// Guards logs that grow slowly: they are compacted in time, not only by size.
+#[tokio::test]
+async fn a_log_is_compacted_now_and_then_however_small_it_is() {
+    let cluster = Cluster::start_with(1, &["--compact-interval=200ms"]);
+    cluster.leader().await;
+    cluster.client(1).put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    eventually("a snapshot covers the write", async || {
+        let status = cluster.status(1).await?;
+        (status.snapshot_index == status.last_index).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,13 @@
+//! The server as its users meet it: real processes, real disks, real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
+
+mod cluster;
+mod demo;
+mod doors;
+mod failover;
+mod growth;
+mod http;
+mod load;
+mod restart;
+mod trace;
