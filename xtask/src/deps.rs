@@ -51,7 +51,12 @@ fn cargo_deny() -> Result<()> {
     }
     let deny = || {
         let mut command = Command::new("cargo");
-        command.current_dir(paths::root()).args(["deny", "check", "--hide-inclusion-graph"]);
+        command.current_dir(paths::root()).args([
+            "deny",
+            "check",
+            "--hide-inclusion-graph",
+            "--allow=duplicate",
+        ]);
         command
     };
     run(deny().args(["bans", "licenses", "sources"]))?;
