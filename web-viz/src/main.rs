@@ -1,3 +1,5 @@
-//! Placeholder until the first real step.
+//! Entry point of the page's wasm.
 
-fn main() {}
+fn main() {
+    web_viz::run();
+}

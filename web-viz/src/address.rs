@@ -1,0 +1,111 @@
+//! The part of the page's address after `#`: what is shown, so that a link shows the same.
+
+use thiserror::Error;
+
+use crate::source::sim::SimSetup;
+
+/// What an address asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A simulated cluster.
+    Simulate(SimSetup),
+    /// A running cluster; `None` for the one that the page came from.
+    Live(Option<String>),
+}
+
+/// What is wrong with an address.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum AddressError {
+    #[error("This link asks for a source called “{0}”; there are simulate and live.")]
+    Source(String),
+    #[error("This link's seed, “{0}”, is not a whole number.")]
+    Seed(String),
+    #[error("This link asks for “{0}” servers; a cluster has 1 to {max}.", max = SimSetup::MOST)]
+    Servers(String),
+}
+
+impl Place {
+    /// Reads a fragment, with or without its `#`. What it does not mention stays as it is by
+    /// default; what this version does not know is ignored.
+    pub(crate) fn parse(fragment: &str) -> Result<Self, AddressError> {
+        let fragment = fragment.trim_start_matches('#');
+        let mut setup = SimSetup::default();
+        let mut source = "simulate".to_owned();
+        let mut address = None;
+        for (name, value) in form_urlencoded::parse(fragment.as_bytes()) {
+            match &*name {
+                "source" => source = value.into_owned(),
+                "seed" => setup.seed = parse_seed(&value)?,
+                "servers" => {
+                    let servers = value.parse().ok().filter(|n| SimSetup::servers_fit(*n));
+                    setup.servers =
+                        servers.ok_or_else(|| AddressError::Servers(value.into_owned()))?;
+                }
+                "cluster" => address = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        match source.as_str() {
+            "simulate" => Ok(Self::Simulate(setup)),
+            "live" => Ok(Self::Live(address)),
+            _ => Err(AddressError::Source(source)),
+        }
+    }
+
+    /// The fragment that [`Place::parse`] reads back, with its `#`.
+    pub(crate) fn fragment(&self) -> String {
+        let mut form = form_urlencoded::Serializer::for_suffix(String::from("#"), 1);
+        match self {
+            Self::Simulate(setup) => {
+                form.append_pair("source", "simulate");
+                form.append_pair("seed", &setup.seed.to_string());
+                form.append_pair("servers", &setup.servers.to_string());
+            }
+            Self::Live(address) => {
+                form.append_pair("source", "live");
+                if let Some(address) = address {
+                    form.append_pair("cluster", address);
+                }
+            }
+        }
+        form.finish()
+    }
+}
+
+/// A seed as a person types it.
+pub(crate) fn parse_seed(text: &str) -> Result<u64, AddressError> {
+    text.trim().parse().map_err(|_| AddressError::Seed(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards shared links: what is written is read back the same.
+    #[test]
+    fn an_address_is_read_back_as_written() {
+        for place in [
+            Place::Simulate(SimSetup { seed: 7, servers: 5 }),
+            Place::Live(None),
+            Place::Live(Some("http://127.0.0.1:7001/?a=b&c#d".to_owned())),
+        ] {
+            assert_eq!(Place::parse(&place.fragment()), Ok(place));
+        }
+        assert_eq!(
+            Place::Simulate(SimSetup { seed: 7, servers: 5 }).fragment(),
+            "#source=simulate&seed=7&servers=5"
+        );
+    }
+
+    /// Guards links of later versions and links typed by hand.
+    #[test]
+    fn what_is_missing_or_unknown_does_no_harm_and_what_is_wrong_is_named() {
+        assert_eq!(Place::parse(""), Ok(Place::Simulate(SimSetup::default())));
+        assert_eq!(Place::parse("#tempo=3"), Ok(Place::Simulate(SimSetup::default())));
+        let wrong = |fragment| Place::parse(fragment).unwrap_err().to_string();
+        assert!(wrong("#seed=abc").contains("“abc”"));
+        assert!(wrong("#servers=12").contains("1 to 9"));
+        assert!(wrong("#servers=0").contains("1 to 9"));
+        assert!(wrong("#source=mars").contains("“mars”"));
+    }
+}

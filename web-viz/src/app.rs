@@ -1,0 +1,247 @@
+//! The page's root: joins the session to the browser. All that touches clock, storage, address and
+//! network from here on happens here and in `source::live`.
+
+mod browser;
+
+use gloo_events::{EventListener, EventListenerOptions};
+use gloo_render::{AnimationFrame, request_animation_frame};
+use yew::prelude::*;
+
+use crate::address::Place;
+use crate::keys;
+use crate::model::{Action, Effect, UiAction};
+use crate::scene::Scene;
+use crate::session::Session;
+use crate::source::live::LiveSource;
+use crate::view::Dispatch;
+use crate::view::act::{Act, permits};
+use crate::view::caption::caption;
+use crate::view::events::{Events, clock};
+use crate::view::help::Help;
+use crate::view::matrix::Matrix;
+use crate::view::notice::notice;
+use crate::view::stage::{Figures, Stage};
+use crate::view::store::Store;
+use crate::view::tabs::tabs;
+use crate::view::top::Top;
+use crate::view::transport::Transport;
+
+/// What reaches the root.
+pub(crate) enum Message {
+    Act(Action),
+    /// The browser is about to draw; its clock in milliseconds.
+    Frame(f64),
+    Key(String),
+}
+
+/// See the module.
+pub(crate) struct App {
+    session: Session,
+    live: LiveSource,
+    dispatch: Dispatch,
+    /// The frame that was asked for. While nothing moves there is none.
+    frame: Option<AnimationFrame>,
+    /// When the frame before was drawn.
+    drawn_at: Option<f64>,
+    _listeners: Vec<EventListener>,
+}
+
+impl Component for App {
+    type Message = Message;
+    type Properties = ();
+
+    fn create(ctx: &Context<Self>) -> Self {
+        let dispatch = ctx.link().callback(Message::Act);
+        let mut app = Self {
+            session: Session::default(),
+            live: LiveSource::new(dispatch.clone()),
+            dispatch,
+            frame: None,
+            drawn_at: None,
+            _listeners: listeners(ctx),
+        };
+        app.act(Action::Theme(browser::theme()));
+        app.act(Action::Ui(UiAction::Calm(browser::wants_less_motion())));
+        app.open(&browser::fragment());
+        app.keep_moving(ctx);
+        app
+    }
+
+    fn update(&mut self, ctx: &Context<Self>, message: Message) -> bool {
+        match message {
+            Message::Act(action) => self.act(action),
+            Message::Frame(time) => {
+                self.frame = None;
+                let elapsed = time - self.drawn_at.replace(time).unwrap_or(time);
+                self.act(Action::Frame { elapsed, wall: browser::wall_clock() });
+            }
+            Message::Key(key) => {
+                let Some(action) = keys::action(&key, &self.session.model) else { return false };
+                self.act(action);
+            }
+        }
+        self.keep_moving(ctx);
+        true
+    }
+
+    fn view(&self, _ctx: &Context<Self>) -> Html {
+        let model = &self.session.model;
+        html! {
+            <div class="page" data-sheet={model.ui.sheet.name()}>
+                { self.top() }
+                <main>
+                    <div class="centre">
+                        { caption(&model.story) }
+                        { self.stage() }
+                        { tabs(model.ui.sheet, &self.dispatch) }
+                        <Matrix
+                            known={model.known.clone()}
+                            selected={model.ui.selected}
+                            column={model.ui.column}
+                            dispatch={self.dispatch.clone()}
+                        />
+                    </div>
+                    { self.acting() }
+                    <div class="side">
+                        <Store
+                            desk={model.desk.clone()}
+                            known={model.known.clone()}
+                            selected={model.ui.selected}
+                            dispatch={self.dispatch.clone()}
+                        />
+                        <Events
+                            feed={model.feed.clone()}
+                            filter={model.ui.filter.clone()}
+                            roster={model.known.roster.clone()}
+                            source={model.source}
+                            dispatch={self.dispatch.clone()}
+                        />
+                    </div>
+                </main>
+                <Transport
+                    source={model.source}
+                    playing={model.playback.playing}
+                    speed={model.playback.speed}
+                    clock={clock(model.playback.now, model.source)}
+                    pacing={model.permits_pacing()}
+                    dispatch={self.dispatch.clone()}
+                />
+                { notice(model.notice.as_ref(), &self.dispatch) }
+                <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
+            </div>
+        }
+    }
+}
+
+impl App {
+    /// Takes in an action and does what it asks of the browser.
+    fn act(&mut self, action: Action) {
+        for effect in self.session.dispatch(action) {
+            match effect {
+                Effect::Address(place) => browser::set_fragment(&place.fragment()),
+                Effect::SaveTheme(theme) => browser::set_theme(theme),
+                Effect::Connect(address) => self.live.connect(address),
+                Effect::Disconnect => self.live.disconnect(),
+                Effect::AskLive(ask, address) => self.live.ask(ask, &address),
+                Effect::Supervise(node, verb) => self.live.supervise(node, verb),
+                // The session carried it out.
+                Effect::Sim(_) => {}
+            }
+        }
+    }
+
+    /// Shows what the address asks for, or says what is wrong with it.
+    fn open(&mut self, fragment: &str) {
+        match Place::parse(fragment) {
+            Ok(place) => self.act(Action::Open(place)),
+            Err(error) => {
+                self.act(Action::Again);
+                self.act(Action::Notice(error.to_string()));
+            }
+        }
+    }
+
+    /// Asks for another frame while something moves, and only then.
+    fn keep_moving(&mut self, ctx: &Context<Self>) {
+        if !self.session.model.moves() {
+            self.frame = None;
+            self.drawn_at = None;
+        } else if self.frame.is_none() {
+            let link = ctx.link().clone();
+            let draw = move |time| link.send_message(Message::Frame(time));
+            self.frame = Some(request_animation_frame(draw));
+        }
+    }
+
+    fn top(&self) -> Html {
+        let model = &self.session.model;
+        html! {
+            <Top
+                source={model.source}
+                seed={model.setup.seed}
+                digest={model.digest}
+                violations={model.violations.clone()}
+                cluster={model.live.typed.clone()}
+                phase={model.live.phase.clone()}
+                streams={model.live.streams()}
+                theme={model.ui.theme}
+                dispatch={self.dispatch.clone()}
+            />
+        }
+    }
+
+    fn stage(&self) -> Html {
+        let model = &self.session.model;
+        let now = model.playback.now;
+        let scene = Scene::of(&model.known, now, model.pace(), model.ui.stage, model.ui.selected);
+        let vacancy = model.reign.vacancy();
+        let figures = Figures {
+            leader: model.known.leader(),
+            vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
+            failover: model.reign.last,
+        };
+        html! { <Stage {scene} {figures} dispatch={self.dispatch.clone()} /> }
+    }
+
+    fn acting(&self) -> Html {
+        let model = &self.session.model;
+        let process = model.ui.selected.and_then(|node| model.live.process(node));
+        let process = process.map(|process| match process.pid {
+            Some(pid) => format!("pid {pid}"),
+            None => "ended".to_owned(),
+        });
+        html! {
+            <Act
+                known={model.known.clone()}
+                selected={model.ui.selected}
+                permits={permits(model)}
+                network={model.network}
+                setup={model.setup}
+                source={model.source}
+                {process}
+                dispatch={self.dispatch.clone()}
+            />
+        }
+    }
+}
+
+/// Keys, and changes of the address by hand.
+fn listeners(ctx: &Context<App>) -> Vec<EventListener> {
+    let window = gloo_utils::window();
+    let link = ctx.link().clone();
+    let options = EventListenerOptions::enable_prevent_default();
+    let keys = EventListener::new_with_options(&window, "keydown", options, move |event| {
+        if let Some(key) = browser::command_key(event) {
+            link.send_message(Message::Key(key));
+        }
+    });
+    let link = ctx.link().clone();
+    let address = EventListener::new(&window, "hashchange", move |_| {
+        let action = match Place::parse(&browser::fragment()) {
+            Ok(place) => Action::Open(place),
+            Err(error) => Action::Notice(error.to_string()),
+        };
+        link.send_message(Message::Act(action));
+    });
+    vec![keys, address]
+}

@@ -1,0 +1,93 @@
+//! The few things that the page asks of the browser directly.
+
+use gloo_utils::{document_element, window};
+use raft_core::types::Micros;
+use wasm_bindgen::JsCast as _;
+use web_sys::{HtmlElement, KeyboardEvent};
+
+use crate::model::Theme;
+use crate::num::whole;
+
+/// Where the chosen colours are remembered.
+const THEME: &str = "glassraft.theme";
+
+/// The colours chosen before, else those of the system.
+pub(super) fn theme() -> Theme {
+    let saved = storage().and_then(|storage| storage.get_item(THEME).ok().flatten());
+    match saved.as_deref() {
+        Some("light") => Theme::Light,
+        Some("dark") => Theme::Dark,
+        _ if matches("(prefers-color-scheme: light)") => Theme::Light,
+        _ => Theme::Dark,
+    }
+}
+
+/// Shows the colours, and remembers them where they differ from the system's.
+pub(super) fn set_theme(theme: Theme) {
+    // Without storage (a private window may have none) the choice lasts as long as the page.
+    if let Some(storage) = storage() {
+        let system =
+            if matches("(prefers-color-scheme: light)") { Theme::Light } else { Theme::Dark };
+        let _ = if theme == system {
+            storage.remove_item(THEME)
+        } else {
+            storage.set_item(THEME, theme.name())
+        };
+    }
+    let _ = document_element().set_attribute("data-theme", theme.name());
+}
+
+/// Whether the person asked their system for less motion.
+pub(super) fn wants_less_motion() -> bool {
+    matches("(prefers-reduced-motion: reduce)")
+}
+
+fn matches(query: &str) -> bool {
+    window().match_media(query).ok().flatten().is_some_and(|list| list.matches())
+}
+
+fn storage() -> Option<web_sys::Storage> {
+    window().local_storage().ok().flatten()
+}
+
+/// The address after `#`.
+pub(super) fn fragment() -> String {
+    window().location().hash().unwrap_or_default()
+}
+
+/// Shows a fragment in the address bar, without a new entry in the history.
+pub(super) fn set_fragment(fragment: &str) {
+    if let Ok(history) = window().history() {
+        let _ = history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(fragment));
+    }
+}
+
+/// Microseconds since 1970.
+pub(super) fn wall_clock() -> Micros {
+    whole(js_sys::Date::now() * 1000.0)
+}
+
+/// The key of an event that is meant for the page rather than for the element in focus. Such a key
+/// does nothing else any more.
+pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
+    let event = event.dyn_ref::<KeyboardEvent>()?;
+    if event.ctrl_key() || event.meta_key() || event.alt_key() || event.default_prevented() {
+        return None;
+    }
+    let key = event.key();
+    let target = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
+    let element = target.map(|target| target.tag_name()).unwrap_or_default();
+    let keeps = match element.as_str() {
+        "INPUT" | "SELECT" | "TEXTAREA" => true,
+        "BUTTON" => key == " ",
+        _ => false,
+    };
+    if keeps {
+        return None;
+    }
+    // The space bar would scroll, the arrow too.
+    if matches!(key.as_str(), " " | "ArrowRight") {
+        event.prevent_default();
+    }
+    Some(key)
+}

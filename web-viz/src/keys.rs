@@ -1,0 +1,79 @@
+//! What the keys do. Each has a button too.
+
+use raft_core::types::NodeId;
+
+use crate::model::{Action, Model, UiAction};
+
+/// One line of the help.
+pub(crate) struct Key {
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) does: &'static str,
+}
+
+/// All keys, as the help shows them.
+pub(crate) const KEYS: [Key; 9] = [
+    Key { keys: &["Space"], does: "play, pause" },
+    Key { keys: &["→"], does: "let the next thing happen" },
+    Key { keys: &["[", "]"], does: "slower, faster" },
+    Key { keys: &["1", "…", "9"], does: "select a server; again to let go" },
+    Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
+    Key { keys: &["F"], does: "freeze it, or let it go on" },
+    Key { keys: &["P"], does: "cut it off from the others, or mend the links" },
+    Key { keys: &["C"], does: "send the client's request" },
+    Key { keys: &["?"], does: "this help; Esc closes it" },
+];
+
+/// What a key asks for. `key` is as the browser names it.
+pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
+    let server = || model.ui.selected.or_else(|| model.known.leader());
+    match key {
+        " " => Some(Action::TogglePlay),
+        "ArrowRight" => Some(Action::Step),
+        "[" => Some(Action::Speed(model.playback.speed.slower())),
+        "]" => Some(Action::Speed(model.playback.speed.faster())),
+        "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),
+        "f" | "F" => server().map(|node| Action::Deed(model.toggle_freeze(node))),
+        "p" | "P" => server().map(|node| Action::Deed(model.toggle_isolate(node))),
+        "c" | "C" => Some(Action::Submit),
+        "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
+        "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),
+        "Escape" => Some(Action::Ui(UiAction::Select(None))),
+        _ => {
+            let node =
+                key.parse().ok().map(NodeId).filter(|node| model.known.roster.contains(node));
+            node.map(|node| {
+                let again = model.ui.selected == Some(node);
+                Action::Ui(UiAction::Select((!again).then_some(node)))
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Place;
+    use crate::model::deeds::Deed;
+    use crate::session::Session;
+    use crate::source::sim::SimSetup;
+
+    /// Guards use without a mouse.
+    #[test]
+    fn keys_choose_a_server_and_act_on_it() {
+        let mut session = Session::default();
+        session.dispatch(Action::Open(Place::Simulate(SimSetup::default())));
+        assert!(action("x", &session.model).is_none(), "nobody leads and nobody is selected");
+        session.dispatch(action("2", &session.model).unwrap());
+        assert_eq!(session.model.ui.selected, Some(NodeId(2)));
+        assert!(matches!(action("x", &session.model), Some(Action::Deed(Deed::Crash(NodeId(2))))));
+        session.dispatch(action("x", &session.model).unwrap());
+        assert!(matches!(
+            action("X", &session.model),
+            Some(Action::Deed(Deed::Restart(NodeId(2))))
+        ));
+        session.dispatch(action("2", &session.model).unwrap());
+        assert_eq!(session.model.ui.selected, None);
+        assert!(action("9", &session.model).is_none(), "there is no S9");
+        assert!(action("q", &session.model).is_none());
+    }
+}

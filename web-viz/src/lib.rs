@@ -1,0 +1,27 @@
+//! The page. It shows a Raft cluster, simulated in the page itself or running elsewhere, and
+//! draws both from the same events.
+//!
+//! ```text
+//! browser, keys, clock ──Action──> model::Model ──Effect──> source (Sim, Live), browser
+//!                                       ^                          │
+//!                                       └────────── events ────────┘
+//! view (components) <── scene (geometry) <── Model
+//! ```
+//! `model` and `scene` are pure and tested natively; `view` only turns them into elements; what
+//! touches the browser lives in `app` and `source::live`.
+
+mod address;
+mod app;
+mod keys;
+mod model;
+mod num;
+mod scene;
+mod session;
+mod shared;
+mod source;
+mod view;
+
+/// Puts the page into the document's body.
+pub fn run() {
+    yew::Renderer::<app::App>::new().render();
+}

@@ -1,0 +1,328 @@
+//! Everything that the page knows, and how an action changes it. Pure: what must happen outside
+//! (in the simulation, in a live cluster, in the browser) is returned as effects.
+
+pub(crate) mod deeds;
+pub(crate) mod desk;
+pub(crate) mod failover;
+pub(crate) mod feed;
+pub(crate) mod known;
+pub(crate) mod live;
+pub(crate) mod playback;
+pub(crate) mod story;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod update;
+
+use std::collections::BTreeSet;
+
+use raft_core::event::{Event, EventKind};
+use raft_core::types::{LogIndex, Micros, NodeId, RequestId, Time};
+
+use crate::address::Place;
+use crate::model::deeds::Deed;
+use crate::model::desk::{Ask, Desk, Op};
+use crate::model::failover::Reign;
+use crate::model::feed::{Feed, Filter, Weight};
+use crate::model::known::Known;
+use crate::model::live::{Live, Report};
+use crate::model::playback::{Pace, Playback, Speed};
+use crate::model::story::Story;
+use crate::scene::layout::Size;
+use crate::shared::Shared;
+use crate::source::SourceKind;
+use crate::source::sim::{Happened, SimSetup};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) source: SourceKind,
+    pub(crate) setup: SimSetup,
+    pub(crate) network: Network,
+    pub(crate) live: Live,
+    pub(crate) playback: Playback,
+    pub(crate) known: Shared<Known>,
+    pub(crate) feed: Shared<Feed>,
+    pub(crate) story: Story,
+    pub(crate) reign: Reign,
+    pub(crate) desk: Shared<Desk>,
+    /// Properties of Raft that the simulation saw broken.
+    pub(crate) violations: Vec<String>,
+    /// Stands for the whole simulated run so far.
+    pub(crate) digest: u64,
+    pub(crate) ui: Ui,
+    pub(crate) notice: Option<Notice>,
+}
+
+/// The simulated network as the sliders show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// Messages lost, in thousandths.
+    pub(crate) loss_permille: u16,
+    /// The middle of the delay's range.
+    pub(crate) delay: Micros,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { loss_permille: 0, delay: 17_500 }
+    }
+}
+
+/// What concerns the page alone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ui {
+    /// The stage's size.
+    pub(crate) stage: Size,
+    pub(crate) selected: Option<NodeId>,
+    pub(crate) column: Option<LogIndex>,
+    pub(crate) filter: Filter,
+    /// What lies below the stage on a phone.
+    pub(crate) sheet: Sheet,
+    pub(crate) help: bool,
+    pub(crate) theme: Theme,
+    /// The person asked their system for less motion.
+    pub(crate) calm: bool,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self {
+            stage: Size { width: 800.0, height: 520.0 },
+            selected: None,
+            column: None,
+            filter: Filter::default(),
+            sheet: Sheet::default(),
+            help: false,
+            theme: Theme::default(),
+            calm: false,
+        }
+    }
+}
+
+/// The panels that take turns on a phone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sheet {
+    #[default]
+    Act,
+    Log,
+    Store,
+    Events,
+}
+
+impl Sheet {
+    pub(crate) const ALL: [Self; 4] = [Self::Act, Self::Log, Self::Store, Self::Events];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Act => "act",
+            Self::Log => "log",
+            Self::Store => "store",
+            Self::Events => "events",
+        }
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Act => "Servers",
+            Self::Log => "Log",
+            Self::Store => "Client",
+            Self::Events => "Events",
+        }
+    }
+}
+
+/// Colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Theme {
+    Light,
+    #[default]
+    Dark,
+}
+
+impl Theme {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Light => Self::Dark,
+            Self::Dark => Self::Light,
+        }
+    }
+}
+
+/// Something that the person at the page should know: why something did not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) words: String,
+}
+
+/// What can happen to the model.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// The browser will draw a frame.
+    Frame {
+        /// Milliseconds since the one before.
+        elapsed: f64,
+        /// Microseconds since 1970, by the page's clock.
+        wall: Micros,
+    },
+    /// The address says what to show.
+    Open(Place),
+    TogglePlay,
+    Step,
+    Speed(Speed),
+    Source(SourceKind),
+    /// A new run of the simulation.
+    Simulate(SimSetup),
+    /// The same seed again.
+    Again,
+    SeedTyped(String),
+    Deed(Deed),
+    Ui(UiAction),
+    Desk(DeskAction),
+    /// Send the desk's question.
+    Submit,
+    /// The simulation took a question and gave it a number.
+    Asked(u64, RequestId),
+    /// A question was answered, but not by an event.
+    Answered(u64, desk::AskState),
+    /// The simulation ran.
+    Happened(Happened),
+    Live(Report),
+    ClusterTyped(String),
+    ClusterConnect,
+    Theme(Theme),
+    Notice(String),
+    Dismiss,
+}
+
+/// What changes the page alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UiAction {
+    Select(Option<NodeId>),
+    Column(Option<LogIndex>),
+    FilterWeight(Weight),
+    /// Shows or hides the events of a server.
+    FilterServer(NodeId),
+    Stage(Size),
+    Sheet(Sheet),
+    Help(bool),
+    Calm(bool),
+}
+
+/// What changes the desk's form.
+#[derive(Clone, Debug)]
+pub(crate) enum DeskAction {
+    Op(Op),
+    Key(String),
+    Value(String),
+    Target(Option<NodeId>),
+}
+
+/// What an action asks of the simulation.
+#[derive(Clone, Debug)]
+pub(crate) enum SimEffect {
+    /// Begin a run.
+    Begin(SimSetup),
+    /// Run up to a time.
+    Advance(Time),
+    /// Let the next thing happen.
+    Step,
+    Act(raft_core::sim::Action),
+    /// Put a client's question.
+    Ask(Ask),
+    End,
+}
+
+/// What an action asks of the world outside.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    Sim(SimEffect),
+    /// Watch a live cluster; `None` for the one that the page came from.
+    Connect(Option<String>),
+    Disconnect,
+    /// Put a client's question to a live server.
+    AskLive(Ask, String),
+    /// Ask the demo's supervisor to do something to a process.
+    Supervise(NodeId, live::Verb),
+    /// Show this in the address bar.
+    Address(Place),
+    SaveTheme(Theme),
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            source: SourceKind::Simulate,
+            setup: SimSetup::default(),
+            network: Network::default(),
+            live: Live::default(),
+            playback: Playback::default(),
+            known: Shared::new(Known::default()),
+            feed: Shared::new(Feed::default()),
+            story: Story::default(),
+            reign: Reign::default(),
+            desk: Shared::new(Desk::default()),
+            violations: Vec::new(),
+            digest: 0,
+            ui: Ui::default(),
+            notice: None,
+        }
+    }
+}
+
+impl Model {
+    /// How source time relates to the wall.
+    pub(crate) fn pace(&self) -> Pace {
+        match self.source {
+            SourceKind::Simulate => Pace::of(self.playback.speed),
+            SourceKind::Live => Pace::REAL,
+        }
+    }
+
+    /// Whether the next frame will differ from this one.
+    pub(crate) const fn moves(&self) -> bool {
+        self.playback.playing
+            && match self.source {
+                SourceKind::Simulate => true,
+                SourceKind::Live => self.live.watches(),
+            }
+    }
+
+    /// Forgets the cluster that was shown.
+    fn clear(&mut self, roster: BTreeSet<NodeId>) {
+        self.known = Shared::new(Known { roster, ..Known::default() });
+        self.feed = Shared::new(Feed::default());
+        self.story = Story::default();
+        self.reign = Reign::default();
+        self.desk.change().asks.clear();
+        self.violations.clear();
+        self.ui.column = None;
+        self.ui.selected = None;
+        self.notice = None;
+    }
+
+    /// Takes in one event, in all places that tell of it.
+    fn observe(&mut self, event: Event) -> Option<Effect> {
+        let pace = self.pace();
+        let known = self.known.change();
+        let led = known.leader();
+        known.view.observe(&event);
+        if matches!(event.kind, EventKind::Started(_) | EventKind::Attached(_)) {
+            known.widen_roster();
+        }
+        self.reign.observe(&event, known);
+        self.story.observe(&event, known, led, pace);
+        let again = match self.source {
+            SourceKind::Simulate => self.desk.change().observe(&event, known),
+            SourceKind::Live => None,
+        };
+        self.feed.change().push(event);
+        again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
+    }
+}

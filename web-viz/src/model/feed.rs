@@ -1,0 +1,170 @@
+//! The list of what happened: bounded, sorted by importance, put into words only when shown.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use raft_core::event::{Event, EventKind, Timer};
+use raft_core::message::MessageName;
+use raft_core::types::NodeId;
+
+/// How much an event tells somebody who watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// Timers being set, heartbeats and what answers them.
+    Routine,
+    /// Messages, votes, entries, disk.
+    #[default]
+    Detail,
+    /// What a story of the run would mention.
+    Key,
+}
+
+impl Weight {
+    pub(crate) fn of(kind: &EventKind) -> Self {
+        match kind {
+            EventKind::Started(_)
+            | EventKind::Crashed
+            | EventKind::Frozen
+            | EventKind::Thawed
+            | EventKind::RoleChanged { .. }
+            | EventKind::VoteGranted { pre: false, .. }
+            | EventKind::VoteRefused { pre: false, .. }
+            | EventKind::TimerFired { timer: Timer::Election }
+            | EventKind::LogTruncated { .. }
+            | EventKind::WriteFailed { .. }
+            | EventKind::CommitAdvanced { .. }
+            | EventKind::SnapshotInstalled { .. }
+            | EventKind::ClientRequest { .. }
+            | EventKind::ClientAnswer { .. }
+            | EventKind::LinkChanged { .. } => Self::Key,
+            EventKind::Attached(_)
+            | EventKind::LeaderKnown { .. }
+            | EventKind::TermChanged { .. }
+            | EventKind::VoteGranted { .. }
+            | EventKind::VoteRefused { .. }
+            | EventKind::VoteCounted { .. }
+            | EventKind::MessageDropped { .. }
+            | EventKind::EntriesAppended { .. }
+            | EventKind::LogCompacted { .. }
+            | EventKind::WriteStarted { .. }
+            | EventKind::WritePersisted { .. }
+            | EventKind::Applied { .. }
+            | EventKind::SnapshotSaved { .. }
+            | EventKind::SnapshotIgnored { .. }
+            | EventKind::ReadsConfirmed { .. }
+            | EventKind::Summarised { .. } => Self::Detail,
+            EventKind::MessageSent(message) => Self::of_message(message.body.name()),
+            EventKind::MessageReceived { name, .. } => Self::of_message(*name),
+            EventKind::MessageInTransit { .. }
+            | EventKind::TimerArmed { .. }
+            | EventKind::TimerFired { timer: Timer::Heartbeat }
+            | EventKind::ProgressChanged { .. } => Self::Routine,
+        }
+    }
+
+    const fn of_message(name: MessageName) -> Self {
+        match name {
+            MessageName::Heartbeat | MessageName::AppendEntriesReply => Self::Routine,
+            MessageName::PreVote
+            | MessageName::PreVoteReply
+            | MessageName::RequestVote
+            | MessageName::RequestVoteReply
+            | MessageName::AppendEntries
+            | MessageName::InstallSnapshot
+            | MessageName::InstallSnapshotReply => Self::Detail,
+        }
+    }
+}
+
+/// One line of the list.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Its place among all that happened.
+    pub(crate) number: u64,
+    pub(crate) weight: Weight,
+    pub(crate) event: Event,
+}
+
+/// What is kept of each weight: heartbeats must not push an election out of the list.
+const KEPT: usize = 1500;
+
+/// The newest events of each weight.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Feed {
+    next: u64,
+    kept: [VecDeque<Rc<Line>>; 3],
+}
+
+/// Which lines are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// The least weight shown.
+    pub(crate) least: Weight,
+    /// Servers that are left out.
+    pub(crate) hidden: BTreeSet<NodeId>,
+}
+
+impl Filter {
+    fn passes(&self, line: &Line) -> bool {
+        line.weight >= self.least && !self.hidden.contains(&line.event.id.node)
+    }
+}
+
+impl Feed {
+    pub(crate) fn push(&mut self, event: Event) {
+        let weight = Weight::of(&event.kind);
+        let kept = &mut self.kept[weight as usize];
+        if kept.len() >= KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Rc::new(Line { number: self.next, weight, event }));
+        self.next += 1;
+    }
+
+    /// The lines that pass, newest first.
+    pub(crate) fn lines(&self, filter: &Filter) -> Vec<Rc<Line>> {
+        let mut lines: Vec<_> =
+            self.kept.iter().flatten().filter(|line| filter.passes(line)).cloned().collect();
+        lines.sort_unstable_by_key(|line| std::cmp::Reverse(line.number));
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::types::{EventId, Time};
+
+    use super::*;
+
+    fn event(seq: u64, node: u64, kind: EventKind) -> Event {
+        Event { id: EventId { node: NodeId(node), seq }, time: Time(seq), cause: None, kind }
+    }
+
+    /// Guards what matters against being washed out by heartbeats, and the page's memory.
+    #[test]
+    fn routine_never_pushes_out_what_matters() {
+        let mut feed = Feed::default();
+        feed.push(event(0, 1, EventKind::Crashed));
+        for seq in 1..10_000 {
+            feed.push(event(seq, 2, EventKind::TimerFired { timer: Timer::Heartbeat }));
+        }
+        let all = feed.lines(&Filter { least: Weight::Routine, ..Filter::default() });
+        assert_eq!(all.len(), KEPT + 1);
+        assert_eq!(all.last().unwrap().event.kind, EventKind::Crashed);
+        assert!(all.windows(2).all(|pair| pair[0].number > pair[1].number), "newest first");
+    }
+
+    /// Guards the default of the list: timers and heartbeats are hidden until asked for.
+    #[test]
+    fn routine_is_hidden_at_first_and_servers_can_be_hidden() {
+        let mut feed = Feed::default();
+        feed.push(event(0, 1, EventKind::TimerFired { timer: Timer::Heartbeat }));
+        feed.push(event(1, 1, EventKind::TimerFired { timer: Timer::Election }));
+        feed.push(event(2, 2, EventKind::Crashed));
+        assert_eq!(feed.lines(&Filter::default()).len(), 2);
+        let without_s2 = Filter { hidden: BTreeSet::from([NodeId(2)]), ..Filter::default() };
+        let lines = feed.lines(&without_s2);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].event.id.node, NodeId(1));
+    }
+}

@@ -1,0 +1,177 @@
+//! The cluster as far as the page knows it: the fold of its events, and who is out of sight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raft_core::event::RoleName;
+use raft_core::types::{LogIndex, NodeId, Term};
+use raft_core::view::{ClusterView, Liveness, NodeView};
+
+/// Whether a server takes part, as far as the page can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Up,
+    Frozen,
+    Down,
+    /// Its events do not reach the page; it may run.
+    Unreachable,
+}
+
+impl Presence {
+    /// Whether it can be expected to answer.
+    pub(crate) const fn runs(self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// What the events told.
+    pub(crate) view: ClusterView,
+    /// The servers that belong to the cluster, heard of or not.
+    pub(crate) roster: BTreeSet<NodeId>,
+    /// Servers of a live cluster whose events do not come, and what is known of them instead.
+    pub(crate) absent: BTreeMap<NodeId, Presence>,
+}
+
+impl Known {
+    /// Takes the members that the servers know of into the roster.
+    pub(crate) fn widen_roster(&mut self) {
+        let voters = self.view.nodes.values().flat_map(|node| node.membership.voters.iter());
+        self.roster.extend(self.view.nodes.keys().chain(voters).copied());
+    }
+
+    pub(crate) fn node(&self, node: NodeId) -> Option<&NodeView> {
+        self.view.nodes.get(&node)
+    }
+
+    pub(crate) fn presence(&self, node: NodeId) -> Presence {
+        if let Some(absence) = self.absent.get(&node) {
+            return *absence;
+        }
+        match self.node(node).map(|known| known.liveness) {
+            Some(Liveness::Up) => Presence::Up,
+            Some(Liveness::Frozen) => Presence::Frozen,
+            Some(Liveness::Down) => Presence::Down,
+            None => Presence::Unreachable,
+        }
+    }
+
+    pub(crate) fn leads(&self, node: NodeId) -> bool {
+        matches!(self.presence(node), Presence::Up | Presence::Frozen)
+            && self.node(node).is_some_and(|known| known.role == RoleName::Leader)
+    }
+
+    /// The server that leads in the highest term, and that term.
+    pub(crate) fn leadership(&self) -> Option<(NodeId, Term)> {
+        self.view
+            .nodes
+            .iter()
+            .filter(|(id, _)| self.leads(**id))
+            .map(|(id, node)| (*id, node.term))
+            .max_by_key(|(_, term)| *term)
+    }
+
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.leadership().map(|(leader, _)| leader)
+    }
+
+    /// How many servers take part.
+    pub(crate) fn running(&self) -> usize {
+        self.roster.iter().filter(|node| self.presence(**node).runs()).count()
+    }
+
+    /// How many servers make a majority.
+    pub(crate) fn majority(&self) -> usize {
+        self.roster.len() / 2 + 1
+    }
+
+    /// Whether messages pass in both directions.
+    pub(crate) fn linked(&self, one: NodeId, other: NodeId) -> bool {
+        !self.view.cut_links.contains(&(one, other)) && !self.view.cut_links.contains(&(other, one))
+    }
+
+    /// Whether no message passes between the server and any other, in either direction.
+    pub(crate) fn isolated(&self, node: NodeId) -> bool {
+        let cut = |from, to| self.view.cut_links.contains(&(from, to));
+        self.roster.len() > 1
+            && self
+                .roster
+                .iter()
+                .filter(|other| **other != node)
+                .all(|other| cut(node, *other) && cut(*other, node))
+    }
+
+    /// The servers that `node` can talk with, itself included, whether they run or not.
+    pub(crate) fn circle(&self, node: NodeId) -> BTreeSet<NodeId> {
+        let talks = |other: &NodeId| *other == node || self.linked(node, *other);
+        self.roster.iter().copied().filter(talks).collect()
+    }
+
+    /// Whether `node` and those that it can talk with and that run are a majority.
+    pub(crate) fn reaches_majority(&self, node: NodeId) -> bool {
+        let circle = self.circle(node);
+        let running = circle.iter().filter(|other| self.presence(**other).runs()).count();
+        running >= self.majority()
+    }
+
+    /// The highest commit index that any server knows.
+    pub(crate) fn committed(&self) -> LogIndex {
+        self.view.nodes.values().map(|node| node.commit_index).max().unwrap_or_default()
+    }
+}
+
+/// `S1`, `S1 and S2`, `S1, S2 and S3`.
+pub(crate) fn names(nodes: impl IntoIterator<Item = NodeId>) -> String {
+    let names: Vec<String> = nodes.into_iter().map(|node| node.to_string()).collect();
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::{self, Script};
+
+    /// Guards the page's answer to "who leads?" while an old leader is still about.
+    #[test]
+    fn of_two_leaders_the_one_of_the_higher_term_counts() {
+        let known = Script::new(3).leader(1, 1).leader(2, 4).known();
+        assert_eq!(known.leadership(), Some((NodeId(2), Term(4))));
+    }
+
+    /// Guards Live: a leader out of sight is not called the leader, and is not called dead.
+    #[test]
+    fn a_server_out_of_sight_does_not_lead() {
+        let mut known = Script::new(3).leader(1, 1).known();
+        assert_eq!(known.leader(), Some(NodeId(1)));
+        known.absent.insert(NodeId(1), Presence::Unreachable);
+        assert_eq!(known.leader(), None);
+        assert_eq!(known.presence(NodeId(1)), Presence::Unreachable);
+        assert_eq!(known.running(), 2);
+    }
+
+    /// Guards the sentence about a lost majority.
+    #[test]
+    fn cut_links_are_counted_against_a_majority() {
+        let mut known = Script::new(3).leader(1, 1).known();
+        assert!(known.reaches_majority(NodeId(1)));
+        testing::isolate(&mut known, 1);
+        assert!(known.isolated(NodeId(1)));
+        assert!(!known.isolated(NodeId(2)));
+        assert!(!known.reaches_majority(NodeId(1)));
+        assert!(known.reaches_majority(NodeId(2)));
+        assert_eq!(known.circle(NodeId(2)), BTreeSet::from([NodeId(2), NodeId(3)]));
+    }
+
+    /// Guards lists of servers in sentences.
+    #[test]
+    fn names_read_as_prose() {
+        assert_eq!(names([]), "nobody");
+        assert_eq!(names([NodeId(1)]), "S1");
+        assert_eq!(names([1, 2, 3].map(NodeId)), "S1, S2 and S3");
+    }
+}

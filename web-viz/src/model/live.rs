@@ -1,0 +1,289 @@
+//! A live cluster as the page follows it: its servers, their event streams, and the queue that
+//! brings the streams into one order.
+//!
+//! Events are shown a moment after they happened ([`DELAY`]), so that those of all servers have
+//! come and a message is never seen to arrive before it was sent.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use raft_core::event::Event;
+use raft_core::types::{MILLISECOND, Micros, NodeId, Time};
+
+use super::deeds::Deed;
+use super::known::Presence;
+use super::{Effect, Model};
+
+/// How far behind the cluster the picture is.
+const DELAY: Micros = 300 * MILLISECOND;
+
+/// A server that sends nothing for this long is out of sight. Every server has timers to report,
+/// so silence means something.
+const SILENCE: Micros = 2_500 * MILLISECOND;
+
+/// What waits while the picture is held; beyond it the streams are begun anew on resuming.
+const LONGEST_QUEUE: usize = 50_000;
+
+/// What a live cluster tells.
+#[derive(Clone, Debug)]
+pub(crate) enum Report {
+    /// Who belongs to the cluster, and where each serves clients.
+    Members(Vec<(NodeId, String)>),
+    /// Nobody answered at the address.
+    Failed(String),
+    /// A server's stream is open.
+    Opened(NodeId),
+    /// A server's stream broke, or could not be opened.
+    Lost(NodeId),
+    /// Events of one server, in order, and when they came by the page's clock.
+    Events(NodeId, Vec<Event>, Micros),
+    /// What the demo's supervisor says of its processes; `None` when there is no supervisor.
+    Processes(Option<Vec<Process>>),
+    /// The demo measured when writes went on after a fault.
+    FirstWrite(FirstWrite),
+    /// Something could not be done, for this reason.
+    Refused(String),
+}
+
+/// The demo's measurement of a recovery.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FirstWrite {
+    /// The server that was disturbed.
+    pub(crate) node: NodeId,
+    /// From the fault to the first acknowledged write, in milliseconds; `None` when there was none
+    /// in time.
+    pub(crate) after_ms: Option<f64>,
+}
+
+/// A process of the demo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) id: NodeId,
+    pub(crate) pid: Option<u32>,
+    pub(crate) state: ProcessState,
+}
+
+/// How a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessState {
+    Running,
+    Frozen,
+    Dead,
+}
+
+/// What the supervisor can do to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Kill,
+    Restart,
+    Freeze,
+    Resume,
+}
+
+impl Verb {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+            Self::Freeze => "freeze",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// The verb for a deed, where there is one.
+    pub(super) const fn of(deed: Deed) -> Option<(NodeId, Self)> {
+        match deed {
+            Deed::Crash(node) => Some((node, Self::Kill)),
+            Deed::Restart(node) => Some((node, Self::Restart)),
+            Deed::Freeze(node) => Some((node, Self::Freeze)),
+            Deed::Thaw(node) => Some((node, Self::Resume)),
+            Deed::Isolate(_)
+            | Deed::SplitLeader
+            | Deed::Heal
+            | Deed::Loss(_)
+            | Deed::Delay(_)
+            | Deed::Elect(_) => None,
+        }
+    }
+}
+
+/// How the page stands to the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Idle,
+    Looking,
+    Watching,
+    /// Nobody answered; the page goes on trying.
+    Failed(String),
+}
+
+/// One server as the page reaches it.
+#[derive(Clone, Debug)]
+struct Peer {
+    address: String,
+    open: bool,
+    /// When its newest events came, by the page's clock.
+    heard: Micros,
+    /// The newest time shown of it: its events stay in order whatever its clock does.
+    newest: Time,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    /// What stands in the address field.
+    pub(crate) typed: String,
+    pub(crate) phase: Phase,
+    peers: BTreeMap<NodeId, Peer>,
+    processes: Option<BTreeMap<NodeId, Process>>,
+    queue: VecDeque<(Time, Event)>,
+    overflowed: bool,
+    /// The demo's newest measurement.
+    pub(crate) first_write: Option<FirstWrite>,
+}
+
+impl Live {
+    /// What is typed, as an address; `None` for the page's own origin.
+    pub(crate) fn address_typed(&self) -> Option<String> {
+        let typed = self.typed.trim();
+        if typed.is_empty() {
+            return None;
+        }
+        let scheme = if typed.contains("://") { "" } else { "http://" };
+        Some(format!("{scheme}{}", typed.trim_end_matches('/')))
+    }
+
+    pub(super) fn begin(&mut self, cluster: Option<String>) {
+        *self =
+            Self { typed: cluster.unwrap_or_default(), phase: Phase::Looking, ..Self::default() };
+    }
+
+    pub(super) const fn watches(&self) -> bool {
+        !matches!(self.phase, Phase::Idle)
+    }
+
+    /// Where a server serves clients.
+    pub(crate) fn client_address(&self, node: NodeId) -> Option<String> {
+        self.peers.get(&node).map(|peer| peer.address.clone())
+    }
+
+    /// How many of the servers' streams are open, and of how many.
+    pub(crate) fn streams(&self) -> (usize, usize) {
+        (self.peers.values().filter(|peer| peer.open).count(), self.peers.len())
+    }
+
+    pub(crate) fn supervises(&self, node: NodeId) -> bool {
+        self.processes.as_ref().is_some_and(|processes| processes.contains_key(&node))
+    }
+
+    pub(crate) fn process(&self, node: NodeId) -> Option<&Process> {
+        self.processes.as_ref()?.get(&node)
+    }
+
+    /// What is known of a server besides its events; `None` when its events tell all.
+    fn absence(&self, node: NodeId, peer: &Peer, wall: Micros) -> Option<Presence> {
+        match self.process(node).map(|process| process.state) {
+            Some(ProcessState::Dead) => return Some(Presence::Down),
+            Some(ProcessState::Frozen) => return Some(Presence::Frozen),
+            Some(ProcessState::Running) | None => {}
+        }
+        let silent = wall.saturating_sub(peer.heard) > SILENCE;
+        (!peer.open || silent).then_some(Presence::Unreachable)
+    }
+
+    fn enqueue(&mut self, node: NodeId, events: Vec<Event>, wall: Micros) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.heard = wall;
+        for event in events {
+            peer.newest = peer.newest.max(event.time);
+            let at = peer.newest;
+            let place = self.queue.partition_point(|(time, _)| *time <= at);
+            self.queue.insert(place, (at, event));
+        }
+        if self.queue.len() > LONGEST_QUEUE {
+            self.queue.clear();
+            self.overflowed = true;
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn report(&mut self, report: Report) -> Vec<Effect> {
+        match report {
+            Report::Members(members) => self.members(members),
+            Report::Failed(why) => self.live.phase = Phase::Failed(why),
+            Report::Opened(node) => {
+                if let Some(peer) = self.live.peers.get_mut(&node) {
+                    peer.open = true;
+                }
+            }
+            Report::Lost(node) => {
+                if let Some(peer) = self.live.peers.get_mut(&node) {
+                    peer.open = false;
+                }
+            }
+            Report::Events(node, events, wall) => self.live.enqueue(node, events, wall),
+            Report::Processes(processes) => {
+                self.live.processes = processes.map(|processes| {
+                    processes.into_iter().map(|process| (process.id, process)).collect()
+                });
+            }
+            Report::FirstWrite(measured) => self.live.first_write = Some(measured),
+            Report::Refused(why) => return self.update(super::Action::Notice(why)),
+        }
+        Vec::new()
+    }
+
+    fn members(&mut self, members: Vec<(NodeId, String)>) {
+        self.live.phase = Phase::Watching;
+        self.known.change().roster.extend(members.iter().map(|(node, _)| *node));
+        for (node, address) in members {
+            let fresh = Peer { address: address.clone(), open: false, heard: 0, newest: Time(0) };
+            self.live.peers.entry(node).or_insert(fresh).address = address;
+        }
+    }
+
+    /// Shows what happened up to a moment ago.
+    pub(super) fn catch_up(&mut self, wall: Micros) -> Vec<Effect> {
+        if self.live.overflowed {
+            self.live.overflowed = false;
+            return vec![Effect::Connect(self.live.address_typed())];
+        }
+        let now = Time(wall.saturating_sub(DELAY));
+        self.playback.now = now;
+        while let Some((_, event)) = self.live.queue.pop_front_if(|(at, _)| *at <= now) {
+            self.observe(event);
+        }
+        self.note_absences(wall);
+        Vec::new()
+    }
+
+    /// Tells the view who is out of sight, and the story when that changes.
+    fn note_absences(&mut self, wall: Micros) {
+        let absent: BTreeMap<NodeId, Presence> = self
+            .live
+            .peers
+            .iter()
+            .filter_map(|(node, peer)| {
+                self.live.absence(*node, peer, wall).map(|presence| (*node, presence))
+            })
+            .collect();
+        if absent == self.known.absent {
+            return;
+        }
+        let led = self.known.leader();
+        let before = std::mem::replace(&mut self.known.change().absent, absent.clone());
+        let (now, pace) = (self.playback.now, self.pace());
+        for (node, presence) in &absent {
+            if before.get(node) == Some(presence) {
+                continue;
+            }
+            let seen = self.live.peers.get(node).map_or(now, |peer| peer.newest.min(now));
+            self.reign.out_of_sight(*node, seen);
+            self.story.absent(*node, *presence, &self.known, led, (now, pace));
+        }
+        for node in before.keys().filter(|node| !absent.contains_key(node)) {
+            self.reign.in_sight(*node, &self.known);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The caption: what just happened, and why, in two sentences for somebody who sees Raft for the
+//! first time. Told from events and the view after them.
+
+mod tell;
+
+use raft_core::event::Event;
+use raft_core::types::{NodeId, Time};
+
+use super::known::{Known, Presence};
+use super::playback::Pace;
+use tell::{crashed, frozen, tell};
+
+/// What was said, and how it weighs against what comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caption {
+    pub(crate) headline: String,
+    pub(crate) why: String,
+    pub(crate) tone: Tone,
+    rank: Rank,
+}
+
+/// How a caption is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Calm,
+    Good,
+    Bad,
+}
+
+/// A caption may replace one of its own rank or below at once; one above only after a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Fills the silence.
+    Idle,
+    Step,
+    Turn,
+}
+
+/// A caption stands this long on the wall before one of a lower rank takes its place.
+const HOLD_MS: f64 = 3500.0;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    pub(crate) caption: Caption,
+    told_at: Time,
+    /// Grows with each caption, so that screen readers hear each of them once.
+    pub(crate) number: u64,
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self { caption: opening(), told_at: Time(0), number: 0 }
+    }
+}
+
+impl Story {
+    /// Takes in an event that `known` already holds. `led` led before it.
+    pub(crate) fn observe(
+        &mut self,
+        event: &Event,
+        known: &Known,
+        led: Option<NodeId>,
+        pace: Pace,
+    ) {
+        if let Some(caption) = tell(event, known, led) {
+            self.offer(caption, event.time, pace);
+        }
+    }
+
+    /// A live server went out of sight, or its process was stopped.
+    pub(crate) fn absent(
+        &mut self,
+        node: NodeId,
+        presence: Presence,
+        known: &Known,
+        led: Option<NodeId>,
+        (now, pace): (Time, Pace),
+    ) {
+        let caption = match presence {
+            Presence::Down => crashed(node, known, led),
+            Presence::Frozen => frozen(node, led),
+            Presence::Unreachable => turn(
+                Tone::Bad,
+                format!("{node} is out of sight."),
+                "No events come from it. It may be down, or only the way to this page may be; the \
+                 others' events tell how the cluster takes it.",
+            ),
+            Presence::Up => return,
+        };
+        self.offer(caption, now, pace);
+    }
+
+    fn offer(&mut self, caption: Caption, now: Time, pace: Pace) {
+        let stood = pace.milliseconds(now.since(self.told_at));
+        let replaces = caption.rank >= self.caption.rank || stood >= HOLD_MS || self.number == 0;
+        if replaces && caption != self.caption {
+            *self = Self { caption, told_at: now, number: self.number + 1 };
+        }
+    }
+}
+
+fn opening() -> Caption {
+    calm(
+        Rank::Idle,
+        "Nobody leads yet.".to_owned(),
+        "Each server waits for a time of its own choosing, shown as the arc around it. The first \
+         to run out stands for election.",
+    )
+}
+
+fn calm(rank: Rank, headline: String, why: impl Into<String>) -> Caption {
+    Caption { headline, why: why.into(), tone: Tone::Calm, rank }
+}
+
+fn turn(tone: Tone, headline: String, why: impl Into<String>) -> Caption {
+    Caption { headline, why: why.into(), tone, rank: Rank::Turn }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::event::{CommitReason, EventKind, VoteRefusal};
+    use raft_core::kv::Command;
+    use raft_core::log::{Entry, Payload};
+    use raft_core::message::MessageName;
+    use raft_core::types::{EventId, LogIndex, Term};
+
+    use super::*;
+    use crate::model::playback::Speed;
+    use crate::model::testing::Script;
+
+    fn told(script: &Script) -> Story {
+        let (mut known, mut story) = (Known::default(), Story::default());
+        let pace = Pace::of(Speed::default());
+        for event in script.events() {
+            let led = known.leader();
+            known.view.observe(event);
+            known.widen_roster();
+            story.observe(event, &known, led, pace);
+        }
+        story
+    }
+
+    /// Guards the first minute: what a crashed leader means is said, and differs from a follower's.
+    #[test]
+    fn a_crash_is_told_by_what_it_means() {
+        let leader = told(&Script::new(3).leader(1, 1).crash(1)).caption;
+        assert_eq!(leader.headline, "S1, the leader, crashed.");
+        assert_eq!(leader.tone, Tone::Bad);
+        let follower = told(&Script::new(3).leader(1, 1).crash(2)).caption;
+        assert!(follower.why.contains("2 of 3 still run"), "{}", follower.why);
+        let majority = told(&Script::new(3).leader(1, 1).crash(2).crash(3)).caption;
+        assert_eq!(majority.headline, "S3 crashed. 1 of 3 is no majority.");
+    }
+
+    /// Guards the caption against flicker: small steps do not wipe a turn of the story off.
+    #[test]
+    fn a_turn_stands_for_a_while_before_small_things_replace_it() {
+        let refused = EventKind::VoteRefused {
+            candidate: NodeId(2),
+            term: Term(1),
+            pre: true,
+            why: VoteRefusal::LeaderAlive(NodeId(1)),
+        };
+        let script = Script::new(3).leader(1, 1).wait(1000);
+        let early = told(&script.clone().event(3, refused.clone()));
+        assert_eq!(early.caption.headline, "S1 leads term 1.");
+        // 3.5 s on the wall are 175 ms of the simulation at a twentieth of real time.
+        let late = told(&script.wait(175_000).event(3, refused));
+        assert_eq!(late.caption.headline, "S3 refuses S2 its vote for term 1.");
+    }
+
+    /// Guards the explanation of commitment, which names who holds the entry.
+    #[test]
+    fn a_commit_names_the_majority() {
+        let entry = Entry {
+            index: LogIndex(1),
+            term: Term(1),
+            payload: Payload::Command(Command::put("x", "1").encode()),
+        };
+        let last = entry.position();
+        let proof =
+            vec![(NodeId(1), LogIndex(1)), (NodeId(2), LogIndex(1)), (NodeId(3), LogIndex(0))];
+        let script = Script::new(3)
+            .leader(1, 1)
+            .event(1, EventKind::EntriesAppended { last, entries: vec![entry] });
+        assert_eq!(told(&script).caption.headline, "S1 takes “x = 1” into its log at index 1.");
+        let caption = told(&script.event(
+            1,
+            EventKind::CommitAdvanced {
+                from: LogIndex(0),
+                to: LogIndex(1),
+                why: CommitReason::Majority(proof),
+            },
+        ))
+        .caption;
+        assert_eq!(caption.headline, "Index 1, “x = 1”, is committed.");
+        assert!(caption.why.starts_with("S1 and S2 have it on disk"), "{}", caption.why);
+    }
+
+    /// Guards screen readers against hearing the same sentence with every heartbeat.
+    #[test]
+    fn the_same_caption_is_told_once() {
+        let message = EventId { node: NodeId(2), seq: 99 };
+        let ack = EventKind::MessageReceived { message, name: MessageName::AppendEntriesReply };
+        let script = Script::new(3).leader(1, 1).wait(400_000).event(1, ack.clone());
+        let once = told(&script);
+        assert_eq!(once.caption.headline, "S1 leads, the others follow.");
+        let often = told(&script.event(1, ack.clone()).wait(400_000).event(1, ack));
+        assert_eq!(once.number, often.number);
+    }
+}

@@ -1,0 +1,171 @@
+//! How each action changes the model.
+
+use std::collections::BTreeSet;
+
+use raft_core::types::{Micros, NodeId};
+
+use super::desk::AskState;
+use super::desk::Desk;
+use super::{Action, DeskAction, Effect, Model, Network, Notice, SimEffect, Ui, UiAction};
+use crate::address::{Place, parse_seed};
+use crate::source::SourceKind;
+use crate::source::sim::{Happened, SimSetup};
+
+impl Model {
+    /// Takes in an action; gives back what must happen outside.
+    pub(crate) fn update(&mut self, action: Action) -> Vec<Effect> {
+        match action {
+            Action::Frame { elapsed, wall } => return self.frame(elapsed, wall),
+            Action::Open(place) => return self.open(place),
+            Action::Source(kind) => return self.open(self.place_of(kind)),
+            Action::Simulate(setup) => return self.open(Place::Simulate(setup)),
+            Action::Again => return self.open(Place::Simulate(self.setup)),
+            Action::SeedTyped(text) => return self.seed_typed(&text),
+            Action::ClusterTyped(address) => self.live.typed = address,
+            Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
+            Action::TogglePlay => self.playback.playing = !self.playback.playing,
+            Action::Step => return self.step(),
+            Action::Speed(speed) => match self.permits_pacing() {
+                Ok(()) => self.playback.speed = speed,
+                Err(why) => self.notice(why),
+            },
+            Action::Deed(deed) => match self.permits(deed) {
+                Ok(()) => return self.perform(deed),
+                Err(why) => self.notice(why),
+            },
+            Action::Submit => return self.submit().into_iter().collect(),
+            Action::Asked(number, request) => self.desk.change().taken(number, request),
+            Action::Answered(number, state) => self.desk.change().settle(number, state),
+            Action::Happened(happened) => return self.happened(happened),
+            Action::Live(report) => return self.report(report),
+            Action::Notice(words) => self.notice(words),
+            Action::Dismiss => self.notice = None,
+            Action::Theme(theme) => {
+                self.ui.theme = theme;
+                return vec![Effect::SaveTheme(theme)];
+            }
+            Action::Ui(action) => self.ui.update(action),
+            Action::Desk(action) => self.desk.change().update(action),
+        }
+        Vec::new()
+    }
+
+    fn notice(&mut self, words: String) {
+        self.notice = Some(Notice { words });
+    }
+
+    fn frame(&mut self, elapsed: f64, wall: Micros) -> Vec<Effect> {
+        if !self.playback.playing {
+            return Vec::new();
+        }
+        match self.source {
+            SourceKind::Simulate => {
+                vec![Effect::Sim(SimEffect::Advance(self.playback.target(elapsed)))]
+            }
+            SourceKind::Live => self.catch_up(wall),
+        }
+    }
+
+    fn step(&mut self) -> Vec<Effect> {
+        if let Err(why) = self.permits_pacing() {
+            self.notice(why);
+            return Vec::new();
+        }
+        self.playback.playing = false;
+        vec![Effect::Sim(SimEffect::Step)]
+    }
+
+    fn place_of(&self, kind: SourceKind) -> Place {
+        match kind {
+            SourceKind::Simulate => Place::Simulate(self.setup),
+            SourceKind::Live => Place::Live(self.live.address_typed()),
+        }
+    }
+
+    fn open(&mut self, place: Place) -> Vec<Effect> {
+        let address = Effect::Address(place.clone());
+        match place {
+            Place::Simulate(setup) => {
+                self.source = SourceKind::Simulate;
+                self.setup = setup;
+                self.network = Network::default();
+                self.clear((1..=setup.servers).map(NodeId).collect());
+                self.playback.jump(raft_core::types::Time(0));
+                self.playback.playing = true;
+                vec![Effect::Disconnect, Effect::Sim(SimEffect::Begin(setup)), address]
+            }
+            Place::Live(cluster) => {
+                self.source = SourceKind::Live;
+                self.clear(BTreeSet::new());
+                self.live.begin(cluster.clone());
+                self.playback.playing = true;
+                vec![Effect::Sim(SimEffect::End), Effect::Connect(cluster), address]
+            }
+        }
+    }
+
+    fn seed_typed(&mut self, text: &str) -> Vec<Effect> {
+        if let Ok(seed) = parse_seed(text) {
+            return self.open(Place::Simulate(SimSetup { seed, ..self.setup }));
+        }
+        self.notice(format!("“{}” is no seed: give a whole number.", text.trim()));
+        Vec::new()
+    }
+
+    fn submit(&mut self) -> Option<Effect> {
+        let ask = self.desk.change().submit(self.known.leader())?;
+        match self.source {
+            SourceKind::Simulate => Some(Effect::Sim(SimEffect::Ask(ask))),
+            SourceKind::Live => {
+                if let Some(address) = self.live.client_address(ask.node) {
+                    Some(Effect::AskLive(ask, address))
+                } else {
+                    let words = format!("the address of {} is not known", ask.node);
+                    self.desk.change().settle(ask.number, AskState::Failed(words));
+                    None
+                }
+            }
+        }
+    }
+
+    fn happened(&mut self, happened: Happened) -> Vec<Effect> {
+        if self.source != SourceKind::Simulate {
+            return Vec::new();
+        }
+        self.playback.now = happened.now;
+        self.violations = happened.violations;
+        self.digest = happened.digest;
+        happened.events.into_iter().filter_map(|event| self.observe(event)).collect()
+    }
+}
+
+impl Ui {
+    fn update(&mut self, action: UiAction) {
+        match action {
+            UiAction::Select(node) => self.selected = node,
+            UiAction::Column(column) => self.column = column,
+            UiAction::FilterWeight(least) => self.filter.least = least,
+            UiAction::FilterServer(node) => {
+                if !self.filter.hidden.remove(&node) {
+                    self.filter.hidden.insert(node);
+                }
+            }
+            UiAction::Stage(size) => self.stage = size,
+            UiAction::Sheet(sheet) => self.sheet = sheet,
+            UiAction::Help(open) => self.help = open,
+            UiAction::Calm(calm) => self.calm = calm,
+        }
+    }
+}
+
+impl Desk {
+    fn update(&mut self, action: DeskAction) {
+        self.complaint = None;
+        match action {
+            DeskAction::Op(op) => self.op = op,
+            DeskAction::Key(key) => self.key = key,
+            DeskAction::Value(value) => self.value = value,
+            DeskAction::Target(target) => self.target = target,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Numbers for drawing. Everything drawn stays far below 2^52, so nothing visible is lost.
+
+/// A count, an index or a time in microseconds as a coordinate.
+#[expect(clippy::cast_precision_loss, reason = "positions on a screen, not identities")]
+pub(crate) const fn real(number: u64) -> f64 {
+    number as f64
+}
+
+/// A coordinate as a count; negative and not-a-number become zero.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a saturating cast is what is wanted"
+)]
+pub(crate) const fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+/// A length of a list as a coordinate.
+#[expect(clippy::cast_precision_loss, reason = "lists on a screen are short")]
+pub(crate) const fn len(length: usize) -> f64 {
+    length as f64
+}
+
+/// A coordinate as a place in a list.
+pub(crate) fn place(number: f64) -> usize {
+    usize::try_from(whole(number)).unwrap_or(usize::MAX)
+}
+
+/// One decimal is enough for a coordinate and keeps the document small and stable.
+pub(crate) fn px(coordinate: f64) -> String {
+    let tenths = (coordinate * 10.0).round() / 10.0;
+    // `-0` would make two equal documents differ.
+    format!("{}", tenths + 0.0)
+}
+
+/// A span of microseconds for people: `12 ms`, `0.48 s`, `1 min 05 s`.
+pub(crate) fn span(micros: u64) -> String {
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..100_000 => format!("{:.1} ms", real(micros) / 1e3),
+        100_000..10_000_000 => format!("{:.2} s", real(micros) / 1e6),
+        10_000_000..60_000_000 => format!("{:.1} s", real(micros) / 1e6),
+        _ => format!("{} min {:02} s", micros / 60_000_000, micros / 1_000_000 % 60),
+    }
+}
+
+/// `one server`, `3 servers`.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the figures that people read aloud.
+    #[test]
+    fn spans_are_short_and_carry_their_unit() {
+        assert_eq!(span(0), "0 µs");
+        assert_eq!(span(12_340), "12.3 ms");
+        assert_eq!(span(482_000), "0.48 s");
+        assert_eq!(span(12_000_000), "12.0 s");
+        assert_eq!(span(65_000_000), "1 min 05 s");
+    }
+
+    /// Guards against `-0` and long fractions, which make unchanged elements look changed.
+    #[test]
+    fn coordinates_are_stable() {
+        assert_eq!(px(-0.01), "0");
+        assert_eq!(px(1.0 / 3.0), "0.3");
+        assert_eq!(whole(f64::NAN), 0);
+        assert_eq!(whole(-3.0), 0);
+    }
+}

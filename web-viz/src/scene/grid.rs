@@ -1,0 +1,232 @@
+//! The logs side by side: a row a server, a column an index.
+
+use std::collections::BTreeMap;
+
+use raft_core::log::Entry;
+use raft_core::types::{LogIndex, NodeId, Term};
+use raft_core::view::NodeView;
+
+use crate::model::known::{Known, names};
+
+/// The columns that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    pub(crate) first: LogIndex,
+    /// One past the longest log, for what will be sent next.
+    pub(crate) last: LogIndex,
+}
+
+impl Columns {
+    pub(crate) fn of(known: &Known) -> Self {
+        let nodes = || known.view.nodes.values();
+        let first =
+            |node: &NodeView| node.entries.front().map_or(node.last.index.next(), |e| e.index);
+        Self {
+            // Where a log was compacted, its last hatched column is shown.
+            first: nodes().map(first).min().unwrap_or(LogIndex(1)).previous().max(LogIndex(1)),
+            last: nodes().map(|node| node.last.index).max().unwrap_or_default().next(),
+        }
+    }
+
+    pub(crate) fn count(self) -> u64 {
+        self.last.0 + 1 - self.first.0
+    }
+}
+
+/// What a server has at an index.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    /// Nothing.
+    Empty {
+        /// The leader will send this index next.
+        next: bool,
+    },
+    /// A snapshot covers it.
+    Compacted,
+    /// Something, but the page was not told what.
+    Untold,
+    Entry(EntryCell),
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EntryCell {
+    pub(crate) term: Term,
+    pub(crate) words: String,
+    pub(crate) state: EntryState,
+    pub(crate) durable: bool,
+    /// The leader knows this server's log to equal its own up to here.
+    pub(crate) matched: bool,
+    /// The leader will send this index next.
+    pub(crate) next: bool,
+}
+
+/// How far an entry is on one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryState {
+    Proposed,
+    Committed,
+    Applied,
+}
+
+/// What `node` has at `index`.
+pub(crate) fn cell(known: &Known, node: NodeId, index: LogIndex) -> Cell {
+    let Some(server) = known.node(node) else { return Cell::Empty { next: false } };
+    let progress = known
+        .leader()
+        .and_then(|leader| known.node(leader))
+        .and_then(|leader| leader.progress.get(&node));
+    let next = progress.is_some_and(|progress| progress.next_index == index);
+    if index > server.last.index {
+        return Cell::Empty { next };
+    }
+    if index <= server.base.index {
+        return Cell::Compacted;
+    }
+    let Some(entry) = server.entry(index) else { return Cell::Untold };
+    Cell::Entry(EntryCell {
+        term: entry.term,
+        words: entry.payload.to_string(),
+        state: state(server, index),
+        durable: index <= server.durable_index,
+        matched: progress.is_some_and(|progress| progress.match_index == index),
+        next,
+    })
+}
+
+fn state(server: &NodeView, index: LogIndex) -> EntryState {
+    if index <= server.last_applied {
+        EntryState::Applied
+    } else if index <= server.commit_index {
+        EntryState::Committed
+    } else {
+        EntryState::Proposed
+    }
+}
+
+/// Who holds what at an index, in words: the answer to "is it safe?".
+pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
+    let mut holders: BTreeMap<Term, (Vec<NodeId>, Vec<NodeId>, Entry)> = BTreeMap::new();
+    let mut compacted = Vec::new();
+    for (id, node) in &known.view.nodes {
+        if index > LogIndex(0) && index <= node.base.index {
+            compacted.push(*id);
+        } else if let Some(entry) = node.entry(index) {
+            let held = holders
+                .entry(entry.term)
+                .or_insert_with(|| (Vec::new(), Vec::new(), entry.clone()));
+            held.0.push(*id);
+            if index <= node.durable_index {
+                held.1.push(*id);
+            }
+        }
+    }
+    let mut parts = vec![format!("Index {index}")];
+    for (term, (holding, durable, entry)) in holders.into_iter().rev() {
+        let committed = index <= known.committed();
+        let majority = durable.len() >= known.majority();
+        let verdict = if committed {
+            "committed"
+        } else if majority {
+            "on a majority of disks, the leader will commit it"
+        } else {
+            "not committed"
+        };
+        parts.push(format!(
+            "“{}” of term {term}: held by {}, on the disk of {} of {} — {verdict}",
+            entry.payload,
+            names(holding),
+            durable.len(),
+            known.roster.len()
+        ));
+    }
+    if !compacted.is_empty() {
+        parts.push(format!("in the snapshot of {}", names(compacted)));
+    }
+    if parts.len() == 1 {
+        parts.push("nobody holds it yet".to_owned());
+    }
+    parts.join(". ")
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::event::{CommitReason, EventKind};
+    use raft_core::kv::Command;
+    use raft_core::log::Payload;
+    use raft_core::types::{LogPosition, WriteId};
+
+    use super::*;
+    use crate::model::testing::Script;
+
+    fn append(script: Script, node: u64, index: u64, words: &str) -> Script {
+        let payload = Payload::Command(Command::put("x", words.to_owned()).encode());
+        let entry = Entry { index: LogIndex(index), term: Term(1), payload };
+        let last = entry.position();
+        script.event(node, EventKind::EntriesAppended { last, entries: vec![entry] })
+    }
+
+    fn durable(script: Script, node: u64, index: u64) -> Script {
+        let durable_index = LogIndex(index);
+        script.event(node, EventKind::WritePersisted { write: WriteId(1), durable_index })
+    }
+
+    fn entry_cell(known: &Known, node: u64, index: u64) -> EntryCell {
+        let Cell::Entry(cell) = cell(known, NodeId(node), LogIndex(index)) else {
+            panic!("S{node} has no entry at {index}")
+        };
+        cell
+    }
+
+    /// Guards the marks by which a viewer tells a proposal from a promise.
+    #[test]
+    fn a_cell_goes_from_proposed_to_committed_to_applied() {
+        let script = append(Script::new(3).leader(1, 1), 1, 1, "1");
+        let proposed = entry_cell(&script.known(), 1, 1);
+        assert_eq!((proposed.state, proposed.durable), (EntryState::Proposed, false));
+        assert_eq!(proposed.words, "x = 1");
+        let script = durable(script, 1, 1);
+        assert!(entry_cell(&script.known(), 1, 1).durable);
+        let why = CommitReason::LeaderCommit;
+        let (from, to) = (LogIndex(0), LogIndex(1));
+        let script = script.event(1, EventKind::CommitAdvanced { from, to, why });
+        assert_eq!(entry_cell(&script.known(), 1, 1).state, EntryState::Committed);
+        let applied = EventKind::Applied { position: LogPosition::new(1, 1), digest: 0 };
+        assert_eq!(entry_cell(&script.event(1, applied).known(), 1, 1).state, EntryState::Applied);
+    }
+
+    /// Guards the ends of the grid: compacted entries are hatched, not empty, and the column that
+    /// comes next is there.
+    #[test]
+    fn the_grid_reaches_from_the_snapshot_to_the_next_index() {
+        let mut script = Script::new(3).leader(1, 1);
+        for index in 1..=6 {
+            script = append(script, 1, index, "1");
+        }
+        let all = Columns::of(&script.known());
+        assert_eq!((all.first, all.last), (LogIndex(1), LogIndex(7)));
+        let known = (2..=3)
+            .fold(script, |script, node| {
+                (1..=6).fold(script, |script, index| append(script, node, index, "1"))
+            })
+            .event(1, EventKind::LogCompacted { to: LogPosition::new(1, 4) })
+            .event(2, EventKind::LogCompacted { to: LogPosition::new(1, 4) })
+            .event(3, EventKind::LogCompacted { to: LogPosition::new(1, 3) })
+            .known();
+        assert_eq!(cell(&known, NodeId(1), LogIndex(4)), Cell::Compacted);
+        assert_eq!(cell(&known, NodeId(1), LogIndex(7)), Cell::Empty { next: false });
+        assert_eq!(Columns::of(&known).first, LogIndex(3));
+    }
+
+    /// Guards the sentence that answers whether an entry is safe.
+    #[test]
+    fn a_column_tells_who_holds_it() {
+        let script = append(append(Script::new(3).leader(1, 1), 1, 1, "1"), 2, 1, "1");
+        let known = durable(script, 1, 1).known();
+        assert_eq!(
+            column_words(&known, LogIndex(1)),
+            "Index 1. “x = 1” of term 1: held by S1 and S2, on the disk of 1 of 3 — not committed"
+        );
+        assert_eq!(column_words(&known, LogIndex(2)), "Index 2. nobody holds it yet");
+    }
+}

@@ -1,0 +1,225 @@
+//! Where things stand: servers on a ring, links between their rims.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::TAU;
+
+use raft_core::types::NodeId;
+
+use crate::num::len;
+
+/// A width and a height in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Size {
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+}
+
+/// A place on the stage in pixels, from its upper left corner.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+}
+
+impl Point {
+    pub(crate) fn towards(self, other: Self, share: f64) -> Self {
+        Self { x: self.x + (other.x - self.x) * share, y: self.y + (other.y - self.y) * share }
+    }
+
+    /// The point at `distance` in the direction `angle`, in radians, clockwise from the right.
+    pub(crate) fn at(self, angle: f64, distance: f64) -> Self {
+        Self { x: self.x + angle.cos() * distance, y: self.y + angle.sin() * distance }
+    }
+
+    pub(crate) fn bearing(self, other: Self) -> f64 {
+        (other.y - self.y).atan2(other.x - self.x)
+    }
+
+    pub(crate) fn distance(self, other: Self) -> f64 {
+        (other.x - self.x).hypot(other.y - self.y)
+    }
+}
+
+/// How a label lies to its anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+impl Anchor {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Middle => "middle",
+            Self::End => "end",
+        }
+    }
+}
+
+/// Where a server stands and where its label begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spot {
+    pub(crate) at: Point,
+    /// The middle of the label's first line.
+    pub(crate) label: Point,
+    pub(crate) anchor: Anchor,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Layout {
+    pub(crate) size: Size,
+    pub(crate) centre: Point,
+    /// The radius of the ring.
+    pub(crate) ring: f64,
+    /// The radius of a server's disc.
+    pub(crate) disc: f64,
+    /// Half the size of a message's mark.
+    pub(crate) mark: f64,
+    spots: BTreeMap<NodeId, Spot>,
+}
+
+/// From the disc's edge to where messages come and go: the timer's arc and the votes lie between.
+const RIM: f64 = 17.0;
+
+/// The height of one line of a label.
+pub(crate) const LINE: f64 = 17.0;
+
+/// Lines of a label.
+const LINES: f64 = 2.0;
+
+/// Room beside a server for a label that stands at its side.
+const SIDE: f64 = 116.0;
+
+impl Layout {
+    pub(crate) fn of(size: Size, roster: &BTreeSet<NodeId>) -> Self {
+        let count = roster.len();
+        let narrow = size.width < 560.0;
+        let room = size.width.min(size.height);
+        let share = match count {
+            0..=3 => 0.092,
+            4..=5 => 0.082,
+            6..=7 => 0.072,
+            _ => 0.064,
+        };
+        let least = if count > 7 { 17.0 } else { 22.0 };
+        let disc = (room * share).clamp(least, 46.0);
+        let above = disc + RIM + LINE * LINES + 12.0;
+        let beside = if narrow { disc + RIM + 24.0 } else { disc + RIM + SIDE };
+        let ring = match count {
+            0 | 1 => 0.0,
+            _ => (size.height / 2.0 - above).min(size.width / 2.0 - beside).max(disc * 2.0),
+        };
+        let (centre, angles) = place(size, ring, count);
+        let spots = roster
+            .iter()
+            .zip(angles)
+            .map(|(node, angle)| {
+                let at = centre.at(angle, ring);
+                (*node, spot(at, angle, disc, narrow || count <= 1))
+            })
+            .collect();
+        Self { size, centre, ring, disc, mark: (disc * 0.24).clamp(7.5, 10.5), spots }
+    }
+
+    pub(crate) fn spot(&self, node: NodeId) -> Option<Spot> {
+        self.spots.get(&node).copied()
+    }
+
+    pub(crate) fn spots(&self) -> impl Iterator<Item = (NodeId, Spot)> + '_ {
+        self.spots.iter().map(|(node, spot)| (*node, *spot))
+    }
+
+    /// The distance from a server's middle at which messages come and go.
+    pub(crate) fn rim(&self) -> f64 {
+        self.disc + RIM
+    }
+
+    /// The lane of messages between two servers: each direction keeps to its right, so that a
+    /// request and its reply do not run into each other.
+    pub(crate) fn lane(&self, from: NodeId, to: NodeId) -> Option<(Point, Point)> {
+        let (start, end) = (self.spot(from)?.at, self.spot(to)?.at);
+        let angle = start.bearing(end);
+        let aside = angle + TAU / 4.0;
+        let shift = self.mark * 0.95;
+        let start = start.at(angle, self.rim()).at(aside, shift);
+        let end = end.at(angle, -self.rim()).at(aside, shift);
+        Some((start, end))
+    }
+}
+
+/// The ring's middle and the angles of the servers, the first at the top, clockwise. Few servers
+/// fill less than a circle, so the middle moves until the picture is balanced.
+fn place(size: Size, ring: f64, count: usize) -> (Point, impl Iterator<Item = f64>) {
+    let first = if count == 2 { -TAU / 2.0 } else { -TAU / 4.0 };
+    let sink = if count == 3 { ring / 4.0 } else { 0.0 };
+    let centre = Point { x: size.width / 2.0, y: size.height / 2.0 + sink * 0.6 };
+    let step = TAU / len(count.max(1));
+    (centre, (0..count).map(move |place| first + step * len(place)))
+}
+
+/// Labels lie outward of the ring, where no message passes.
+fn spot(at: Point, angle: f64, disc: f64, no_room_beside: bool) -> Spot {
+    let out = disc + RIM;
+    if angle.cos().abs() > 0.5 && !no_room_beside {
+        let right = angle.cos() > 0.0;
+        let x = if right { at.x + out + 10.0 } else { at.x - out - 10.0 };
+        let anchor = if right { Anchor::Start } else { Anchor::End };
+        return Spot { at, label: Point { x, y: at.y - LINE * 0.5 }, anchor };
+    }
+    let above = angle.sin() < -0.01;
+    let y = if above { at.y - out - LINE * (LINES - 0.5) - 8.0 } else { at.y + out + LINE * 0.5 };
+    Spot { at, label: Point { x: at.x, y }, anchor: Anchor::Middle }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roster(count: u64) -> BTreeSet<NodeId> {
+        (1..=count).map(NodeId).collect()
+    }
+
+    const SIZES: [Size; 4] = [
+        Size { width: 820.0, height: 520.0 },
+        Size { width: 1180.0, height: 700.0 },
+        Size { width: 390.0, height: 360.0 },
+        Size { width: 320.0, height: 300.0 },
+    ];
+
+    /// Guards the picture on a projector and on a phone, for every size of cluster: nothing is
+    /// drawn outside, no two servers touch.
+    #[test]
+    fn servers_stand_inside_and_apart() {
+        for size in SIZES {
+            for count in 1..=9 {
+                let layout = Layout::of(size, &roster(count));
+                let spots: Vec<Spot> = layout.spots().map(|(_, spot)| spot).collect();
+                for spot in &spots {
+                    let (x, y) = (spot.at.x, spot.at.y);
+                    let room = layout.disc + 6.0;
+                    assert!(x >= room && x <= size.width - room, "{size:?} {count} {x}");
+                    assert!(y >= room && y <= size.height - room, "{size:?} {count} {y}");
+                    assert!(spot.label.y > 4.0 && spot.label.y < size.height - 4.0);
+                }
+                for (place, one) in spots.iter().enumerate() {
+                    for other in &spots[place + 1..] {
+                        let apart = one.at.distance(other.at);
+                        assert!(apart > 2.0 * layout.disc + 4.0, "{size:?} {count} {apart}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Guards requests and replies from covering each other.
+    #[test]
+    fn the_two_directions_of_a_link_are_apart() {
+        let layout = Layout::of(SIZES[0], &roster(3));
+        let there = layout.lane(NodeId(1), NodeId(2)).unwrap();
+        let back = layout.lane(NodeId(2), NodeId(1)).unwrap();
+        assert!(there.0.distance(back.1) > layout.mark * 1.8);
+    }
+}

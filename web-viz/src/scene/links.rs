@@ -1,0 +1,77 @@
+//! The links between servers, and where they are cut.
+
+use raft_core::types::NodeId;
+
+use super::layout::{Layout, Point};
+use crate::model::known::Known;
+
+/// One link between two servers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinkMark {
+    pub(crate) ends: (NodeId, NodeId),
+    pub(crate) from: Point,
+    pub(crate) to: Point,
+    pub(crate) state: LinkState,
+}
+
+/// Which directions of a link let messages pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Up,
+    Cut,
+    /// Only from the first to the second server, or only from the second to the first.
+    OneWay {
+        forward: bool,
+    },
+}
+
+/// All links.
+pub(crate) fn marks(known: &Known, layout: &Layout) -> Vec<LinkMark> {
+    let servers: Vec<_> = layout.spots().collect();
+    let mut marks = Vec::new();
+    for (place, (one, from)) in servers.iter().enumerate() {
+        for (other, to) in &servers[place + 1..] {
+            let cut = |from: &NodeId, to: &NodeId| known.view.cut_links.contains(&(*from, *to));
+            let state = match (cut(one, other), cut(other, one)) {
+                (false, false) => LinkState::Up,
+                (true, true) => LinkState::Cut,
+                (false, true) => LinkState::OneWay { forward: true },
+                (true, false) => LinkState::OneWay { forward: false },
+            };
+            let angle = from.at.bearing(to.at);
+            marks.push(LinkMark {
+                ends: (*one, *other),
+                from: from.at.at(angle, layout.rim()),
+                to: to.at.at(angle, -layout.rim()),
+                state,
+            });
+        }
+    }
+    marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Size;
+    use super::*;
+    use crate::model::testing::{self, Script};
+
+    /// Guards the sight of a partition: exactly the links across it are cut.
+    #[test]
+    fn an_isolated_server_has_all_its_links_cut() {
+        let mut known = Script::new(4).known();
+        testing::isolate(&mut known, 2);
+        known.view.cut_links.remove(&(NodeId(2), NodeId(3)));
+        let size = Size { width: 800.0, height: 600.0 };
+        let marks = marks(&known, &Layout::of(size, &known.roster));
+        assert_eq!(marks.len(), 6);
+        for mark in marks {
+            let expected = match mark.ends {
+                (NodeId(2), NodeId(3)) => LinkState::OneWay { forward: true },
+                (one, other) if one == NodeId(2) || other == NodeId(2) => LinkState::Cut,
+                _ => LinkState::Up,
+            };
+            assert_eq!(mark.state, expected, "{:?}", mark.ends);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One server of the ring: role by shape, term by number and colour, timer by arc, votes by dots.
+
+use std::fmt::Write as _;
+
+use raft_core::event::{RoleName, Timer};
+use raft_core::types::{LogIndex, NodeId, Term, Time};
+use raft_core::view::NodeView;
+
+use super::layout::{Layout, Point, Spot};
+use crate::model::known::{Known, Presence};
+use crate::num::real;
+
+/// A server, as drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServerMark {
+    pub(crate) id: NodeId,
+    pub(crate) spot: Spot,
+    pub(crate) disc: f64,
+    pub(crate) presence: Presence,
+    pub(crate) role: RoleName,
+    pub(crate) term: Term,
+    pub(crate) selected: bool,
+    pub(crate) timer: Option<Arc>,
+    pub(crate) votes: Option<Ballot>,
+    /// Its disk has not finished a write.
+    pub(crate) writing: bool,
+    /// What it is doing, in a word or two.
+    pub(crate) title: &'static str,
+    /// The ends of its log and of what is committed.
+    pub(crate) figures: String,
+    /// All of it, for those who cannot see it.
+    pub(crate) words: String,
+}
+
+/// A timer that runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Arc {
+    pub(crate) timer: Timer,
+    /// What is left of it, from 1 to 0.
+    pub(crate) left: f64,
+}
+
+/// The votes that a candidate has counted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ballot {
+    pub(crate) yes: usize,
+    pub(crate) needed: u64,
+    /// Whether they only say what they would do.
+    pub(crate) pre: bool,
+    /// One dot for each voter, at its bearing; `None` where no answer came yet.
+    pub(crate) dots: Vec<(Point, Option<bool>)>,
+}
+
+/// Steps of an arc: finer ones nobody can see, and each costs a change of the document.
+const ARC_STEPS: f64 = 240.0;
+
+impl ServerMark {
+    pub(crate) fn of(
+        id: NodeId,
+        known: &Known,
+        now: Time,
+        layout: &Layout,
+        selected: bool,
+    ) -> Self {
+        let spot = layout.spot(id).unwrap_or(Spot {
+            at: layout.centre,
+            label: layout.centre,
+            anchor: super::layout::Anchor::Middle,
+        });
+        let presence = known.presence(id);
+        let unknown = NodeView::default();
+        let node = known.node(id).unwrap_or(&unknown);
+        let runs = presence == Presence::Up;
+        let mut mark = Self {
+            id,
+            spot,
+            disc: layout.disc,
+            presence,
+            role: node.role,
+            term: node.term,
+            selected,
+            timer: arc(node, now).filter(|_| matches!(presence, Presence::Up | Presence::Frozen)),
+            votes: ballot(id, node, layout).filter(|_| runs),
+            writing: runs && node.writes_in_flight > 0,
+            title: title(presence, node.role),
+            figures: format!("log {} · committed {}", node.last.index, node.commit_index),
+            words: String::new(),
+        };
+        mark.words = mark.describe(node);
+        mark
+    }
+
+    fn describe(&self, node: &NodeView) -> String {
+        let mut words = format!("{}, {}, term {}", self.id, self.title, self.term);
+        if let Some(candidate) = node.voted_for {
+            let _ = write!(words, ", voted for {candidate}");
+        }
+        if let Some(votes) = &self.votes {
+            let _ = write!(words, ", {} of {} votes needed", votes.yes, votes.needed);
+        }
+        if node.last.index > LogIndex(0) {
+            let _ = write!(
+                words,
+                ", log up to index {}, committed up to {}",
+                node.last.index, node.commit_index
+            );
+        }
+        words
+    }
+}
+
+const fn title(presence: Presence, role: RoleName) -> &'static str {
+    match (presence, role) {
+        (Presence::Down, _) => "down",
+        (Presence::Unreachable, _) => "out of sight",
+        (Presence::Frozen, RoleName::Leader) => "leader, frozen",
+        (Presence::Frozen, _) => "frozen",
+        (Presence::Up, RoleName::Leader) => "leader",
+        (Presence::Up, RoleName::Follower) => "follower",
+        (Presence::Up, RoleName::Candidate) => "candidate",
+        (Presence::Up, RoleName::PreCandidate) => "asking around",
+    }
+}
+
+fn arc(node: &NodeView, now: Time) -> Option<Arc> {
+    let timer = node.timer?;
+    let whole = timer.due.since(timer.armed_at);
+    let left = real(timer.due.since(now)) / real(whole.max(1));
+    let left = (left.clamp(0.0, 1.0) * ARC_STEPS).round() / ARC_STEPS;
+    Some(Arc { timer: timer.timer, left })
+}
+
+fn ballot(id: NodeId, node: &NodeView, layout: &Layout) -> Option<Ballot> {
+    let votes = node.votes.as_ref()?;
+    let campaigning = matches!(node.role, RoleName::Candidate | RoleName::PreCandidate);
+    if !campaigning {
+        return None;
+    }
+    let own = layout.spot(id)?.at;
+    let dot = |voter: NodeId| {
+        let bearing = own.bearing(layout.spot(voter)?.at);
+        Some((own.at(bearing, layout.disc + 15.0), votes.answers.get(&voter).copied()))
+    };
+    Some(Ballot {
+        yes: votes.answers.values().filter(|granted| **granted).count(),
+        needed: votes.needed,
+        pre: votes.pre,
+        dots: node.membership.peers_of(id).filter_map(dot).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::event::{EventKind, RoleReason};
+
+    use super::super::Scene;
+    use super::super::layout::Size;
+    use super::*;
+    use crate::model::playback::Pace;
+    use crate::model::testing::Script;
+
+    fn scene(script: &Script, now: u64) -> Scene {
+        let size = Size { width: 800.0, height: 600.0 };
+        Scene::of(&script.known(), Time(now), Pace::REAL, size, None)
+    }
+
+    /// Guards the arc: what it shows is the share of the timeout that is left.
+    #[test]
+    fn the_arc_drains_with_the_timer() {
+        let armed = EventKind::TimerArmed { timer: Timer::Election, due: Time(300_000) };
+        let script = Script::new(3).wait(100_000).event(2, armed);
+        let left = |now| scene(&script, now).servers[1].timer.unwrap().left;
+        assert!((left(100_000) - 1.0).abs() < 1e-9);
+        assert!((left(200_000) - 0.5).abs() < 1e-9);
+        assert!(left(400_000).abs() < 1e-9);
+        assert!(scene(&script.crash(2), 200_000).servers[1].timer.is_none());
+    }
+
+    /// Guards the votes: each voter's dot lies towards it, and only a campaign shows them.
+    #[test]
+    fn votes_lie_at_the_bearing_of_their_voters() {
+        let counted = |voter: u64, granted| EventKind::VoteCounted {
+            voter: NodeId(voter),
+            granted,
+            pre: false,
+            votes: 1,
+            needed: 2,
+        };
+        let (role, why) = (RoleName::Candidate, RoleReason::PreVotesWon);
+        let script = Script::new(3)
+            .event(1, EventKind::RoleChanged { role, term: Term(1), why })
+            .event(1, counted(1, true))
+            .event(1, counted(2, false));
+        let scene = scene(&script, 0);
+        let ballot = scene.servers[0].votes.clone().unwrap();
+        assert_eq!((ballot.yes, ballot.needed), (1, 2));
+        let answers: Vec<_> = ballot.dots.iter().map(|(_, answer)| *answer).collect();
+        assert_eq!(answers, [Some(false), None]);
+        let (own, peer) = (scene.servers[0].spot.at, scene.servers[1].spot.at);
+        let dot = ballot.dots[0].0;
+        assert!((own.bearing(dot) - own.bearing(peer)).abs() < 1e-6);
+        let won = script.leader(1, 1);
+        assert!(super::tests::scene(&won, 0).servers[0].votes.is_none());
+    }
+
+    /// Guards what a screen reader says of a server.
+    #[test]
+    fn a_server_is_described_in_words() {
+        let words = scene(&Script::new(3).leader(1, 2), 0).servers[0].words.clone();
+        assert_eq!(words, "S1, leader, term 2");
+        let words = scene(&Script::new(3).leader(1, 2).crash(1), 0).servers[0].words.clone();
+        assert_eq!(words, "S1, down, term 2");
+    }
+}

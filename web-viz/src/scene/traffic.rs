@@ -1,0 +1,308 @@
+//! Messages on their way. A mark moves because a message is moving: it starts when the message was
+//! sent and ends when and where the message ended.
+//!
+//! Where the cluster is too fast to be followed (real time, or a simulation at high speed), a mark
+//! takes a least time on the wall, and of the routine messages of a link only one is shown at a
+//! time.
+
+use std::collections::BTreeMap;
+
+use raft_core::event::DropReason;
+use raft_core::message::{Body, MessageName};
+use raft_core::types::{EventId, Micros, NodeId, Time};
+use raft_core::view::{ClusterView, Flight, FlightEnd};
+
+use super::layout::{Layout, Point};
+use crate::model::playback::Pace;
+use crate::num::real;
+
+/// The least time that a message is on its way on the screen, where the cluster is too fast …
+const LEAST_MS: f64 = 420.0;
+
+/// … and where it is slow enough for every message to be where it is.
+const LEAST_SLOW_MS: f64 = 120.0;
+
+/// How long the end of a message is shown.
+const END_MS: f64 = 480.0;
+
+/// Of routine messages on one link, one in this time is shown when all would be too many.
+const SAMPLE_MS: f64 = 900.0;
+
+/// A message, as drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FlightMark {
+    pub(crate) id: EventId,
+    pub(crate) name: MessageName,
+    /// For a reply, whether it agrees.
+    pub(crate) reply: Option<bool>,
+    /// Entries that it carries.
+    pub(crate) entries: usize,
+    pub(crate) at: Point,
+    /// The end of its short trail.
+    pub(crate) tail: Point,
+    pub(crate) phase: Phase,
+    /// For those who cannot see it.
+    pub(crate) words: String,
+}
+
+/// What a message is doing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Phase {
+    Moving,
+    /// It arrived; `share` of the time in which that is shown has passed.
+    Arrived {
+        share: f64,
+    },
+    /// It was lost here.
+    Lost {
+        share: f64,
+    },
+}
+
+/// How routine a message is; of each class one per link is shown when there are too many.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Heartbeat,
+    Acknowledgement,
+    Entries,
+}
+
+/// All marks at `now`.
+pub(crate) fn marks(view: &ClusterView, now: Time, pace: Pace, layout: &Layout) -> Vec<FlightMark> {
+    let mut sampler = Sampler::new(pace);
+    let visible = view.messages.iter().filter(|(_, flight)| sampler.shows(flight));
+    visible.filter_map(|(id, flight)| mark(*id, flight, now, pace, layout)).collect()
+}
+
+/// Chooses among routine messages. Looks at sending times alone, so a message once chosen stays
+/// chosen from frame to frame.
+struct Sampler {
+    bucket: Option<Micros>,
+    last: BTreeMap<(NodeId, NodeId, Class), u64>,
+}
+
+/// Up to a fifth of real time every message can be followed.
+fn too_fast(pace: Pace) -> bool {
+    pace.span(1.0) > 200
+}
+
+impl Sampler {
+    fn new(pace: Pace) -> Self {
+        Self { bucket: too_fast(pace).then(|| pace.span(SAMPLE_MS)), last: BTreeMap::new() }
+    }
+
+    fn shows(&mut self, flight: &Flight) -> bool {
+        let (Some(bucket), Some(class)) = (self.bucket, class(&flight.message.body)) else {
+            return true;
+        };
+        let key = (flight.message.from, flight.message.to, class);
+        let period = flight.sent_at.0 / bucket;
+        self.last.insert(key, period) != Some(period)
+    }
+}
+
+const fn class(body: &Body) -> Option<Class> {
+    match body {
+        Body::AppendEntries { entries, .. } if entries.is_empty() => Some(Class::Heartbeat),
+        Body::AppendEntriesReply { .. } if matches!(body.reply(), Some(true)) => {
+            Some(Class::Acknowledgement)
+        }
+        Body::AppendEntries { .. }
+        | Body::InstallSnapshot { .. }
+        | Body::InstallSnapshotReply { .. } => Some(Class::Entries),
+        Body::AppendEntriesReply { .. }
+        | Body::PreVote { .. }
+        | Body::PreVoteReply { .. }
+        | Body::RequestVote { .. }
+        | Body::RequestVoteReply { .. } => None,
+    }
+}
+
+fn mark(
+    id: EventId,
+    flight: &Flight,
+    now: Time,
+    pace: Pace,
+    layout: &Layout,
+) -> Option<FlightMark> {
+    let (share, phase) = progress(flight, now, pace)?;
+    let (start, end) = layout.lane(flight.message.from, flight.message.to)?;
+    let at = start.towards(end, share);
+    let length = start.distance(end).max(1.0);
+    let tail = start.towards(end, (share - 26.0 / length).max(0.0));
+    let entries = if let Body::AppendEntries { entries, .. } = &flight.message.body {
+        entries.len()
+    } else {
+        0
+    };
+    let words = format!("{} sends {}", flight.message.from, flight.message);
+    let (name, reply) = (flight.message.body.name(), flight.message.body.reply());
+    Some(FlightMark { id, name, reply, entries, at, tail, phase, words })
+}
+
+/// How far along its lane a message is, and what it is doing; `None` when there is nothing to see.
+fn progress(flight: &Flight, now: Time, pace: Pace) -> Option<(f64, Phase)> {
+    let sent = flight.sent_at;
+    if now < sent {
+        return None;
+    }
+    let least = pace.span(if too_fast(pace) { LEAST_MS } else { LEAST_SLOW_MS });
+    let (lane_end, stop, lost) = match (flight.end, flight.due) {
+        (Some(FlightEnd::Received { at }), _) => (at.max(sent.after(least)), 1.0, false),
+        (Some(FlightEnd::Dropped { at, why }), due) => {
+            let (end, share) = doomed(sent, at, due, why, least);
+            (end, share, true)
+        }
+        (None, Some(due)) => (due.max(sent.after(least)), 1.0, false),
+        // Nobody knows yet when it will arrive: it slows down on its way.
+        (None, None) => {
+            let waited = real(now.since(sent)) / real(least);
+            return (waited < 12.0).then(|| (0.94 * (1.0 - (-waited).exp()), Phase::Moving));
+        }
+    };
+    if now < lane_end {
+        let share = stop * real(now.since(sent)) / real(lane_end.since(sent).max(1));
+        return Some((share, Phase::Moving));
+    }
+    let share = real(now.since(lane_end)) / real(pace.span(END_MS));
+    let phase = if lost { Phase::Lost { share } } else { Phase::Arrived { share } };
+    (share < 1.0 && flight.end.is_some()).then_some((stop, phase)).or_else(|| {
+        // Due, but its arrival is not told yet.
+        flight.end.is_none().then_some((1.0, Phase::Moving))
+    })
+}
+
+/// When and at which share of its way a lost message ends on the screen.
+fn doomed(sent: Time, at: Time, due: Option<Time>, why: DropReason, least: Micros) -> (Time, f64) {
+    match why {
+        DropReason::ReceiverDown => (at.max(sent.after(least)), 0.97),
+        DropReason::QueueFull => (sent.after(least / 4), 0.12),
+        DropReason::LinkCut | DropReason::Lost => match due {
+            Some(due) if at > sent && due > sent => {
+                let share = real(at.since(sent)) / real(due.since(sent));
+                (at.max(sent.after(least / 2)), share.clamp(0.1, 0.97))
+            }
+            // Lost at once as far as the network is concerned; on the screen half-way.
+            _ => (sent.after(least / 2), 0.5),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use raft_core::message::{AppendResult, Message};
+    use raft_core::types::{LogIndex, LogPosition, Term};
+
+    use super::super::layout::Size;
+    use super::*;
+    use crate::model::playback::Speed;
+
+    fn flight(body: Body, sent_at: u64) -> Flight {
+        let (from, to) = (NodeId(1), NodeId(2));
+        let message = Message { from, to, seq: 0, term: Term(1), body };
+        Flight { message, sent_at: Time(sent_at), due: None, end: None }
+    }
+
+    fn heartbeat() -> Body {
+        let prev_log = LogPosition::ZERO;
+        Body::AppendEntries { prev_log, entries: vec![], leader_commit: LogIndex(0), round: 1 }
+    }
+
+    fn acknowledgement() -> Body {
+        let result = AppendResult::Accepted { match_index: LogIndex(0) };
+        Body::AppendEntriesReply { round: 1, result }
+    }
+
+    fn slow() -> Pace {
+        Pace::of(Speed::default())
+    }
+
+    /// Guards the promise that a message is where the mark is: half of the time, half of the way.
+    #[test]
+    fn a_mark_is_where_its_message_is() {
+        let flight = Flight { due: Some(Time(21_000)), ..flight(heartbeat(), 1_000) };
+        assert_eq!(progress(&flight, Time(11_000), slow()), Some((0.5, Phase::Moving)));
+        assert_eq!(progress(&flight, Time(999), slow()), None);
+        let received = Flight { end: Some(FlightEnd::Received { at: Time(21_000) }), ..flight };
+        assert_eq!(
+            progress(&received, Time(21_000), slow()),
+            Some((1.0, Phase::Arrived { share: 0.0 }))
+        );
+        assert_eq!(progress(&received, Time(60_000), slow()), None);
+    }
+
+    /// Guards real time: what takes a tenth of a millisecond is still seen.
+    #[test]
+    fn a_fast_message_takes_a_least_time_on_the_wall() {
+        let end = Some(FlightEnd::Received { at: Time(1_100) });
+        let flight = Flight { end, ..flight(heartbeat(), 1_000) };
+        let (share, phase) = progress(&flight, Time(1_000 + 210_000), Pace::REAL).unwrap();
+        assert!((share - 0.5).abs() < 0.01, "{share}");
+        assert_eq!(phase, Phase::Moving);
+    }
+
+    /// Guards the sight of loss: a lost message ends on its way, one to a dead server in front of
+    /// it.
+    #[test]
+    fn a_doomed_message_visibly_ends() {
+        let lost = |why| {
+            let end = Some(FlightEnd::Dropped { at: Time(1_000), why });
+            let flight = Flight { end, ..flight(heartbeat(), 1_000) };
+            progress(&flight, Time(1_000 + 8_500), slow()).unwrap()
+        };
+        assert!(matches!(lost(DropReason::Lost), (0.5, Phase::Lost { .. })));
+        assert!(matches!(lost(DropReason::QueueFull), (0.12, Phase::Lost { .. })));
+        let (share, phase) = lost(DropReason::ReceiverDown);
+        assert!(share > 0.85, "{share}");
+        assert!(matches!(phase, Phase::Lost { .. }));
+    }
+
+    /// Guards legibility at high speed: of twenty heartbeats a second few are drawn, but every
+    /// vote is.
+    #[test]
+    fn routine_is_sampled_only_when_it_is_too_fast() {
+        let mut view = ClusterView::default();
+        for beat in 0..100_u64 {
+            for (part, body) in
+                [heartbeat(), acknowledgement(), Body::RequestVote { last_log: LogPosition::ZERO }]
+                    .into_iter()
+                    .enumerate()
+            {
+                let id = EventId { node: NodeId(1), seq: beat * 3 + part as u64 };
+                view.messages.insert(id, flight(body, beat * 50_000));
+            }
+        }
+        let shown = |pace: Pace, name: MessageName| {
+            let mut sampler = Sampler::new(pace);
+            let flights = view.messages.values().filter(|flight| sampler.shows(flight));
+            flights.filter(|flight| flight.message.body.name() == name).count()
+        };
+        assert_eq!(shown(slow(), MessageName::Heartbeat), 100);
+        // 100 beats of 50 ms are 5 s: one in 900 ms.
+        assert_eq!(shown(Pace::REAL, MessageName::Heartbeat), 6);
+        assert_eq!(shown(Pace::REAL, MessageName::AppendEntriesReply), 6);
+        assert_eq!(shown(Pace::REAL, MessageName::RequestVote), 100);
+    }
+
+    /// Guards the marks' places: between the two servers, and gone when one is unknown.
+    #[test]
+    fn marks_lie_on_their_lane() {
+        let roster = BTreeSet::from([NodeId(1), NodeId(2)]);
+        let layout = Layout::of(Size { width: 800.0, height: 400.0 }, &roster);
+        let mut view = ClusterView::default();
+        let id = EventId { node: NodeId(1), seq: 0 };
+        let due = Some(Time(20_000));
+        view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
+        let marks = super::marks(&view, Time(10_000), slow(), &layout);
+        assert_eq!(marks.len(), 1);
+        assert!((marks[0].at.x - layout.centre.x).abs() < 1.0, "{:?}", marks[0].at);
+        assert_eq!(
+            marks[0].words,
+            "S1 sends Heartbeat to S2, nothing after index 0 (term 0), committed up to 0"
+        );
+        let alone = Layout::of(layout.size, &BTreeSet::from([NodeId(1)]));
+        assert!(super::marks(&view, Time(10_000), slow(), &alone).is_empty());
+    }
+}

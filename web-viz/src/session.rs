@@ -1,0 +1,210 @@
+//! The model and the simulation behind it, joined: everything of the page that needs no browser.
+
+use std::collections::VecDeque;
+
+use raft_core::sim;
+
+use crate::model::desk::{Ask, AskState, Request};
+use crate::model::{Action, Effect, Model, SimEffect};
+use crate::source::sim::Sim;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Session {
+    pub(crate) model: Model,
+    sim: Option<Sim>,
+}
+
+impl Session {
+    /// Takes in an action and all that follows from it. Gives back what only a browser can do.
+    pub(crate) fn dispatch(&mut self, action: Action) -> Vec<Effect> {
+        let mut outside = Vec::new();
+        let mut actions = VecDeque::from([action]);
+        while let Some(action) = actions.pop_front() {
+            for effect in self.model.update(action) {
+                match effect {
+                    Effect::Sim(effect) => actions.extend(self.simulate(effect)),
+                    Effect::Connect(_)
+                    | Effect::Disconnect
+                    | Effect::AskLive(..)
+                    | Effect::Supervise(..)
+                    | Effect::Address(_)
+                    | Effect::SaveTheme(_) => outside.push(effect),
+                }
+            }
+        }
+        outside
+    }
+
+    /// Does to the simulation what is asked, if there is one.
+    fn simulate(&mut self, effect: SimEffect) -> Vec<Action> {
+        match effect {
+            SimEffect::Begin(setup) => {
+                let sim = self.sim.insert(Sim::new(setup));
+                return vec![Action::Happened(sim.happened())];
+            }
+            SimEffect::End => self.sim = None,
+            SimEffect::Advance(_) | SimEffect::Step | SimEffect::Act(_) | SimEffect::Ask(_) => {}
+        }
+        let Some(sim) = &mut self.sim else { return Vec::new() };
+        match effect {
+            SimEffect::Advance(time) => vec![Action::Happened(sim.advance(time))],
+            SimEffect::Step => vec![Action::Happened(sim.step())],
+            SimEffect::Act(action) => vec![act(sim, action)],
+            SimEffect::Ask(ask) => put(sim, &ask),
+            SimEffect::Begin(_) | SimEffect::End => Vec::new(),
+        }
+    }
+}
+
+fn act(sim: &mut Sim, action: sim::Action) -> Action {
+    match sim.act(action) {
+        Ok((_, happened)) => Action::Happened(happened),
+        Err(error) => Action::Notice(sentence(&error.to_string())),
+    }
+}
+
+/// Puts a client's question to a server.
+fn put(sim: &mut Sim, ask: &Ask) -> Vec<Action> {
+    let node = ask.node;
+    let action = match &ask.request {
+        Request::Write(command) => sim::Action::Write { node, command: command.clone() },
+        Request::Read(key) => sim::Action::Read { node, key: key.clone().into() },
+    };
+    match sim.act(action) {
+        Ok((request, happened)) => {
+            let asked = request.map(|request| Action::Asked(ask.number, request));
+            asked.into_iter().chain([Action::Happened(happened)]).collect()
+        }
+        Err(error) => vec![Action::Answered(ask.number, AskState::Failed(error.to_string()))],
+    }
+}
+
+/// An error's text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::event::RoleName;
+    use raft_core::types::{LogIndex, NodeId};
+
+    use super::*;
+    use crate::address::Place;
+    use crate::model::deeds::Deed;
+    use crate::model::{DeskAction, UiAction};
+    use crate::scene::grid::{Cell, EntryState, cell};
+    use crate::source::sim::SimSetup;
+
+    /// Lets the page run, frame by frame as a browser would, until `done` or for too long.
+    fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
+        for _ in 0..60 * 120 {
+            if done(&session.model) {
+                return;
+            }
+            session.dispatch(Action::Frame { elapsed: 1000.0 / 60.0, wall: 0 });
+        }
+        panic!("not within two minutes at 60 frames a second: {:?}", session.model.story.caption);
+    }
+
+    fn opened(servers: u64) -> Session {
+        let mut session = Session::default();
+        session.dispatch(Action::Open(Place::Simulate(SimSetup { seed: 7, servers })));
+        session
+    }
+
+    /// Guards the first minute of everybody who opens the page: it elects by itself, one button
+    /// crashes the leader, a new one follows, and the figure says how long that took.
+    #[test]
+    fn it_elects_survives_a_crash_and_says_how_long_that_took() {
+        let mut session = opened(3);
+        play(&mut session, |model| model.known.leader().is_some());
+        let first = session.model.known.leader().unwrap();
+        session.dispatch(Action::Deed(Deed::Crash(first)));
+        assert_eq!(session.model.reign.vacancy().map(|(lost, ..)| lost), Some(first));
+        play(&mut session, |model| model.known.leader().is_some_and(|leader| leader != first));
+        let failover = session.model.reign.last.unwrap();
+        assert!((150_000..2_000_000).contains(&failover.took), "{failover:?}");
+        session.dispatch(Action::Deed(Deed::Restart(first)));
+        play(&mut session, |model| {
+            model
+                .known
+                .node(first)
+                .is_some_and(|node| node.role == RoleName::Follower && node.term == failover.term)
+        });
+        assert!(session.model.violations.is_empty());
+    }
+
+    /// Guards the write from the form to every row of the matrix, and the answer.
+    #[test]
+    fn a_write_reaches_every_row_and_is_answered() {
+        let mut session = opened(3);
+        play(&mut session, |model| model.known.leader().is_some());
+        session.dispatch(Action::Desk(DeskAction::Key("colour".to_owned())));
+        session.dispatch(Action::Desk(DeskAction::Value("blue".to_owned())));
+        session.dispatch(Action::Submit);
+        play(&mut session, |model| {
+            let applied = |node: u64| {
+                (1..=9).any(|index| match cell(&model.known, NodeId(node), LogIndex(index)) {
+                    Cell::Entry(entry) => {
+                        entry.words == "colour = blue" && entry.state == EntryState::Applied
+                    }
+                    Cell::Empty { .. } | Cell::Compacted | Cell::Untold => false,
+                })
+            };
+            (1..=3).all(applied)
+        });
+        assert!(matches!(session.model.desk.asks[0].state, AskState::Done(_)));
+        session.dispatch(Action::Desk(DeskAction::Op(crate::model::desk::Op::Get)));
+        session.dispatch(Action::Submit);
+        play(&mut session, |model| model.desk.asks[0].state != AskState::Waiting);
+        assert_eq!(session.model.desk.asks[0].state, AskState::Done("colour = blue".to_owned()));
+    }
+
+    /// Guards deeds that are not possible: they say why and change nothing.
+    #[test]
+    fn what_is_not_permitted_says_why() {
+        let mut session = opened(3);
+        session.dispatch(Action::Deed(Deed::Restart(NodeId(1))));
+        assert_eq!(session.model.notice.as_ref().unwrap().words, "S1 is running.");
+        session.dispatch(Action::Dismiss);
+        session.dispatch(Action::Deed(Deed::Isolate(NodeId(2))));
+        assert!(session.model.known.isolated(NodeId(2)));
+        session.dispatch(Action::Deed(Deed::Heal));
+        assert!(session.model.known.view.cut_links.is_empty());
+        assert_eq!(session.model.notice, None);
+        session.dispatch(Action::SeedTyped("ten".to_owned()));
+        assert!(session.model.notice.as_ref().unwrap().words.contains("“ten”"));
+    }
+
+    /// Guards the stepping student: each step shows something, and the clock stands in between.
+    #[test]
+    fn a_step_lets_one_thing_happen_and_holds_the_clock() {
+        let mut session = opened(3);
+        session.dispatch(Action::Step);
+        assert!(!session.model.playback.playing);
+        let (now, events) = (session.model.playback.now, session.model.known.view.events);
+        session.dispatch(Action::Frame { elapsed: 500.0, wall: 0 });
+        assert_eq!(session.model.playback.now, now);
+        session.dispatch(Action::Step);
+        assert!(session.model.known.view.events > events);
+        assert!(session.model.playback.now >= now);
+    }
+
+    /// Guards a shared link: the same setup and actions give the same run.
+    #[test]
+    fn the_same_run_has_the_same_digest() {
+        let digest = || {
+            let mut session = opened(5);
+            play(&mut session, |model| model.known.leader().is_some());
+            session.dispatch(Action::Ui(UiAction::Select(Some(NodeId(1)))));
+            session.dispatch(Action::Deed(Deed::SplitLeader));
+            play(&mut session, |model| model.reign.last.is_some());
+            session.model.digest
+        };
+        assert_eq!(digest(), digest());
+    }
+}

@@ -1,0 +1,212 @@
+//! The server's interface as the page uses it.
+
+use std::collections::BTreeMap;
+
+use gloo_net::http::{Method, RequestBuilder};
+use raft_core::kv::Command;
+use raft_core::types::NodeId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::desk::{Ask, AskState, Request};
+use crate::model::live::{FirstWrite, Process, ProcessState, Verb};
+
+/// What the page needs of `GET /cluster/status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Status {
+    pub(super) node: Place,
+    pub(super) peers: Vec<PeerStatus>,
+}
+
+/// A server and where it serves clients.
+#[derive(Debug, Deserialize)]
+pub(super) struct Place {
+    pub(super) id: NodeId,
+    pub(super) client: String,
+}
+
+/// Another server, as the one that answers sees it.
+#[derive(Debug, Deserialize)]
+pub(super) struct PeerStatus {
+    pub(super) id: NodeId,
+    pub(super) client: String,
+    pub(super) connected: bool,
+}
+
+/// What the page needs of `GET /demo/nodes`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Overview {
+    pub(super) token: String,
+    pub(super) nodes: Vec<Node>,
+    pub(super) failover: Option<Failover>,
+}
+
+/// One process of the demo.
+#[derive(Debug, Deserialize)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) client: String,
+    pub(super) pid: Option<u32>,
+    pub(super) state: String,
+}
+
+/// The demo's measurement of a recovery.
+#[derive(Debug, Deserialize)]
+pub(super) struct Failover {
+    node: NodeId,
+    first_write_ms: Option<f64>,
+}
+
+impl Node {
+    pub(super) fn state(&self) -> ProcessState {
+        match self.state.as_str() {
+            "running" => ProcessState::Running,
+            "frozen" => ProcessState::Frozen,
+            _ => ProcessState::Dead,
+        }
+    }
+}
+
+impl From<Node> for Process {
+    fn from(node: Node) -> Self {
+        Self { id: node.id, pid: node.pid, state: node.state() }
+    }
+}
+
+impl From<Failover> for FirstWrite {
+    fn from(failover: Failover) -> Self {
+        Self { node: failover.node, after_ms: failover.first_write_ms }
+    }
+}
+
+/// What the page needs of an error's body.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    detail: String,
+    hint: String,
+}
+
+/// What the page needs of the answer to a write.
+#[derive(Debug, Deserialize)]
+struct Written {
+    revision: u64,
+    index: u64,
+}
+
+/// What the page needs of the answer to a read.
+#[derive(Debug, Deserialize)]
+struct Found {
+    #[serde(with = "raft_core::codec::text_or_bytes")]
+    value: bytes::Bytes,
+}
+
+/// Where the page came from.
+pub(super) fn own_origin() -> String {
+    gloo_utils::window().location().origin().unwrap_or_default()
+}
+
+/// Milliseconds since 1970.
+pub(super) fn milliseconds() -> f64 {
+    js_sys::Date::now()
+}
+
+/// A server's address for clients as a URL, in the scheme of this page.
+pub(super) fn address(client: &str) -> String {
+    let scheme = if own_origin().starts_with("https") { "https" } else { "http" };
+    format!("{scheme}://{client}")
+}
+
+/// The address of a server's event stream.
+pub(super) fn stream(address: &str) -> String {
+    // http becomes ws, https wss.
+    format!("ws{}/trace", address.strip_prefix("http").unwrap_or(address))
+}
+
+pub(super) async fn overview(base: &str) -> Result<Overview, String> {
+    json(fetch(Method::GET, base, "/demo/nodes", None, None).await, base)
+}
+
+pub(super) async fn status(base: &str) -> Result<Status, String> {
+    json(fetch(Method::GET, base, "/cluster/status?progress=local", None, None).await, base)
+}
+
+pub(super) async fn supervise(
+    base: &str,
+    token: &str,
+    node: NodeId,
+    verb: Verb,
+) -> Result<Overview, String> {
+    let path = format!("/demo/nodes/{}/{}", node.0, verb.name());
+    json(fetch(Method::POST, base, &path, Some(token), None).await, base)
+}
+
+/// Asks a server for a write or a read.
+pub(super) async fn ask(ask: &Ask, address: &str) -> AskState {
+    let (method, path, body) = match &ask.request {
+        Request::Write(Command::Put { key, value }) => {
+            (Method::POST, "/set".to_owned(), Some(set_body(key, value)))
+        }
+        Request::Write(Command::Delete { key }) => {
+            (Method::DELETE, format!("/kv/{}", escaped(&String::from_utf8_lossy(key))), None)
+        }
+        Request::Read(key) => (Method::GET, format!("/get/{}", escaped(key)), None),
+    };
+    let answer = fetch(method, address, &path, None, body).await;
+    let state = match &ask.request {
+        Request::Write(_) => json::<Written>(answer, address)
+            .map(|done| format!("done at index {}, revision {}", done.index, done.revision)),
+        Request::Read(key) => json::<Found>(answer, address)
+            .map(|found| format!("{key} = {}", String::from_utf8_lossy(&found.value))),
+    };
+    state.map_or_else(AskState::Failed, AskState::Done)
+}
+
+fn set_body(key: &[u8], value: &[u8]) -> String {
+    let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+    let body = BTreeMap::from([("key", key), ("value", value)]);
+    serde_json::to_string(&body).expect("texts have a JSON form")
+}
+
+fn escaped(text: &str) -> String {
+    js_sys::encode_uri_component(text).into()
+}
+
+/// The status and the text of an answer; `None` when there was none.
+async fn fetch(
+    method: Method,
+    base: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<String>,
+) -> Option<(u16, String)> {
+    let mut request = RequestBuilder::new(&format!("{base}{path}")).method(method);
+    if let Some(token) = token {
+        request = request.header("x-demo-token", token);
+    }
+    let request = match body {
+        Some(body) => request.header("content-type", "application/json").body(body),
+        None => request.build(),
+    };
+    let response = request.ok()?.send().await.ok()?;
+    Some((response.status(), response.text().await.ok()?))
+}
+
+/// Reads an answer, or says in words why there is none.
+fn json<T: DeserializeOwned>(answer: Option<(u16, String)>, address: &str) -> Result<T, String> {
+    let Some((status, text)) = answer else {
+        return Err(format!(
+            "Nothing answers at {address}, or it does not let this page in (a server does with \
+             --cors-origins {}).",
+            own_origin()
+        ));
+    };
+    if status >= 400 {
+        let problem = serde_json::from_str::<Problem>(&text);
+        return Err(problem.map_or_else(
+            |_| format!("{address} is no Glassraft server: it answers {status}."),
+            |problem| format!("{}; {}", problem.detail, problem.hint),
+        ));
+    }
+    serde_json::from_str(&text)
+        .map_err(|_| format!("{address} answers, but not like a Glassraft server of this release."))
+}

@@ -1,0 +1,22 @@
+//! The screen, one file a region. Components turn what the model and the scene say into elements
+//! and clicks into actions; they decide nothing.
+
+pub(crate) mod act;
+pub(crate) mod caption;
+pub(crate) mod events;
+pub(crate) mod help;
+pub(crate) mod matrix;
+pub(crate) mod notice;
+pub(crate) mod parts;
+pub(crate) mod stage;
+pub(crate) mod store;
+pub(crate) mod tabs;
+pub(crate) mod top;
+pub(crate) mod transport;
+
+use yew::Callback;
+
+use crate::model::Action;
+
+/// Where components send what a person did.
+pub(crate) type Dispatch = Callback<Action>;

@@ -1,0 +1,182 @@
+//! The list of what happened, newest first. Only the lines in sight are in the document.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use raft_core::types::{NodeId, Time};
+use yew::prelude::*;
+
+use super::Dispatch;
+use crate::model::feed::{Feed, Filter, Line, Weight};
+use crate::model::{Action, UiAction};
+use crate::num::{len, place, px, real};
+use crate::shared::Shared;
+use crate::source::SourceKind;
+
+/// The height of a line in pixels; style/panels.css knows it too.
+const LINE: f64 = 54.0;
+
+/// Lines kept ready on either side of those in sight.
+const SPARE: usize = 4;
+
+/// Properties of [`Events`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct EventsProps {
+    pub(crate) feed: Shared<Feed>,
+    pub(crate) filter: Filter,
+    pub(crate) roster: BTreeSet<NodeId>,
+    pub(crate) source: SourceKind,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Events(props: &EventsProps) -> Html {
+    let lines = props.feed.lines(&props.filter);
+    let scroller = use_node_ref();
+    let newest = lines.first().map_or(0, |line| line.number);
+    let (top, height, onscroll) = use_window(&scroller, lines.len(), newest);
+    let first = place(top / LINE).saturating_sub(SPARE);
+    let count = place(height / LINE) + 2 * SPARE + 1;
+    let shown = lines.iter().enumerate().skip(first).take(count);
+    html! {
+        <section class="panel events sheet-events" aria-labelledby="events-title">
+            <header>
+                <h2 id="events-title">{ "Events" }</h2>
+                { weights(props) }
+            </header>
+            { servers(props) }
+            <div class="lines" ref={scroller} {onscroll} tabindex="0" data-testid="events">
+                <ol style={format!("height:{}px", px(len(lines.len()) * LINE))}>
+                    { for shown.map(|(position, line)| draw(line, position, props.source)) }
+                </ol>
+                if lines.is_empty() {
+                    <p class="hint">{ "Nothing to tell yet." }</p>
+                }
+            </div>
+        </section>
+    }
+}
+
+fn weights(props: &EventsProps) -> Html {
+    let choice = |weight: Weight, name: &'static str, title: &'static str| {
+        let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::FilterWeight(weight)));
+        html! {
+            <button
+                type="button"
+                aria-pressed={(props.filter.least == weight).to_string()}
+                {title}
+                data-testid={format!("weight-{}", name.to_lowercase())}
+                {onclick}
+            >
+                { name }
+            </button>
+        }
+    };
+    html! {
+        <div class="switch small" role="group" aria-label="Which events">
+            { choice(Weight::Key, "Turns", "Elections, crashes, commits, answers") }
+            { choice(Weight::Detail, "Steps", "Also votes, messages, entries and disks") }
+            { choice(Weight::Routine, "All", "Also timers and heartbeats") }
+        </div>
+    }
+}
+
+fn servers(props: &EventsProps) -> Html {
+    let chip = |node: NodeId| {
+        let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::FilterServer(node)));
+        html! {
+            <button
+                type="button"
+                class="server-chip"
+                aria-pressed={(!props.filter.hidden.contains(&node)).to_string()}
+                {onclick}
+            >
+                { node.to_string() }
+            </button>
+        }
+    };
+    html! {
+        <div class="server-chips" role="group" aria-label="Servers whose events are shown">
+            { for props.roster.iter().map(|node| chip(*node)) }
+        </div>
+    }
+}
+
+fn draw(line: &Rc<Line>, position: usize, source: SourceKind) -> Html {
+    let event = &line.event;
+    let weight = match line.weight {
+        Weight::Key => "key",
+        Weight::Detail => "detail",
+        Weight::Routine => "routine",
+    };
+    let words = event.to_string();
+    let who = if event.id.node == NodeId::ENVIRONMENT {
+        "net".to_owned()
+    } else {
+        event.id.node.to_string()
+    };
+    html! {
+        <li
+            key={line.number}
+            class={classes!("line", weight)}
+            style={format!("top:{}px", px(len(position) * LINE))}
+            title={words.clone()}
+        >
+            <span class="who">{ who }</span>
+            <time>{ clock(event.time, source) }</time>
+            <span class="what">{ words }</span>
+        </li>
+    }
+}
+
+/// A simulated time in seconds since its start, a real one as time of day.
+pub(crate) fn clock(time: Time, source: SourceKind) -> String {
+    match source {
+        SourceKind::Simulate => format!("{:.3} s", real(time.0) / 1e6),
+        SourceKind::Live => {
+            let date = js_sys::Date::new(&(real(time.0) / 1e3).into());
+            let (hours, minutes) = (date.get_hours(), date.get_minutes());
+            let (seconds, millis) = (date.get_seconds(), date.get_milliseconds());
+            format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
+        }
+    }
+}
+
+/// Follows the scroller. Somebody who reads further down keeps the lines that they read: what
+/// comes in above moves the scroller along.
+#[hook]
+fn use_window(scroller: &NodeRef, count: usize, newest: u64) -> (f64, f64, Callback<Event>) {
+    let sight = use_state_eq(|| (0.0, 700.0));
+    let before = use_mut_ref(|| (0_usize, 0_u64));
+    use_effect_with((scroller.clone(), count, newest), {
+        let sight = sight.clone();
+        move |(scroller, count, newest)| {
+            let (old_count, old_newest) = before.replace((*count, *newest));
+            let Some(element) = scroller.cast::<web_sys::Element>() else { return };
+            let grown = len(count.saturating_sub(old_count)) * LINE;
+            if element.scroll_top() > 4 && *newest > old_newest && grown > 0.0 {
+                element.set_scroll_top(element.scroll_top() + rounded(grown));
+            }
+            sight.set(measure(&element));
+        }
+    });
+    let onscroll = Callback::from({
+        let (scroller, sight) = (scroller.clone(), sight.clone());
+        move |_: Event| {
+            if let Some(element) = scroller.cast::<web_sys::Element>() {
+                sight.set(measure(&element));
+            }
+        }
+    });
+    let (top, height) = *sight;
+    (top, height, onscroll)
+}
+
+fn rounded(pixels: f64) -> i32 {
+    i32::try_from(crate::num::whole(pixels)).unwrap_or(i32::MAX)
+}
+
+fn measure(element: &web_sys::Element) -> (f64, f64) {
+    (f64::from(element.scroll_top()), f64::from(element.client_height().max(1)))
+}

@@ -1,0 +1,127 @@
+//! The help: what the picture means, and the keys.
+
+use raft_core::message::MessageName;
+use web_sys::HtmlDialogElement;
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::parts::{Icon, glyph};
+use crate::keys::KEYS;
+use crate::model::{Action, UiAction};
+
+/// Properties of [`Help`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct HelpProps {
+    pub(crate) open: bool,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Help(props: &HelpProps) -> Html {
+    let dialog = use_node_ref();
+    use_effect_with((props.open, dialog.clone()), |(open, dialog)| {
+        if let Some(dialog) = dialog.cast::<HtmlDialogElement>() {
+            if *open && !dialog.open() {
+                // Fails only for a dialog that is open or not in the document.
+                let _ = dialog.show_modal();
+            } else if !*open && dialog.open() {
+                dialog.close();
+            }
+        }
+    });
+    let close = props.dispatch.reform(|()| Action::Ui(UiAction::Help(false)));
+    let onclose = close.reform(|_: Event| ());
+    let onclick = close.reform(|_: MouseEvent| ());
+    html! {
+        <dialog class="help" ref={dialog} aria-labelledby="help-title" {onclose}>
+            <div class="help-head">
+                <h2 id="help-title">{ "How to read the picture" }</h2>
+                <button type="button" class="button quiet" aria-label="Close" {onclick}>
+                    { glyph(Icon::Close) }
+                </button>
+            </div>
+            { picture() }
+            <h2>{ "Keys" }</h2>
+            <dl class="keys">
+                { for KEYS.iter().map(|line| html! {
+                    <div>
+                        <dt>{ for line.keys.iter().map(|key| html! { <kbd>{ *key }</kbd> }) }</dt>
+                        <dd>{ line.does }</dd>
+                    </div>
+                }) }
+            </dl>
+        </dialog>
+    }
+}
+
+const PICTURE: [(&str, &str); 8] = [
+    (
+        "Term",
+        "Time is cut into terms, each with at most one leader. A server's number and colour tell \
+         the term that it knows; after a new election the others change to its colour.",
+    ),
+    (
+        "Leader",
+        "A full disc with a double ring and a crown. It takes all writes and sends heartbeats.",
+    ),
+    (
+        "Candidate",
+        "A dashed disc. Dots at its rim, each towards one server, are that server's vote: ticked \
+         for yes, barred for no, small while it is not known. Before it spends a term on an \
+         election it asks around whether it could win: dotted.",
+    ),
+    (
+        "Arc",
+        "The election timer. Each heartbeat winds it up; when it runs out, the server stands for \
+         election. Each wait is drawn at random, so that seldom two stand at once.",
+    ),
+    (
+        "Messages",
+        "They move along the links because they are on their way. Requests are solid, replies \
+         hollow with + or −. One that is lost ends in a cross.",
+    ),
+    (
+        "Log",
+        "One row a server, one column an index. Dashed: proposed. Solid: committed, it will never \
+         be lost. Filled: applied to the store. Underlined: on that server's disk.",
+    ),
+    (
+        "Down, frozen, cut off",
+        "A hatched disc is down. Two bars: frozen, it runs on as if no time had passed. A bar \
+         across a link: nothing passes there.",
+    ),
+    ("Disk", "A small cylinder shows while a write is on its way to that server's disk."),
+];
+
+fn picture() -> Html {
+    let shapes = [
+        (MessageName::PreVote, "P", "asks whether it would get a vote"),
+        (MessageName::RequestVote, "V", "asks for a vote"),
+        (MessageName::Heartbeat, "H", "heartbeat"),
+        (MessageName::AppendEntries, "A", "log entries"),
+        (MessageName::InstallSnapshot, "S", "part of a snapshot"),
+    ];
+    html! {
+        <>
+            <dl class="meanings">
+                { for PICTURE.iter().map(|(name, meaning)| html! {
+                    <div><dt>{ *name }</dt><dd>{ *meaning }</dd></div>
+                }) }
+            </dl>
+            <ul class="shapes">
+                { for shapes.into_iter().map(|(name, letter, words)| html! {
+                    <li>
+                        <svg viewBox="-15 -15 30 30" width="30" height="30" aria-hidden="true">
+                            <g class="flight request">
+                                { super::stage::shape(name, 9.5) }
+                                <text class="letter" style="font-size:12px">{ letter }</text>
+                            </g>
+                        </svg>
+                        { words }
+                    </li>
+                }) }
+            </ul>
+        </>
+    }
+}

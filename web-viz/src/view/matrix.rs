@@ -1,0 +1,238 @@
+//! The log matrix: a row a server, a column an index. Only the columns in sight are in the
+//! document.
+
+use raft_core::types::{LogIndex, NodeId};
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::parts::{Icon, glyph, term_class};
+use crate::model::known::Known;
+use crate::model::{Action, UiAction};
+use crate::num::{place, px, real};
+use crate::scene::grid::{Cell, Columns, EntryState, cell, column_words};
+use crate::shared::Shared;
+
+/// The width of a column in pixels; style/matrix.css knows it too.
+const COLUMN: f64 = 72.0;
+
+/// Columns kept ready on either side of those in sight.
+const SPARE: usize = 2;
+
+/// Properties of [`Matrix`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct MatrixProps {
+    pub(crate) known: Shared<Known>,
+    pub(crate) selected: Option<NodeId>,
+    pub(crate) column: Option<LogIndex>,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Matrix(props: &MatrixProps) -> Html {
+    let columns = Columns::of(&props.known);
+    let scroller = use_node_ref();
+    let window = use_window(&scroller, columns);
+    let first = place(window.left / COLUMN).saturating_sub(SPARE) as u64;
+    let last = first + (place(window.width / COLUMN) + 2 * SPARE + 1) as u64;
+    let shown = (first..=last)
+        .map(|offset| LogIndex(columns.first.0 + offset))
+        .take_while(|index| *index <= columns.last);
+    html! {
+        <section class="panel matrix sheet-log" aria-labelledby="matrix-title">
+            <header>
+                <h2 id="matrix-title">{ "Logs" }</h2>
+                { key_to_marks() }
+            </header>
+            <div class="logs">
+                <div class="row-names" aria-hidden="true">
+                    <span class="index-name">{ "index" }</span>
+                    { for props.known.roster.iter().map(|node| row_name(*node, props)) }
+                </div>
+                <div class="columns" ref={scroller} onscroll={window.onscroll} tabindex="-1">
+                    <div
+                        class="strip"
+                        style={format!("width:{}px", px(real(columns.count()) * COLUMN))}
+                    >
+                        { for shown.map(|index| column(index, columns.first, props)) }
+                    </div>
+                </div>
+            </div>
+            <p class="column-words" data-testid="column-words" aria-live="polite">
+                { props.column.map_or_else(
+                    || "Choose an index to see who holds it.".to_owned(),
+                    |index| column_words(&props.known, index),
+                ) }
+            </p>
+        </section>
+    }
+}
+
+fn key_to_marks() -> Html {
+    let mark = |class: &'static str, words: &'static str| {
+        html! { <li><span class={classes!("cell", "sample", class)}></span>{ words }</li> }
+    };
+    html! {
+        <ul class="marks">
+            { mark("proposed", "proposed") }
+            { mark("committed", "committed") }
+            { mark("applied", "applied") }
+            { mark("proposed durable", "on disk") }
+        </ul>
+    }
+}
+
+fn row_name(node: NodeId, props: &MatrixProps) -> Html {
+    let known = &props.known;
+    let term = known.node(node).map(|node| node.term).unwrap_or_default();
+    let class = classes!(
+        "row-name",
+        term_class(term),
+        (props.selected == Some(node)).then_some("selected"),
+        (!known.presence(node).runs()).then_some("absent"),
+    );
+    html! {
+        <span {class}>
+            if known.leader() == Some(node) {
+                { glyph(Icon::Crown) }
+            }
+            { node.to_string() }
+        </span>
+    }
+}
+
+fn column(index: LogIndex, first: LogIndex, props: &MatrixProps) -> Html {
+    let chosen = props.column == Some(index);
+    let choose = props
+        .dispatch
+        .reform(move |_: MouseEvent| Action::Ui(UiAction::Column((!chosen).then_some(index))));
+    let point =
+        props.dispatch.reform(move |_: PointerEvent| Action::Ui(UiAction::Column(Some(index))));
+    // A finger that scrolls must not choose.
+    let point = Callback::from(move |event: PointerEvent| {
+        if event.pointer_type() == "mouse" {
+            point.emit(event);
+        }
+    });
+    html! {
+        <div
+            key={index.0}
+            class={classes!("column", chosen.then_some("chosen"))}
+            style={format!("left:{}px", px(real(index.0 - first.0) * COLUMN))}
+            onpointerenter={point}
+            onclick={choose}
+        >
+            <button
+                type="button"
+                class="index"
+                aria-pressed={chosen.to_string()}
+                aria-label={column_words(&props.known, index)}
+                data-testid={format!("column-{index}")}
+            >
+                { index.to_string() }
+            </button>
+            { for props.known.roster.iter().map(|node| draw(*node, index, props)) }
+        </div>
+    }
+}
+
+fn draw(node: NodeId, index: LogIndex, props: &MatrixProps) -> Html {
+    let testid = format!("cell-{node}-{index}");
+    let row = (props.selected == Some(node)).then_some("selected");
+    match cell(&props.known, node, index) {
+        Cell::Empty { next } => html! {
+            <span
+                class={classes!("cell", "empty", row, next.then_some("next"))}
+                data-testid={testid}
+                data-state="empty"
+            />
+        },
+        Cell::Compacted => html! {
+            <span
+                class={classes!("cell", "compacted", row)}
+                title="A snapshot covers it"
+                data-testid={testid}
+                data-state="compacted"
+            />
+        },
+        Cell::Untold => html! {
+            <span
+                class={classes!("cell", "untold", row)}
+                title="There is an entry, but its content was not told to this page"
+                data-testid={testid}
+                data-state="untold"
+            >
+                { "…" }
+            </span>
+        },
+        Cell::Entry(entry) => {
+            let state = match entry.state {
+                EntryState::Proposed => "proposed",
+                EntryState::Committed => "committed",
+                EntryState::Applied => "applied",
+            };
+            let class = classes!(
+                "cell",
+                state,
+                term_class(entry.term),
+                row,
+                entry.durable.then_some("durable"),
+                entry.matched.then_some("matched"),
+                entry.next.then_some("next"),
+            );
+            let title = format!("{} — term {}, {state}", entry.words, entry.term);
+            html! {
+                <span
+                    {class}
+                    {title}
+                    data-testid={testid}
+                    data-state={state}
+                    data-durable={entry.durable.to_string()}
+                >
+                    { entry.words }
+                </span>
+            }
+        }
+    }
+}
+
+/// The part of the strip that is in sight.
+struct Window {
+    left: f64,
+    width: f64,
+    onscroll: Callback<Event>,
+}
+
+/// Follows the scroller, and keeps it at the newest column until somebody scrolls back.
+#[hook]
+fn use_window(scroller: &NodeRef, columns: Columns) -> Window {
+    let sight = use_state_eq(|| (0.0, 1600.0));
+    let follows = use_mut_ref(|| true);
+    use_effect_with((scroller.clone(), columns), {
+        let (sight, follows) = (sight.clone(), follows.clone());
+        move |(scroller, _)| {
+            if let Some(element) = scroller.cast::<web_sys::Element>() {
+                if *follows.borrow() {
+                    element.set_scroll_left(element.scroll_width());
+                }
+                sight.set(measure(&element));
+            }
+        }
+    });
+    let onscroll = Callback::from({
+        let (scroller, sight) = (scroller.clone(), sight.clone());
+        move |_: Event| {
+            if let Some(element) = scroller.cast::<web_sys::Element>() {
+                let end = element.scroll_width() - element.client_width();
+                *follows.borrow_mut() = element.scroll_left() >= end - 8;
+                sight.set(measure(&element));
+            }
+        }
+    });
+    let (left, width) = *sight;
+    Window { left, width, onscroll }
+}
+
+fn measure(element: &web_sys::Element) -> (f64, f64) {
+    (f64::from(element.scroll_left()), f64::from(element.client_width().max(1)))
+}

@@ -1,0 +1,24 @@
+//! Why something did not work.
+
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::parts::{Icon, glyph};
+use crate::model::{Action, Notice};
+
+/// See the module.
+pub(crate) fn notice(notice: Option<&Notice>, dispatch: &Dispatch) -> Html {
+    let onclick = dispatch.reform(|_: MouseEvent| Action::Dismiss);
+    html! {
+        <div class="notices" role="status" aria-live="polite">
+            if let Some(notice) = notice {
+                <div class="notice" data-testid="notice">
+                    <p>{ &notice.words }</p>
+                    <button type="button" class="button quiet" aria-label="Dismiss" {onclick}>
+                        { glyph(Icon::Close) }
+                    </button>
+                </div>
+            }
+        </div>
+    }
+}

@@ -1,0 +1,73 @@
+//! A link: a hairline, or where it is cut, a gap with a bar across.
+
+use yew::prelude::*;
+
+use crate::num::px;
+use crate::scene::layout::Point;
+use crate::scene::links::{LinkMark, LinkState};
+
+/// See the module.
+pub(super) fn link(mark: &LinkMark) -> Html {
+    let LinkMark { ends, from, to, state } = *mark;
+    let class = match state {
+        LinkState::Up => "link",
+        LinkState::Cut => "link cut",
+        LinkState::OneWay { .. } => "link one-way",
+    };
+    let words = match state {
+        LinkState::Up => None,
+        LinkState::Cut => Some(format!("The link between {} and {} is cut", ends.0, ends.1)),
+        LinkState::OneWay { forward: true } => {
+            Some(format!("Messages pass from {} to {} only", ends.0, ends.1))
+        }
+        LinkState::OneWay { forward: false } => {
+            Some(format!("Messages pass from {} to {} only", ends.1, ends.0))
+        }
+    };
+    let at = match state {
+        LinkState::Up | LinkState::Cut => 0.5,
+        // Nearer to the side that is not heard.
+        LinkState::OneWay { forward: true } => 0.65,
+        LinkState::OneWay { forward: false } => 0.35,
+    };
+    html! {
+        <g
+            key={format!("{}{}", ends.0, ends.1)}
+            {class}
+            data-testid={format!("link-{}-{}", ends.0, ends.1)}
+            data-state={name(state)}
+        >
+            if let Some(words) = words {
+                <title>{ words }</title>
+            }
+            { line("wire", from, to) }
+            if state != LinkState::Up {
+                { wall(from, to, at) }
+            }
+        </g>
+    }
+}
+
+const fn name(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Up => "up",
+        LinkState::Cut => "cut",
+        LinkState::OneWay { .. } => "one-way",
+    }
+}
+
+fn line(class: &'static str, from: Point, to: Point) -> Html {
+    html! { <line {class} x1={px(from.x)} y1={px(from.y)} x2={px(to.x)} y2={px(to.y)} /> }
+}
+
+/// A bar across the link: nothing passes here.
+fn wall(from: Point, to: Point, share: f64) -> Html {
+    let middle = from.towards(to, share);
+    let across = from.bearing(to) + std::f64::consts::FRAC_PI_2;
+    html! {
+        <>
+            { line("gap", middle.at(from.bearing(to), -9.0), middle.at(from.bearing(to), 9.0)) }
+            { line("wall", middle.at(across, -17.0), middle.at(across, 17.0)) }
+        </>
+    }
+}

@@ -1,0 +1,205 @@
+//! The bar at the top: what is shown, where it comes from, and whether Raft's promises hold.
+
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::parts::{Icon, glyph, typed};
+use crate::model::live::Phase;
+use crate::model::{Action, Theme, UiAction};
+use crate::num;
+use crate::source::SourceKind;
+
+/// Properties of [`Top`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct TopProps {
+    pub(crate) source: SourceKind,
+    pub(crate) seed: u64,
+    /// Stands for all that happened in the simulation.
+    pub(crate) digest: u64,
+    pub(crate) violations: Vec<String>,
+    pub(crate) cluster: String,
+    pub(crate) phase: Phase,
+    /// Open streams, and how many there should be.
+    pub(crate) streams: (usize, usize),
+    pub(crate) theme: Theme,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Top(props: &TopProps) -> Html {
+    let theme = props.theme.other();
+    let change_theme = props.dispatch.reform(move |_| Action::Theme(theme));
+    let help = props.dispatch.reform(|_| Action::Ui(UiAction::Help(true)));
+    let theme_label = format!("Change to {} colours", theme.name());
+    html! {
+        <header class="top">
+            <div class="brand">
+                { mark() }
+                <span>{ "Glassraft" }</span>
+            </div>
+            { sources(props) }
+            if props.source == SourceKind::Live {
+                { cluster(props) }
+            }
+            <div class="facts">
+                { badge(props) }
+                { promises(props) }
+            </div>
+            <button
+                type="button"
+                class="button quiet"
+                aria-label={theme_label.clone()}
+                title={theme_label}
+                data-testid="theme"
+                onclick={change_theme}
+            >
+                { glyph(if theme == Theme::Dark { Icon::Moon } else { Icon::Sun }) }
+            </button>
+            <button
+                type="button"
+                class="button quiet"
+                aria-label="Help"
+                title="Help (?)"
+                data-testid="help"
+                onclick={help}
+            >
+                { glyph(Icon::Help) }
+            </button>
+        </header>
+    }
+}
+
+/// Three servers on a ring, one of them leading.
+fn mark() -> Html {
+    html! {
+        <svg class="mark" viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
+            <circle class="orbit" cx="16" cy="16" r="10.5" />
+            <circle class="lead" cx="16" cy="5.5" r="4.6" />
+            <circle class="node" cx="25.1" cy="21.2" r="3.6" />
+            <circle class="node" cx="6.9" cy="21.2" r="3.6" />
+        </svg>
+    }
+}
+
+fn sources(props: &TopProps) -> Html {
+    let choice = |kind: SourceKind, name: &'static str, title: &'static str| {
+        let onclick = props.dispatch.reform(move |_: MouseEvent| Action::Source(kind));
+        html! {
+            <button
+                type="button"
+                aria-pressed={(props.source == kind).to_string()}
+                data-testid={format!("source-{}", name.to_lowercase())}
+                {title}
+                {onclick}
+            >
+                { name }
+            </button>
+        }
+    };
+    html! {
+        <div class="switch" role="group" aria-label="Source">
+            { choice(SourceKind::Simulate, "Simulate", "A cluster inside this page") }
+            { choice(SourceKind::Live, "Live", "A cluster of real servers") }
+        </div>
+    }
+}
+
+/// Which live cluster.
+fn cluster(props: &TopProps) -> Html {
+    let dispatch = props.dispatch.clone();
+    let oninput = Callback::from(move |event: InputEvent| {
+        if let Some(address) = typed(&event) {
+            dispatch.emit(Action::ClusterTyped(address));
+        }
+    });
+    let dispatch = props.dispatch.clone();
+    let onsubmit = Callback::from(move |event: SubmitEvent| {
+        event.prevent_default();
+        dispatch.emit(Action::ClusterConnect);
+    });
+    html! {
+        <form class="cluster" {onsubmit}>
+            <input
+                type="text"
+                inputmode="url"
+                aria-label="Address of any server of the cluster; empty for this page's own"
+                placeholder="this page's cluster"
+                value={props.cluster.clone()}
+                spellcheck="false"
+                autocomplete="off"
+                data-testid="cluster"
+                {oninput}
+            />
+            <button type="submit" class="button" data-testid="connect">{ "Connect" }</button>
+        </form>
+    }
+}
+
+fn badge(props: &TopProps) -> Html {
+    let version = concat!("core ", env!("CARGO_PKG_VERSION"));
+    let (state, words, title) = match (props.source, &props.phase) {
+        (SourceKind::Simulate, _) => {
+            let title = format!(
+                "Simulated in this page. The same seed and actions give the same run anywhere; \
+                 digest {:016x}",
+                props.digest
+            );
+            ("on", format!("seed {}", props.seed), title)
+        }
+        (SourceKind::Live, Phase::Watching) => {
+            let (open, all) = props.streams;
+            let title = "Event streams open, of the cluster's servers".to_owned();
+            (if open > 0 { "on" } else { "off" }, format!("{open}/{all} streams"), title)
+        }
+        (SourceKind::Live, Phase::Idle | Phase::Looking) => {
+            ("wait", "looking …".to_owned(), String::new())
+        }
+        (SourceKind::Live, Phase::Failed(why)) => ("off", "no answer".to_owned(), why.clone()),
+    };
+    html! {
+        <span class="badge" {title} data-testid="badge">
+            <span class={classes!("lamp", state)}></span>
+            <span>{ words }</span>
+            <span class="version">{ version }</span>
+        </span>
+    }
+}
+
+/// Whether the properties of figure 3 held so far.
+fn promises(props: &TopProps) -> Html {
+    if props.source == SourceKind::Live {
+        let title = "The five safety properties need all events in one order, which a live cluster \
+                     does not give; the simulation checks them after every event";
+        return html! {
+            <span class="chip" {title} data-testid="invariants" data-state="unchecked">
+                { "Safety not checked" }
+            </span>
+        };
+    }
+    match props.violations.first() {
+        None => html! {
+            <span
+                class="chip good"
+                title="Raft's five safety properties hold after every event so far"
+                data-testid="invariants"
+                data-state="holding"
+            >
+                { glyph(Icon::Check) }
+                { "Safe" }
+                <span class="wide-only">{ " so far" }</span>
+            </span>
+        },
+        Some(first) => html! {
+            <span
+                class="chip bad"
+                title={num::count(props.violations.len(), "violation", "violations")}
+                data-testid="invariants"
+                data-state="broken"
+            >
+                { glyph(Icon::Cross) }
+                { first }
+            </span>
+        },
+    }
+}
