@@ -111,3 +111,56 @@ pub mod text_or_bytes {
             .collect()
     }
 }
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::{decode, encode};
+    use crate::kv::Command;
+    use crate::log::{Entry, Payload};
+    use crate::types::{LogIndex, Term};
+
+    fn entry(index: u64, term: u64, bytes: Vec<u8>) -> Entry {
+        let payload = Payload::Command(Bytes::from(bytes));
+        Entry { index: LogIndex(index), term: Term(term), payload }
+    }
+
+    proptest! {
+        /// Guards peers and disks: what is encoded is read back, in bytes and in JSON.
+        #[test]
+        fn entries_survive_both_encodings(
+            index: u64,
+            term: u64,
+            bytes in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            for payload in [bytes.clone(), Command::put(bytes.clone(), bytes).encode().to_vec()] {
+                let entry = entry(index, term, payload);
+                let binary: Entry = decode(&encode(&entry)).expect("just encoded");
+                prop_assert_eq!(&binary, &entry);
+                let text = serde_json::to_string(&entry).expect("entries have a JSON form");
+                let json: Entry = serde_json::from_str(&text).expect("just encoded");
+                prop_assert_eq!(&json, &entry);
+            }
+        }
+
+        /// Guards against hostile peers and damaged disks: any bytes give a value or an error, and
+        /// never more memory than the limit.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Entry>(&bytes);
+            let _ = decode::<crate::message::Message>(&bytes);
+            let _ = decode::<crate::durable::Write>(&bytes);
+        }
+    }
+
+    /// Guards the end of a frame: bytes left over mean that something else was sent.
+    #[test]
+    fn bytes_left_over_are_an_error() {
+        let mut bytes = encode(&entry(1, 1, vec![1]));
+        bytes.push(0);
+        let error = decode::<Entry>(&bytes).expect_err("one byte too many");
+        assert!(error.to_string().contains("1 bytes left over"), "{error}");
+    }
+}

@@ -190,3 +190,123 @@ impl Log {
 fn usize_of(count: u64) -> usize {
     usize::try_from(count).expect("a log in memory has fewer entries than addresses")
 }
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A log as nobody would build it: every entry that was ever there, and where it begins.
+    #[derive(Debug, Default)]
+    struct Naive {
+        base: LogPosition,
+        entries: Vec<Entry>,
+    }
+
+    impl Naive {
+        fn last(&self) -> LogPosition {
+            self.entries.last().map_or(self.base, Entry::position)
+        }
+
+        fn term_at(&self, index: LogIndex) -> Option<Term> {
+            let found = self.entries.iter().find(|entry| entry.index == index);
+            found.map(|it| it.term).or((index == self.base.index).then_some(self.base.term))
+        }
+
+        /// Looks at every position, from the last to the first.
+        fn last_possible_match(&self, limit: LogPosition) -> LogPosition {
+            let fits = |it: &&Entry| it.index <= limit.index && it.term <= limit.term;
+            self.entries.iter().rev().find(fits).map_or(self.base, Entry::position)
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append { term_grows: bool, bytes: usize },
+        Truncate { back: u64 },
+        Compact { back: u64 },
+        Replace { ahead: u64 },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let append = || {
+            (any::<bool>(), 0_usize..40)
+                .prop_map(|(term_grows, bytes)| Step::Append { term_grows, bytes })
+        };
+        prop::collection::vec(
+            prop_oneof![
+                append(),
+                append(),
+                append(),
+                (0_u64..6).prop_map(|back| Step::Truncate { back }),
+                (0_u64..6).prop_map(|back| Step::Compact { back }),
+                (1_u64..4).prop_map(|ahead| Step::Replace { ahead }),
+            ],
+            0..60,
+        )
+    }
+
+    fn apply(log: &mut Log, naive: &mut Naive, term: &mut u64, step: &Step) {
+        let (base, last) = (log.base(), log.last());
+        match step {
+            Step::Append { term_grows, bytes } => {
+                *term += u64::from(*term_grows);
+                let payload = Payload::Command(vec![0; *bytes].into());
+                let entry = Entry { index: last.index.next(), term: Term(*term), payload };
+                naive.entries.push(entry.clone());
+                log.append(entry);
+            }
+            Step::Truncate { back } => {
+                let from = LogIndex(last.index.0.saturating_sub(*back)).max(base.index.next());
+                naive.entries.retain(|entry| entry.index < from);
+                log.truncate(from);
+            }
+            Step::Compact { back } => {
+                let index = LogIndex(last.index.0.saturating_sub(*back)).max(base.index);
+                let to = LogPosition { term: log.term_at(index).expect("it is held"), index };
+                naive.entries.retain(|entry| entry.index > to.index);
+                naive.base = to;
+                log.compact(to);
+            }
+            Step::Replace { ahead } => {
+                *term += 1;
+                let to = LogPosition::new(*term, last.index.0 + ahead);
+                *naive = Naive { base: to, entries: Vec::new() };
+                log.compact(to);
+            }
+        }
+    }
+
+    proptest! {
+        /// Guards the log's arithmetic of offsets against one that searches.
+        #[test]
+        fn the_log_agrees_with_a_naive_one(steps in steps(), max_bytes in 1_usize..300) {
+            let (mut log, mut naive, mut term) = (Log::default(), Naive::default(), 1);
+            for step in &steps {
+                apply(&mut log, &mut naive, &mut term, step);
+                prop_assert_eq!(log.base(), naive.base);
+                prop_assert_eq!(log.last(), naive.last());
+                prop_assert_eq!(log.bytes(), naive.entries.iter().map(Entry::size).sum::<usize>());
+                for index in (0..log.last().index.0 + 3).map(LogIndex) {
+                    if index >= naive.base.index {
+                        prop_assert_eq!(log.term_at(index), naive.term_at(index));
+                    }
+                    for limit in 0..=term {
+                        let limit = LogPosition { term: Term(limit), index };
+                        let expected = naive.last_possible_match(limit);
+                        prop_assert_eq!(log.last_possible_match(limit), expected);
+                    }
+                }
+                let first = log.base().index.next();
+                let batch = log.batch(first, max_bytes);
+                prop_assert_eq!(batch, &naive.entries[..batch.len()]);
+                prop_assert_eq!(batch.is_empty(), naive.entries.is_empty());
+                let size: usize = batch.iter().map(Entry::size).sum();
+                prop_assert!(size <= max_bytes || batch.len() == 1);
+                let next = naive.entries.get(batch.len()).map(Entry::size);
+                prop_assert!(next.is_none_or(|next| size + next > max_bytes));
+            }
+        }
+    }
+}

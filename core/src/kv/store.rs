@@ -154,7 +154,7 @@ fn pair_bytes(key: &[u8], value: &Versioned) -> u64 {
     (key.len() + value.value.len()) as u64
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use proptest::prelude::*;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::queue::Happening;
-use super::{Simulation, pairs_apart};
+use super::{Deed, Simulation, pairs_apart};
 use crate::event::{DropReason, EventKind, RoleName};
 use crate::kv::Command;
 use crate::replica::{Input, Proposal, Replica};
@@ -121,7 +121,7 @@ impl Simulation {
     /// will be known.
     pub fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
         self.check(&action)?;
-        self.journal.push((self.now, action.clone()));
+        self.journal.push(Deed { at: self.moment(), action: action.clone() });
         match action {
             Action::Crash(node) => self.crash(node),
             Action::Restart(node) => self.start(node),

@@ -85,7 +85,29 @@ pub struct Simulation {
     events: Vec<Event>,
     digest: StableHasher,
     checker: Checker,
-    journal: Vec<(Time, Action)>,
+    journal: Vec<Deed>,
+    /// How many things have happened.
+    happened: u64,
+}
+
+/// A point of a run: several things may happen at one time, so their number belongs to it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Moment {
+    /// How many things had happened.
+    pub happened: u64,
+    /// The simulated time.
+    pub time: Time,
+}
+
+/// An action that was taken, and when.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Deed {
+    /// When.
+    pub at: Moment,
+    /// What was done.
+    pub action: Action,
 }
 
 impl Simulation {
@@ -111,6 +133,7 @@ impl Simulation {
             digest: StableHasher::default(),
             checker: Checker::default(),
             journal: Vec::new(),
+            happened: 0,
             config,
         };
         for id in simulation.ids() {
@@ -120,14 +143,14 @@ impl Simulation {
     }
 
     /// Runs a journal again, up to `until`.
-    pub fn replay(config: SimConfig, journal: &[(Time, Action)], until: Time) -> Self {
+    pub fn replay(config: SimConfig, journal: &[Deed], until: Moment) -> Self {
         let mut simulation = Self::new(config);
-        for (time, action) in journal.iter().take_while(|(time, _)| *time <= until) {
-            simulation.run_until(*time);
-            // What was refused then is refused again, with the same (no) effect.
-            let _ = simulation.act(action.clone());
+        for deed in journal.iter().take_while(|deed| deed.at <= until) {
+            simulation.run_to(deed.at);
+            // Only a journal that was tampered with holds what is not possible; it is left out.
+            let _ = simulation.act(deed.action.clone());
         }
-        simulation.run_until(until);
+        simulation.run_to(until);
         simulation
     }
 
@@ -138,13 +161,18 @@ impl Simulation {
         self.now
     }
 
+    /// Where the run is.
+    pub const fn moment(&self) -> Moment {
+        Moment { happened: self.happened, time: self.now }
+    }
+
     /// What the run was started with.
     pub const fn config(&self) -> &SimConfig {
         &self.config
     }
 
     /// What was done to the cluster, and when.
-    pub fn journal(&self) -> &[(Time, Action)] {
+    pub fn journal(&self) -> &[Deed] {
         &self.journal
     }
 
@@ -205,6 +233,7 @@ impl Simulation {
         let Some((time, happening)) = self.queue.pop() else { return false };
         assert!(time >= self.now, "time does not go back");
         self.now = time;
+        self.happened += 1;
         self.happen(happening);
         true
     }
@@ -215,6 +244,12 @@ impl Simulation {
             self.step();
         }
         self.now = self.now.max(time);
+    }
+
+    /// Lets everything happen up to a moment of this very run.
+    fn run_to(&mut self, moment: Moment) {
+        while self.happened < moment.happened && self.step() {}
+        self.now = self.now.max(moment.time);
     }
 
     /// Lets things happen until `done` says so, but not past `limit`. Whether it came to be.

@@ -13,5 +13,6 @@ mod lab;
 mod random;
 mod reads;
 mod replication;
+mod simulator;
 mod snapshots;
 mod views;
