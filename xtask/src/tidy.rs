@@ -39,6 +39,7 @@ pub(crate) fn check() -> Result<()> {
 
 fn faults_of(name: &str, text: &str) -> Vec<String> {
     let mut faults = machine_paths(name, text);
+    faults.extend(conflicts(name, text));
     if Path::new(name).extension().is_some_and(|extension| extension == "rs") {
         faults.extend(rust_faults(name, text));
     }
@@ -53,6 +54,14 @@ fn machine_paths(name: &str, text: &str) -> Vec<String> {
     numbered(text)
         .filter(|(_, line)| homes.iter().any(|home| mentions(line, home)))
         .map(|(number, _)| format!("{name}:{number}: a path of one machine"))
+        .collect()
+}
+
+/// What git writes between two versions of the same lines.
+fn conflicts(name: &str, text: &str) -> Vec<String> {
+    numbered(text)
+        .filter(|(_, line)| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))
+        .map(|(number, _)| format!("{name}:{number}: a conflict that nobody resolved"))
         .collect()
 }
 
@@ -120,6 +129,7 @@ mod tests {
             ("src/a.rs", format!("//! A.\n{debug}"), "src/a.rs:2: `dbg"),
             ("src/a.rs", format!("//! A.\n{later}"), "src/a.rs:2: `todo"),
             ("src/a.rs", format!("//! A.\n{}", "x\n".repeat(500)), "src/a.rs: 501 lines"),
+            ("index.html", "a\n<<<<<<< HEAD".to_owned(), "index.html:2: a conflict"),
             ("README.md", format!("\nrun {home}me/x"), "README.md:2: a path of one machine"),
         ];
         for (name, text, expected) in cases {
