@@ -2,7 +2,21 @@
 
 use std::hash::Hasher;
 
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_64_with_seed};
+
+/// The hash of a few numbers, in little-endian form.
+pub fn of_numbers(numbers: [u64; 3]) -> u64 {
+    let mut bytes = [0; 24];
+    for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    xxh3_64(&bytes)
+}
+
+/// The hash of some bytes that also depends on `seed`; chained it hashes several in order.
+pub fn of_bytes(bytes: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(bytes, seed)
+}
 
 /// XXH3 (64 bits) over a fixed byte form: little-endian numbers, and `usize` as 64 bits, so that a
 /// 32-bit wasm program and a 64-bit native one agree.

@@ -1,13 +1,11 @@
 //! The state itself.
 
-use std::hash::{Hash, Hasher};
-
 use bytes::Bytes;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Applied, Command};
-use crate::digest::StableHasher;
+use crate::digest;
 
 /// A value and the revisions that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,9 +75,7 @@ impl KvStore {
 
     /// A hash of the whole state; replicas that applied the same entries have the same.
     pub fn digest(&self) -> u64 {
-        let mut hasher = StableHasher::default();
-        (self.revision, self.pairs_digest, self.keys.len() as u64).hash(&mut hasher);
-        hasher.finish()
+        digest::of_numbers([self.revision, self.pairs_digest, self.keys.len() as u64])
     }
 
     /// Applies a command. Depends on the state and the command alone, so that replicas agree.
@@ -145,9 +141,8 @@ impl KvStore {
 }
 
 fn pair_digest(key: &[u8], value: &Versioned) -> u64 {
-    let mut hasher = StableHasher::default();
-    (key, value).hash(&mut hasher);
-    hasher.finish()
+    let numbers = [value.create_revision, value.mod_revision, value.version];
+    digest::of_bytes(&value.value, digest::of_bytes(key, digest::of_numbers(numbers)))
 }
 
 fn pair_bytes(key: &[u8], value: &Versioned) -> u64 {

@@ -121,10 +121,10 @@ impl Node {
     pub(super) fn append_entries(&mut self, entries: Vec<Entry>) {
         for entry in &entries {
             self.log.append(entry.clone());
-            self.gate.append(entry.clone());
         }
         let last = self.log.last();
-        self.recorder.emit(|| EventKind::EntriesAppended { last, entries });
+        self.recorder.emit(|| EventKind::EntriesAppended { last, entries: entries.clone() });
+        self.gate.append(entries);
     }
 
     fn truncate(&mut self, from: LogIndex) {

@@ -89,9 +89,13 @@ impl Gate {
         self.hard_state_write = self.submitted.next();
     }
 
-    pub(crate) fn append(&mut self, entry: Entry) {
+    pub(crate) fn append(&mut self, entries: Vec<Entry>) {
         self.draft.dirty = true;
-        self.draft.entries.push(entry);
+        if self.draft.entries.is_empty() {
+            self.draft.entries = entries;
+        } else {
+            self.draft.entries.extend(entries);
+        }
     }
 
     /// The entries from `from` on are no longer part of the log, on disk or on the way there.
