@@ -111,6 +111,8 @@ fn malformed_messages_change_nothing() {
     alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 3)], 9));
     alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(9, 1)], 9));
     alone.receive(S2, 1, append(LogPosition::new(0, 7), Vec::new(), 9));
+    alone.receive(S2, 1, append(LogPosition::new(1, u64::MAX), vec![noop(1, u64::MAX)], u64::MAX));
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, u64::MAX)], u64::MAX));
     assert_eq!(alone.replica.status().last, LogPosition::ZERO);
     assert_eq!(alone.replica.status().commit_index, LogIndex(0));
     let mut leader = Alone::leader();
