@@ -49,7 +49,7 @@ impl Default for Options {
             segment_bytes: 16 << 20,
             max_batch_bytes: 4 << 20,
             max_queued_bytes: 64 << 20,
-            snapshot_chunk_bytes: 1 << 20,
+            snapshot_chunk_bytes: 128 << 10,
             keep_free_bytes: 64 << 20,
             seal_after: Duration::from_millis(100),
             disk_retry: Duration::from_secs(1),
@@ -78,7 +78,7 @@ pub struct CutTail {
     pub path: PathBuf,
     /// Where the record starts, in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// How many bytes of it there were.
     pub bytes: u64,
 }
 

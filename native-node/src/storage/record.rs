@@ -10,8 +10,8 @@
 //! | … | payload, then zeros up to a multiple of 8 |
 //!
 //! All numbers are little-endian. The header's checksum ties a record to one place in one life of
-//! one file: what an earlier life of a recycled segment left behind, or a record copied elsewhere,
-//! does not pass for a record. The salt is drawn at random when a file is made, so that a client
+//! one file: one that a disk put elsewhere, or that stands in a file used again, does not pass for
+//! a record. The salt is drawn at random when a file is made, so that a client
 //! cannot put into a value what would look like a record.
 
 /// The length of a record's header.

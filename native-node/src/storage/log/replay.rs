@@ -203,8 +203,7 @@ impl SegmentFile {
             return Err(self.damaged(offset, format!("record {number} {}", broken.in_words())));
         }
         self.make_durable(&bytes, last.map_or(offset, |(start, _)| start), offset)?;
-        let cut =
-            broken.torn_bytes().map(|bytes| CutTail { path: self.path.clone(), offset, bytes });
+        let cut = self.wipe_torn(&bytes, offset)?;
         Ok(End { offset, sealed: last.is_some_and(|(_, kind)| kind == Kind::Seal), cut })
     }
 
@@ -218,6 +217,19 @@ impl SegmentFile {
         self.file.sync().map_err(io_error("sync", &self.path))
     }
 
+    /// Wipes what a torn record left after the end of the log, so that it is not found, and spoken
+    /// of, at each start: in an orderly log there are only zeros.
+    fn wipe_torn(&self, bytes: &[u8], end: u64) -> Result<Option<CutTail>, StorageError> {
+        let rest = usize::try_from(end).ok().and_then(|end| bytes.get(end..)).unwrap_or_default();
+        let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
+            return Ok(None);
+        };
+        self.file.write_at(end, &vec![0; last + 1]).map_err(io_error("write", &self.path))?;
+        self.file.sync().map_err(io_error("sync", &self.path))?;
+        let (path, bytes) = (self.path.clone(), last as u64 + 1);
+        Ok(Some(CutTail { path, offset: end, bytes }))
+    }
+
     fn record<'a>(&self, bytes: &'a [u8], offset: u64, number: u64) -> Result<Record<'a>, Broken> {
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
         let rest = rest.unwrap_or_default();
@@ -226,12 +238,8 @@ impl SegmentFile {
             return Err(Broken::OtherNumber(header.number));
         }
         let end = HEADER_BYTES + header.payload_bytes as usize;
-        let payload = rest.get(HEADER_BYTES..end).ok_or(Broken::Payload(header))?;
-        if header.fits(payload) {
-            Ok(Record { header, payload })
-        } else {
-            Err(Broken::Payload(header))
-        }
+        let payload = rest.get(HEADER_BYTES..end).ok_or(Broken::Payload)?;
+        if header.fits(payload) { Ok(Record { header, payload }) } else { Err(Broken::Payload) }
     }
 
     fn replay(
@@ -261,7 +269,7 @@ struct Record<'a> {
 enum Broken {
     NoHeader,
     OtherNumber(u64),
-    Payload(Header),
+    Payload,
 }
 
 impl Broken {
@@ -269,16 +277,7 @@ impl Broken {
         match self {
             Self::NoHeader => "is not there or has a wrong checksum".to_owned(),
             Self::OtherNumber(found) => format!("is not there but record {found}"),
-            Self::Payload(_) => "has contents that do not fit its checksum".to_owned(),
-        }
-    }
-
-    /// The length of what was cut, when that is known: the leftovers of a recycled segment look
-    /// like a torn header.
-    fn torn_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Payload(header) => Some(header.end(0)),
-            Self::NoHeader | Self::OtherNumber(_) => None,
+            Self::Payload => "has contents that do not fit its checksum".to_owned(),
         }
     }
 }

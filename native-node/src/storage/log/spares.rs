@@ -24,7 +24,8 @@ pub(crate) trait SpareSource {
     fn take(&self, bytes: u64) -> Result<Spare, StorageError>;
 }
 
-/// The spares, and the segments that may become some.
+/// The spares, and the segments to remove. Space is never used again: on the file systems tried a
+/// new file is as fast as a recycled one, and past the end of the log there are only zeros.
 #[derive(Debug)]
 pub(crate) struct Spares {
     directory: Directory,
@@ -59,11 +60,6 @@ pub(crate) enum Progress {
     Full,
 }
 
-enum Job {
-    Retire(Segment),
-    Prepare,
-}
-
 impl Spares {
     /// Takes over the spares that an earlier run left.
     pub(crate) fn open(
@@ -76,12 +72,13 @@ impl Spares {
         let mut state = State::default();
         for number in left {
             let path = directory.spare(*number);
-            state.next_number = state.next_number.max(number + 1);
+            state.next_number = state.next_number.max(*number);
             let file = directory.disk.open(&path).map_err(io_error("open", &path))?;
             let size = file.size().map_err(io_error("ask for the size of", &path))?;
-            // Its space may not all be there when a crash came in between.
+            // A crash may have come before all of its space was there, or after it got a head.
             let usable = size == segment_bytes
                 && state.ready.len() < READY
+                && is_blank(&*file, &path)?
                 && allocate(&*file, &path, segment_bytes)?;
             if usable {
                 state.ready.push(Spare { path, file, bytes: segment_bytes });
@@ -176,50 +173,34 @@ impl Spares {
         }
     }
 
-    /// One step: a retired segment becomes a spare or goes, or a missing spare is made.
+    /// One step: a retired segment is removed, or a missing spare is made.
     pub(crate) fn work(&self) -> Result<Progress, StorageError> {
-        let (job, number, short) = {
-            let mut state = self.lock();
-            let short = state.ready.len() < READY;
-            let job = match state.retired.pop_front() {
-                Some(segment) => Job::Retire(segment),
-                None if short => Job::Prepare,
-                None => return Ok(Progress::Idle),
-            };
-            state.next_number += 1;
-            (job, state.next_number - 1, short)
-        };
-        let spare = match job {
-            Job::Retire(segment) if short && segment.bytes == self.segment_bytes => {
-                self.recycle(segment, number)?
-            }
-            Job::Retire(segment) => {
-                self.directory.remove(&self.directory.segment(segment.sequence))?;
-                return Ok(Progress::Done);
-            }
-            Job::Prepare => match self.prepare(number)? {
-                Some(spare) => spare,
-                None => return Ok(Progress::Full),
-            },
+        let retired = self.lock().retired.pop_front();
+        if let Some(segment) = retired {
+            self.directory.remove(&self.directory.segment(segment.sequence))?;
+            return Ok(Progress::Done);
+        }
+        if self.lock().ready.len() >= READY {
+            return Ok(Progress::Idle);
+        }
+        let Some(spare) = self.prepare()? else {
+            return Ok(Progress::Full);
         };
         self.lock().ready.push(spare);
         self.changed.notify_all();
         Ok(Progress::Done)
     }
 
-    /// What it holds does not matter: its records belong to another place.
-    fn recycle(&self, segment: Segment, number: u64) -> Result<Spare, StorageError> {
-        let (old, path) = (self.directory.segment(segment.sequence), self.directory.spare(number));
-        self.directory.rename(&old, &path)?;
-        let file = self.directory.disk.open(&path).map_err(io_error("open", &path))?;
-        Ok(Spare { path, file, bytes: segment.bytes })
-    }
-
     /// `None` when there is no room.
-    fn prepare(&self, number: u64) -> Result<Option<Spare>, StorageError> {
+    fn prepare(&self) -> Result<Option<Spare>, StorageError> {
         if self.directory.free_bytes()? < self.needed_bytes() {
             return Ok(None);
         }
+        let number = {
+            let mut state = self.lock();
+            state.next_number += 1;
+            state.next_number
+        };
         let path = self.directory.spare(number);
         let file = match self.directory.disk.create(&path) {
             Ok(file) => file,
@@ -272,6 +253,13 @@ impl SpareSource for Spares {
             drop(self.changed.wait_timeout(state, self.retry));
         }
     }
+}
+
+/// Whether nothing was written at the start of a file yet.
+fn is_blank(file: &dyn DiskFile, path: &Path) -> Result<bool, StorageError> {
+    let mut start = [0; 8];
+    file.read_at(0, &mut start).map_err(io_error("read", path))?;
+    Ok(start == [0; 8])
 }
 
 /// Makes a file `bytes` long with space that is really there; `false` when there is not enough.
