@@ -9,12 +9,13 @@ use std::thread::JoinHandle;
 use raft_core::durable::{Recovered, Write};
 use raft_core::kv::Snapshot;
 use raft_core::log::Entry;
-use raft_core::types::LogPosition;
+use raft_core::types::{LogIndex, LogPosition};
 
 use super::directory::{Contents, Directory};
 use super::disk::{Disk, LockGuard, RealDisk};
+use super::log::segment::{Segment, Spare};
 use super::log::spares::{Progress, SpareSource, Spares};
-use super::log::{LogWriter, recover, segment::Spare};
+use super::log::{LogWriter, recover};
 use super::snapshots::{Loaded, SnapshotStore};
 use super::threads::{self, Command};
 use super::{Acceptance, CutTail, Identity, Opened, Options, StorageError, StorageEvent, Usage};
@@ -50,8 +51,6 @@ pub(super) struct Shared {
     pub(super) closing: AtomicBool,
     pub(super) failed: AtomicBool,
     pub(super) queued_bytes: AtomicU64,
-    /// [`SnapshotStore::fallback`].
-    pub(super) fallback: AtomicU64,
     pub(super) log_segments: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) snapshots: AtomicU64,
@@ -106,7 +105,6 @@ impl Storage {
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             queued_bytes: AtomicU64::new(0),
-            fallback: AtomicU64::new(0),
             log_segments: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
@@ -222,7 +220,7 @@ impl Shared {
         let (count, bytes) = store.usage();
         self.snapshots.store(count, Ordering::Release);
         self.snapshot_bytes.store(bytes, Ordering::Release);
-        self.fallback.store(store.fallback().0, Ordering::Release);
+        self.spares.set_covered(store.fallback(), store.newest());
         self.spares.set_keep_free(self.options.keep_free_bytes + store.room_for_next());
     }
 
@@ -317,10 +315,10 @@ fn without_fallback(loaded: &mut Loaded) -> StorageError {
 pub(super) struct MadeAtOnce<'a>(pub(super) &'a Spares, pub(super) &'a Directory);
 
 impl SpareSource for MadeAtOnce<'_> {
-    fn take(&self, bytes: u64) -> Result<Spare, StorageError> {
+    fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError> {
         loop {
             if let Some(spare) = self.0.try_take(bytes)? {
-                return Ok(spare);
+                return Ok(Some(spare));
             }
             if self.0.work()? != Progress::Done {
                 return Err(StorageError::DiskFull {
@@ -330,5 +328,13 @@ impl SpareSource for MadeAtOnce<'_> {
                 });
             }
         }
+    }
+
+    fn covered(&self) -> LogIndex {
+        self.0.covered()
+    }
+
+    fn retire(&self, segments: Vec<Segment>) {
+        self.0.retire(segments);
     }
 }

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use raft_core::durable::Write;
 use raft_core::kv::Snapshot;
-use raft_core::types::{LogIndex, WriteId};
+use raft_core::types::WriteId;
 
 use super::log::LogWriter;
 use super::service::{Shared, cost};
@@ -20,6 +20,8 @@ use super::{StorageError, StorageEvent};
 pub(super) enum Command {
     /// Make this durable.
     Write(Write),
+    /// Remove what is not needed any more: the disk is full.
+    MakeRoom,
     /// Another thread failed: stop.
     Poison(StorageError),
     /// Make durable what came before, and end.
@@ -69,6 +71,8 @@ pub(super) fn spawn_spares(
             if full {
                 tracing::warn!("the disk is full: new writes are refused until there is space");
                 (shared.events)(StorageEvent::DiskFull);
+                // When the log thread is gone nothing is needed any more.
+                let _ = commands.send(Command::MakeRoom);
             } else {
                 tracing::info!("the disk has space again");
                 (shared.events)(StorageEvent::DiskHasSpace);
@@ -195,6 +199,7 @@ impl LogThread<'_> {
                     self.bytes += cost(&write);
                     self.batch.push(write);
                 }
+                Command::MakeRoom => self.remove_superseded(),
                 Command::Poison(error) => return Ok(Then::Poison(error)),
                 Command::Close => return Ok(Then::Close),
             }
@@ -236,8 +241,7 @@ impl LogThread<'_> {
     }
 
     fn remove_superseded(&mut self) {
-        let fallback = LogIndex(self.shared.fallback.load(Ordering::Acquire));
-        self.shared.spares.retire(self.log.take_superseded(fallback));
+        self.log.retire_superseded(&self.shared.spares);
         self.shared.update_log(&self.log);
     }
 

@@ -8,7 +8,7 @@ use raft_core::durable::{Recovered, Write};
 use raft_core::log::Entry;
 use raft_core::types::{LogIndex, LogPosition};
 
-use super::segment::{Segment, SegmentHead, track};
+use super::segment::{Segment, SegmentHead};
 use super::state::LogState;
 use crate::storage::directory::Directory;
 use crate::storage::disk::DiskFile;
@@ -340,8 +340,9 @@ impl Replay {
 
     fn apply(&mut self, write: Write) -> Result<(), String> {
         let effect = self.state.apply(&write)?;
-        let last_written = write.entries.last().map(|entry| entry.index);
-        track(&mut self.segments, effect, last_written);
+        if let Some(segment) = self.segments.last_mut() {
+            segment.note(&write.entries);
+        }
         while self.held.pop_back_if(|entry| entry.index > effect.kept_to).is_some() {}
         self.held_after = self.held_after.min(effect.kept_to);
         if effect.reset {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use raft_core::log::Entry;
 use raft_core::types::LogIndex;
 use serde::{Deserialize, Serialize};
 
-use super::state::{Effect, LogState};
+use super::state::LogState;
 use crate::storage::StorageError;
 use crate::storage::directory::Directory;
 use crate::storage::disk::DiskFile;
@@ -39,7 +40,7 @@ pub(crate) struct Segment {
     pub(crate) sequence: u64,
     /// Its length in bytes.
     pub(crate) bytes: u64,
-    /// The last index of which it holds an entry that is still part of the log, 0 for none.
+    /// The highest index of which an entry was written into it, 0 for none.
     last_entry: LogIndex,
 }
 
@@ -48,20 +49,16 @@ impl Segment {
         Self { sequence, bytes, last_entry: LogIndex(0) }
     }
 
+    /// Notes the entries of a write that goes into it.
+    pub(crate) fn note(&mut self, entries: &[Entry]) {
+        if let Some(last) = entries.last() {
+            self.last_entry = self.last_entry.max(last.index);
+        }
+    }
+
     /// Whether it holds nothing that is needed when the entries up to `covered` are not.
     pub(crate) fn is_superseded(&self, covered: LogIndex) -> bool {
         self.last_entry <= covered
-    }
-}
-
-/// Follows what a write does to the segments; its entries are in the last one.
-pub(crate) fn track(segments: &mut [Segment], effect: Effect, last_written: Option<LogIndex>) {
-    for segment in &mut *segments {
-        segment.last_entry =
-            if effect.reset { LogIndex(0) } else { segment.last_entry.min(effect.kept_to) };
-    }
-    if let (Some(segment), Some(index)) = (segments.last_mut(), last_written) {
-        segment.last_entry = index;
     }
 }
 

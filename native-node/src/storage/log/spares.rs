@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use raft_core::types::LogIndex;
+
 use super::segment::{Segment, Spare};
 use crate::storage::StorageError;
 use crate::storage::directory::Directory;
@@ -20,8 +22,14 @@ const READY: usize = 2;
 
 /// Where the log gets its next segment from.
 pub(crate) trait SpareSource {
-    /// A spare of at least `bytes`; waits for one.
-    fn take(&self, bytes: u64) -> Result<Spare, StorageError>;
+    /// A spare of at least `bytes`. Waits for one; `None` after waiting in vain for a while.
+    fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError>;
+
+    /// The last entry that the kept snapshots make up for, so that the log may forget it.
+    fn covered(&self) -> LogIndex;
+
+    /// Hands over segments that are not needed any more, oldest first.
+    fn retire(&self, segments: Vec<Segment>);
 }
 
 /// The spares, and the segments to remove. Space is never used again: on the file systems tried a
@@ -36,6 +44,8 @@ pub(crate) struct Spares {
     state: Mutex<State>,
     changed: Condvar,
     full: AtomicBool,
+    covered_by_older: AtomicU64,
+    covered_by_newest: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +105,8 @@ impl Spares {
             state: Mutex::new(state),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
+            covered_by_older: AtomicU64::new(0),
+            covered_by_newest: AtomicU64::new(0),
         })
     }
 
@@ -113,12 +125,10 @@ impl Spares {
         self.segment_bytes + self.keep_free.load(Ordering::Acquire)
     }
 
-    /// Hands over segments that are not needed any more, oldest first.
-    pub(crate) fn retire(&self, segments: Vec<Segment>) {
-        if !segments.is_empty() {
-            self.lock().retired.extend(segments);
-            self.changed.notify_all();
-        }
+    /// Says which entries the older and the newer of the kept snapshots make up for.
+    pub(crate) fn set_covered(&self, older: LogIndex, newest: LogIndex) {
+        self.covered_by_older.store(older.0, Ordering::Release);
+        self.covered_by_newest.store(newest.0, Ordering::Release);
     }
 
     /// The bytes of the spares that are ready.
@@ -238,19 +248,31 @@ impl Spares {
 }
 
 impl SpareSource for Spares {
-    /// Waits as long as the disk is full: what the log must write can then only wait. The caller
-    /// is expected to run [`Spares::run`] on another thread.
-    fn take(&self, bytes: u64) -> Result<Spare, StorageError> {
-        loop {
-            if let Some(spare) = self.try_take(bytes)? {
-                return Ok(spare);
-            }
-            let state = self.lock();
-            let no_room = self.is_full() || bytes > self.segment_bytes;
-            if state.closed || (state.finishing && no_room) {
-                return Err(StorageError::Closed);
-            }
-            drop(self.changed.wait_timeout(state, self.retry));
+    /// The caller is expected to run [`Spares::run`] on another thread.
+    fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError> {
+        if let Some(spare) = self.try_take(bytes)? {
+            return Ok(Some(spare));
+        }
+        let state = self.lock();
+        let no_room = self.is_full() || bytes > self.segment_bytes;
+        if state.closed || (state.finishing && no_room) {
+            return Err(StorageError::Closed);
+        }
+        drop(self.changed.wait_timeout(state, self.retry));
+        self.try_take(bytes)
+    }
+
+    /// Usually the log reaches back to the older snapshot. On a full disk it has to do with the
+    /// newest: without new entries there will be none newer still, and space would never return.
+    fn covered(&self) -> LogIndex {
+        let covered = if self.is_full() { &self.covered_by_newest } else { &self.covered_by_older };
+        LogIndex(covered.load(Ordering::Acquire))
+    }
+
+    fn retire(&self, segments: Vec<Segment>) {
+        if !segments.is_empty() {
+            self.lock().retired.extend(segments);
+            self.changed.notify_all();
         }
     }
 }

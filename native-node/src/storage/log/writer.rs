@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use raft_core::codec;
 use raft_core::durable::Write;
-use raft_core::types::LogIndex;
 
 use super::replay::Tail;
-use super::segment::{Segment, SegmentHead, Started, start, track};
+use super::segment::{Segment, SegmentHead, Started, start};
 use super::spares::SpareSource;
 use super::state::LogState;
 use crate::storage::StorageError;
@@ -50,7 +49,11 @@ impl LogWriter {
         directory: Directory,
         spares: &dyn SpareSource,
     ) -> Result<Self, StorageError> {
-        let spare = spares.take(0)?;
+        let spare = loop {
+            if let Some(spare) = spares.take(0)? {
+                break spare;
+            }
+        };
         let (capacity, state) = (spare.bytes, LogState::default());
         let head = SegmentHead { sequence: 1, first_record: 1, capacity, state: state.clone() };
         let Started { file, salt, offset } = start(&directory, spare, head)?;
@@ -84,11 +87,12 @@ impl LogWriter {
             self.roll(bytes, spares)?;
         }
         for write in writes {
-            let effect = self.state.apply(write).unwrap_or_else(|misfit| {
-                panic!("write {} does not follow from those before it: {misfit}", write.id)
-            });
-            let last_written = write.entries.last().map(|entry| entry.index);
-            track(self.segments.make_contiguous(), effect, last_written);
+            if let Err(misfit) = self.state.apply(write) {
+                panic!("write {} does not follow from those before it: {misfit}", write.id);
+            }
+            if let Some(segment) = self.segments.back_mut() {
+                segment.note(&write.entries);
+            }
         }
         let sync = self.write_record()?;
         self.tail.sealed = false;
@@ -151,7 +155,12 @@ impl LogWriter {
     /// two would look like a lost segment.
     fn roll(&mut self, bytes: u64, spares: &dyn SpareSource) -> Result<(), StorageError> {
         let head_bytes = self.state.max_head_bytes() + self.directory.identity.cluster.len() as u64;
-        let spare = spares.take(head_bytes + bytes + END_BYTES)?;
+        let spare = loop {
+            if let Some(spare) = spares.take(head_bytes + bytes + END_BYTES)? {
+                break spare;
+            }
+            self.retire_superseded(spares);
+        };
         let capacity = spare.bytes;
         let old = self.segments.back().map_or(0, |segment| segment.sequence);
         let head = SegmentHead {
@@ -178,15 +187,13 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Takes the segments from the front that are not needed any more. `fallback` is the last entry
-    /// that the older of the kept snapshots covers.
-    pub(crate) fn take_superseded(&mut self, fallback: LogIndex) -> Vec<Segment> {
-        let covered = self.state.base.index.min(fallback);
-        let last = self.segments.len() - 1;
-        let count =
-            self.segments.iter().take(last).take_while(|segment| segment.is_superseded(covered));
-        let count = count.count();
-        self.segments.drain(..count).collect()
+    /// Hands over the segments from the front that are not needed any more.
+    pub(crate) fn retire_superseded(&mut self, spares: &dyn SpareSource) {
+        let covered = self.state.base.index.min(spares.covered());
+        let full = self.segments.len() - 1;
+        let superseded = |segment: &&Segment| segment.is_superseded(covered);
+        let count = self.segments.iter().take(full).take_while(superseded).count();
+        spares.retire(self.segments.drain(..count).collect());
     }
 
     /// How many segments there are, and their length in bytes.

@@ -143,6 +143,11 @@ impl SnapshotStore {
         }
     }
 
+    /// The last entry that the newest snapshot covers, 0 when there is none.
+    pub(super) fn newest(&self) -> LogIndex {
+        self.kept.last().map_or(LogIndex(0), |newest| newest.position.index)
+    }
+
     /// How many there are, and their length in bytes.
     pub(super) fn usage(&self) -> (u64, u64) {
         (self.kept.len() as u64, self.kept.iter().map(|kept| kept.bytes).sum())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use raft_core::types::LogPosition;
 
 use super::disk::{Dice, Loss, MemoryDisk};
-use super::world::{Author, Model, Step, World, open, path};
+use super::world::{Author, Model, Step, World, open, options, path};
 use crate::storage::record::HEADER_BYTES;
 use crate::storage::{Opened, StorageError};
 
@@ -164,6 +164,22 @@ fn a_torn_record_is_cut_once() {
     disk.lose_power(Loss::All);
     let (second, _) = open(&disk).expect("a torn tail is no damage");
     assert_eq!((second.cut, second.recovered), (None, first.recovered));
+}
+
+/// Guards the zeros after the end of the log: a spare that a crash left with contents, perhaps a
+/// head, does not become a segment.
+#[test]
+fn a_leftover_spare_with_contents_is_not_used() {
+    let disk = MemoryDisk::default();
+    let size = usize::try_from(options().segment_bytes).expect("it is small");
+    disk.put(&path("spare-1.tmp"), vec![0xff; size]);
+    let (_, mut world) = open(&disk).expect("a new directory");
+    let mut author = Author::new(2, &world);
+    world.take(&Step::Writes(vec![author.plain_write()])).expect("the disk works");
+    disk.lose_power(Loss::All);
+    let (opened, _) = open(&disk).expect("an intact directory");
+    assert_eq!(opened.cut, None);
+    world.check(&opened, "after a restart");
 }
 
 /// Guards against files that are cut short, overwritten with zeros, or gone.

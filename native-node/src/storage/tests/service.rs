@@ -1,86 +1,14 @@
-//! The storage with its threads: order, backpressure, failure, a full disk.
+//! The storage with its threads: order, backpressure, failure, a bounded directory.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
-use raft_core::durable::Write;
-use raft_core::types::{LogIndex, LogPosition, WriteId};
+use raft_core::types::{LogIndex, WriteId};
 
 use super::disk::{Fault, Loss, MemoryDisk};
-use super::world::{Author, DIR, Model, identity, open, options, snapshot_at};
-use crate::storage::{Acceptance, Opened, Options, Storage, StorageError, StorageEvent};
-
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A running storage on a disk in memory.
-struct Server {
-    storage: Storage,
-    opened: Opened,
-    events: Receiver<StorageEvent>,
-    /// What the last report on the disk's space said.
-    full: Arc<AtomicBool>,
-}
-
-impl Server {
-    fn start(disk: &MemoryDisk, options: Options) -> Result<Self, StorageError> {
-        let (sender, events) = mpsc::channel();
-        let (disk, full) = (Arc::new(disk.clone()), Arc::new(AtomicBool::new(false)));
-        let told = Arc::clone(&full);
-        let (opened, storage) =
-            Storage::open_on(disk, Path::new(DIR), identity(), options, move |event| {
-                if let StorageEvent::DiskFull | StorageEvent::DiskHasSpace = event {
-                    told.store(matches!(event, StorageEvent::DiskFull), Ordering::Release);
-                }
-                let _ = sender.send(event);
-            })?;
-        Ok(Self { storage, opened, events, full })
-    }
-
-    /// The next report that `wanted` has a use for.
-    fn wait<T>(&self, what: &str, wanted: impl Fn(&StorageEvent) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|_| panic!("no {what}"));
-            if let Some(found) = wanted(&event) {
-                return found;
-            }
-            assert!(!matches!(event, StorageEvent::Failed { .. }), "no {what}, but {event:?}");
-        }
-    }
-
-    fn wait_for(&self, wanted: WriteId) {
-        self.wait("report", |event| persisted(event).filter(|id| *id >= wanted));
-    }
-
-    fn submit_all(&self, writes: &[Write]) {
-        for write in writes {
-            self.storage.submit(write.clone());
-        }
-    }
-}
-
-fn persisted(event: &StorageEvent) -> Option<WriteId> {
-    if let StorageEvent::Persisted { id, .. } = event { Some(*id) } else { None }
-}
-
-/// Writes that follow from each other.
-fn writes(count: usize) -> Vec<Write> {
-    let (_, world) = open(&MemoryDisk::default()).expect("a new directory");
-    let mut author = Author::new(3, &world);
-    (0..count).map(|_| author.plain_write()).collect()
-}
-
-fn model_of(writes: &[Write]) -> Model {
-    let mut model = Model::default();
-    for write in writes {
-        model.apply(write);
-    }
-    model
-}
+use super::server::{PATIENCE, Server, model_of, persisted, wait_until, writes};
+use super::world::{Author, Model, open, options, snapshot_at};
+use crate::storage::{Acceptance, Options, StorageEvent};
 
 /// Guards pitfall 36 and group commit: completions come in order, none is skipped, and many writes
 /// share a sync.
@@ -177,102 +105,6 @@ fn a_thread_that_panics_is_reported_as_a_failure() {
     assert!(matches!(error, StorageEvent::Failed { .. }), "{error:?}");
 }
 
-/// Guards pitfall 39: a full disk is noticed before what is under way is in danger; term and vote
-/// still fit; nothing is lost; and it goes on by itself.
-#[test]
-fn a_full_disk_is_reported_early_and_left_by_itself() {
-    let disk = MemoryDisk::default();
-    disk.set_capacity(8 << 10);
-    let options = Options { disk_retry: Duration::from_millis(1), ..options() };
-    let server = Server::start(&disk, options.clone()).expect("a new directory");
-    let all = writes(400);
-    let mut submitted = 0;
-    while server.storage.accepting() == Acceptance::Yes {
-        server.storage.submit(all[submitted].clone());
-        server.wait_for(all[submitted].id);
-        submitted += 1;
-    }
-    assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
-    wait_until("it says that the disk is full", || server.full.load(Ordering::Acquire));
-
-    // Votes and the like still fit, for a whole segment and more.
-    let used = disk.used();
-    let vote = Write { entries: Vec::new(), ..all[submitted - 1].clone() };
-    for _ in 0..10 {
-        server.storage.submit(vote.clone());
-        server.wait_for(vote.id);
-    }
-    assert_eq!(disk.used(), used, "they took no new space");
-
-    // When even that runs out, completions wait; a restart finds what was acknowledged.
-    server.submit_all(&all[submitted..]);
-    assert!(matches!(server.storage.close(), Err(StorageError::Closed)));
-    let reports = server.events.try_iter().filter_map(|event| persisted(&event));
-    let acknowledged = reports.last().map_or(submitted, |id| usize::try_from(id.0).expect("small"));
-    assert!(acknowledged < all.len(), "the disk is too small for all of it");
-    let server = Server::start(&disk, options).expect("a full disk is no reason not to start");
-    assert_eq!(Model::of(&server.opened.recovered), model_of(&all[..acknowledged]));
-    wait_until("it says that the disk is full", || server.full.load(Ordering::Acquire));
-
-    server.submit_all(&all[acknowledged..]);
-    disk.set_capacity(0);
-    server.wait_for(all[all.len() - 1].id);
-    wait_until("it says that there is space", || !server.full.load(Ordering::Acquire));
-    assert_eq!(server.storage.accepting(), Acceptance::Yes);
-    server.storage.close().expect("nothing failed");
-    let (opened, _) = open(&disk).expect("an intact directory");
-    assert_eq!(Model::of(&opened.recovered), model_of(&all));
-}
-
-/// Guards the first start on a disk without room: an error that says so, and no half-made log.
-#[test]
-fn a_full_disk_at_the_first_start_is_an_error_that_names_it() {
-    let disk = MemoryDisk::default();
-    disk.set_capacity(1000);
-    let text = Server::start(&disk, options()).err().expect("there is no room").to_string();
-    assert!(text.contains("is full: 1024 bytes are needed"), "{text}");
-    disk.set_capacity(0);
-    assert!(Server::start(&disk, options()).expect("there is room").opened.fresh);
-}
-
-/// Guards a snapshot on a full disk: it is given up, its space given back, and the log goes on.
-#[test]
-fn a_snapshot_without_room_is_given_up() {
-    let disk = MemoryDisk::default();
-    let server = Server::start(&disk, options()).expect("a new directory");
-    let all = writes(2);
-    server.storage.submit(all[0].clone());
-    server.wait_for(all[0].id);
-    wait_until("the spares are there", || server.storage.usage().reserve_bytes == 2 << 10);
-    disk.set_capacity(disk.used() + 300);
-    server.storage.save_snapshot(snapshot_at(LogPosition::new(1, 6)));
-    let error = server.wait("failure", |event| {
-        if let StorageEvent::SnapshotFailed { meta, error } = event {
-            assert_eq!(meta.last, LogPosition::new(1, 6));
-            return Some(error.to_string());
-        }
-        None
-    });
-    assert!(error.contains("snapshot.tmp"), "{error}");
-    assert_eq!(disk.names("snapshot.tmp"), Vec::<std::path::PathBuf>::new());
-    server.storage.submit(all[1].clone());
-    server.wait_for(all[1].id);
-    disk.set_capacity(0);
-    server.storage.save_snapshot(snapshot_at(LogPosition::new(1, 6)));
-    server.wait("snapshot", |event| {
-        matches!(event, StorageEvent::SnapshotSaved { .. }).then_some(())
-    });
-    assert_eq!(server.storage.usage().snapshots, 1);
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
-    }
-}
-
 /// Guards the size of the directory: over many cycles of writing, snapshot and compaction it stays
 /// flat.
 #[test]
@@ -294,9 +126,7 @@ fn the_directory_stays_bounded_over_many_compactions() {
         server.wait_for(id);
         let to = author.position(commit).expect("it is in the log");
         server.storage.save_snapshot(snapshot_at(to));
-        server.wait("snapshot", |event| {
-            matches!(event, StorageEvent::SnapshotSaved { .. }).then_some(())
-        });
+        server.wait_for_snapshot();
         let compaction = author.compact_exactly(to);
         let id = compaction.id;
         server.storage.submit(compaction);

@@ -240,10 +240,10 @@ impl Author {
 
 /// The storage without its threads, and what is known of it.
 pub(super) struct World {
-    log: LogWriter,
+    pub(super) log: LogWriter,
     snapshots: SnapshotStore,
-    spares: Spares,
-    directory: Directory,
+    pub(super) spares: Spares,
+    pub(super) directory: Directory,
     /// All that must be found again.
     pub(super) acknowledged: Model,
     /// What may be found instead: the same and a step that was under way.
@@ -289,10 +289,12 @@ impl World {
             model.apply(write);
         }
         self.under_way = Some(model.clone());
-        self.log.append(writes, &MadeAtOnce(&self.spares, &self.directory))?;
+        let spares = MadeAtOnce(&self.spares, &self.directory);
+        self.spares.set_covered(self.snapshots.fallback(), self.snapshots.newest());
+        self.log.append(writes, &spares)?;
         self.under_way = None;
         self.acknowledged = model;
-        self.spares.retire(self.log.take_superseded(self.snapshots.fallback()));
+        self.log.retire_superseded(&spares);
         while self.spares.work()? == Progress::Done {}
         Ok(())
     }

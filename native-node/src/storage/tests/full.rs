@@ -1,0 +1,205 @@
+//! A full disk (pitfall 39).
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use raft_core::durable::Write;
+use raft_core::types::{LogIndex, LogPosition};
+
+use super::disk::MemoryDisk;
+use super::server::{Server, model_of, persisted, wait_until, writes};
+use super::world::{Author, Model, Step, World, open, options, snapshot_at};
+use crate::storage::log::segment::{Segment, Spare};
+use crate::storage::log::spares::SpareSource;
+use crate::storage::service::MadeAtOnce;
+use crate::storage::{Acceptance, Options, StorageError, StorageEvent};
+
+/// Guards pitfall 39: a full disk is noticed before what is under way is in danger; term and vote
+/// still fit; nothing is lost; and it goes on by itself.
+#[test]
+fn a_full_disk_is_reported_early_and_left_by_itself() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(8 << 10);
+    let options = Options { disk_retry: Duration::from_millis(1), ..options() };
+    let server = Server::start(&disk, options.clone()).expect("a new directory");
+    let all = writes(400);
+    let mut submitted = 0;
+    while server.storage.accepting() == Acceptance::Yes {
+        server.storage.submit(all[submitted].clone());
+        server.wait_for(all[submitted].id);
+        submitted += 1;
+    }
+    assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
+    wait_until("it says that the disk is full", || server.full.load(Ordering::Acquire));
+
+    // Votes and the like still fit, for a whole segment and more.
+    let used = disk.used();
+    let vote = Write { entries: Vec::new(), ..all[submitted - 1].clone() };
+    for _ in 0..10 {
+        server.storage.submit(vote.clone());
+        server.wait_for(vote.id);
+    }
+    assert_eq!(disk.used(), used, "they took no new space");
+
+    // When even that runs out, completions wait; a restart finds what was acknowledged.
+    server.submit_all(&all[submitted..]);
+    assert!(matches!(server.storage.close(), Err(StorageError::Closed)));
+    let reports = server.events.try_iter().filter_map(|event| persisted(&event));
+    let acknowledged = reports.last().map_or(submitted, |id| usize::try_from(id.0).expect("small"));
+    assert!(acknowledged < all.len(), "the disk is too small for all of it");
+    let server = Server::start(&disk, options).expect("a full disk is no reason not to start");
+    assert_eq!(Model::of(&server.opened.recovered), model_of(&all[..acknowledged]));
+    wait_until("it says that the disk is full", || server.full.load(Ordering::Acquire));
+
+    server.submit_all(&all[acknowledged..]);
+    disk.set_capacity(0);
+    server.wait_for(all[all.len() - 1].id);
+    wait_until("it says that there is space", || !server.full.load(Ordering::Acquire));
+    assert_eq!(server.storage.accepting(), Acceptance::Yes);
+    server.storage.close().expect("nothing failed");
+    let (opened, _) = open(&disk).expect("an intact directory");
+    assert_eq!(Model::of(&opened.recovered), model_of(&all));
+}
+
+/// Guards the way out of a full disk: entries stop while there is still room for the snapshot with
+/// which the log can be compacted.
+#[test]
+fn the_disk_counts_as_full_while_a_snapshot_still_fits() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(12 << 10);
+    let retry = Duration::from_millis(1);
+    let options = Options { keep_free_bytes: 4 << 10, disk_retry: retry, ..options() };
+    let server = Server::start(&disk, options).expect("a new directory");
+    let (_, world) = open(&MemoryDisk::default()).expect("a new directory");
+    let mut author = Author::new(9, &world);
+    while server.storage.accepting() == Acceptance::Yes {
+        let write = author.plain_write();
+        let id = write.id;
+        server.storage.submit(write);
+        server.wait_for(id);
+    }
+    assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
+    assert!(disk.used() <= 8 << 10, "{} bytes are used", disk.used());
+    let to = author.model.last();
+    server.storage.save_snapshot(snapshot_at(to));
+    server.wait_for_snapshot();
+    let compaction = author.compact_exactly(to);
+    let id = compaction.id;
+    server.storage.submit(compaction);
+    server.wait_for(id);
+    wait_until("there is space again", || server.storage.accepting() == Acceptance::Yes);
+}
+
+/// Guards a disk that others fill: what was kept as a second line of defence makes room.
+#[test]
+fn a_disk_that_others_fill_is_given_what_is_not_needed() {
+    let disk = MemoryDisk::default();
+    let retry = Duration::from_millis(1);
+    let options = Options { keep_free_bytes: 4 << 10, disk_retry: retry, ..options() };
+    let server = Server::start(&disk, options).expect("a new directory");
+    let (_, world) = open(&MemoryDisk::default()).expect("a new directory");
+    let mut author = Author::new(9, &world);
+    let mut last = author.plain_write();
+    for _ in 0..100 {
+        server.storage.submit(last);
+        last = author.plain_write();
+    }
+    let to = author.position(last.commit_index).expect("it is in the log");
+    server.storage.submit(last);
+    server.storage.save_snapshot(snapshot_at(to));
+    server.wait_for_snapshot();
+    let compaction = author.compact_exactly(to);
+    let id = compaction.id;
+    server.storage.submit(compaction);
+    server.wait_for(id);
+    let segments = server.storage.usage().log_segments;
+    disk.set_capacity(disk.used() + 100);
+    // The next segment cannot be made, and so the disk is found to be full.
+    while server.storage.usage().log_segments >= segments {
+        let write = author.plain_write();
+        let id = write.id;
+        server.storage.submit(write);
+        server.wait_for(id);
+    }
+    wait_until("there is space again", || server.storage.accepting() == Acceptance::Yes);
+}
+
+/// Guards the first start on a disk without room: an error that says so, and no half-made log.
+#[test]
+fn a_full_disk_at_the_first_start_is_an_error_that_names_it() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(1000);
+    let text = Server::start(&disk, options()).err().expect("there is no room").to_string();
+    assert!(text.contains("is full: 1024 bytes are needed"), "{text}");
+    disk.set_capacity(0);
+    assert!(Server::start(&disk, options()).expect("there is room").opened.fresh);
+}
+
+/// Guards a snapshot on a full disk: it is given up, its space given back, and the log goes on.
+#[test]
+fn a_snapshot_without_room_is_given_up() {
+    let disk = MemoryDisk::default();
+    let server = Server::start(&disk, options()).expect("a new directory");
+    let all = writes(2);
+    server.storage.submit(all[0].clone());
+    server.wait_for(all[0].id);
+    wait_until("the spares are there", || server.storage.usage().reserve_bytes == 2 << 10);
+    disk.set_capacity(disk.used() + 300);
+    server.storage.save_snapshot(snapshot_at(LogPosition::new(1, 6)));
+    let error = server.wait("failure", |event| {
+        if let StorageEvent::SnapshotFailed { meta, error } = event {
+            assert_eq!(meta.last, LogPosition::new(1, 6));
+            return Some(error.to_string());
+        }
+        None
+    });
+    assert!(error.contains("snapshot.tmp"), "{error}");
+    assert_eq!(disk.names("snapshot.tmp"), Vec::<std::path::PathBuf>::new());
+    server.storage.submit(all[1].clone());
+    server.wait_for(all[1].id);
+    disk.set_capacity(0);
+    server.storage.save_snapshot(snapshot_at(LogPosition::new(1, 6)));
+    server.wait_for_snapshot();
+    assert_eq!(server.storage.usage().snapshots, 1);
+}
+
+/// A source that has nothing until the log lets go of something. Counts what is let go of and how
+/// often it is asked.
+struct Stingy<'a>(MadeAtOnce<'a>, Cell<usize>, Cell<usize>);
+
+impl SpareSource for Stingy<'_> {
+    fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError> {
+        self.2.set(self.2.get() + 1);
+        assert!(self.2.get() < 100, "it waits for ever");
+        if self.1.get() == 0 { Ok(None) } else { self.0.take(bytes) }
+    }
+
+    fn covered(&self) -> LogIndex {
+        LogIndex(u64::MAX)
+    }
+
+    fn retire(&self, segments: Vec<Segment>) {
+        self.1.set(self.1.get() + segments.len());
+    }
+}
+
+/// Guards against a log that waits for space which it holds itself.
+#[test]
+fn a_log_that_waits_for_space_lets_go_of_what_it_does_not_need() {
+    let disk = MemoryDisk::default();
+    let (_, mut world) = open(&disk).expect("a new directory");
+    let mut author = Author::new(4, &world);
+    while disk.names(".log").len() < 3 {
+        world.take(&Step::Writes(vec![author.plain_write()])).expect("the disk works");
+    }
+    let to = author.model.last();
+    let compaction = author.compact_exactly(to);
+    world.take(&Step::Writes(vec![compaction])).expect("the disk works");
+    let World { log, spares, directory, .. } = &mut world;
+    let stingy = Stingy(MadeAtOnce(spares, directory), Cell::new(0), Cell::new(0));
+    while stingy.1.get() == 0 {
+        log.append(&[author.plain_write()], &stingy).expect("the disk works");
+    }
+    assert!(stingy.1.get() >= 2, "all but the last are let go of");
+}
