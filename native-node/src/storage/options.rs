@@ -116,7 +116,7 @@ pub enum StorageEvent {
     DiskHasSpace,
     /// The last report of all: nothing can be made durable any more, and the server must stop.
     Failed {
-        /// The first submitted write that is not durable, when one was waiting.
+        /// The first submitted write that is not durable, when one was waiting and which is known.
         first_lost: Option<WriteId>,
         /// Why.
         error: Arc<StorageError>,

@@ -1,9 +1,24 @@
 //! Any sequence of steps against the naive model.
 
 use proptest::prelude::*;
+use raft_core::types::LogPosition;
 
 use super::disk::{Loss, MemoryDisk};
-use super::world::{Author, open};
+use super::world::{Author, Step, open};
+
+/// Guards the snapshot from which a cluster starts: it covers no entry, and is found again.
+#[test]
+fn a_snapshot_of_the_beginning_is_found_again() {
+    let disk = MemoryDisk::default();
+    let (_, mut world) = open(&disk).expect("a new directory");
+    world.take(&Step::Save(LogPosition::ZERO)).expect("the disk works");
+    let mut author = Author::new(6, &world);
+    world.take(&Step::Writes(vec![author.plain_write()])).expect("the disk works");
+    disk.lose_power(Loss::All);
+    let (opened, _) = open(&disk).expect("an intact directory");
+    assert!(opened.snapshot.is_some());
+    world.check(&opened, "after a restart");
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
