@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::ensure(&setup::ALL, setup::Report::Everything)?,
-        Task::Web => web::build()?,
+        Task::Web => web::build_within_budget()?,
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
         Task::Test => return test::test(),

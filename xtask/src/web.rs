@@ -16,9 +16,15 @@ use crate::setup::{self, Report, WasmToolchain};
 /// What the whole page may weigh on the wire, in gzipped bytes.
 const BUDGET: u64 = 450_000;
 
-/// Builds the page and holds it to its budget.
+/// Builds the page.
 pub(crate) fn build() -> Result<()> {
-    run(trunk()?.args(["build", "--release"]))?;
+    run(trunk()?.args(["build", "--release"]))
+}
+
+/// Builds the page and holds it to its budget: a matter of whoever changes it, not of whoever wants
+/// to see it.
+pub(crate) fn build_within_budget() -> Result<()> {
+    build()?;
     let files = sizes(&paths::dist())?;
     print!("{}", table(&files));
     check_budget(&files)

@@ -97,7 +97,7 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
         Stage::commands("documentation", Kind::Check, || Ok(vec![documentation()])),
         Stage::commands("native tests", Kind::Tests, move || Ok(native_tests(has_browser_tests))),
         Stage::commands("core's tests in wasm", Kind::Tests, || Ok(vec![wasm_tests()?])),
-        Stage::check("page", web::build),
+        Stage::check("page", web::build_within_budget),
     ]);
     if has_browser_tests {
         stages.push(Stage::commands("browser tests", Kind::Tests, || Ok(browser_tests())));
