@@ -1,4 +1,11 @@
 //! The search for an order that explains one key's operations.
+//!
+//! Three observations keep it small, none of which loses an order:
+//! - A read that fits the present state may as well come now: it changes nothing.
+//! - A write whose value nobody found may as well come right before another write that is possible
+//!   at the same time; by itself it is worth trying only when nothing else can come any more.
+//! - An operation of unknown outcome is only worth ordering right before one that finds what it
+//!   did: an order without it would else explain as much.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +19,12 @@ pub(super) fn explain(operations: &[&Operation]) -> Result<(), usize> {
 }
 
 /// The calls and returns of all operations in the order of time, as a doubly linked list from
-/// which an operation is lifted once it is ordered, and put back when that led nowhere.
+/// which an operation is lifted once it is ordered, and put back when that led nowhere. Whatever is
+/// called before the first return in the list can come next.
 struct Search<'a> {
     operations: &'a [&'a Operation],
+    /// Writes that returned and whose value nobody found.
+    unseen: Vec<bool>,
     events: Vec<Happening>,
     /// `next[i]` and `previous[i]` of event `i`; the last slot is the head of the list.
     next: Vec<usize>,
@@ -22,6 +32,7 @@ struct Search<'a> {
     head: usize,
     /// Returned operations that are not ordered yet.
     missing: usize,
+    ordered: BitSet,
 }
 
 #[derive(Clone, Copy)]
@@ -31,13 +42,35 @@ enum Happening {
         of: usize,
         returns: Option<usize>,
     },
-    Return,
+    Return {
+        of: usize,
+    },
 }
 
-/// One step of the search: which operation was ordered, and the state before it.
+/// One step of the search: the calls of the operations that were ordered, and what came before.
 struct Step<'a> {
-    call: usize,
-    before: Option<&'a Bytes>,
+    calls: Vec<usize>,
+    before: State<'a>,
+    /// Where to look for another choice; `None` when there is none.
+    resume: Option<usize>,
+}
+
+/// Where an order has led.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct State<'a> {
+    value: Option<&'a Bytes>,
+    /// Whether the last operation was of unknown outcome, so that the next one must look.
+    must_look: bool,
+}
+
+impl<'a> State<'a> {
+    /// The state after the operation, if it can come next.
+    fn after(self, operation: &'a Operation) -> Option<Self> {
+        let looks = operation.effect.found().is_some();
+        let possible = operation.effect.fits(self.value) && (looks || !self.must_look);
+        let must_look = operation.returned.is_none();
+        possible.then_some(Self { value: operation.effect.after(), must_look })
+    }
 }
 
 impl<'a> Search<'a> {
@@ -51,78 +84,153 @@ impl<'a> Search<'a> {
         moments.sort_unstable();
         let mut events = Vec::with_capacity(moments.len());
         let mut calls = vec![0; operations.len()];
-        for (position, (_, returns, of)) in moments.iter().enumerate() {
-            if *returns {
-                events.push(Happening::Return);
-                if let Some(Happening::Call { returns, .. }) = events.get_mut(calls[*of]) {
+        for (position, (_, returns, of)) in moments.iter().copied().enumerate() {
+            if returns {
+                events.push(Happening::Return { of });
+                if let Some(Happening::Call { returns, .. }) = events.get_mut(calls[of]) {
                     *returns = Some(position);
                 }
             } else {
-                calls[*of] = position;
-                events.push(Happening::Call { of: *of, returns: None });
+                calls[of] = position;
+                events.push(Happening::Call { of, returns: None });
             }
         }
+        let found: BTreeSet<Option<&Bytes>> =
+            operations.iter().filter_map(|it| it.effect.found()).collect();
+        let is_unseen = |it: &&Operation| {
+            let returned = it.returned.is_some();
+            returned && matches!(it.effect, Effect::Write(_)) && !found.contains(&it.effect.after())
+        };
         let head = events.len();
-        let next = (0..=head).map(|it| if it == head { 0 } else { it + 1 }).collect();
-        let previous = (0..=head).map(|it| if it == 0 { head } else { it - 1 }).collect();
-        let missing = operations.iter().filter(|it| it.returned.is_some()).count();
-        Self { operations, events, next, previous, head, missing }
+        Self {
+            operations,
+            unseen: operations.iter().map(is_unseen).collect(),
+            events,
+            next: (0..=head).map(|it| if it == head { 0 } else { it + 1 }).collect(),
+            previous: (0..=head).map(|it| if it == 0 { head } else { it - 1 }).collect(),
+            head,
+            missing: operations.iter().filter(|it| it.returned.is_some()).count(),
+            ordered: BitSet::new(operations.len()),
+        }
     }
 
     fn run(mut self) -> Result<(), usize> {
         let total = self.missing;
         let mut best = total;
-        let mut ordered = BitSet::new(self.operations.len());
-        let mut seen: BTreeSet<(BitSet, Option<&Bytes>)> = BTreeSet::new();
+        let mut seen: BTreeSet<(BitSet, State<'a>)> = BTreeSet::new();
         let mut steps: Vec<Step<'a>> = Vec::new();
-        let mut state: Option<&'a Bytes> = None;
+        let mut state = State { value: None, must_look: false };
         let mut at = self.next[self.head];
         while self.missing > 0 {
-            let call = (at != self.head).then(|| self.events[at]);
-            if let Some(Happening::Call { of, returns }) = call {
-                let effect = &self.operations[of].effect;
-                if effect.fits(state) {
-                    let after = effect.after();
-                    ordered.insert(of);
-                    if seen.insert((ordered.clone(), after)) {
-                        steps.push(Step { call: at, before: state });
-                        state = after;
-                        self.lift(at, returns);
-                        best = best.min(self.missing);
-                        at = self.next[self.head];
-                        continue;
-                    }
-                    ordered.remove(of);
+            if let Some((step, after)) = self.choose(state, at) {
+                self.lift(&step.calls);
+                let forced = step.resume.is_none() && step.calls.len() == 1;
+                if forced || seen.insert((self.ordered.clone(), after)) {
+                    best = best.min(self.missing);
+                    steps.push(step);
+                    state = after;
+                    at = self.next[self.head];
+                } else {
+                    self.put_back(&step.calls);
+                    at = step.resume.unwrap_or(self.head);
                 }
-                at = self.next[at];
                 continue;
             }
-            // An operation that must come before this return could not be ordered: undo.
+            // What must come next could not be ordered: undo the latest choice that had others.
             let Some(step) = steps.pop() else { return Err(total - best) };
-            if let Happening::Call { of, returns } = self.events[step.call] {
-                ordered.remove(of);
-                self.put_back(step.call, returns);
-            }
+            self.put_back(&step.calls);
             state = step.before;
-            at = self.next[step.call];
+            at = step.resume.unwrap_or(self.head);
         }
         Ok(())
     }
 
-    fn lift(&mut self, call: usize, returns: Option<usize>) {
-        self.unlink(call);
-        if let Some(returns) = returns {
-            self.unlink(returns);
-            self.missing -= 1;
+    /// What to order next, looking from event `at` on; the head stands for "no choice is left".
+    fn choose(&self, state: State<'a>, at: usize) -> Option<(Step<'a>, State<'a>)> {
+        if at == self.head {
+            return None;
+        }
+        if let Some(step) = self.fitting_read(state) {
+            return Some(step);
+        }
+        let mut event = at;
+        while let Happening::Call { of, .. } = *self.events.get(event)? {
+            let after = state.after(self.operations[of]).filter(|_| !self.unseen[of]);
+            if let Some(after) = after {
+                let mut calls = Vec::new();
+                if matches!(self.operations[of].effect, Effect::Write(_)) {
+                    calls = self.unseen_writes();
+                }
+                calls.push(event);
+                let resume = Some(self.next[event]);
+                return Some((Step { calls, before: state, resume }, after));
+            }
+            event = self.next[event];
+        }
+        self.unseen_writes_alone(state, event)
+    }
+
+    /// A read that can come now, which needs no other choice.
+    fn fitting_read(&self, state: State<'a>) -> Option<(Step<'a>, State<'a>)> {
+        let reads = |call: &usize| {
+            matches!(self.events[*call], Happening::Call { of, .. }
+                if matches!(self.operations[of].effect, Effect::Read(_))
+                    && self.operations[of].effect.fits(state.value))
+        };
+        let call = self.candidates().find(reads)?;
+        let after = State { must_look: false, ..state };
+        Some((Step { calls: vec![call], before: state, resume: None }, after))
+    }
+
+    /// The unseen writes by themselves, once one of them is the next that must come.
+    fn unseen_writes_alone(
+        &self,
+        state: State<'a>,
+        first_return: usize,
+    ) -> Option<(Step<'a>, State<'a>)> {
+        let Happening::Return { of } = *self.events.get(first_return)? else { return None };
+        if !self.unseen[of] || state.must_look {
+            return None;
+        }
+        let calls = self.unseen_writes();
+        let after = State { value: self.operations[of].effect.after(), must_look: false };
+        Some((Step { calls, before: state, resume: None }, after))
+    }
+
+    fn unseen_writes(&self) -> Vec<usize> {
+        let unseen = |call: &usize| matches!(self.events[*call], Happening::Call { of, .. } if self.unseen[of]);
+        self.candidates().filter(unseen).collect()
+    }
+
+    /// The calls before the first return.
+    fn candidates(&self) -> impl Iterator<Item = usize> + '_ {
+        let first = self.next[self.head];
+        std::iter::successors(Some(first), |event| Some(self.next[*event]))
+            .take_while(|event| matches!(self.events.get(*event), Some(Happening::Call { .. })))
+    }
+
+    fn lift(&mut self, calls: &[usize]) {
+        for call in calls {
+            let Happening::Call { of, returns } = self.events[*call] else { continue };
+            self.ordered.insert(of);
+            self.unlink(*call);
+            if let Some(returns) = returns {
+                self.unlink(returns);
+                self.missing -= 1;
+            }
         }
     }
 
-    fn put_back(&mut self, call: usize, returns: Option<usize>) {
-        if let Some(returns) = returns {
-            self.link(returns);
-            self.missing += 1;
+    fn put_back(&mut self, calls: &[usize]) {
+        for call in calls.iter().rev() {
+            let Happening::Call { of, returns } = self.events[*call] else { continue };
+            if let Some(returns) = returns {
+                self.link(returns);
+                self.missing += 1;
+            }
+            self.link(*call);
+            self.ordered.remove(of);
         }
-        self.link(call);
     }
 
     fn unlink(&mut self, event: usize) {
