@@ -4,25 +4,29 @@
 //! All that the driver hears comes through one channel. It is bounded at its sources: clients by
 //! [`crate::admission`], each peer's connection by the frames that it may have under way, the disk
 //! by what was given to it. Whatever waits there is taken together, so that all waiting proposals
-//! share one batch on disk and one message to each peer (group commit). After each batch the new
-//! state is published, and only then are requests answered: who was answered finds what it was
-//! told.
+//! share one batch on disk and one message to each peer (group commit).
+//!
+//! After each batch the server's figures are published, and only then are requests answered. A read
+//! is answered with the state itself, an immutable map that costs one pointer to hand out: who
+//! reads it never waits for a writer, nor a writer for a reader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use raft_core::event::Outcome;
+use raft_core::kv::KvStore;
 use raft_core::message::{Body, Message};
-use raft_core::replica::{Input, Output, Proposal, Replica};
+use raft_core::replica::{Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::admission::Permit;
 use crate::clock::Clock;
-use crate::handle::{Answer, Published, RequestError};
+use crate::handle::{Reply, RequestError, Written};
 use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::trace::Tracer;
@@ -39,14 +43,21 @@ pub enum Inbox {
         /// The encoded command.
         command: Bytes,
         /// Where the answer goes.
-        reply: oneshot::Sender<Answer>,
+        reply: Reply<Written>,
         /// Held until the answer is known, even if nobody waits for it any more.
         permit: Permit,
     },
     /// A client wants to read what is committed by now.
     Read {
-        /// Where the answer goes.
-        reply: oneshot::Sender<Answer>,
+        /// Where the state goes.
+        reply: Reply<KvStore>,
+        /// As for a change.
+        permit: Permit,
+    },
+    /// A client wants to read what is here, be it old.
+    ReadLocal {
+        /// Where the state goes.
+        reply: Reply<KvStore>,
         /// As for a change.
         permit: Permit,
     },
@@ -76,8 +87,8 @@ pub struct Driver {
     pub storage: Arc<Storage>,
     /// The other servers.
     pub outgoing: Outgoing,
-    /// What readers see.
-    pub published: Arc<ArcSwap<Published>>,
+    /// The figures that others see.
+    pub status: Arc<ArcSwap<Status>>,
     /// Those who watch.
     pub tracer: Tracer,
     /// What it counts.
@@ -93,12 +104,10 @@ pub enum Ended {
     DiskFailed(Arc<StorageError>),
 }
 
-/// A request that waits for its answer.
-struct Waiting {
-    reply: oneshot::Sender<Answer>,
-    since: Time,
-    is_write: bool,
-    _permit: Permit,
+/// A request that waits for its answer. The permit is given back with it.
+enum Waiting {
+    Write { reply: Reply<Written>, since: Time, _permit: Permit },
+    Read { reply: Reply<KvStore>, _permit: Permit },
 }
 
 /// The driver at work.
@@ -192,12 +201,18 @@ impl Run {
     fn take_one(&mut self, item: Inbox) {
         match item {
             Inbox::Propose { command, reply, permit } => {
-                let request = self.expect_answer(reply, permit, true);
+                let since = self.now;
+                let request = self.wait_for(Waiting::Write { reply, since, _permit: permit });
                 self.proposals.push(Proposal { request, command });
             }
             Inbox::Read { reply, permit } => {
-                let request = self.expect_answer(reply, permit, false);
+                let request = self.wait_for(Waiting::Read { reply, _permit: permit });
                 self.reads.push(request);
+            }
+            Inbox::ReadLocal { reply, permit } => {
+                // Who asked may have given up.
+                drop(reply.send(Ok(self.driver.replica.store().clone())));
+                drop(permit);
             }
             Inbox::Peer(delivery) => {
                 self.driver.metrics.messages.inc_by(delivery.messages.len() as u64);
@@ -209,19 +224,15 @@ impl Run {
             Inbox::Compact => self.step(Input::Compact),
             Inbox::Wake => {}
             // Who asked may have given up.
-            Inbox::Ping(reply) => drop(reply.send(())),
+            Inbox::Ping(reply) => {
+                let _ = reply.send(());
+            }
             Inbox::Stop => self.end = Some(End::Stop),
         }
     }
 
-    fn expect_answer(
-        &mut self,
-        reply: oneshot::Sender<Answer>,
-        permit: Permit,
-        is_write: bool,
-    ) -> RequestId {
+    fn wait_for(&mut self, waiting: Waiting) -> RequestId {
         self.last_request = self.last_request.next();
-        let waiting = Waiting { reply, since: self.now, is_write, _permit: permit };
         self.waiting.insert(self.last_request, waiting);
         self.last_request
     }
@@ -237,7 +248,7 @@ impl Run {
         };
         if let Some(refusal) = refusal {
             for proposal in proposals {
-                self.answer(proposal.request, Err(refusal));
+                self.refuse(proposal.request, refusal);
             }
             return;
         }
@@ -310,8 +321,7 @@ impl Run {
             }
             self.known_leader = status.leader;
         }
-        let store = driver.replica.store().clone();
-        driver.published.store(Arc::new(Published { store, status }));
+        driver.status.store(Arc::new(status));
         driver.tracer.after_batch(&mut driver.replica, self.now);
         let mut answers = Vec::new();
         for output in driver.replica.outputs() {
@@ -323,18 +333,48 @@ impl Run {
             }
         }
         for (request, outcome) in answers {
-            self.answer(request, Ok(outcome));
+            self.answer(request, &outcome);
         }
     }
 
-    fn answer(&mut self, request: RequestId, answer: Answer) {
-        let waiting = self.waiting.remove(&request).expect("each request is answered once");
-        if waiting.is_write && matches!(answer, Ok(Outcome::Applied { .. })) {
-            let micros = self.now.since(waiting.since);
-            let span = std::time::Duration::from_micros(micros);
-            self.driver.metrics.commit_duration.observe(span.as_secs_f64());
+    fn answer(&mut self, request: RequestId, outcome: &Outcome) {
+        match *outcome {
+            Outcome::Applied { position, applied } => self.written(request, (position, applied)),
+            Outcome::ReadReady { .. } => self.readable(request),
+            Outcome::Malformed => self.refuse(request, RequestError::Malformed),
+            Outcome::NotLeader { leader } => {
+                self.refuse(request, RequestError::NotLeader { leader });
+            }
+            Outcome::Unknown => self.refuse(request, RequestError::Unknown),
+            Outcome::Halted => self.refuse(request, RequestError::Halted),
         }
+    }
+
+    fn written(&mut self, request: RequestId, written: Written) {
+        let Waiting::Write { reply, since, .. } = self.waited(request) else {
+            unreachable!("only a write is applied")
+        };
+        let micros = self.now.since(since);
+        self.driver.metrics.commit_duration.observe(Duration::from_micros(micros).as_secs_f64());
         // Who asked may have given up.
-        drop(waiting.reply.send(answer));
+        let _ = reply.send(Ok(written));
+    }
+
+    fn readable(&mut self, request: RequestId) {
+        let Waiting::Read { reply, .. } = self.waited(request) else {
+            unreachable!("only a read is confirmed")
+        };
+        drop(reply.send(Ok(self.driver.replica.store().clone())));
+    }
+
+    fn refuse(&mut self, request: RequestId, error: RequestError) {
+        match self.waited(request) {
+            Waiting::Write { reply, .. } => drop(reply.send(Err(error))),
+            Waiting::Read { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn waited(&mut self, request: RequestId) -> Waiting {
+        self.waiting.remove(&request).expect("each request is answered once")
     }
 }

@@ -1,15 +1,14 @@
-//! What the HTTP side knows of the driver: a way to ask, and the newest published state.
+//! What the HTTP side knows of the driver: a way to ask, and the newest published figures.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use raft_core::event::{Outcome, RoleName};
-use raft_core::kv::Applied;
-use raft_core::kv::KvStore;
+use raft_core::event::RoleName;
+use raft_core::kv::{Applied, KvStore};
 use raft_core::replica::Status;
-use raft_core::types::{LogIndex, LogPosition, NodeId};
+use raft_core::types::{LogPosition, NodeId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -17,15 +16,6 @@ use crate::admission::{Admission, Permit};
 use crate::driver::Inbox;
 use crate::storage::{Storage, Usage};
 use crate::trace::{self, Hub};
-
-/// What is published after each batch of inputs, before the requests of that batch are answered.
-#[derive(Debug)]
-pub struct Published {
-    /// The state; cloning it again costs nothing.
-    pub store: KvStore,
-    /// The server in figures.
-    pub status: Status,
-}
 
 /// Why a request was not carried out, or not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +38,17 @@ pub enum RequestError {
     Malformed,
 }
 
-/// The driver's answer to a request.
-pub type Answer = Result<Outcome, RequestError>;
+/// Where and how a write was applied.
+pub type Written = (LogPosition, Applied);
+
+/// How a driver's answer comes back.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     inbox: mpsc::UnboundedSender<Inbox>,
-    published: Arc<ArcSwap<Published>>,
+    status: Arc<ArcSwap<Status>>,
     admission: Arc<Admission>,
     storage: Weak<Storage>,
     hub: Hub,
@@ -65,23 +58,23 @@ pub struct Handle {
 impl Handle {
     pub(crate) fn new(
         inbox: mpsc::UnboundedSender<Inbox>,
-        published: Arc<ArcSwap<Published>>,
+        status: Arc<ArcSwap<Status>>,
         admission: Arc<Admission>,
         storage: Weak<Storage>,
         hub: Hub,
         request_timeout: Duration,
     ) -> Self {
-        Self { inbox, published, admission, storage, hub, request_timeout }
+        Self { inbox, status, admission, storage, hub, request_timeout }
     }
 
-    /// The newest published state.
-    pub fn published(&self) -> arc_swap::Guard<Arc<Published>> {
-        self.published.load()
+    /// The server in figures, as they were after the last batch of inputs.
+    pub fn status(&self) -> arc_swap::Guard<Arc<Status>> {
+        self.status.load()
     }
 
     /// Whether this server leads, as far as it knows.
     pub fn leads(&self) -> bool {
-        self.published().status.role == RoleName::Leader
+        self.status().role == RoleName::Leader
     }
 
     /// Lets a request of so many bytes in, if there is room.
@@ -95,29 +88,25 @@ impl Handle {
     }
 
     /// Replicates an encoded command; returns when it is committed and applied here.
-    pub async fn propose(
-        &self,
-        command: Bytes,
-        permit: Permit,
-    ) -> Result<(LogPosition, Applied), RequestError> {
+    pub async fn propose(&self, command: Bytes, permit: Permit) -> Result<Written, RequestError> {
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::Propose { command, reply, permit });
-        let outcome = self.wait(answer).await?;
-        if let Outcome::Applied { position, applied } = outcome {
-            return Ok((position, applied));
-        }
-        Err(refused(&outcome))
+        self.wait(answer).await
     }
 
-    /// Waits until [`Self::published`] holds everything that was committed before the call (§8).
-    pub async fn read_permit(&self, permit: Permit) -> Result<LogIndex, RequestError> {
+    /// The state with everything in it that was committed before the call (§8). Nobody changes it:
+    /// it costs nothing to have, and writers never wait for who reads it.
+    pub async fn read(&self, permit: Permit) -> Result<KvStore, RequestError> {
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::Read { reply, permit });
-        let outcome = self.wait(answer).await?;
-        if let Outcome::ReadReady { read_index } = outcome {
-            return Ok(read_index);
-        }
-        Err(refused(&outcome))
+        self.wait(answer).await
+    }
+
+    /// The state as this server has it.
+    pub async fn read_local(&self, permit: Permit) -> Result<KvStore, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbox::ReadLocal { reply, permit });
+        self.wait(answer).await
     }
 
     /// Whether the driver answers within this time.
@@ -150,7 +139,10 @@ impl Handle {
         self.hub.watchers()
     }
 
-    async fn wait(&self, answer: oneshot::Receiver<Answer>) -> Answer {
+    async fn wait<T>(
+        &self,
+        answer: oneshot::Receiver<Result<T, RequestError>>,
+    ) -> Result<T, RequestError> {
         match timeout(self.request_timeout, answer).await {
             Ok(Ok(answer)) => answer,
             // In time or not: the driver may have begun with it.
@@ -161,18 +153,5 @@ impl Handle {
     fn send(&self, request: Inbox) {
         // When the driver has ended, the reply's channel is dropped and tells so.
         drop(self.inbox.send(request));
-    }
-}
-
-/// The error in an outcome that is not the hoped-for success.
-fn refused(outcome: &Outcome) -> RequestError {
-    match *outcome {
-        Outcome::NotLeader { leader } => RequestError::NotLeader { leader },
-        Outcome::Malformed => RequestError::Malformed,
-        Outcome::Halted => RequestError::Halted,
-        Outcome::Unknown => RequestError::Unknown,
-        Outcome::Applied { .. } | Outcome::ReadReady { .. } => {
-            unreachable!("reads are answered as reads and writes as writes")
-        }
     }
 }

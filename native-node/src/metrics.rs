@@ -1,13 +1,18 @@
 //! What is counted and measured, in Prometheus' text form.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
+use hyper::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::http::Route;
 
 /// From 50 µs to 13 s, each bound twice the one before.
 fn seconds() -> Histogram {
@@ -71,10 +76,45 @@ pub struct HttpMetrics {
     pub requests: Family<HttpLabels, Counter>,
     /// Time to answer, by route.
     pub duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Those metrics of the two above that move with nearly every request, found without a look-up.
+    usual: Arc<[Usual]>,
     /// Requests passed on to the leader.
     pub forwarded: Counter,
     /// Open client connections.
     pub connections: Gauge,
+}
+
+/// What a route's requests usually move.
+#[derive(Debug)]
+struct Usual {
+    duration: Histogram,
+    /// Answers with status 200, in the order of [`METHODS`].
+    good: [Counter; METHODS.len()],
+}
+
+/// Methods that have a label of their own.
+const METHODS: [(Method, &str); 5] = [
+    (Method::GET, "GET"),
+    (Method::HEAD, "HEAD"),
+    (Method::POST, "POST"),
+    (Method::PUT, "PUT"),
+    (Method::DELETE, "DELETE"),
+];
+
+impl HttpMetrics {
+    /// A request was answered.
+    pub fn answered(&self, route: Route, method: &Method, status: StatusCode, after: Duration) {
+        let usual = &self.usual[route as usize];
+        usual.duration.observe(after.as_secs_f64());
+        let method = METHODS.iter().position(|(known, _)| known == method);
+        if let (Some(method), StatusCode::OK) = (method, status) {
+            usual.good[method].inc();
+            return;
+        }
+        let method = method.map_or("other", |at| METHODS[at].1);
+        let labels = HttpLabels { route: route.name(), method, status: status.as_u16() };
+        self.requests.get_or_create(&labels).inc();
+    }
 }
 
 /// The metrics and the registry that they are in.
@@ -151,9 +191,20 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
 }
 
 fn register_http(registry: &mut Registry) -> HttpMetrics {
+    let requests = Family::<HttpLabels, Counter>::default();
+    let duration =
+        Family::<RouteLabels, Histogram, fn() -> Histogram>::new_with_constructor(seconds);
+    let usual = |route: Route| Usual {
+        duration: duration.get_or_create_owned(&RouteLabels { route: route.name() }),
+        good: METHODS.map(|(_, method)| {
+            let labels = HttpLabels { route: route.name(), method, status: 200 };
+            requests.get_or_create_owned(&labels)
+        }),
+    };
     let metrics = HttpMetrics {
-        requests: Family::default(),
-        duration: Family::new_with_constructor(seconds as fn() -> Histogram),
+        usual: Route::ALL.map(usual).into(),
+        requests,
+        duration,
         forwarded: Counter::default(),
         connections: Gauge::default(),
     };

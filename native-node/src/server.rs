@@ -19,7 +19,7 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::ServeConfig;
 use crate::driver::{Driver, Ended, Inbox};
-use crate::handle::{Handle, Published};
+use crate::handle::Handle;
 use crate::http::{self, App, Origins, forward::Forwarder};
 use crate::metrics::Metrics;
 use crate::storage::{self, Opened, Storage, StorageEvent};
@@ -53,15 +53,12 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let deliver = move |delivery| drop(to_driver.send(Inbox::Peer(delivery)));
     let (outgoing, links) = taken.transport.start(&tasks, &background, deliver);
 
-    let published = Arc::new(ArcSwap::from_pointee(Published {
-        store: replica.store().clone(),
-        status: replica.status(),
-    }));
+    let status = Arc::new(ArcSwap::from_pointee(replica.status()));
     let storage = Arc::new(taken.storage);
     let limits = config.limits.clone();
     let handle = Handle::new(
         inbox.clone(),
-        Arc::clone(&published),
+        Arc::clone(&status),
         Admission::new(limits.max_requests, limits.max_request_bytes),
         Arc::downgrade(&storage),
         hub,
@@ -75,7 +72,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         inbox: inbox_receiver,
         storage,
         outgoing,
-        published,
+        status,
         tracer,
         metrics: metrics.driver.clone(),
     };
@@ -87,7 +84,6 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     );
 
     let draining = stop.child_token();
-    let connections = metrics.http.connections.clone();
     let app = App {
         id: config.id,
         cluster_id: config.cluster_id.clone(),
@@ -106,12 +102,11 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         registry: metrics.registry,
         web_dir: config.web_dir.clone(),
     };
-    let router = http::router(Arc::new(app));
     tracing::info!(
         id = config.id.0, cluster = config.cluster_id, %client, %peer,
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
-    let serving = http::serve(taken.listener, router, limits, connections, draining.clone());
+    let serving = http::serve(taken.listener, Arc::new(app), limits, draining.clone());
     let ended = tokio::select! {
         () = serving => {
             tracing::info!("no requests are left; ending");

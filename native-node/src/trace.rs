@@ -1,6 +1,6 @@
 //! The stream of events for those who watch: bounded work for the node, whatever happens.
 //!
-//! Nobody watches: no event is built. Somebody does: events go in batches to a task that makes
+//! Nobody watches: no event is built. Somebody does, be it the log (`--log raft=debug`): events go in batches to a task that makes
 //! text of them once for all watchers. When more happens than a watcher could follow, events are
 //! not built for a moment, and an [`EventKind::Summarised`] with the state that they led to takes
 //! their place. A watcher that reads too slowly is caught up in the same way.
@@ -86,6 +86,8 @@ pub struct Tracer {
     hub: Hub,
     batches: mpsc::Sender<Vec<Event>>,
     state: State,
+    /// Whether the log shows events.
+    logged: bool,
     /// Events that may still be passed on now.
     credit: u64,
     credited_at: Time,
@@ -108,15 +110,21 @@ pub fn channel(now: Time) -> (Tracer, Hub, impl Future<Output = ()> + Send) {
     let (batches, receiver) = mpsc::channel(BATCHES);
     let (frames, _) = broadcast::channel(FRAMES);
     let hub = Hub { frames, waiting: Arc::default() };
-    let tracer =
-        Tracer { hub: hub.clone(), batches, state: State::Off, credit: BURST, credited_at: now };
+    let tracer = Tracer {
+        hub: hub.clone(),
+        batches,
+        state: State::Off,
+        logged: tracing::enabled!(target: "raft", tracing::Level::DEBUG),
+        credit: BURST,
+        credited_at: now,
+    };
     (tracer, hub.clone(), write_frames(receiver, hub))
 }
 
 impl Tracer {
     /// Takes what the replica recorded in this batch of inputs and decides what it records next.
     pub fn after_batch(&mut self, replica: &mut Replica, now: Time) {
-        let watched = self.hub.watchers() > 0;
+        let watched = self.hub.watchers() > 0 || self.logged;
         match self.state {
             State::Off if watched => {
                 self.hub.waiting.store(0, Relaxed);
@@ -177,6 +185,12 @@ async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
         // What happens together travels together.
         drop(timeout(FRAME_TIME, more).await);
         events.iter_mut().for_each(slim);
+        for event in &events {
+            tracing::debug!(target: "raft", "{event}");
+        }
+        if hub.watchers() == 0 {
+            continue;
+        }
         for frame in cut(&events) {
             let text = serde_json::to_string(frame).expect("every event has a JSON form");
             let fresh = matches!(frame[0].kind, EventKind::Attached(_));

@@ -99,7 +99,7 @@ async fn attend(
     let built = page::is_built(&arguments.web_dir);
     let router = page::router(Arc::clone(supervisor), &arguments.web_dir);
     let limits = Limits::default();
-    let serving = http::serve(listener, router, limits, Gauge::default(), stop.clone());
+    let serving = http::serve_service(listener, router, limits, Gauge::default(), stop.clone());
     let serving = tokio::spawn(serving);
     let reaping = tokio::spawn(Arc::clone(supervisor).watch(stop.clone()));
     introduce(arguments, supervisor, built);

@@ -47,8 +47,7 @@ impl Collector for NodeCollector {
 
 impl NodeCollector {
     fn encode_raft(&self, out: &mut Out<'_>) -> fmt::Result {
-        let published = self.handle.published();
-        let status = &published.status;
+        let status = self.handle.status();
         let leads = u64::from(status.role == RoleName::Leader);
         out.gauge("raft_term", "Current term", status.term.0)?;
         out.gauge("raft_is_leader", "1 on the leader", leads)?;
@@ -65,8 +64,7 @@ impl NodeCollector {
     }
 
     fn encode_state(&self, out: &mut Out<'_>) -> fmt::Result {
-        let published = self.handle.published();
-        let status = &published.status;
+        let status = self.handle.status();
         out.gauge("kv_revision", "Changes of the state", status.revision)?;
         out.gauge("kv_keys", "Keys", status.keys)?;
         out.bytes("kv_state", "Lengths of all keys and values", status.state_bytes)?;
@@ -80,8 +78,8 @@ impl NodeCollector {
     }
 
     fn encode_progress(&self, out: &mut Out<'_>) -> fmt::Result {
-        let published = self.handle.published();
-        let (peers, last) = (&published.status.peers, published.status.last.index.0);
+        let status = self.handle.status();
+        let (peers, last) = (&status.peers, status.last.index.0);
         let matched = peers.iter().map(|(id, progress)| (*id, progress.match_index.0));
         out.peers("raft_peer_match_index", "Replicated there", matched)?;
         let lag = peers.iter().map(|(id, it)| (*id, last.saturating_sub(it.match_index.0)));

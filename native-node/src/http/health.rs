@@ -34,7 +34,7 @@ pub(super) async fn readyz(
     let options: Options = request::query(request.uri())?;
     let alive = app.handle.is_alive(PATIENCE).await;
     let checks = {
-        let status = &app.handle.published().status;
+        let status = app.handle.status();
         [
             ("driver", alive),
             ("disk", !status.halted),

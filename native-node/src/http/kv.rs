@@ -1,21 +1,20 @@
 //! Reading and writing keys.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use raft_core::codec::text_or_bytes;
 use raft_core::kv::{Applied, Command, Versioned};
-use raft_core::types::{LogPosition, NodeId};
+use raft_core::types::LogPosition;
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::request::{self, Consistency, Options};
-use super::{App, CONSISTENCY_HEADER, HttpRequest, REVISION_HEADER, signed};
+use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
 use crate::handle::RequestError;
 
 /// The answer to `GET /get/{key}`.
@@ -43,11 +42,8 @@ struct Written {
 }
 
 /// `GET /get/{key}`.
-pub(super) async fn get_json(
-    State(app): State<Arc<App>>,
-    request: HttpRequest,
-) -> Result<Response, ApiError> {
-    read(&app, request, "/get/", |key, found| {
+pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    read(app, request, "/get/", |key, found| {
         let Versioned { value, create_revision, mod_revision, version } = found;
         let (create_revision, mod_revision, version) = (*create_revision, *mod_revision, *version);
         json(&Found { key, value, create_revision, mod_revision, version })
@@ -56,11 +52,8 @@ pub(super) async fn get_json(
 }
 
 /// `GET /kv/{key}`: the bare value.
-pub(super) async fn get_raw(
-    State(app): State<Arc<App>>,
-    request: HttpRequest,
-) -> Result<Response, ApiError> {
-    read(&app, request, "/kv/", |_, found| {
+pub(super) async fn get_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    read(app, request, "/kv/", |_, found| {
         let mut response = Response::new(Body::from(found.value.clone()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -74,33 +67,24 @@ pub(super) async fn get_raw(
 }
 
 /// `POST /set`.
-pub(super) async fn set(
-    State(app): State<Arc<App>>,
-    request: HttpRequest,
-) -> Result<Response, ApiError> {
-    write(&app, request, |_, body| request::set_request(&body)).await
+pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    write(app, request, |_, body| request::set_request(&body)).await
 }
 
 /// `PUT /kv/{key}`.
-pub(super) async fn put_raw(
-    State(app): State<Arc<App>>,
-    request: HttpRequest,
-) -> Result<Response, ApiError> {
-    write(&app, request, |parts, body| request::put(request::key(&parts.uri, "/kv/")?, body)).await
+pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    write(app, request, |parts, body| request::put(request::key(&parts.uri, "/kv/")?, body)).await
 }
 
 /// `DELETE /kv/{key}`.
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    request: HttpRequest,
-) -> Result<Response, ApiError> {
-    write(&app, request, |parts, _| Ok(Command::delete(request::key(&parts.uri, "/kv/")?))).await
+pub(super) async fn delete(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    write(app, request, |parts, _| Ok(Command::delete(request::key(&parts.uri, "/kv/")?))).await
 }
 
 /// Reads a key here or at the leader, as the consistency wants it, and shows what was found.
 async fn read(
     app: &App,
-    request: HttpRequest,
+    request: Request<Incoming>,
     prefix: &str,
     show: impl FnOnce(&Bytes, &Versioned) -> Response,
 ) -> Result<Response, ApiError> {
@@ -108,26 +92,27 @@ async fn read(
     let options: Options = request::query(&parts.uri)?;
     let key = request::key(&parts.uri, prefix)?;
     let permit = app.handle.admit(0).map_err(request::read_error)?;
-    if options.consistency == Consistency::Linearizable {
-        if !app.handle.leads() {
-            return app.ask_leader(known_leader(app), &parts, Bytes::new(), options.redirect).await;
+    let store = match options.consistency {
+        Consistency::Stale => app.handle.read_local(permit).await,
+        Consistency::Linearizable if app.handle.leads() => app.handle.read(permit).await,
+        Consistency::Linearizable => {
+            Err(RequestError::NotLeader { leader: app.handle.status().leader })
         }
-        match app.handle.read_permit(permit).await {
-            Ok(_) => {}
-            Err(RequestError::NotLeader { leader }) => {
-                return app.ask_leader(leader, &parts, Bytes::new(), options.redirect).await;
-            }
-            Err(error) => return Err(request::read_error(error)),
+    };
+    let store = match store {
+        Ok(store) => store,
+        Err(RequestError::NotLeader { leader }) => {
+            return app.ask_leader(leader, &parts, Bytes::new(), options.redirect).await;
         }
-    }
-    let published = app.handle.published();
-    let response = match published.store.get(&key) {
+        Err(error) => return Err(request::read_error(error)),
+    };
+    let response = match store.get(&key) {
         Some(found) => show(&key, found),
         None => ApiError::KeyNotFound.into_response(),
     };
     let mut response = signed(app, response);
     let headers = response.headers_mut();
-    headers.insert(REVISION_HEADER, HeaderValue::from(published.store.revision()));
+    headers.insert(REVISION_HEADER, HeaderValue::from(store.revision()));
     let consistency = HeaderValue::from_static(options.consistency.name());
     headers.insert(CONSISTENCY_HEADER, consistency);
     Ok(response)
@@ -136,7 +121,7 @@ async fn read(
 /// Replicates the command that `parse` finds in the request, here or at the leader.
 async fn write(
     app: &App,
-    request: HttpRequest,
+    request: Request<Incoming>,
     parse: impl FnOnce(&Parts, Bytes) -> Result<Command, ApiError>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -145,7 +130,8 @@ async fn write(
     // Checked before it travels: what is wrong is said by the server that was asked.
     let command = parse(&parts, body.clone())?.encode();
     if !app.handle.leads() {
-        let answer = app.ask_leader(known_leader(app), &parts, body, options.redirect).await;
+        let leader = app.handle.status().leader;
+        let answer = app.ask_leader(leader, &parts, body, options.redirect).await;
         drop(permit);
         return answer;
     }
@@ -156,10 +142,6 @@ async fn write(
         }
         Err(error) => Err(request::write_error(error)),
     }
-}
-
-fn known_leader(app: &App) -> Option<NodeId> {
-    app.handle.published().status.leader
 }
 
 fn written(position: LogPosition, applied: Applied) -> Response {

@@ -1,12 +1,15 @@
 //! Client connections: so many at once, each with bounded headers in bounded time, all finished in
 //! an orderly way when the server ends.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 
 use crate::config::{Address, Limits};
 
@@ -44,13 +48,16 @@ impl Listener {
 }
 
 /// Serves until told to stop, then lets requests under way finish within the grace.
-pub async fn serve(
+pub(crate) async fn serve<S>(
     listener: Listener,
-    router: Router,
+    service: S,
     limits: Limits,
     connections: Gauge,
     stop: CancellationToken,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let tasks = TaskTracker::new();
     let room = Arc::new(Semaphore::new(limits.max_connections));
     let mut http = http1::Builder::new();
@@ -65,7 +72,7 @@ pub async fn serve(
             accepted = accept(&listener.listener, &room) => accepted,
         };
         let Some((stream, permit)) = accepted else { continue };
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(service.clone());
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let (connections, stop) = (connections.clone(), stop.clone());
         connections.inc();

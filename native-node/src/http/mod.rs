@@ -2,12 +2,12 @@
 //! and machines need to see how the server is.
 
 mod collect;
+mod dispatch;
 pub mod error;
 pub mod forward;
 mod health;
 mod kv;
 mod listen;
-mod measure;
 mod origin;
 pub mod request;
 pub mod status;
@@ -21,25 +21,27 @@ use axum::Router;
 use axum::body::Body;
 use axum::handler::Handler;
 use axum::http::HeaderName;
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get};
 use hyper::header::HeaderValue;
 use hyper::{Method, Request};
 use prometheus_client::registry::Registry;
 use raft_core::types::NodeId;
 use tokio_util::sync::CancellationToken;
+use tower::Layer;
 use tower_http::cors::CorsLayer;
 use tower_http::services::ServeDir;
 
 use crate::clock::Clock;
-use crate::config::{Address, Members};
+use crate::config::{Address, Limits, Members};
 use crate::handle::Handle;
 use crate::metrics::HttpMetrics;
 use crate::transport::Links;
+pub use dispatch::Route;
 use error::ApiError;
 use forward::Forwarder;
-pub use listen::{Listener, serve};
+pub use listen::Listener;
+pub(crate) use listen::serve as serve_service;
 pub use origin::Origins;
 
 /// The server that answered.
@@ -90,34 +92,39 @@ pub struct App {
     pub web_dir: Option<PathBuf>,
 }
 
-/// All routes.
-pub fn router(app: Arc<App>) -> Router {
-    let origins = app.origins.clone();
-    let pages = app.web_dir.clone();
-    let mut router = Router::new()
-        .route("/get/{*key}", only(get(kv::get_json), &[Method::GET, Method::HEAD]))
-        .route("/get/", only(get(kv::get_json), &[Method::GET, Method::HEAD]))
-        .route("/set", only(post(kv::set), &[Method::POST]))
-        .route("/kv/{*key}", raw())
-        .route("/kv/", raw())
-        .route("/cluster/status", only(get(status::get), &[Method::GET, Method::HEAD]))
-        .route("/livez", only(get(health::livez), &[Method::GET, Method::HEAD]))
-        .route("/readyz", only(get(health::readyz), &[Method::GET, Method::HEAD]))
-        .route("/metrics", only(get(health::metrics), &[Method::GET, Method::HEAD]))
-        .route("/trace", only(get(trace::get), &[Method::GET, Method::HEAD]))
-        .with_state(Arc::clone(&app));
-    router = match pages {
-        Some(directory) => {
-            let missing = (async || ApiError::RouteNotFound).with_state(());
-            let pages = ServeDir::new(directory).call_fallback_on_method_not_allowed(true);
-            router.fallback_service(pages.fallback(missing))
-        }
-        None => router.fallback(async || ApiError::RouteNotFound),
+/// Everything that is served, on an address that was taken before.
+pub async fn serve(listener: Listener, app: Arc<App>, limits: Limits, stop: CancellationToken) {
+    let connections = app.metrics.connections.clone();
+    let (origins, router) = (app.origins.clone(), router(&app));
+    let service = dispatch::service(app, router);
+    if origins.is_empty() {
+        listen::serve(listener, service, limits, connections, stop).await;
+    } else {
+        let service = cors(&origins).layer(service);
+        listen::serve(listener, service, limits, connections, stop).await;
+    }
+}
+
+/// The routes that do not carry the load; see [`dispatch`] for those that do.
+fn router(app: &Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/cluster/status", only(get(status::get)))
+        .route("/livez", only(get(health::livez)))
+        .route("/readyz", only(get(health::readyz)))
+        .route("/metrics", only(get(health::metrics)))
+        .route("/trace", only(get(trace::get)))
+        .with_state(Arc::clone(app));
+    let Some(directory) = &app.web_dir else {
+        return router.fallback(async || ApiError::RouteNotFound);
     };
-    router = router
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), origin::check))
-        .layer(middleware::from_fn_with_state(app, measure::measure));
-    if origins.is_empty() { router } else { router.layer(cors(&origins)) }
+    let missing = (async || ApiError::RouteNotFound).with_state(());
+    let pages = ServeDir::new(directory).call_fallback_on_method_not_allowed(true);
+    router.fallback_service(pages.fallback(missing))
+}
+
+/// A route for reading whose other methods get the usual kind of error.
+fn only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+    route.fallback(async || ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
 }
 
 /// Adds the metrics that are read off the server when somebody asks.
@@ -129,19 +136,6 @@ pub fn register(registry: &mut Registry, handle: &Handle, links: &Links) {
     );
     let (handle, links) = (handle.clone(), links.clone());
     registry.register_collector(Box::new(collect::NodeCollector { handle, links }));
-}
-
-/// A route whose other methods get the usual kind of error.
-fn only<S: Clone + Send + Sync + 'static>(
-    route: MethodRouter<S>,
-    methods: &'static [Method],
-) -> MethodRouter<S> {
-    route.fallback(async move || ApiError::MethodNotAllowed(methods))
-}
-
-fn raw() -> MethodRouter<Arc<App>> {
-    let route = get(kv::get_raw).put(kv::put_raw).delete(kv::delete);
-    only(route, &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE])
 }
 
 fn cors(origins: &Origins) -> CorsLayer {

@@ -7,14 +7,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
 use super::error::ApiError;
-use super::{App, HttpRequest};
 
 /// The rules of one server.
 #[derive(Clone, Debug)]
@@ -55,18 +51,6 @@ impl Origins {
         } else {
             Err(ApiError::Origin(format!("pages of {origin} may not use this server")))
         }
-    }
-}
-
-/// Refuses what [`Origins::check`] refuses.
-pub(super) async fn check(
-    State(app): State<Arc<App>>,
-    request: HttpRequest,
-    next: Next,
-) -> Response {
-    match app.origins.check(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What requests hold, read with bounds: body, key, parameters.
 
-use axum::body::Body;
+use std::time::Duration;
+
 use axum::extract::Query;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Uri;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 use percent_encoding::percent_decode_str;
 use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
@@ -96,12 +97,13 @@ pub fn put(key: Bytes, value: Bytes) -> Result<Command, ApiError> {
 }
 
 /// Reads a body of bounded size in bounded time, and counts it as under way.
-pub async fn body(app: &App, body: Body) -> Result<(Bytes, Permit), ApiError> {
+pub async fn body(app: &App, body: Incoming) -> Result<(Bytes, Permit), ApiError> {
     let too_large = || ApiError::TooLarge { what: "body", limit: MAX_BODY_BYTES };
     // A body without a length counts as the largest until it is read.
     let announced = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES as u64);
     let length = usize::try_from(announced).unwrap_or(usize::MAX);
     if length > MAX_BODY_BYTES {
+        read_away(body).await;
         return Err(too_large());
     }
     let permit = app.handle.admit(length).map_err(|_| ApiError::Overloaded)?;
@@ -112,6 +114,24 @@ pub async fn body(app: &App, body: Body) -> Result<(Bytes, Permit), ApiError> {
         Ok(Err(_)) => Err(ApiError::BrokenBody),
         Err(_) => Err(ApiError::SlowBody),
     }
+}
+
+/// Reads a refused body to its end, if that is near: closed in the middle of sending, many a client
+/// would report a broken connection instead of the answer that says why.
+async fn read_away(mut body: Incoming) {
+    const FARTHEST: usize = 16 << 20;
+    const LONGEST: Duration = Duration::from_secs(2);
+    let reading = async {
+        let mut read = 0;
+        while read < FARTHEST {
+            match body.frame().await {
+                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) | None => break,
+            }
+        }
+    };
+    // Whatever is left then is cut off.
+    drop(timeout(LONGEST, reading).await);
 }
 
 /// The body of `POST /set`.

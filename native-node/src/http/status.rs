@@ -229,8 +229,7 @@ impl ClusterStatus {
 
 /// What this server knows by itself.
 fn local(app: &App) -> ClusterStatus {
-    let published = app.handle.published();
-    let status = &published.status;
+    let status = app.handle.status();
     let usage = app.handle.usage().unwrap_or_default();
     let leads = status.role == RoleName::Leader;
     ClusterStatus {
@@ -273,7 +272,7 @@ fn local(app: &App) -> ClusterStatus {
         watchers: app.handle.watchers() as u64,
         halted: status.halted,
         progress_from: leads.then_some(app.id),
-        peers: peers(app, status),
+        peers: peers(app, &status),
     }
 }
 

@@ -25,9 +25,9 @@ use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Links, frame};
 /// Connections in the middle of their handshake, at most.
 const MAX_HANDSHAKES: usize = 64;
 
-/// Frames of one connection that the driver has not worked off yet, at most; then the connection
-/// is not read, and the other side notices by TCP's means.
-const MAX_UNDELIVERED: usize = 64;
+/// Bytes of one connection that the driver has not worked off yet, at most and beside one frame;
+/// then the connection is not read, and the other side notices by TCP's means.
+const MAX_UNDELIVERED: u32 = 32 << 20;
 
 /// At most one log line about refused connections in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
@@ -199,9 +199,8 @@ impl<F: Fn(Delivery)> Shared<F> {
 
     /// Hands on what arrives until the connection ends; says why it did.
     async fn receive_all(&self, mut socket: Socket, hello: &Hello) -> String {
-        let room = Arc::new(Semaphore::new(MAX_UNDELIVERED));
+        let room = Arc::new(Semaphore::new(MAX_UNDELIVERED as usize));
         loop {
-            let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
             let bytes = loop {
                 match timeout(IDLE_TIMEOUT, socket.next()).await {
                     Err(_) => return format!("nothing was heard for {IDLE_TIMEOUT:?}"),
@@ -226,6 +225,9 @@ impl<F: Fn(Delivery)> Shared<F> {
                     if let Some(link) = self.links.links.get(&hello.from) {
                         link.count_received(bytes.len());
                     }
+                    let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(MAX_UNDELIVERED);
+                    let permit = Arc::clone(&room).acquire_many_owned(bytes).await;
+                    let permit = permit.expect("it is never closed");
                     (self.deliver)(Delivery { messages, _permit: permit });
                 }
             }

@@ -238,16 +238,22 @@ pub(crate) fn free_address() -> Address {
 
 /// See [`free_address`].
 pub(crate) fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many ports in a row that nobody uses and that no other test will be given.
+pub(crate) fn free_ports(count: u16) -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes that run side by side begin at different places.
     let start = u16::try_from(std::process::id() * 37 % u32::from(COUNT)).unwrap();
+    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + (start + offset % COUNT) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        let offset = NEXT.fetch_add(count, Ordering::Relaxed);
+        let first = FIRST + (start + offset % COUNT) % COUNT;
+        if (first..first + count).all(is_free) {
+            return first;
         }
     }
 }

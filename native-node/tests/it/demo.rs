@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use bytes::Bytes;
 use native_node::config::Address;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
-use crate::cluster::{PATIENCE, eventually, free_port, program};
-use crate::http::{Answer, send};
+use crate::cluster::{PATIENCE, eventually, free_ports, program};
+use crate::http::{Answer, send, try_send};
 
 struct Demo {
     child: Child,
@@ -20,9 +21,9 @@ struct Demo {
 }
 
 impl Demo {
-    /// Starts the demo in a directory. Its ports follow each other, so a free range is looked for.
+    /// Starts the demo in a directory.
     fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let port = free_range();
+        let port = free_ports(PORTS);
         let mut child = program()
             .args(["demo", "--port", &port.to_string(), "--dir"])
             .arg(directory.join("demo"))
@@ -84,8 +85,9 @@ impl Demo {
                 }
                 let server: Address = node["client"].as_str().unwrap().parse().unwrap();
                 let path = "/cluster/status?progress=local";
-                let status = send("GET", &server, path, &[], "").await.json();
-                if status["role"] == "leader" {
+                // One that was just started may not listen yet.
+                let status = try_send("GET", &server, path, &[], Bytes::new()).await;
+                if status.is_ok_and(|status| status.json()["role"] == "leader") {
                     return node["id"].as_u64();
                 }
             }
@@ -107,16 +109,8 @@ impl Drop for Demo {
     }
 }
 
-/// Ports for a page and for servers, all free at this moment.
-fn free_range() -> u16 {
-    loop {
-        let first = free_port();
-        let range = (0..4).chain(101..104).map(|offset| first + offset);
-        if range.into_iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return first;
-        }
-    }
-}
+/// How many ports from the page's on a demo may use.
+const PORTS: u16 = 110;
 
 /// Whether a process is there, be it as a zombie.
 fn is_there(pid: Pid) -> bool {
@@ -232,7 +226,7 @@ async fn only_the_demos_own_page_may_disturb_it() {
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let port = free_range();
+    let port = free_ports(PORTS);
     let taken = std::net::TcpListener::bind(("127.0.0.1", port + 2)).unwrap();
     let mut command = program();
     command.args(["demo", "--port", &port.to_string(), "--dir"]).arg(directory.path().join("demo"));

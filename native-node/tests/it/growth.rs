@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use native_node::client::Client;
+use native_node::client::{Client, ClientError};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
@@ -21,7 +21,11 @@ async fn write(cluster: &Cluster, server: usize, count: u32) {
             let value = Bytes::from(vec![b'v'; 1000]);
             for turn in 0..count / CLIENTS {
                 let key = format!("key-{}", (number + turn * CLIENTS) % 1000);
-                client.put(key.as_bytes(), value.clone()).await.unwrap();
+                // On a busy machine the leader may change, and then some outcomes are unknown; the
+                // same value may be written again.
+                while let Err(error) = client.put(key.as_bytes(), value.clone()).await {
+                    assert!(matches!(error, ClientError::Unknown(_)), "{error}");
+                }
             }
         });
     }
@@ -31,7 +35,7 @@ async fn write(cluster: &Cluster, server: usize, count: u32) {
 /// Guards disk and memory against time: the log alone would be 200 MiB and more, on each server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
-    let cluster = Cluster::start_with(3, &["--compact-after-entries=20000", "--log=warn"]);
+    let cluster = Cluster::start_with(3, &["--compact-after-entries=20000"]);
     let leader = cluster.leader().await;
     let start = Instant::now();
     let mut sizes = Vec::new();

@@ -55,15 +55,26 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Answer {
+    try_send(method, server, path, headers, body.into()).await.unwrap()
+}
+
+/// The same of a server that may not be there.
+pub(crate) async fn try_send(
+    method: &str,
+    server: &Address,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Answer, hyper_util::client::legacy::Error> {
     let pool: Pool<HttpConnector, Full<Bytes>> = Pool::builder(TokioExecutor::new()).build_http();
     let mut request = Request::builder().method(method).uri(format!("http://{server}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = pool.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+    let response = pool.request(request.body(Full::new(body)).unwrap()).await?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 /// Guards the user's three routes and the bare ones, through the leader and through a follower.

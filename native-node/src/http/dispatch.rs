@@ -1,0 +1,161 @@
+//! What happens to every request: where it comes from is checked, the few routes that carry the
+//! load are taken without further ado, the others go through the router, and all are measured.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use tower::{Service, ServiceExt};
+
+use super::App;
+use super::error::ApiError;
+use super::kv;
+
+/// The routes, as patterns; the path itself would make a metric of its own for each key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/get/{key}`
+    Get,
+    /// `/set`
+    Set,
+    /// `/kv/{key}`
+    Kv,
+    /// `/cluster/status`
+    Status,
+    /// `/livez`
+    Livez,
+    /// `/readyz`
+    Readyz,
+    /// `/metrics`
+    Metrics,
+    /// `/trace`
+    Trace,
+    /// The page's files and what does not exist.
+    Other,
+}
+
+impl Route {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Get,
+        Self::Set,
+        Self::Kv,
+        Self::Status,
+        Self::Livez,
+        Self::Readyz,
+        Self::Metrics,
+        Self::Trace,
+        Self::Other,
+    ];
+
+    /// Its pattern, as a metric's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "/get/{key}",
+            Self::Set => "/set",
+            Self::Kv => "/kv/{key}",
+            Self::Status => "/cluster/status",
+            Self::Livez => "/livez",
+            Self::Readyz => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::Trace => "/trace",
+            Self::Other => "other",
+        }
+    }
+
+    fn of(path: &str) -> Self {
+        if path.starts_with("/kv/") {
+            return Self::Kv;
+        }
+        if path.starts_with("/get/") {
+            return Self::Get;
+        }
+        let known = |route: &Self| route.name() == path;
+        Self::ALL.into_iter().find(known).unwrap_or(Self::Other)
+    }
+}
+
+/// A service for connections, made of the app and the router for all but the keys' routes.
+pub(super) fn service(
+    app: Arc<App>,
+    router: Router,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send
+{
+    tower::service_fn(move |request| {
+        let (app, router) = (Arc::clone(&app), router.clone());
+        async move { Ok(answer(&app, router, request).await) }
+    })
+}
+
+async fn answer(app: &App, router: Router, request: Request<Incoming>) -> Response {
+    let start = Instant::now();
+    let route = Route::of(request.uri().path());
+    let method = request.method().clone();
+    let response = match app.origins.check(request.headers()) {
+        Ok(()) => take(app, router, route, &method, request).await,
+        Err(error) => error.into_response(),
+    };
+    app.metrics.answered(route, &method, response.status(), start.elapsed());
+    response
+}
+
+async fn take(
+    app: &App,
+    router: Router,
+    route: Route,
+    method: &Method,
+    request: Request<Incoming>,
+) -> Response {
+    let answer = match (route, method) {
+        (Route::Get, &Method::GET | &Method::HEAD) => kv::get_json(app, request).await,
+        (Route::Set, &Method::POST) => kv::set(app, request).await,
+        (Route::Kv, &Method::GET | &Method::HEAD) => kv::get_raw(app, request).await,
+        (Route::Kv, &Method::PUT) => kv::put_raw(app, request).await,
+        (Route::Kv, &Method::DELETE) => kv::delete(app, request).await,
+        (Route::Get, _) => Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD])),
+        (Route::Set, _) => Err(ApiError::MethodNotAllowed(&[Method::POST])),
+        (Route::Kv, _) => Err(ApiError::MethodNotAllowed(&[
+            Method::GET,
+            Method::HEAD,
+            Method::PUT,
+            Method::DELETE,
+        ])),
+        (
+            Route::Status
+            | Route::Livez
+            | Route::Readyz
+            | Route::Metrics
+            | Route::Trace
+            | Route::Other,
+            _,
+        ) => {
+            let Ok(response) = router.oneshot(request.map(Body::new)).await;
+            Ok(response)
+        }
+    };
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Route;
+
+    /// Guards the metrics' labels: they are few, whatever is asked for.
+    #[test]
+    fn paths_are_sorted_by_their_pattern() {
+        assert_eq!(Route::of("/kv/a/b"), Route::Kv);
+        assert_eq!(Route::of("/get/"), Route::Get);
+        assert_eq!(Route::of("/get"), Route::Other);
+        assert_eq!(Route::of("/set"), Route::Set);
+        assert_eq!(Route::of("/set/x"), Route::Other);
+        assert_eq!(Route::of("/cluster/status"), Route::Status);
+        for (number, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, number);
+        }
+    }
+}
