@@ -35,6 +35,10 @@ use crate::transport::{Delivery, Outgoing};
 /// So much is taken from the channel at once at most; the rest comes with the next batch.
 const MAX_BATCH: usize = 4096;
 
+/// Commands that share a record on disk take so many bytes at most, unless a single one is larger:
+/// far below what a record can hold.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+
 /// What the driver hears.
 #[derive(Debug)]
 pub enum Inbox {
@@ -255,7 +259,9 @@ impl Run {
         self.driver.metrics.proposals.inc_by(proposals.len() as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
         self.driver.metrics.batch.observe(proposals.len() as f64);
-        self.step(Input::Propose(proposals));
+        for batch in batches(proposals) {
+            self.step(Input::Propose(batch));
+        }
     }
 
     /// A message from a peer. Entries that the disk has no room for are not taken in, as if the
@@ -376,5 +382,47 @@ impl Run {
 
     fn waited(&mut self, request: RequestId) -> Waiting {
         self.waiting.remove(&request).expect("each request is answered once")
+    }
+}
+
+/// Cuts proposals into batches of [`MAX_BATCH_BYTES`], in order.
+fn batches(proposals: Vec<Proposal>) -> Vec<Vec<Proposal>> {
+    let mut batches: Vec<Vec<Proposal>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for proposal in proposals {
+        bytes = bytes.saturating_add(proposal.command.len());
+        match batches.last_mut() {
+            Some(batch) if bytes <= MAX_BATCH_BYTES => batch.push(proposal),
+            _ => {
+                bytes = proposal.command.len();
+                batches.push(vec![proposal]);
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposals(count: u64, bytes: usize) -> Vec<Proposal> {
+        let command = Bytes::from(vec![0; bytes]);
+        (0..count)
+            .map(|number| Proposal { request: RequestId(number), command: command.clone() })
+            .collect()
+    }
+
+    /// Guards the disk: many large values at once do not add up to a record that it cannot hold,
+    /// and small ones still share one.
+    #[test]
+    fn large_commands_are_spread_over_batches() {
+        let cut = batches(proposals(64, 1 << 20));
+        assert_eq!(cut.iter().map(Vec::len).collect::<Vec<_>>(), [8; 8]);
+        let numbers: Vec<u64> = cut.iter().flatten().map(|it| it.request.0).collect();
+        assert_eq!(numbers, (0..64).collect::<Vec<_>>());
+        assert_eq!(batches(proposals(4_096, 300)).len(), 1);
+        assert_eq!(batches(proposals(2, MAX_BATCH_BYTES + 1)).len(), 2);
+        assert!(batches(Vec::new()).is_empty());
     }
 }
