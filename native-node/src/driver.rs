@@ -277,6 +277,7 @@ impl Run {
         self.step(Input::Receive(message));
     }
 
+    /// The storage itself has written these to the log.
     fn take_storage_event(&mut self, event: StorageEvent) {
         match event {
             StorageEvent::Persisted { id, bytes, sync } => {
@@ -284,23 +285,18 @@ impl Run {
                 self.driver.metrics.log_bytes_written.inc_by(bytes);
                 self.step(Input::Persisted(id));
             }
-            StorageEvent::SnapshotSaved { meta, bytes, took } => {
+            StorageEvent::SnapshotSaved { meta, bytes: _, took } => {
                 self.driver.metrics.snapshot_duration.observe(took.as_secs_f64());
-                tracing::info!(index = meta.last.index.0, bytes, ?took, "saved a snapshot");
                 self.step(Input::SnapshotSaved(meta));
             }
-            StorageEvent::SnapshotFailed { meta, error } => {
+            StorageEvent::SnapshotFailed { meta, error: _ } => {
                 self.driver.metrics.snapshot_failures.inc();
-                tracing::error!(index = meta.last.index.0, "could not save a snapshot: {error}");
                 self.step(Input::SnapshotFailed(meta));
             }
-            StorageEvent::DiskFull => {
-                tracing::error!("the disk is full: writes are refused, reads go on");
-                self.step(Input::Compact);
-            }
-            StorageEvent::DiskHasSpace => tracing::info!("the disk has space again"),
+            // A snapshot lets old parts of the log go.
+            StorageEvent::DiskFull => self.step(Input::Compact),
+            StorageEvent::DiskHasSpace => {}
             StorageEvent::Failed { first_lost, error } => {
-                tracing::error!("the disk failed: {error}");
                 if let Some(write) = first_lost {
                     self.step(Input::PersistFailed(write));
                 }

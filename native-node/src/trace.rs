@@ -27,7 +27,7 @@ const EVENTS_PER_SECOND: u64 = 4_000;
 const BURST: u64 = 4_000;
 
 /// How long no events are built once they were too many.
-const PAUSE: Micros = 100 * MILLISECOND;
+const PAUSE: Micros = 200 * MILLISECOND;
 
 /// Events of this time share a frame.
 const FRAME_TIME: Duration = Duration::from_millis(10);

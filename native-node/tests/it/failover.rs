@@ -22,7 +22,7 @@ async fn more_writes(load: &Load, count: u64) {
 /// and through all of it clients see one single, consistent store.
 #[tokio::test]
 async fn three_processes_survive_the_loss_of_each_and_of_all() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::start_with(3, &[]);
     let leader = cluster.leader().await;
     for id in cluster.ids() {
         let (key, value) = (format!("through-{id}"), Bytes::from(format!("value-{id}")));
@@ -107,7 +107,7 @@ async fn a_frozen_follower_costs_only_its_own_lag() {
 /// Guards a frozen leader: the others go on without it, and what it believed is not read from it.
 #[tokio::test]
 async fn a_frozen_leader_is_replaced_and_returns_as_a_follower() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start_with(3, &[]);
     let leader = cluster.leader().await;
     cluster.client(leader).put(b"x", Bytes::from_static(b"1")).await.unwrap();
     cluster.signal(leader, Signal::STOP);

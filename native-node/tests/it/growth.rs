@@ -7,7 +7,7 @@ use native_node::client::{Client, ClientError};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
-use crate::cluster::{Cluster, REQUEST, eventually, size_of};
+use crate::cluster::{CALM, Cluster, REQUEST, eventually, size_of};
 
 const MIB: u64 = 1 << 20;
 
@@ -35,7 +35,8 @@ async fn write(cluster: &Cluster, server: usize, count: u32) {
 /// Guards disk and memory against time: the log alone would be 200 MiB and more, on each server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
-    let cluster = Cluster::start_with(3, &["--compact-after-entries=20000"]);
+    let [min, max] = CALM;
+    let cluster = Cluster::start_with(3, &["--compact-after-entries=20000", min, max]);
     let leader = cluster.leader().await;
     let start = Instant::now();
     let mut sizes = Vec::new();

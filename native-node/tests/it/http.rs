@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cluster::{Cluster, eventually, program};
+use crate::cluster::{CALM, Cluster, eventually, program};
 
 /// An answer as it came.
 pub(crate) struct Answer {
@@ -189,7 +189,8 @@ async fn without_a_majority_requests_are_refused_or_unknown() {
 /// does not give one.
 #[tokio::test]
 async fn requests_reach_the_leader_in_one_hop_or_not_at_all() {
-    let cluster = Cluster::start_with(3, &["--request-timeout=1s"]);
+    let [min, max] = CALM;
+    let cluster = Cluster::start_with(3, &["--request-timeout=1s", min, max]);
     let leader = cluster.leader().await;
     let follower = cluster.follower().await;
     let server = cluster.address(follower);

@@ -1,0 +1,92 @@
+//! Why a server does not start, each with its remedy.
+
+use std::path::PathBuf;
+
+use raft_core::types::NodeId;
+
+use super::{Address, Members};
+
+/// Settings with which a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not readable.
+    #[error("cannot read the configuration file {}: {error}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {} is wrong: {error}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        error: Box<toml::de::Error>,
+    },
+    /// A setting without a default was not given.
+    #[error(
+        "{what} is missing: give --{flag}, set {variable}, or write `{key} = …` in the \
+         configuration file; `native-node serve --help` shows an example"
+    )]
+    Missing {
+        /// In words.
+        what: &'static str,
+        /// The flag.
+        flag: &'static str,
+        /// The environment variable.
+        variable: &'static str,
+        /// The file's key.
+        key: &'static str,
+    },
+    /// This server does not stand among the members.
+    #[error("server {} is not among the members {members}; add it to --members or correct --id", id.0)]
+    NotAMember {
+        /// This server.
+        id: NodeId,
+        /// The members.
+        members: Members,
+    },
+    /// A name that would not travel well.
+    #[error(
+        "`{0}` cannot name a cluster: use 1 to 64 letters, digits, dots, dashes or underscores"
+    )]
+    ClusterId(String),
+    /// An address for everybody, with nothing that says who comes in.
+    #[error(
+        "{address} is no loopback address, and nothing would prove who a {who} is: listen on \
+         127.0.0.1, {remedy}, or say --insecure-bind if everybody who can reach it may read and \
+         write everything"
+    )]
+    Exposed {
+        /// Where it would have listened.
+        address: Address,
+        /// Whom it would have let in.
+        who: &'static str,
+        /// What would make it safe.
+        remedy: &'static str,
+    },
+    /// The protocol's numbers do not go together.
+    #[error(transparent)]
+    Raft(#[from] raft_core::config::ConfigError),
+    /// More than a frame between servers holds.
+    #[error("{0} must be at most {1} bytes, since a frame between servers must hold it")]
+    TooLarge(&'static str, usize),
+    /// A bound that allows nothing.
+    #[error("{0} must be greater than zero")]
+    Zero(&'static str),
+    /// Not an origin.
+    #[error(
+        "`{0}` is no web origin; write scheme://host[:port], for instance http://127.0.0.1:7000"
+    )]
+    Origin(String),
+    /// The secret's file.
+    #[error("cannot use the cluster secret in {}: {reason}", path.display())]
+    Secret {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
