@@ -26,8 +26,7 @@ fn a_full_disk_is_reported_early_and_left_by_itself() {
     let all = writes(400);
     let mut submitted = 0;
     while server.storage.accepting() == Acceptance::Yes {
-        server.storage.submit(all[submitted].clone());
-        server.wait_for(all[submitted].id);
+        server.write_and_settle(all[submitted].clone());
         submitted += 1;
     }
     assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
@@ -74,10 +73,7 @@ fn the_disk_counts_as_full_while_a_snapshot_still_fits() {
     let (_, world) = open(&MemoryDisk::default()).expect("a new directory");
     let mut author = Author::new(9, &world);
     while server.storage.accepting() == Acceptance::Yes {
-        let write = author.plain_write();
-        let id = write.id;
-        server.storage.submit(write);
-        server.wait_for(id);
+        server.write_and_settle(author.plain_write());
     }
     assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
     assert!(disk.used() <= 8 << 10, "{} bytes are used", disk.used());

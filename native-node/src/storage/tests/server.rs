@@ -10,8 +10,8 @@ use raft_core::durable::Write;
 use raft_core::types::WriteId;
 
 use super::disk::MemoryDisk;
-use super::world::{Author, DIR, Model, identity, open};
-use crate::storage::{Opened, Options, Storage, StorageError, StorageEvent};
+use super::world::{Author, DIR, Model, identity, open, options};
+use crate::storage::{Acceptance, Opened, Options, Storage, StorageError, StorageEvent};
 
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -54,6 +54,18 @@ impl Server {
 
     pub(super) fn wait_for(&self, wanted: WriteId) {
         self.wait("report", |event| persisted(event).filter(|id| *id >= wanted));
+    }
+
+    /// Submits a write, waits for it, and then for the reserve to be what the disk allows: a thread
+    /// of its own fills it, which may come late on a busy machine.
+    pub(super) fn write_and_settle(&self, write: Write) {
+        let id = write.id;
+        self.storage.submit(write);
+        self.wait_for(id);
+        wait_until("the reserve is full, or the disk", || {
+            self.storage.usage().reserve_bytes >= 2 * options().segment_bytes
+                || self.storage.accepting() == Acceptance::DiskFull
+        });
     }
 
     pub(super) fn wait_for_snapshot(&self) {
