@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -232,6 +232,19 @@ pub(crate) fn program() -> Command {
         }
     }
     command
+}
+
+/// What a program that ends by itself prints; one that does not is ended and fails the test.
+pub(crate) async fn run_to_end(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    if let Ok(output) = tokio::time::timeout(PATIENCE, ended).await {
+        return output.unwrap();
+    }
+    kill_process(pid, Signal::KILL).unwrap();
+    panic!("it goes on running: {command:?}");
 }
 
 /// An address that nobody uses. Ports that the system gives to outgoing connections are left out:

@@ -10,7 +10,7 @@ use native_node::config::Address;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
-use crate::cluster::{PATIENCE, eventually, free_ports, program};
+use crate::cluster::{PATIENCE, eventually, free_ports, program, run_to_end};
 use crate::http::{Answer, send, try_send};
 
 struct Demo {
@@ -230,7 +230,7 @@ async fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", port + 2)).unwrap();
     let mut command = program();
     command.args(["demo", "--port", &port.to_string(), "--dir"]).arg(directory.path().join("demo"));
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = run_to_end(command).await;
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(text.contains(&(port + 2).to_string()) && text.contains("--port"), "{text}");

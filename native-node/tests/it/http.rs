@@ -1,6 +1,5 @@
 //! The interface as clients see it: answers, errors, forwarding, health, metrics.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cluster::{CALM, Cluster, eventually, program};
+use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 
 /// An answer as it came.
 pub(crate) struct Answer {
@@ -385,8 +384,7 @@ async fn the_command_line_reads_and_writes() {
     let run = async |arguments: &[&str]| {
         let mut command = program();
         command.args(arguments).env("GLASSRAFT_ENDPOINTS", endpoints.join(","));
-        command.stdin(Stdio::null());
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        run_to_end(command).await
     };
     let put = run(&["put", "greeting", "hello"]).await;
     assert!(put.status.success(), "{put:?}");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use native_node::http::request::Consistency;
 use rustix::process::Signal;
 
-use crate::cluster::{Cluster, eventually, program};
+use crate::cluster::{Cluster, eventually, program, run_to_end};
 
 /// Guards SIGTERM and Ctrl-C: what was accepted is finished and synced, and the exit code says so.
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_data_directory_belongs_to_one_process_of_one_server() {
         let mut command = cluster.command(1);
         // Free addresses, so that the directory is what is refused.
         command.args(["--client=127.0.0.1:0", "--peer=127.0.0.1:0"]).args(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = run_to_end(command).await;
         assert!(!output.status.success(), "it started with {arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
@@ -46,7 +46,7 @@ async fn a_data_directory_belongs_to_one_process_of_one_server() {
         let mut command = program();
         command.args(["serve", "--data"]).arg(cluster.data(1)).args(arguments);
         command.args(["--client=127.0.0.1:0", "--peer=127.0.0.1:0"]);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = run_to_end(command).await;
         assert!(!output.status.success(), "it started with {arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
@@ -68,8 +68,7 @@ async fn a_data_directory_belongs_to_one_process_of_one_server() {
 async fn a_port_in_use_is_named() {
     let cluster = Cluster::prepare(3, &[]);
     let taken = std::net::TcpListener::bind(cluster.address(1).to_string()).unwrap();
-    let mut command = cluster.command(1);
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = run_to_end(cluster.command(1)).await;
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains(&cluster.address(1).to_string()) && text.contains("--client"), "{text}");
@@ -104,7 +103,7 @@ async fn the_printed_configuration_starts_the_same_server() {
     let cluster = Cluster::prepare(1, &["--log=warn", "--heartbeat-interval=30ms"]);
     let mut command = cluster.command(1);
     command.arg("--print-config");
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = run_to_end(command).await;
     assert!(output.status.success());
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("heartbeat_interval = \"30ms\""), "{printed}");
@@ -114,7 +113,7 @@ async fn the_printed_configuration_starts_the_same_server() {
     command.args(["serve", "--print-config", "--config"]).arg(&file);
     // A flag counts before the environment, and that before the file.
     command.env("GLASSRAFT_LOG", "debug").env("GLASSRAFT_CLUSTER_ID", "env").arg("--log=error");
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = run_to_end(command).await;
     let again = String::from_utf8(output.stdout).unwrap();
     let expected = printed
         .replace("log = \"warn\"", "log = \"error\"")
