@@ -15,12 +15,13 @@ use crate::session::Session;
 use crate::source::live::LiveSource;
 use crate::view::Dispatch;
 use crate::view::act::{Act, permits};
+use crate::view::board::{Figures, board};
 use crate::view::caption::caption;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
 use crate::view::matrix::Matrix;
 use crate::view::notice::notice;
-use crate::view::stage::{Figures, Stage};
+use crate::view::stage::Stage;
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
 use crate::view::top::Top;
@@ -92,6 +93,7 @@ impl Component for App {
                 <main>
                     <div class="centre">
                         { caption(&model.story) }
+                        { self.board() }
                         { self.stage() }
                         { tabs(model.ui.sheet, &self.dispatch) }
                         <Matrix
@@ -181,7 +183,6 @@ impl App {
                 seed={model.setup.seed}
                 digest={model.digest}
                 violations={model.violations.clone()}
-                cluster={model.live.typed.clone()}
                 phase={model.live.phase.clone()}
                 streams={model.live.streams()}
                 theme={model.ui.theme}
@@ -190,17 +191,25 @@ impl App {
         }
     }
 
+    fn board(&self) -> Html {
+        let model = &self.session.model;
+        let (known, now) = (&model.known, model.playback.now);
+        let vacancy = model.reign.vacancy();
+        board(&Figures {
+            leader: known.leader(),
+            term: known.view.term(),
+            running: (known.running(), known.roster.len(), known.majority()),
+            vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
+            failover: model.reign.last,
+            first_write: model.first_write(),
+        })
+    }
+
     fn stage(&self) -> Html {
         let model = &self.session.model;
         let now = model.playback.now;
         let scene = Scene::of(&model.known, now, model.pace(), model.ui.stage, model.ui.selected);
-        let vacancy = model.reign.vacancy();
-        let figures = Figures {
-            leader: model.known.leader(),
-            vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
-            failover: model.reign.last,
-        };
-        html! { <Stage {scene} {figures} dispatch={self.dispatch.clone()} /> }
+        html! { <Stage {scene} dispatch={self.dispatch.clone()} /> }
     }
 
     fn acting(&self) -> Html {
@@ -218,6 +227,7 @@ impl App {
                 network={model.network}
                 setup={model.setup}
                 source={model.source}
+                cluster={model.live.typed.clone()}
                 {process}
                 dispatch={self.dispatch.clone()}
             />

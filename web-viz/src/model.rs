@@ -322,7 +322,12 @@ impl Model {
             SourceKind::Simulate => self.desk.change().observe(&event, known),
             SourceKind::Live => None,
         };
-        self.feed.change().push(event);
+        let heeded = if let EventKind::MessageSent(message) = &event.kind {
+            known.presence(message.to).runs()
+        } else {
+            true
+        };
+        self.feed.change().push(event, heeded);
         again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
     }
 }

@@ -39,7 +39,7 @@ impl Scene {
             .map(|node| server::ServerMark::of(*node, known, now, &layout, selected == Some(*node)))
             .collect();
         let links = links::marks(known, &layout);
-        let flights = traffic::marks(&known.view, now, pace, &layout);
+        let flights = traffic::marks(known, now, pace, &layout);
         Self { term: known.view.term(), layout, servers, links, flights }
     }
 }

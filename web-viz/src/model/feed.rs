@@ -13,9 +13,9 @@ pub(crate) enum Weight {
     /// Timers being set, heartbeats and what answers them.
     Routine,
     /// Messages, votes, entries, disk.
-    #[default]
     Detail,
     /// What a story of the run would mention.
+    #[default]
     Key,
 }
 
@@ -111,8 +111,10 @@ impl Filter {
 }
 
 impl Feed {
-    pub(crate) fn push(&mut self, event: Event) {
-        let weight = Weight::of(&event.kind);
+    /// Adds an event. `heeded` tells whether somebody is there to take part in it; what is sent to a
+    /// server that is down is sent again and again.
+    pub(crate) fn push(&mut self, event: Event, heeded: bool) {
+        let weight = if heeded { Weight::of(&event.kind) } else { Weight::Routine };
         let kept = &mut self.kept[weight as usize];
         if kept.len() >= KEPT {
             kept.pop_front();
@@ -144,9 +146,9 @@ mod tests {
     #[test]
     fn routine_never_pushes_out_what_matters() {
         let mut feed = Feed::default();
-        feed.push(event(0, 1, EventKind::Crashed));
+        feed.push(event(0, 1, EventKind::Crashed), true);
         for seq in 1..10_000 {
-            feed.push(event(seq, 2, EventKind::TimerFired { timer: Timer::Heartbeat }));
+            feed.push(event(seq, 2, EventKind::TimerFired { timer: Timer::Heartbeat }), true);
         }
         let all = feed.lines(&Filter { least: Weight::Routine, ..Filter::default() });
         assert_eq!(all.len(), KEPT + 1);
@@ -158,9 +160,9 @@ mod tests {
     #[test]
     fn routine_is_hidden_at_first_and_servers_can_be_hidden() {
         let mut feed = Feed::default();
-        feed.push(event(0, 1, EventKind::TimerFired { timer: Timer::Heartbeat }));
-        feed.push(event(1, 1, EventKind::TimerFired { timer: Timer::Election }));
-        feed.push(event(2, 2, EventKind::Crashed));
+        feed.push(event(0, 1, EventKind::TimerFired { timer: Timer::Heartbeat }), true);
+        feed.push(event(1, 1, EventKind::TimerFired { timer: Timer::Election }), true);
+        feed.push(event(2, 2, EventKind::Crashed), true);
         assert_eq!(feed.lines(&Filter::default()).len(), 2);
         let without_s2 = Filter { hidden: BTreeSet::from([NodeId(2)]), ..Filter::default() };
         let lines = feed.lines(&without_s2);

@@ -10,7 +10,8 @@ use raft_core::event::Event;
 use raft_core::types::{MILLISECOND, Micros, NodeId, Time};
 
 use super::deeds::Deed;
-use super::known::Presence;
+use super::known::{Presence, names};
+use super::story::Tone;
 use super::{Effect, Model};
 
 /// How far behind the cluster the picture is.
@@ -208,10 +209,22 @@ impl Live {
 }
 
 impl Model {
+    /// The demo's measurement of the newest failover, in milliseconds.
+    pub(crate) fn first_write(&self) -> Option<f64> {
+        let last = self.reign.last?;
+        let measured = self.live.first_write?;
+        (measured.node == last.from).then_some(measured.after_ms).flatten()
+    }
+
     pub(super) fn report(&mut self, report: Report) -> Vec<Effect> {
         match report {
             Report::Members(members) => self.members(members),
-            Report::Failed(why) => self.live.phase = Phase::Failed(why),
+            Report::Failed(why) => {
+                let now = self.playback.now;
+                let more = format!("{why} The page goes on trying.");
+                self.story.say(Tone::Bad, "No cluster answers.", more, now);
+                self.live.phase = Phase::Failed(why);
+            }
             Report::Opened(node) => {
                 if let Some(peer) = self.live.peers.get_mut(&node) {
                     peer.open = true;
@@ -234,7 +247,22 @@ impl Model {
         Vec::new()
     }
 
+    /// Says where the page looks for a cluster.
+    pub(super) fn look(&mut self, cluster: Option<String>) {
+        let place = cluster.clone().unwrap_or_else(|| "the page's own address".to_owned());
+        self.live.begin(cluster);
+        let why = format!("The page asks at {place} who belongs to the cluster.");
+        self.story.say(Tone::Calm, "Looking for the cluster.", why, Time(0));
+    }
+
     fn members(&mut self, members: Vec<(NodeId, String)>) {
+        if self.live.phase != Phase::Watching {
+            let why = "What is seen happened a moment ago, in real time; messages are slowed down \
+                       so that they can be seen.";
+            let names = names(members.iter().map(|(node, _)| *node));
+            let headline = format!("Watching {names}.");
+            self.story.say(Tone::Calm, &headline, why.to_owned(), self.playback.now);
+        }
         self.live.phase = Phase::Watching;
         self.known.change().roster.extend(members.iter().map(|(node, _)| *node));
         for (node, address) in members {

@@ -68,6 +68,14 @@ impl Story {
         }
     }
 
+    /// Something happened between the page and the cluster.
+    pub(crate) fn say(&mut self, tone: Tone, headline: &str, why: String, now: Time) {
+        let caption = Caption { tone, rank: Rank::Turn, headline: headline.to_owned(), why };
+        if caption != self.caption {
+            *self = Self { caption, told_at: now, number: self.number + 1 };
+        }
+    }
+
     /// A live server went out of sight, or its process was stopped.
     pub(crate) fn absent(
         &mut self,

@@ -97,7 +97,7 @@ impl Model {
             Place::Live(cluster) => {
                 self.source = SourceKind::Live;
                 self.clear(BTreeSet::new());
-                self.live.begin(cluster.clone());
+                self.look(cluster.clone());
                 self.playback.playing = true;
                 vec![Effect::Sim(SimEffect::End), Effect::Connect(cluster), address]
             }

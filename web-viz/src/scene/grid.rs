@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use raft_core::log::Entry;
+use raft_core::kv::Command;
+use raft_core::log::{Entry, Payload};
 use raft_core::types::{LogIndex, NodeId, Term};
 use raft_core::view::NodeView;
 
@@ -52,7 +53,11 @@ pub(crate) enum Cell {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EntryCell {
     pub(crate) term: Term,
+    /// What it asks, on one line.
     pub(crate) words: String,
+    /// The same on two lines: what it is about, and what becomes of that.
+    pub(crate) about: String,
+    pub(crate) becomes: Option<String>,
     pub(crate) state: EntryState,
     pub(crate) durable: bool,
     /// The leader knows this server's log to equal its own up to here.
@@ -84,14 +89,31 @@ pub(crate) fn cell(known: &Known, node: NodeId, index: LogIndex) -> Cell {
         return Cell::Compacted;
     }
     let Some(entry) = server.entry(index) else { return Cell::Untold };
+    let (about, becomes) = on_two_lines(&entry.payload);
     Cell::Entry(EntryCell {
         term: entry.term,
         words: entry.payload.to_string(),
+        about,
+        becomes,
         state: state(server, index),
         durable: index <= server.durable_index,
         matched: progress.is_some_and(|progress| progress.match_index == index),
         next,
     })
+}
+
+fn on_two_lines(payload: &Payload) -> (String, Option<String>) {
+    let command = match payload {
+        Payload::Noop => return (payload.to_string(), None),
+        Payload::Command(bytes) => Command::decode(bytes),
+    };
+    // Cells are narrow; the whole stands in their title.
+    let short = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(24).collect();
+    match command {
+        Ok(Command::Put { key, value }) => (short(&key), Some(short(&value))),
+        Ok(Command::Delete { key }) => (short(&key), Some("deleted".to_owned())),
+        Err(_) => (payload.to_string(), None),
+    }
 }
 
 fn state(server: &NodeView, index: LogIndex) -> EntryState {
@@ -152,8 +174,6 @@ pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
 #[cfg(test)]
 mod tests {
     use raft_core::event::{CommitReason, EventKind};
-    use raft_core::kv::Command;
-    use raft_core::log::Payload;
     use raft_core::types::{LogPosition, WriteId};
 
     use super::*;
@@ -185,6 +205,7 @@ mod tests {
         let proposed = entry_cell(&script.known(), 1, 1);
         assert_eq!((proposed.state, proposed.durable), (EntryState::Proposed, false));
         assert_eq!(proposed.words, "x = 1");
+        assert_eq!((&*proposed.about, proposed.becomes.as_deref()), ("x", Some("1")));
         let script = durable(script, 1, 1);
         assert!(entry_cell(&script.known(), 1, 1).durable);
         let why = CommitReason::LeaderCommit;

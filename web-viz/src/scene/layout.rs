@@ -78,6 +78,8 @@ pub(crate) struct Layout {
     pub(crate) disc: f64,
     /// Half the size of a message's mark.
     pub(crate) mark: f64,
+    /// Whether there is room for labels beside the servers, and so for more than a word.
+    pub(crate) roomy: bool,
     spots: BTreeMap<NodeId, Spot>,
 }
 
@@ -87,41 +89,50 @@ const RIM: f64 = 17.0;
 /// The height of one line of a label.
 pub(crate) const LINE: f64 = 17.0;
 
-/// Lines of a label.
-const LINES: f64 = 2.0;
+/// The width of a label that is one word.
+const WORD: f64 = 100.0;
 
-/// Room beside a server for a label that stands at its side.
-const SIDE: f64 = 116.0;
+/// The width of a label with figures.
+const LABEL: f64 = 150.0;
+
+/// What a crown needs above a leader's rim.
+const CROWN: f64 = 6.0;
+
+/// Room kept free at the top and at the bottom together.
+const MARGIN: f64 = 20.0;
 
 impl Layout {
+    /// The largest picture that fits, in the middle of the room that there is.
     pub(crate) fn of(size: Size, roster: &BTreeSet<NodeId>) -> Self {
         let count = roster.len();
-        let narrow = size.width < 560.0;
         let room = size.width.min(size.height);
         let share = match count {
-            0..=3 => 0.092,
-            4..=5 => 0.082,
+            0..=3 => 0.1,
+            4..=5 => 0.085,
             6..=7 => 0.072,
             _ => 0.064,
         };
         let least = if count > 7 { 17.0 } else { 22.0 };
-        let disc = (room * share).clamp(least, 46.0);
-        let above = disc + RIM + LINE * LINES + 12.0;
-        let beside = if narrow { disc + RIM + 24.0 } else { disc + RIM + SIDE };
-        let ring = match count {
-            0 | 1 => 0.0,
-            _ => (size.height / 2.0 - above).min(size.width / 2.0 - beside).max(disc * 2.0),
-        };
-        let (centre, angles) = place(size, ring, count);
+        let disc = (room * share).clamp(least, 50.0);
+        let beside = size.width >= 560.0;
+        let ring = largest_ring(size, disc, count, beside);
+        let extent = Extent::of(ring, disc, count, beside);
+        let centre =
+            Point { x: size.width / 2.0, y: (size.height - extent.top - extent.bottom) / 2.0 };
         let spots = roster
             .iter()
-            .zip(angles)
-            .map(|(node, angle)| {
-                let at = centre.at(angle, ring);
-                (*node, spot(at, angle, disc, narrow || count <= 1))
-            })
+            .zip(angles(count))
+            .map(|(node, angle)| (*node, spot(centre.at(angle, ring), angle, disc, beside)))
             .collect();
-        Self { size, centre, ring, disc, mark: (disc * 0.24).clamp(7.5, 10.5), spots }
+        Self {
+            size,
+            centre,
+            ring,
+            disc,
+            mark: (disc * 0.24).clamp(7.5, 11.0),
+            roomy: beside,
+            spots,
+        }
     }
 
     pub(crate) fn spot(&self, node: NodeId) -> Option<Spot> {
@@ -150,27 +161,73 @@ impl Layout {
     }
 }
 
-/// The ring's middle and the angles of the servers, the first at the top, clockwise. Few servers
-/// fill less than a circle, so the middle moves until the picture is balanced.
-fn place(size: Size, ring: f64, count: usize) -> (Point, impl Iterator<Item = f64>) {
+/// The angles of the servers, the first at the top, clockwise; two stand side by side.
+fn angles(count: usize) -> impl Iterator<Item = f64> {
     let first = if count == 2 { -TAU / 2.0 } else { -TAU / 4.0 };
-    let sink = if count == 3 { ring / 4.0 } else { 0.0 };
-    let centre = Point { x: size.width / 2.0, y: size.height / 2.0 + sink * 0.6 };
     let step = TAU / len(count.max(1));
-    (centre, (0..count).map(move |place| first + step * len(place)))
+    (0..count).map(move |place| first + step * len(place))
+}
+
+/// How far a picture reaches from the ring's middle: upwards (negative), downwards, sideways.
+struct Extent {
+    top: f64,
+    bottom: f64,
+    side: f64,
+}
+
+impl Extent {
+    fn of(ring: f64, disc: f64, count: usize, beside: bool) -> Self {
+        let rim = disc + RIM + CROWN;
+        let mut extent = Self { top: -rim, bottom: rim, side: rim };
+        for angle in angles(count) {
+            let spot = spot(Point::default().at(angle, ring), angle, disc, beside);
+            extent.top = extent.top.min(spot.at.y - rim).min(spot.label.y - LINE * 0.6);
+            extent.bottom = extent.bottom.max(spot.at.y + rim).max(spot.label.y + LINE * 0.6);
+            let reach = match spot.anchor {
+                Anchor::Middle => spot.at.x.abs() + rim.max(WORD / 2.0),
+                Anchor::Start | Anchor::End => spot.label.x.abs() + LABEL,
+            };
+            extent.side = extent.side.max(reach);
+        }
+        extent
+    }
+
+    fn fits(&self, size: Size) -> bool {
+        self.bottom - self.top <= size.height - MARGIN && 2.0 * self.side <= size.width
+    }
+}
+
+/// Found by halving: the extent grows with the ring.
+fn largest_ring(size: Size, disc: f64, count: usize, beside: bool) -> f64 {
+    if count < 2 {
+        return 0.0;
+    }
+    // Smaller than this, servers would touch.
+    let least = 1.15 * disc / (std::f64::consts::PI / len(count)).sin();
+    let (mut fits, mut too_large) = (least, size.width.max(size.height));
+    while too_large - fits > 0.5 {
+        let ring = f64::midpoint(fits, too_large);
+        if Extent::of(ring, disc, count, beside).fits(size) {
+            fits = ring;
+        } else {
+            too_large = ring;
+        }
+    }
+    fits
 }
 
 /// Labels lie outward of the ring, where no message passes.
-fn spot(at: Point, angle: f64, disc: f64, no_room_beside: bool) -> Spot {
+fn spot(at: Point, angle: f64, disc: f64, beside: bool) -> Spot {
     let out = disc + RIM;
-    if angle.cos().abs() > 0.5 && !no_room_beside {
-        let right = angle.cos() > 0.0;
+    if beside {
+        // Straight up and straight down count as right.
+        let right = angle.cos() > -0.01;
         let x = if right { at.x + out + 10.0 } else { at.x - out - 10.0 };
         let anchor = if right { Anchor::Start } else { Anchor::End };
         return Spot { at, label: Point { x, y: at.y - LINE * 0.5 }, anchor };
     }
     let above = angle.sin() < -0.01;
-    let y = if above { at.y - out - LINE * (LINES - 0.5) - 8.0 } else { at.y + out + LINE * 0.5 };
+    let y = if above { at.y - out - CROWN - LINE * 0.5 } else { at.y + out + LINE * 0.5 };
     Spot { at, label: Point { x: at.x, y }, anchor: Anchor::Middle }
 }
 

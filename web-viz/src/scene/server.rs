@@ -26,8 +26,8 @@ pub(crate) struct ServerMark {
     pub(crate) writing: bool,
     /// What it is doing, in a word or two.
     pub(crate) title: &'static str,
-    /// The ends of its log and of what is committed.
-    pub(crate) figures: String,
+    /// The ends of its log and of what is committed, where there is room for that.
+    pub(crate) figures: Option<String>,
     /// All of it, for those who cannot see it.
     pub(crate) words: String,
 }
@@ -83,7 +83,9 @@ impl ServerMark {
             votes: ballot(id, node, layout).filter(|_| runs),
             writing: runs && node.writes_in_flight > 0,
             title: title(presence, node.role),
-            figures: format!("log {} · committed {}", node.last.index, node.commit_index),
+            figures: layout
+                .roomy
+                .then(|| format!("log {} · committed {}", node.last.index, node.commit_index)),
             words: String::new(),
         };
         mark.words = mark.describe(node);

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use raft_core::event::DropReason;
 use raft_core::message::{Body, MessageName};
 use raft_core::types::{EventId, Micros, NodeId, Time};
-use raft_core::view::{ClusterView, Flight, FlightEnd};
+use raft_core::view::{Flight, FlightEnd};
 
 use super::layout::{Layout, Point};
+use crate::model::known::Known;
 use crate::model::playback::Pace;
 use crate::num::real;
 
@@ -68,10 +69,15 @@ enum Class {
 }
 
 /// All marks at `now`.
-pub(crate) fn marks(view: &ClusterView, now: Time, pace: Pace, layout: &Layout) -> Vec<FlightMark> {
+pub(crate) fn marks(known: &Known, now: Time, pace: Pace, layout: &Layout) -> Vec<FlightMark> {
     let mut sampler = Sampler::new(pace);
-    let visible = view.messages.iter().filter(|(_, flight)| sampler.shows(flight));
-    visible.filter_map(|(id, flight)| mark(*id, flight, now, pace, layout)).collect()
+    let visible = known.view.messages.iter().filter(|(_, flight)| sampler.shows(flight));
+    let draw = |(id, flight): (&EventId, &Flight)| {
+        let heard = known.presence(flight.message.to).runs();
+        let (share, phase) = progress(flight, heard, now, pace)?;
+        mark(*id, flight, (share, phase), layout)
+    };
+    visible.filter_map(draw).collect()
 }
 
 /// Chooses among routine messages. Looks at sending times alone, so a message once chosen stays
@@ -121,11 +127,9 @@ const fn class(body: &Body) -> Option<Class> {
 fn mark(
     id: EventId,
     flight: &Flight,
-    now: Time,
-    pace: Pace,
+    (share, phase): (f64, Phase),
     layout: &Layout,
 ) -> Option<FlightMark> {
-    let (share, phase) = progress(flight, now, pace)?;
     let (start, end) = layout.lane(flight.message.from, flight.message.to)?;
     let at = start.towards(end, share);
     let length = start.distance(end).max(1.0);
@@ -141,7 +145,8 @@ fn mark(
 }
 
 /// How far along its lane a message is, and what it is doing; `None` when there is nothing to see.
-fn progress(flight: &Flight, now: Time, pace: Pace) -> Option<(f64, Phase)> {
+/// `heard` tells whether the receiver takes part.
+fn progress(flight: &Flight, heard: bool, now: Time, pace: Pace) -> Option<(f64, Phase)> {
     let sent = flight.sent_at;
     if now < sent {
         return None;
@@ -154,11 +159,14 @@ fn progress(flight: &Flight, now: Time, pace: Pace) -> Option<(f64, Phase)> {
             (end, share, true)
         }
         (None, Some(due)) => (due.max(sent.after(least)), 1.0, false),
-        // Nobody knows yet when it will arrive: it slows down on its way.
-        (None, None) => {
+        (None, None) if heard => {
+            // Nobody knows yet when it will arrive: it slows down on its way. After a while it was
+            // lost, or its arrival went untold.
             let waited = real(now.since(sent)) / real(least);
-            return (waited < 12.0).then(|| (0.94 * (1.0 - (-waited).exp()), Phase::Moving));
+            return (waited < 3.0).then(|| (0.94 * (1.0 - (-waited).exp()), Phase::Moving));
         }
+        // Its receiver is not there.
+        (None, None) => (sent.after(least), 0.97, true),
     };
     if now < lane_end {
         let share = stop * real(now.since(sent)) / real(lane_end.since(sent).max(1));
@@ -166,10 +174,11 @@ fn progress(flight: &Flight, now: Time, pace: Pace) -> Option<(f64, Phase)> {
     }
     let share = real(now.since(lane_end)) / real(pace.span(END_MS));
     let phase = if lost { Phase::Lost { share } } else { Phase::Arrived { share } };
-    (share < 1.0 && flight.end.is_some()).then_some((stop, phase)).or_else(|| {
+    if flight.end.is_none() && !lost {
         // Due, but its arrival is not told yet.
-        flight.end.is_none().then_some((1.0, Phase::Moving))
-    })
+        return Some((1.0, Phase::Moving));
+    }
+    (share < 1.0).then_some((stop, phase))
 }
 
 /// When and at which share of its way a lost message ends on the screen.
@@ -223,14 +232,14 @@ mod tests {
     #[test]
     fn a_mark_is_where_its_message_is() {
         let flight = Flight { due: Some(Time(21_000)), ..flight(heartbeat(), 1_000) };
-        assert_eq!(progress(&flight, Time(11_000), slow()), Some((0.5, Phase::Moving)));
-        assert_eq!(progress(&flight, Time(999), slow()), None);
+        assert_eq!(progress(&flight, true, Time(11_000), slow()), Some((0.5, Phase::Moving)));
+        assert_eq!(progress(&flight, true, Time(999), slow()), None);
         let received = Flight { end: Some(FlightEnd::Received { at: Time(21_000) }), ..flight };
         assert_eq!(
-            progress(&received, Time(21_000), slow()),
+            progress(&received, true, Time(21_000), slow()),
             Some((1.0, Phase::Arrived { share: 0.0 }))
         );
-        assert_eq!(progress(&received, Time(60_000), slow()), None);
+        assert_eq!(progress(&received, true, Time(60_000), slow()), None);
     }
 
     /// Guards real time: what takes a tenth of a millisecond is still seen.
@@ -238,7 +247,7 @@ mod tests {
     fn a_fast_message_takes_a_least_time_on_the_wall() {
         let end = Some(FlightEnd::Received { at: Time(1_100) });
         let flight = Flight { end, ..flight(heartbeat(), 1_000) };
-        let (share, phase) = progress(&flight, Time(1_000 + 210_000), Pace::REAL).unwrap();
+        let (share, phase) = progress(&flight, true, Time(1_000 + 210_000), Pace::REAL).unwrap();
         assert!((share - 0.5).abs() < 0.01, "{share}");
         assert_eq!(phase, Phase::Moving);
     }
@@ -250,7 +259,7 @@ mod tests {
         let lost = |why| {
             let end = Some(FlightEnd::Dropped { at: Time(1_000), why });
             let flight = Flight { end, ..flight(heartbeat(), 1_000) };
-            progress(&flight, Time(1_000 + 8_500), slow()).unwrap()
+            progress(&flight, true, Time(1_000 + 8_500), slow()).unwrap()
         };
         assert!(matches!(lost(DropReason::Lost), (0.5, Phase::Lost { .. })));
         assert!(matches!(lost(DropReason::QueueFull), (0.12, Phase::Lost { .. })));
@@ -259,11 +268,25 @@ mod tests {
         assert!(matches!(phase, Phase::Lost { .. }));
     }
 
+    /// Guards Live, where nobody tells that a message was lost: it ends at a server that is down,
+    /// and fades on the way to one whose news are late.
+    #[test]
+    fn a_message_without_news_does_not_hang_about() {
+        let flight = flight(heartbeat(), 0);
+        let at = |heard, milliseconds: u64| {
+            progress(&flight, heard, Time(milliseconds * 1_000), Pace::REAL)
+        };
+        assert!(matches!(at(true, 600), Some((_, Phase::Moving))));
+        assert_eq!(at(true, 1_500), None);
+        assert!(matches!(at(false, 600), Some((_, Phase::Lost { .. }))));
+        assert_eq!(at(false, 1_500), None);
+    }
+
     /// Guards legibility at high speed: of twenty heartbeats a second few are drawn, but every
     /// vote is.
     #[test]
     fn routine_is_sampled_only_when_it_is_too_fast() {
-        let mut view = ClusterView::default();
+        let mut view = raft_core::view::ClusterView::default();
         for beat in 0..100_u64 {
             for (part, body) in
                 [heartbeat(), acknowledgement(), Body::RequestVote { last_log: LogPosition::ZERO }]
@@ -291,11 +314,11 @@ mod tests {
     fn marks_lie_on_their_lane() {
         let roster = BTreeSet::from([NodeId(1), NodeId(2)]);
         let layout = Layout::of(Size { width: 800.0, height: 400.0 }, &roster);
-        let mut view = ClusterView::default();
+        let mut known = Known::default();
         let id = EventId { node: NodeId(1), seq: 0 };
         let due = Some(Time(20_000));
-        view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
-        let marks = super::marks(&view, Time(10_000), slow(), &layout);
+        known.view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
+        let marks = super::marks(&known, Time(10_000), slow(), &layout);
         assert_eq!(marks.len(), 1);
         assert!((marks[0].at.x - layout.centre.x).abs() < 1.0, "{:?}", marks[0].at);
         assert_eq!(
@@ -303,6 +326,6 @@ mod tests {
             "S1 sends Heartbeat to S2, nothing after index 0 (term 0), committed up to 0"
         );
         let alone = Layout::of(layout.size, &BTreeSet::from([NodeId(1)]));
-        assert!(super::marks(&view, Time(10_000), slow(), &alone).is_empty());
+        assert!(super::marks(&known, Time(10_000), slow(), &alone).is_empty());
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct ActProps {
     pub(crate) network: Network,
     pub(crate) setup: SimSetup,
     pub(crate) source: SourceKind,
+    /// What stands in the field for a live cluster's address.
+    pub(crate) cluster: String,
     /// The process behind the selected server, where one is known.
     pub(crate) process: Option<String>,
     pub(crate) dispatch: Dispatch,
@@ -53,6 +55,8 @@ pub(crate) fn Act(props: &ActProps) -> Html {
             { network(props) }
             if props.source == SourceKind::Simulate {
                 { run(props) }
+            } else {
+                { cluster(props) }
             }
         </div>
     }
@@ -210,7 +214,7 @@ fn network(props: &ActProps) -> Html {
             </div>
             { slider(props, &Slider {
                 name: "Lost",
-                words: format!("{} %", loss / 10),
+                words: if why_not.is_some() { "–".to_owned() } else { format!("{} %", loss / 10) },
                 value: u64::from(loss),
                 most: 500,
                 step: 10,
@@ -219,7 +223,7 @@ fn network(props: &ActProps) -> Html {
             }, why_not) }
             { slider(props, &Slider {
                 name: "Delay",
-                words: num::span(delay),
+                words: if why_not.is_some() { "–".to_owned() } else { num::span(delay) },
                 value: delay / 500,
                 most: 240,
                 step: 1,
@@ -263,6 +267,43 @@ fn slider(props: &ActProps, slider: &Slider, why_not: Option<&str>) -> Html {
             />
             <output>{ &slider.words }</output>
         </label>
+    }
+}
+
+/// Which live cluster is watched.
+fn cluster(props: &ActProps) -> Html {
+    let dispatch = props.dispatch.clone();
+    let oninput = Callback::from(move |event: InputEvent| {
+        if let Some(address) = typed(&event) {
+            dispatch.emit(Action::ClusterTyped(address));
+        }
+    });
+    let dispatch = props.dispatch.clone();
+    let onsubmit = Callback::from(move |event: SubmitEvent| {
+        event.prevent_default();
+        dispatch.emit(Action::ClusterConnect);
+    });
+    html! {
+        <section aria-labelledby="cluster-title">
+            <h2 id="cluster-title">{ "Cluster" }</h2>
+            <form class="cluster" {onsubmit}>
+            <input
+                type="text"
+                inputmode="url"
+                aria-label="Address of any server of the cluster; empty for this page's own"
+                placeholder="this page's"
+                value={props.cluster.clone()}
+                spellcheck="false"
+                autocomplete="off"
+                data-testid="cluster"
+                {oninput}
+            />
+            <button type="submit" class="button" data-testid="connect">{ "Connect" }</button>
+            </form>
+            <p class="hint">
+                { "The address of any server; empty for the cluster of this page." }
+            </p>
+        </section>
     }
 }
 

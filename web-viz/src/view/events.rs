@@ -110,7 +110,7 @@ fn draw(line: &Rc<Line>, position: usize, source: SourceKind) -> Html {
         Weight::Detail => "detail",
         Weight::Routine => "routine",
     };
-    let words = event.to_string();
+    let words = event.kind.to_string();
     let who = if event.id.node == NodeId::ENVIRONMENT {
         "net".to_owned()
     } else {

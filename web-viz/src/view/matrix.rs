@@ -13,7 +13,7 @@ use crate::scene::grid::{Cell, Columns, EntryState, cell, column_words};
 use crate::shared::Shared;
 
 /// The width of a column in pixels; style/matrix.css knows it too.
-const COLUMN: f64 = 72.0;
+const COLUMN: f64 = 84.0;
 
 /// Columns kept ready on either side of those in sight.
 const SPARE: usize = 2;
@@ -31,6 +31,12 @@ pub(crate) struct MatrixProps {
 #[component]
 pub(crate) fn Matrix(props: &MatrixProps) -> Html {
     let columns = Columns::of(&props.known);
+    // Many rows must be low ones.
+    let rows = match props.known.roster.len() {
+        0..=3 => "few",
+        4..=5 => "some",
+        _ => "many",
+    };
     let scroller = use_node_ref();
     let window = use_window(&scroller, columns);
     let first = place(window.left / COLUMN).saturating_sub(SPARE) as u64;
@@ -39,10 +45,17 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
         .map(|offset| LogIndex(columns.first.0 + offset))
         .take_while(|index| *index <= columns.last);
     html! {
-        <section class="panel matrix sheet-log" aria-labelledby="matrix-title">
+        <section
+            class={classes!("panel", "matrix", "sheet-log", rows)}
+            aria-labelledby="matrix-title">
             <header>
                 <h2 id="matrix-title">{ "Logs" }</h2>
-                { key_to_marks() }
+                <p class="column-words" data-testid="column-words" aria-live="polite">
+                    { props.column.map(|index| column_words(&props.known, index)) }
+                </p>
+                if props.column.is_none() {
+                    { key_to_marks() }
+                }
             </header>
             <div class="logs">
                 <div class="row-names" aria-hidden="true">
@@ -58,12 +71,6 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
                     </div>
                 </div>
             </div>
-            <p class="column-words" data-testid="column-words" aria-live="polite">
-                { props.column.map_or_else(
-                    || "Choose an index to see who holds it.".to_owned(),
-                    |index| column_words(&props.known, index),
-                ) }
-            </p>
         </section>
     }
 }
@@ -188,8 +195,12 @@ fn draw(node: NodeId, index: LogIndex, props: &MatrixProps) -> Html {
                     data-testid={testid}
                     data-state={state}
                     data-durable={entry.durable.to_string()}
+                    data-words={entry.words}
                 >
-                    { entry.words }
+                    <span>{ entry.about }</span>
+                    if let Some(becomes) = entry.becomes {
+                        <b>{ becomes }</b>
+                    }
                 </span>
             }
         }

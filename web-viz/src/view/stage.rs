@@ -5,16 +5,14 @@ mod legend;
 mod link;
 mod server;
 
-use raft_core::types::NodeId;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 use yew::prelude::*;
 
 use super::Dispatch;
-use super::parts::{Icon, glyph, term_class};
-use crate::model::failover::{Failover, Loss};
+use super::parts::term_class;
 use crate::model::{Action, UiAction};
-use crate::num::{self, px};
+use crate::num::px;
 use crate::scene::Scene;
 use crate::scene::layout::Size;
 use flight::flight;
@@ -27,17 +25,7 @@ use server::server;
 #[derive(PartialEq, Properties)]
 pub(crate) struct StageProps {
     pub(crate) scene: Scene,
-    pub(crate) figures: Figures,
     pub(crate) dispatch: Dispatch,
-}
-
-/// What stands in large type beside the ring.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Figures {
-    pub(crate) leader: Option<NodeId>,
-    /// The lost leader, for how long there has been none (in µs), and how it was lost.
-    pub(crate) vacancy: Option<(NodeId, u64, Loss)>,
-    pub(crate) failover: Option<Failover>,
 }
 
 /// See the module.
@@ -62,7 +50,6 @@ pub(crate) fn Stage(props: &StageProps) -> Html {
                 { for scene.servers.iter().map(|mark| server(mark, &props.dispatch)) }
                 { for scene.flights.iter().map(|mark| flight(mark, scene.layout.mark)) }
             </svg>
-            { board(&props.figures, scene.term.0) }
             { legend() }
         </section>
     }
@@ -105,53 +92,6 @@ fn dial(scene: &Scene) -> Html {
                 <text class="dial-word" {x} y={below}>{ "term" }</text>
             }
         </g>
-    }
-}
-
-/// The figures that the last row must be able to read.
-fn board(figures: &Figures, term: u64) -> Html {
-    let leader = match figures.leader {
-        Some(leader) => html! { <>{ glyph(Icon::Crown) }{ leader.to_string() }</> },
-        None => html! { <span class="none">{ "none" }</span> },
-    };
-    let failover = match (figures.vacancy, figures.failover) {
-        (Some((lost, span, how)), _) => {
-            Some(("Without a leader", num::span(span), format!("{lost} {}", lost_words(how)), true))
-        }
-        (None, Some(done)) => {
-            Some(("Failover", num::span(done.took), format!("{} → {}", done.from, done.to), false))
-        }
-        (None, None) => None,
-    };
-    html! {
-        <dl class="board">
-            <div>
-                <dt>{ "Leader" }</dt>
-                <dd data-testid="leader">{ leader }</dd>
-            </div>
-            <div>
-                <dt>{ "Term" }</dt>
-                <dd data-testid="term">{ term }</dd>
-            </div>
-            if let Some((title, figure, detail, running)) = failover {
-                <div class={classes!(running.then_some("vacant"))}>
-                    <dt>{ title }</dt>
-                    <dd data-testid="failover" data-running={running.to_string()}>
-                        { figure }<small>{ detail }</small>
-                    </dd>
-                </div>
-            }
-        </dl>
-    }
-}
-
-const fn lost_words(how: Loss) -> &'static str {
-    match how {
-        Loss::Crashed => "crashed",
-        Loss::Frozen => "stands still",
-        Loss::CutOff => "is cut off",
-        Loss::SteppedDown => "stepped down",
-        Loss::OutOfSight => "is out of sight",
     }
 }
 

@@ -3,7 +3,7 @@
 use yew::prelude::*;
 
 use super::Dispatch;
-use super::parts::{Icon, glyph, typed};
+use super::parts::{Icon, glyph};
 use crate::model::live::Phase;
 use crate::model::{Action, Theme, UiAction};
 use crate::num;
@@ -17,7 +17,6 @@ pub(crate) struct TopProps {
     /// Stands for all that happened in the simulation.
     pub(crate) digest: u64,
     pub(crate) violations: Vec<String>,
-    pub(crate) cluster: String,
     pub(crate) phase: Phase,
     /// Open streams, and how many there should be.
     pub(crate) streams: (usize, usize),
@@ -39,9 +38,6 @@ pub(crate) fn Top(props: &TopProps) -> Html {
                 <span>{ "Glassraft" }</span>
             </div>
             { sources(props) }
-            if props.source == SourceKind::Live {
-                { cluster(props) }
-            }
             <div class="facts">
                 { badge(props) }
                 { promises(props) }
@@ -105,37 +101,6 @@ fn sources(props: &TopProps) -> Html {
     }
 }
 
-/// Which live cluster.
-fn cluster(props: &TopProps) -> Html {
-    let dispatch = props.dispatch.clone();
-    let oninput = Callback::from(move |event: InputEvent| {
-        if let Some(address) = typed(&event) {
-            dispatch.emit(Action::ClusterTyped(address));
-        }
-    });
-    let dispatch = props.dispatch.clone();
-    let onsubmit = Callback::from(move |event: SubmitEvent| {
-        event.prevent_default();
-        dispatch.emit(Action::ClusterConnect);
-    });
-    html! {
-        <form class="cluster" {onsubmit}>
-            <input
-                type="text"
-                inputmode="url"
-                aria-label="Address of any server of the cluster; empty for this page's own"
-                placeholder="this page's cluster"
-                value={props.cluster.clone()}
-                spellcheck="false"
-                autocomplete="off"
-                data-testid="cluster"
-                {oninput}
-            />
-            <button type="submit" class="button" data-testid="connect">{ "Connect" }</button>
-        </form>
-    }
-}
-
 fn badge(props: &TopProps) -> Html {
     let version = concat!("core ", env!("CARGO_PKG_VERSION"));
     let (state, words, title) = match (props.source, &props.phase) {
@@ -150,7 +115,7 @@ fn badge(props: &TopProps) -> Html {
         (SourceKind::Live, Phase::Watching) => {
             let (open, all) = props.streams;
             let title = "Event streams open, of the cluster's servers".to_owned();
-            (if open > 0 { "on" } else { "off" }, format!("{open}/{all} streams"), title)
+            (if open > 0 { "on" } else { "off" }, format!("{open} of {all} in sight"), title)
         }
         (SourceKind::Live, Phase::Idle | Phase::Looking) => {
             ("wait", "looking …".to_owned(), String::new())
@@ -158,7 +123,11 @@ fn badge(props: &TopProps) -> Html {
         (SourceKind::Live, Phase::Failed(why)) => ("off", "no answer".to_owned(), why.clone()),
     };
     html! {
-        <span class="badge" {title} data-testid="badge">
+        <span
+            class={classes!("badge", (props.source == SourceKind::Simulate).then_some("seed"))}
+            {title}
+            data-testid="badge"
+        >
             <span class={classes!("lamp", state)}></span>
             <span>{ words }</span>
             <span class="version">{ version }</span>
@@ -172,7 +141,12 @@ fn promises(props: &TopProps) -> Html {
         let title = "The five safety properties need all events in one order, which a live cluster \
                      does not give; the simulation checks them after every event";
         return html! {
-            <span class="chip" {title} data-testid="invariants" data-state="unchecked">
+            <span
+                class="chip unchecked"
+                {title}
+                data-testid="invariants"
+                data-state="unchecked"
+            >
                 { "Safety not checked" }
             </span>
         };

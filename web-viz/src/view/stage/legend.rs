@@ -6,7 +6,7 @@ use yew::prelude::*;
 use super::flight::shape;
 
 /// See the module.
-pub(super) fn legend() -> Html {
+pub(crate) fn legend() -> Html {
     html! {
         <ul class="legend" aria-label="Messages">
             { entry(MessageName::RequestVote, "request", "V", "asks for a vote") }

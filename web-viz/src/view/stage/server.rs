@@ -195,7 +195,9 @@ fn label(mark: &ServerMark) -> Html {
     html! {
         <g class="label" text-anchor={mark.spot.anchor.name()} aria-hidden="true">
             <text class="title" x={x.clone()} y={px(y)}>{ title }</text>
-            <text class="figures" {x} y={px(y + LINE)}>{ &mark.figures }</text>
+            if let Some(figures) = &mark.figures {
+                <text class="figures" {x} y={px(y + LINE)}>{ figures }</text>
+            }
         </g>
     }
 }

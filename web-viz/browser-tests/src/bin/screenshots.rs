@@ -1,0 +1,191 @@
+//! Takes the pictures in docs/screenshots: each source, in each set of colours, on a desk and on a
+//! phone; an election and a partition besides.
+//!
+//! `cargo run -p browser-tests --bin screenshots [DIRECTORY [NAME]]`, with the variables that the
+//! tests need. With a name only the pictures are taken whose name contains it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use browser_tests::{Colours, Demo, Looks, Page, Screen, Site, with_page};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let directory = arguments.next().map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/screenshots"),
+        PathBuf::from,
+    );
+    let wanted = arguments.next().unwrap_or_default();
+    std::fs::create_dir_all(&directory)?;
+    for picture in Picture::all().filter(|picture| picture.name().contains(&wanted)) {
+        picture.take(&directory).await?;
+    }
+    Ok(())
+}
+
+/// What is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    Simulate,
+    Election,
+    Partition,
+    Live,
+}
+
+#[derive(Clone, Copy)]
+struct Picture {
+    scene: Scene,
+    looks: Looks,
+}
+
+impl Picture {
+    fn all() -> impl Iterator<Item = Self> {
+        let screens = [Screen::Desktop, Screen::Phone];
+        let all_looks = screens.into_iter().flat_map(|screen| {
+            [Colours::Dark, Colours::Light].map(|colours| Looks { screen, colours })
+        });
+        let full = all_looks
+            .flat_map(|looks| [Scene::Simulate, Scene::Live].map(|scene| Self { scene, looks }));
+        let dark =
+            [Scene::Election, Scene::Partition].map(|scene| Self { scene, looks: Looks::PLAIN });
+        full.chain(dark)
+    }
+
+    fn name(self) -> String {
+        let scene = match self.scene {
+            Scene::Simulate => "simulate",
+            Scene::Election => "election",
+            Scene::Partition => "partition",
+            Scene::Live => "live",
+        };
+        let colours = match self.looks.colours {
+            Colours::Dark => "dark",
+            Colours::Light => "light",
+        };
+        let screen = match self.looks.screen {
+            Screen::Desktop => "desktop",
+            Screen::Phone => "phone",
+        };
+        format!("{scene}-{colours}-{screen}.png")
+    }
+
+    async fn take(self, directory: &Path) -> Result<()> {
+        let path = directory.join(self.name());
+        if self.scene == Scene::Live {
+            let demo = Demo::start().await?;
+            self.shoot(&format!("{}/#source=live", demo.url()), &path).await?;
+            demo.end().await;
+        } else {
+            let site = Site::open().await?;
+            let servers = if self.scene == Scene::Partition { 5 } else { 3 };
+            let url = format!("{}/#source=simulate&seed=1&servers={servers}", site.url());
+            self.shoot(&url, &path).await?;
+        }
+        println!("{}", path.display());
+        Ok(())
+    }
+
+    async fn shoot(self, url: &str, path: &Path) -> Result<()> {
+        with_page(url, self.looks, async |page| {
+            match self.scene {
+                Scene::Simulate => simulated(page, self.looks).await,
+                Scene::Election => election(page).await,
+                Scene::Partition => partition(page).await,
+                Scene::Live => live(page, self.looks).await,
+            }
+            page.ask("window.scrollTo(0, 0)").await;
+            std::fs::write(path, page.picture().await)
+                .with_context(|| format!("cannot write {}", path.display()))
+                .expect("the directory can be written to");
+        })
+        .await
+    }
+}
+
+/// A candidate with its own vote, asking for the others'.
+async fn election(page: &Page) {
+    page.slide("speed", 3).await;
+    page.wait("a candidate", "document.querySelector('.server.candidate') !== null").await;
+    page.slide("speed", 2).await;
+    page.wait("an answer on its way", "document.querySelectorAll('.flight.vote.reply').length > 0")
+        .await;
+    page.press(" ").await;
+}
+
+/// A leader with one follower, cut off from the other three, which have elected another.
+async fn partition(page: &Page) {
+    page.slide("speed", 7).await;
+    let leader = page.wait_for_leader(None).await;
+    write(page, Looks::PLAIN, "colour", "blue").await;
+    page.click("split").await;
+    page.fill("value", "red").await;
+    page.click("submit").await;
+    page.wait_for_leader(Some(&leader)).await;
+    page.fill("value", "green").await;
+    page.click("submit").await;
+    let committed =
+        "document.querySelectorAll('[data-words=\"colour = green\"].applied').length === 3";
+    page.wait("the majority's write", committed).await;
+    page.wait("messages", "document.querySelectorAll('.flight').length > 3").await;
+    page.press(" ").await;
+}
+
+/// A leader, some committed writes, and one on its way to the followers.
+async fn simulated(page: &Page, looks: Looks) {
+    page.slide("speed", 8).await;
+    let leader = page.wait_for_leader(None).await;
+    for (key, value) in [("planet", "Saturn"), ("rings", "7"), ("moons", "146")] {
+        write(page, looks, key, value).await;
+    }
+    if looks.screen == Screen::Desktop {
+        page.press(leader.trim_start_matches('S')).await;
+    }
+    page.slide("speed", 2).await;
+    show(page, looks, "store").await;
+    page.fill("key", "rings").await;
+    page.fill("value", "8").await;
+    page.click("submit").await;
+    page.wait(
+        "entries on their way",
+        "document.querySelectorAll('.flight.append').length === 2 \
+         && [...document.querySelectorAll('.flight.append .trail')] \
+            .every(it => Math.hypot(it.x2.baseVal.value - it.x1.baseVal.value, \
+                                    it.y2.baseVal.value - it.y1.baseVal.value) > 12)",
+    )
+    .await;
+    page.press(" ").await;
+    show(page, looks, "log").await;
+}
+
+/// A failover that is over, and a write after it.
+async fn live(page: &Page, looks: Looks) {
+    let first = page.wait_for_leader(None).await;
+    for (key, value) in [("planet", "Saturn"), ("rings", "7")] {
+        write(page, looks, key, value).await;
+    }
+    show(page, looks, "act").await;
+    page.click("crash-leader").await;
+    page.wait_for_leader(Some(&first)).await;
+    page.wait("the time it took", "document.querySelector('[data-testid=failover]') !== null")
+        .await;
+    write(page, looks, "moons", "146").await;
+    show(page, looks, "log").await;
+    page.wait("messages", "document.querySelectorAll('.flight').length > 1").await;
+}
+
+async fn write(page: &Page, looks: Looks, key: &str, value: &str) {
+    show(page, looks, "store").await;
+    page.fill("key", key).await;
+    page.fill("value", value).await;
+    page.click("submit").await;
+    let answered = "document.querySelector('[data-testid=answers] li')?.dataset.state === 'done'";
+    page.wait("the answer", answered).await;
+}
+
+/// On a phone the panels take turns.
+async fn show(page: &Page, looks: Looks, tab: &str) {
+    if looks.screen == Screen::Phone {
+        page.click(&format!("tab-{tab}")).await;
+    }
+}

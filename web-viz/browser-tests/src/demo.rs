@@ -1,0 +1,106 @@
+//! A cluster of real servers with its page.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::timeout;
+
+use crate::given;
+
+/// How long the cluster may take to be ready, and to end.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How often another range of ports is tried.
+const ATTEMPTS: u16 = 20;
+
+/// `native-node demo`, for as long as this lives.
+#[derive(Debug)]
+pub struct Demo {
+    process: Child,
+    /// Its terminal: kept open, since the demo takes commands from there.
+    stdin: Option<ChildStdin>,
+    url: String,
+    _directory: TempDir,
+}
+
+impl Demo {
+    /// Starts three servers and waits until they have a leader and the page answers.
+    pub async fn start() -> Result<Self> {
+        let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
+        let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
+        let directory = tempfile::tempdir().context("no directory for the servers")?;
+        let port = free_port().await?;
+        let mut process = Command::new(binary)
+            .arg("demo")
+            .args(["--port", &port.to_string()])
+            .arg("--dir")
+            .arg(directory.path())
+            .arg("--web-dir")
+            .arg(dist)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("native-node cannot be started")?;
+        let stdout = process.stdout.take().context("the demo has no output")?;
+        let ready = timeout(PATIENCE, ready_line(BufReader::new(stdout))).await;
+        let url = ready.context("the demo is not ready in time")??;
+        let stdin = process.stdin.take();
+        Ok(Self { process, stdin, url, _directory: directory })
+    }
+
+    /// Where its page is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends all its processes, in order. Without it they are ended by force.
+    pub async fn end(mut self) {
+        if let Some(mut stdin) = self.stdin.take() {
+            use tokio::io::AsyncWriteExt as _;
+            // A demo that is gone already needs no telling.
+            let _ = stdin.write_all(b"quit\n").await;
+            let _ = stdin.flush().await;
+            let _ = timeout(PATIENCE, self.process.wait()).await;
+        }
+        let _ = self.process.kill().await;
+    }
+}
+
+/// Reads up to `ready http://…`.
+async fn ready_line(mut output: BufReader<tokio::process::ChildStdout>) -> Result<String> {
+    let (mut line, mut said) = (String::new(), String::new());
+    while output.read_line(&mut line).await? > 0 {
+        if let Some(url) = line.trim().strip_prefix("ready ") {
+            let url = url.to_owned();
+            tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
+            return Ok(url);
+        }
+        said.push_str(&line);
+        line.clear();
+    }
+    anyhow::bail!("the demo ended before it was ready; it said:\n{said}")
+}
+
+/// A port such that those which the demo takes besides it are free too, for now. Below the range
+/// from which systems give ports to whoever asks for any.
+async fn free_port() -> Result<u16> {
+    for _ in 0..ATTEMPTS {
+        // Tests run side by side: each begins somewhere else.
+        let port = 10_000 + u16::try_from(RandomState::new().hash_one(()) % 20_000)?;
+        let mut free = true;
+        for offset in [0, 1, 2, 3, 101, 102, 103] {
+            free &= TcpListener::bind(("127.0.0.1", port + offset)).await.is_ok();
+        }
+        if free {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no range of ports is free")
+}

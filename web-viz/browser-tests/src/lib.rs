@@ -1,0 +1,29 @@
+//! The page as a person uses it: a real Chromium, driven through chromedriver.
+//!
+//! Each test has a driver, a browser and a server of its own on free ports, and ends exactly those
+//! when it is over, however it ends. What is tested is what is shipped: the built page
+//! (`GLASSRAFT_DIST`) and the server (`GLASSRAFT_NODE_BIN`); `cargo xtask test` sets both.
+
+mod browser;
+mod demo;
+mod page;
+mod serve;
+
+pub use browser::{Colours, Looks, Screen, with_page};
+pub use demo::Demo;
+pub use page::Page;
+pub use serve::Site;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+/// A path that the caller of the tests gives by a variable.
+fn given(variable: &str, what: &str) -> Result<PathBuf> {
+    let path = std::env::var_os(variable).with_context(|| {
+        format!("{variable} must name {what}; `cargo xtask test` sets it, and builds what it names")
+    })?;
+    let path = PathBuf::from(path);
+    anyhow::ensure!(path.exists(), "{variable} names {}, which is not there", path.display());
+    Ok(path)
+}

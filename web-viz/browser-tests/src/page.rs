@@ -1,0 +1,223 @@
+//! What a test does with the page, in a person's terms.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fantoccini::key::Key;
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, Locator};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use url::{ParseError, Url};
+
+use crate::browser::{Colours, Looks, Screen};
+
+/// How long a condition may take to come true. Elections in slow motion take some seconds, on a
+/// busy machine some more.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// See the module. Methods panic when the page does not do what they ask, as assertions do.
+#[derive(Clone, Debug)]
+pub struct Page {
+    client: Client,
+}
+
+impl Page {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Opens an address, with the colours that a system would ask for.
+    pub(crate) async fn open(&self, url: &str, looks: Looks) -> Result<()> {
+        let colours = match looks.colours {
+            Colours::Dark => "dark",
+            Colours::Light => "light",
+        };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": colours }] });
+        self.devtools("Emulation.setEmulatedMedia", media).await?;
+        if looks.screen == Screen::Desktop {
+            // Of the window's size the browser would take some for itself.
+            let size = json!({
+                "width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": false
+            });
+            self.devtools("Emulation.setDeviceMetricsOverride", size).await?;
+        }
+        self.client.goto(url).await?;
+        self.wait("the page to start", "document.querySelector('.page') !== null").await;
+        Ok(())
+    }
+
+    /// Runs a devtools command.
+    async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
+        let command = Vendor {
+            path: "goog/cdp/execute",
+            body: json!({ "cmd": command, "params": parameters }),
+        };
+        self.client.issue_cmd(command).await.context("a devtools command")
+    }
+
+    /// The errors that the console holds.
+    pub(crate) async fn complaints(&self) -> Result<Vec<String>> {
+        let log = Vendor { path: "se/log", body: json!({ "type": "browser" }) };
+        let log = self.client.issue_cmd(log).await?;
+        let entries = log.as_array().cloned().unwrap_or_default();
+        let severe = entries.into_iter().filter(|entry| entry["level"] == "SEVERE");
+        Ok(severe.map(|entry| entry["message"].to_string()).collect())
+    }
+
+    /// What a JavaScript expression gives.
+    pub async fn ask(&self, expression: &str) -> Value {
+        let script = format!("return {expression};");
+        match self.client.execute(&script, Vec::new()).await {
+            Ok(value) => value,
+            Err(error) => panic!("cannot evaluate {expression}: {error}"),
+        }
+    }
+
+    /// Waits until an expression is true.
+    pub async fn wait(&self, what: &str, condition: &str) {
+        let start = Instant::now();
+        while !matches!(self.ask(condition).await, Value::Bool(true)) {
+            if start.elapsed() > PATIENCE {
+                let says = "['.caption', '.notices', '.answers', '.complaint'] \
+                            .map(part => document.querySelector(part)?.innerText)";
+                let says = self.ask(says).await;
+                let picture = self.keep_picture().await;
+                panic!(
+                    "waited in vain for {what} ({condition}); the page says {says}; it looks like \
+                     {picture}"
+                );
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The text of an element.
+    pub async fn text(&self, testid: &str) -> String {
+        let text = self.ask(&format!("{}?.innerText ?? ''", element(testid))).await;
+        text.as_str().unwrap_or_default().trim().to_owned()
+    }
+
+    /// An attribute of an element; empty without it.
+    pub async fn attribute(&self, testid: &str, name: &str) -> String {
+        let value = self.ask(&format!("{}?.getAttribute('{name}') ?? ''", element(testid))).await;
+        value.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Clicks an element as a person would: it must be in sight and in front.
+    pub async fn click(&self, testid: &str) {
+        let selector = selector(testid);
+        let found = self.client.find(Locator::Css(&selector)).await;
+        let element = found.unwrap_or_else(|error| panic!("there is no {testid}: {error}"));
+        element.click().await.unwrap_or_else(|error| panic!("cannot click {testid}: {error}"));
+    }
+
+    /// Replaces the text of a field.
+    pub async fn fill(&self, testid: &str, text: &str) {
+        let selector = selector(testid);
+        let field = self.client.find(Locator::Css(&selector)).await;
+        let field = field.unwrap_or_else(|error| panic!("there is no {testid}: {error}"));
+        let all = format!("{}a", char::from(Key::Control));
+        field.send_keys(&all).await.expect("the field takes keys");
+        field.send_keys(text).await.expect("the field takes keys");
+    }
+
+    /// Sends keys to the page, to no field in particular.
+    pub async fn press(&self, keys: &str) {
+        self.ask("document.activeElement?.blur()").await;
+        let body = self.client.find(Locator::Css("body")).await.expect("there is a body");
+        body.send_keys(keys).await.expect("the page takes keys");
+    }
+
+    /// Moves a slider to a value.
+    pub async fn slide(&self, testid: &str, value: u32) {
+        let script = format!(
+            "const slider = {}; slider.value = '{value}'; \
+             slider.dispatchEvent(new Event('input', {{ bubbles: true }}))",
+            element(testid)
+        );
+        self.client.execute(&script, Vec::new()).await.expect("the slider moves");
+    }
+
+    /// A picture of what is in sight, as PNG.
+    pub async fn picture(&self) -> Vec<u8> {
+        self.client.screenshot().await.expect("the browser takes a picture")
+    }
+
+    /// Keeps a picture for whoever looks into a failure; gives its path.
+    async fn keep_picture(&self) -> String {
+        let kept = tempfile::Builder::new().prefix("glassraft-").suffix(".png").tempfile();
+        let path = kept.and_then(|file| file.keep().map_err(|error| error.error));
+        match path.map(|(_, path)| path) {
+            Ok(path) => {
+                let picture = self.client.screenshot().await.unwrap_or_default();
+                let written = std::fs::write(&path, picture);
+                written.map_or_else(|error| error.to_string(), |()| path.display().to_string())
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    // What the page shows
+
+    /// Waits until somebody leads who is not `other`; gives their name.
+    pub async fn wait_for_leader(&self, other: Option<&str>) -> String {
+        let other = other.unwrap_or("none");
+        let condition = format!(
+            "/^S\\d$/.test({leader}?.innerText.trim()) && {leader}.innerText.trim() !== '{other}'",
+            leader = element("leader")
+        );
+        self.wait("a leader", &condition).await;
+        self.text("leader").await
+    }
+
+    /// Waits until a server is drawn in a role.
+    pub async fn wait_for_role(&self, server: &str, role: &str) {
+        let server = element(&format!("server-{server}"));
+        self.wait(role, &format!("{server}?.dataset.role === '{role}'")).await;
+    }
+
+    /// Waits until the matrix shows an entry applied on all of `servers`, in one column.
+    pub async fn wait_for_entry(&self, words: &str, servers: &[&str]) {
+        let servers = json!(servers);
+        let condition = format!(
+            "[...document.querySelectorAll('[data-testid^=column-]')].some(column => {{ \
+               const index = column.dataset.testid.slice('column-'.length); \
+               return {servers}.every(server => {{ \
+                 const cell = document.querySelector(`[data-testid=cell-${{server}}-${{index}}]`); \
+                 return cell?.dataset.words === {words} && cell.dataset.state === 'applied'; \
+               }}); \
+             }})",
+            words = json!(words)
+        );
+        self.wait(&format!("{words} on {servers}"), &condition).await;
+    }
+}
+
+fn selector(testid: &str) -> String {
+    format!("[data-testid='{testid}']")
+}
+
+fn element(testid: &str) -> String {
+    format!("document.querySelector(\"{}\")", selector(testid))
+}
+
+/// A command that is chromedriver's own.
+#[derive(Debug)]
+struct Vendor {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Vendor {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.body.to_string()))
+    }
+}

@@ -1,0 +1,42 @@
+//! Serves the built page.
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tower_http::services::ServeDir;
+
+use crate::given;
+
+/// The built page at an address of its own, for as long as this lives.
+#[derive(Debug)]
+pub struct Site {
+    url: String,
+    serving: JoinHandle<()>,
+}
+
+impl Site {
+    /// Serves what `GLASSRAFT_DIST` names on a free port of this machine.
+    pub async fn open() -> Result<Self> {
+        let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let router = Router::new().fallback_service(ServeDir::new(dist));
+        let serving = tokio::spawn(async move {
+            // Ends with the test.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, serving })
+    }
+
+    /// Where the page is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,75 @@
+//! Sizes and colours.
+
+use anyhow::Result;
+use browser_tests::{Colours, Looks, Page, Screen, Site, with_page};
+
+async fn contrast(page: &Page) -> (f64, f64) {
+    let light = |of: &'static str| {
+        format!(
+            "(() => {{ const canvas = document.createElement('canvas').getContext('2d'); \
+             canvas.fillStyle = getComputedStyle(document.body).{of}; canvas.fillRect(0, 0, 1, 1); \
+             const [r, g, b] = canvas.getImageData(0, 0, 1, 1).data; return r + g + b; }})()"
+        )
+    };
+    let ink = page.ask(&light("color")).await.as_f64().expect("a sum of colours");
+    let ground = page.ask(&light("backgroundColor")).await.as_f64().expect("a sum of colours");
+    (ink, ground)
+}
+
+/// Guards both sets of colours: the system's is taken, the button changes it, and the choice is
+/// remembered.
+#[tokio::test]
+async fn colours_follow_the_system_and_the_person() -> Result<()> {
+    let site = Site::open().await?;
+    for (colours, other) in [(Colours::Dark, "light"), (Colours::Light, "dark")] {
+        with_page(site.url(), Looks { colours, ..Looks::PLAIN }, async |page| {
+            let (ink, ground) = contrast(page).await;
+            assert_eq!(ink > ground, colours == Colours::Dark, "{ink} on {ground}");
+            page.click("theme").await;
+            let changed = format!("document.documentElement.dataset.theme === '{other}'");
+            page.wait("the other colours", &changed).await;
+            let (ink, ground) = contrast(page).await;
+            assert_eq!(ink > ground, colours == Colours::Light, "{ink} on {ground}");
+            page.ask("location.reload()").await;
+            page.wait("the page to start", "document.querySelector('.page') !== null").await;
+            page.wait("the choice to be remembered", &changed).await;
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Guards the phone: nothing sticks out sideways, whatever is shown, every button can be hit by a
+/// finger, and the whole story works without hover and right click.
+#[tokio::test]
+async fn a_phone_shows_everything_and_is_worked_by_fingers() -> Result<()> {
+    let site = Site::open().await?;
+    let looks = Looks { screen: Screen::Phone, colours: Colours::Light };
+    with_page(site.url(), looks, async |page| {
+        for tab in ["act", "log", "store", "events"] {
+            page.click(&format!("tab-{tab}")).await;
+            let wide = page
+                .ask("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                .await;
+            assert_eq!(wide, 0, "{tab} is too wide");
+            let small = page
+                .ask(
+                    "[...document.querySelectorAll('button, select, input, [role=button]')] \
+                     .filter(it => it.checkVisibility() && it.getBoundingClientRect().width > 0) \
+                     .filter(it => { const box = it.getBoundingClientRect(); \
+                       return Math.max(box.height, it.closest('.switch') ? 48 : 0) < 44 \
+                         || box.width < 24; }) \
+                     .map(it => it.dataset.testid ?? it.innerText)",
+                )
+                .await;
+            let small: Vec<_> = small.as_array().cloned().unwrap_or_default();
+            let targets = small.iter().filter(|id| !id.to_string().contains("column-"));
+            assert_eq!(targets.count(), 0, "too small for a finger in {tab}: {small:?}");
+        }
+        let leader = page.wait_for_leader(None).await;
+        page.click("tab-act").await;
+        page.click("crash-leader").await;
+        page.wait_for_leader(Some(&leader)).await;
+    })
+    .await
+}

@@ -1,0 +1,5 @@
+//! The page in a real browser; see the crate's documentation for what it needs.
+
+mod live;
+mod looks;
+mod simulate;

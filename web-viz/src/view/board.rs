@@ -1,0 +1,74 @@
+//! The figures that the last row must be able to read.
+
+use raft_core::types::{NodeId, Term};
+use yew::prelude::*;
+
+use super::parts::{Icon, glyph, term_class};
+use crate::model::failover::{Failover, Loss};
+use crate::num;
+
+/// What stands in large type beside the ring.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Figures {
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) term: Term,
+    /// How many servers run, of how many, and how many are a majority.
+    pub(crate) running: (usize, usize, usize),
+    /// The lost leader, for how long there has been none (in µs), and how it was lost.
+    pub(crate) vacancy: Option<(NodeId, u64, Loss)>,
+    pub(crate) failover: Option<Failover>,
+    /// From the fault to the first write after it, in milliseconds, where that was measured.
+    pub(crate) first_write: Option<f64>,
+}
+
+/// See the module.
+pub(crate) fn board(figures: &Figures) -> Html {
+    let leader = match figures.leader {
+        Some(leader) => html! { <>{ glyph(Icon::Crown) }{ leader.to_string() }</> },
+        None => html! { <span class="none">{ "none" }</span> },
+    };
+    let failover = match (figures.vacancy, figures.failover) {
+        (Some((lost, span, how)), _) => {
+            Some(("Without a leader", num::span(span), format!("{lost} {}", lost_words(how)), true))
+        }
+        (None, Some(done)) => {
+            Some(("Failover", num::span(done.took), format!("{} → {}", done.from, done.to), false))
+        }
+        (None, None) => None,
+    };
+    let (running, all, needed) = figures.running;
+    html! {
+        <dl class="board">
+            <div>
+                <dt>{ "Leader" }</dt>
+                <dd data-testid="leader">{ leader }</dd>
+            </div>
+            <div class={term_class(figures.term)}>
+                <dt>{ "Term" }</dt>
+                <dd class="term" data-testid="term">{ figures.term.0 }</dd>
+            </div>
+            <div class={classes!((running < needed).then_some("vacant"))}>
+                <dt>{ "Running" }</dt>
+                <dd data-testid="running">{ running }<small>{ format!("of {all}") }</small></dd>
+            </div>
+            if let Some((title, figure, detail, running)) = failover {
+                <div class={classes!(running.then_some("vacant"))}>
+                    <dt>{ title }</dt>
+                    <dd data-testid="failover" data-running={running.to_string()}>
+                        { figure }<small>{ detail }</small>
+                    </dd>
+                </div>
+            }
+        </dl>
+    }
+}
+
+const fn lost_words(how: Loss) -> &'static str {
+    match how {
+        Loss::Crashed => "crashed",
+        Loss::Frozen => "stands still",
+        Loss::CutOff => "is cut off",
+        Loss::SteppedDown => "stepped down",
+        Loss::OutOfSight => "is out of sight",
+    }
+}
