@@ -1,6 +1,7 @@
 //! One Raft server without input or output.
 //!
-//! A [`Node`] is a state that changes only in [`Node::step`] and queues what the outside should do.
+//! A [`Node`] is a state that changes only in its steps, between [`Node::begin`] and
+//! [`Node::finish`], and queues what the outside should do.
 //! It has no clock (time is an argument), no randomness but its seed, and knows nothing of keys
 //! and values: the [`crate::replica::Replica`] around it joins it with the state machine.
 //!
