@@ -42,28 +42,67 @@ pub enum Effect {
         /// What it set.
         to: Option<Bytes>,
     },
+    /// It would have set the key, had it been as given. It was not, so nothing changed.
+    Missed(Option<Bytes>),
 }
 
 impl Effect {
-    /// The state that it found, if it looked.
-    #[expect(clippy::option_option, reason = "the inner one is the value, which may not exist")]
-    const fn found(&self) -> Option<Option<&Bytes>> {
-        match self {
-            Self::Write(_) => None,
-            Self::Read(found) | Self::Swap { from: found, .. } => Some(found.as_ref()),
-        }
-    }
-
     /// Whether the effect is possible in `state`.
     fn fits(&self, state: Option<&Bytes>) -> bool {
-        self.found().is_none_or(|found| found == state)
+        match self {
+            Self::Write(_) => true,
+            Self::Read(found) | Self::Swap { from: found, .. } => found.as_ref() == state,
+            Self::Missed(expected) => expected.as_ref() != state,
+        }
     }
 
-    /// The state after the effect.
-    const fn after(&self) -> Option<&Bytes> {
+    /// Whether it depends on the state that it finds.
+    const fn looks(&self) -> bool {
+        !matches!(self, Self::Write(_))
+    }
+
+    /// Whether it leaves the state as it is.
+    const fn only_looks(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Missed(_))
+    }
+
+    /// The state after the effect, which came upon `state`.
+    fn after<'a>(&'a self, state: Option<&'a Bytes>) -> Option<&'a Bytes> {
         match self {
-            Self::Write(after) | Self::Read(after) | Self::Swap { to: after, .. } => after.as_ref(),
+            Self::Write(after) | Self::Swap { to: after, .. } => after.as_ref(),
+            Self::Read(_) | Self::Missed(_) => state,
         }
+    }
+}
+
+/// Which states the answers of one key's operations tell of.
+#[derive(Default)]
+struct Sightings<'a> {
+    found: BTreeSet<Option<&'a Bytes>>,
+    /// What was looked for in vain: seen by that is any other state.
+    missed: BTreeSet<Option<&'a Bytes>>,
+}
+
+impl<'a> Sightings<'a> {
+    fn of(operations: &[&'a Operation]) -> Self {
+        let mut sightings = Self::default();
+        for operation in operations {
+            match &operation.effect {
+                Effect::Write(_) => false,
+                Effect::Read(found) | Effect::Swap { from: found, .. } => {
+                    sightings.found.insert(found.as_ref())
+                }
+                Effect::Missed(expected) => sightings.missed.insert(expected.as_ref()),
+            };
+        }
+        sightings
+    }
+
+    /// Whether some answer may tell of the state that a change led to.
+    fn may_tell_of(&self, change: &Effect) -> bool {
+        let state = change.after(None);
+        let missed = self.missed.iter().any(|expected| *expected != state);
+        !change.only_looks() && (missed || self.found.contains(&state))
     }
 }
 
@@ -96,12 +135,11 @@ pub fn check(history: &[Operation]) -> Result<(), Box<NotLinearizable>> {
     Ok(())
 }
 
-/// Leaves out operations of unknown outcome whose value nobody saw: an order that holds one explains
-/// as much without it. Each that stays can double the search.
+/// Leaves out operations of unknown outcome that changed nothing or whose value nobody saw: an order
+/// that holds one explains as much without it. Each that stays can double the search.
 fn drop_unseen(operations: &mut Vec<&Operation>) {
-    let seen: BTreeSet<Option<&Bytes>> =
-        operations.iter().filter_map(|operation| operation.effect.found()).collect();
-    operations.retain(|it| it.returned.is_some() || seen.contains(&it.effect.after()));
+    let sightings = Sightings::of(operations);
+    operations.retain(|it| it.returned.is_some() || sightings.may_tell_of(&it.effect));
 }
 
 impl fmt::Display for NotLinearizable {
@@ -133,6 +171,7 @@ impl fmt::Display for Operation {
             Effect::Write(value) => write!(f, "write {}", text(value)),
             Effect::Read(value) => write!(f, "read {}", text(value)),
             Effect::Swap { from, to } => write!(f, "swap {} for {}", text(from), text(to)),
+            Effect::Missed(expected) => write!(f, "find no {} to swap", text(expected)),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! The search for an order that explains one key's operations.
 //!
 //! Three observations keep it small, none of which loses an order:
-//! - A read that fits the present state may as well come now: it changes nothing.
+//! - What only looks and fits the present state may as well come now: it changes nothing.
 //! - A write whose value nobody found may as well come right before another write that is possible
 //!   at the same time; by itself it is worth trying only when nothing else can come any more.
-//! - An operation of unknown outcome is only worth ordering right before one that finds what it
+//! - An operation of unknown outcome is only worth ordering right before one that looks at what it
 //!   did: an order without it would else explain as much.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Effect, Operation};
+use super::{Effect, Operation, Sightings};
 
 /// Looks for an order. `Err` tells how many returned operations could be explained at most.
 pub(super) fn explain(operations: &[&Operation]) -> Result<(), usize> {
@@ -66,10 +66,10 @@ struct State<'a> {
 impl<'a> State<'a> {
     /// The state after the operation, if it can come next.
     fn after(self, operation: &'a Operation) -> Option<Self> {
-        let looks = operation.effect.found().is_some();
-        let possible = operation.effect.fits(self.value) && (looks || !self.must_look);
+        let effect = &operation.effect;
+        let possible = effect.fits(self.value) && (effect.looks() || !self.must_look);
         let must_look = operation.returned.is_none();
-        possible.then_some(Self { value: operation.effect.after(), must_look })
+        possible.then(|| Self { value: effect.after(self.value), must_look })
     }
 }
 
@@ -95,11 +95,10 @@ impl<'a> Search<'a> {
                 events.push(Happening::Call { of, returns: None });
             }
         }
-        let found: BTreeSet<Option<&Bytes>> =
-            operations.iter().filter_map(|it| it.effect.found()).collect();
+        let sightings = Sightings::of(operations);
         let is_unseen = |it: &&Operation| {
             let returned = it.returned.is_some();
-            returned && matches!(it.effect, Effect::Write(_)) && !found.contains(&it.effect.after())
+            returned && matches!(it.effect, Effect::Write(_)) && !sightings.may_tell_of(&it.effect)
         };
         let head = events.len();
         Self {
@@ -150,7 +149,7 @@ impl<'a> Search<'a> {
         if at == self.head {
             return None;
         }
-        if let Some(step) = self.fitting_read(state) {
+        if let Some(step) = self.fitting_look(state) {
             return Some(step);
         }
         let mut event = at;
@@ -170,14 +169,14 @@ impl<'a> Search<'a> {
         self.unseen_writes_alone(state, event)
     }
 
-    /// A read that can come now, which needs no other choice.
-    fn fitting_read(&self, state: State<'a>) -> Option<(Step<'a>, State<'a>)> {
-        let reads = |call: &usize| {
+    /// What only looks and can come now, which needs no other choice.
+    fn fitting_look(&self, state: State<'a>) -> Option<(Step<'a>, State<'a>)> {
+        let looks = |call: &usize| {
             matches!(self.events[*call], Happening::Call { of, .. }
-                if matches!(self.operations[of].effect, Effect::Read(_))
+                if self.operations[of].effect.only_looks()
                     && self.operations[of].effect.fits(state.value))
         };
-        let call = self.candidates().find(reads)?;
+        let call = self.candidates().find(looks)?;
         let after = State { must_look: false, ..state };
         Some((Step { calls: vec![call], before: state, resume: None }, after))
     }
@@ -193,7 +192,8 @@ impl<'a> Search<'a> {
             return None;
         }
         let calls = self.unseen_writes();
-        let after = State { value: self.operations[of].effect.after(), must_look: false };
+        let after =
+            State { value: self.operations[of].effect.after(state.value), must_look: false };
         Some((Step { calls, before: state, resume: None }, after))
     }
 
@@ -265,14 +265,6 @@ impl BitSet {
     }
 }
 
-impl Effect {
-    /// Whether it leaves the state as it is.
-    #[cfg(test)]
-    const fn is_read(&self) -> bool {
-        matches!(self, Self::Read(_))
-    }
-}
-
 #[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use proptest::prelude::*;
@@ -292,7 +284,7 @@ mod tests {
     /// not, and an unknown outcome may have happened late or never.
     #[test]
     fn small_histories_are_judged_right() {
-        use Effect::{Read, Swap, Write};
+        use Effect::{Missed, Read, Swap, Write};
         let cases: Vec<(&str, bool, Vec<Operation>)> = vec![
             ("nothing", true, vec![]),
             ("a read of nothing", true, vec![operation(0, Some(1), Read(None))]),
@@ -348,6 +340,23 @@ mod tests {
                     operation(2, Some(5), Swap { from: value(1), to: value(3) }),
                 ],
             ),
+            (
+                "a swap cannot miss what is there",
+                false,
+                vec![
+                    operation(0, Some(1), Write(value(1))),
+                    operation(2, Some(3), Missed(value(1))),
+                ],
+            ),
+            (
+                "an unknown write whose value nobody read may be why a swap missed",
+                true,
+                vec![
+                    operation(0, Some(1), Write(value(1))),
+                    operation(0, None, Write(value(2))),
+                    operation(2, Some(3), Missed(value(1))),
+                ],
+            ),
         ];
         for (name, linearizable, history) in cases {
             assert_eq!(check(&history).is_ok(), linearizable, "{name}");
@@ -364,7 +373,7 @@ mod tests {
             let in_time =
                 left.iter().all(|it| it.returned.is_none_or(|end| end >= operation.called));
             let fits = in_time && operation.effect.fits(state);
-            let explained = fits && brute_force(left, operation.effect.after());
+            let explained = fits && brute_force(left, operation.effect.after(state));
             left.insert(chosen, operation);
             explained
         })
@@ -375,9 +384,10 @@ mod tests {
             (0_u8..3).prop_map(|it| Effect::Write(value(it))),
             (0_u8..3).prop_map(|it| Effect::Read(value(it))),
             (0_u8..3, 0_u8..3).prop_map(|(a, b)| Effect::Swap { from: value(a), to: value(b) }),
+            (0_u8..3).prop_map(|it| Effect::Missed(value(it))),
         ];
         (0_u64..20, 0_u64..10, 0_u8..5, effect).prop_map(|(called, span, unknown, effect)| {
-            let returned = (unknown > 0 || effect.is_read()).then_some(called + span);
+            let returned = (unknown > 0 || effect.only_looks()).then_some(called + span);
             operation(called, returned, effect)
         })
     }

@@ -12,6 +12,8 @@ mod election;
 mod lab;
 mod random;
 mod reads;
+#[cfg(not(target_family = "wasm"))]
+mod recorded;
 mod replication;
 mod simulator;
 mod snapshots;
