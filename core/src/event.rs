@@ -4,8 +4,10 @@
 //! timer, a client, a fault. Within a node `seq` orders events; across nodes a message's sending
 //! comes before its receipt. Clocks of different nodes cannot be compared.
 
+mod fault;
 mod words;
 
+pub use fault::Fault;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::Write;
@@ -246,6 +248,8 @@ pub enum EventKind {
         /// Whether messages pass.
         up: bool,
     },
+    /// Something else that was done to the cluster from outside.
+    Fault(Fault),
     /// Many events in quick succession were left out to spare the node; the state that follows in
     /// an [`EventKind::Attached`] makes up for them.
     Summarised {

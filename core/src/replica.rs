@@ -245,6 +245,12 @@ impl Replica {
         self.node.timer.due = self.node.timer.due.min(now);
     }
 
+    /// The timer that runs.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn running_timer(&self) -> crate::event::Timer {
+        self.node.timer.timer
+    }
+
     /// Records what the environment did to this server among its own events.
     #[cfg(feature = "sim")]
     pub(crate) fn note(&mut self, now: Time, kind: EventKind) {

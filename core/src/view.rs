@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use node::{Liveness, NodeView, TimerView, VotesView};
 
-use crate::event::{DropReason, Event, EventKind, Operation, Outcome};
+use crate::event::{DropReason, Event, EventKind, Fault, Operation, Outcome};
 use crate::message::Message;
 use crate::types::{EventId, NodeId, RequestId, Term, Time};
 
@@ -48,6 +48,8 @@ pub struct Flight {
     pub sent_at: Time,
     /// When it will arrive, as far as the network tells (only a simulated one does).
     pub due: Option<Time>,
+    /// Whether it stays in the air until it is released.
+    pub held: bool,
     /// How it ended, once it did.
     pub end: Option<FlightEnd>,
 }
@@ -93,14 +95,23 @@ impl ClusterView {
             EventKind::MessageSent(message) => self.sent(event, message),
             EventKind::MessageInTransit { message, due } => {
                 if let Some(flight) = self.messages.get_mut(message) {
-                    flight.due = Some(*due);
+                    (flight.due, flight.held) = (Some(*due), false);
                 }
             }
             EventKind::MessageReceived { message, .. } => {
-                self.ended(*message, FlightEnd::Received { at: event.time });
+                let arrived = self.arrived(*message);
+                self.ended(arrived, FlightEnd::Received { at: event.time });
             }
             EventKind::MessageDropped { message, why } => {
                 self.ended(*message, FlightEnd::Dropped { at: event.time, why: *why });
+            }
+            EventKind::Fault(Fault::MessageHeld { message }) => {
+                if let Some(flight) = self.messages.get_mut(message) {
+                    (flight.due, flight.held) = (None, true);
+                }
+            }
+            EventKind::Fault(Fault::MessageCopied { message, due }) => {
+                self.copied(event, *message, *due);
             }
             EventKind::LinkChanged { from, to, up } => {
                 if *up {
@@ -163,14 +174,45 @@ impl ClusterView {
     }
 
     fn sent(&mut self, event: &Event, message: &Message) {
-        let flight = Flight { message: message.clone(), sent_at: event.time, due: None, end: None };
-        self.messages.insert(event.id, flight);
-        self.sent.push_back(event.id);
+        let flight = Flight {
+            message: message.clone(),
+            sent_at: event.time,
+            due: None,
+            held: false,
+            end: None,
+        };
+        self.fly(event.id, flight);
+    }
+
+    /// A copy is a message of its own, named by the event that copied it.
+    fn copied(&mut self, event: &Event, message: EventId, due: Option<Time>) {
+        if let Some(original) = self.messages.get(&message) {
+            let flight = Flight { due, held: due.is_none(), end: None, ..original.clone() };
+            self.fly(event.id, flight);
+        }
+    }
+
+    fn fly(&mut self, id: EventId, flight: Flight) {
+        self.messages.insert(id, flight);
+        self.sent.push_back(id);
         if self.sent.len() > MESSAGES
             && let Some(oldest) = self.sent.pop_front()
         {
             self.messages.remove(&oldest);
         }
+    }
+
+    /// Which it was that arrived, the message or a copy: of those under way the one that is due
+    /// first.
+    fn arrived(&self, message: EventId) -> EventId {
+        let original = |flight: &Flight| flight.message.id() == message;
+        // Copies are named by the environment; without any there is nothing to look through.
+        let copies = self.messages.range(..EventId { node: NodeId(1), seq: 0 });
+        let candidates = copies.chain(self.messages.get_key_value(&message));
+        candidates
+            .filter(|(_, flight)| original(flight) && flight.end.is_none() && !flight.held)
+            .min_by_key(|(id, flight)| (flight.due, **id != message))
+            .map_or(message, |(id, _)| *id)
     }
 
     fn ended(&mut self, message: EventId, end: FlightEnd) {

@@ -245,6 +245,7 @@ fn slim(event: &mut Event) {
         | EventKind::ClientAnswer { .. }
         | EventKind::ReadsConfirmed { .. }
         | EventKind::LinkChanged { .. }
+        | EventKind::Fault(_)
         | EventKind::Summarised { .. } => {}
     }
 }

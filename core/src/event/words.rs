@@ -141,6 +141,7 @@ impl fmt::Display for EventKind {
             Self::LinkChanged { from, to, up: false } => {
                 write!(f, "The link {from} -> {to} is cut")
             }
+            Self::Fault(fault) => write!(f, "{fault}"),
             Self::Summarised { events } => write!(f, "was too busy to report {events} events"),
         }
     }

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::queue::Happening;
-use super::{Deed, Simulation, pairs_apart};
-use crate::event::{DropReason, EventKind, RoleName};
+use super::{Deed, NetworkConfig, Simulation, pairs_apart};
+use crate::event::{EventKind, RoleName};
 use crate::kv::Command;
 use crate::replica::{Input, Proposal, Replica};
 use crate::types::{EventId, Micros, NodeId, RequestId};
@@ -26,7 +25,7 @@ pub enum Action {
     Thaw(NodeId),
     /// Servers of different groups cannot talk any more; those in no group form one of their own.
     Partition(Vec<BTreeSet<NodeId>>),
-    /// All links work again and nothing is lost.
+    /// All links work again and nothing is lost, repeated or reordered.
     Heal,
     /// One direction of one link is cut or mended.
     SetLink {
@@ -41,6 +40,25 @@ pub enum Action {
     SetLoss {
         /// 0 to 1000.
         permille: u16,
+    },
+    /// From now on this many of 1000 messages arrive twice.
+    SetDuplication {
+        /// 0 to 1000.
+        permille: u16,
+    },
+    /// From now on this many of 1000 messages may be overtaken by others of their link.
+    SetReordering {
+        /// 0 to 1000.
+        permille: u16,
+    },
+    /// One direction of one link behaves differently from all others, or again like them.
+    SetLinkQuality {
+        /// The sending side.
+        from: NodeId,
+        /// The receiving side.
+        to: NodeId,
+        /// How; `None` for "like all others".
+        quality: Option<NetworkConfig>,
     },
     /// From now on messages take this long, in µs.
     SetDelay {
@@ -75,8 +93,23 @@ pub enum Action {
     Elect(NodeId),
     /// The server takes a snapshot and shortens its log.
     Compact(NodeId),
-    /// A message on its way is lost.
+    /// A message on its way is lost. Like the actions below, this one takes the message's name in
+    /// the air, [`super::Flying::id`].
     Drop(EventId),
+    /// A message stays in the air until it is released, and others overtake it.
+    Hold(EventId),
+    /// A message arrives now, whether it was held or not.
+    Release(EventId),
+    /// A message arrives later than it would have; one that was held, later than now.
+    Delay {
+        /// Which.
+        message: EventId,
+        /// By how much, in µs.
+        by: Micros,
+    },
+    /// A copy of a message flies beside it and arrives right after it. Where the message is held,
+    /// so is the copy.
+    Duplicate(EventId),
 }
 
 /// Why an action was not possible. Nothing happened, and it is not in the journal.
@@ -101,8 +134,8 @@ pub enum ActionError {
     #[error("{0} leads and has no election timer")]
     Leads(NodeId),
     /// See its text.
-    #[error("a loss of {0} in 1000 is not possible; give 0 to 1000")]
-    Loss(u16),
+    #[error("{0} in 1000 is not possible; give 0 to 1000")]
+    Permille(u16),
     /// See its text.
     #[error("a delay from {min} to {max} µs is not possible; the first must not be the larger")]
     Delay {
@@ -114,6 +147,9 @@ pub enum ActionError {
     /// See its text.
     #[error("the message {0} is not on its way any more")]
     NotFlying(EventId),
+    /// See its text.
+    #[error("the message {0} is held already")]
+    Held(EventId),
 }
 
 impl Simulation {
@@ -131,6 +167,13 @@ impl Simulation {
             Action::Heal => self.heal(),
             Action::SetLink { from, to, up } => self.set_link(from, to, up),
             Action::SetLoss { permille } => self.network.config.loss_permille = permille,
+            Action::SetDuplication { permille } => {
+                self.network.config.duplicate_permille = permille;
+            }
+            Action::SetReordering { permille } => self.network.config.reorder_permille = permille,
+            Action::SetLinkQuality { from, to, quality } => {
+                self.network.set_quality(from, to, quality);
+            }
             Action::SetDelay { min, max } => {
                 (self.network.config.delay_min, self.network.config.delay_max) = (min, max);
             }
@@ -158,10 +201,14 @@ impl Simulation {
                 self.input(node, Input::Tick);
             }
             Action::Compact(node) => self.input(node, Input::Compact),
-            Action::Drop(message) => {
-                self.network.take(message);
-                self.queue.push(self.now, Happening::Vanish { message, why: DropReason::Lost });
+            Action::Drop(message) => self.drop_message(message),
+            Action::Hold(message) => self.hold(message),
+            Action::Release(message) => self.reschedule(message, self.now),
+            Action::Delay { message, by } => {
+                let due = self.network.get(message).and_then(|flying| flying.due);
+                self.reschedule(message, due.unwrap_or(self.now).after(by));
             }
+            Action::Duplicate(message) => self.duplicate(message),
         }
         Ok(None)
     }
@@ -198,16 +245,38 @@ impl Simulation {
                 self.require_known(*from)?;
                 self.require_known(*to)
             }
-            Action::SetLoss { permille } if *permille > 1000 => Err(ActionError::Loss(*permille)),
+            Action::SetLoss { permille }
+            | Action::SetDuplication { permille }
+            | Action::SetReordering { permille }
+                if *permille > 1000 =>
+            {
+                Err(ActionError::Permille(*permille))
+            }
+            Action::SetLinkQuality { from, to, quality } => {
+                self.require_known(*from)?;
+                self.require_known(*to)?;
+                quality.map_or(Ok(()), possible)
+            }
             Action::SetDelay { min, max } | Action::SetDiskDelay { min, max } if min > max => {
                 Err(ActionError::Delay { min: *min, max: *max })
             }
             Action::Heal
             | Action::SetLoss { .. }
+            | Action::SetDuplication { .. }
+            | Action::SetReordering { .. }
             | Action::SetDelay { .. }
             | Action::SetDiskDelay { .. } => Ok(()),
-            Action::Drop(message) if self.network.is_flying(*message) => Ok(()),
-            Action::Drop(message) => Err(ActionError::NotFlying(*message)),
+            Action::Drop(message)
+            | Action::Hold(message)
+            | Action::Release(message)
+            | Action::Delay { message, .. }
+            | Action::Duplicate(message) => match self.network.get(*message) {
+                Some(flying) if flying.due.is_none() && matches!(action, Action::Hold(_)) => {
+                    Err(ActionError::Held(*message))
+                }
+                Some(_) => Ok(()),
+                None => Err(ActionError::NotFlying(*message)),
+            },
         }
     }
 
@@ -275,12 +344,30 @@ impl Simulation {
         for (from, to) in self.network.cut_links() {
             self.set_link(from, to, true);
         }
-        self.network.config.loss_permille = 0;
+        self.network.heal();
     }
 
     fn set_link(&mut self, from: NodeId, to: NodeId, up: bool) {
         if self.network.set_link(from, to, up) {
             self.record(None, EventKind::LinkChanged { from, to, up });
         }
+    }
+}
+
+/// Whether a link can behave like that.
+fn possible(quality: NetworkConfig) -> Result<(), ActionError> {
+    let NetworkConfig {
+        delay_min: min,
+        delay_max: max,
+        loss_permille,
+        duplicate_permille,
+        reorder_permille,
+    } = quality;
+    if min > max {
+        return Err(ActionError::Delay { min, max });
+    }
+    match [loss_permille, duplicate_permille, reorder_permille].into_iter().find(|it| *it > 1000) {
+        Some(permille) => Err(ActionError::Permille(permille)),
+        None => Ok(()),
     }
 }

@@ -7,6 +7,7 @@
 mod action;
 mod client;
 mod disk;
+mod messages;
 mod network;
 mod queue;
 mod server;
@@ -19,8 +20,8 @@ pub use action::{Action, ActionError};
 use client::Clients;
 pub use client::Reading;
 pub use disk::DiskConfig;
-pub use network::NetworkConfig;
-use network::{Fate, Network};
+use network::Network;
+pub use network::{Flying, NetworkConfig};
 use queue::{Happening, Queue};
 use server::Server;
 pub use swarm::{Failure, Outcome, Swarm};
@@ -28,11 +29,10 @@ pub use swarm::{Failure, Outcome, Swarm};
 use crate::config::Config;
 use crate::digest::StableHasher;
 use crate::durable::Bootstrap;
-use crate::event::{DropReason, Event, EventKind};
+use crate::event::{Event, EventKind, Timer};
 use crate::history::Operation;
 use crate::invariant::{Checker, Violation};
 use crate::membership::Membership;
-use crate::message::Message;
 use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
@@ -55,6 +55,9 @@ pub struct SimConfig {
     pub disk: DiskConfig,
     /// The rule that is broken, if any.
     pub mutation: Option<Mutation>,
+    /// Whether elections come from [`Action::Elect`] alone: no election timer runs out by itself,
+    /// so that a lesson is a script and no game of chance. Heartbeats go on.
+    pub manual_elections: bool,
 }
 
 impl Default for SimConfig {
@@ -66,6 +69,7 @@ impl Default for SimConfig {
             network: NetworkConfig::default(),
             disk: DiskConfig::default(),
             mutation: None,
+            manual_elections: false,
         }
     }
 }
@@ -265,7 +269,7 @@ impl Simulation {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrive(message) => self.arrive(message),
+            Happening::Arrive { message } => self.arrive(message),
             Happening::Vanish { message, why } => self.dropped(message, why),
             Happening::Tick { node, run } => self.tick(node, run),
             Happening::Synced { node, run } => self.synced(node, run),
@@ -317,7 +321,7 @@ impl Simulation {
             Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
         }
         let outputs: Vec<Output> = replica.outputs().collect();
-        let due = replica.deadline();
+        let due = replica.deadline().filter(|_| !waits_for_command(&self.config, replica));
         let (run, next_tick) = (server.run, server.tick_at);
         if let Some(due) = due.filter(|due| next_tick.is_none_or(|next| *due < next)) {
             let due = due.max(self.now);
@@ -392,49 +396,17 @@ impl Simulation {
         }
     }
 
-    // Messages
-
-    fn send(&mut self, message: Message) {
-        let id = message.id();
-        match self.network.send(&message, self.now, &mut self.random) {
-            Fate::Arrives(due) => {
-                self.record(Some(id), EventKind::MessageInTransit { message: id, due });
-                self.queue.push(due, Happening::Arrive(message));
-            }
-            Fate::Vanishes { due, at, why } => {
-                self.record(Some(id), EventKind::MessageInTransit { message: id, due });
-                self.queue.push(at, Happening::Vanish { message: id, why });
-            }
-        }
-    }
-
-    fn arrive(&mut self, message: Message) {
-        let id = message.id();
-        if !self.network.take(id) {
-            // It was dropped on its way.
-        } else if !self.network.is_up(message.from, message.to) {
-            self.dropped(id, DropReason::LinkCut);
-        } else if self.servers.get(&message.to).is_none_or(|server| server.replica.is_none()) {
-            self.dropped(id, DropReason::ReceiverDown);
-        } else {
-            self.input(message.to, Input::Receive(message));
-        }
-    }
-
-    fn dropped(&mut self, message: EventId, why: DropReason) {
-        self.record(Some(message), EventKind::MessageDropped { message, why });
-    }
-
     // Events
 
     /// Records something that the environment did.
-    fn record(&mut self, cause: Option<EventId>, kind: EventKind) {
+    fn record(&mut self, cause: Option<EventId>, kind: EventKind) -> EventId {
         self.world.begin(self.now);
         self.world.set_cause(cause);
-        self.world.emit(|| kind);
+        let id = self.world.emit(|| kind);
         for event in self.world.events.drain(..) {
             Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
         }
+        id
     }
 
     fn observe(
@@ -447,6 +419,11 @@ impl Simulation {
         checker.observe(&event);
         events.push(event);
     }
+}
+
+/// Whether the timer that runs is one that only an action lets run out.
+fn waits_for_command(config: &SimConfig, replica: &Replica) -> bool {
+    config.manual_elections && replica.running_timer() == Timer::Election
 }
 
 /// The sides of a partition as directed pairs that cannot talk.

@@ -1,4 +1,5 @@
-//! The network: directed links that delay, lose and refuse.
+//! The network: directed links that delay, lose, repeat, reorder and refuse, and the messages on
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use crate::message::Message;
 use crate::random::Random;
 use crate::types::{EventId, MILLISECOND, Micros, NodeId, Time};
 
-/// How all links behave.
+/// How links behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkConfig {
@@ -19,66 +20,135 @@ pub struct NetworkConfig {
     pub delay_max: Micros,
     /// How many of 1000 messages are lost.
     pub loss_permille: u16,
+    /// How many of 1000 messages arrive twice.
+    pub duplicate_permille: u16,
+    /// How many of 1000 messages take a way of their own, on which others may overtake them; all
+    /// the rest of a link arrives in the order of its sending, as with TCP.
+    pub reorder_permille: u16,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { delay_min: 5 * MILLISECOND, delay_max: 15 * MILLISECOND, loss_permille: 0 }
+        Self {
+            delay_min: 5 * MILLISECOND,
+            delay_max: 15 * MILLISECOND,
+            loss_permille: 0,
+            duplicate_permille: 0,
+            reorder_permille: 0,
+        }
     }
 }
 
-/// What becomes of a message.
-pub(super) enum Fate {
-    Arrives(Time),
-    /// It would have arrived at `due`, but ends at `at`.
-    Vanishes {
-        due: Time,
-        at: Time,
-        why: DropReason,
-    },
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flying {
+    /// Its name in the air: that of the event that sent it, or for a copy that of the event that
+    /// copied it.
+    pub id: EventId,
+    /// What was sent.
+    pub message: Message,
+    /// When it arrives; `None` while it is held.
+    pub due: Option<Time>,
+}
+
+/// What becomes of a message that a server sends.
+pub(super) struct Fate {
+    /// When it arrives, or would have.
+    pub(super) due: Time,
+    /// When it ends on its way, and why.
+    pub(super) ends: Option<(Time, DropReason)>,
+    /// When a copy of it arrives.
+    pub(super) copy: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     pub(super) config: NetworkConfig,
+    /// The links that differ from the rest.
+    special: BTreeMap<(NodeId, NodeId), NetworkConfig>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    /// When the latest message of each link arrives: links keep the order, as TCP does.
+    /// When the latest message of each link arrives, among those that keep the order.
     latest: BTreeMap<(NodeId, NodeId), Time>,
     /// The messages on their way.
-    flying: BTreeSet<EventId>,
+    flying: BTreeMap<EventId, Flying>,
 }
 
 impl Network {
     pub(super) const fn new(config: NetworkConfig) -> Self {
-        Self { config, cut: BTreeSet::new(), latest: BTreeMap::new(), flying: BTreeSet::new() }
+        Self {
+            config,
+            special: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            latest: BTreeMap::new(),
+            flying: BTreeMap::new(),
+        }
     }
 
-    pub(super) fn send(&mut self, message: &Message, now: Time, random: &mut Random) -> Fate {
+    /// Draws what becomes of a message that leaves now.
+    pub(super) fn fate(&mut self, message: &Message, now: Time, random: &mut Random) -> Fate {
         let link = (message.from, message.to);
-        let delay = random.between(self.config.delay_min, self.config.delay_max);
-        let lost = random.chance(self.config.loss_permille);
+        let config = *self.special.get(&link).unwrap_or(&self.config);
+        let delay = random.between(config.delay_min, config.delay_max);
+        let lost = random.chance(config.loss_permille);
+        let strays = random.chance(config.reorder_permille);
+        let repeated = random.chance(config.duplicate_permille);
         let latest = self.latest.entry(link).or_default();
-        let due = now.after(delay).max(*latest);
         let why = if self.cut.contains(&link) {
-            DropReason::LinkCut
-        } else if lost {
-            DropReason::Lost
+            Some(DropReason::LinkCut)
         } else {
-            *latest = due;
-            self.flying.insert(message.id());
-            return Fate::Arrives(due);
+            lost.then_some(DropReason::Lost)
         };
-        Fate::Vanishes { due, at: now.after(delay / 2), why }
+        let due = if strays {
+            // Up to twice as long as others take, past whatever was sent after it.
+            now.after(delay + random.between(0, config.delay_max))
+        } else {
+            now.after(delay).max(*latest)
+        };
+        if let Some(why) = why {
+            return Fate { due, ends: Some((now.after(delay / 2), why)), copy: None };
+        }
+        if !strays {
+            *latest = due;
+        }
+        let copy = repeated.then(|| due.after(random.between(0, 2 * config.delay_max)));
+        Fate { due, ends: None, copy }
     }
 
-    /// Takes a message off its way. Whether it was still there.
-    pub(super) fn take(&mut self, message: EventId) -> bool {
+    // Messages on their way
+
+    pub(super) fn launch(&mut self, id: EventId, message: Message, due: Option<Time>) {
+        self.flying.insert(id, Flying { id, message, due });
+    }
+
+    /// Takes a message off its way.
+    pub(super) fn take(&mut self, message: EventId) -> Option<Flying> {
         self.flying.remove(&message)
     }
 
-    pub(super) fn is_flying(&self, message: EventId) -> bool {
-        self.flying.contains(&message)
+    /// Takes off its way a message that arrives now; none when it is gone or arrives later.
+    pub(super) fn land(&mut self, message: EventId, now: Time) -> Option<Message> {
+        if self.flying.get(&message)?.due != Some(now) {
+            return None;
+        }
+        Some(self.take(message)?.message)
     }
+
+    /// Sets when a message arrives; `None` holds it.
+    pub(super) fn set_due(&mut self, message: EventId, due: Option<Time>) {
+        if let Some(flying) = self.flying.get_mut(&message) {
+            flying.due = due;
+        }
+    }
+
+    pub(super) fn get(&self, message: EventId) -> Option<&Flying> {
+        self.flying.get(&message)
+    }
+
+    pub(super) fn flying(&self) -> impl Iterator<Item = &Flying> {
+        self.flying.values()
+    }
+
+    // Links
 
     pub(super) fn is_up(&self, from: NodeId, to: NodeId) -> bool {
         !self.cut.contains(&(from, to))
@@ -91,5 +161,20 @@ impl Network {
 
     pub(super) fn cut_links(&self) -> Vec<(NodeId, NodeId)> {
         self.cut.iter().copied().collect()
+    }
+
+    /// Lets one link behave as given, or again as all others.
+    pub(super) fn set_quality(&mut self, from: NodeId, to: NodeId, quality: Option<NetworkConfig>) {
+        match quality {
+            Some(quality) => self.special.insert((from, to), quality),
+            None => self.special.remove(&(from, to)),
+        };
+    }
+
+    /// Nothing is lost, repeated or reordered any more, on any link.
+    pub(super) fn heal(&mut self) {
+        self.special.clear();
+        let config = &mut self.config;
+        (config.loss_permille, config.duplicate_permille, config.reorder_permille) = (0, 0, 0);
     }
 }

@@ -4,14 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::event::DropReason;
-use crate::message::{Message, SnapshotMeta};
+use crate::message::SnapshotMeta;
 use crate::types::{EventId, NodeId, Time};
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
-    /// A message reaches its receiver.
-    Arrive(Message),
+    /// A message reaches its receiver, unless it was stopped or put off meanwhile.
+    Arrive { message: EventId },
     /// A message ends on its way.
     Vanish { message: EventId, why: DropReason },
     /// A server's timer may be due. `run` counts the server's starts: what was meant for an

@@ -96,9 +96,14 @@ impl Swarm {
             servers: [1, 2, 3, 3, 3, 4, 5, 5, 7]
                 [usize::try_from(random.between(0, 9)).expect("below nine")],
             node,
-            network: NetworkConfig { delay_min: MILLISECOND, delay_max, loss_permille: 0 },
+            network: NetworkConfig {
+                delay_min: MILLISECOND,
+                delay_max,
+                ..NetworkConfig::default()
+            },
             disk: DiskConfig { sync_min: MILLISECOND / 2, sync_max, survive_permille },
             mutation,
+            manual_elections: false,
         };
         Self { simulation: Simulation::new(config), random, faults, writes: 0 }
     }

@@ -183,7 +183,8 @@ impl NodeView {
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
-            | EventKind::LinkChanged { .. } => {}
+            | EventKind::LinkChanged { .. }
+            | EventKind::Fault(_) => {}
         }
     }
 

@@ -163,7 +163,7 @@ fn impossible_actions_are_refused_and_leave_no_trace() {
         (Action::Restart(S1), ActionError::Running(S1)),
         (Action::Thaw(S2), ActionError::NotFrozen(S2)),
         (Action::Elect(leader), ActionError::Leads(leader)),
-        (Action::SetLoss { permille: 1001 }, ActionError::Loss(1001)),
+        (Action::SetLoss { permille: 1001 }, ActionError::Permille(1001)),
         (Action::SetDelay { min: 2, max: 1 }, ActionError::Delay { min: 2, max: 1 }),
         (Action::Partition(vec![[S3, ghost].into()]), ActionError::NoSuchServer(ghost)),
     ] {

@@ -213,6 +213,7 @@ impl Desk {
             | EventKind::LinkChanged { .. }
             | EventKind::ClientRequest { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::Fault(_)
             | EventKind::Summarised { .. } => None,
         }
     }

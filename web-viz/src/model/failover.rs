@@ -101,6 +101,7 @@ impl Reign {
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::Fault(_)
             | EventKind::Summarised { .. } => {}
         }
     }

@@ -36,7 +36,8 @@ impl Weight {
             | EventKind::SnapshotInstalled { .. }
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
-            | EventKind::LinkChanged { .. } => Self::Key,
+            | EventKind::LinkChanged { .. }
+            | EventKind::Fault(_) => Self::Key,
             EventKind::Attached(_)
             | EventKind::LeaderKnown { .. }
             | EventKind::TermChanged { .. }

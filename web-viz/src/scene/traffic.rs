@@ -211,7 +211,7 @@ mod tests {
     fn flight(body: Body, sent_at: u64) -> Flight {
         let (from, to) = (NodeId(1), NodeId(2));
         let message = Message { from, to, seq: 0, term: Term(1), body };
-        Flight { message, sent_at: Time(sent_at), due: None, end: None }
+        Flight { message, sent_at: Time(sent_at), due: None, held: false, end: None }
     }
 
     fn heartbeat() -> Body {

@@ -31,7 +31,7 @@ impl SimSetup {
         let network = NetworkConfig {
             delay_min: 10 * MILLISECOND,
             delay_max: 25 * MILLISECOND,
-            loss_permille: 0,
+            ..NetworkConfig::default()
         };
         SimConfig { seed: self.seed, servers: self.servers, network, ..SimConfig::default() }
     }

@@ -82,6 +82,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::ClientRequest { .. }
         | EventKind::ClientAnswer { .. }
         | EventKind::ReadsConfirmed { .. }
+        | EventKind::Fault(_)
         | EventKind::Summarised { .. } => None,
     }
 }

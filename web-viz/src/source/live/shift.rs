@@ -56,6 +56,7 @@ pub(super) fn apply(events: &mut [Event], shift: i64) {
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
             | EventKind::LinkChanged { .. }
+            | EventKind::Fault(_)
             | EventKind::Summarised { .. } => {}
         }
     }
