@@ -126,7 +126,8 @@ impl ClusterView {
             EventKind::ClientAnswer { request, outcome } => {
                 self.answered(event, *request, outcome);
             }
-            EventKind::Started(_)
+            EventKind::Fault(_)
+            | EventKind::Started(_)
             | EventKind::Attached(_)
             | EventKind::Crashed
             | EventKind::Frozen

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Deed, NetworkConfig, Simulation, pairs_apart};
-use crate::event::{EventKind, RoleName};
+use super::disk::Disk;
+use super::{Deed, NetworkConfig, Simulation};
+use crate::event::RoleName;
 use crate::kv::Command;
 use crate::replica::{Input, Proposal, Replica};
 use crate::types::{EventId, Micros, NodeId, RequestId};
@@ -73,6 +74,41 @@ pub enum Action {
         min: Micros,
         /// At most.
         max: Micros,
+    },
+    /// From now on a sync of this server's disk takes this long, in µs.
+    SlowDisk {
+        /// Whose.
+        node: NodeId,
+        /// At least.
+        min: Micros,
+        /// At most.
+        max: Micros,
+    },
+    /// The server's disk finishes nothing any more until it is mended.
+    StallDisk(NodeId),
+    /// The server's disk goes on.
+    MendDisk(NodeId),
+    /// The server's next sync fails; what it was to make durable may be there or not.
+    FailWrite(NodeId),
+    /// The server's next snapshot cannot be saved.
+    FailSnapshot(NodeId),
+    /// The server's power is cut in the middle of a record that its disk is writing. Records before
+    /// it may be there; its checksum tells that it is torn, and the next start cuts it.
+    TearWrite(NodeId),
+    /// One bit of what is durable on the server's disk changes. Its checksum tells, and the server
+    /// refuses its next start.
+    FlipBit(NodeId),
+    /// The disk of a server that is down is emptied. It comes back as a stranger that knows of no
+    /// cluster, and must be added to it again: it has forgotten what it promised (pitfall 29).
+    Wipe(NodeId),
+    /// The server's clock jumps, and from now on runs faster or slower than true time.
+    SetClock {
+        /// Whose.
+        node: NodeId,
+        /// How far it jumps, in µs.
+        jump: i64,
+        /// How many of its seconds pass in 1000 true ones, 1 to 100,000.
+        rate_permille: u32,
     },
     /// A client asks a server for a change.
     Write {
@@ -145,6 +181,21 @@ pub enum ActionError {
         max: Micros,
     },
     /// See its text.
+    #[error("the disk of {0} is damaged, as its checksums tell; wipe it and add the server again")]
+    Damaged(NodeId),
+    /// See its text.
+    #[error("the disk of {0} holds nothing that could be damaged")]
+    Empty(NodeId),
+    /// See its text.
+    #[error("the disk of {0} has stalled already")]
+    Stalled(NodeId),
+    /// See its text.
+    #[error("the disk of {0} has not stalled")]
+    NotStalled(NodeId),
+    /// See its text.
+    #[error("a clock cannot run at {0} thousandths of true time; give 1 to 100,000")]
+    ClockRate(u32),
+    /// See its text.
     #[error("the message {0} is not on its way any more")]
     NotFlying(EventId),
     /// See its text.
@@ -182,6 +233,23 @@ impl Simulation {
                     (server.disk.config.sync_min, server.disk.config.sync_max) = (min, max);
                 }
             }
+            Action::SlowDisk { node, min, max } => {
+                if let Some(server) = self.servers.get_mut(&node) {
+                    (server.disk.config.sync_min, server.disk.config.sync_max) = (min, max);
+                }
+            }
+            Action::StallDisk(node) => self.stall_disk(node),
+            Action::MendDisk(node) => self.mend_disk(node),
+            Action::FailWrite(node) => self.plant(node, |disk| disk.faults.fails_sync = true),
+            Action::FailSnapshot(node) => {
+                self.plant(node, |disk| disk.faults.fails_snapshot = true);
+            }
+            Action::TearWrite(node) => self.tear_write(node),
+            Action::FlipBit(node) => self.flip_bit(node),
+            Action::Wipe(node) => self.wipe(node),
+            Action::SetClock { node, jump, rate_permille } => {
+                self.set_clock(node, jump, rate_permille);
+            }
             Action::Write { node, command } => {
                 let request = self.clients.write(self.now, &command);
                 let proposal = Proposal { request, command: command.encode() };
@@ -194,9 +262,10 @@ impl Simulation {
                 return Ok(Some(request));
             }
             Action::Elect(node) => {
-                let replica = self.servers.get_mut(&node).and_then(|it| it.replica.as_mut());
-                if let Some(replica) = replica {
-                    replica.expire_timer(self.now);
+                if let Some(server) = self.servers.get_mut(&node)
+                    && let Some(replica) = &mut server.replica
+                {
+                    replica.expire_timer(server.clock.local(self.now));
                 }
                 self.input(node, Input::Tick);
             }
@@ -215,7 +284,7 @@ impl Simulation {
 
     fn check(&self, action: &Action) -> Result<(), ActionError> {
         match action {
-            Action::Crash(node) => self.require_up(*node),
+            Action::Crash(node) | Action::TearWrite(node) => self.require_up(*node),
             Action::Freeze(node)
             | Action::Write { node, .. }
             | Action::Read { node, .. }
@@ -228,11 +297,22 @@ impl Simulation {
                 }
                 Ok(())
             }
-            Action::Restart(node) => match self.require_up(*node) {
-                Err(ActionError::Down(_)) => Ok(()),
-                Err(error) => Err(error),
-                Ok(()) => Err(ActionError::Running(*node)),
-            },
+            Action::Restart(node) => {
+                self.require_down(*node)?;
+                refuse_if(self.disk(*node, Disk::is_damaged), ActionError::Damaged(*node))
+            }
+            Action::Wipe(node) => self.require_down(*node),
+            Action::FailWrite(node)
+            | Action::FailSnapshot(node)
+            | Action::FlipBit(node)
+            | Action::StallDisk(node)
+            | Action::MendDisk(node)
+            | Action::SlowDisk { node, .. } => self.check_disk(*node, action),
+            Action::SetClock { node, rate_permille, .. } => {
+                self.require_known(*node)?;
+                let possible = (1..=100_000).contains(rate_permille);
+                refuse_if(!possible, ActionError::ClockRate(*rate_permille))
+            }
             Action::Thaw(node) => match self.require_awake(*node) {
                 Err(ActionError::Frozen(_)) => Ok(()),
                 Err(error) => Err(error),
@@ -280,6 +360,24 @@ impl Simulation {
         }
     }
 
+    /// Whether a disk can take this action, which is about its own faults.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller chose the few that come here")]
+    fn check_disk(&self, node: NodeId, action: &Action) -> Result<(), ActionError> {
+        self.require_known(node)?;
+        let stalled = self.disk(node, |disk| disk.faults.stalled);
+        match *action {
+            Action::FlipBit(_) => {
+                refuse_if(self.disk(node, Disk::is_empty), ActionError::Empty(node))
+            }
+            Action::StallDisk(_) => refuse_if(stalled, ActionError::Stalled(node)),
+            Action::MendDisk(_) => refuse_if(!stalled, ActionError::NotStalled(node)),
+            Action::SlowDisk { min, max, .. } => {
+                refuse_if(min > max, ActionError::Delay { min, max })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn require_known(&self, node: NodeId) -> Result<(), ActionError> {
         if self.servers.contains_key(&node) { Ok(()) } else { Err(ActionError::NoSuchServer(node)) }
     }
@@ -289,69 +387,27 @@ impl Simulation {
         if self.replica(node).is_some() { Ok(()) } else { Err(ActionError::Down(node)) }
     }
 
+    fn require_down(&self, node: NodeId) -> Result<(), ActionError> {
+        match self.require_up(node) {
+            Err(ActionError::Down(_)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => Err(ActionError::Running(node)),
+        }
+    }
+
+    fn disk(&self, node: NodeId, is: impl Fn(&Disk) -> bool) -> bool {
+        self.servers.get(&node).is_some_and(|server| is(&server.disk))
+    }
+
     fn require_awake(&self, node: NodeId) -> Result<(), ActionError> {
         self.require_up(node)?;
         let frozen = self.servers.get(&node).is_some_and(|server| server.frozen);
         if frozen { Err(ActionError::Frozen(node)) } else { Ok(()) }
     }
+}
 
-    fn crash(&mut self, node: NodeId) {
-        self.note(node, EventKind::Crashed);
-        let Some(server) = self.servers.get_mut(&node) else { return };
-        if let Some(replica) = server.replica.take() {
-            server.next_seq = replica.next_seq();
-        }
-        server.disk.crash(&mut self.random);
-    }
-
-    fn freeze(&mut self, node: NodeId) {
-        self.note(node, EventKind::Frozen);
-        if let Some(server) = self.servers.get_mut(&node) {
-            server.frozen = true;
-        }
-    }
-
-    fn thaw(&mut self, node: NodeId) {
-        let Some(server) = self.servers.get_mut(&node) else { return };
-        server.frozen = false;
-        let inbox = std::mem::take(&mut server.inbox);
-        self.note(node, EventKind::Thawed);
-        for input in inbox {
-            self.input(node, input);
-        }
-    }
-
-    /// Records something that was done to a server among its own events.
-    fn note(&mut self, node: NodeId, kind: EventKind) {
-        let Some(server) = self.servers.get_mut(&node) else { return };
-        if let Some(replica) = &mut server.replica {
-            replica.note(self.now, kind);
-            self.after_step(node);
-        }
-    }
-
-    fn partition(&mut self, groups: &[BTreeSet<NodeId>]) {
-        let ids = self.ids();
-        let apart = pairs_apart(groups, &ids);
-        for from in &ids {
-            for to in ids.iter().filter(|to| *to != from) {
-                self.set_link(*from, *to, !apart.contains(&(*from, *to)));
-            }
-        }
-    }
-
-    fn heal(&mut self) {
-        for (from, to) in self.network.cut_links() {
-            self.set_link(from, to, true);
-        }
-        self.network.heal();
-    }
-
-    fn set_link(&mut self, from: NodeId, to: NodeId, up: bool) {
-        if self.network.set_link(from, to, up) {
-            self.record(None, EventKind::LinkChanged { from, to, up });
-        }
-    }
+fn refuse_if(impossible: bool, error: ActionError) -> Result<(), ActionError> {
+    if impossible { Err(error) } else { Ok(()) }
 }
 
 /// Whether a link can behave like that.

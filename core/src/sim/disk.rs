@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::queue::Happening;
 use crate::durable::{Recovered, Write};
 use crate::kv::Snapshot;
-use crate::log::Log;
+use crate::log::{Log, Payload};
 use crate::message::SnapshotMeta;
 use crate::random::Random;
-use crate::types::{LogIndex, MILLISECOND, Micros, WriteId};
+use crate::types::{LogIndex, LogPosition, MILLISECOND, Micros, WriteId};
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,11 +23,19 @@ pub struct DiskConfig {
     /// How many of 1000 batches that were not synced survive a crash all the same; as on a real
     /// disk only together with all batches before them.
     pub survive_permille: u16,
+    /// Whether records carry checksums, as those of the real log do. Without, torn records and
+    /// flipped bits go unnoticed: a fault to show what the checksums are good for.
+    pub checksums: bool,
 }
 
 impl Default for DiskConfig {
     fn default() -> Self {
-        Self { sync_min: MILLISECOND, sync_max: 5 * MILLISECOND, survive_permille: 0 }
+        Self {
+            sync_min: MILLISECOND,
+            sync_max: 5 * MILLISECOND,
+            survive_permille: 0,
+            checksums: true,
+        }
     }
 }
 
@@ -41,6 +50,30 @@ pub(super) struct Disk {
     /// The snapshot that is being written.
     saving: Option<Snapshot>,
     snapshot: Option<Snapshot>,
+    pub(super) faults: DiskFaults,
+    /// What it had ready since it stalled.
+    pub(super) late: Vec<Happening>,
+    /// Whether a checksum will tell that what is durable is damaged.
+    damaged: bool,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct DiskFaults {
+    /// It finishes nothing.
+    pub(super) stalled: bool,
+    /// Its next sync fails.
+    pub(super) fails_sync: bool,
+    /// Its next snapshot cannot be saved.
+    pub(super) fails_snapshot: bool,
+}
+
+/// How a sync ended.
+pub(super) enum SyncEnd {
+    /// It and all before it are durable.
+    Durable(WriteId),
+    /// This batch is not, as far as anybody can tell.
+    Failed(WriteId),
 }
 
 /// What survives a crash.
@@ -60,6 +93,9 @@ impl Disk {
             syncing: 0,
             saving: None,
             snapshot: None,
+            faults: DiskFaults::default(),
+            late: Vec::new(),
+            damaged: false,
         }
     }
 
@@ -80,10 +116,14 @@ impl Disk {
         starts
     }
 
-    /// Ends the sync under way. Gives the last batch that it made durable.
-    pub(super) fn end_sync(&mut self) -> Option<WriteId> {
+    /// Ends the sync under way.
+    pub(super) fn end_sync(&mut self) -> Option<SyncEnd> {
         let covered = std::mem::take(&mut self.syncing);
-        self.make_durable(covered)
+        if std::mem::take(&mut self.faults.fails_sync) {
+            // The batches stay where they are: a crash decides what of them is there (pitfall 30).
+            return self.waiting.front().map(|write| SyncEnd::Failed(write.id));
+        }
+        self.make_durable(covered).map(SyncEnd::Durable)
     }
 
     fn make_durable(&mut self, count: usize) -> Option<WriteId> {
@@ -101,10 +141,16 @@ impl Disk {
         meta
     }
 
-    pub(super) fn snapshot_saved(&mut self, meta: &SnapshotMeta) {
+    /// Ends the saving of a snapshot. Whether it is durable.
+    pub(super) fn end_save(&mut self, meta: &SnapshotMeta) -> bool {
+        if std::mem::take(&mut self.faults.fails_snapshot) {
+            self.saving = None;
+            return false;
+        }
         if let Some(saved) = self.saving.take_if(|saving| saving.meta == *meta) {
             self.snapshot = Some(saved);
         }
+        true
     }
 
     /// Power is lost: what was not synced is gone, or part of it is not.
@@ -115,6 +161,45 @@ impl Disk {
         self.waiting.clear();
         self.syncing = 0;
         self.saving = None;
+        self.late.clear();
+        self.faults = DiskFaults { stalled: self.faults.stalled, ..DiskFaults::default() };
+    }
+
+    /// Power is about to be lost in the middle of a record. What was before it is durable; of itself
+    /// nothing is, as its checksum tells at the next start, or without checksums some entries. Gives
+    /// the record, and how many of its entries were taken for whole.
+    pub(super) fn tear(&mut self, random: &mut Random) -> Option<(WriteId, u64)> {
+        let before = random.between(0, self.waiting.len() as u64);
+        self.make_durable(usize::try_from(before).expect("a number of waiting batches"));
+        let mut torn = self.waiting.pop_front()?;
+        self.waiting.clear();
+        let (id, mut kept) = (torn.id, 0);
+        if !self.config.checksums {
+            kept = random.between(0, torn.entries.len() as u64);
+            torn.entries.truncate(usize::try_from(kept).expect("a number of entries"));
+            self.durable.apply(torn);
+        }
+        Some((id, kept))
+    }
+
+    /// One bit of what is durable changes. Its checksum tells at the next start; without checksums
+    /// a command is another one from then on.
+    pub(super) fn flip_bit(&mut self, random: &mut Random) {
+        if self.config.checksums {
+            self.damaged = true;
+            return;
+        }
+        self.durable.flip_bit(random);
+    }
+
+    /// Whether a checksum tells that it cannot be started from.
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// Whether nothing is durable on it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.durable.is_empty() && self.snapshot.is_none()
     }
 
     /// What a server finds when it starts.
@@ -131,6 +216,37 @@ impl Disk {
 }
 
 impl Durable {
+    fn is_empty(&self) -> bool {
+        self.hard_state == crate::durable::HardState::default()
+            && self.log.last() == LogPosition::ZERO
+    }
+
+    /// The lowest bit of a command's last byte changes, if the log holds a command.
+    fn flip_bit(&mut self, random: &mut Random) {
+        let base = self.log.base();
+        let mut entries = self.log.from(base.index.next()).to_vec();
+        let mut commands: Vec<&mut bytes::Bytes> = entries
+            .iter_mut()
+            .filter_map(|entry| match &mut entry.payload {
+                Payload::Command(bytes) => Some(bytes),
+                Payload::Noop => None,
+            })
+            .collect();
+        let hit = random.between(0, commands.len() as u64);
+        if let Some(command) = commands.get_mut(usize::try_from(hit).expect("a number of entries"))
+        {
+            let mut bytes = command.to_vec();
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            **command = bytes.into();
+        }
+        self.log = Log::new(base);
+        for entry in entries {
+            self.log.append(entry);
+        }
+    }
+
     fn apply(&mut self, write: Write) {
         self.hard_state = write.hard_state;
         if let Some(from) = write.truncate_from {

@@ -6,7 +6,9 @@
 
 mod action;
 mod client;
+mod clock;
 mod disk;
+mod fault;
 mod messages;
 mod network;
 mod queue;
@@ -20,6 +22,7 @@ pub use action::{Action, ActionError};
 use client::Clients;
 pub use client::Reading;
 pub use disk::DiskConfig;
+use disk::SyncEnd;
 use network::Network;
 pub use network::{Flying, NetworkConfig};
 use queue::{Happening, Queue};
@@ -29,10 +32,11 @@ pub use swarm::{Failure, Outcome, Swarm};
 use crate::config::Config;
 use crate::digest::StableHasher;
 use crate::durable::Bootstrap;
-use crate::event::{Event, EventKind, Timer};
+use crate::event::{Event, EventKind, Fault, Timer};
 use crate::history::Operation;
 use crate::invariant::{Checker, Violation};
 use crate::membership::Membership;
+use crate::message::SnapshotMeta;
 use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
@@ -273,14 +277,7 @@ impl Simulation {
             Happening::Vanish { message, why } => self.dropped(message, why),
             Happening::Tick { node, run } => self.tick(node, run),
             Happening::Synced { node, run } => self.synced(node, run),
-            Happening::SnapshotSaved { node, run, meta } => {
-                if self.is_run(node, run) {
-                    if let Some(server) = self.servers.get_mut(&node) {
-                        server.disk.snapshot_saved(&meta);
-                    }
-                    self.input(node, Input::SnapshotSaved(meta));
-                }
-            }
+            Happening::SnapshotSaved { node, run, meta } => self.snapshot_saved(node, run, meta),
         }
     }
 
@@ -292,11 +289,13 @@ impl Simulation {
 
     /// Starts a server from its disk.
     fn start(&mut self, id: NodeId) {
-        let membership = Membership::of(self.servers.keys().copied());
+        let members = (1..=self.config.servers).map(NodeId);
         let seed = self.random.any();
         let rules = Rules::breaking(self.config.mutation);
         let config = self.config.node.clone();
         let Some(server) = self.servers.get_mut(&id) else { return };
+        let membership =
+            if server.stranger { Membership::default() } else { Membership::of(members) };
         server.start(config, Bootstrap { membership }, rules, seed, self.now);
         self.after_step(id);
     }
@@ -309,7 +308,7 @@ impl Simulation {
             server.inbox.push(input);
             return;
         }
-        replica.step(self.now, input);
+        replica.step(server.clock.local(self.now), input);
         self.after_step(id);
     }
 
@@ -322,9 +321,9 @@ impl Simulation {
         }
         let outputs: Vec<Output> = replica.outputs().collect();
         let due = replica.deadline().filter(|_| !waits_for_command(&self.config, replica));
+        let due = due.map(|due| server.clock.truly(due).max(self.now));
         let (run, next_tick) = (server.run, server.tick_at);
         if let Some(due) = due.filter(|due| next_tick.is_none_or(|next| *due < next)) {
-            let due = due.max(self.now);
             server.tick_at = Some(due);
             self.queue.push(due, Happening::Tick { node: id, run });
         }
@@ -366,7 +365,7 @@ impl Simulation {
         }
         server.tick_at = None;
         let due = server.replica.as_ref().and_then(Replica::deadline);
-        if due.is_some_and(|due| due <= self.now) {
+        if due.is_some_and(|due| due <= server.clock.local(self.now)) {
             self.input(id, Input::Tick);
         } else {
             self.after_step(id);
@@ -389,10 +388,32 @@ impl Simulation {
             return;
         }
         let Some(server) = self.servers.get_mut(&id) else { return };
-        let durable = server.disk.end_sync();
-        self.sync(id);
-        if let Some(write) = durable {
-            self.input(id, Input::Persisted(write));
+        if server.disk.faults.stalled {
+            server.disk.late.push(Happening::Synced { node: id, run });
+            return;
+        }
+        match server.disk.end_sync() {
+            Some(SyncEnd::Durable(write)) => {
+                self.sync(id);
+                self.input(id, Input::Persisted(write));
+            }
+            Some(SyncEnd::Failed(write)) => self.input(id, Input::PersistFailed(write)),
+            None => {}
+        }
+    }
+
+    fn snapshot_saved(&mut self, id: NodeId, run: u64, meta: SnapshotMeta) {
+        if !self.is_run(id, run) {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if server.disk.faults.stalled {
+            server.disk.late.push(Happening::SnapshotSaved { node: id, run, meta });
+        } else if server.disk.end_save(&meta) {
+            self.input(id, Input::SnapshotSaved(meta));
+        } else {
+            self.record(None, EventKind::Fault(Fault::SnapshotNotSaved { node: id }));
+            self.input(id, Input::SnapshotFailed(meta));
         }
     }
 

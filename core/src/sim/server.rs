@@ -1,5 +1,6 @@
 //! One simulated server: a replica while it runs, and a disk that outlives it.
 
+use super::clock::Clock;
 use super::disk::{Disk, DiskConfig};
 use crate::config::Config;
 use crate::durable::Bootstrap;
@@ -13,10 +14,13 @@ pub(super) struct Server {
     /// `None` while it is down.
     pub(super) replica: Option<Replica>,
     pub(super) disk: Disk,
+    pub(super) clock: Clock,
+    /// Whether its disk was wiped, so that it knows of no cluster when it starts.
+    pub(super) stranger: bool,
     pub(super) frozen: bool,
     /// What came in while it was frozen.
     pub(super) inbox: Vec<Input>,
-    /// When its next tick is queued.
+    /// When its next tick is queued, in true time.
     pub(super) tick_at: Option<Time>,
     /// Counts its starts.
     pub(super) run: u64,
@@ -30,6 +34,8 @@ impl Server {
             id,
             replica: None,
             disk: Disk::new(disk),
+            clock: Clock::TRUE,
+            stranger: false,
             frozen: false,
             inbox: Vec::new(),
             tick_at: None,
@@ -49,7 +55,7 @@ impl Server {
         let (recovered, snapshot) = self.disk.recover();
         let (id, first_seq) = (self.id, self.next_seq);
         let start = Start { id, config, bootstrap, recovered, snapshot, seed, first_seq };
-        self.replica = Some(Replica::with_rules(start, rules, now, true));
+        self.replica = Some(Replica::with_rules(start, rules, self.clock.local(now), true));
         self.run += 1;
         self.tick_at = None;
         self.frozen = false;

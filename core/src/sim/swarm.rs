@@ -101,7 +101,12 @@ impl Swarm {
                 delay_max,
                 ..NetworkConfig::default()
             },
-            disk: DiskConfig { sync_min: MILLISECOND / 2, sync_max, survive_permille },
+            disk: DiskConfig {
+                sync_min: MILLISECOND / 2,
+                sync_max,
+                survive_permille,
+                checksums: true,
+            },
             mutation,
             manual_elections: false,
         };

@@ -9,6 +9,7 @@ mod checkers;
 mod digests;
 mod durability;
 mod election;
+mod faults;
 mod in_the_air;
 mod lab;
 mod random;
