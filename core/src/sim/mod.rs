@@ -14,6 +14,7 @@ mod network;
 mod queue;
 mod server;
 mod swarm;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -28,6 +29,7 @@ pub use network::{Flying, NetworkConfig};
 use queue::{Happening, Queue};
 use server::Server;
 pub use swarm::{Failure, Outcome, Swarm};
+pub use timeline::{BranchId, BranchInfo, Difference, Timeline};
 
 use crate::config::Config;
 use crate::digest::StableHasher;

@@ -19,4 +19,5 @@ mod recorded;
 mod replication;
 mod simulator;
 mod snapshots;
+mod timeline;
 mod views;

@@ -1,0 +1,460 @@
+//! A run that can be gone back in, and acted on in its past: then it parts, and both futures stay.
+//!
+//! Nothing but the journal of each branch is kept, and now and then a checkpoint: any moment is
+//! reached by running again from the nearest checkpoint before it, to the very same events.
+
+use std::collections::BTreeMap;
+
+use super::{Action, ActionError, Deed, Moment, SimConfig, Simulation};
+use crate::event::Event;
+use crate::types::{RequestId, Time};
+use crate::view::ClusterView;
+
+/// So many events lie between two checkpoints of a run at first.
+const DISTANCE: u64 = 4_000;
+
+/// So many checkpoints are kept per branch; beyond it those that are far back are thinned out.
+const CHECKPOINTS: usize = 32;
+
+/// One of the futures that a timeline has; they are numbered in the order in which they began.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct BranchId(pub u64);
+
+/// What a branch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BranchInfo {
+    /// Its number.
+    pub id: BranchId,
+    /// The branch from which it parted, and where; `None` for the first.
+    pub parted: Option<(BranchId, Moment)>,
+    /// How far it has been run.
+    pub end: Moment,
+    /// How many actions it holds.
+    pub deeds: usize,
+}
+
+/// The first event in which two branches differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What happens in the one; `None` when it ends before.
+    pub left: Option<Event>,
+    /// What happens in the other.
+    pub right: Option<Event>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    config: SimConfig,
+    branches: Vec<Branch>,
+    current: BranchId,
+    present: Point,
+    /// What happened since it was last asked for.
+    events: Vec<Event>,
+}
+
+#[derive(Clone, Debug)]
+struct Branch {
+    parted: Option<(BranchId, Moment)>,
+    /// All that was done in it, what it shares with the branch before it included.
+    journal: Vec<Deed>,
+    end: Moment,
+    /// By the number of events before each.
+    checkpoints: BTreeMap<u64, Point>,
+}
+
+/// A state of the run: the cluster, and what a screen shows of it.
+#[derive(Clone, Debug)]
+struct Point {
+    simulation: Simulation,
+    view: ClusterView,
+}
+
+impl Timeline {
+    /// A run at its beginning.
+    pub fn new(config: SimConfig) -> Self {
+        Self::of(config, Vec::new())
+    }
+
+    /// A run with a past: that of the journal, up to and including its last deed.
+    pub fn of(config: SimConfig, journal: Vec<Deed>) -> Self {
+        let mut present = Point::new(config.clone());
+        let events = present.take_in();
+        let checkpoints = BTreeMap::from([(present.view.events, present.clone())]);
+        let end = journal.last().map_or(present.moment(), |deed| deed.at);
+        let first = Branch { parted: None, journal, end, checkpoints };
+        let mut timeline =
+            Self { config, branches: vec![first], current: BranchId(0), present, events };
+        timeline.run_to(Target::Moment(end));
+        timeline.branch_mut().end = timeline.moment();
+        timeline
+    }
+
+    // Where it is
+
+    /// The cluster at the present moment.
+    pub const fn simulation(&self) -> &Simulation {
+        &self.present.simulation
+    }
+
+    /// What a screen shows at the present moment.
+    pub const fn view(&self) -> &ClusterView {
+        &self.present.view
+    }
+
+    /// The present moment.
+    pub const fn moment(&self) -> Moment {
+        self.present.simulation.moment()
+    }
+
+    /// What the run was started with.
+    pub const fn config(&self) -> &SimConfig {
+        &self.config
+    }
+
+    /// The branch in which it is.
+    pub const fn current(&self) -> BranchId {
+        self.current
+    }
+
+    /// All branches, the first one first.
+    pub fn branches(&self) -> impl Iterator<Item = BranchInfo> {
+        self.branches.iter().zip(0..).map(|(branch, id)| BranchInfo {
+            id: BranchId(id),
+            parted: branch.parted,
+            end: branch.end,
+            deeds: branch.journal.len(),
+        })
+    }
+
+    /// Whether the present is the end of what has been run of this branch.
+    pub fn at_end(&self) -> bool {
+        let branch = self.branch();
+        self.moment() >= branch.end
+            && self.present.simulation.journal().len() == branch.journal.len()
+    }
+
+    /// The events since the last call, or since the last jump if that was later.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    // Going on
+
+    /// Lets the next thing happen: what happened in this branch, or beyond its end something new.
+    /// Whether there was anything.
+    pub fn step(&mut self) -> bool {
+        let happened = self.moment().happened;
+        self.run_to(Target::Happened(happened + 1));
+        self.moment().happened > happened
+    }
+
+    /// Runs on up to and including `time`, which becomes the present.
+    pub fn run_until(&mut self, time: Time) {
+        self.run_to(Target::Time(time));
+    }
+
+    /// Does something now. In the past this begins a new branch; the old future stays.
+    pub fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
+        let in_the_past = !self.at_end();
+        let request = self.present.simulation.act(action)?;
+        self.events.extend(self.present.take_in());
+        let (journal, end) = (self.present.simulation.journal().to_vec(), self.moment());
+        if in_the_past {
+            let parted = Some((self.current, end));
+            self.branches.push(Branch { parted, journal, end, checkpoints: BTreeMap::new() });
+            self.current = BranchId(self.branches.len() as u64 - 1);
+        } else {
+            let branch = self.branch_mut();
+            (branch.journal, branch.end) = (journal, end);
+        }
+        Ok(request)
+    }
+
+    // Going elsewhere
+
+    /// Goes to a moment of this branch; beyond its end, to the end.
+    pub fn seek(&mut self, moment: Moment) {
+        let moment = moment.min(self.branch().end);
+        self.present = self.nearest(self.current, |point| point.moment() <= moment);
+        self.run_to(Target::Moment(moment));
+        self.events.clear();
+    }
+
+    /// Goes to the last moment at this time in this branch; beyond its end, to the end.
+    pub fn seek_time(&mut self, time: Time) {
+        let end = self.branch().end;
+        if time >= end.time {
+            self.seek(end);
+            return;
+        }
+        self.present = self.nearest(self.current, |point| point.moment().time <= time);
+        self.run_to(Target::Time(time));
+        self.events.clear();
+    }
+
+    /// Goes to another branch, to its end. Whether there is such a branch.
+    pub fn switch(&mut self, branch: BranchId) -> bool {
+        let Some(end) = self.get(branch).map(|branch| branch.end) else { return false };
+        self.current = branch;
+        self.seek(end);
+        true
+    }
+
+    /// Finds the first event in which two branches differ, up to the earlier of their ends; `None`
+    /// when there is none, or no such branch.
+    pub fn compare(&self, left: BranchId, right: BranchId) -> Option<Difference> {
+        let start = self.common_past(left, right)?;
+        let mut sides = [left, right].map(|id| Walk::new(self, id, start));
+        loop {
+            let [left, right] = sides.each_mut().map(|side| side.next(self));
+            if left != right {
+                return Some(Difference { left, right });
+            }
+            left?;
+        }
+    }
+
+    // Inside
+
+    fn branch(&self) -> &Branch {
+        self.get(self.current).expect("the current branch exists")
+    }
+
+    fn branch_mut(&mut self) -> &mut Branch {
+        let current = usize::try_from(self.current.0).expect("branches are few");
+        self.branches.get_mut(current).expect("the current branch exists")
+    }
+
+    fn get(&self, id: BranchId) -> Option<&Branch> {
+        self.branches.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// The latest checkpoint of a branch, or of what came before it, that fits.
+    fn nearest(&self, id: BranchId, fits: impl Fn(&Point) -> bool) -> Point {
+        let mut limit = None;
+        let mut branch = self.get(id).expect("the caller has seen it");
+        loop {
+            let shared = |point: &&Point| limit.is_none_or(|limit| point.moment() <= limit);
+            let found = branch.checkpoints.values().rev().filter(shared).find(|it| fits(it));
+            if let Some(found) = found {
+                return found.clone();
+            }
+            let Some((parent, at)) = branch.parted else {
+                return branch.checkpoints.values().next().expect("the beginning is kept").clone();
+            };
+            limit = Some(limit.map_or(at, |limit: Moment| limit.min(at)));
+            branch = self.get(parent).expect("branches stay");
+        }
+    }
+
+    /// Runs on to a target, doing what was done in this branch when its time comes.
+    fn run_to(&mut self, target: Target) {
+        loop {
+            self.do_what_was_done(target);
+            if !target.is_ahead(&self.present.simulation) || !self.present.simulation.step() {
+                break;
+            }
+            self.events.extend(self.present.take_in());
+            self.note_progress();
+        }
+        self.present.rest_until(target.time());
+        self.note_progress();
+    }
+
+    /// Does what was done in this branch between the last happening and the next, up to the target.
+    fn do_what_was_done(&mut self, target: Target) {
+        loop {
+            let done = self.present.simulation.journal().len();
+            let moment = self.moment();
+            let Some(deed) = self.branch().journal.get(done) else { return };
+            let due = deed.at <= moment || target.allows(deed.at);
+            if deed.at.happened > moment.happened || !due {
+                return;
+            }
+            let (at, action) = (deed.at, deed.action.clone());
+            self.present.rest_until(at.time);
+            if self.present.simulation.act(action).is_err() {
+                // A journal that was tampered with; what is not possible is left out.
+                self.branch_mut().journal.remove(done);
+            }
+            self.events.extend(self.present.take_in());
+        }
+    }
+
+    /// Remembers how far the branch has been run, and takes a checkpoint now and then.
+    fn note_progress(&mut self) {
+        let (events, moment) = (self.present.view.events, self.moment());
+        let last = self.nearest_before(events);
+        let present = (events >= last + DISTANCE).then(|| self.present.clone());
+        let branch = self.branch_mut();
+        branch.end = branch.end.max(moment);
+        if let Some(present) = present {
+            branch.checkpoints.insert(events, present);
+            thin_out(&mut branch.checkpoints);
+        }
+    }
+
+    /// The number of events before the latest checkpoint at or before `events`.
+    fn nearest_before(&self, events: u64) -> u64 {
+        let own = self.branch().checkpoints.range(..=events).next_back().map(|(at, _)| *at);
+        own.unwrap_or(0)
+    }
+
+    /// The last moment that two branches share; `None` when there is no such branch.
+    fn common_past(&self, left: BranchId, right: BranchId) -> Option<Moment> {
+        let ways = [self.way_back(left)?, self.way_back(right)?];
+        let [left, right] = &ways;
+        let shared = left.iter().filter_map(|(branch, until)| {
+            let other = right.iter().find(|(it, _)| it == branch)?.1;
+            Some((*until).min(other))
+        });
+        shared.max()
+    }
+
+    /// A branch and those it came from, each with the last moment that belongs to the way.
+    fn way_back(&self, id: BranchId) -> Option<Vec<(BranchId, Moment)>> {
+        let mut branch = self.get(id)?;
+        let mut way = vec![(id, branch.end)];
+        while let Some((parent, at)) = branch.parted {
+            way.push((parent, at));
+            branch = self.get(parent)?;
+        }
+        Some(way)
+    }
+}
+
+/// How far to run.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Moment(Moment),
+    Time(Time),
+    /// So many happenings from the beginning.
+    Happened(u64),
+}
+
+impl Target {
+    fn is_ahead(self, simulation: &Simulation) -> bool {
+        match self {
+            Self::Moment(moment) => simulation.happened < moment.happened,
+            Self::Time(time) => simulation.next_at().is_some_and(|next| next <= time),
+            Self::Happened(number) => simulation.happened < number,
+        }
+    }
+
+    /// Whether a deed lies on the way.
+    fn allows(self, at: Moment) -> bool {
+        match self {
+            Self::Moment(moment) => at <= moment,
+            Self::Time(time) => at.time <= time,
+            Self::Happened(number) => at.happened < number,
+        }
+    }
+
+    const fn time(self) -> Time {
+        match self {
+            Self::Moment(moment) => moment.time,
+            Self::Time(time) => time,
+            Self::Happened(_) => Time(0),
+        }
+    }
+}
+
+/// Where there are too many, removes the checkpoint that is missed least: the gap that it leaves is
+/// small for how far back it lies.
+fn thin_out(checkpoints: &mut BTreeMap<u64, Point>) {
+    if checkpoints.len() <= CHECKPOINTS {
+        return;
+    }
+    let at: Vec<u64> = checkpoints.keys().copied().collect();
+    let end = at.last().copied().unwrap_or(0);
+    let loss = |window: &[u64]| {
+        let [before, this, after] = window else { return u64::MAX };
+        // The first is the beginning, the last the newest: neither is ever removed.
+        (after - before) * 1000 / (end - this + DISTANCE)
+    };
+    let least = at.windows(3).min_by_key(|window| loss(window)).map(|window| window[1]);
+    if let Some(least) = least {
+        checkpoints.remove(&least);
+    }
+}
+
+/// The events of one branch from a moment on, one by one.
+struct Walk {
+    branch: BranchId,
+    simulation: Simulation,
+    events: std::vec::IntoIter<Event>,
+}
+
+impl Walk {
+    fn new(timeline: &Timeline, branch: BranchId, start: Moment) -> Self {
+        let mut simulation = timeline.nearest(branch, |point| point.moment() < start).simulation;
+        let journal = timeline.get(branch).map_or(&[][..], |branch| &branch.journal);
+        let done = simulation.journal().len();
+        for deed in journal.iter().skip(done).take_while(|deed| deed.at < start) {
+            simulation.run_to(deed.at);
+            let _ = simulation.act(deed.action.clone());
+        }
+        simulation.run_to(start);
+        let _ = simulation.take_events();
+        Self { branch, simulation, events: Vec::new().into_iter() }
+    }
+
+    fn next(&mut self, timeline: &Timeline) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.next() {
+                return Some(event);
+            }
+            let branch = timeline.get(self.branch)?;
+            let done = self.simulation.journal().len();
+            match branch.journal.get(done) {
+                Some(deed) if deed.at.happened <= self.simulation.happened => {
+                    self.simulation.run_to(deed.at);
+                    let _ = self.simulation.act(deed.action.clone());
+                }
+                _ if self.simulation.happened >= branch.end.happened => return None,
+                _ => {
+                    if !self.simulation.step() {
+                        return None;
+                    }
+                }
+            }
+            self.events = self.simulation.take_events().into_iter();
+        }
+    }
+}
+
+impl Point {
+    fn new(config: SimConfig) -> Self {
+        Self { simulation: Simulation::new(config), view: ClusterView::default() }
+    }
+
+    const fn moment(&self) -> Moment {
+        self.simulation.moment()
+    }
+
+    /// Folds what has happened into the view, and hands it on.
+    fn take_in(&mut self) -> Vec<Event> {
+        let events = self.simulation.take_events();
+        for event in &events {
+            self.view.observe(event);
+        }
+        events
+    }
+
+    /// Lets time pass in which nothing happens.
+    fn rest_until(&mut self, time: Time) {
+        self.simulation.now = self.simulation.now.max(time);
+    }
+}
