@@ -166,18 +166,18 @@ impl Membership {
     /// `None` when the change is complete. `joint` says whether a change of several voters needs a
     /// joint configuration in between.
     #[must_use]
-    pub fn next_step(&self, joint: impl Fn(&BTreeSet<NodeId>, &BTreeSet<NodeId>) -> bool) -> Option<Self> {
+    pub fn next_step(
+        &self,
+        joint: impl Fn(&BTreeSet<NodeId>, &BTreeSet<NodeId>) -> bool,
+    ) -> Option<Self> {
         if self.is_joint() {
             return Some(Self { outgoing: BTreeSet::new(), ..self.clone() });
         }
         if self.target.is_empty() {
             return None;
         }
-        let outgoing = if joint(&self.voters, &self.target) {
-            self.voters.clone()
-        } else {
-            BTreeSet::new()
-        };
+        let outgoing =
+            if joint(&self.voters, &self.target) { self.voters.clone() } else { BTreeSet::new() };
         let learners = self.learners.difference(&self.target).copied().collect();
         Some(Self { voters: self.target.clone(), outgoing, learners, target: BTreeSet::new() })
     }
@@ -276,10 +276,7 @@ mod tests {
             ["{S1, S2, S3 + S4}", "{S1, S2, S3, S4}"]
         );
         assert_eq!(steps(&MembershipChange::AddLearner(NodeId(4))), ["{S1, S2, S3 + S4}"]);
-        assert_eq!(
-            steps(&MembershipChange::Remove(NodeId(3))),
-            ["{S1, S2, S3}", "{S1, S2}"]
-        );
+        assert_eq!(steps(&MembershipChange::Remove(NodeId(3))), ["{S1, S2, S3}", "{S1, S2}"]);
         assert_eq!(
             steps(&MembershipChange::SetVoters(set(&[3, 4, 5]))),
             ["{S1, S2, S3 + S4, S5}", "{S1, S2, S3} -> {S3, S4, S5}", "{S3, S4, S5}"]
@@ -291,7 +288,10 @@ mod tests {
     fn impossible_changes_are_refused() {
         let refused = |change| three().begin(&change).expect_err("not possible");
         assert_eq!(refused(MembershipChange::AddVoter(NodeId(1))), ChangeRefusal::NothingToChange);
-        assert_eq!(refused(MembershipChange::AddLearner(NodeId(1))), ChangeRefusal::NothingToChange);
+        assert_eq!(
+            refused(MembershipChange::AddLearner(NodeId(1))),
+            ChangeRefusal::NothingToChange
+        );
         assert_eq!(refused(MembershipChange::Remove(NodeId(9))), ChangeRefusal::NoSuchMember);
         assert_eq!(refused(MembershipChange::SetVoters(set(&[]))), ChangeRefusal::NoVoters);
         let last = Membership::of([NodeId(1)]).begin(&MembershipChange::Remove(NodeId(1)));

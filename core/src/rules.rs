@@ -229,7 +229,10 @@ impl Rules {
 
     /// The sets of voters of which each must agree by majority: one, or two during a joint
     /// configuration (§6).
-    fn electorates(self, membership: &Membership) -> impl Iterator<Item = Cow<'_, BTreeSet<NodeId>>> {
+    fn electorates(
+        self,
+        membership: &Membership,
+    ) -> impl Iterator<Item = Cow<'_, BTreeSet<NodeId>>> {
         let voters = if self.keeps(Mutation::CountLearners) {
             Cow::Borrowed(&membership.voters)
         } else {

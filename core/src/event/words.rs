@@ -135,10 +135,9 @@ impl fmt::Display for EventKind {
             Self::PeerDismissed { peer } => {
                 write!(f, "sends nothing more to {peer}, which has left the cluster")
             }
-            Self::PeerLostLog { peer } => write!(
-                f,
-                "finds that {peer} lacks what it had acknowledged, and counts it no more"
-            ),
+            Self::PeerLostLog { peer } => {
+                write!(f, "finds that {peer} lacks what it had acknowledged, and counts it no more")
+            }
             Self::TransferStarted { to } => write!(f, "begins to hand leadership over to {to}"),
             Self::TransferAborted { to } => {
                 write!(f, "stays leader, since {to} did not take over in time")
@@ -332,7 +331,9 @@ impl fmt::Display for VoteRefusal {
                 write!(f, "the candidate's log ends at index {candidate}, its own at {own}")
             }
             Self::LeaderAlive(leader) => write!(f, "it has just heard from the leader {leader}"),
-            Self::Stranger => f.write_str("it began without the cluster's log and does not vote yet"),
+            Self::Stranger => {
+                f.write_str("it began without the cluster's log and does not vote yet")
+            }
             Self::JustStarted => {
                 f.write_str("it has just started and may have promised a leader not to")
             }

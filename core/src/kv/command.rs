@@ -276,8 +276,12 @@ impl fmt::Display for Applied {
         match &self.answer {
             Answer::Done { .. }
             | Answer::Compared { succeeded: true, .. }
-            | Answer::Transaction { succeeded: true, .. } => write!(f, "revision {}", self.revision),
-            Answer::Removed { keys } => write!(f, "{keys} keys removed, revision {}", self.revision),
+            | Answer::Transaction { succeeded: true, .. } => {
+                write!(f, "revision {}", self.revision)
+            }
+            Answer::Removed { keys } => {
+                write!(f, "{keys} keys removed, revision {}", self.revision)
+            }
             Answer::Compared { succeeded: false, .. }
             | Answer::Transaction { succeeded: false, .. } => {
                 write!(f, "the comparison failed, revision {}", self.revision)

@@ -24,8 +24,6 @@ pub use range::KeyRange;
 pub use session::{MAX_SESSIONS, Session};
 pub use snapshot::{ChunkError, Snapshot, SnapshotBuilder};
 pub use store::{KvStore, Pair, Timekeeping, Versioned};
-pub use transaction::{
-    Comparison, Operation, OperationResult, Relation, Target, Transaction,
-};
+pub use transaction::{Comparison, Operation, OperationResult, Relation, Target, Transaction};
 
 pub use crate::types::{LeaseId, SessionId};

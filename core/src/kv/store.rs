@@ -232,10 +232,8 @@ impl KvStore {
         let before = self.revision;
         self.revision += 1;
         let mut changed = false;
-        let results = operations
-            .into_iter()
-            .map(|operation| self.operate(operation, &mut changed))
-            .collect();
+        let results =
+            operations.into_iter().map(|operation| self.operate(operation, &mut changed)).collect();
         if !changed {
             self.revision = before;
         }

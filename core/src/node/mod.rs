@@ -25,8 +25,8 @@ mod transfer;
 
 use configurations::Configurations;
 use gate::{Gate, Needs};
-pub(crate) use recorder::Recorder;
 use read::Reader;
+pub(crate) use recorder::Recorder;
 use role::{Follower, Leader, Role};
 pub(crate) use snapshot::{ChunkRequest, ReceivedChunk};
 use transfer::Transfer;
@@ -104,7 +104,8 @@ impl Node {
         let durable_index = start.log.last().index;
         let entries = start.log.from(start.log.base().index.next());
         let configurations = Configurations::new(start.commit_index, start.membership, entries);
-        let promised_until = if start.config.lease_reads && start.hard_state.current_term > Term(0) {
+        let promised_until = if start.config.lease_reads && start.hard_state.current_term > Term(0)
+        {
             now.after(start.config.election_timeout_min)
         } else {
             now
@@ -303,8 +304,7 @@ impl Node {
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
         assert!(term > from, "terms only grow");
-        self.hard_state =
-            HardState { current_term: term, voted_for: None, ..self.hard_state };
+        self.hard_state = HardState { current_term: term, voted_for: None, ..self.hard_state };
         self.gate.hard_state_changed();
         self.gate.forget_held();
         self.recorder.emit(|| EventKind::TermChanged { from, to: term, why });

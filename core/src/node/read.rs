@@ -31,7 +31,10 @@ pub(crate) struct PendingRead {
 pub(crate) enum Reader {
     Client(RequestId),
     /// A follower with reads of its own clients.
-    Follower { node: NodeId, question: u64 },
+    Follower {
+        node: NodeId,
+        question: u64,
+    },
 }
 
 /// Until when a leader is sure to be the only one.

@@ -46,9 +46,19 @@ struct Request {
 
 #[derive(Clone, Debug)]
 enum Asked {
-    Write { key: Bytes, value: Option<Bytes> },
-    Swap { key: Bytes, expected: Expected, value: Bytes },
-    Read { key: Bytes, node: NodeId },
+    Write {
+        key: Bytes,
+        value: Option<Bytes>,
+    },
+    Swap {
+        key: Bytes,
+        expected: Expected,
+        value: Bytes,
+    },
+    Read {
+        key: Bytes,
+        node: NodeId,
+    },
     /// What concerns no single key, and is not judged.
     Other,
 }

@@ -136,7 +136,11 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
 fn a_server_votes_once_a_term() {
     let mut alone = Alone::new();
     for (candidate, expected) in [(S2, true), (S3, false), (S2, true)] {
-        alone.receive(candidate, 1, Body::RequestVote { last_log: LogPosition::ZERO, transfer: false });
+        alone.receive(
+            candidate,
+            1,
+            Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
+        );
         alone.persist_all();
         let answer = alone.take_sent().pop().expect("an answer");
         assert_eq!(answer.body, Body::RequestVoteReply { granted: expected });
