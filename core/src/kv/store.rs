@@ -164,7 +164,7 @@ impl KvStore {
                 Answer::Removed { keys: self.remove_all(keys) }
             }
             Command::CompareAndSet { key, expected, value } => {
-                self.compare_and_set(key, &expected, value)
+                self.compare_and_set(&key, &expected, value)
             }
             Command::Transaction(transaction) => self.transact(transaction),
             Command::GrantLease { ttl } => self.grant_lease(ttl),
@@ -197,8 +197,8 @@ impl KvStore {
         Answer::Done { existed: self.put(key, value, lease) }
     }
 
-    fn compare_and_set(&mut self, key: Bytes, expected: &Expected, value: Bytes) -> Answer {
-        let found = self.pair(&key);
+    fn compare_and_set(&mut self, key: &Bytes, expected: &Expected, value: Bytes) -> Answer {
+        let found = self.pair(key);
         let succeeded = match (expected, &found) {
             (Expected::Absent, None) | (Expected::Present, Some(_)) => true,
             (Expected::Value(value), Some(pair)) => pair.value.value == *value,
@@ -208,7 +208,7 @@ impl KvStore {
         if succeeded {
             self.revision += 1;
             let lease = found.as_ref().and_then(|pair| pair.value.lease);
-            self.put(&key, value, lease);
+            self.put(key, value, lease);
         }
         Answer::Compared { succeeded, found }
     }
@@ -295,6 +295,7 @@ impl KvStore {
     fn remove(&mut self, key: &Bytes) -> bool {
         let Some(old) = self.keys.remove(key) else { return false };
         self.count_out(key, &old);
+        self.tie(key, old.lease, None);
         self.changes.push(Change { revision: self.revision, key: key.clone(), value: None });
         true
     }
@@ -311,27 +312,36 @@ impl KvStore {
 
     /// Puts a pair in its place as it is. Whether the key was there before.
     fn set(&mut self, key: &Bytes, value: Versioned) -> bool {
-        let old = self.keys.insert(key.clone(), value.clone());
+        let lease = value.lease;
+        self.count_in(key, &value);
+        let old = self.keys.insert(key.clone(), value);
         if let Some(old) = &old {
             self.count_out(key, old);
         }
-        self.count_in(key, &value);
+        self.tie(key, old.as_ref().and_then(|old| old.lease), lease);
         old.is_some()
     }
 
     fn count_in(&mut self, key: &Bytes, value: &Versioned) {
         self.pairs_digest = self.pairs_digest.wrapping_add(pair_digest(key, value));
         self.bytes += pair_bytes(key, value);
-        if let Some(lease) = value.lease {
-            self.tied.insert((lease, key.clone()));
-        }
     }
 
     fn count_out(&mut self, key: &Bytes, value: &Versioned) {
         self.pairs_digest = self.pairs_digest.wrapping_sub(pair_digest(key, value));
         self.bytes -= pair_bytes(key, value);
-        if let Some(lease) = value.lease {
+    }
+
+    /// A key goes from one lease to another.
+    fn tie(&mut self, key: &Bytes, from: Option<LeaseId>, to: Option<LeaseId>) {
+        if from == to {
+            return;
+        }
+        if let Some(lease) = from {
             self.tied.remove(&(lease, key.clone()));
+        }
+        if let Some(lease) = to {
+            self.tied.insert((lease, key.clone()));
         }
     }
 

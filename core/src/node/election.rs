@@ -61,12 +61,12 @@ impl Node {
                 let reply = Body::PreVoteReply { next_term: *next_term, granted: false };
                 (*next_term, true, reply)
             }
-            // The leader itself asked for this election.
-            Body::RequestVote { transfer: true, .. } => return false,
-            Body::RequestVote { .. } => {
+            Body::RequestVote { transfer: false, .. } => {
                 (message.term, false, Body::RequestVoteReply { granted: false })
             }
-            Body::PreVoteReply { .. }
+            // Where the leader itself asked for the election there is nobody to protect.
+            Body::RequestVote { transfer: true, .. }
+            | Body::PreVoteReply { .. }
             | Body::RequestVoteReply { .. }
             | Body::AppendEntries { .. }
             | Body::AppendEntriesReply { .. }
@@ -165,10 +165,10 @@ impl Node {
         let Role::Candidate(Candidate { pre, answers }) = &mut self.role else { return };
         answers.insert(voter, granted);
         let pre = *pre;
-        let says = |voter, yes| answers.get(&voter) == Some(&yes);
-        let won = rules.has_majority(&membership, |voter| says(voter, true));
-        let lost = rules.is_blocked(&membership, |voter| says(voter, false));
-        let (votes, needed) = rules.tally(&membership, |voter| says(voter, true));
+        let says = |peer, yes| answers.get(&peer) == Some(&yes);
+        let won = rules.has_majority(&membership, |peer| says(peer, true));
+        let lost = rules.is_blocked(&membership, |peer| says(peer, false));
+        let (votes, needed) = rules.tally(&membership, |peer| says(peer, true));
         self.recorder.emit(|| EventKind::VoteCounted { voter, granted, pre, votes, needed });
         if won {
             if pre {

@@ -79,13 +79,9 @@ enum End {
 
 impl Clients {
     pub(super) fn write(&mut self, now: Time, command: &Command) -> RequestId {
-        let session = match command {
-            Command::InSession { session, sequence, .. } => Some((*session, *sequence)),
-            _ => None,
-        };
         let request = self.ask(now, Asked::of(command));
-        if let Some(session) = session {
-            let first = *self.in_sessions.entry(session).or_insert(request);
+        if let Command::InSession { session, sequence, .. } = command {
+            let first = *self.in_sessions.entry((*session, *sequence)).or_insert(request);
             if let Some(own) = self.requests.get_mut(&request).filter(|_| first != request) {
                 own.repeats = Some(first);
             }

@@ -306,7 +306,9 @@ impl Simulation {
     /// A server that is no member of the cluster, with an empty disk.
     fn add_server(&mut self, id: NodeId) {
         let disk = self.servers.values().next().map_or(self.config.disk, |it| it.disk.config);
-        self.servers.insert(id, Server { stranger: true, ..Server::new(id, disk) });
+        let mut server = Server::new(id, disk);
+        server.stranger = true;
+        self.servers.insert(id, server);
         self.start(id);
     }
 
