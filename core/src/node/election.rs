@@ -168,8 +168,8 @@ impl Node {
         let says = |peer, yes| answers.get(&peer) == Some(&yes);
         let won = rules.has_majority(&membership, |peer| says(peer, true));
         let lost = rules.is_blocked(&membership, |peer| says(peer, false));
-        let (votes, needed) = rules.tally(&membership, |peer| says(peer, true));
-        self.recorder.emit(|| EventKind::VoteCounted { voter, granted, pre, votes, needed });
+        let (yes, needed) = rules.tally(&membership, |peer| says(peer, true));
+        self.recorder.emit(|| EventKind::VoteCounted { voter, granted, pre, votes: yes, needed });
         if won {
             if pre {
                 self.campaign(RoleReason::PreVotesWon, false);
