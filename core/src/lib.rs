@@ -3,8 +3,6 @@
 
 pub mod codec;
 pub mod config;
-#[cfg(feature = "sim")]
-pub mod consensus;
 pub mod digest;
 pub mod durable;
 pub mod event;
@@ -20,6 +18,8 @@ mod node;
 mod random;
 pub mod replica;
 pub mod rules;
+#[cfg(feature = "sim")]
+pub mod scenario;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod types;

@@ -244,14 +244,6 @@ fn slim(event: &mut Event) {
         | EventKind::ClientRequest { .. }
         | EventKind::ClientAnswer { .. }
         | EventKind::ReadsConfirmed { .. }
-        | EventKind::ConfigurationAppended { .. }
-        | EventKind::ConfigurationCommitted { .. }
-        | EventKind::ConfigurationRolledBack { .. }
-        | EventKind::PeerDismissed { .. }
-        | EventKind::PeerLostLog { .. }
-        | EventKind::TransferStarted { .. }
-        | EventKind::TransferAborted { .. }
-        | EventKind::LeaseRead { .. }
         | EventKind::LinkChanged { .. }
         | EventKind::Fault(_)
         | EventKind::Summarised { .. } => {}
@@ -296,10 +288,7 @@ fn slim_message(message: &mut Message) {
         | Body::RequestVote { .. }
         | Body::RequestVoteReply { .. }
         | Body::AppendEntriesReply { .. }
-        | Body::InstallSnapshotReply { .. }
-        | Body::TimeoutNow
-        | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => {}
+        | Body::InstallSnapshotReply { .. } => {}
     }
 }
 
@@ -308,13 +297,11 @@ fn slim_command(command: &mut Bytes) {
         return;
     }
     *command = match Command::decode(command) {
-        Ok(Command::Put { key, value, lease }) => {
-            let (key, value) = (shortened(&key), shortened(&value));
-            Command::Put { key, value, lease }.encode()
+        Ok(Command::Put { key, value }) => {
+            Command::put(shortened(&key), shortened(&value)).encode()
         }
         Ok(Command::Delete { key }) => Command::delete(shortened(&key)).encode(),
-        // Whoever watches sees that there was something, not what.
-        Ok(_) | Err(_) => command.slice(..MAX_VALUE_BYTES),
+        Err(_) => command.slice(..MAX_VALUE_BYTES),
     };
 }
 

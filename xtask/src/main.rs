@@ -1,12 +1,12 @@
 //! The automation of this workspace: `cargo xtask help`.
 
-mod bench;
 mod demo;
 mod deps;
 mod fix;
 mod metadata;
 mod paths;
 mod process;
+mod scenario;
 mod setup;
 mod test;
 mod tidy;
@@ -38,32 +38,28 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Play a lesson or another scenario: `scenario 8`, `scenario my.md --break vote-twice --print`
+    Scenario {
+        /// A file, or the number or name of a built-in scenario; without it they are listed
+        file: Option<String>,
+        /// Plays it with this rule broken
+        #[arg(long = "break", value_name = "RULE")]
+        breaks: Option<String>,
+        /// Prints every event in words
+        #[arg(long)]
+        print: bool,
+    },
     /// Everything that a change must pass: checks, native tests, wasm tests, browser tests
     Test,
     /// The quick part of `test`, which writes nothing: formatting, tidiness, dependencies, clippy
     Verify,
     /// Write what can be put right without thinking: clippy's suggestions and formatting
     Fix,
-    /// Measure: prints tables, writes target/bench/
-    Bench {
-        #[command(subcommand)]
-        what: Bench,
-    },
     /// Build page and server, start three real nodes and serve the page; Ctrl-C stops everything
     Demo {
         /// Passed on to `native-node demo`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
-    },
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// The core against raft-rs, the simulator natively and in wasm, and memory
-    Core {
-        /// How often each thing is measured; medians are reported
-        #[arg(long, default_value_t = 9)]
-        rounds: u32,
     },
 }
 
@@ -80,7 +76,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Web => web::build_within_budget()?,
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
-        Task::Bench { what: Bench::Core { rounds } } => bench::core(rounds)?,
+        Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,
         Task::Test => return test::test(),
         Task::Verify => return Ok(test::verify()),
         Task::Fix => fix::fix()?,

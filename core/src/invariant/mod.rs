@@ -42,6 +42,17 @@ pub enum Property {
     StateMachineSafety,
 }
 
+impl Property {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::ElectionSafety,
+        Self::LeaderAppendOnly,
+        Self::LogMatching,
+        Self::LeaderCompleteness,
+        Self::StateMachineSafety,
+    ];
+}
+
 /// A property that did not hold, and the events that prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

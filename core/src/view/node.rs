@@ -165,16 +165,9 @@ impl NodeView {
                     | CommitReason::Snapshot => Vec::new(),
                 };
             }
-            EventKind::Applied { position, digest, .. } => self.apply(*position, *digest),
+            EventKind::Applied { position, digest } => self.apply(*position, *digest),
             EventKind::ProgressChanged { peer, progress } => {
                 self.progress.insert(*peer, progress.clone());
-            }
-            EventKind::ConfigurationAppended { membership, .. }
-            | EventKind::ConfigurationRolledBack { membership } => {
-                self.membership = membership.clone();
-            }
-            EventKind::PeerDismissed { peer } => {
-                self.progress.remove(peer);
             }
             EventKind::Summarised { events } => self.summarised += events,
             EventKind::VoteGranted { .. }
@@ -190,11 +183,6 @@ impl NodeView {
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
-            | EventKind::ConfigurationCommitted { .. }
-            | EventKind::PeerLostLog { .. }
-            | EventKind::TransferStarted { .. }
-            | EventKind::TransferAborted { .. }
-            | EventKind::LeaseRead { .. }
             | EventKind::LinkChanged { .. }
             | EventKind::Fault(_) => {}
         }
@@ -220,7 +208,7 @@ impl NodeView {
             commit_index: state.commit_index,
             last_applied: state.last_applied,
             digest: state.digest,
-            store: KvStore::of_parts(state.revision, &state.pairs, &state.timekeeping),
+            store: KvStore::of_pairs(state.revision, &state.pairs),
             progress: state.progress.iter().cloned().collect(),
             time: now,
             summarised: self.summarised,
@@ -266,7 +254,7 @@ impl NodeView {
     fn apply(&mut self, position: LogPosition, digest: u64) {
         let command = match self.entry(position.index).map(|entry| &entry.payload) {
             Some(Payload::Command(command)) => Command::decode(command).ok(),
-            Some(Payload::Noop | Payload::Membership(_)) | None => None,
+            Some(Payload::Noop) | None => None,
         };
         if let Some(command) = command {
             self.store.apply(command);

@@ -17,6 +17,7 @@ mod reads;
 #[cfg(not(target_family = "wasm"))]
 mod recorded;
 mod replication;
+mod scenarios;
 mod simulator;
 mod snapshots;
 mod timeline;

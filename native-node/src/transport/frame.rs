@@ -44,10 +44,7 @@ pub fn size(message: &Message) -> usize {
             | Body::RequestVote { .. }
             | Body::RequestVoteReply { .. }
             | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. }
-            | Body::TimeoutNow
-            | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => 0,
+            | Body::InstallSnapshotReply { .. } => 0,
         }
 }
 

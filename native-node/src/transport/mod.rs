@@ -106,10 +106,7 @@ impl Outgoing {
             | Body::RequestVoteReply { .. }
             | Body::AppendEntries { .. }
             | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. }
-            | Body::TimeoutNow
-            | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => Lane::Log,
+            | Body::InstallSnapshotReply { .. } => Lane::Log,
         };
         if let Some(sender) = self.lanes.get(&(message.to, lane)) {
             // The task ends only with the server, after which nothing needs to be sent.

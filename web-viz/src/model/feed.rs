@@ -36,11 +36,6 @@ impl Weight {
             | EventKind::SnapshotInstalled { .. }
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
-            | EventKind::ConfigurationAppended { .. }
-            | EventKind::ConfigurationRolledBack { .. }
-            | EventKind::PeerLostLog { .. }
-            | EventKind::TransferStarted { .. }
-            | EventKind::TransferAborted { .. }
             | EventKind::LinkChanged { .. }
             | EventKind::Fault(_) => Self::Key,
             EventKind::Attached(_)
@@ -58,9 +53,6 @@ impl Weight {
             | EventKind::SnapshotSaved { .. }
             | EventKind::SnapshotIgnored { .. }
             | EventKind::ReadsConfirmed { .. }
-            | EventKind::ConfigurationCommitted { .. }
-            | EventKind::PeerDismissed { .. }
-            | EventKind::LeaseRead { .. }
             | EventKind::Summarised { .. } => Self::Detail,
             EventKind::MessageSent(message) => Self::of_message(message.body.name()),
             EventKind::MessageReceived { name, .. } => Self::of_message(*name),
@@ -80,10 +72,7 @@ impl Weight {
             | MessageName::RequestVoteReply
             | MessageName::AppendEntries
             | MessageName::InstallSnapshot
-            | MessageName::InstallSnapshotReply
-            | MessageName::TimeoutNow
-            | MessageName::ReadIndex
-            | MessageName::ReadIndexReply => Self::Detail,
+            | MessageName::InstallSnapshotReply => Self::Detail,
         }
     }
 }

@@ -32,11 +32,7 @@ fn open(dir: &Path) -> Result<(Opened, Storage, Receiver<StorageEvent>), Storage
 fn write(id: u64) -> Write {
     Write {
         id: WriteId(id),
-        hard_state: HardState {
-            current_term: Term(1),
-            voted_for: Some(NodeId(1)),
-            stranger_until: None,
-        },
+        hard_state: HardState { current_term: Term(1), voted_for: Some(NodeId(1)) },
         truncate_from: None,
         compact_to: None,
         entries: vec![Entry {

@@ -1,0 +1,150 @@
+//! The data at the top of a scenario: what it breaks, what fails then, and what it runs with.
+
+use super::Fault;
+use super::guarantee::Guarantee;
+use super::parse::span;
+use super::words;
+use crate::config::Config;
+use crate::rules::Mutation;
+use crate::sim::{DiskConfig, NetworkConfig, SimConfig};
+use crate::types::MILLISECOND;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The lesson's number, as `8` or `12b`; `None` for a scenario that is no lesson.
+    pub lesson: Option<String>,
+    /// The rule that one arm breaks.
+    pub breaks: Option<Mutation>,
+    /// What fails first in that arm.
+    pub fails: Option<Guarantee>,
+    /// Where the papers speak of the rule.
+    pub section: String,
+    /// The function that is the rule, as `Rules::grant_vote`.
+    pub rule: String,
+    /// What a simulation starts from, with every rule in place.
+    pub config: SimConfig,
+}
+
+const KEYS: [&str; 14] = [
+    "lesson",
+    "breaks",
+    "fails",
+    "section",
+    "rule",
+    "servers",
+    "seed",
+    "delay",
+    "disk",
+    "election timeout",
+    "heartbeat",
+    "batch bytes",
+    "keep entries",
+    "timers",
+];
+
+impl Default for Header {
+    /// Three servers; every message and every sync takes the same time, and elections come by
+    /// command: what a scenario tells must not hang on a throw of dice.
+    fn default() -> Self {
+        let delay = 10 * MILLISECOND;
+        let sync = 2 * MILLISECOND;
+        let config = SimConfig {
+            node: Config { keep_entries: 0, ..Config::default() },
+            network: NetworkConfig {
+                delay_min: delay,
+                delay_max: delay,
+                ..NetworkConfig::default()
+            },
+            disk: DiskConfig { sync_min: sync, sync_max: sync, ..DiskConfig::default() },
+            manual_elections: true,
+            ..SimConfig::default()
+        };
+        let (section, rule) = (String::new(), String::new());
+        Self { lesson: None, breaks: None, fails: None, section, rule, config }
+    }
+}
+
+impl Header {
+    /// Reads lines of `key: value`, the first of which stands on line `first`.
+    pub(super) fn parse(file: &str, first: usize, text: &str) -> Result<Self, Fault> {
+        let mut header = Self::default();
+        for (offset, line) in text.lines().enumerate() {
+            let line_number = first + offset;
+            let fault = |message| Fault { file: file.to_owned(), line: line_number, message };
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, value) = line
+                .split_once(':')
+                .ok_or_else(|| fault(format!("expected `key: value`, found `{line}`")))?;
+            header.set(key.trim(), value.trim()).map_err(fault)?;
+        }
+        let fault = |message| Fault { file: file.to_owned(), line: first, message };
+        if header.breaks.is_some() != header.fails.is_some() {
+            return Err(fault(
+                "`breaks` (the rule) and `fails` (what fails without it) come together".to_owned(),
+            ));
+        }
+        header.config.node.validate().map_err(|error| fault(error.to_string()))?;
+        Ok(header)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let text = |error: words::Unknown| error.to_string();
+        let config = &mut self.config;
+        match key {
+            "lesson" => self.lesson = Some(value.to_owned()),
+            "breaks" => self.breaks = Some(words::variant("rule to break", value).map_err(text)?),
+            "fails" => self.fails = Some(Guarantee::named(value).map_err(text)?),
+            "section" => value.clone_into(&mut self.section),
+            "rule" => value.clone_into(&mut self.rule),
+            "servers" => {
+                config.servers = number(value)?;
+                if !(1..=9).contains(&config.servers) {
+                    return Err(format!("expected 1 to 9 servers, found {value}"));
+                }
+            }
+            "seed" => config.seed = number(value)?,
+            "delay" => {
+                (config.network.delay_min, config.network.delay_max) = range(value)?;
+            }
+            "disk" => (config.disk.sync_min, config.disk.sync_max) = range(value)?,
+            "election timeout" => {
+                (config.node.election_timeout_min, config.node.election_timeout_max) =
+                    range(value)?;
+            }
+            "heartbeat" => config.node.heartbeat_interval = span(value)?,
+            "batch bytes" => {
+                config.node.max_batch_bytes =
+                    usize::try_from(number(value)?).map_err(|error| error.to_string())?;
+            }
+            "keep entries" => config.node.keep_entries = number(value)?,
+            "timers" => match value {
+                "by hand" => config.manual_elections = true,
+                "by themselves" => config.manual_elections = false,
+                _ => {
+                    let known = ["by hand", "by themselves"];
+                    return Err(words::unknown("timers", value, known).to_string());
+                }
+            },
+            _ => return Err(words::unknown("key", key, KEYS).to_string()),
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a number, found `{text}`"))
+}
+
+/// `10 ms`, or `5 ms to 15 ms`.
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let (low, high) = text.split_once(" to ").unwrap_or((text, text));
+    let (low, high) = (span(low)?, span(high)?);
+    if low > high {
+        return Err(format!("expected the shorter time first, found `{text}`"));
+    }
+    Ok((low, high))
+}

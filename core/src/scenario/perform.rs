@@ -1,0 +1,180 @@
+//! Carries out one command.
+
+use super::Line;
+use super::command::{Command, Deed, MessageQuery};
+use super::condition::Condition;
+use super::guarantee::Guarantee;
+use super::runner::{Runner, World};
+use crate::sim::{Action, NetworkConfig, Simulation};
+use crate::types::{EventId, NodeId, RequestId, Time};
+
+impl Runner {
+    /// Carries out a command, as far as `until` allows. Whether it is done.
+    pub(super) fn perform(
+        &mut self,
+        line: &Line,
+        world: &mut impl World,
+        until: Time,
+    ) -> Result<bool, String> {
+        let now = world.simulation().now();
+        match &line.command {
+            Command::Wait(span) => {
+                let target = *self.limit.get_or_insert(now.after(*span));
+                self.pass_until(world, target.min(until));
+                Ok(target <= until)
+            }
+            Command::WaitUntil { condition, within } => {
+                let limit = *self.limit.get_or_insert(now.after(*within));
+                self.wait_until(world, condition, limit, until)
+            }
+            Command::Expect(condition) => self.expect(world, condition).map(|()| true),
+            Command::Message(deed, query) => self.message(world, *deed, query).map(|()| true),
+            Command::Elect(_)
+            | Command::Partition(_)
+            | Command::Heal
+            | Command::SetLink { .. }
+            | Command::Slow { .. }
+            | Command::Crash(_)
+            | Command::Restart(_)
+            | Command::Freeze(_)
+            | Command::Thaw(_)
+            | Command::Write { .. }
+            | Command::Read { .. }
+            | Command::Compact(_)
+            | Command::Delay(_)
+            | Command::Disk(_)
+            | Command::Loss(_) => {
+                for action in actions(&line.command) {
+                    let request = act(world, action)?;
+                    self.asked(line, request, now);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Does it to every message that the query names; there must be one.
+    fn message(
+        &mut self,
+        world: &mut impl World,
+        deed: Deed,
+        query: &MessageQuery,
+    ) -> Result<(), String> {
+        let flying: Vec<EventId> = query.among(world.simulation()).map(|it| it.id).collect();
+        if flying.is_empty() {
+            let summary = self.scene(world.simulation()).summary();
+            return Err(format!("no {query} is on its way {summary}"));
+        }
+        for message in &flying {
+            let message = *message;
+            let action = match deed {
+                Deed::Drop => Action::Drop(message),
+                Deed::Hold => Action::Hold(message),
+                Deed::Release => Action::Release(message),
+                Deed::Duplicate => Action::Duplicate(message),
+            };
+            act(world, action)?;
+        }
+        // What arrives now has arrived when the next line begins.
+        while deed == Deed::Release && is_flying(world.simulation(), &flying) {
+            world.step();
+            self.record.take_in(world);
+        }
+        Ok(())
+    }
+
+    fn pass_until(&mut self, world: &mut impl World, target: Time) {
+        while world.simulation().next_at().is_some_and(|next| next <= target) {
+            world.step();
+            self.record.take_in(world);
+        }
+        world.rest_until(target);
+    }
+
+    fn wait_until(
+        &mut self,
+        world: &mut impl World,
+        condition: &Condition,
+        limit: Time,
+        until: Time,
+    ) -> Result<bool, String> {
+        loop {
+            self.record.take_in(world);
+            if self.holds(world, condition)? {
+                return Ok(true);
+            }
+            let next = world.simulation().next_at();
+            if next.is_none_or(|next| next > limit) {
+                return Err(format!(
+                    "this did not come {}",
+                    self.scene(world.simulation()).summary()
+                ));
+            }
+            if next.is_some_and(|next| next > until) {
+                world.rest_until(until);
+                return Ok(false);
+            }
+            world.step();
+        }
+    }
+
+    fn expect(&mut self, world: &mut impl World, condition: &Condition) -> Result<(), String> {
+        self.record.take_in(world);
+        if self.holds(world, condition)? {
+            return Ok(());
+        }
+        Err(format!("this is not so {}", self.scene(world.simulation()).summary()))
+    }
+
+    fn holds(&mut self, world: &impl World, condition: &Condition) -> Result<bool, String> {
+        // The search behind it is dear: only when it is asked for.
+        if *condition == Condition::Violated(Guarantee::Linearizability) {
+            self.record.judge_history(world.simulation());
+        }
+        self.scene(world.simulation()).holds(condition)
+    }
+}
+
+fn act(world: &mut impl World, action: Action) -> Result<Option<RequestId>, String> {
+    world.act(action).map_err(|error| error.to_string())
+}
+
+/// Whether one of these messages is still on its way.
+fn is_flying(simulation: &Simulation, messages: &[EventId]) -> bool {
+    simulation.flying().any(|flying| messages.contains(&flying.id))
+}
+
+/// What a command does to the cluster.
+fn actions(command: &Command) -> Vec<Action> {
+    let one = |action| vec![action];
+    match command {
+        Command::Elect(node) => one(Action::Elect(*node)),
+        Command::Partition(groups) => one(Action::Partition(groups.clone())),
+        Command::Heal => one(Action::Heal),
+        Command::SetLink { from, to, both, up } => {
+            let link = |from: NodeId, to: NodeId| Action::SetLink { from, to, up: *up };
+            if *both { vec![link(*from, *to), link(*to, *from)] } else { one(link(*from, *to)) }
+        }
+        Command::Crash(node) => one(Action::Crash(*node)),
+        Command::Restart(node) => one(Action::Restart(*node)),
+        Command::Freeze(node) => one(Action::Freeze(*node)),
+        Command::Thaw(node) => one(Action::Thaw(*node)),
+        Command::Write { node, change } => {
+            one(Action::Write { node: *node, command: change.clone() })
+        }
+        Command::Read { node, key } => one(Action::Read { node: *node, key: key.clone().into() }),
+        Command::Compact(node) => one(Action::Compact(*node)),
+        Command::Delay(span) => one(Action::SetDelay { min: *span, max: *span }),
+        Command::Disk(span) => one(Action::SetDiskDelay { min: *span, max: *span }),
+        Command::Loss(permille) => one(Action::SetLoss { permille: *permille }),
+        Command::Slow { from, to, delay } => {
+            let (delay_min, delay_max) = (*delay, *delay);
+            let quality = NetworkConfig { delay_min, delay_max, ..NetworkConfig::default() };
+            one(Action::SetLinkQuality { from: *from, to: *to, quality: Some(quality) })
+        }
+        Command::Wait(_)
+        | Command::WaitUntil { .. }
+        | Command::Expect(_)
+        | Command::Message(..) => Vec::new(),
+    }
+}
