@@ -27,7 +27,7 @@ fn busy() {
             let command = Command::put(format!("k{}", round % 100), round.to_string());
             let _ = simulation.act(Action::Write { node, command });
             if round % 5 == 0 {
-                let _ = simulation.act(Action::Read { node, key: "k1".into() });
+                let _ = simulation.act(Action::Read { node, key: "k1".into(), lease: false });
             }
         }
         events += simulation.take_events().len() as u64;

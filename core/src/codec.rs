@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Goes up whenever the encoding of any framed type changes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 
 /// Bytes that are not the encoding of the expected type.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,31 @@ pub mod text_or_bytes {
             .step_by(2)
             .map(|start| u8::from_str_radix(text.get(start..start + 2)?, 16).ok())
             .collect()
+    }
+}
+
+/// As [`text_or_bytes`], for byte strings that may not be there: `null` in JSON.
+pub mod optional_text_or_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Present(#[serde(with = "super::text_or_bytes")] Bytes);
+
+    /// See the module.
+    pub fn serialize<S: Serializer>(
+        bytes: &Option<Bytes>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.clone().map(Present).serialize(serializer)
+    }
+
+    /// See the module.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Bytes>, D::Error> {
+        Ok(Option::<Present>::deserialize(deserializer)?.map(|present| present.0))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{MILLISECOND, Micros};
+use crate::types::{MILLISECOND, Micros, SECOND};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +27,20 @@ pub struct Config {
     /// This many entries before the snapshot stay in the log, so that a follower that is a little
     /// behind needs no snapshot.
     pub keep_entries: u64,
+    /// A learner counts as caught up when it lacks at most this many entries (dissertation §4.2.1).
+    pub promotion_lag: u64,
+    /// A learner that has not caught up for this long, in µs, is removed again instead of being
+    /// promoted (dissertation §4.2.1).
+    pub promotion_timeout: Micros,
+    /// Whether a leader may answer reads by its lease, without asking (dissertation §6.4.1). Must be
+    /// the same on all servers: voters that have just started keep the promises that they may have
+    /// forgotten.
+    pub lease_reads: bool,
+    /// For leases: the clocks of any two servers run at rates that differ by at most this many
+    /// thousandths.
+    pub max_clock_drift_permille: u64,
+    /// How often a leader writes the time into the log while leases or sessions may end, in µs.
+    pub clock_interval: Micros,
 }
 
 impl Default for Config {
@@ -42,6 +56,11 @@ impl Default for Config {
             compact_after_entries: 50_000,
             compact_after_bytes: 64 << 20,
             keep_entries: 5_000,
+            promotion_lag: 100,
+            promotion_timeout: 60 * SECOND,
+            lease_reads: false,
+            max_clock_drift_permille: 100,
+            clock_interval: 250 * MILLISECOND,
         }
     }
 }
@@ -74,6 +93,9 @@ pub enum ConfigError {
     /// See its text.
     #[error("{0} must be above 0")]
     Zero(&'static str),
+    /// See its text.
+    #[error("a clock drift of {0} in 1000 leaves no time for a lease; give less than 1000")]
+    Drift(u64),
 }
 
 impl Config {
@@ -93,10 +115,15 @@ impl Config {
             ("max_chunk_bytes", self.max_chunk_bytes == 0),
             ("compact_after_entries", self.compact_after_entries == 0),
             ("compact_after_bytes", self.compact_after_bytes == 0),
+            ("promotion_timeout", self.promotion_timeout == 0),
+            ("clock_interval", self.clock_interval == 0),
         ] {
             if zero {
                 return Err(ConfigError::Zero(name));
             }
+        }
+        if self.max_clock_drift_permille >= 1000 {
+            return Err(ConfigError::Drift(self.max_clock_drift_permille));
         }
         Ok(())
     }

@@ -13,6 +13,10 @@ pub struct HardState {
     pub current_term: Term,
     /// The candidate that got its vote in that term.
     pub voted_for: Option<NodeId>,
+    /// Set on a server that began without anything of the cluster's log: it may have voted and
+    /// acknowledged in an earlier life and forgotten it. It neither votes nor campaigns until a
+    /// configuration after this index turns it from a learner into a voter.
+    pub stranger_until: Option<LogIndex>,
 }
 
 /// One batch for the disk. Batches are applied in the order of their ids; the driver reports each
@@ -52,6 +56,6 @@ pub struct Recovered {
 /// How a new cluster starts, the same on every server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bootstrap {
-    /// The first members.
+    /// The first members. Empty on a server that is to join a cluster that exists.
     pub membership: Membership,
 }

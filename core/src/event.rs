@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::Write;
 use crate::log::Entry;
-use crate::membership::Membership;
+use crate::membership::{ChangeRefusal, Membership, MembershipChange};
 use crate::message::{Message, MessageName, SnapshotMeta};
 use crate::types::{
     EventId, LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId,
@@ -176,6 +176,25 @@ pub enum EventKind {
         /// The batch.
         write: WriteId,
     },
+    /// The log got another configuration, which holds from now on (§6).
+    ConfigurationAppended {
+        /// Where it stands.
+        position: LogPosition,
+        /// The members.
+        membership: Membership,
+    },
+    /// A configuration is committed (§6).
+    ConfigurationCommitted {
+        /// Where it stands.
+        index: LogIndex,
+        /// The members.
+        membership: Membership,
+    },
+    /// Configurations were cut off with the log's end; an earlier one holds again (§6).
+    ConfigurationRolledBack {
+        /// The members now.
+        membership: Membership,
+    },
     /// The commit index grew.
     CommitAdvanced {
         /// Before.
@@ -191,6 +210,8 @@ pub enum EventKind {
         position: LogPosition,
         /// The state's digest after it.
         digest: u64,
+        /// The state's revision after it.
+        revision: u64,
     },
     /// The state up to an entry is durable as a snapshot.
     SnapshotSaved {
@@ -218,6 +239,26 @@ pub enum EventKind {
         /// What the leader knows.
         progress: ProgressState,
     },
+    /// A leader sends nothing more to a server that has left the cluster.
+    PeerDismissed {
+        /// Which.
+        peer: NodeId,
+    },
+    /// A leader found that a follower lacks what it had acknowledged as durable.
+    PeerLostLog {
+        /// Which.
+        peer: NodeId,
+    },
+    /// A leader begins to hand over its office (dissertation §3.10).
+    TransferStarted {
+        /// To whom.
+        to: NodeId,
+    },
+    /// The hand-over came to nothing in time; the leader goes on.
+    TransferAborted {
+        /// To whom.
+        to: NodeId,
+    },
     /// A client asked for something.
     ClientRequest {
         /// The request.
@@ -238,6 +279,11 @@ pub enum EventKind {
         round: u64,
         /// How many reads it answers.
         reads: u64,
+    },
+    /// A leader answers a read by its lease (dissertation §6.4.1).
+    LeaseRead {
+        /// The request.
+        request: RequestId,
     },
     /// The links between nodes changed.
     LinkChanged {
@@ -279,6 +325,8 @@ pub enum RoleName {
 pub enum RoleReason {
     /// Nothing was heard from a leader for an election timeout (§5.2).
     ElectionTimeout,
+    /// The leader asked it to campaign (dissertation §3.10).
+    TransferAsked,
     /// A majority would vote for it (dissertation §9.6).
     PreVotesWon,
     /// A majority voted for it (§5.2).
@@ -295,6 +343,8 @@ pub enum RoleReason {
     DiskStalled,
     /// The disk refused a write.
     DiskFailed,
+    /// The leader is not a member any more, and that is committed (dissertation §4.2.2).
+    Removed,
 }
 
 /// Why a term grew.
@@ -324,8 +374,11 @@ pub enum VoteRefusal {
     },
     /// A leader was heard from within the minimum election timeout (dissertation §4.2.3).
     LeaderAlive(NodeId),
-    /// The candidate is no voter of this membership.
-    NotAVoter,
+    /// This server began without the cluster's log: it may have voted before and forgotten it.
+    Stranger,
+    /// This server has just started and may owe a leader from before that it refuses others
+    /// (dissertation §6.4.1).
+    JustStarted,
 }
 
 /// The timers of a server.
@@ -406,6 +459,8 @@ pub enum ProgressMode {
     Replicate,
     /// The follower is behind the compaction point and gets a snapshot.
     Snapshot,
+    /// The follower lacks what it had acknowledged and counts for nothing until it joins anew.
+    Lost,
 }
 
 /// What a client asks.
@@ -416,6 +471,10 @@ pub enum Operation {
     Write(#[serde(with = "crate::kv::readable")] bytes::Bytes),
     /// A linearizable read.
     Read,
+    /// Other members.
+    ChangeMembership(MembershipChange),
+    /// Another leader: this one, or any.
+    TransferLeadership(Option<NodeId>),
 }
 
 /// How a request ended.
@@ -445,6 +504,36 @@ pub enum Outcome {
     Unknown,
     /// Nothing happened: the server's disk failed and it takes no more requests.
     Halted,
+    /// The change of members is complete and committed.
+    MembershipChanged {
+        /// Where the last configuration stands in the log.
+        index: LogIndex,
+        /// The members now.
+        membership: Membership,
+    },
+    /// The leader has handed over its office.
+    Transferred {
+        /// The server that was told to campaign.
+        to: NodeId,
+    },
+    /// Nothing happened, or nothing of it remains.
+    Refused(RequestRefusal),
+}
+
+/// Why a leader did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestRefusal {
+    /// The members cannot be changed so.
+    Membership(ChangeRefusal),
+    /// The server that should lead does not vote.
+    NotAVoter,
+    /// The server that should lead does so already.
+    AlreadyLeads,
+    /// A hand-over is under way.
+    TransferInProgress,
+    /// The server that should lead did not take over within an election timeout.
+    TransferTimedOut,
 }
 
 /// All of a server's state that a screen shows; also what a watcher starts from.
@@ -478,6 +567,8 @@ pub struct NodeState {
     pub revision: u64,
     /// Key-value pairs of the state, as many as a screen may want.
     pub pairs: Vec<crate::kv::Pair>,
+    /// What is about time, as much as a screen may want.
+    pub timekeeping: crate::kv::Timekeeping,
     /// When the running timer is due, and how long it was set for.
     pub timer: Option<(Timer, Time, Micros)>,
     /// A leader's view of its followers.

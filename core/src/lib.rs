@@ -3,6 +3,8 @@
 
 pub mod codec;
 pub mod config;
+#[cfg(feature = "sim")]
+pub mod consensus;
 pub mod digest;
 pub mod durable;
 pub mod event;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, Term};
 
 /// What one log entry asks of the state machine.
@@ -12,6 +13,8 @@ pub enum Payload {
     Noop,
     /// An encoded [`crate::kv::Command`]; consensus does not look inside.
     Command(#[serde(with = "crate::kv::readable")] Bytes),
+    /// The cluster's members from here on (§6).
+    Membership(Membership),
 }
 
 /// One entry of the log (§5.3).
@@ -40,6 +43,7 @@ impl Entry {
             + match &self.payload {
                 Payload::Noop => 0,
                 Payload::Command(command) => command.len(),
+                Payload::Membership(membership) => 8 * membership.members().len(),
             }
     }
 }

@@ -50,6 +50,9 @@ pub enum Body {
     RequestVote {
         /// The end of the candidate's log.
         last_log: LogPosition,
+        /// Whether the leader itself asked for this election, so that voters need not protect it
+        /// (dissertation §3.10).
+        transfer: bool,
     },
     /// Answers [`Body::RequestVote`]; sent only once the vote is durable.
     RequestVoteReply {
@@ -96,6 +99,20 @@ pub enum Body {
         /// How far the receiver is.
         result: SnapshotProgress,
     },
+    /// "Campaign at once": the leader hands over its office (dissertation §3.10).
+    TimeoutNow,
+    /// A follower asks up to where it must have applied to answer reads (dissertation §6.4).
+    ReadIndex {
+        /// Names the question in its answer.
+        question: u64,
+    },
+    /// Answers [`Body::ReadIndex`], once a majority has confirmed the leader.
+    ReadIndexReply {
+        /// Which question.
+        question: u64,
+        /// The leader's commit index when it was asked; `None` when it could not tell.
+        read_index: Option<LogIndex>,
+    },
 }
 
 /// The name that the paper gives a message, with `Heartbeat` for an AppendEntries without entries.
@@ -120,6 +137,12 @@ pub enum MessageName {
     InstallSnapshot,
     /// Its answer.
     InstallSnapshotReply,
+    /// A hand-over of leadership.
+    TimeoutNow,
+    /// A follower's question for its reads.
+    ReadIndex,
+    /// Its answer.
+    ReadIndexReply,
 }
 
 /// A follower's answer to AppendEntries.
@@ -178,6 +201,9 @@ impl Body {
             Self::AppendEntriesReply { .. } => MessageName::AppendEntriesReply,
             Self::InstallSnapshot { .. } => MessageName::InstallSnapshot,
             Self::InstallSnapshotReply { .. } => MessageName::InstallSnapshotReply,
+            Self::TimeoutNow => MessageName::TimeoutNow,
+            Self::ReadIndex { .. } => MessageName::ReadIndex,
+            Self::ReadIndexReply { .. } => MessageName::ReadIndexReply,
         }
     }
 
@@ -187,7 +213,9 @@ impl Body {
             Self::PreVote { .. }
             | Self::RequestVote { .. }
             | Self::AppendEntries { .. }
-            | Self::InstallSnapshot { .. } => None,
+            | Self::InstallSnapshot { .. }
+            | Self::TimeoutNow
+            | Self::ReadIndex { .. } => None,
             Self::PreVoteReply { granted, .. } | Self::RequestVoteReply { granted } => {
                 Some(*granted)
             }
@@ -195,6 +223,7 @@ impl Body {
                 Some(matches!(result, AppendResult::Accepted { .. }))
             }
             Self::InstallSnapshotReply { .. } => Some(true),
+            Self::ReadIndexReply { read_index, .. } => Some(read_index.is_some()),
         }
     }
 }

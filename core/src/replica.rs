@@ -6,18 +6,21 @@
 
 mod compaction;
 mod status;
+mod timekeeper;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use compaction::Compaction;
 pub use status::Status;
+use timekeeper::Timekeeper;
 
 use crate::config::Config;
 use crate::durable::{Bootstrap, Recovered, Write};
 use crate::event::{CommitReason, Event, EventKind, Operation, Outcome};
 use crate::kv::{Command, KvStore, Snapshot};
 use crate::log::{Entry, Log, Payload};
+use crate::membership::MembershipChange;
 use crate::message::{Message, SnapshotMeta};
 use crate::node::{Node, NodeOutput, NodeStart, Recorder};
 use crate::rules::Rules;
@@ -30,11 +33,31 @@ pub enum Input {
     Tick,
     /// A message came from a peer.
     Receive(Message),
+    /// A client wants other members (§6).
+    ChangeMembership {
+        /// Names it in the answer.
+        request: RequestId,
+        /// Which.
+        change: MembershipChange,
+    },
+    /// A client wants another leader (dissertation §3.10).
+    TransferLeadership {
+        /// Names it in the answer.
+        request: RequestId,
+        /// Which server; `None` for the one whose log is furthest.
+        to: Option<NodeId>,
+    },
     /// Clients want changes. All that wait should come at once: they share a batch on disk and a
     /// message to each peer.
     Propose(Vec<Proposal>),
-    /// A client wants a linearizable read (§8).
-    Read(RequestId),
+    /// A client wants a linearizable read (§8), of a leader or of a follower.
+    Read {
+        /// Names it in the answer.
+        request: RequestId,
+        /// Whether a leader may answer by its lease, trusting that clocks keep their stated bounds
+        /// ([`Config::lease_reads`]); without a lease it asks as for any other read.
+        lease: bool,
+    },
     /// A batch, and all before it, is durable.
     Persisted(WriteId),
     /// A batch could not be made durable. The replica stops.
@@ -98,6 +121,7 @@ pub struct Replica {
     /// Requests whose entry is in the log of this leader but not yet committed.
     pending: VecDeque<Pending>,
     compaction: Compaction,
+    timekeeper: Option<Timekeeper>,
     /// The snapshots that followers are receiving; each transfer keeps the one it began with.
     transfers: BTreeMap<NodeId, Snapshot>,
     outputs: Vec<Output>,
@@ -120,7 +144,12 @@ impl Replica {
 
     /// Like [`Self::new`], with rules that a simulation may have broken.
     pub(crate) fn with_rules(start: Start, rules: Rules, now: Time, tracing: bool) -> Self {
-        let Start { id, config, bootstrap, recovered, snapshot, seed, first_seq } = start;
+        let Start { id, config, bootstrap, mut recovered, snapshot, seed, first_seq } = start;
+        let founder = !bootstrap.membership.voters.is_empty();
+        if !founder && snapshot.is_none() && recovered == Recovered::default() {
+            // It may have lost its disk: whatever it said before, it has forgotten.
+            recovered.hard_state.stranger_until = Some(LogIndex(0));
+        }
         let snapshot = snapshot.unwrap_or_else(|| Snapshot {
             meta: SnapshotMeta { last: LogPosition::ZERO, membership: bootstrap.membership },
             store: KvStore::default(),
@@ -145,6 +174,7 @@ impl Replica {
             last_applied: snapshot.meta.last,
             pending: VecDeque::new(),
             compaction: Compaction::new(snapshot),
+            timekeeper: None,
             transfers: BTreeMap::new(),
             outputs: Vec::new(),
         };
@@ -174,9 +204,17 @@ impl Replica {
             Input::Tick => self.node.tick(),
             Input::Receive(message) => self.node.receive(message),
             Input::Propose(proposals) => self.propose(proposals),
-            Input::Read(request) => {
+            Input::Read { request, lease } => {
                 self.record_request(request, || Operation::Read);
-                self.node.read(request);
+                self.node.read(request, lease);
+            }
+            Input::ChangeMembership { request, change } => {
+                self.record_request(request, || Operation::ChangeMembership(change.clone()));
+                self.node.change_membership(request, &change);
+            }
+            Input::TransferLeadership { request, to } => {
+                self.record_request(request, || Operation::TransferLeadership(to));
+                self.node.transfer_leadership(request, to);
             }
             Input::Persisted(write) => self.node.persisted(write),
             Input::PersistFailed(write) => self.node.persist_failed(write),
@@ -191,6 +229,7 @@ impl Replica {
         self.serve_transfers();
         self.take_chunks();
         self.apply();
+        self.keep_time();
         self.compact_if_due();
         self.give_up_pending();
         self.node.finish();
@@ -260,7 +299,8 @@ impl Replica {
 
     /// When the next [`Input::Tick`] is due; `None` once the replica has stopped.
     pub fn deadline(&self) -> Option<Time> {
-        self.node.deadline()
+        let clock = self.clock_due();
+        self.node.deadline().map(|due| clock.map_or(due, |clock| clock.min(due)))
     }
 
     /// The state up to [`Self::last_applied`]. Cloning it is O(1).
@@ -315,7 +355,11 @@ impl Replica {
                     proposals.iter().map(|each| Output::Respond(each.request, Outcome::Halted));
                 self.outputs.extend(halted);
             }
-            Input::Read(request) => self.outputs.push(Output::Respond(*request, Outcome::Halted)),
+            Input::Read { request, .. }
+            | Input::ChangeMembership { request, .. }
+            | Input::TransferLeadership { request, .. } => {
+                self.outputs.push(Output::Respond(*request, Outcome::Halted));
+            }
             Input::Tick
             | Input::Receive(_)
             | Input::Persisted(_)
@@ -338,22 +382,23 @@ impl Replica {
 
     fn apply_entry(&mut self, entry: &Entry) {
         let applied = match &entry.payload {
-            Payload::Noop => None,
+            Payload::Noop | Payload::Membership(_) => None,
             Payload::Command(bytes) => Command::decode(bytes).ok().map(|command| {
                 self.compaction.applied(entry.size());
-                self.store.apply(command)
+                self.store.apply_under(command, self.node.rules())
             }),
         };
         let position = entry.position();
         self.last_applied = position;
         let digest = || self.store.digest();
-        self.node.recorder.emit(|| EventKind::Applied { position, digest: digest() });
+        let revision = self.store.revision();
+        self.node.recorder.emit(|| EventKind::Applied { position, digest: digest(), revision });
         while let Some(pending) =
             self.pending.pop_front_if(|it| it.position.index <= position.index)
         {
-            let outcome = match applied {
+            let outcome = match &applied {
                 _ if pending.position != position => Outcome::Unknown,
-                Some(applied) => Outcome::Applied { position, applied },
+                Some(applied) => Outcome::Applied { position, applied: applied.clone() },
                 None => Outcome::Malformed,
             };
             self.node.respond(pending.request, outcome);

@@ -4,10 +4,13 @@
 //! simulation can show which property depends on it. Production code cannot switch one on: without
 //! the feature `sim` there is nothing to switch.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::VoteRefusal;
-use crate::membership::Membership;
+use crate::membership::{ChangeRefusal, Membership};
 use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term, Time};
 
 /// A rule that can be broken, to see what it was good for.
@@ -43,6 +46,52 @@ pub enum Mutation {
     /// A follower commits up to the leader's index though it has not verified its own entries
     /// that far (§5.3).
     CommitUnverified,
+    /// A leader changes the members before it has committed in its own term (the correction of 2015
+    /// to dissertation §4.1).
+    EagerReconfiguration,
+    /// Any change of members is made in one step, without a joint configuration (§6).
+    DirectSwitch,
+    /// Learners count like voters (dissertation §4.2.1).
+    CountLearners,
+    /// A leader's lease lasts as long as if all clocks ran at the same rate (dissertation §6.4.1).
+    TrustClocks,
+    /// A leader reads by its lease though it has told another server to campaign (dissertation
+    /// §6.4.1).
+    KeepLeaseInTransfer,
+    /// A leader answers reads before it has committed in its own term (§8).
+    ReadBeforeCommit,
+    /// A server that lost its disk goes on voting as if it had never promised anything (figure 2).
+    TrustStrangers,
+    /// A request that is sent again in a session is carried out again (§8; dissertation §6.3).
+    ExecuteRetries,
+}
+
+impl Mutation {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 22] = [
+        Self::VoteTwice,
+        Self::FixedTimeouts,
+        Self::ForgetVote,
+        Self::HalfIsMajority,
+        Self::SkipPrevLogCheck,
+        Self::AlwaysTruncate,
+        Self::IgnoreStaleLog,
+        Self::CommitOldTerms,
+        Self::NoPreVote,
+        Self::UnconfirmedReads,
+        Self::AcceptOldSnapshot,
+        Self::AcknowledgeEarly,
+        Self::NoCheckQuorum,
+        Self::CommitUnverified,
+        Self::EagerReconfiguration,
+        Self::DirectSwitch,
+        Self::CountLearners,
+        Self::TrustClocks,
+        Self::KeepLeaseInTransfer,
+        Self::ReadBeforeCommit,
+        Self::TrustStrangers,
+        Self::ExecuteRetries,
+    ];
 }
 
 /// The rules in force: all of them, but for the one that a simulation may break.
@@ -74,6 +123,8 @@ pub struct Voter {
     pub voted_for: Option<NodeId>,
     /// The end of its log.
     pub last_log: LogPosition,
+    /// Whether it began without the cluster's log and was not made a voter since.
+    pub stranger: bool,
 }
 
 impl Rules {
@@ -121,8 +172,16 @@ impl Rules {
 
     /// Whether a server refuses every candidate unheard, whatever its term: while it hears a leader,
     /// or leads (dissertation §4.2.3). A server that was cut off cannot depose a leader that works.
-    pub fn refuse_unheard(self, live_leader: Option<NodeId>) -> Option<VoteRefusal> {
-        live_leader.filter(|_| self.keeps(Mutation::NoPreVote)).map(VoteRefusal::LeaderAlive)
+    /// So it does while it may still owe a promise to a leader from before its restart.
+    pub fn refuse_unheard(
+        self,
+        live_leader: Option<NodeId>,
+        promised: bool,
+    ) -> Option<VoteRefusal> {
+        live_leader
+            .map(VoteRefusal::LeaderAlive)
+            .or(promised.then_some(VoteRefusal::JustStarted))
+            .filter(|_| self.keeps(Mutation::NoPreVote))
     }
 
     /// Whether a server votes for a candidate: its term is current, the vote of that term is still
@@ -131,6 +190,9 @@ impl Rules {
         if request.term < voter.current_term || (request.pre && request.term == voter.current_term)
         {
             return Err(VoteRefusal::StaleTerm);
+        }
+        if voter.stranger && self.keeps(Mutation::TrustStrangers) {
+            return Err(VoteRefusal::Stranger);
         }
         if !request.pre && self.keeps(Mutation::VoteTwice) {
             let elsewhere = voter.voted_for.filter(|chosen| *chosen != request.candidate);
@@ -156,16 +218,56 @@ impl Rules {
         self.keeps(Mutation::ForgetVote)
     }
 
-    /// How many voters make a majority (§5.2).
-    pub fn majority(self, membership: &Membership) -> usize {
+    /// How many of these voters make a majority (§5.2).
+    fn majority_of(self, voters: &BTreeSet<NodeId>) -> usize {
         if self.keeps(Mutation::HalfIsMajority) {
-            membership.majority()
+            Membership::majority_of(voters)
         } else {
-            membership.voters.len() / 2
+            voters.len() / 2
         }
     }
 
-    /// The highest value that a majority of voters has reached, given each voter's own.
+    /// The sets of voters of which each must agree by majority: one, or two during a joint
+    /// configuration (§6).
+    fn electorates(
+        self,
+        membership: &Membership,
+    ) -> impl Iterator<Item = Cow<'_, BTreeSet<NodeId>>> {
+        let voters = if self.keeps(Mutation::CountLearners) {
+            Cow::Borrowed(&membership.voters)
+        } else {
+            Cow::Owned(membership.voters.union(&membership.learners).copied().collect())
+        };
+        let outgoing = membership.is_joint().then_some(Cow::Borrowed(&membership.outgoing));
+        std::iter::once(voters).chain(outgoing)
+    }
+
+    /// Whether those who agree are a majority, of both sets of voters where there are two (§6).
+    pub fn has_majority(self, membership: &Membership, agrees: impl Fn(NodeId) -> bool) -> bool {
+        self.electorates(membership).all(|voters| {
+            voters.iter().filter(|voter| agrees(**voter)).count() >= self.majority_of(&voters)
+        })
+    }
+
+    /// Whether so many disagree that there can be no majority any more.
+    pub fn is_blocked(self, membership: &Membership, disagrees: impl Fn(NodeId) -> bool) -> bool {
+        self.electorates(membership).any(|voters| {
+            let left = voters.iter().filter(|voter| !disagrees(**voter)).count();
+            left < self.majority_of(&voters)
+        })
+    }
+
+    /// How many agree and how many must, in the set of voters where more are missing.
+    pub fn tally(self, membership: &Membership, agrees: impl Fn(NodeId) -> bool) -> (u64, u64) {
+        let counts = self.electorates(membership).map(|voters| {
+            let agreeing = voters.iter().filter(|voter| agrees(**voter)).count() as u64;
+            (agreeing, self.majority_of(&voters) as u64)
+        });
+        counts.max_by_key(|(agreeing, needed)| needed.saturating_sub(*agreeing)).unwrap_or_default()
+    }
+
+    /// The highest value that a majority of voters has reached, given each voter's own; in a joint
+    /// configuration a majority of both sets (§6).
     ///
     /// Match indexes give the commit index (§5.3), acknowledged rounds the confirmed one (§8),
     /// times of contact the time since when a majority was not heard (dissertation §6.2).
@@ -174,10 +276,13 @@ impl Rules {
         membership: &Membership,
         value_of: impl Fn(NodeId) -> T,
     ) -> T {
-        let mut values: Vec<T> = membership.voters.iter().map(|voter| value_of(*voter)).collect();
-        values.sort_unstable_by(|a, b| b.cmp(a));
-        let rank = self.majority(membership).max(1) - 1;
-        values.into_iter().nth(rank).unwrap_or_default()
+        let reached = self.electorates(membership).map(|voters| {
+            let mut values: Vec<T> = voters.iter().map(|voter| value_of(*voter)).collect();
+            values.sort_unstable_by(|a, b| b.cmp(a));
+            let rank = self.majority_of(&voters).max(1) - 1;
+            values.into_iter().nth(rank).unwrap_or_default()
+        });
+        reached.min().unwrap_or_default()
     }
 
     // Replication
@@ -237,6 +342,62 @@ impl Rules {
         self.keeps(Mutation::UnconfirmedReads)
     }
 
+    /// Whether a leader may answer reads, given whether it has committed in its own term. Before, it
+    /// does not know what is committed (§8).
+    pub fn may_read(self, committed_in_term: bool) -> bool {
+        committed_in_term || !self.keeps(Mutation::ReadBeforeCommit)
+    }
+
+    /// For how long after the beginning of a round that a majority acknowledged nobody else can
+    /// lead, by the leader's clock: whoever acknowledged it refuses candidates for the shortest
+    /// election timeout, by a clock that may run faster (dissertation §6.4.1).
+    pub fn lease_span(self, election_timeout_min: Micros, max_drift_permille: u64) -> Micros {
+        if self.keeps(Mutation::TrustClocks) {
+            election_timeout_min / 1000 * 1000_u64.saturating_sub(max_drift_permille)
+        } else {
+            election_timeout_min
+        }
+    }
+
+    /// Whether a lease still counts, given whether the leader has begun to hand over its office.
+    pub fn lease_survives_transfer(self, given_away: bool) -> bool {
+        !given_away || !self.keeps(Mutation::KeepLeaseInTransfer)
+    }
+
+    // Membership
+
+    /// Whether a leader may begin a change of the members: it has committed in its own term (the
+    /// correction of 2015 to dissertation §4.1), and no configuration is uncommitted (§6).
+    pub fn may_change_membership(
+        self,
+        committed_in_term: bool,
+        settled: bool,
+    ) -> Result<(), ChangeRefusal> {
+        if !committed_in_term && self.keeps(Mutation::EagerReconfiguration) {
+            return Err(ChangeRefusal::NoCommitInTerm);
+        }
+        if settled || !self.keeps(Mutation::EagerReconfiguration) {
+            Ok(())
+        } else {
+            Err(ChangeRefusal::InProgress)
+        }
+    }
+
+    /// Whether a change of voters needs a joint configuration: unless any majority of the old and
+    /// any of the new share a server, which is sure when they differ by one (dissertation §4.2,
+    /// §4.3).
+    pub fn needs_joint(self, old: &BTreeSet<NodeId>, new: &BTreeSet<NodeId>) -> bool {
+        Membership::distance(old, new) > 1 && self.keeps(Mutation::DirectSwitch)
+    }
+
+    // Clients
+
+    /// Whether a request that a session has already carried out is answered from memory instead of
+    /// being carried out again (§8; dissertation §6.3).
+    pub fn remembers_requests(self) -> bool {
+        self.keeps(Mutation::ExecuteRetries)
+    }
+
     // Snapshots
 
     /// Whether a follower replaces its state by the leader's: only when that is newer (§7).
@@ -275,7 +436,7 @@ mod tests {
 
     const fn voter(voted_for: Option<NodeId>) -> Voter {
         let last_log = LogPosition::new(2, 5);
-        Voter { current_term: Term(3), voted_for, last_log }
+        Voter { current_term: Term(3), voted_for, last_log, stranger: false }
     }
 
     const fn request(term: u64, last_log: LogPosition) -> VoteRequest {
@@ -299,9 +460,12 @@ mod tests {
         );
         let behind = rules.grant_vote(&voter(None), &request(3, LogPosition::new(1, 9)));
         assert!(matches!(behind, Err(VoteRefusal::LogBehind { .. })));
-        assert_eq!(rules.refuse_unheard(None), None);
+        let stranger = Voter { stranger: true, ..voter(None) };
+        assert_eq!(rules.grant_vote(&stranger, &good), Err(VoteRefusal::Stranger));
+        assert_eq!(rules.refuse_unheard(None, false), None);
+        assert_eq!(rules.refuse_unheard(None, true), Some(VoteRefusal::JustStarted));
         assert_eq!(
-            rules.refuse_unheard(Some(NodeId(1))),
+            rules.refuse_unheard(Some(NodeId(1)), false),
             Some(VoteRefusal::LeaderAlive(NodeId(1)))
         );
     }

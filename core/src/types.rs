@@ -57,6 +57,14 @@ number! {
     RequestId
 }
 number! {
+    /// A lease: keys that are tied to it go when it ends. Numbered by the store.
+    LeaseId
+}
+number! {
+    /// A client's session, within which a request takes effect once. Numbered by the store.
+    SessionId
+}
+number! {
     /// A batch handed to the disk, numbered by the node in the order of submission.
     WriteId
 }
@@ -143,6 +151,18 @@ impl fmt::Display for LogIndex {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
     }
 }
 

@@ -153,6 +153,14 @@ impl ClusterView {
             | EventKind::SnapshotIgnored { .. }
             | EventKind::ProgressChanged { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::ConfigurationAppended { .. }
+            | EventKind::ConfigurationCommitted { .. }
+            | EventKind::ConfigurationRolledBack { .. }
+            | EventKind::PeerDismissed { .. }
+            | EventKind::PeerLostLog { .. }
+            | EventKind::TransferStarted { .. }
+            | EventKind::TransferAborted { .. }
+            | EventKind::LeaseRead { .. }
             | EventKind::Summarised { .. } => {}
         }
         if event.id.node != NodeId::ENVIRONMENT {

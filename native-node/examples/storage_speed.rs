@@ -105,7 +105,11 @@ impl Bench {
         let value = Bytes::from(vec![7; ENTRY_BYTES]);
         Write {
             id: WriteId(self.next_id - 1),
-            hard_state: HardState { current_term: Term(1), voted_for: Some(NodeId(1)) },
+            hard_state: HardState {
+                current_term: Term(1),
+                voted_for: Some(NodeId(1)),
+                stranger_until: None,
+            },
             truncate_from: None,
             compact_to: compact_to.map(|index| LogPosition::new(1, index)),
             entries: (first..self.next_index)

@@ -197,7 +197,7 @@ impl Run {
             self.propose();
         }
         for request in std::mem::take(&mut self.reads) {
-            self.step(Input::Read(request));
+            self.step(Input::Read { request, lease: false });
         }
         self.finish_batch();
     }
@@ -335,12 +335,12 @@ impl Run {
             }
         }
         for (request, outcome) in answers {
-            self.answer(request, &outcome);
+            self.answer(request, outcome);
         }
     }
 
-    fn answer(&mut self, request: RequestId, outcome: &Outcome) {
-        match *outcome {
+    fn answer(&mut self, request: RequestId, outcome: Outcome) {
+        match outcome {
             Outcome::Applied { position, applied } => self.written(request, (position, applied)),
             Outcome::ReadReady { .. } => self.readable(request),
             Outcome::Malformed => self.refuse(request, RequestError::Malformed),
@@ -349,6 +349,9 @@ impl Run {
             }
             Outcome::Unknown => self.refuse(request, RequestError::Unknown),
             Outcome::Halted => self.refuse(request, RequestError::Halted),
+            Outcome::MembershipChanged { .. }
+            | Outcome::Transferred { .. }
+            | Outcome::Refused(_) => unreachable!("nobody asks for this here"),
         }
     }
 

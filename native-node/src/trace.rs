@@ -244,6 +244,14 @@ fn slim(event: &mut Event) {
         | EventKind::ClientRequest { .. }
         | EventKind::ClientAnswer { .. }
         | EventKind::ReadsConfirmed { .. }
+        | EventKind::ConfigurationAppended { .. }
+        | EventKind::ConfigurationCommitted { .. }
+        | EventKind::ConfigurationRolledBack { .. }
+        | EventKind::PeerDismissed { .. }
+        | EventKind::PeerLostLog { .. }
+        | EventKind::TransferStarted { .. }
+        | EventKind::TransferAborted { .. }
+        | EventKind::LeaseRead { .. }
         | EventKind::LinkChanged { .. }
         | EventKind::Fault(_)
         | EventKind::Summarised { .. } => {}
@@ -288,7 +296,10 @@ fn slim_message(message: &mut Message) {
         | Body::RequestVote { .. }
         | Body::RequestVoteReply { .. }
         | Body::AppendEntriesReply { .. }
-        | Body::InstallSnapshotReply { .. } => {}
+        | Body::InstallSnapshotReply { .. }
+        | Body::TimeoutNow
+        | Body::ReadIndex { .. }
+        | Body::ReadIndexReply { .. } => {}
     }
 }
 
@@ -297,11 +308,13 @@ fn slim_command(command: &mut Bytes) {
         return;
     }
     *command = match Command::decode(command) {
-        Ok(Command::Put { key, value }) => {
-            Command::put(shortened(&key), shortened(&value)).encode()
+        Ok(Command::Put { key, value, lease }) => {
+            let (key, value) = (shortened(&key), shortened(&value));
+            Command::Put { key, value, lease }.encode()
         }
         Ok(Command::Delete { key }) => Command::delete(shortened(&key)).encode(),
-        Err(_) => command.slice(..MAX_VALUE_BYTES),
+        // Whoever watches sees that there was something, not what.
+        Ok(_) | Err(_) => command.slice(..MAX_VALUE_BYTES),
     };
 }
 

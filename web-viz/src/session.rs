@@ -69,7 +69,7 @@ fn put(sim: &mut Sim, ask: &Ask) -> Vec<Action> {
     let node = ask.node;
     let action = match &ask.request {
         Request::Write(command) => sim::Action::Write { node, command: command.clone() },
-        Request::Read(key) => sim::Action::Read { node, key: key.clone().into() },
+        Request::Read(key) => sim::Action::Read { node, key: key.clone().into(), lease: false },
     };
     match sim.act(action) {
         Ok((request, happened)) => {

@@ -1,5 +1,6 @@
 //! The automation of this workspace: `cargo xtask help`.
 
+mod bench;
 mod demo;
 mod deps;
 mod fix;
@@ -55,11 +56,26 @@ enum Task {
     Verify,
     /// Write what can be put right without thinking: clippy's suggestions and formatting
     Fix,
+    /// Measure: prints tables, writes target/bench/
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Build page and server, start three real nodes and serve the page; Ctrl-C stops everything
     Demo {
         /// Passed on to `native-node demo`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The core against raft-rs, the simulator natively and in wasm, and memory
+    Core {
+        /// How often each thing is measured; medians are reported
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
     },
 }
 
@@ -76,6 +92,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Web => web::build_within_budget()?,
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
+        Task::Bench { what: Bench::Core { rounds } } => bench::core(rounds)?,
         Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,
         Task::Test => return test::test(),
         Task::Verify => return Ok(test::verify()),

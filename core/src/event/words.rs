@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    CommitReason, DropReason, Event, EventKind, Operation, Outcome, ProgressMode, RoleName,
-    RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+    CommitReason, DropReason, Event, EventKind, Operation, Outcome, ProgressMode, RequestRefusal,
+    RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
 };
 use crate::kv::Command;
 use crate::log::{Entry, Payload};
@@ -101,10 +101,19 @@ impl fmt::Display for EventKind {
             Self::WriteFailed { write } => {
                 write!(f, "cannot write batch {write} and stops: its disk can no longer be trusted")
             }
+            Self::ConfigurationAppended { position, membership } => {
+                write!(f, "follows the members {membership} from index {position} on")
+            }
+            Self::ConfigurationCommitted { index, membership } => {
+                write!(f, "knows the members {membership} of index {index} to be committed")
+            }
+            Self::ConfigurationRolledBack { membership } => {
+                write!(f, "goes back to the members {membership}, as its log was cut")
+            }
             Self::CommitAdvanced { from, to, why } => {
                 write!(f, "moves its commit index from {from} to {to}: {why}")
             }
-            Self::Applied { position, digest } => {
+            Self::Applied { position, digest, .. } => {
                 write!(f, "applies index {position}, its state is now {digest:016x}")
             }
             Self::SnapshotSaved { meta } => {
@@ -123,6 +132,16 @@ impl fmt::Display for EventKind {
                 "knows {peer} to hold index {}, sends from {} on ({}, {} under way)",
                 progress.match_index, progress.next_index, progress.mode, progress.in_flight
             ),
+            Self::PeerDismissed { peer } => {
+                write!(f, "sends nothing more to {peer}, which has left the cluster")
+            }
+            Self::PeerLostLog { peer } => {
+                write!(f, "finds that {peer} lacks what it had acknowledged, and counts it no more")
+            }
+            Self::TransferStarted { to } => write!(f, "begins to hand leadership over to {to}"),
+            Self::TransferAborted { to } => {
+                write!(f, "stays leader, since {to} did not take over in time")
+            }
             Self::ClientRequest { request, operation } => {
                 write!(f, "is asked by a client ({request}): {operation}")
             }
@@ -134,6 +153,9 @@ impl fmt::Display for EventKind {
                     f,
                     "is confirmed as leader by a majority in round {round}, {reads} reads go on"
                 )
+            }
+            Self::LeaseRead { request } => {
+                write!(f, "answers {request} by its lease, nobody else can lead now")
             }
             Self::LinkChanged { from, to, up: true } => {
                 write!(f, "The link {from} -> {to} is mended")
@@ -162,7 +184,10 @@ impl fmt::Display for Body {
             Self::PreVoteReply { next_term, granted } => {
                 write!(f, "{} for term {next_term}", yes_or_no(*granted))
             }
-            Self::RequestVote { last_log } => write!(f, "its log ends at index {last_log}"),
+            Self::RequestVote { last_log, transfer } => {
+                let asked = if *transfer { ", the leader asked it to" } else { "" };
+                write!(f, "its log ends at index {last_log}{asked}")
+            }
             Self::RequestVoteReply { granted } => f.write_str(yes_or_no(*granted)),
             Self::AppendEntries { prev_log, entries, leader_commit, .. } => {
                 entry_list(f, entries)?;
@@ -189,6 +214,12 @@ impl fmt::Display for Body {
                     write!(f, "holds the state up to index {match_index}")
                 }
             },
+            Self::TimeoutNow => f.write_str("campaign at once"),
+            Self::ReadIndex { .. } => f.write_str("up to where must its reads see?"),
+            Self::ReadIndexReply { read_index: Some(index), .. } => {
+                write!(f, "up to index {index}")
+            }
+            Self::ReadIndexReply { read_index: None, .. } => f.write_str("it cannot tell"),
         }
     }
 }
@@ -221,6 +252,7 @@ impl fmt::Display for Payload {
                 Ok(command) => write!(f, "{command}"),
                 Err(_) => write!(f, "{} bytes that are no command", bytes.len()),
             },
+            Self::Membership(membership) => write!(f, "members {membership}"),
         }
     }
 }
@@ -230,6 +262,9 @@ impl fmt::Display for Operation {
         match self {
             Self::Write(command) => write!(f, "{}", Payload::Command(command.clone())),
             Self::Read => f.write_str("read"),
+            Self::ChangeMembership(change) => write!(f, "{change}"),
+            Self::TransferLeadership(Some(to)) => write!(f, "let {to} lead"),
+            Self::TransferLeadership(None) => f.write_str("let another server lead"),
         }
     }
 }
@@ -238,7 +273,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Applied { position, applied } => {
-                write!(f, "done at index {position}, revision {}", applied.revision)
+                write!(f, "done at index {position}, {applied}")
             }
             Self::ReadReady { read_index } => {
                 write!(f, "read now, everything up to index {read_index} is there")
@@ -248,6 +283,23 @@ impl fmt::Display for Outcome {
             Self::NotLeader { leader: None } => f.write_str("no leader is known here"),
             Self::Unknown => f.write_str("leadership was lost, it may happen yet or never"),
             Self::Halted => f.write_str("the disk failed, nothing is accepted any more"),
+            Self::MembershipChanged { membership, .. } => {
+                write!(f, "the members are now {membership}")
+            }
+            Self::Transferred { to } => write!(f, "{to} was told to take over"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+        }
+    }
+}
+
+impl fmt::Display for RequestRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Membership(refusal) => write!(f, "{refusal}"),
+            Self::NotAVoter => f.write_str("the server that should lead does not vote"),
+            Self::AlreadyLeads => f.write_str("it leads already"),
+            Self::TransferInProgress => f.write_str("leadership is being handed over already"),
+            Self::TransferTimedOut => f.write_str("the server that should lead did not take over"),
         }
     }
 }
@@ -279,7 +331,12 @@ impl fmt::Display for VoteRefusal {
                 write!(f, "the candidate's log ends at index {candidate}, its own at {own}")
             }
             Self::LeaderAlive(leader) => write!(f, "it has just heard from the leader {leader}"),
-            Self::NotAVoter => f.write_str("the candidate is no voter"),
+            Self::Stranger => {
+                f.write_str("it began without the cluster's log and does not vote yet")
+            }
+            Self::JustStarted => {
+                f.write_str("it has just started and may have promised a leader not to")
+            }
         }
     }
 }
@@ -304,6 +361,7 @@ words! {
     }
     RoleReason {
         ElectionTimeout => "it heard from no leader for an election timeout",
+        TransferAsked => "the leader asked it to",
         PreVotesWon => "a majority would vote for it",
         VotesWon => "a majority voted for it",
         VotesLost => "a majority refused it",
@@ -312,6 +370,7 @@ words! {
         QuorumLost => "it heard from no majority for an election timeout",
         DiskStalled => "its own disk did not finish a write within an election timeout",
         DiskFailed => "its disk refused a write",
+        Removed => "it is not a member any more",
     }
     TermReason {
         Campaign => "it starts an election",
@@ -337,6 +396,7 @@ words! {
         Probe => "probing",
         Replicate => "replicating",
         Snapshot => "sending a snapshot",
+        Lost => "lost its log",
     }
     MessageName {
         PreVote => "PreVote",
@@ -348,5 +408,8 @@ words! {
         AppendEntriesReply => "AppendEntriesReply",
         InstallSnapshot => "InstallSnapshot",
         InstallSnapshotReply => "InstallSnapshotReply",
+        TimeoutNow => "TimeoutNow",
+        ReadIndex => "ReadIndex",
+        ReadIndexReply => "ReadIndexReply",
     }
 }

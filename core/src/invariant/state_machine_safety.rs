@@ -22,7 +22,7 @@ struct Applied {
 impl StateMachineSafety {
     pub(super) fn observe(&mut self, event: &Event) -> Verdict {
         match &event.kind {
-            EventKind::Applied { position, digest } => self.applied(event, *position, *digest),
+            EventKind::Applied { position, digest, .. } => self.applied(event, *position, *digest),
             EventKind::SnapshotInstalled { meta, digest } => {
                 self.applied(event, meta.last, *digest)
             }

@@ -5,7 +5,12 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::range::KeyRange;
+use super::store::Pair;
+use super::transaction::{OperationResult, Transaction};
+use super::{LeaseId, SessionId};
 use crate::codec;
+use crate::types::Micros;
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 4 << 10;
@@ -25,6 +30,8 @@ pub enum Command {
         /// Its new value, at most [`MAX_VALUE_BYTES`] long.
         #[serde(with = "codec::text_or_bytes")]
         value: Bytes,
+        /// The lease with which the key ends, if any.
+        lease: Option<LeaseId>,
     },
     /// Removes a key, if it is there.
     Delete {
@@ -32,26 +39,183 @@ pub enum Command {
         #[serde(with = "codec::text_or_bytes")]
         key: Bytes,
     },
+    /// Removes all keys of a range.
+    DeleteRange(KeyRange),
+    /// Sets a key if it is as expected.
+    CompareAndSet {
+        /// The key.
+        #[serde(with = "codec::text_or_bytes")]
+        key: Bytes,
+        /// What it must be.
+        expected: Expected,
+        /// Its new value.
+        #[serde(with = "codec::text_or_bytes")]
+        value: Bytes,
+    },
+    /// Several reads and changes as one.
+    Transaction(Transaction),
+    /// A new lease: keys that are tied to it go when it is not kept alive.
+    GrantLease {
+        /// How long it lasts after each time that it is kept alive, in µs.
+        ttl: Micros,
+    },
+    /// The lease begins anew.
+    KeepLeaseAlive(LeaseId),
+    /// The lease ends now, and its keys with it.
+    RevokeLease(LeaseId),
+    /// A new session, in which a request takes effect once however often it is sent (§8;
+    /// dissertation §6.3).
+    OpenSession {
+        /// How long it lasts after each request, in µs.
+        ttl: Micros,
+    },
+    /// The session ends.
+    CloseSession(SessionId),
+    /// A request of a session.
+    InSession {
+        /// The session.
+        session: SessionId,
+        /// Grows with each request of the session; the same when one is sent again.
+        sequence: u64,
+        /// What it asks: another command, encoded, but none in a session itself.
+        #[serde(with = "readable_inner")]
+        command: Bytes,
+    },
+    /// The leader tells the time, by which leases and sessions end. It is the time that the cluster
+    /// has had leaders, in µs: wall clocks have no part in it.
+    AdvanceClock {
+        /// The time now; an earlier one than is known changes nothing.
+        to: Micros,
+    },
+}
+
+/// What a key must be for a compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expected {
+    /// Not there.
+    Absent,
+    /// There, with any value.
+    Present,
+    /// There with this value.
+    Value(#[serde(with = "codec::text_or_bytes")] Bytes),
+    /// There, and last changed at this revision.
+    Revision(u64),
 }
 
 /// What applying a command did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Applied {
-    /// The revision of the whole store after it; grows by one with each change.
+    /// The revision of the whole store after it; grows by one with each command that changes keys.
     pub revision: u64,
-    /// Whether the key was there before.
-    pub existed: bool,
+    /// What it did in particular.
+    pub answer: Answer,
+}
+
+/// See [`Applied::answer`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A key was set or removed.
+    Done {
+        /// Whether it was there before.
+        existed: bool,
+    },
+    /// The keys of a range were removed.
+    Removed {
+        /// How many.
+        keys: u64,
+    },
+    /// A compare-and-set.
+    Compared {
+        /// Whether the key was as expected, and so was set.
+        succeeded: bool,
+        /// What it was before.
+        found: Option<Pair>,
+    },
+    /// A transaction.
+    Transaction {
+        /// Whether all comparisons held.
+        succeeded: bool,
+        /// The results of the operations that were carried out, in order.
+        results: Vec<OperationResult>,
+    },
+    /// A lease was granted or kept alive.
+    Lease {
+        /// Which.
+        id: LeaseId,
+        /// How long it lasts from now on unless it is kept alive, in µs.
+        ttl: Micros,
+    },
+    /// A lease ended.
+    LeaseRevoked {
+        /// How many keys went with it.
+        keys: u64,
+    },
+    /// A session was opened.
+    Session(SessionId),
+    /// A session ended.
+    SessionClosed,
+    /// The time was taken in.
+    Clock {
+        /// How many keys went with leases that ended.
+        keys: u64,
+    },
+    /// The command changed nothing.
+    Refused(Refusal),
+}
+
+/// Why a command that is committed changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The lease does not exist, or has ended.
+    NoSuchLease,
+    /// The session does not exist, or has ended: whether an earlier try took effect cannot be told.
+    NoSuchSession,
+    /// The session has gone on to a later request, whose answer is the only one it remembers.
+    SupersededRequest,
+    /// A session's request is not itself one of a session, nor one about sessions.
+    NotInSession,
+    /// A time to live is at least a millisecond and at most a year.
+    TimeToLive,
+    /// There are as many leases or sessions as the store keeps at most.
+    TooMany,
+    /// The command inside is not one that this version knows.
+    Malformed,
+}
+
+impl Applied {
+    /// Whether the key was there before, for a put or delete.
+    pub const fn existed(&self) -> bool {
+        matches!(self.answer, Answer::Done { existed: true })
+    }
 }
 
 impl Command {
     /// Sets `key` to `value`.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self::Put { key: key.into(), value: value.into() }
+        Self::Put { key: key.into(), value: value.into(), lease: None }
     }
 
     /// Removes `key`.
     pub fn delete(key: impl Into<Bytes>) -> Self {
         Self::Delete { key: key.into() }
+    }
+
+    /// Sets `key` to `value` if it is as expected.
+    pub fn compare_and_set(
+        key: impl Into<Bytes>,
+        expected: Expected,
+        value: impl Into<Bytes>,
+    ) -> Self {
+        Self::CompareAndSet { key: key.into(), expected, value: value.into() }
+    }
+
+    /// The command as request `sequence` of a session.
+    #[must_use]
+    pub fn in_session(&self, session: SessionId, sequence: u64) -> Self {
+        Self::InSession { session, sequence, command: self.encode() }
     }
 
     /// The form in which it stands in the log.
@@ -69,14 +233,85 @@ impl Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put { key, value } => write!(f, "{} = {}", Brief(key), Brief(value)),
+            Self::Put { key, value, lease: None } => write!(f, "{} = {}", Brief(key), Brief(value)),
+            Self::Put { key, value, lease: Some(lease) } => {
+                write!(f, "{} = {} while lease {lease} lasts", Brief(key), Brief(value))
+            }
             Self::Delete { key } => write!(f, "delete {}", Brief(key)),
+            Self::DeleteRange(range) => write!(f, "delete {range}"),
+            Self::CompareAndSet { key, expected, value } => {
+                write!(f, "{} = {} if it is {expected}", Brief(key), Brief(value))
+            }
+            Self::Transaction(transaction) => write!(f, "{transaction}"),
+            Self::GrantLease { ttl } => write!(f, "a lease of {} ms", ttl / 1000),
+            Self::KeepLeaseAlive(lease) => write!(f, "keep lease {lease} alive"),
+            Self::RevokeLease(lease) => write!(f, "end lease {lease}"),
+            Self::OpenSession { ttl } => write!(f, "a session of {} ms", ttl / 1000),
+            Self::CloseSession(session) => write!(f, "end session {session}"),
+            Self::InSession { session, sequence, command } => {
+                write!(f, "request {sequence} of session {session}: ")?;
+                match Self::decode(command) {
+                    Ok(Self::InSession { .. }) | Err(_) => f.write_str("no command"),
+                    Ok(command) => write!(f, "{command}"),
+                }
+            }
+            Self::AdvanceClock { to } => write!(f, "the time is {} ms", to / 1000),
         }
     }
 }
 
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("not there"),
+            Self::Present => f.write_str("there"),
+            Self::Value(value) => write!(f, "{}", Brief(value)),
+            Self::Revision(revision) => write!(f, "of revision {revision}"),
+        }
+    }
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.answer {
+            Answer::Done { .. }
+            | Answer::Compared { succeeded: true, .. }
+            | Answer::Transaction { succeeded: true, .. } => {
+                write!(f, "revision {}", self.revision)
+            }
+            Answer::Removed { keys } => {
+                write!(f, "{keys} keys removed, revision {}", self.revision)
+            }
+            Answer::Compared { succeeded: false, .. }
+            | Answer::Transaction { succeeded: false, .. } => {
+                write!(f, "the comparison failed, revision {}", self.revision)
+            }
+            Answer::Lease { id, ttl } => write!(f, "lease {id} lasts {} ms", ttl / 1000),
+            Answer::LeaseRevoked { keys } => write!(f, "the lease ended with {keys} keys"),
+            Answer::Session(id) => write!(f, "session {id}"),
+            Answer::SessionClosed => f.write_str("the session ended"),
+            Answer::Clock { keys } => write!(f, "the time was taken in, {keys} keys ended"),
+            Answer::Refused(refusal) => write!(f, "refused: {refusal}"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSuchLease => "there is no such lease, or it has ended",
+            Self::NoSuchSession => "there is no such session, or it has ended",
+            Self::SupersededRequest => "the session has gone on to a later request",
+            Self::NotInSession => "this cannot be asked in a session",
+            Self::TimeToLive => "a time to live is at least 1 ms and at most a year",
+            Self::TooMany => "there are as many of them as the store keeps",
+            Self::Malformed => "this is no command that this version knows",
+        })
+    }
+}
+
 /// Bytes shown as text, cut after a few characters.
-struct Brief<'a>(&'a [u8]);
+pub(super) struct Brief<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Brief<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +326,7 @@ impl fmt::Display for Brief<'_> {
 }
 
 /// Serde helper for encoded commands: bytes in binary formats; in JSON the command itself, or
-/// `{"hex": …}` for bytes that are none.
+/// `{"bytes": …}` for bytes that are none.
 pub mod readable {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -111,11 +346,22 @@ pub mod readable {
 
     /// See the module.
     pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_if(bytes, serializer, |_| true)
+    }
+
+    /// As [`serialize`], for those commands that `shown` accepts; the others stay bytes.
+    pub(super) fn serialize_if<S: Serializer>(
+        bytes: &Bytes,
+        serializer: S,
+        shown: impl Fn(&Command) -> bool,
+    ) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             return serializer.serialize_bytes(bytes);
         }
         match Command::decode(bytes) {
-            Ok(command) if command.encode() == *bytes => Readable::Command(command),
+            Ok(command) if shown(&command) && command.encode() == *bytes => {
+                Readable::Command(command)
+            }
             _ => Readable::Unknown { bytes: bytes.clone() },
         }
         .serialize(serializer)
@@ -133,9 +379,28 @@ pub mod readable {
     }
 }
 
+/// As [`readable`], for the command inside another one. It does not go deeper: what somebody sends
+/// could else be nested without end.
+mod readable_inner {
+    use bytes::Bytes;
+    use serde::Serializer;
+
+    use super::Command;
+    pub(super) use super::readable::deserialize;
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Bytes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        super::readable::serialize_if(bytes, serializer, |command| {
+            !matches!(command, Command::InSession { .. })
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Command;
+    use super::{Command, SessionId};
 
     /// Guards the event list: control characters and huge values cannot break a line of text.
     #[test]
@@ -145,5 +410,19 @@ mod tests {
         assert!(words.chars().count() < 60, "{words}");
         assert_eq!(Command::put("x", "1").to_string(), "x = 1");
         assert_eq!(Command::delete("x").to_string(), "delete x");
+    }
+
+    /// Guards against commands that are nested without end: they are shown one level deep.
+    #[test]
+    fn nested_sessions_are_shown_one_level_deep() {
+        let mut command = Command::put("x", "1");
+        for sequence in 0..100 {
+            command = command.in_session(SessionId(1), sequence);
+        }
+        assert!(command.to_string().ends_with("no command"));
+        let json = serde_json::to_string(&command).expect("commands have a JSON form");
+        assert!(json.matches("in_session").count() == 1, "{json}");
+        let back: Command = serde_json::from_str(&json).expect("and back");
+        assert_eq!(back, command);
     }
 }

@@ -1,12 +1,29 @@
-//! The replicated state machine: an ordered map of keys to versioned values.
+//! The replicated state machine: an ordered map of keys to versioned values, with the leases and
+//! sessions that belong to it.
 //!
-//! The map shares structure between its versions, so cloning a [`KvStore`] costs one pointer copy:
-//! snapshots, reads and time travel never stop writes.
+//! The map shares structure between its versions, so cloning a [`KvStore`] costs a few pointer
+//! copies: snapshots, reads and time travel never stop writes.
 
+mod changes;
 mod command;
+mod expiry;
+mod lease;
+mod range;
+mod session;
 mod snapshot;
 mod store;
+mod transaction;
 
-pub use command::{Applied, Command, MAX_KEY_BYTES, MAX_VALUE_BYTES, readable};
+pub use changes::{Change, Changes, Compacted};
+pub use command::{
+    Answer, Applied, Command, Expected, MAX_KEY_BYTES, MAX_VALUE_BYTES, Refusal, readable,
+};
+pub use expiry::{MAX_TTL, MIN_TTL};
+pub use lease::{Lease, MAX_LEASES};
+pub use range::KeyRange;
+pub use session::{MAX_SESSIONS, Session};
 pub use snapshot::{ChunkError, Snapshot, SnapshotBuilder};
-pub use store::{KvStore, Pair, Versioned};
+pub use store::{KvStore, Pair, Timekeeping, Versioned};
+pub use transaction::{Comparison, Operation, OperationResult, Relation, Target, Transaction};
+
+pub use crate::types::{LeaseId, SessionId};

@@ -1,13 +1,17 @@
-//! The state as a snapshot: cut into chunks that are key ranges, and built from them again.
+//! The state as a snapshot: cut into chunks that are ranges of it, and built from them again.
 
 use std::ops::Bound;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::changes::Changes;
+use super::lease::Lease;
+use super::session::Session;
 use super::store::{KvStore, Versioned};
 use crate::codec;
 use crate::message::{Cursor, SnapshotMeta};
+use crate::types::Micros;
 
 /// The state after one log entry. Cloning it is O(1), and so is making it.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +22,76 @@ pub struct Snapshot {
     pub store: KvStore,
 }
 
-/// One key range of a state, with what the whole must add up to.
+/// One range of a state, with what the whole must add up to.
 #[derive(Serialize, Deserialize)]
 struct Chunk {
     revision: u64,
+    clock: Micros,
+    last_id: u64,
     digest: u64,
-    pairs: Vec<(Bytes, Versioned)>,
+    parts: Vec<Part>,
+}
+
+/// The state is cut in this order: leases, sessions, keys.
+#[derive(Serialize, Deserialize)]
+enum Part {
+    Lease(u64, Lease),
+    Session(u64, Session),
+    Pair(Bytes, Versioned),
+}
+
+/// Where a chunk begins, inside a [`Cursor`].
+#[derive(Serialize, Deserialize)]
+enum Place {
+    Lease(u64),
+    Session(u64),
+    Key(Bytes),
+}
+
+/// What a lease or session counts for in the size of a chunk, in bytes.
+const SMALL_PART: usize = 32;
+
+impl Part {
+    fn place(&self) -> Place {
+        match self {
+            Self::Lease(id, _) => Place::Lease(*id),
+            Self::Session(id, _) => Place::Session(*id),
+            Self::Pair(key, _) => Place::Key(key.clone()),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Lease(..) => SMALL_PART,
+            Self::Session(_, session) => SMALL_PART + codec::encode(&session.answer).len(),
+            Self::Pair(key, value) => key.len() + value.value.len(),
+        }
+    }
+}
+
+impl Place {
+    /// Reads a cursor; whatever is none, as the empty one, is the beginning.
+    fn of(cursor: &Cursor) -> Self {
+        codec::decode(&cursor.0).unwrap_or(Self::Lease(0))
+    }
+}
+
+impl KvStore {
+    /// All parts from a place on.
+    fn parts(&self, from: Place) -> impl Iterator<Item = Part> + '_ {
+        let (lease, session, key) = match from {
+            Place::Lease(id) => (Some(id), Some(0), Bytes::new()),
+            Place::Session(id) => (None, Some(id), Bytes::new()),
+            Place::Key(key) => (None, None, key),
+        };
+        let leases = lease.into_iter().flat_map(|id| self.leases.from(id));
+        let sessions = session.into_iter().flat_map(|id| self.sessions.from(id));
+        let pairs = self.keys.range((Bound::Included(key), Bound::Unbounded));
+        leases
+            .map(|(id, lease)| Part::Lease(id, *lease))
+            .chain(sessions.map(|(id, session)| Part::Session(id, session.clone())))
+            .chain(pairs.map(|(key, value)| Part::Pair(key.clone(), value.clone())))
+    }
 }
 
 /// A chunk that does not fit what was received before.
@@ -41,21 +109,25 @@ pub enum ChunkError {
 }
 
 impl Snapshot {
-    /// The pairs from `cursor` on, about `max_bytes` of them and at least one, and where the next
+    /// The state from `cursor` on, about `max_bytes` of it and at least one part, and where the next
     /// chunk starts (`None` after the last).
     pub fn chunk(&self, cursor: &Cursor, max_bytes: usize) -> (Bytes, Option<Cursor>) {
-        let start = Bound::Included(cursor.0.clone());
-        let mut rest = self.store.keys.range((start, Bound::Unbounded));
-        let (mut pairs, mut bytes, mut next) = (Vec::new(), 0, None);
-        for (key, value) in rest.by_ref() {
+        let (mut parts, mut bytes, mut next) = (Vec::new(), 0, None);
+        for part in self.store.parts(Place::of(cursor)) {
             if bytes >= max_bytes {
-                next = Some(Cursor(key.clone()));
+                next = Some(Cursor(codec::encode(&part.place()).into()));
                 break;
             }
-            bytes += key.len() + value.value.len();
-            pairs.push((key.clone(), value.clone()));
+            bytes += part.size();
+            parts.push(part);
         }
-        let chunk = Chunk { revision: self.store.revision(), digest: self.store.digest(), pairs };
+        let chunk = Chunk {
+            revision: self.store.revision,
+            clock: self.store.clock,
+            last_id: self.store.last_id,
+            digest: self.store.digest(),
+            parts,
+        };
         (codec::encode(&chunk).into(), next)
     }
 }
@@ -92,10 +164,15 @@ impl SnapshotBuilder {
         next: Option<Cursor>,
     ) -> Result<Option<Snapshot>, ChunkError> {
         let chunk: Chunk = codec::decode(data)?;
-        for (key, value) in chunk.pairs {
-            self.store.restore(&key, value);
+        for part in chunk.parts {
+            match part {
+                Part::Lease(id, lease) => self.store.leases.insert(id, lease),
+                Part::Session(id, session) => self.store.sessions.insert(id, session),
+                Part::Pair(key, value) => self.store.restore(&key, value),
+            }
         }
-        self.store.revision = chunk.revision;
+        (self.store.revision, self.store.clock) = (chunk.revision, chunk.clock);
+        self.store.last_id = chunk.last_id;
         if let Some(next) = next {
             self.cursor = next;
             return Ok(None);
@@ -103,6 +180,7 @@ impl SnapshotBuilder {
         if self.store.digest() != chunk.digest {
             return Err(ChunkError::Digest { expected: chunk.digest });
         }
+        self.store.changes = Changes::since(chunk.revision);
         Ok(Some(Snapshot { meta: self.meta.clone(), store: self.store.clone() }))
     }
 }

@@ -1,11 +1,19 @@
 //! The state itself.
 
 use bytes::Bytes;
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Applied, Command};
+use super::changes::{Change, Changes};
+use super::command::{Answer, Applied, Command, Expected, Refusal};
+use super::expiry::Expiring;
+use super::lease::Lease;
+use super::range::KeyRange;
+use super::session::Session;
+use super::transaction::{Comparison, Operation, OperationResult, Transaction};
 use crate::digest;
+use crate::rules::Rules;
+use crate::types::{LeaseId, Micros, SessionId};
 
 /// A value and the revisions that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +27,8 @@ pub struct Versioned {
     pub mod_revision: u64,
     /// How often it was set since it came into being; 1 for a new key.
     pub version: u64,
+    /// The lease with which it ends.
+    pub lease: Option<LeaseId>,
 }
 
 /// One key and its value.
@@ -31,7 +41,7 @@ pub struct Pair {
     pub value: Versioned,
 }
 
-/// The replicated map. Cloning it is O(1).
+/// The replicated map, with leases and sessions. Cloning it is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct KvStore {
     pub(super) keys: OrdMap<Bytes, Versioned>,
@@ -40,10 +50,34 @@ pub struct KvStore {
     pub(super) pairs_digest: u64,
     /// Sum of the lengths of all keys and values, in bytes.
     pub(super) bytes: u64,
+    /// The time that the cluster has had leaders, in µs, as the log tells.
+    pub(super) clock: Micros,
+    /// The number of the latest lease or session.
+    pub(super) last_id: u64,
+    pub(super) leases: Expiring<Lease>,
+    pub(super) sessions: Expiring<Session>,
+    /// Which key goes with which lease.
+    pub(super) tied: OrdSet<(LeaseId, Bytes)>,
+    pub(super) changes: Changes,
+}
+
+/// The part of a store that is about time, as far as a screen may want it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Timekeeping {
+    /// The store's clock, in µs.
+    pub clock: Micros,
+    /// The number of the latest lease or session.
+    pub last_id: u64,
+    /// Leases.
+    pub leases: Vec<(LeaseId, Lease)>,
+    /// Sessions.
+    pub sessions: Vec<(SessionId, Session)>,
 }
 
 impl KvStore {
-    /// The number of changes so far.
+    // Reading
+
+    /// The number of commands that changed keys so far.
     pub const fn revision(&self) -> u64 {
         self.revision
     }
@@ -63,6 +97,16 @@ impl KvStore {
         self.bytes
     }
 
+    /// The time that the cluster has had leaders, in µs, as the log tells.
+    pub const fn clock(&self) -> Micros {
+        self.clock
+    }
+
+    /// Whether anything ends with time.
+    pub fn needs_clock(&self) -> bool {
+        !self.leases.is_empty() || !self.sessions.is_empty()
+    }
+
     /// A key's value.
     pub fn get(&self, key: &[u8]) -> Option<&Versioned> {
         self.keys.get(key)
@@ -73,76 +117,263 @@ impl KvStore {
         self.keys.iter()
     }
 
-    /// A hash of the whole state; replicas that applied the same entries have the same.
-    pub fn digest(&self) -> u64 {
-        digest::of_numbers([self.revision, self.pairs_digest, self.keys.len() as u64])
+    /// The pairs of a range in the order of their keys.
+    pub fn range(&self, range: &KeyRange) -> impl Iterator<Item = (&Bytes, &Versioned)> {
+        range.bounds().into_iter().flat_map(|bounds| self.keys.range(bounds))
     }
 
-    /// Applies a command. Depends on the state and the command alone, so that replicas agree.
-    pub fn apply(&mut self, command: Command) -> Applied {
-        match command {
-            Command::Put { key, value } => self.put(&key, value),
-            Command::Delete { key } => self.delete(&key),
+    /// The latest changes, for those who watch.
+    pub const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// A hash of the whole state; replicas that applied the same entries have the same.
+    pub fn digest(&self) -> u64 {
+        let pairs = digest::of_numbers([self.revision, self.pairs_digest, self.keys.len() as u64]);
+        let time = [self.clock, self.last_id, self.leases.digest()];
+        digest::of_numbers([pairs, digest::of_numbers(time), self.sessions.digest()])
+    }
+
+    /// What is about time, at most `limit` leases and sessions of it.
+    pub fn timekeeping(&self, limit: usize) -> Timekeeping {
+        Timekeeping {
+            clock: self.clock,
+            last_id: self.last_id,
+            leases: self.leases().take(limit).map(|(id, lease)| (id, *lease)).collect(),
+            sessions: self.sessions().take(limit).map(|(id, it)| (id, it.clone())).collect(),
         }
     }
 
-    fn put(&mut self, key: &Bytes, value: Bytes) -> Applied {
+    // Applying
+
+    /// Applies a command. Depends on the state and the command alone, so that replicas agree.
+    pub fn apply(&mut self, command: Command) -> Applied {
+        self.apply_under(command, Rules::default())
+    }
+
+    /// As [`Self::apply`], under rules of which a simulation may have broken one.
+    pub(crate) fn apply_under(&mut self, command: Command, rules: Rules) -> Applied {
+        let answer = match command {
+            Command::Put { key, value, lease } => self.put_checked(&key, value, lease),
+            Command::Delete { key } => {
+                let existed = self.remove_all(vec![key]) > 0;
+                Answer::Done { existed }
+            }
+            Command::DeleteRange(range) => {
+                let keys = self.range(&range).map(|(key, _)| key.clone()).collect();
+                Answer::Removed { keys: self.remove_all(keys) }
+            }
+            Command::CompareAndSet { key, expected, value } => {
+                self.compare_and_set(&key, &expected, value)
+            }
+            Command::Transaction(transaction) => self.transact(transaction),
+            Command::GrantLease { ttl } => self.grant_lease(ttl),
+            Command::KeepLeaseAlive(lease) => self.keep_lease_alive(lease),
+            Command::RevokeLease(lease) => self.revoke_lease(lease),
+            Command::OpenSession { ttl } => self.open_session(ttl),
+            Command::CloseSession(session) => self.close_session(session),
+            Command::AdvanceClock { to } => self.advance_clock(to),
+            Command::InSession { session, sequence, command } => {
+                return self.apply_in_session(session, sequence, &command, rules);
+            }
+        };
+        Applied { revision: self.revision, answer }
+    }
+
+    pub(super) const fn refused(&self, refusal: Refusal) -> Applied {
+        Applied { revision: self.revision, answer: Answer::Refused(refusal) }
+    }
+
+    pub(super) const fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn put_checked(&mut self, key: &Bytes, value: Bytes, lease: Option<LeaseId>) -> Answer {
+        if lease.is_some_and(|lease| self.lease(lease).is_none()) {
+            return Answer::Refused(Refusal::NoSuchLease);
+        }
         self.revision += 1;
+        Answer::Done { existed: self.put(key, value, lease) }
+    }
+
+    fn compare_and_set(&mut self, key: &Bytes, expected: &Expected, value: Bytes) -> Answer {
+        let found = self.pair(key);
+        let succeeded = match (expected, &found) {
+            (Expected::Absent, None) | (Expected::Present, Some(_)) => true,
+            (Expected::Value(value), Some(pair)) => pair.value.value == *value,
+            (Expected::Revision(revision), Some(pair)) => pair.value.mod_revision == *revision,
+            (Expected::Absent, Some(_)) | (_, None) => false,
+        };
+        if succeeded {
+            self.revision += 1;
+            let lease = found.as_ref().and_then(|pair| pair.value.lease);
+            self.put(key, value, lease);
+        }
+        Answer::Compared { succeeded, found }
+    }
+
+    fn pair(&self, key: &Bytes) -> Option<Pair> {
+        self.get(key).map(|value| Pair { key: key.clone(), value: value.clone() })
+    }
+
+    /// All changes of a transaction share one revision.
+    fn transact(&mut self, transaction: Transaction) -> Answer {
+        let Transaction { compare, then, otherwise } = transaction;
+        let succeeded = compare.iter().all(|comparison: &Comparison| comparison.holds(self));
+        let operations = if succeeded { then } else { otherwise };
+        let no_lease = |operation: &Operation| {
+            matches!(operation, Operation::Put { lease: Some(lease), .. }
+                if self.lease(*lease).is_none())
+        };
+        if operations.iter().any(no_lease) {
+            return Answer::Refused(Refusal::NoSuchLease);
+        }
+        let before = self.revision;
+        self.revision += 1;
+        let mut changed = false;
+        let results =
+            operations.into_iter().map(|operation| self.operate(operation, &mut changed)).collect();
+        if !changed {
+            self.revision = before;
+        }
+        Answer::Transaction { succeeded, results }
+    }
+
+    /// Carries out one operation of a transaction, at the revision that its changes share.
+    fn operate(&mut self, operation: Operation, changed: &mut bool) -> OperationResult {
+        match operation {
+            Operation::Get { key } => OperationResult::Found(self.pair(&key)),
+            Operation::Range { range, limit } => {
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                let pairs = self.range(&range).take(limit);
+                let pair = |(key, value): (&Bytes, &Versioned)| Pair {
+                    key: key.clone(),
+                    value: value.clone(),
+                };
+                OperationResult::Pairs(pairs.map(pair).collect())
+            }
+            Operation::Put { key, value, lease } => {
+                *changed = true;
+                OperationResult::Done { existed: self.put(&key, value, lease) }
+            }
+            Operation::Delete { key } => {
+                let existed = self.remove(&key);
+                *changed |= existed;
+                OperationResult::Done { existed }
+            }
+            Operation::DeleteRange(range) => {
+                let keys: Vec<Bytes> = self.range(&range).map(|(key, _)| key.clone()).collect();
+                let keys = keys.into_iter().filter(|key| self.remove(key)).count() as u64;
+                *changed |= keys > 0;
+                OperationResult::Removed { keys }
+            }
+        }
+    }
+
+    // Changing keys at the present revision
+
+    /// Sets a key. Whether it was there before.
+    fn put(&mut self, key: &Bytes, value: Bytes, lease: Option<LeaseId>) -> bool {
         let before = self.keys.get(key);
         let versioned = Versioned {
             value,
             create_revision: before.map_or(self.revision, |old| old.create_revision),
             mod_revision: self.revision,
             version: before.map_or(1, |old| old.version + 1),
+            lease,
         };
-        self.count_in(key, &versioned);
-        let old = self.keys.insert(key.clone(), versioned);
+        self.changes.push(Change {
+            revision: self.revision,
+            key: key.clone(),
+            value: Some(versioned.clone()),
+        });
+        self.set(key, versioned)
+    }
+
+    /// Removes a key. Whether it was there.
+    fn remove(&mut self, key: &Bytes) -> bool {
+        let Some(old) = self.keys.remove(key) else { return false };
+        self.count_out(key, &old);
+        self.tie(key, old.lease, None);
+        self.changes.push(Change { revision: self.revision, key: key.clone(), value: None });
+        true
+    }
+
+    /// Removes keys as one change. How many were there.
+    pub(super) fn remove_all(&mut self, keys: Vec<Bytes>) -> u64 {
+        self.revision += 1;
+        let removed = keys.into_iter().filter(|key| self.remove(key)).count() as u64;
+        if removed == 0 {
+            self.revision -= 1;
+        }
+        removed
+    }
+
+    /// Puts a pair in its place as it is. Whether the key was there before.
+    fn set(&mut self, key: &Bytes, value: Versioned) -> bool {
+        let lease = value.lease;
+        self.count_in(key, &value);
+        let old = self.keys.insert(key.clone(), value);
         if let Some(old) = &old {
             self.count_out(key, old);
         }
-        Applied { revision: self.revision, existed: old.is_some() }
+        self.tie(key, old.as_ref().and_then(|old| old.lease), lease);
+        old.is_some()
     }
 
-    fn delete(&mut self, key: &[u8]) -> Applied {
-        let old = self.keys.remove(key);
-        if let Some(old) = &old {
-            self.revision += 1;
-            self.count_out(key, old);
+    fn count_in(&mut self, key: &Bytes, value: &Versioned) {
+        self.pairs_digest = self.pairs_digest.wrapping_add(pair_digest(key, value));
+        self.bytes += pair_bytes(key, value);
+    }
+
+    fn count_out(&mut self, key: &Bytes, value: &Versioned) {
+        self.pairs_digest = self.pairs_digest.wrapping_sub(pair_digest(key, value));
+        self.bytes -= pair_bytes(key, value);
+    }
+
+    /// A key goes from one lease to another.
+    fn tie(&mut self, key: &Bytes, from: Option<LeaseId>, to: Option<LeaseId>) {
+        if from == to {
+            return;
         }
-        Applied { revision: self.revision, existed: old.is_some() }
+        if let Some(lease) = from {
+            self.tied.remove(&(lease, key.clone()));
+        }
+        if let Some(lease) = to {
+            self.tied.insert((lease, key.clone()));
+        }
     }
 
-    /// A store of these pairs, as a screen knows them.
-    pub fn of_pairs(revision: u64, pairs: &[Pair]) -> Self {
-        let mut store = Self { revision, ..Self::default() };
+    // Building
+
+    /// A store of these parts, as a screen knows them.
+    pub fn of_parts(revision: u64, pairs: &[Pair], timekeeping: &Timekeeping) -> Self {
+        let mut store = Self { revision, changes: Changes::since(revision), ..Self::default() };
+        (store.clock, store.last_id) = (timekeeping.clock, timekeeping.last_id);
         for pair in pairs {
-            store.restore(&pair.key, pair.value.clone());
+            store.set(&pair.key, pair.value.clone());
+        }
+        for (id, lease) in &timekeeping.leases {
+            store.leases.insert(id.0, *lease);
+        }
+        for (id, session) in &timekeeping.sessions {
+            store.sessions.insert(id.0, session.clone());
         }
         store
     }
 
     /// Adds a pair as it is; for building a store from a snapshot.
     pub(super) fn restore(&mut self, key: &Bytes, value: Versioned) {
-        self.count_in(key, &value);
-        if let Some(old) = self.keys.insert(key.clone(), value) {
-            self.count_out(key, &old);
-        }
-    }
-
-    fn count_in(&mut self, key: &[u8], value: &Versioned) {
-        self.pairs_digest = self.pairs_digest.wrapping_add(pair_digest(key, value));
-        self.bytes += pair_bytes(key, value);
-    }
-
-    fn count_out(&mut self, key: &[u8], value: &Versioned) {
-        self.pairs_digest = self.pairs_digest.wrapping_sub(pair_digest(key, value));
-        self.bytes -= pair_bytes(key, value);
+        self.set(key, value);
     }
 }
 
 fn pair_digest(key: &[u8], value: &Versioned) -> u64 {
     let numbers = [value.create_revision, value.mod_revision, value.version];
-    digest::of_bytes(&value.value, digest::of_bytes(key, digest::of_numbers(numbers)))
+    let lease = value.lease.map_or(0, |lease| lease.0);
+    let seed = digest::of_numbers(numbers).wrapping_add(lease);
+    digest::of_bytes(&value.value, digest::of_bytes(key, seed))
 }
 
 fn pair_bytes(key: &[u8], value: &Versioned) -> u64 {
@@ -159,13 +390,14 @@ mod tests {
     #[test]
     fn revisions_follow_changes() {
         let mut store = KvStore::default();
-        assert_eq!(store.apply(Command::put("a", "1")), Applied { revision: 1, existed: false });
-        assert_eq!(store.apply(Command::put("b", "1")), Applied { revision: 2, existed: false });
-        assert_eq!(store.apply(Command::put("a", "2")), Applied { revision: 3, existed: true });
+        let done = |revision, existed| Applied { revision, answer: Answer::Done { existed } };
+        assert_eq!(store.apply(Command::put("a", "1")), done(1, false));
+        assert_eq!(store.apply(Command::put("b", "1")), done(2, false));
+        assert_eq!(store.apply(Command::put("a", "2")), done(3, true));
         let a = store.get(b"a").expect("a was set");
         assert_eq!((a.create_revision, a.mod_revision, a.version), (1, 3, 2));
-        assert_eq!(store.apply(Command::delete("a")), Applied { revision: 4, existed: true });
-        assert_eq!(store.apply(Command::delete("a")), Applied { revision: 4, existed: false });
+        assert_eq!(store.apply(Command::delete("a")), done(4, true));
+        assert_eq!(store.apply(Command::delete("a")), done(4, false));
         assert!(store.get(b"a").is_none());
     }
 

@@ -13,7 +13,7 @@ impl Node {
     pub(super) fn election_timeout(&mut self) {
         let timeout = self.config.election_timeout_max;
         let stalled = self.rules.disk_stalled(self.gate.oldest_start(), self.now, timeout);
-        if stalled || !self.membership.is_voter(self.id) {
+        if stalled || !self.may_campaign() {
             // A server whose own disk hangs could not hold the office.
             self.set_election_timer();
             return;
@@ -26,21 +26,27 @@ impl Node {
             // What it would vote itself needs no disk.
             self.count_vote(self.id, true);
         } else {
-            self.campaign(RoleReason::ElectionTimeout);
+            self.campaign(RoleReason::ElectionTimeout, false);
         }
+    }
+
+    /// Whether this server may stand for election: it votes, and is no stranger.
+    pub(super) fn may_campaign(&self) -> bool {
+        self.membership().is_voter(self.id) && self.hard_state.stranger_until.is_none()
     }
 
     /// Starts an election in a new term. The requests leave, and the own vote counts, once term
     /// and vote are durable (figure 2).
-    fn campaign(&mut self, why: RoleReason) {
+    pub(super) fn campaign(&mut self, why: RoleReason, transfer: bool) {
         self.become_candidate(false, why);
-        let body = Body::RequestVote { last_log: self.log.last() };
+        let body = Body::RequestVote { last_log: self.log.last(), transfer };
         self.ask_all(&body);
         self.count_own_vote();
     }
 
     fn ask_all(&mut self, body: &Body) {
-        let peers: Vec<NodeId> = self.membership.peers_of(self.id).collect();
+        let peers: Vec<NodeId> =
+            self.membership().all_voters().filter(|voter| *voter != self.id).collect();
         for peer in peers {
             self.send(peer, body.clone(), Needs::HardState);
         }
@@ -55,17 +61,25 @@ impl Node {
                 let reply = Body::PreVoteReply { next_term: *next_term, granted: false };
                 (*next_term, true, reply)
             }
-            Body::RequestVote { .. } => {
+            Body::RequestVote { transfer: false, .. } => {
                 (message.term, false, Body::RequestVoteReply { granted: false })
             }
-            Body::PreVoteReply { .. }
+            // Where the leader itself asked for the election there is nobody to protect.
+            Body::RequestVote { transfer: true, .. }
+            | Body::PreVoteReply { .. }
             | Body::RequestVoteReply { .. }
             | Body::AppendEntries { .. }
             | Body::AppendEntriesReply { .. }
             | Body::InstallSnapshot { .. }
-            | Body::InstallSnapshotReply { .. } => return false,
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => return false,
         };
-        let Some(why) = self.rules.refuse_unheard(self.live_leader()) else { return false };
+        let promised = self.now < self.promised_until;
+        let Some(why) = self.rules.refuse_unheard(self.live_leader(), promised) else {
+            return false;
+        };
         let candidate = message.from;
         self.recorder.emit(|| EventKind::VoteRefused { candidate, term, pre, why });
         self.send(candidate, reply, Needs::HardState);
@@ -110,6 +124,7 @@ impl Node {
             current_term: self.current_term(),
             voted_for: self.hard_state.voted_for,
             last_log: self.log.last(),
+            stranger: self.hard_state.stranger_until.is_some(),
         };
         let VoteRequest { candidate, term, pre, .. } = *request;
         let verdict = self.rules.grant_vote(&voter, request);
@@ -146,26 +161,22 @@ impl Node {
     }
 
     fn count_vote(&mut self, voter: NodeId, granted: bool) {
-        let needed = self.rules.majority(&self.membership);
+        let (rules, membership) = (self.rules, self.configurations.current().clone());
         let Role::Candidate(Candidate { pre, answers }) = &mut self.role else { return };
         answers.insert(voter, granted);
         let pre = *pre;
-        let yes = answers.values().filter(|granted| **granted).count();
-        let no = answers.len() - yes;
-        self.recorder.emit(|| EventKind::VoteCounted {
-            voter,
-            granted,
-            pre,
-            votes: yes as u64,
-            needed: needed as u64,
-        });
-        if yes >= needed {
+        let says = |peer, yes| answers.get(&peer) == Some(&yes);
+        let won = rules.has_majority(&membership, |peer| says(peer, true));
+        let lost = rules.is_blocked(&membership, |peer| says(peer, false));
+        let (yes, needed) = rules.tally(&membership, |peer| says(peer, true));
+        self.recorder.emit(|| EventKind::VoteCounted { voter, granted, pre, votes: yes, needed });
+        if won {
             if pre {
-                self.campaign(RoleReason::PreVotesWon);
+                self.campaign(RoleReason::PreVotesWon, false);
             } else {
                 self.become_leader();
             }
-        } else if no >= self.membership.majority() {
+        } else if lost {
             self.become_follower(RoleReason::VotesLost);
         }
     }

@@ -1,7 +1,7 @@
 //! A follower stores what its leader sends (§5.3).
 
 use super::gate::Needs;
-use super::role::{Follower, Role};
+use super::role::Role;
 use super::{Node, RoleReason};
 use crate::event::{CommitReason, EventKind};
 use crate::log::Entry;
@@ -25,10 +25,15 @@ impl Node {
                 Body::PreVoteReply { next_term: *next_term, granted: false }
             }
             Body::RequestVote { .. } => Body::RequestVoteReply { granted: false },
+            Body::ReadIndex { question } => {
+                Body::ReadIndexReply { question: *question, read_index: None }
+            }
             Body::PreVoteReply { .. }
             | Body::RequestVoteReply { .. }
             | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. } => return,
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndexReply { .. } => return,
         };
         if let Body::PreVote { .. } | Body::RequestVote { .. } = body {
             let (pre, why) =
@@ -43,13 +48,17 @@ impl Node {
         if matches!(self.role, Role::Candidate(_)) {
             self.become_follower(RoleReason::LeaderHeard);
         }
-        let term = self.current_term();
+        let (term, now) = (self.current_term(), self.now);
         let news = self.leader() != Some(leader);
-        self.role = Role::Follower(Follower { leader: Some(leader), heard_at: self.now });
+        if let Role::Follower(follower) = &mut self.role {
+            follower.leader = Some(leader);
+            follower.heard_at = now;
+        }
         if news {
             self.recorder.emit(|| EventKind::LeaderKnown { leader, term });
         }
         self.set_election_timer();
+        self.repeat_question();
     }
 
     pub(super) fn on_append_entries(
@@ -69,6 +78,7 @@ impl Node {
             // No correct leader sends this; a peer is never trusted to be one.
             return;
         }
+        self.met_leader(leader_commit);
         let heartbeat = entries.is_empty();
         let Some(verified) = self.store_entries(prev_log, entries) else {
             let hint = self.log.last_possible_match(prev_log);
@@ -124,6 +134,7 @@ impl Node {
         }
         let last = self.log.last();
         self.recorder.emit(|| EventKind::EntriesAppended { last, entries: entries.clone() });
+        self.adopt_configurations(&entries);
         self.gate.append(entries);
     }
 
@@ -133,6 +144,7 @@ impl Node {
         self.gate.truncate(from);
         let last = self.log.last();
         self.recorder.emit(|| EventKind::LogTruncated { from, last });
+        self.roll_back_configurations(from);
     }
 
     /// Moves the commit index forward, if `index` is ahead; never past the log.
@@ -142,6 +154,8 @@ impl Node {
         if to > from {
             self.commit_index = to;
             self.recorder.emit(|| EventKind::CommitAdvanced { from, to, why: why() });
+            self.note_committed_configurations(from, to);
+            self.answer_follower_reads();
         }
     }
 }

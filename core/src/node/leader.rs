@@ -6,22 +6,26 @@ use bytes::Bytes;
 
 use super::gate::Needs;
 use super::progress::{Mode, Progress, Transfer};
+use super::read::Lease;
 use super::role::{Leader, Role};
 use super::{ChunkRequest, Node, RoleReason};
 use crate::event::{CommitReason, EventKind};
 use crate::log::{Entry, Payload};
 use crate::message::{AppendResult, Body, Cursor};
-use crate::types::{LogIndex, LogPosition, NodeId};
+use crate::types::{LogIndex, LogPosition, NodeId, Time};
 
 impl Node {
     pub(super) fn new_leader(&self) -> Leader {
         let last = self.log.last().index;
-        let progress = self.membership.peers_of(self.id);
+        let progress = self.membership().peers_of(self.id);
         Leader {
             progress: progress.map(|peer| (peer, Progress::new(last, self.now))).collect(),
             round: 0,
             first_index: last.next(),
             reads: VecDeque::new(),
+            lease: Lease::default(),
+            change: None,
+            transfer: None,
         }
     }
 
@@ -36,9 +40,11 @@ impl Node {
     }
 
     /// Appends commands and sends them at once: the own disk works meanwhile (dissertation
-    /// §10.2.1). Gives the position of the first, or `None` when this server does not lead.
+    /// §10.2.1). Gives the position of the first, or `None` when this server does not lead, or is
+    /// about to stop.
     pub(crate) fn propose(&mut self, commands: Vec<Bytes>) -> Option<LogPosition> {
-        if !self.is_leader() || self.halted {
+        let Role::Leader(leader) = &self.role else { return None };
+        if leader.transfer.is_some() || self.halted {
             return None;
         }
         let first = LogPosition { term: self.current_term(), index: self.log.last().index.next() };
@@ -49,7 +55,7 @@ impl Node {
         Some(first)
     }
 
-    fn append_own(&mut self, payloads: Vec<Payload>) {
+    pub(super) fn append_own(&mut self, payloads: Vec<Payload>) {
         let (term, mut index) = (self.current_term(), self.log.last().index);
         let entries = payloads.into_iter().map(|payload| {
             index = index.next();
@@ -59,8 +65,9 @@ impl Node {
         self.append_entries(entries);
     }
 
-    fn peers(&self) -> Vec<NodeId> {
-        self.membership.peers_of(self.id).collect()
+    /// All that it sends to.
+    pub(super) fn peers(&self) -> Vec<NodeId> {
+        self.progress().map_or_else(Vec::new, |progress| progress.keys().copied().collect())
     }
 
     fn leading(&mut self) -> Option<&mut Leader> {
@@ -90,6 +97,8 @@ impl Node {
             self.become_follower(why);
             return;
         }
+        self.give_up_transfer_in_time();
+        self.continue_change();
         for peer in self.peers() {
             self.retry(peer);
         }
@@ -100,8 +109,11 @@ impl Node {
     fn reason_to_step_down(&self) -> Option<RoleReason> {
         let timeout = self.config.election_timeout_max;
         let Role::Leader(leader) = &self.role else { return None };
-        let heard = self.rules.majority_value(&self.membership, |voter| {
-            leader.progress.get(&voter).map_or(self.now, |progress| progress.heard_at)
+        let heard = self.rules.majority_value(self.membership(), |voter| {
+            if voter == self.id {
+                return self.now;
+            }
+            leader.progress.get(&voter).map_or(Time(0), |progress| progress.heard_at)
         });
         if self.rules.lost_quorum(heard, self.now, timeout) {
             return Some(RoleReason::QuorumLost);
@@ -116,7 +128,7 @@ impl Node {
         let Some(progress) = self.progress_of(peer) else { return };
         match &mut progress.mode {
             Mode::Probe { waiting } => *waiting = false,
-            Mode::Replicate { .. } => {}
+            Mode::Replicate { .. } | Mode::Lost => {}
             Mode::Snapshot(transfer) => {
                 if now.since(transfer.sent_at) >= patience {
                     self.request_chunk(peer);
@@ -128,8 +140,10 @@ impl Node {
     /// Sends every follower something that it must answer: entries where there are any, else a
     /// heartbeat. Answers confirm the leader for reads that came before (§8).
     pub(super) fn begin_round(&mut self) {
+        let now = self.now;
         if let Some(leader) = self.leading() {
             leader.round += 1;
+            leader.lease.round_began(leader.round, now);
         }
         for peer in self.peers() {
             if !self.send_entries(peer) {
@@ -142,7 +156,7 @@ impl Node {
 
     /// Sends all the entries that a follower still needs and that the window allows. Whether
     /// anything was sent.
-    fn send_entries(&mut self, peer: NodeId) -> bool {
+    pub(super) fn send_entries(&mut self, peer: NodeId) -> bool {
         let mut sent = false;
         while self.send_batch(peer) {
             sent = true;
@@ -175,7 +189,7 @@ impl Node {
 
     /// An AppendEntries without entries. Its check before the next index also finds out whether
     /// an earlier message was lost.
-    fn send_heartbeat(&mut self, peer: NodeId) {
+    pub(super) fn send_heartbeat(&mut self, peer: NodeId) {
         let base = self.log.base().index;
         let Some(progress) = self.progress_of(peer) else { return };
         let prev = progress.next_index.previous().max(base);
@@ -205,6 +219,11 @@ impl Node {
             AppendResult::Accepted { match_index } => self.on_match(from, *match_index),
             AppendResult::Rejected { prev_log, hint } => {
                 let candidate = self.log.last_possible_match(*hint).index;
+                if self.has_lost_log(from, round, hint.index) {
+                    self.recorder.emit(|| EventKind::PeerLostLog { peer: from });
+                    self.set_mode(from, Mode::Lost);
+                    return;
+                }
                 let stands = self
                     .progress_of(from)
                     .is_some_and(|progress| progress.rejected(prev_log.index, candidate));
@@ -215,6 +234,15 @@ impl Node {
             }
         }
         self.answer_confirmed_reads();
+    }
+
+    /// Whether a follower lacks what it has acknowledged as durable: its disk was wiped or set back.
+    /// Nothing that it says counts any more, until it is removed and joins anew.
+    /// Only an answer to a round that began after the acknowledgement proves it.
+    fn has_lost_log(&mut self, peer: NodeId, round: u64, hint: LogIndex) -> bool {
+        let Some(progress) = self.progress_of(peer) else { return false };
+        let later = round > progress.matched_round;
+        later && hint < progress.match_index && !matches!(progress.mode, Mode::Lost)
     }
 
     /// A follower answered in this term. Whether this server leads it.
@@ -234,10 +262,15 @@ impl Node {
     pub(super) fn on_match(&mut self, from: NodeId, index: LogIndex) {
         // More than was ever sent cannot match: a peer is not trusted to be right.
         let index = index.min(self.log.last().index);
-        let news = self.progress_of(from).is_some_and(|progress| progress.matched(index));
+        let Some(leader) = self.leading() else { return };
+        let round = leader.round;
+        let news =
+            leader.progress.get_mut(&from).is_some_and(|progress| progress.matched(index, round));
         if news {
             self.record_progress(from);
             self.advance_commit_index();
+            self.continue_change();
+            self.continue_transfer();
         }
         self.send_entries(from);
         self.tell_commit(from);
@@ -261,15 +294,20 @@ impl Node {
         } else {
             self.log.last().index
         };
-        let index_of =
-            |voter: NodeId| leader.progress.get(&voter).map_or(own, |peer| peer.match_index);
-        let majority = self.rules.majority_value(&self.membership, index_of);
+        let index_of = |voter: NodeId| {
+            if voter == self.id {
+                return own;
+            }
+            leader.progress.get(&voter).map_or(LogIndex(0), |peer| peer.match_index)
+        };
+        let membership = self.membership();
+        let majority = self.rules.majority_value(membership, index_of);
         if majority <= self.commit_index
             || !self.rules.may_commit(self.log.term_at(majority), self.current_term())
         {
             return;
         }
-        let proof = || self.membership.voters.iter().map(|voter| (*voter, index_of(*voter)));
+        let proof = || membership.all_voters().map(|voter| (voter, index_of(voter)));
         let proof: Vec<(NodeId, LogIndex)> =
             if self.recorder.listening() { proof().collect() } else { Vec::new() };
         self.commit_to(majority, || CommitReason::Majority(proof));
@@ -277,6 +315,8 @@ impl Node {
             self.tell_commit(peer);
         }
         self.answer_confirmed_reads();
+        self.continue_change();
+        self.continue_transfer();
     }
 
     // Snapshots, of which the replica cuts the chunks
@@ -294,12 +334,15 @@ impl Node {
     pub(super) fn transfer_to(&mut self, peer: NodeId) -> Option<&mut Transfer> {
         match &mut self.progress_of(peer)?.mode {
             Mode::Snapshot(transfer) => Some(transfer),
-            Mode::Probe { .. } | Mode::Replicate { .. } => None,
+            Mode::Probe { .. } | Mode::Replicate { .. } | Mode::Lost => None,
         }
     }
 
     pub(super) fn set_mode(&mut self, peer: NodeId, mode: Mode) {
         if let Some(progress) = self.progress_of(peer) {
+            if matches!(mode, Mode::Lost) {
+                progress.match_index = LogIndex(0);
+            }
             progress.mode = mode;
         }
         self.record_progress(peer);

@@ -6,27 +6,34 @@
 //! and values: the [`crate::replica::Replica`] around it joins it with the state machine.
 //!
 //! The protocol, in the order of the paper: [`election`] (§5.2, §5.4.1), [`leader`] and
-//! [`follower`] (§5.3, §5.4.2), [`read`] (§8), [`snapshot`] (§7). [`gate`] holds back what must
+//! [`follower`] (§5.3, §5.4.2), [`membership`] (§6), [`snapshot`] (§7), [`read`] (§8), and
+//! [`transfer`] (dissertation §3.10). [`gate`] holds back what must
 //! not be said before it is durable; [`crate::rules`] holds every decision.
 
+mod configurations;
 mod election;
 mod follower;
 pub(crate) mod gate;
 mod leader;
+mod membership;
 mod progress;
 mod read;
 mod recorder;
 pub(crate) mod role;
 mod snapshot;
+mod transfer;
 
+use configurations::Configurations;
 use gate::{Gate, Needs};
+use read::Reader;
 pub(crate) use recorder::Recorder;
-use role::{Follower, Role};
+use role::{Follower, Leader, Role};
 pub(crate) use snapshot::{ChunkRequest, ReceivedChunk};
+use transfer::Transfer;
 
 use crate::config::Config;
 use crate::durable::{HardState, Write};
-use crate::event::{EventKind, Outcome, RoleName, RoleReason, TermReason, Timer};
+use crate::event::{EventKind, Outcome, RoleReason, TermReason, Timer};
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::message::{Body, Message};
@@ -59,12 +66,14 @@ pub(crate) struct Node {
     random: Random,
     now: Time,
     pub(crate) hard_state: HardState,
-    pub(crate) membership: Membership,
+    configurations: Configurations,
     pub(crate) log: Log,
     pub(crate) commit_index: LogIndex,
     role: Role,
     pub(crate) timer: ArmedTimer,
     gate: Gate,
+    /// Until then it keeps promises to a leader that it may have forgotten (dissertation §6.4.1).
+    promised_until: Time,
     /// Set once the disk has failed; from then on nothing happens any more.
     pub(crate) halted: bool,
     pub(crate) recorder: Recorder,
@@ -93,6 +102,14 @@ impl Node {
     pub(crate) fn new(start: NodeStart, now: Time) -> Self {
         assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
         let durable_index = start.log.last().index;
+        let entries = start.log.from(start.log.base().index.next());
+        let configurations = Configurations::new(start.commit_index, start.membership, entries);
+        let promised_until = if start.config.lease_reads && start.hard_state.current_term > Term(0)
+        {
+            now.after(start.config.election_timeout_min)
+        } else {
+            now
+        };
         let mut node = Self {
             id: start.id,
             config: start.config,
@@ -100,12 +117,13 @@ impl Node {
             random: Random::new(start.seed),
             now,
             hard_state: start.hard_state,
-            membership: start.membership,
+            configurations,
             log: start.log,
             commit_index: start.commit_index,
             role: Role::Follower(Follower::default()),
             timer: ArmedTimer { timer: Timer::Election, due: now, span: 0 },
             gate: Gate::new(durable_index),
+            promised_until,
             halted: false,
             recorder: start.recorder,
             outputs: Vec::new(),
@@ -134,6 +152,14 @@ impl Node {
 
     pub(crate) const fn durable_index(&self) -> LogIndex {
         self.gate.durable_index()
+    }
+
+    pub(crate) const fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) const fn rules(&self) -> Rules {
+        self.rules
     }
 
     pub(crate) const fn config(&self) -> &Config {
@@ -180,7 +206,8 @@ impl Node {
         let name = message.body.name();
         self.recorder.set_cause(Some(message.id()));
         self.recorder.emit_cause(|| EventKind::MessageReceived { message: message.id(), name });
-        if message.to != self.id || !self.membership.is_voter(message.from) {
+        // Also from servers that this one does not know as members: it may be the one that lags.
+        if message.to != self.id || message.from == self.id {
             return;
         }
         if self.refuse_unheard(&message) {
@@ -199,7 +226,7 @@ impl Node {
             Body::PreVoteReply { next_term, granted } => {
                 self.on_pre_vote_reply(from, next_term, granted);
             }
-            Body::RequestVote { last_log } => self.on_request_vote(from, last_log),
+            Body::RequestVote { last_log, .. } => self.on_request_vote(from, last_log),
             Body::RequestVoteReply { granted } => self.on_vote_reply(from, granted),
             Body::AppendEntries { prev_log, entries, leader_commit, round } => {
                 self.on_append_entries(from, prev_log, entries, leader_commit, round);
@@ -212,6 +239,11 @@ impl Node {
             }
             Body::InstallSnapshotReply { last, round, result } => {
                 self.on_snapshot_reply(from, last, round, result);
+            }
+            Body::TimeoutNow => self.on_timeout_now(),
+            Body::ReadIndex { question } => self.on_read_index(from, question),
+            Body::ReadIndexReply { question, read_index } => {
+                self.on_read_index_reply(question, read_index);
             }
         }
     }
@@ -272,7 +304,7 @@ impl Node {
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
         assert!(term > from, "terms only grow");
-        self.hard_state = HardState { current_term: term, voted_for: None };
+        self.hard_state = HardState { current_term: term, voted_for: None, ..self.hard_state };
         self.gate.hard_state_changed();
         self.gate.forget_held();
         self.recorder.emit(|| EventKind::TermChanged { from, to: term, why });
@@ -285,19 +317,42 @@ impl Node {
 
     /// Follows nobody yet. Requests that only a leader can answer are given up.
     fn become_follower(&mut self, why: RoleReason) {
-        let was = self.role.name();
-        let old = std::mem::replace(&mut self.role, Role::Follower(Follower::default()));
-        if was == RoleName::Follower {
-            return;
-        }
-        self.record_role(why);
-        if let Role::Leader(leader) = old {
-            for read in leader.reads {
-                self.respond(read.request, Outcome::NotLeader { leader: None });
+        match std::mem::replace(&mut self.role, Role::Follower(Follower::default())) {
+            Role::Follower(old) => {
+                // Whoever leads next may confirm the reads that wait.
+                let reads = old.reads.ask_anew();
+                self.role = Role::Follower(Follower { reads, ..Follower::default() });
+            }
+            Role::Candidate(_) => self.record_role(why),
+            Role::Leader(old) => {
+                self.record_role(why);
+                self.release_requests(old);
+                self.set_election_timer();
             }
         }
-        if was == RoleName::Leader {
-            self.set_election_timer();
+    }
+
+    /// A leader that lost its office answers those who wait for more than a commit.
+    fn release_requests(&mut self, old: Leader) {
+        for read in old.reads {
+            match read.reader {
+                Reader::Client(request) => {
+                    self.respond(request, Outcome::NotLeader { leader: None });
+                }
+                // The follower asks whoever leads next.
+                Reader::Follower { .. } => {}
+            }
+        }
+        if let Some(request) = old.change.and_then(|change| change.request) {
+            self.respond(request, Outcome::Unknown);
+        }
+        if let Some(Transfer { request, told, to, .. }) = old.transfer {
+            let outcome = if told {
+                Outcome::Transferred { to }
+            } else {
+                Outcome::NotLeader { leader: None }
+            };
+            self.respond(request, outcome);
         }
     }
 
@@ -308,9 +363,13 @@ impl Node {
             let (candidate, term) = (self.id, self.current_term());
             self.recorder.emit(|| EventKind::VoteGranted { candidate, term, pre: false });
         }
-        self.role = Role::Candidate(role::Candidate { pre, ..role::Candidate::default() });
+        let candidate = role::Candidate { pre, ..role::Candidate::default() };
+        let old = std::mem::replace(&mut self.role, Role::Candidate(candidate));
         self.record_role(why);
         self.set_election_timer();
+        if let Role::Follower(old) = old {
+            self.refuse_reads(old.reads.into_requests());
+        }
     }
 
     fn become_leader(&mut self) {

@@ -16,6 +16,8 @@ pub(crate) struct Progress {
     pub(crate) mode: Mode,
     /// The latest round that it acknowledged.
     pub(crate) acked_round: u64,
+    /// The leader's round when `match_index` last grew.
+    pub(crate) matched_round: u64,
     /// When it last answered; at first, when the leader was elected.
     pub(crate) heard_at: Time,
     /// Whether it has answered at all in this term.
@@ -39,6 +41,9 @@ pub(crate) enum Mode {
     },
     /// The follower needs entries that were compacted away (§7).
     Snapshot(Transfer),
+    /// The follower lacks what it had acknowledged as durable. It gets heartbeats and counts for
+    /// nothing.
+    Lost,
 }
 
 /// A snapshot on its way.
@@ -60,16 +65,23 @@ impl Progress {
             next_index: last.next(),
             mode: Mode::Probe { waiting: false },
             acked_round: 0,
+            matched_round: 0,
             heard_at: now,
             answered: false,
             told_commit: LogIndex(0),
         }
     }
 
-    /// Takes in that the follower durably holds the leader's log up to `index`. Whether that is
-    /// news.
-    pub(crate) fn matched(&mut self, index: LogIndex) -> bool {
+    /// Takes in, in this round, that the follower durably holds the leader's log up to `index`.
+    /// Whether that is news.
+    pub(crate) fn matched(&mut self, index: LogIndex, round: u64) -> bool {
+        if matches!(self.mode, Mode::Lost) {
+            return false;
+        }
         let news = index > self.match_index;
+        if news {
+            self.matched_round = round;
+        }
         self.match_index = self.match_index.max(index);
         self.next_index = self.next_index.max(self.match_index.next());
         match &mut self.mode {
@@ -90,6 +102,7 @@ impl Progress {
                 }
                 news
             }
+            Mode::Lost => false,
         }
     }
 
@@ -99,7 +112,7 @@ impl Progress {
         let stands = match &self.mode {
             Mode::Probe { .. } => rejected.next() == self.next_index,
             Mode::Replicate { .. } => rejected > self.match_index,
-            Mode::Snapshot(_) => false,
+            Mode::Snapshot(_) | Mode::Lost => false,
         };
         if stands {
             let next = candidate.next().min(rejected).max(LogIndex(1));
@@ -114,7 +127,7 @@ impl Progress {
         match &self.mode {
             Mode::Probe { waiting } => !waiting,
             Mode::Replicate { in_flight } => in_flight.len() < max_in_flight,
-            Mode::Snapshot(_) => false,
+            Mode::Snapshot(_) | Mode::Lost => false,
         }
     }
 
@@ -126,7 +139,7 @@ impl Progress {
                 in_flight.push_back(last);
                 self.next_index = last.next();
             }
-            Mode::Snapshot(_) => {}
+            Mode::Snapshot(_) | Mode::Lost => {}
         }
     }
 
@@ -142,6 +155,7 @@ impl Progress {
             Mode::Snapshot(transfer) => {
                 (ProgressMode::Snapshot, usize::from(transfer.last.is_some()))
             }
+            Mode::Lost => (ProgressMode::Lost, 0),
         };
         ProgressState {
             match_index: self.match_index,

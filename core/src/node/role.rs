@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::membership::PendingChange;
 use super::progress::Progress;
+use super::read::{FollowerReads, Lease, PendingRead};
+use super::transfer::Transfer;
 use crate::event::RoleName;
-use crate::types::{LogIndex, NodeId, RequestId, Time};
+use crate::types::{LogIndex, NodeId, Time};
 
 /// A server's role and what belongs to it.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
     /// When it was last heard.
     pub(crate) heard_at: Time,
+    /// Its clients' reads, which the leader has to confirm.
+    pub(crate) reads: FollowerReads,
 }
 
 /// Asks for votes.
@@ -35,7 +40,7 @@ pub(crate) struct Candidate {
 /// Replicates its log to all.
 #[derive(Clone, Debug)]
 pub(crate) struct Leader {
-    /// What it knows of each follower.
+    /// What it knows of each follower and learner, and of those who have just left.
     pub(crate) progress: BTreeMap<NodeId, Progress>,
     /// The latest heartbeat round that it began.
     pub(crate) round: u64,
@@ -43,14 +48,12 @@ pub(crate) struct Leader {
     pub(crate) first_index: LogIndex,
     /// Reads that wait to be confirmed, in the order in which they came.
     pub(crate) reads: VecDeque<PendingRead>,
-}
-
-/// A read on its way to a safe answer (§8).
-#[derive(Clone, Debug)]
-pub(crate) struct PendingRead {
-    pub(crate) request: RequestId,
-    /// The first round that began after it came.
-    pub(crate) round: u64,
+    /// Until when it is sure to be the only leader.
+    pub(crate) lease: Lease,
+    /// The change of members that it works on.
+    pub(crate) change: Option<PendingChange>,
+    /// The hand-over that it works on.
+    pub(crate) transfer: Option<Transfer>,
 }
 
 impl Role {

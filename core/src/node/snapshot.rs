@@ -11,6 +11,7 @@ use super::progress::Mode;
 use super::role::Role;
 use crate::event::{CommitReason, EventKind, SnapshotRefusal};
 use crate::log::Log;
+use crate::membership::Membership;
 use crate::message::{Body, Cursor, SnapshotMeta, SnapshotProgress};
 use crate::types::{LogIndex, LogPosition, NodeId};
 
@@ -91,6 +92,7 @@ impl Node {
             return;
         }
         self.follow(chunk.from);
+        self.met_leader(chunk.meta.last.index);
         if self.rules.accept_snapshot(chunk.meta.last.index, self.commit_index) {
             self.received_chunks.push(chunk);
         } else {
@@ -131,7 +133,8 @@ impl Node {
             return false;
         }
         // Entries after a matching position stay; a log that conflicts goes (§7, steps 6 and 7).
-        if self.rules.keep_log_after_snapshot(self.log.matches(meta.last)) {
+        let keep_log = self.rules.keep_log_after_snapshot(self.log.matches(meta.last));
+        if keep_log {
             self.log.compact(meta.last);
         } else {
             self.log = Log::new(meta.last);
@@ -139,7 +142,7 @@ impl Node {
         }
         self.gate.compact(meta.last);
         self.gate.covered_by_snapshot(meta.last.index);
-        self.membership = meta.membership.clone();
+        self.install_configuration(meta.last, &meta.membership, keep_log);
         self.recorder.emit(|| EventKind::LogCompacted { to: meta.last });
         let before = self.commit_index;
         self.commit_index = meta.last.index;
@@ -161,6 +164,11 @@ impl Node {
         self.recorder.emit(|| EventKind::LogCompacted { to: base });
     }
 
+    /// The members at an index that is applied, for a snapshot of that state.
+    pub(crate) fn membership_at(&self, index: LogIndex) -> Membership {
+        self.configurations.at(index).clone()
+    }
+
     /// A snapshot of the own state is durable: the log before it goes, but for a tail that spares
     /// followers that are a little behind a transfer of the whole state.
     pub(crate) fn compact_log(&mut self, snapshot: LogPosition) {
@@ -173,6 +181,7 @@ impl Node {
         let to = LogPosition { term, index };
         self.log.compact(to);
         self.gate.compact(to);
+        self.configurations.compact(to.index);
         self.recorder.emit(|| EventKind::LogCompacted { to });
     }
 }

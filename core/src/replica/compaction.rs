@@ -68,7 +68,7 @@ impl Replica {
     pub(super) fn compact(&mut self) {
         let fresh = self.last_applied.index > self.compaction.latest.meta.last.index;
         if self.compaction.saving.is_none() && fresh {
-            let membership = self.node.membership.clone();
+            let membership = self.node.membership_at(self.last_applied.index);
             let meta = SnapshotMeta { last: self.last_applied, membership };
             self.save(Snapshot { meta, store: self.store.clone() }, None);
         }

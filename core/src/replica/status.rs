@@ -67,7 +67,7 @@ impl Replica {
             term: node.current_term(),
             voted_for: node.hard_state.voted_for,
             leader: node.leader(),
-            membership: node.membership.clone(),
+            membership: node.membership().clone(),
             base: node.log.base(),
             last: node.log.last(),
             durable_index: node.durable_index(),
@@ -97,7 +97,7 @@ impl Replica {
             term: node.current_term(),
             voted_for: node.hard_state.voted_for,
             leader: node.leader(),
-            membership: node.membership.clone(),
+            membership: node.membership().clone(),
             base: node.log.base(),
             last: node.log.last(),
             entries: node.log.from(first).to_vec(),
@@ -109,6 +109,7 @@ impl Replica {
             pairs: pairs
                 .map(|(key, value)| Pair { key: key.clone(), value: value.clone() })
                 .collect(),
+            timekeeping: self.store.timekeeping(STATE_PAIRS),
             timer: Some((node.timer.timer, node.timer.due, node.timer.span)),
             progress: self.peers().collect(),
         }

@@ -115,7 +115,9 @@ pub enum Refusal {
     /// See there.
     LeaderAlive,
     /// See there.
-    NotAVoter,
+    Stranger,
+    /// See there.
+    JustStarted,
 }
 
 /// How a request ended, as a client sees it.

@@ -96,9 +96,15 @@ impl Scene<'_> {
             return Ok(Answer::Value(reading.value.as_ref().map(text)));
         }
         Ok(match outcome {
-            Outcome::Applied { .. } | Outcome::ReadReady { .. } => Answer::Done,
+            Outcome::Applied { .. }
+            | Outcome::ReadReady { .. }
+            | Outcome::MembershipChanged { .. }
+            | Outcome::Transferred { .. } => Answer::Done,
             Outcome::Unknown => Answer::Unknown,
-            Outcome::NotLeader { .. } | Outcome::Halted | Outcome::Malformed => Answer::Refused,
+            Outcome::NotLeader { .. }
+            | Outcome::Halted
+            | Outcome::Malformed
+            | Outcome::Refused(_) => Answer::Refused,
         })
     }
 
@@ -213,7 +219,8 @@ const fn refusal(reason: VoteRefusal) -> Refusal {
         VoteRefusal::AlreadyVoted(_) => Refusal::AlreadyVoted,
         VoteRefusal::LogBehind { .. } => Refusal::LogBehind,
         VoteRefusal::LeaderAlive(_) => Refusal::LeaderAlive,
-        VoteRefusal::NotAVoter => Refusal::NotAVoter,
+        VoteRefusal::Stranger => Refusal::Stranger,
+        VoteRefusal::JustStarted => Refusal::JustStarted,
     }
 }
 

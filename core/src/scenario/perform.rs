@@ -162,7 +162,9 @@ fn actions(command: &Command) -> Vec<Action> {
         Command::Write { node, change } => {
             one(Action::Write { node: *node, command: change.clone() })
         }
-        Command::Read { node, key } => one(Action::Read { node: *node, key: key.clone().into() }),
+        Command::Read { node, key } => {
+            one(Action::Read { node: *node, key: key.clone().into(), lease: false })
+        }
         Command::Compact(node) => one(Action::Compact(*node)),
         Command::Delay(span) => one(Action::SetDelay { min: *span, max: *span }),
         Command::Disk(span) => one(Action::SetDiskDelay { min: *span, max: *span }),

@@ -9,6 +9,7 @@ use super::disk::Disk;
 use super::{Deed, NetworkConfig, Simulation};
 use crate::event::RoleName;
 use crate::kv::Command;
+use crate::membership::MembershipChange;
 use crate::replica::{Input, Proposal, Replica};
 use crate::types::{EventId, Micros, NodeId, RequestId};
 
@@ -124,7 +125,26 @@ pub enum Action {
         /// The key.
         #[serde(with = "crate::codec::text_or_bytes")]
         key: Bytes,
+        /// Whether a leader may answer by its lease.
+        #[serde(default)]
+        lease: bool,
     },
+    /// A client asks a server for other members (§6).
+    ChangeMembership {
+        /// Whom it asks.
+        node: NodeId,
+        /// For what.
+        change: MembershipChange,
+    },
+    /// A client asks a server to hand over leadership (dissertation §3.10).
+    Transfer {
+        /// Whom it asks.
+        node: NodeId,
+        /// Who should lead; `None` for any.
+        to: Option<NodeId>,
+    },
+    /// A new server starts with nothing on its disk. It belongs to the cluster once it is added.
+    AddServer(NodeId),
     /// The server's election timer runs out now.
     Elect(NodeId),
     /// The server takes a snapshot and shortens its log.
@@ -148,12 +168,21 @@ pub enum Action {
     Duplicate(EventId),
 }
 
+/// The most servers that a simulation may have, so that a mistyped number does not look like one.
+pub const MAX_SERVERS: u64 = 99;
+
 /// Why an action was not possible. Nothing happened, and it is not in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
     /// See its text.
     #[error("there is no server {0}")]
     NoSuchServer(NodeId),
+    /// See its text.
+    #[error("there is a server {0} already; choose another number")]
+    Exists(NodeId),
+    /// See its text.
+    #[error("servers count from S1 to S{MAX_SERVERS}")]
+    ServerNumber,
     /// See its text.
     #[error("{0} is down; restart it first")]
     Down(NodeId),
@@ -256,11 +285,22 @@ impl Simulation {
                 self.input(node, Input::Propose(vec![proposal]));
                 return Ok(Some(request));
             }
-            Action::Read { node, key } => {
+            Action::Read { node, key, lease } => {
                 let request = self.clients.read(self.now, node, key);
-                self.input(node, Input::Read(request));
+                self.input(node, Input::Read { request, lease });
                 return Ok(Some(request));
             }
+            Action::ChangeMembership { node, change } => {
+                let request = self.clients.other(self.now);
+                self.input(node, Input::ChangeMembership { request, change });
+                return Ok(Some(request));
+            }
+            Action::Transfer { node, to } => {
+                let request = self.clients.other(self.now);
+                self.input(node, Input::TransferLeadership { request, to });
+                return Ok(Some(request));
+            }
+            Action::AddServer(node) => self.add_server(node),
             Action::Elect(node) => {
                 if let Some(server) = self.servers.get_mut(&node)
                     && let Some(replica) = &mut server.replica
@@ -288,6 +328,8 @@ impl Simulation {
             Action::Freeze(node)
             | Action::Write { node, .. }
             | Action::Read { node, .. }
+            | Action::ChangeMembership { node, .. }
+            | Action::Transfer { node, .. }
             | Action::Compact(node) => self.require_awake(*node),
             Action::Elect(node) => {
                 self.require_awake(*node)?;
@@ -318,6 +360,11 @@ impl Simulation {
                 Err(error) => Err(error),
                 Ok(()) => Err(ActionError::NotFrozen(*node)),
             },
+            Action::AddServer(node) if self.servers.contains_key(node) => {
+                Err(ActionError::Exists(*node))
+            }
+            Action::AddServer(NodeId(1..=MAX_SERVERS)) => Ok(()),
+            Action::AddServer(_) => Err(ActionError::ServerNumber),
             Action::Partition(groups) => {
                 groups.iter().flatten().try_for_each(|node| self.require_known(*node))
             }

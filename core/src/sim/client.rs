@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::event::Outcome;
 use crate::history::{Effect, Operation};
-use crate::kv::{Command, KvStore};
-use crate::types::{NodeId, RequestId, Time};
+use crate::kv::{Answer, Command, Expected, KvStore, Refusal};
+use crate::types::{NodeId, RequestId, SessionId, Time};
 
 /// What a read returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,22 +28,39 @@ pub struct Reading {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clients {
     requests: BTreeMap<RequestId, Request>,
+    /// The first request of each number in a session; those that repeat it are no operations of
+    /// their own.
+    in_sessions: BTreeMap<(SessionId, u64), RequestId>,
     readings: Vec<Reading>,
     next: RequestId,
 }
 
 #[derive(Clone, Debug)]
 struct Request {
-    key: Bytes,
     asked_at: Time,
-    operation: Asked,
+    asked: Asked,
+    /// The request that this one repeats.
+    repeats: Option<RequestId>,
     end: End,
 }
 
 #[derive(Clone, Debug)]
 enum Asked {
-    Write(Option<Bytes>),
-    Read(NodeId),
+    Write {
+        key: Bytes,
+        value: Option<Bytes>,
+    },
+    Swap {
+        key: Bytes,
+        expected: Expected,
+        value: Bytes,
+    },
+    Read {
+        key: Bytes,
+        node: NodeId,
+    },
+    /// What concerns no single key, and is not judged.
+    Other,
 }
 
 #[derive(Clone, Debug)]
@@ -54,26 +71,36 @@ enum End {
     Refused,
     Done {
         at: Time,
-        read: Option<Bytes>,
+        found: Option<Bytes>,
+        /// For a compare-and-set: whether it set the key.
+        succeeded: bool,
     },
 }
 
 impl Clients {
     pub(super) fn write(&mut self, now: Time, command: &Command) -> RequestId {
-        let (key, value) = match command {
-            Command::Put { key, value } => (key, Some(value.clone())),
-            Command::Delete { key } => (key, None),
-        };
-        self.ask(now, key.clone(), Asked::Write(value))
+        let request = self.ask(now, Asked::of(command));
+        if let Command::InSession { session, sequence, .. } = command {
+            let first = *self.in_sessions.entry((*session, *sequence)).or_insert(request);
+            if let Some(own) = self.requests.get_mut(&request).filter(|_| first != request) {
+                own.repeats = Some(first);
+            }
+        }
+        request
     }
 
     pub(super) fn read(&mut self, now: Time, node: NodeId, key: Bytes) -> RequestId {
-        self.ask(now, key, Asked::Read(node))
+        self.ask(now, Asked::Read { key, node })
     }
 
-    fn ask(&mut self, asked_at: Time, key: Bytes, operation: Asked) -> RequestId {
+    /// A request that is not about keys.
+    pub(super) fn other(&mut self, now: Time) -> RequestId {
+        self.ask(now, Asked::Other)
+    }
+
+    fn ask(&mut self, asked_at: Time, asked: Asked) -> RequestId {
         self.next = self.next.next();
-        self.requests.insert(self.next, Request { key, asked_at, operation, end: End::Open });
+        self.requests.insert(self.next, Request { asked_at, asked, repeats: None, end: End::Open });
         self.next
     }
 
@@ -84,21 +111,38 @@ impl Clients {
         outcome: &Outcome,
         store: Option<&KvStore>,
     ) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        request.end = match outcome {
-            Outcome::Applied { .. } => End::Done { at, read: None },
-            Outcome::ReadReady { .. } => {
-                let value = store.and_then(|store| store.get(&request.key));
-                let read = value.map(|versioned| versioned.value.clone());
-                if let Asked::Read(node) = request.operation {
-                    let (key, value) = (request.key.clone(), read.clone());
-                    self.readings.push(Reading { request: id, node, at, key, value });
-                }
-                End::Done { at, read }
+        let Some(request) = self.requests.get(&id) else { return };
+        let end = match (outcome, &request.asked) {
+            (Outcome::Applied { applied, .. }, _) => End::of_answer(at, &applied.answer),
+            (Outcome::ReadReady { .. }, Asked::Read { key, node }) => {
+                let found = store.and_then(|store| store.get(key)).map(|it| it.value.clone());
+                let (key, value, node) = (key.clone(), found.clone(), *node);
+                self.readings.push(Reading { request: id, node, at, key, value });
+                End::Done { at, found, succeeded: true }
             }
-            Outcome::NotLeader { .. } | Outcome::Halted | Outcome::Malformed => End::Refused,
-            Outcome::Unknown => End::Open,
+            (Outcome::NotLeader { .. } | Outcome::Halted | Outcome::Malformed, _) => End::Refused,
+            (
+                Outcome::Unknown
+                | Outcome::ReadReady { .. }
+                | Outcome::MembershipChanged { .. }
+                | Outcome::Transferred { .. }
+                | Outcome::Refused(_),
+                _,
+            ) => End::Open,
         };
+        let repeats = request.repeats;
+        if let Some(first) = repeats.and_then(|first| self.requests.get_mut(&first))
+            && matches!(end, End::Done { .. })
+            && !matches!(first.end, End::Done { .. })
+        {
+            first.end = end.clone();
+        }
+        if let Some(request) = self.requests.get_mut(&id) {
+            // Nothing takes back what is done.
+            if !matches!(request.end, End::Done { .. }) {
+                request.end = end;
+            }
+        }
     }
 
     pub(super) fn readings(&self) -> &[Reading] {
@@ -107,22 +151,86 @@ impl Clients {
 
     /// What was asked and not refused, for the check.
     pub(super) fn history(&self) -> Vec<Operation> {
-        let effective = self.requests.values().filter(|it| !matches!(it.end, End::Refused));
-        effective
-            .filter_map(|request| {
-                let (returned, read) = match &request.end {
-                    End::Done { at, read } => (Some(at.0), read.clone()),
-                    End::Open | End::Refused => (None, None),
+        let own = self.requests.values().filter(|request| request.repeats.is_none());
+        own.filter_map(Request::operation).collect()
+    }
+}
+
+impl Asked {
+    fn of(command: &Command) -> Self {
+        match command {
+            Command::Put { key, value, .. } => {
+                Self::Write { key: key.clone(), value: Some(value.clone()) }
+            }
+            Command::Delete { key } => Self::Write { key: key.clone(), value: None },
+            Command::CompareAndSet { key, expected, value } => {
+                let (key, value) = (key.clone(), value.clone());
+                Self::Swap { key, expected: expected.clone(), value }
+            }
+            Command::InSession { command, .. } => match Command::decode(command) {
+                Ok(Command::InSession { .. }) | Err(_) => Self::Other,
+                Ok(inner) => Self::of(&inner),
+            },
+            Command::DeleteRange(_)
+            | Command::Transaction(_)
+            | Command::GrantLease { .. }
+            | Command::KeepLeaseAlive(_)
+            | Command::RevokeLease(_)
+            | Command::OpenSession { .. }
+            | Command::CloseSession(_)
+            | Command::AdvanceClock { .. } => Self::Other,
+        }
+    }
+}
+
+impl End {
+    fn of_answer(at: Time, answer: &Answer) -> Self {
+        match answer {
+            Answer::Compared { succeeded, found } => {
+                let found = found.as_ref().map(|pair| pair.value.value.clone());
+                Self::Done { at, found, succeeded: *succeeded }
+            }
+            // An earlier try may have taken effect.
+            Answer::Refused(Refusal::NoSuchSession | Refusal::SupersededRequest) => Self::Open,
+            Answer::Refused(_) => Self::Refused,
+            Answer::Done { .. }
+            | Answer::Removed { .. }
+            | Answer::Transaction { .. }
+            | Answer::Lease { .. }
+            | Answer::LeaseRevoked { .. }
+            | Answer::Session(_)
+            | Answer::SessionClosed
+            | Answer::Clock { .. } => Self::Done { at, found: None, succeeded: true },
+        }
+    }
+}
+
+impl Request {
+    /// What it counts for in a history; `None` when it says nothing.
+    fn operation(&self) -> Option<Operation> {
+        let (returned, found, succeeded) = match &self.end {
+            End::Refused => return None,
+            End::Open => (None, None, true),
+            End::Done { at, found, succeeded } => (Some(at.0), found.clone(), *succeeded),
+        };
+        let (key, effect) = match &self.asked {
+            Asked::Other => return None,
+            Asked::Write { key, value } => (key, Effect::Write(value.clone())),
+            // A read that never returned says nothing.
+            Asked::Read { key, .. } => (key, returned.map(|_| Effect::Read(found))?),
+            Asked::Swap { key, .. } if !succeeded => (key, Effect::Read(found)),
+            Asked::Swap { key, expected, value } => {
+                let to = Some(value.clone());
+                let effect = match (returned, expected) {
+                    (Some(_), _) => Effect::Swap { from: found, to },
+                    (None, Expected::Value(from)) => Effect::Swap { from: Some(from.clone()), to },
+                    (None, Expected::Absent) => Effect::Swap { from: None, to },
+                    // Whatever it may have found, it may have set the key.
+                    (None, Expected::Present | Expected::Revision(_)) => Effect::Write(to),
                 };
-                let effect = match &request.operation {
-                    Asked::Write(value) => Effect::Write(value.clone()),
-                    Asked::Read(_) if returned.is_some() => Effect::Read(read),
-                    // A read that never returned says nothing.
-                    Asked::Read(_) => return None,
-                };
-                let key = request.key.clone();
-                Some(Operation { key, called: request.asked_at.0, returned, effect })
-            })
-            .collect()
+                (key, effect)
+            }
+        };
+        Some(Operation { key: key.clone(), called: self.asked_at.0, returned, effect })
     }
 }

@@ -229,7 +229,7 @@ impl Durable {
             .iter_mut()
             .filter_map(|entry| match &mut entry.payload {
                 Payload::Command(bytes) => Some(bytes),
-                Payload::Noop => None,
+                Payload::Noop | Payload::Membership(_) => None,
             })
             .collect();
         let hit = random.between(0, commands.len() as u64);

@@ -19,7 +19,7 @@ mod timeline;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 
-pub use action::{Action, ActionError};
+pub use action::{Action, ActionError, MAX_SERVERS};
 use client::Clients;
 pub use client::Reading;
 pub use disk::DiskConfig;
@@ -291,15 +291,25 @@ impl Simulation {
 
     /// Starts a server from its disk.
     fn start(&mut self, id: NodeId) {
-        let members = (1..=self.config.servers).map(NodeId);
+        // Those who were there from the beginning know each other; the others are to be added.
+        let founders = (1..=self.config.servers).map(NodeId);
         let seed = self.random.any();
         let rules = Rules::breaking(self.config.mutation);
         let config = self.config.node.clone();
         let Some(server) = self.servers.get_mut(&id) else { return };
         let membership =
-            if server.stranger { Membership::default() } else { Membership::of(members) };
+            if server.stranger { Membership::default() } else { Membership::of(founders) };
         server.start(config, Bootstrap { membership }, rules, seed, self.now);
         self.after_step(id);
+    }
+
+    /// A server that is no member of the cluster, with an empty disk.
+    fn add_server(&mut self, id: NodeId) {
+        let disk = self.servers.values().next().map_or(self.config.disk, |it| it.disk.config);
+        let mut server = Server::new(id, disk);
+        server.stranger = true;
+        self.servers.insert(id, server);
+        self.start(id);
     }
 
     /// Hands an input to a server, or keeps it while the server is frozen.

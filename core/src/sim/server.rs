@@ -15,7 +15,7 @@ pub(super) struct Server {
     pub(super) replica: Option<Replica>,
     pub(super) disk: Disk,
     pub(super) clock: Clock,
-    /// Whether its disk was wiped, so that it knows of no cluster when it starts.
+    /// Whether it came later or its disk was wiped, so that it starts without knowing any member.
     pub(super) stranger: bool,
     pub(super) frozen: bool,
     /// What came in while it was frozen.

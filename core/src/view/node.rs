@@ -165,9 +165,16 @@ impl NodeView {
                     | CommitReason::Snapshot => Vec::new(),
                 };
             }
-            EventKind::Applied { position, digest } => self.apply(*position, *digest),
+            EventKind::Applied { position, digest, .. } => self.apply(*position, *digest),
             EventKind::ProgressChanged { peer, progress } => {
                 self.progress.insert(*peer, progress.clone());
+            }
+            EventKind::ConfigurationAppended { membership, .. }
+            | EventKind::ConfigurationRolledBack { membership } => {
+                self.membership = membership.clone();
+            }
+            EventKind::PeerDismissed { peer } => {
+                self.progress.remove(peer);
             }
             EventKind::Summarised { events } => self.summarised += events,
             EventKind::VoteGranted { .. }
@@ -183,6 +190,11 @@ impl NodeView {
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::ConfigurationCommitted { .. }
+            | EventKind::PeerLostLog { .. }
+            | EventKind::TransferStarted { .. }
+            | EventKind::TransferAborted { .. }
+            | EventKind::LeaseRead { .. }
             | EventKind::LinkChanged { .. }
             | EventKind::Fault(_) => {}
         }
@@ -208,7 +220,7 @@ impl NodeView {
             commit_index: state.commit_index,
             last_applied: state.last_applied,
             digest: state.digest,
-            store: KvStore::of_pairs(state.revision, &state.pairs),
+            store: KvStore::of_parts(state.revision, &state.pairs, &state.timekeeping),
             progress: state.progress.iter().cloned().collect(),
             time: now,
             summarised: self.summarised,
@@ -254,7 +266,7 @@ impl NodeView {
     fn apply(&mut self, position: LogPosition, digest: u64) {
         let command = match self.entry(position.index).map(|entry| &entry.payload) {
             Some(Payload::Command(command)) => Command::decode(command).ok(),
-            Some(Payload::Noop) | None => None,
+            Some(Payload::Noop | Payload::Membership(_)) | None => None,
         };
         if let Some(command) = command {
             self.store.apply(command);

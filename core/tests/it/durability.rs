@@ -24,11 +24,11 @@ fn append(entries: u64, commit: u64) -> Body {
 #[check]
 fn a_vote_waits_for_the_disk() {
     let mut alone = Alone::new();
-    alone.receive(S2, 1, Body::RequestVote { last_log: LogPosition::ZERO });
+    alone.receive(S2, 1, Body::RequestVote { last_log: LogPosition::ZERO, transfer: false });
     assert!(alone.sent.is_empty());
     assert_eq!(
         alone.writes[0].hard_state,
-        HardState { current_term: Term(1), voted_for: Some(S2) }
+        HardState { current_term: Term(1), voted_for: Some(S2), stranger_until: None }
     );
     alone.persist_all();
     assert_eq!(alone.sent[0].body, Body::RequestVoteReply { granted: true });
@@ -150,7 +150,7 @@ fn a_failed_write_stops_the_server() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
     assert_eq!(alone.replica.deadline(), None);
     alone.propose(2, "y", "2");
-    alone.receive(S2, 9, Body::RequestVote { last_log: LogPosition::new(9, 9) });
+    alone.receive(S2, 9, Body::RequestVote { last_log: LogPosition::new(9, 9), transfer: false });
     assert_eq!(alone.answers.last(), Some(&(RequestId(2), Outcome::Halted)));
     assert!(alone.sent.is_empty() && alone.writes.is_empty());
 }
@@ -175,7 +175,7 @@ fn completions_may_be_merged_and_come_late() {
 fn a_restart_remembers_term_vote_log_and_commit() {
     let entry = |index| Entry { index: LogIndex(index), term: Term(2), payload: Payload::Noop };
     let recovered = Recovered {
-        hard_state: HardState { current_term: Term(3), voted_for: Some(S2) },
+        hard_state: HardState { current_term: Term(3), voted_for: Some(S2), stranger_until: None },
         base: LogPosition::ZERO,
         entries: (1..=3).map(entry).collect(),
         commit_index: LogIndex(2),
@@ -184,6 +184,6 @@ fn a_restart_remembers_term_vote_log_and_commit() {
     let status = alone.replica.status();
     assert_eq!((status.term, status.voted_for), (Term(3), Some(S2)));
     assert_eq!((status.last.index, status.last_applied.index), (LogIndex(3), LogIndex(2)));
-    alone.receive(S3, 3, Body::RequestVote { last_log: LogPosition::new(9, 9) });
+    alone.receive(S3, 3, Body::RequestVote { last_log: LogPosition::new(9, 9), transfer: false });
     assert_eq!(alone.sent[0].body, Body::RequestVoteReply { granted: false });
 }

@@ -114,7 +114,7 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
     let due = alone.replica.deadline();
     alone.now = alone.now.after(160_000);
     alone.receive(S3, 3, Body::PreVote { next_term: Term(4), last_log: LogPosition::ZERO });
-    alone.receive(S3, 2, Body::RequestVote { last_log: LogPosition::new(9, 9) });
+    alone.receive(S3, 2, Body::RequestVote { last_log: LogPosition::new(9, 9), transfer: false });
     alone.receive(
         S2,
         2,
@@ -126,7 +126,7 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
         },
     );
     assert_eq!(alone.replica.deadline(), due);
-    alone.receive(S3, 4, Body::RequestVote { last_log: LogPosition::ZERO });
+    alone.receive(S3, 4, Body::RequestVote { last_log: LogPosition::ZERO, transfer: false });
     assert_eq!(alone.replica.status().voted_for, Some(S3));
     assert!(alone.replica.deadline() > due);
 }
@@ -136,7 +136,11 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
 fn a_server_votes_once_a_term() {
     let mut alone = Alone::new();
     for (candidate, expected) in [(S2, true), (S3, false), (S2, true)] {
-        alone.receive(candidate, 1, Body::RequestVote { last_log: LogPosition::ZERO });
+        alone.receive(
+            candidate,
+            1,
+            Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
+        );
         alone.persist_all();
         let answer = alone.take_sent().pop().expect("an answer");
         assert_eq!(answer.body, Body::RequestVoteReply { granted: expected });

@@ -15,7 +15,7 @@ fn a_cut_off_leader_answers_no_read() {
     cluster.put("x", "1");
     let old = cluster.sim.leader().expect("led");
     cluster.isolate(old);
-    cluster.act(Action::Read { node: old, key: "x".into() });
+    cluster.act(Action::Read { node: old, key: "x".into(), lease: false });
     cluster.until("another leader", |sim| sim.leader().is_some_and(|it| it != old));
     cluster.put("x", "2");
     assert!(cluster.sim.readings().is_empty());
@@ -27,9 +27,9 @@ fn a_cut_off_leader_answers_no_read() {
 #[check]
 fn only_a_round_that_began_after_the_read_confirms_it() {
     let mut alone = Alone::leader();
-    alone.step(Input::Read(RequestId(1)));
-    alone.step(Input::Read(RequestId(2)));
-    alone.step(Input::Read(RequestId(3)));
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    alone.step(Input::Read { request: RequestId(2), lease: false });
+    alone.step(Input::Read { request: RequestId(3), lease: false });
     let rounds = |sent: &[raft_core::message::Message]| -> Vec<u64> {
         sent.iter()
             .filter_map(|message| match &message.body {
@@ -56,7 +56,7 @@ fn a_new_leader_reads_only_after_its_first_commit() {
     alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
     alone.persist_all();
     alone.receive(S2, 1, Body::RequestVoteReply { granted: true });
-    alone.step(Input::Read(RequestId(1)));
+    alone.step(Input::Read { request: RequestId(1), lease: false });
     alone.accept(S2, 0);
     assert!(alone.answers.is_empty());
     alone.persist_all();
@@ -69,7 +69,7 @@ fn a_new_leader_reads_only_after_its_first_commit() {
 #[check]
 fn a_deposed_leader_refuses_waiting_reads() {
     let mut alone = Alone::leader();
-    alone.step(Input::Read(RequestId(1)));
+    alone.step(Input::Read { request: RequestId(1), lease: false });
     alone.receive(S2, 2, Body::RequestVoteReply { granted: false });
     assert_eq!(alone.answers, [(RequestId(1), Outcome::NotLeader { leader: None })]);
 }

@@ -147,7 +147,7 @@ fn a_log_that_does_not_reach_its_snapshot_gives_way() {
         let entry =
             |index| Entry { index: LogIndex(index), term: Term(last_term), payload: Payload::Noop };
         let recovered = Recovered {
-            hard_state: HardState { current_term: Term(3), voted_for: None },
+            hard_state: HardState { current_term: Term(3), voted_for: None, stranger_until: None },
             base: LogPosition::ZERO,
             entries: (1..=entries).map(entry).collect(),
             commit_index: LogIndex(2),

@@ -283,6 +283,7 @@ fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
         compact_after_entries: layer.compact_after_entries.unwrap_or(default.compact_after_entries),
         compact_after_bytes: layer.compact_after_bytes.unwrap_or(default.compact_after_bytes),
         keep_entries: layer.keep_entries.unwrap_or(default.keep_entries),
+        ..default
     }
 }
 

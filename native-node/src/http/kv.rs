@@ -44,7 +44,7 @@ struct Written {
 /// `GET /get/{key}`.
 pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     read(app, request, "/get/", |key, found| {
-        let Versioned { value, create_revision, mod_revision, version } = found;
+        let Versioned { value, create_revision, mod_revision, version, lease: _ } = found;
         let (create_revision, mod_revision, version) = (*create_revision, *mod_revision, *version);
         json(&Found { key, value, create_revision, mod_revision, version })
     })
@@ -136,7 +136,7 @@ async fn write(
         return answer;
     }
     match app.handle.propose(command, permit).await {
-        Ok((position, applied)) => Ok(signed(app, written(position, applied))),
+        Ok((position, applied)) => Ok(signed(app, written(position, &applied))),
         Err(RequestError::NotLeader { leader }) => {
             app.ask_leader(leader, &parts, body, options.redirect).await
         }
@@ -144,8 +144,8 @@ async fn write(
     }
 }
 
-fn written(position: LogPosition, applied: Applied) -> Response {
-    let Applied { revision, existed } = applied;
+fn written(position: LogPosition, applied: &Applied) -> Response {
+    let (revision, existed) = (applied.revision, applied.existed());
     let (index, term) = (position.index.0, position.term.0);
     let mut response = json(&Written { revision, existed, index, term });
     response.headers_mut().insert(REVISION_HEADER, HeaderValue::from(revision));

@@ -44,7 +44,10 @@ pub fn size(message: &Message) -> usize {
             | Body::RequestVote { .. }
             | Body::RequestVoteReply { .. }
             | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. } => 0,
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => 0,
         }
 }
 

@@ -106,7 +106,10 @@ impl Outgoing {
             | Body::RequestVoteReply { .. }
             | Body::AppendEntries { .. }
             | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. } => Lane::Log,
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => Lane::Log,
         };
         if let Some(sender) = self.lanes.get(&(message.to, lane)) {
             // The task ends only with the server, after which nothing needs to be sent.

@@ -96,13 +96,15 @@ impl Outbox {
 /// Whether the sender sends such a message again by itself when it goes unanswered.
 const fn is_repeated(message: &Message) -> bool {
     match message.body {
-        Body::AppendEntries { .. } | Body::InstallSnapshot { .. } => true,
+        Body::AppendEntries { .. } | Body::InstallSnapshot { .. } | Body::ReadIndex { .. } => true,
         Body::PreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }
         | Body::RequestVoteReply { .. }
         | Body::AppendEntriesReply { .. }
-        | Body::InstallSnapshotReply { .. } => false,
+        | Body::InstallSnapshotReply { .. }
+        | Body::TimeoutNow
+        | Body::ReadIndexReply { .. } => false,
     }
 }
 

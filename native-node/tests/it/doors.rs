@@ -198,7 +198,7 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
         to: NodeId(to),
         seq: 1,
         term: Term(1),
-        body: Body::RequestVote { last_log: LogPosition::ZERO },
+        body: Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
     };
     for bad in [
         frame::encode(&[vote(3, 1)]).to_vec(),

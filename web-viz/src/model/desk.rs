@@ -213,6 +213,14 @@ impl Desk {
             | EventKind::LinkChanged { .. }
             | EventKind::ClientRequest { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::ConfigurationAppended { .. }
+            | EventKind::ConfigurationCommitted { .. }
+            | EventKind::ConfigurationRolledBack { .. }
+            | EventKind::PeerDismissed { .. }
+            | EventKind::PeerLostLog { .. }
+            | EventKind::TransferStarted { .. }
+            | EventKind::TransferAborted { .. }
+            | EventKind::LeaseRead { .. }
             | EventKind::Fault(_)
             | EventKind::Summarised { .. } => None,
         }
@@ -244,11 +252,19 @@ fn answer(request: &Request, outcome: &Outcome, node: NodeId, known: &Known) -> 
                 |found| format!("{key} = {}", String::from_utf8_lossy(&found.value)),
             ))
         }
-        (Outcome::Applied { .. } | Outcome::ReadReady { .. }, _) => {
-            AskState::Done(outcome.to_string())
-        }
         (
-            Outcome::Malformed | Outcome::NotLeader { .. } | Outcome::Unknown | Outcome::Halted,
+            Outcome::Applied { .. }
+            | Outcome::ReadReady { .. }
+            | Outcome::MembershipChanged { .. }
+            | Outcome::Transferred { .. },
+            _,
+        ) => AskState::Done(outcome.to_string()),
+        (
+            Outcome::Malformed
+            | Outcome::NotLeader { .. }
+            | Outcome::Unknown
+            | Outcome::Halted
+            | Outcome::Refused(_),
             _,
         ) => AskState::Failed(outcome.to_string()),
     }

@@ -101,6 +101,14 @@ impl Reign {
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::ConfigurationAppended { .. }
+            | EventKind::ConfigurationCommitted { .. }
+            | EventKind::ConfigurationRolledBack { .. }
+            | EventKind::PeerDismissed { .. }
+            | EventKind::PeerLostLog { .. }
+            | EventKind::TransferStarted { .. }
+            | EventKind::TransferAborted { .. }
+            | EventKind::LeaseRead { .. }
             | EventKind::Fault(_)
             | EventKind::Summarised { .. } => {}
         }

@@ -36,6 +36,11 @@ impl Weight {
             | EventKind::SnapshotInstalled { .. }
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
+            | EventKind::ConfigurationAppended { .. }
+            | EventKind::ConfigurationRolledBack { .. }
+            | EventKind::PeerLostLog { .. }
+            | EventKind::TransferStarted { .. }
+            | EventKind::TransferAborted { .. }
             | EventKind::LinkChanged { .. }
             | EventKind::Fault(_) => Self::Key,
             EventKind::Attached(_)
@@ -53,6 +58,9 @@ impl Weight {
             | EventKind::SnapshotSaved { .. }
             | EventKind::SnapshotIgnored { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::ConfigurationCommitted { .. }
+            | EventKind::PeerDismissed { .. }
+            | EventKind::LeaseRead { .. }
             | EventKind::Summarised { .. } => Self::Detail,
             EventKind::MessageSent(message) => Self::of_message(message.body.name()),
             EventKind::MessageReceived { name, .. } => Self::of_message(*name),
@@ -72,7 +80,10 @@ impl Weight {
             | MessageName::RequestVoteReply
             | MessageName::AppendEntries
             | MessageName::InstallSnapshot
-            | MessageName::InstallSnapshotReply => Self::Detail,
+            | MessageName::InstallSnapshotReply
+            | MessageName::TimeoutNow
+            | MessageName::ReadIndex
+            | MessageName::ReadIndexReply => Self::Detail,
         }
     }
 }

@@ -104,15 +104,27 @@ pub(crate) fn cell(known: &Known, node: NodeId, index: LogIndex) -> Cell {
 
 fn on_two_lines(payload: &Payload) -> (String, Option<String>) {
     let command = match payload {
-        Payload::Noop => return (payload.to_string(), None),
+        Payload::Noop | Payload::Membership(_) => return (payload.to_string(), None),
         Payload::Command(bytes) => Command::decode(bytes),
     };
     // Cells are narrow; the whole stands in their title.
     let short = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(24).collect();
     match command {
-        Ok(Command::Put { key, value }) => (short(&key), Some(short(&value))),
+        Ok(Command::Put { key, value, .. }) => (short(&key), Some(short(&value))),
         Ok(Command::Delete { key }) => (short(&key), Some("deleted".to_owned())),
-        Err(_) => (payload.to_string(), None),
+        Ok(Command::CompareAndSet { key, value, .. }) => (short(&key), Some(short(&value))),
+        Ok(
+            Command::DeleteRange(_)
+            | Command::Transaction(_)
+            | Command::GrantLease { .. }
+            | Command::KeepLeaseAlive(_)
+            | Command::RevokeLease(_)
+            | Command::OpenSession { .. }
+            | Command::CloseSession(_)
+            | Command::InSession { .. }
+            | Command::AdvanceClock { .. },
+        )
+        | Err(_) => (payload.to_string(), None),
     }
 }
 
@@ -212,7 +224,8 @@ mod tests {
         let (from, to) = (LogIndex(0), LogIndex(1));
         let script = script.event(1, EventKind::CommitAdvanced { from, to, why });
         assert_eq!(entry_cell(&script.known(), 1, 1).state, EntryState::Committed);
-        let applied = EventKind::Applied { position: LogPosition::new(1, 1), digest: 0 };
+        let applied =
+            EventKind::Applied { position: LogPosition::new(1, 1), digest: 0, revision: 0 };
         assert_eq!(entry_cell(&script.event(1, applied).known(), 1, 1).state, EntryState::Applied);
     }
 

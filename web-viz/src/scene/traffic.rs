@@ -120,7 +120,10 @@ const fn class(body: &Body) -> Option<Class> {
         | Body::PreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }
-        | Body::RequestVoteReply { .. } => None,
+        | Body::RequestVoteReply { .. }
+        | Body::TimeoutNow
+        | Body::ReadIndex { .. }
+        | Body::ReadIndexReply { .. } => None,
     }
 }
 
@@ -288,10 +291,13 @@ mod tests {
     fn routine_is_sampled_only_when_it_is_too_fast() {
         let mut view = raft_core::view::ClusterView::default();
         for beat in 0..100_u64 {
-            for (part, body) in
-                [heartbeat(), acknowledgement(), Body::RequestVote { last_log: LogPosition::ZERO }]
-                    .into_iter()
-                    .enumerate()
+            for (part, body) in [
+                heartbeat(),
+                acknowledgement(),
+                Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
+            ]
+            .into_iter()
+            .enumerate()
             {
                 let id = EventId { node: NodeId(1), seq: beat * 3 + part as u64 };
                 view.messages.insert(id, flight(body, beat * 50_000));

@@ -8,6 +8,7 @@ mod apt;
 mod browser;
 mod lints;
 mod node;
+mod protoc;
 mod tools;
 mod wasm;
 
@@ -28,6 +29,8 @@ pub(crate) enum Part {
     Wasm,
     /// Node.js, which runs the core's tests in wasm.
     Node,
+    /// protoc, for the measurements.
+    Protoc,
     /// Chromium and its driver, for the browser tests.
     Browser,
     /// `wasm-bindgen` and its test runner.
@@ -37,8 +40,15 @@ pub(crate) enum Part {
 }
 
 /// All parts, quick ones first: what takes minutes should not hide that something is missing.
-pub(crate) const ALL: [Part; 6] =
-    [Part::Lints, Part::Wasm, Part::Node, Part::Browser, Part::WasmBindgen, Part::Trunk];
+pub(crate) const ALL: [Part; 7] = [
+    Part::Lints,
+    Part::Wasm,
+    Part::Node,
+    Part::Protoc,
+    Part::Browser,
+    Part::WasmBindgen,
+    Part::Trunk,
+];
 
 /// What to build and test the page: everything but the browser.
 pub(crate) const PAGE: [Part; 3] = [Part::Wasm, Part::WasmBindgen, Part::Trunk];
@@ -49,6 +59,7 @@ impl Part {
             Self::Lints => "rustfmt and clippy".to_owned(),
             Self::Wasm => format!("Rust for {}", wasm::TARGET),
             Self::Node => "Node.js".to_owned(),
+            Self::Protoc => "protoc".to_owned(),
             Self::Browser => "Chromium and chromedriver".to_owned(),
             Self::WasmBindgen => tools::WASM_BINDGEN.title(),
             Self::Trunk => tools::TRUNK.title(),
@@ -56,11 +67,12 @@ impl Part {
     }
 
     /// What is there, in words; `None` when this part has to be installed.
-    fn present(self) -> Option<String> {
+    pub(crate) fn present(self) -> Option<String> {
         match self {
             Self::Lints => lints::present(),
             Self::Wasm => WasmToolchain::detect().map(WasmToolchain::describe),
             Self::Node => node::present(),
+            Self::Protoc => protoc::present(),
             Self::Browser => browser::present(),
             Self::WasmBindgen => tools::WASM_BINDGEN.present(),
             Self::Trunk => tools::TRUNK.present(),
@@ -73,6 +85,7 @@ impl Part {
             Self::Lints => lints::BY_HAND.to_owned(),
             Self::Wasm => wasm::by_hand(),
             Self::Node => apt::by_hand(&node::PACKAGES),
+            Self::Protoc => apt::by_hand(&protoc::PACKAGES),
             Self::Browser => apt::by_hand(&browser::PACKAGES),
             Self::WasmBindgen => tools::WASM_BINDGEN.by_hand(),
             Self::Trunk => tools::TRUNK.by_hand(),
@@ -84,6 +97,7 @@ impl Part {
             Self::Lints => lints::install(),
             Self::Wasm => wasm::install(),
             Self::Node => node::install(),
+            Self::Protoc => protoc::install(),
             Self::Browser => browser::install(),
             Self::WasmBindgen => tools::WASM_BINDGEN.install(),
             Self::Trunk => tools::TRUNK.install(),

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::runner;
 use super::tally::Tally;
 use crate::process::{find_program, probe, with_tools_on_path};
-use crate::setup::{self, Report, WasmToolchain};
+use crate::setup::{self, Part, Report, WasmToolchain};
 use crate::{deps, metadata, paths, tidy, web};
 
 /// How a stage is counted.
@@ -125,25 +125,35 @@ fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
     Ok(command)
 }
 
+/// The whole workspace, as far as it can be built here: raft-rs, with which the measurements compare,
+/// needs protoc.
+fn workspace() -> Vec<&'static str> {
+    let mut select = vec!["--workspace", "--all-features"];
+    if Part::Protoc.present().is_none() {
+        println!("note: without protoc (`cargo xtask setup`) the package bench is left out");
+        select.push("--exclude=bench");
+    }
+    select
+}
+
 /// With all features, then the core as a server has it: without the simulator. (That the server needs
 /// nothing of the simulator shows when it is built for the browser tests.)
 fn clippy() -> Vec<Command> {
-    vec![
-        cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-Dwarnings"]),
-        cargo(["clippy", "--package=raft-core", "--", "-Dwarnings"]),
-    ]
+    let mut all = cargo(["clippy", "--all-targets"]);
+    all.args(workspace()).args(["--", "-Dwarnings"]);
+    vec![all, cargo(["clippy", "--package=raft-core", "--", "-Dwarnings"])]
 }
 
 fn documentation() -> Command {
-    let mut command =
-        cargo(["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"]);
+    let mut command = cargo(["doc", "--no-deps", "--document-private-items"]);
+    command.args(workspace());
     command.env("RUSTDOCFLAGS", "-Dwarnings");
     command
 }
 
 /// By nextest where it is installed: it runs what cargo runs, only quicker, except doc tests.
 fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
-    let mut select = vec!["--workspace", "--all-features"];
+    let mut select = workspace();
     if exclude_browser_tests {
         select.extend(["--exclude", BROWSER_TESTS]);
     }

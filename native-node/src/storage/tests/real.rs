@@ -32,7 +32,11 @@ fn open(dir: &Path) -> Result<(Opened, Storage, Receiver<StorageEvent>), Storage
 fn write(id: u64) -> Write {
     Write {
         id: WriteId(id),
-        hard_state: HardState { current_term: Term(1), voted_for: Some(NodeId(1)) },
+        hard_state: HardState {
+            current_term: Term(1),
+            voted_for: Some(NodeId(1)),
+            stranger_until: None,
+        },
         truncate_from: None,
         compact_to: None,
         entries: vec![Entry {

@@ -51,6 +51,34 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
             "It was so far behind that the leader no longer had the entries; a snapshot stands in \
              for them.",
         )),
+        EventKind::ConfigurationAppended { membership, .. } if known.leads(node) => Some(calm(
+            Rank::Turn,
+            format!("{node} proposes other members: {membership}."),
+            "Members change through the log like everything else, and a server follows the newest \
+             configuration in its log even before it is committed.",
+        )),
+        EventKind::ConfigurationCommitted { membership, .. } if known.leads(node) => Some(turn(
+            Tone::Good,
+            format!("The members are now {membership}."),
+            "A majority holds the configuration on disk. From now on its voters decide.",
+        )),
+        EventKind::TransferStarted { to } => Some(turn(
+            Tone::Calm,
+            format!("{node} hands leadership over to {to}."),
+            "It takes in no more writes, brings the other's log up to date and then tells it to \
+             stand for election at once: nobody waits for a timeout.",
+        )),
+        EventKind::TransferAborted { to } => Some(turn(
+            Tone::Bad,
+            format!("{node} stays leader: {to} did not take over."),
+            "After an election timeout without a successor it takes in writes again.",
+        )),
+        EventKind::PeerLostLog { peer } => Some(turn(
+            Tone::Bad,
+            format!("{peer} lacks what it had acknowledged."),
+            "Its disk was wiped or set back. Its word counts for nothing until it is removed and \
+             joins again as a new server would.",
+        )),
         EventKind::WriteFailed { .. } => Some(turn(
             Tone::Bad,
             format!("{node} stops: its disk refused a write."),
@@ -82,6 +110,11 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::ClientRequest { .. }
         | EventKind::ClientAnswer { .. }
         | EventKind::ReadsConfirmed { .. }
+        | EventKind::ConfigurationAppended { .. }
+        | EventKind::ConfigurationCommitted { .. }
+        | EventKind::ConfigurationRolledBack { .. }
+        | EventKind::PeerDismissed { .. }
+        | EventKind::LeaseRead { .. }
         | EventKind::Fault(_)
         | EventKind::Summarised { .. } => None,
     }
@@ -156,9 +189,14 @@ fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
         RoleReason::VotesLost => {
             "A majority refused it. It waits again, for another time of its own choosing."
         }
+        RoleReason::Removed => {
+            "It is not a member any more, and a majority of the others knows. The next leader comes \
+             from among them."
+        }
         RoleReason::DiskFailed => "Its disk refused a write; it can promise nothing any more.",
         RoleReason::LeaderHeard
         | RoleReason::ElectionTimeout
+        | RoleReason::TransferAsked
         | RoleReason::PreVotesWon
         | RoleReason::VotesWon => return None,
     };
@@ -182,7 +220,14 @@ fn vote_refused(node: NodeId, candidate: NodeId, term: Term, why: VoteRefusal) -
                 "It has just heard from {leader}: with a leader alive there is nothing to elect."
             )
         }
-        VoteRefusal::NotAVoter => "The candidate does not belong to this cluster.".to_owned(),
+        VoteRefusal::Stranger => "It began without the cluster's log and does not vote until the \
+                                  others have made it a member."
+            .to_owned(),
+        VoteRefusal::JustStarted => {
+            "It has just started, and may have promised a leader to refuse \
+                                     others for a moment."
+                .to_owned()
+        }
     };
     calm(Rank::Step, format!("{node} refuses {candidate} its vote for term {term}."), because)
 }
@@ -295,6 +340,8 @@ fn committed(
                  leader will have it."
             ),
         )),
+        // The change of members is told by an event of its own.
+        Payload::Membership(_) => None,
         Payload::Noop => Some(calm(
             Rank::Step,
             format!("{node} has committed the first entry of its term."),

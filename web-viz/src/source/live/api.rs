@@ -143,11 +143,26 @@ pub(super) async fn supervise(
 /// Asks a server for a write or a read.
 pub(super) async fn ask(ask: &Ask, address: &str) -> AskState {
     let (method, path, body) = match &ask.request {
-        Request::Write(Command::Put { key, value }) => {
+        Request::Write(Command::Put { key, value, .. }) => {
             (Method::POST, "/set".to_owned(), Some(set_body(key, value)))
         }
         Request::Write(Command::Delete { key }) => {
             (Method::DELETE, format!("/kv/{}", escaped(&String::from_utf8_lossy(key))), None)
+        }
+        // The page has no form for these.
+        Request::Write(
+            command @ (Command::DeleteRange(_)
+            | Command::CompareAndSet { .. }
+            | Command::Transaction(_)
+            | Command::GrantLease { .. }
+            | Command::KeepLeaseAlive(_)
+            | Command::RevokeLease(_)
+            | Command::OpenSession { .. }
+            | Command::CloseSession(_)
+            | Command::InSession { .. }
+            | Command::AdvanceClock { .. }),
+        ) => {
+            return AskState::Failed(format!("a live server is not asked for {command} from here"));
         }
         Request::Read(key) => (Method::GET, format!("/get/{}", escaped(key)), None),
     };

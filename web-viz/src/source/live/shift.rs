@@ -55,6 +55,14 @@ pub(super) fn apply(events: &mut [Event], shift: i64) {
             | EventKind::ClientRequest { .. }
             | EventKind::ClientAnswer { .. }
             | EventKind::ReadsConfirmed { .. }
+            | EventKind::ConfigurationAppended { .. }
+            | EventKind::ConfigurationCommitted { .. }
+            | EventKind::ConfigurationRolledBack { .. }
+            | EventKind::PeerDismissed { .. }
+            | EventKind::PeerLostLog { .. }
+            | EventKind::TransferStarted { .. }
+            | EventKind::TransferAborted { .. }
+            | EventKind::LeaseRead { .. }
             | EventKind::LinkChanged { .. }
             | EventKind::Fault(_)
             | EventKind::Summarised { .. } => {}

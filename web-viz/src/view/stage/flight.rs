@@ -62,6 +62,8 @@ const fn kind(name: MessageName) -> &'static str {
         MessageName::PreVote | MessageName::PreVoteReply => "pre-vote",
         MessageName::RequestVote | MessageName::RequestVoteReply => "vote",
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => "snapshot",
+        MessageName::TimeoutNow => "transfer",
+        MessageName::ReadIndex | MessageName::ReadIndexReply => "read",
     }
 }
 
@@ -85,6 +87,8 @@ const fn letter(name: MessageName, reply: Option<bool>) -> &'static str {
         MessageName::PreVote | MessageName::PreVoteReply => "P",
         MessageName::RequestVote | MessageName::RequestVoteReply => "V",
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => "S",
+        MessageName::TimeoutNow => "T",
+        MessageName::ReadIndex | MessageName::ReadIndexReply => "R",
     }
 }
 
@@ -113,6 +117,14 @@ pub(in crate::view) fn shape(name: MessageName, size: f64) -> Html {
         | MessageName::RequestVoteReply => {
             let reach = px(size * 1.38);
             html! { <path class="body" d={format!("M0 -{reach}L{reach} 0L0 {reach}L-{reach} 0z")} /> }
+        }
+        MessageName::TimeoutNow => {
+            let (far, low) = (px(size * 1.4), px(size));
+            html! { <path class="body" d={format!("M0 -{far}L{far} {low}L-{far} {low}z")} /> }
+        }
+        MessageName::ReadIndex | MessageName::ReadIndexReply => {
+            let (far, low) = (px(size * 1.4), px(size));
+            html! { <path class="body" d={format!("M0 {far}L{far} -{low}L-{far} -{low}z")} /> }
         }
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => {
             let (far, half, high) = (px(size * 1.3), px(size * 0.65), px(size * 1.13));

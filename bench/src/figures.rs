@@ -1,0 +1,45 @@
+//! Several measurements of one thing, and what is said of them.
+
+use serde::{Deserialize, Serialize};
+
+/// What rounds of measuring gave, in whatever unit was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// Half of the rounds gave less, half gave more.
+    pub median: f64,
+    /// A quarter of the rounds gave less.
+    pub lower: f64,
+    /// A quarter gave more.
+    pub upper: f64,
+}
+
+impl Figure {
+    /// Sums up some rounds.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn of(mut rounds: Vec<f64>) -> Self {
+        assert!(!rounds.is_empty(), "something was measured");
+        rounds.sort_by(f64::total_cmp);
+        let at = |quarter: usize| rounds[(rounds.len() - 1) * quarter / 4];
+        Self { median: at(2), lower: at(1), upper: at(3) }
+    }
+
+    /// Half of the distance between the quarters, as a share of the median.
+    pub fn spread(&self) -> f64 {
+        (self.upper - self.lower) / 2.0 / self.median
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Figure;
+
+    /// Guards the table: one slow round among five moves nothing.
+    #[test]
+    fn outliers_do_not_count() {
+        let figure = Figure::of(vec![5.0, 4.0, 1000.0, 3.0, 4.0]);
+        assert!((figure.median - 4.0).abs() < f64::EPSILON);
+        assert!((figure.spread() - 0.125).abs() < f64::EPSILON, "{figure:?}");
+    }
+}

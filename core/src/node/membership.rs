@@ -1,0 +1,250 @@
+//! Changes of the cluster's members (§6, dissertation chapter 4).
+//!
+//! A leader appends one configuration at a time. Those who join replicate as learners until they
+//! have caught up, then the voters change, through a joint configuration where several differ. A
+//! leader that is no longer a voter steps down once that is committed (dissertation §4.2.2).
+
+use super::progress::{Mode, Progress};
+use super::role::Role;
+use super::{Node, RoleReason};
+use crate::event::{EventKind, Outcome, RequestRefusal};
+use crate::log::{Entry, Payload};
+use crate::membership::{ChangeRefusal, Membership, MembershipChange};
+use crate::types::{LogIndex, LogPosition, NodeId, RequestId, Time};
+
+/// A change that a leader was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingChange {
+    /// Who waits for its end; a leader that inherited the change knows of nobody.
+    pub(crate) request: Option<RequestId>,
+    /// Since when learners are awaited.
+    pub(crate) since: Time,
+}
+
+impl Node {
+    /// The members as this server knows them.
+    pub(crate) fn membership(&self) -> &Membership {
+        self.configurations.current()
+    }
+
+    // Every server
+
+    /// Takes in the configurations among entries that were appended.
+    pub(super) fn adopt_configurations(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if let Payload::Membership(membership) = &entry.payload {
+                let was_voter = self.membership().is_voter(self.id);
+                let was_learner = self.membership().learners.contains(&self.id);
+                self.configurations.append(entry.index, membership.clone());
+                self.recorder.emit(|| EventKind::ConfigurationAppended {
+                    position: entry.position(),
+                    membership: membership.clone(),
+                });
+                if was_learner && !was_voter && membership.is_voter(self.id) {
+                    self.promoted(entry.index);
+                }
+                self.track_members();
+            }
+        }
+    }
+
+    /// A configuration made this server a voter. A stranger becomes a full member by one that is
+    /// younger than its first contact: what it may have promised before cannot matter any more.
+    fn promoted(&mut self, index: LogIndex) {
+        if self.hard_state.stranger_until.is_some_and(|until| index > until) {
+            self.hard_state.stranger_until = None;
+            self.gate.hard_state_changed();
+        }
+    }
+
+    /// The first word from a leader tells a stranger from where on its promotion would be news.
+    pub(super) fn met_leader(&mut self, leader_commit: LogIndex) {
+        if self.hard_state.stranger_until == Some(LogIndex::default()) {
+            self.hard_state.stranger_until = Some(leader_commit.max(LogIndex(1)));
+            self.gate.hard_state_changed();
+        }
+    }
+
+    /// The log was cut: an earlier configuration may hold again.
+    pub(super) fn roll_back_configurations(&mut self, from: LogIndex) {
+        if self.configurations.truncate(from) {
+            let membership = self.membership().clone();
+            self.recorder.emit(|| EventKind::ConfigurationRolledBack { membership });
+            self.track_members();
+        }
+    }
+
+    /// The commit index moved past configurations.
+    pub(super) fn note_committed_configurations(&mut self, from: LogIndex, to: LogIndex) {
+        for (index, membership) in self.configurations.between(from, to) {
+            self.recorder.emit(|| EventKind::ConfigurationCommitted {
+                index: *index,
+                membership: membership.clone(),
+            });
+        }
+    }
+
+    // The leader
+
+    /// Somebody asks for other members.
+    pub(crate) fn change_membership(&mut self, request: RequestId, change: &MembershipChange) {
+        let Role::Leader(leader) = &self.role else {
+            self.respond(request, Outcome::NotLeader { leader: self.leader() });
+            return;
+        };
+        let committed_in_term = leader.knows_commit(self.commit_index);
+        let transferring = leader.transfer.is_some();
+        let settled = self.configurations.index() <= self.commit_index;
+        let next = match self.rules.may_change_membership(committed_in_term, settled) {
+            _ if transferring => Err(ChangeRefusal::Transferring),
+            Ok(()) => self.membership().begin(change),
+            Err(refusal) => Err(refusal),
+        };
+        match next {
+            Ok(next) => {
+                let now = self.now;
+                self.end_change(|| RequestRefusal::Membership(ChangeRefusal::InProgress));
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.change = Some(PendingChange { request: Some(request), since: now });
+                }
+                // Where all who join have caught up already there is nothing to wait for.
+                let ready = next.joining().all(|node| self.has_caught_up(node));
+                let first = if ready { self.step_from(&next) } else { None };
+                self.append_membership(first.unwrap_or(next));
+            }
+            Err(refusal) => {
+                let refused = Outcome::Refused(RequestRefusal::Membership(refusal));
+                self.respond(request, refused);
+            }
+        }
+    }
+
+    fn step_from(&self, membership: &Membership) -> Option<Membership> {
+        membership.next_step(|old, new| self.rules.needs_joint(old, new))
+    }
+
+    fn append_membership(&mut self, membership: Membership) {
+        self.append_own(vec![Payload::Membership(membership)]);
+        for peer in self.peers() {
+            self.send_entries(peer);
+        }
+        self.advance_commit_index();
+    }
+
+    /// Goes on with a change: called whenever the commit index or a follower's progress moved.
+    pub(super) fn continue_change(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let index = self.configurations.index();
+        if index > self.commit_index || !leader.knows_commit(self.commit_index) {
+            return;
+        }
+        self.let_go();
+        let membership = self.membership();
+        if membership.is_settled() {
+            self.change_done();
+            return;
+        }
+        if membership.joining().all(|node| self.has_caught_up(node)) {
+            if let Some(next) = self.step_from(membership) {
+                self.append_membership(next);
+            }
+        } else {
+            self.give_up_change_in_time();
+        }
+    }
+
+    /// Whether a learner lacks so little that it would not hold up commits (dissertation §4.2.1).
+    fn has_caught_up(&self, node: NodeId) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        leader.progress.get(&node).is_some_and(|progress| {
+            let lag = self.log.last().index.0.saturating_sub(progress.match_index.0);
+            let replicating = matches!(progress.mode, Mode::Replicate { .. });
+            replicating && lag <= self.config.promotion_lag
+        })
+    }
+
+    /// A learner that does not come up is removed again.
+    fn give_up_change_in_time(&mut self) {
+        let (now, patience) = (self.now, self.config.promotion_timeout);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let since = leader.change.get_or_insert(PendingChange { request: None, since: now }).since;
+        if now.since(since) >= patience {
+            let without = self.membership().without_joining();
+            self.end_change(|| RequestRefusal::Membership(ChangeRefusal::DidNotCatchUp));
+            self.append_membership(without);
+        }
+    }
+
+    fn end_change(&mut self, why: impl FnOnce() -> RequestRefusal) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(PendingChange { request: Some(request), .. }) = leader.change.take() {
+            self.respond(request, Outcome::Refused(why()));
+        }
+    }
+
+    /// The configuration that was aimed at is committed.
+    fn change_done(&mut self) {
+        let index = self.configurations.index();
+        let Role::Leader(leader) = &mut self.role else { return };
+        if let Some(PendingChange { request: Some(request), .. }) = leader.change.take() {
+            let membership = self.membership().clone();
+            self.respond(request, Outcome::MembershipChanged { index, membership });
+        }
+        if !self.membership().is_voter(self.id) {
+            // The cluster need not wait for a timeout: the best follower may campaign at once.
+            if let Some(heir) = self.best_heir() {
+                self.send_timeout_now(heir);
+            }
+            self.become_follower(RoleReason::Removed);
+        }
+    }
+
+    /// A leader keeps an eye on exactly those who belong to the cluster, and until that is committed
+    /// on those who have just left it: they should learn of it.
+    fn track_members(&mut self) {
+        let (now, last) = (self.now, self.log.last().index);
+        let peers: Vec<NodeId> = self.membership().peers_of(self.id).collect();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let mut new = Vec::new();
+        for peer in peers {
+            leader.progress.entry(peer).or_insert_with(|| {
+                new.push(peer);
+                Progress::new(last, now)
+            });
+        }
+        for peer in new {
+            self.record_progress(peer);
+        }
+    }
+
+    /// Those who have left learn that it is committed, and are left alone from then on.
+    fn let_go(&mut self) {
+        let members = self.membership().members();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let gone: Vec<NodeId> =
+            leader.progress.keys().copied().filter(|peer| !members.contains(peer)).collect();
+        for peer in gone {
+            self.send_heartbeat(peer);
+            if let Role::Leader(leader) = &mut self.role {
+                leader.progress.remove(&peer);
+            }
+            self.recorder.emit(|| EventKind::PeerDismissed { peer });
+        }
+    }
+}
+
+impl Node {
+    /// Where a snapshot's configuration takes the place of the log's.
+    pub(super) fn install_configuration(
+        &mut self,
+        last: LogPosition,
+        membership: &Membership,
+        keep_later: bool,
+    ) {
+        let was_learner = self.membership().learners.contains(&self.id);
+        self.configurations.install(last.index, membership.clone(), keep_later);
+        if was_learner && membership.is_voter(self.id) {
+            self.promoted(last.index);
+        }
+    }
+}
