@@ -221,6 +221,35 @@ mod tests {
         }
     }
 
+    /// Guards what is beside the keys: leases with what is tied to them, sessions with what they
+    /// remember, and the time by which both end.
+    #[test]
+    fn leases_and_sessions_travel_with_the_state() {
+        let mut snapshot = filled(3);
+        for command in [
+            Command::AdvanceClock { to: 7 },
+            Command::GrantLease { ttl: 5_000 },
+            Command::OpenSession { ttl: 9_000 },
+            Command::GrantLease { ttl: 6_000 },
+            Command::Put { key: "tied".into(), value: "1".into(), lease: Some(1.into()) },
+            Command::put("x", "1").in_session(2.into(), 4),
+        ] {
+            snapshot.store.apply(command);
+        }
+        let (copy, chunks) = transfer(&snapshot, 1).expect("an honest transfer");
+        assert_eq!(chunks, 8);
+        let (mut copy, mut store) = (copy.store, snapshot.store);
+        for command in [
+            Command::put("x", "2").in_session(2.into(), 4),
+            Command::AdvanceClock { to: 5_007 },
+            Command::GrantLease { ttl: 5_000 },
+        ] {
+            assert_eq!(copy.apply(command.clone()), store.apply(command));
+            assert_eq!(copy.digest(), store.digest());
+        }
+        assert_eq!(copy.get(b"tied"), None, "its lease has ended");
+    }
+
     /// Guards against a transfer that silently lost a range.
     #[test]
     fn a_missing_chunk_is_noticed() {

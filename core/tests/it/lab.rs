@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use raft_core::config::Config;
-use raft_core::durable::{Bootstrap, Recovered, Write};
+use raft_core::durable::{Bootstrap, HardState, Recovered, Write};
 use raft_core::event::{Event, Outcome, RoleName};
 use raft_core::kv::{Command, Snapshot};
 use raft_core::membership::Membership;
@@ -108,6 +108,8 @@ pub(crate) struct Alone {
     pub(crate) writes: Vec<Write>,
     pub(crate) answers: Vec<(RequestId, Outcome)>,
     pub(crate) snapshots: Vec<Snapshot>,
+    /// Term, vote and what else goes with them, as the latest batch says.
+    pub(crate) hard_state: HardState,
 }
 
 impl Alone {
@@ -120,7 +122,23 @@ impl Alone {
         snapshot: Option<Snapshot>,
         config: Config,
     ) -> Self {
-        let bootstrap = Bootstrap { membership: Membership::of([S1, S2, S3]) };
+        let membership = Membership::of([S1, S2, S3]);
+        Self::started(membership, recovered, snapshot, config)
+    }
+
+    /// A server with nothing on its disk that knows of no member.
+    pub(crate) fn stranger() -> Self {
+        Self::started(Membership::default(), Recovered::default(), None, Config::default())
+    }
+
+    fn started(
+        membership: Membership,
+        recovered: Recovered,
+        snapshot: Option<Snapshot>,
+        config: Config,
+    ) -> Self {
+        let bootstrap = Bootstrap { membership };
+        let hard_state = recovered.hard_state;
         let start = Start { id: S1, config, bootstrap, recovered, snapshot, seed: 7, first_seq: 1 };
         let replica = Replica::new(start, Time(0), true);
         let mut alone = Self {
@@ -130,6 +148,7 @@ impl Alone {
             writes: Vec::new(),
             answers: Vec::new(),
             snapshots: Vec::new(),
+            hard_state,
         };
         alone.take();
         alone
@@ -137,7 +156,12 @@ impl Alone {
 
     /// A leader of term 1 whose no-op is committed.
     pub(crate) fn leader() -> Self {
-        let mut alone = Self::new();
+        Self::leader_with(Config::default())
+    }
+
+    /// The same, run with these figures.
+    pub(crate) fn leader_with(config: Config) -> Self {
+        let mut alone = Self::recovered(Recovered::default(), None, config);
         alone.time_out();
         alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
         alone.persist_all();
@@ -149,6 +173,10 @@ impl Alone {
         alone
     }
 
+    pub(crate) fn id(&self) -> NodeId {
+        self.replica.status().id
+    }
+
     pub(crate) fn step(&mut self, input: Input) {
         self.replica.step(self.now, input);
         self.take();
@@ -158,7 +186,10 @@ impl Alone {
         self.replica.events().for_each(drop);
         for output in self.replica.outputs() {
             match output {
-                Output::Persist(write) => self.writes.push(write),
+                Output::Persist(write) => {
+                    self.hard_state = write.hard_state;
+                    self.writes.push(write);
+                }
                 Output::Send(message) => self.sent.push(message),
                 Output::Respond(request, outcome) => self.answers.push((request, outcome)),
                 Output::SaveSnapshot(snapshot) => self.snapshots.push(snapshot),

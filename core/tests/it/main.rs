@@ -11,14 +11,18 @@ mod durability;
 mod election;
 mod faults;
 mod in_the_air;
+mod kv;
 mod lab;
+mod membership;
 mod random;
 mod reads;
 #[cfg(not(target_family = "wasm"))]
 mod recorded;
 mod replication;
 mod scenarios;
+mod sessions;
 mod simulator;
 mod snapshots;
 mod timeline;
+mod transfer;
 mod views;

@@ -1,12 +1,14 @@
 //! Linearizable reads (§8; dissertation §6.4).
 
-use raft_core::event::Outcome;
+use raft_core::config::Config;
+use raft_core::durable::{HardState, Recovered};
+use raft_core::event::{EventKind, Outcome, RoleName};
 use raft_core::message::Body;
 use raft_core::replica::Input;
 use raft_core::sim::Action;
-use raft_core::types::{LogIndex, RequestId, Term};
+use raft_core::types::{LogIndex, LogPosition, RequestId, Term};
 
-use crate::lab::{Alone, Cluster, S2, check};
+use crate::lab::{Alone, Cluster, S2, S3, check};
 
 /// Guards pitfall 7: a leader that cannot reach a majority answers no read.
 #[check]
@@ -72,4 +74,160 @@ fn a_deposed_leader_refuses_waiting_reads() {
     alone.step(Input::Read { request: RequestId(1), lease: false });
     alone.receive(S2, 2, Body::RequestVoteReply { granted: false });
     assert_eq!(alone.answers, [(RequestId(1), Outcome::NotLeader { leader: None })]);
+}
+
+/// Guards dissertation §6.4: a follower answers reads from its own state, once the leader has said
+/// how far that must reach, and sees what was written before.
+#[check]
+fn a_follower_answers_reads() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        let leader = cluster.sim.leader().expect("led");
+        let follower = cluster.others(leader)[0];
+        for value in ["1", "2", "3"] {
+            cluster.put("x", value);
+            cluster.act(Action::Read { node: follower, key: "x".into(), lease: false });
+            cluster.act(Action::Read { node: follower, key: "x".into(), lease: false });
+            let before = cluster.sim.readings().len();
+            cluster.until("the readings", |sim| sim.readings().len() == before + 2);
+            let readings = cluster.sim.readings();
+            let seen = readings.last().expect("just read");
+            assert_eq!(seen.value.as_deref(), Some(value.as_bytes()), "seed {seed}");
+            assert_eq!(seen.node, follower);
+        }
+    }
+}
+
+/// Guards the follower's readers: lost questions are asked again, and a follower without a leader
+/// says so.
+#[check]
+fn a_follower_asks_again_and_gives_up_without_a_leader() {
+    let mut cluster = Cluster::led(3, 4);
+    cluster.put("x", "1");
+    let leader = cluster.sim.leader().expect("led");
+    let follower = cluster.others(leader)[0];
+    cluster.act(Action::SetLink { from: follower, to: leader, up: false });
+    cluster.act(Action::Read { node: follower, key: "x".into(), lease: false });
+    cluster.pass(60_000);
+    assert!(cluster.sim.readings().is_empty());
+    cluster.act(Action::Heal);
+    cluster.until("the reading", |sim| sim.readings().len() == 1);
+    cluster.isolate(follower);
+    cluster.act(Action::Read { node: follower, key: "x".into(), lease: false });
+    cluster.pass(2_000_000);
+    assert_eq!(cluster.sim.readings().len(), 1);
+    let refused = cluster.events.iter().any(|event| {
+        event.id.node == follower
+            && matches!(
+                &event.kind,
+                EventKind::ClientAnswer { outcome: Outcome::NotLeader { leader: None }, .. }
+            )
+    });
+    assert!(refused);
+}
+
+/// Guards pitfall 8 at a follower: an answer to an earlier question confirms nothing.
+#[check]
+fn a_follower_takes_the_answer_to_its_own_question_only() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, heartbeat(0));
+    alone.persist_all();
+    alone.take_sent();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    let asked = alone.take_sent().pop().expect("a question");
+    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
+    let reply = |question| Body::ReadIndexReply { question, read_index: Some(LogIndex(0)) };
+    alone.receive(S2, 1, reply(question - 1));
+    assert!(alone.answers.is_empty());
+    alone.receive(S2, 1, reply(question));
+    assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(0) })]);
+}
+
+fn heartbeat(commit: u64) -> Body {
+    Body::AppendEntries {
+        prev_log: LogPosition::ZERO,
+        entries: Vec::new(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    }
+}
+
+fn with_leases() -> Config {
+    Config { lease_reads: true, ..Config::default() }
+}
+
+/// Guards dissertation §6.4.1: with a fresh lease a read is answered without a message, after it, or
+/// when nobody allowed leases, it is confirmed as ever.
+#[check]
+fn a_lease_answers_reads_while_it_lasts() {
+    let mut alone = Alone::leader_with(with_leases());
+    let read = |request, lease| Input::Read { request: RequestId(request), lease };
+    alone.pass(50_000);
+    alone.accept(S2, 1);
+    alone.take_sent();
+    alone.step(read(1, true));
+    assert_eq!(alone.answers.len(), 1);
+    assert!(alone.sent.is_empty());
+    alone.step(read(2, false));
+    assert_eq!(alone.answers.len(), 1, "this one wants to be confirmed");
+    // 150 ms less a tenth for the drift of clocks, from the beginning of the round on.
+    alone.accept(S2, 1);
+    let until = alone.now.after(135_000);
+    while alone.now < until {
+        assert_eq!(alone.answers.len(), 2);
+        alone.now = alone.now.after(15_000);
+    }
+    alone.step(read(3, true));
+    assert_eq!(alone.answers.len(), 2, "the lease is over");
+    let mut without = Alone::leader();
+    without.step(read(1, true));
+    assert!(without.answers.is_empty());
+}
+
+/// Guards pitfall 9: once another server was told to campaign, no lease of the term counts.
+#[check]
+fn a_lease_ends_with_a_transfer() {
+    let mut alone = Alone::leader_with(with_leases());
+    alone.pass(50_000);
+    alone.accept(S2, 1);
+    alone.step(Input::TransferLeadership { request: RequestId(1), to: Some(S2) });
+    assert!(alone.sent.iter().any(|message| message.body == Body::TimeoutNow));
+    alone.step(Input::Read { request: RequestId(2), lease: true });
+    assert!(alone.answers.is_empty());
+    // Also when the heir did not take over: its request may still be under way.
+    for _ in 0..5 {
+        alone.pass(75_000);
+        alone.accept(S2, 1);
+        alone.accept(S3, 1);
+    }
+    assert_eq!(alone.replica.status().role, RoleName::Leader);
+    let before = alone.answers.len();
+    alone.pass(50_000);
+    alone.accept(S2, 1);
+    alone.step(Input::Read { request: RequestId(3), lease: true });
+    assert_eq!(alone.answers.len(), before);
+}
+
+/// Guards pitfall 10: a voter that restarts keeps the promise that its acknowledgement was, though
+/// it has forgotten it.
+#[check]
+fn a_restarted_voter_keeps_a_lease_that_it_may_have_granted() {
+    for (config, promised) in [(with_leases(), true), (Config::default(), false)] {
+        let recovered = Recovered {
+            hard_state: HardState { current_term: Term(1), voted_for: None, stranger_until: None },
+            ..Recovered::default()
+        };
+        let mut alone = Alone::recovered(recovered, None, config);
+        let vote = Body::RequestVote { last_log: LogPosition::new(1, 1), transfer: false };
+        alone.now = alone.now.after(149_000);
+        alone.receive(S2, 2, vote.clone());
+        alone.persist_all();
+        let answer = alone.take_sent().pop().expect("an answer");
+        assert_eq!(answer.body, Body::RequestVoteReply { granted: !promised });
+        alone.now = alone.now.after(1_000);
+        alone.receive(S3, 3, vote);
+        alone.persist_all();
+        let answer = alone.take_sent().pop().expect("an answer");
+        assert_eq!(answer.body, Body::RequestVoteReply { granted: true });
+    }
 }

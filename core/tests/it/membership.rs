@@ -1,0 +1,334 @@
+//! Changes of the cluster's members: §6, dissertation chapter 4.
+
+use std::collections::BTreeSet;
+
+use raft_core::config::Config;
+use raft_core::durable::HardState;
+use raft_core::event::{EventKind, Outcome, RequestRefusal, RoleName, RoleReason, VoteRefusal};
+use raft_core::log::{Entry, Payload};
+use raft_core::membership::{ChangeRefusal, Membership, MembershipChange};
+use raft_core::message::Body;
+use raft_core::replica::{Input, Replica};
+use raft_core::sim::{Action, SimConfig, Simulation};
+use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, RequestId, SECOND, Term};
+
+use crate::lab::{Alone, Cluster, S1, S2, S3, check};
+
+const S4: NodeId = NodeId(4);
+const S5: NodeId = NodeId(5);
+
+fn members(sim: &Simulation, node: NodeId) -> Membership {
+    sim.replica(node).map(|it| it.status().membership).unwrap_or_default()
+}
+
+/// Asks the leader for a change and waits until all that are asked know it to be complete.
+fn change(cluster: &mut Cluster, change: &MembershipChange, expected: &[u64]) {
+    let voters: BTreeSet<NodeId> = expected.iter().copied().map(NodeId).collect();
+    let complete = |sim: &Simulation| {
+        voters.iter().all(|node| {
+            let members = members(sim, *node);
+            members.voters == voters && members.is_settled()
+        })
+    };
+    let leader = cluster.await_leader();
+    cluster.until("the commit of the change before", |sim| {
+        let status = sim.replica(leader).map(Replica::status);
+        status.is_some_and(|status| status.commit_index == status.last.index)
+    });
+    cluster.act(Action::ChangeMembership { node: leader, change: change.clone() });
+    cluster.until("the change", complete);
+}
+
+fn answers(cluster: &Cluster) -> Vec<Outcome> {
+    let answer = |event: &raft_core::event::Event| match &event.kind {
+        EventKind::ClientAnswer { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    };
+    cluster.events.iter().filter_map(answer).collect()
+}
+
+/// Guards dissertation §4.2.1: a new server catches up as a learner, then votes; the client is told
+/// when that is committed.
+#[check]
+fn a_new_server_learns_and_then_votes() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        cluster.put("x", "1");
+        cluster.act(Action::AddServer(S4));
+        change(&mut cluster, &MembershipChange::AddVoter(S4), &[1, 2, 3, 4]);
+        cluster.await_value(&[S4], "x", "1");
+        cluster.pass(200 * MILLISECOND);
+        let told = |outcome: &Outcome| matches!(outcome, Outcome::MembershipChanged { .. });
+        assert!(answers(&cluster).iter().any(told), "seed {seed}");
+        let was_learner = cluster.events.iter().any(|event| {
+            matches!(&event.kind, EventKind::ConfigurationAppended { membership, .. }
+                if membership.learners.contains(&S4))
+        });
+        assert!(was_learner, "seed {seed}: it voted from the start");
+    }
+}
+
+/// Guards against a learner that counts: with two of three voters away its acknowledgement commits
+/// nothing.
+#[check]
+fn a_learner_replicates_and_counts_for_nothing() {
+    let mut cluster = Cluster::led(3, 1);
+    let leader = cluster.sim.leader().expect("led");
+    cluster.act(Action::AddServer(S4));
+    let learner = MembershipChange::AddLearner(S4);
+    cluster.act(Action::ChangeMembership { node: leader, change: learner });
+    cluster.until("the learner", |sim| members(sim, S4).learners.contains(&S4));
+    for other in cluster.others(leader) {
+        if other != S4 {
+            cluster.act(Action::Crash(other));
+        }
+    }
+    let before = cluster.sim.replica(leader).expect("runs").status().commit_index;
+    let command = raft_core::kv::Command::put("x", "1");
+    cluster.act(Action::Write { node: leader, command });
+    cluster.pass(100 * MILLISECOND);
+    let status = cluster.sim.replica(leader).expect("runs").status();
+    assert_eq!(status.commit_index, before);
+    let there = cluster.sim.replica(S4).expect("runs").status();
+    assert_eq!(there.last, status.last, "the learner has the entry");
+    cluster.pass(5 * SECOND);
+    let role = cluster.sim.replica(S4).expect("runs").status().role;
+    assert_eq!(role, RoleName::Follower, "a learner never campaigns");
+}
+
+/// Guards §6: several voters at once go through a joint configuration, and the cluster works
+/// throughout.
+#[check]
+fn several_voters_change_through_a_joint_configuration() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        cluster.put("x", "1");
+        cluster.act(Action::AddServer(S4));
+        cluster.act(Action::AddServer(S5));
+        let voters = BTreeSet::from([S3, S4, S5]);
+        change(&mut cluster, &MembershipChange::SetVoters(voters), &[3, 4, 5]);
+        let was_joint = cluster.events.iter().any(|event| {
+            matches!(&event.kind, EventKind::ConfigurationCommitted { membership, .. }
+                if membership.is_joint())
+        });
+        assert!(was_joint, "seed {seed}");
+        cluster.act(Action::Crash(S1));
+        cluster.act(Action::Crash(S2));
+        cluster.put("y", "2");
+        cluster.await_value(&[S3, S4, S5], "x", "1");
+    }
+}
+
+/// Guards dissertation §4.2.2: a leader that is removed manages the change to its end, hands over
+/// and does not disturb the others afterwards.
+#[check]
+fn a_removed_leader_steps_down_and_keeps_quiet() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        let old = cluster.sim.leader().expect("led");
+        let rest: Vec<u64> = cluster.others(old).iter().map(|node| node.0).collect();
+        change(&mut cluster, &MembershipChange::Remove(old), &rest);
+        cluster.until("another leader", |sim| sim.leader().is_some_and(|it| it != old));
+        let new = cluster.await_leader();
+        let term = cluster.sim.replica(new).expect("runs").status().term;
+        cluster.pass(5 * SECOND);
+        assert_eq!(cluster.sim.leader(), Some(new), "seed {seed}: pitfall 18");
+        assert_eq!(cluster.sim.replica(new).expect("runs").status().term, term, "seed {seed}");
+        let why = cluster.events.iter().find_map(|event| match &event.kind {
+            EventKind::RoleChanged { why: RoleReason::Removed, .. } => Some(event.id.node),
+            _ => None,
+        });
+        assert_eq!(why, Some(old), "seed {seed}");
+    }
+}
+
+/// Guards dissertation §4.2.1: who does not catch up in time is removed again, and another change
+/// is possible then.
+#[check]
+fn a_server_that_does_not_catch_up_is_removed_again() {
+    let node = Config { promotion_timeout: 2 * SECOND, ..Config::default() };
+    let mut cluster = Cluster::new(SimConfig { node, ..SimConfig::default() });
+    let leader = cluster.await_leader();
+    // There is no server 4.
+    let change = MembershipChange::AddVoter(S4);
+    cluster.act(Action::ChangeMembership { node: leader, change });
+    cluster.until("giving up", |sim| {
+        let members = members(sim, leader);
+        members.is_settled() && members == Membership::of([S1, S2, S3])
+    });
+    let refused = Outcome::Refused(RequestRefusal::Membership(ChangeRefusal::DidNotCatchUp));
+    cluster.pass(SECOND);
+    assert!(answers(&cluster).contains(&refused));
+}
+
+/// Guards pitfall 20: a configuration that is cut off with the log's end holds no longer.
+#[check]
+fn a_configuration_is_rolled_back_with_its_entry() {
+    let mut alone = Alone::new();
+    let entry = |index, term, payload| Entry { index: LogIndex(index), term: Term(term), payload };
+    let append = |prev_log, entries| Body::AppendEntries {
+        prev_log,
+        entries,
+        leader_commit: LogIndex(0),
+        round: 1,
+    };
+    let four = Membership::of([S1, S2, S3, S4]);
+    let change = entry(2, 1, Payload::Membership(four.clone()));
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![entry(1, 1, Payload::Noop), change]));
+    assert_eq!(alone.replica.status().membership, four);
+    alone.receive(S3, 2, append(LogPosition::new(1, 1), vec![entry(2, 2, Payload::Noop)]));
+    assert_eq!(alone.replica.status().membership, Membership::of([S1, S2, S3]));
+}
+
+/// Guards pitfall 20: a snapshot and a restart keep the configuration in force.
+#[check]
+fn a_configuration_survives_snapshots_and_restarts() {
+    for seed in 0..5 {
+        let node = Config { compact_after_entries: 20, keep_entries: 0, ..Config::default() };
+        let mut cluster = Cluster::new(SimConfig { seed, node, ..SimConfig::default() });
+        cluster.await_leader();
+        cluster.act(Action::AddServer(S4));
+        change(&mut cluster, &MembershipChange::AddVoter(S4), &[1, 2, 3, 4]);
+        for _ in 0..30 {
+            cluster.put("x", "1");
+            cluster.put("x", "2");
+        }
+        for node in cluster.sim.ids() {
+            cluster.act(Action::Crash(node));
+        }
+        for node in cluster.sim.ids() {
+            cluster.act(Action::Restart(node));
+            let status = cluster.sim.replica(node).expect("runs").status();
+            assert!(status.base.index > LogIndex(5), "seed {seed}: nothing was compacted");
+            assert_eq!(status.membership.voters.len(), 4, "seed {seed}");
+        }
+        // A server that joins gets the configuration with the snapshot.
+        cluster.act(Action::AddServer(S5));
+        change(&mut cluster, &MembershipChange::AddVoter(S5), &[1, 2, 3, 4, 5]);
+    }
+}
+
+/// Guards pitfall 19: before it has committed in its own term a leader changes no members, and one
+/// change is made at a time.
+#[check]
+fn a_change_waits_for_the_own_term_and_for_the_one_before() {
+    let mut alone = Alone::new();
+    alone.time_out();
+    alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
+    alone.persist_all();
+    alone.receive(S2, 1, Body::RequestVoteReply { granted: true });
+    let ask = |request| Input::ChangeMembership {
+        request: RequestId(request),
+        change: MembershipChange::Remove(S3),
+    };
+    alone.step(ask(1));
+    let refused = |why| Outcome::Refused(RequestRefusal::Membership(why));
+    assert_eq!(alone.answers.pop(), Some((RequestId(1), refused(ChangeRefusal::NoCommitInTerm))));
+    alone.persist_all();
+    alone.accept(S2, 1);
+    alone.step(ask(2));
+    assert_eq!(alone.answers, [], "the change is under way");
+    alone.step(ask(3));
+    assert_eq!(alone.answers.pop(), Some((RequestId(3), refused(ChangeRefusal::InProgress))));
+    alone.persist_all();
+    alone.accept(S2, 2);
+    let done =
+        Outcome::MembershipChanged { index: LogIndex(2), membership: Membership::of([S1, S2]) };
+    assert_eq!(alone.answers, [(RequestId(2), done)]);
+}
+
+/// Guards pitfall 29: a server that lost its disk neither votes nor campaigns, whatever the log
+/// tells it of its earlier membership, until it was removed and added again.
+#[check]
+fn a_server_without_memory_does_not_vote() {
+    let mut alone = Alone::stranger();
+    let vote = Body::RequestVote { last_log: LogPosition::new(9, 9), transfer: false };
+    alone.receive(S2, 5, vote.clone());
+    alone.persist_all();
+    let refusal = alone.take_sent().pop().expect("an answer");
+    assert_eq!(refusal.body, Body::RequestVoteReply { granted: false });
+    let entry = |index, membership| Entry {
+        index: LogIndex(index),
+        term: Term(5),
+        payload: Payload::Membership(membership),
+    };
+    let append = |prev_log, entries, commit| Body::AppendEntries {
+        prev_log,
+        entries,
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    // Old news: at index 1 it was a learner, at index 2 a voter; the leader has committed both.
+    let all = Membership::of([S1, S2, S3]);
+    let learner = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let old = vec![entry(1, learner.clone()), entry(2, all.clone())];
+    alone.receive(S2, 5, append(LogPosition::ZERO, old, 2));
+    assert!(alone.replica.status().membership.is_voter(S1));
+    alone.now = alone.now.after(SECOND);
+    alone.receive(S3, 6, vote.clone());
+    alone.persist_all();
+    assert_eq!(
+        alone.take_sent().pop().map(|it| it.body),
+        Some(Body::RequestVoteReply { granted: false })
+    );
+    alone.time_out();
+    assert_eq!(alone.replica.status().role, RoleName::Follower, "it does not campaign either");
+    let HardState { stranger_until, .. } = alone.hard_state;
+    assert_eq!(stranger_until, Some(LogIndex(2)), "and remembers that over a restart");
+    // News: it is removed, added as a learner, promoted.
+    let news = vec![entry(3, Membership::of([S2, S3])), entry(4, learner), entry(5, all)];
+    let news = news.into_iter().map(|it| Entry { term: Term(6), ..it }).collect();
+    alone.receive(S3, 6, append(LogPosition::new(5, 2), news, 2));
+    alone.now = alone.now.after(SECOND);
+    alone.persist_all();
+    alone.take_sent();
+    alone.receive(S2, 7, vote);
+    alone.persist_all();
+    assert_eq!(
+        alone.take_sent().pop().map(|it| it.body),
+        Some(Body::RequestVoteReply { granted: true })
+    );
+}
+
+/// Guards pitfalls 23 and 29 in a whole cluster: a wiped server is found out, is not counted, and
+/// becomes a full member by being removed and added.
+#[check]
+fn a_wiped_server_is_found_out_and_joins_anew() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        cluster.put("x", "1");
+        cluster.pass(200 * MILLISECOND);
+        let leader = cluster.sim.leader().expect("led");
+        let wiped = cluster.others(leader)[0];
+        let rest: Vec<u64> = cluster.others(wiped).iter().map(|node| node.0).collect();
+        cluster.act(Action::Crash(wiped));
+        cluster.act(Action::Wipe(wiped));
+        cluster.act(Action::Restart(wiped));
+        cluster.pass(SECOND);
+        let found_out = cluster
+            .events
+            .iter()
+            .any(|event| matches!(&event.kind, EventKind::PeerLostLog { peer } if *peer == wiped));
+        assert!(found_out, "seed {seed}");
+        change(&mut cluster, &MembershipChange::Remove(wiped), &rest);
+        change(&mut cluster, &MembershipChange::AddVoter(wiped), &[1, 2, 3]);
+        cluster.await_value(&[wiped], "x", "1");
+        let other = cluster.others(wiped).into_iter().find(|it| Some(*it) != cluster.sim.leader());
+        cluster.act(Action::Crash(other.expect("of three servers one is neither")));
+        cluster.put("y", "2");
+        cluster.await_value(&[wiped], "y", "2");
+    }
+}
+
+/// Guards the reason that people see when a stranger refuses.
+#[check]
+fn a_stranger_says_why_it_refuses() {
+    let mut cluster = Cluster::led(3, 1);
+    cluster.act(Action::AddServer(S4));
+    assert_eq!(VoteRefusal::Stranger.to_string().matches("does not vote yet").count(), 1);
+    cluster.pass(5 * SECOND);
+    let campaigns = |event: &raft_core::event::Event| {
+        event.id.node == S4 && matches!(&event.kind, EventKind::RoleChanged { .. })
+    };
+    assert!(!cluster.events.iter().any(campaigns));
+}

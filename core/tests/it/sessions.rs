@@ -1,0 +1,207 @@
+//! Clients' sessions, leases and the time in the log (§8; dissertation §6.3).
+
+use raft_core::event::{EventKind, Outcome};
+use raft_core::kv::{Answer, Applied, Command, LeaseId, Refusal, SessionId};
+use raft_core::sim::{Action, SimConfig, Simulation};
+use raft_core::types::{NodeId, SECOND, Time};
+
+use crate::lab::{Cluster, check, value_at};
+
+/// Writes at the leader and gives the answer.
+fn ask(cluster: &mut Cluster, command: Command) -> Applied {
+    let node = cluster.await_leader();
+    let request = cluster.act(Action::Write { node, command }).expect("a write has a number");
+    let answer = |cluster: &Cluster| {
+        cluster.events.iter().rev().find_map(|event| match &event.kind {
+            EventKind::ClientAnswer { request: own, outcome: Outcome::Applied { applied, .. } }
+                if *own == request =>
+            {
+                Some(applied.clone())
+            }
+            _ => None,
+        })
+    };
+    let limit = cluster.sim.now().after(10 * SECOND);
+    while cluster.sim.now() < limit {
+        cluster.pass(1_000);
+        if let Some(applied) = answer(cluster) {
+            return applied;
+        }
+    }
+    panic!("seed {}: no answer", cluster.sim.config().seed);
+}
+
+fn open_session(cluster: &mut Cluster, ttl: u64) -> SessionId {
+    match ask(cluster, Command::OpenSession { ttl }).answer {
+        Answer::Session(id) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn grant_lease(cluster: &mut Cluster, ttl: u64) -> LeaseId {
+    match ask(cluster, Command::GrantLease { ttl }).answer {
+        Answer::Lease { id, .. } => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tied(key: &'static str, lease: LeaseId) -> Command {
+    Command::Put { key: key.into(), value: "1".into(), lease: Some(lease) }
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    Answer::Refused(refusal)
+}
+
+/// Guards pitfall 34: a request that is sent again after a change of leaders takes effect once and
+/// gets the answer of the first time.
+#[check]
+fn a_repeated_request_takes_effect_once() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        let session = open_session(&mut cluster, 60 * SECOND);
+        let first = Command::put("n", "1").in_session(session, 1);
+        let answer = ask(&mut cluster, first.clone());
+        ask(&mut cluster, Command::put("n", "2"));
+        let leader = cluster.sim.leader().expect("led");
+        cluster.act(Action::Crash(leader));
+        assert_eq!(ask(&mut cluster, first.clone()), answer, "seed {seed}");
+        let node = cluster.sim.leader().expect("just answered");
+        assert_eq!(value_at(&cluster.sim, node, "n").as_deref(), Some("2"));
+        let second = Command::put("n", "3").in_session(session, 2);
+        assert_eq!(ask(&mut cluster, second).answer, Answer::Done { existed: true });
+        assert_eq!(ask(&mut cluster, first).answer, refused(Refusal::SupersededRequest));
+    }
+}
+
+/// Guards dissertation §6.3: a session ends at the same entry everywhere, and a request of it is an
+/// error then, never a second execution.
+#[check]
+fn a_request_of_an_ended_session_is_refused() {
+    let mut cluster = Cluster::led(3, 2);
+    let session = open_session(&mut cluster, SECOND);
+    let command = Command::put("n", "1").in_session(session, 1);
+    ask(&mut cluster, command.clone());
+    cluster.until("the end of the session", |sim| {
+        sim.ids()
+            .iter()
+            .all(|id| sim.replica(*id).is_some_and(|it| it.store().session(session).is_none()))
+    });
+    assert_eq!(ask(&mut cluster, command).answer, refused(Refusal::NoSuchSession));
+}
+
+/// Guards sessions against what has no place in them.
+#[check]
+fn a_session_carries_only_plain_requests() {
+    let mut cluster = Cluster::led(1, 1);
+    let session = open_session(&mut cluster, SECOND);
+    let nested = Command::put("n", "1").in_session(session, 1).in_session(session, 2);
+    assert_eq!(ask(&mut cluster, nested).answer, refused(Refusal::NotInSession));
+    let garbage = Command::InSession { session, sequence: 3, command: vec![255, 255].into() };
+    assert_eq!(ask(&mut cluster, garbage).answer, refused(Refusal::Malformed));
+    for ttl in [0, u64::MAX] {
+        assert_eq!(
+            ask(&mut cluster, Command::OpenSession { ttl }).answer,
+            refused(Refusal::TimeToLive)
+        );
+        assert_eq!(
+            ask(&mut cluster, Command::GrantLease { ttl }).answer,
+            refused(Refusal::TimeToLive)
+        );
+    }
+    assert_eq!(ask(&mut cluster, tied("n", LeaseId(99))).answer, refused(Refusal::NoSuchLease));
+}
+
+/// Guards leases: a key goes with its lease, on all servers, soon after its time and not before, and
+/// a lease that is kept alive goes on.
+#[check]
+fn keys_go_with_their_lease() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::led(3, seed);
+        let (short, kept) = (grant_lease(&mut cluster, SECOND), grant_lease(&mut cluster, SECOND));
+        ask(&mut cluster, tied("short", short));
+        ask(&mut cluster, tied("kept", kept));
+        ask(&mut cluster, tied("freed", short));
+        ask(&mut cluster, Command::put("freed", "2"));
+        let granted = cluster.sim.now();
+        let gone =
+            |sim: &Simulation| sim.ids().iter().all(|id| value_at(sim, *id, "short").is_none());
+        while !gone(&cluster.sim) {
+            ask(&mut cluster, Command::KeepLeaseAlive(kept));
+            cluster.pass(SECOND / 5);
+            let waited = cluster.sim.now().since(granted);
+            assert!(waited < 3 * SECOND, "seed {seed}: the lease does not end");
+        }
+        let waited = cluster.sim.now().since(granted);
+        assert!(waited > SECOND * 9 / 10 - SECOND / 4, "seed {seed}: it ended after {waited} µs");
+        let leader = cluster.await_leader();
+        assert_eq!(value_at(&cluster.sim, leader, "kept").as_deref(), Some("1"));
+        assert_eq!(value_at(&cluster.sim, leader, "freed").as_deref(), Some("2"));
+        assert_eq!(
+            ask(&mut cluster, Command::RevokeLease(kept)).answer,
+            Answer::LeaseRevoked { keys: 1 }
+        );
+    }
+}
+
+/// Guards a lease over a change of leaders: the time goes on from where the log left off, so that no
+/// lease ends early.
+#[check]
+fn a_change_of_leaders_shortens_no_lease() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::led(3, seed);
+        let lease = grant_lease(&mut cluster, 3 * SECOND);
+        ask(&mut cluster, tied("x", lease));
+        let granted = cluster.sim.now();
+        for _ in 0..2 {
+            let leader = cluster.await_leader();
+            cluster.act(Action::Crash(leader));
+            cluster.await_leader();
+            cluster.act(Action::Restart(leader));
+        }
+        let leader = cluster.await_leader();
+        let early = granted.after(3 * SECOND - SECOND / 4);
+        while cluster.sim.now() < early {
+            let there = value_at(&cluster.sim, leader, "x").is_some();
+            assert!(there || cluster.sim.leader() != Some(leader), "seed {seed}");
+            cluster.pass(SECOND / 10);
+        }
+        cluster.until("the end of the lease", |sim| value_at(sim, leader, "x").is_none());
+    }
+}
+
+/// Guards pitfall 35: clocks that differ by hours, and run at other rates, give equal states.
+#[check]
+fn skewed_clocks_give_equal_states() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::new(SimConfig { seed, ..SimConfig::default() });
+        for (node, jump, rate_permille) in [(1, 7_200_000_000, 1_030), (2, 0, 970)] {
+            cluster.act(Action::SetClock { node: NodeId(node), jump, rate_permille });
+        }
+        cluster.await_leader();
+        let lease = grant_lease(&mut cluster, SECOND);
+        ask(&mut cluster, tied("x", lease));
+        open_session(&mut cluster, SECOND);
+        cluster.pass(3 * SECOND);
+        let digests: Vec<u64> = cluster
+            .sim
+            .ids()
+            .iter()
+            .map(|id| cluster.sim.replica(*id).expect("runs").store().digest())
+            .collect();
+        assert!(digests.iter().all(|digest| *digest == digests[0]), "seed {seed}");
+        assert!(cluster.sim.now() > Time(3 * SECOND));
+    }
+}
+
+/// Guards an idle cluster: while nothing ends with time, none is written.
+#[check]
+fn an_idle_cluster_writes_no_time() {
+    let mut cluster = Cluster::led(3, 1);
+    cluster.put("x", "1");
+    cluster.pass(SECOND);
+    let leader = cluster.sim.leader().expect("led");
+    let last = cluster.sim.replica(leader).expect("runs").status().last;
+    cluster.pass(10 * SECOND);
+    assert_eq!(cluster.sim.replica(leader).expect("runs").status().last, last);
+}

@@ -1,0 +1,118 @@
+//! Handing leadership over (dissertation §3.10).
+
+use raft_core::event::{EventKind, Outcome, RequestRefusal, RoleName};
+use raft_core::kv::Command;
+use raft_core::message::Body;
+use raft_core::replica::Input;
+use raft_core::sim::Action;
+use raft_core::types::{LogPosition, MILLISECOND, NodeId, RequestId};
+
+use crate::lab::{Alone, Cluster, S2, S3, SHORT, check};
+
+/// Guards the hand-over: the server that was named leads within far less than an election timeout,
+/// and nothing is lost.
+#[check]
+fn leadership_goes_where_it_is_wanted() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::led(5, seed);
+        cluster.put("x", "1");
+        let old = cluster.sim.leader().expect("led");
+        let heir = cluster.others(old)[usize::try_from(seed % 4).expect("small")];
+        let began = cluster.sim.now();
+        cluster.act(Action::Transfer { node: old, to: Some(heir) });
+        cluster.until("the heir", |sim| sim.leader() == Some(heir));
+        let took = cluster.sim.now().since(began);
+        assert!(took < 150 * MILLISECOND, "seed {seed}: {took} µs");
+        let all = cluster.sim.ids();
+        cluster.await_value(&all, "x", "1");
+        cluster.pass(200 * MILLISECOND);
+        let told = |event: &raft_core::event::Event| {
+            matches!(&event.kind, EventKind::ClientAnswer { outcome: Outcome::Transferred { to }, .. }
+                if *to == heir)
+        };
+        assert!(cluster.events.iter().any(told), "seed {seed}");
+    }
+}
+
+/// Guards clients: a write that the old leader took in before the hand-over is answered, not left in
+/// doubt.
+#[check]
+fn writes_before_the_hand_over_are_answered() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::led(3, seed);
+        let old = cluster.sim.leader().expect("led");
+        for key in ["a", "b", "c"] {
+            cluster.act(Action::Write { node: old, command: Command::put(key, "1") });
+        }
+        cluster.act(Action::Transfer { node: old, to: None });
+        cluster.until("another leader", |sim| sim.leader().is_some_and(|it| it != old));
+        cluster.pass(100 * MILLISECOND);
+        let unknown = |event: &raft_core::event::Event| {
+            matches!(&event.kind, EventKind::ClientAnswer { outcome: Outcome::Unknown, .. })
+        };
+        assert!(!cluster.events.iter().any(unknown), "seed {seed}");
+    }
+}
+
+/// Guards the leader: it goes on when the heir does not take over, and takes in writes again.
+#[check]
+fn a_hand_over_that_fails_is_given_up() {
+    let mut alone = Alone::leader();
+    alone.step(Input::TransferLeadership { request: RequestId(1), to: Some(S3) });
+    alone.propose(2, "x", "1");
+    assert_eq!(alone.answers, [(RequestId(2), Outcome::NotLeader { leader: Some(alone.id()) })]);
+    for _ in 0..6 {
+        alone.pass(SHORT);
+        alone.accept(S2, 1);
+    }
+    let refused = Outcome::Refused(RequestRefusal::TransferTimedOut);
+    assert_eq!(alone.answers.last(), Some(&(RequestId(1), refused)));
+    assert!(!alone.sent.iter().any(|it| it.body == Body::TimeoutNow), "S3 never caught up");
+    alone.propose(3, "x", "1");
+    alone.persist_all();
+    alone.accept(S2, 2);
+    assert!(matches!(alone.answers.last(), Some((RequestId(3), Outcome::Applied { .. }))));
+}
+
+/// Guards against hand-overs that make no sense, each told apart.
+#[check]
+fn impossible_hand_overs_are_refused() {
+    let mut alone = Alone::leader();
+    let own = alone.id();
+    for (request, to, why) in [
+        (1, Some(own), RequestRefusal::AlreadyLeads),
+        (2, Some(NodeId(9)), RequestRefusal::NotAVoter),
+    ] {
+        alone.step(Input::TransferLeadership { request: RequestId(request), to });
+        let refused = Outcome::Refused(why);
+        assert_eq!(alone.answers.pop(), Some((RequestId(request), refused)));
+    }
+    alone.step(Input::TransferLeadership { request: RequestId(3), to: Some(S2) });
+    alone.step(Input::TransferLeadership { request: RequestId(4), to: Some(S2) });
+    let refused = Outcome::Refused(RequestRefusal::TransferInProgress);
+    assert_eq!(alone.answers, [(RequestId(4), refused)]);
+    alone.receive(S2, 2, Body::RequestVote { last_log: LogPosition::new(1, 1), transfer: true });
+    assert_eq!(alone.answers.last(), Some(&(RequestId(3), Outcome::Transferred { to: S2 })));
+    assert_eq!(alone.replica.status().role, RoleName::Follower);
+}
+
+/// Guards the stickiness that a hand-over must pass (dissertation §3.10) and nothing else may.
+#[check]
+fn only_an_election_that_the_leader_wanted_is_heard_while_it_is_alive() {
+    for (transfer, granted) in [(false, false), (true, true)] {
+        let mut alone = Alone::new();
+        let heartbeat = Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: Vec::new(),
+            leader_commit: 0.into(),
+            round: 1,
+        };
+        alone.receive(S2, 1, heartbeat);
+        alone.persist_all();
+        alone.take_sent();
+        alone.receive(S3, 2, Body::RequestVote { last_log: LogPosition::ZERO, transfer });
+        alone.persist_all();
+        let answer = alone.take_sent().pop().expect("an answer");
+        assert_eq!(answer.body, Body::RequestVoteReply { granted });
+    }
+}
