@@ -97,6 +97,7 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
         Stage::commands("documentation", Kind::Check, || Ok(vec![documentation()])),
         Stage::commands("native tests", Kind::Tests, move || Ok(native_tests(has_browser_tests))),
         Stage::commands("core's tests in wasm", Kind::Tests, || Ok(vec![wasm_tests()?])),
+        Stage::commands("digests in Chromium", Kind::Tests, || Ok(vec![chromium_digests()?])),
         Stage::check("page", web::build_within_budget),
     ]);
     if has_browser_tests {
@@ -175,6 +176,17 @@ fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
 fn wasm_tests() -> Result<Command> {
     let mut command = wasm(["test", "--package=raft-core", "--features=sim", "--test=it"])?;
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", "wasm-bindgen-test-runner");
+    Ok(command)
+}
+
+/// The recorded runs once more, in the engine that shows the page.
+fn chromium_digests() -> Result<Command> {
+    let mut command = wasm_tests()?;
+    command.args(["--", "digests"]);
+    command.env("WASM_BINDGEN_USE_BROWSER", "1");
+    command.env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+    let driver = find_program(&["chromedriver"]).context("no chromedriver; `cargo xtask setup`")?;
+    command.env("CHROMEDRIVER", driver);
     Ok(command)
 }
 
