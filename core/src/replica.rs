@@ -328,7 +328,8 @@ impl Replica {
         let (requests, commands): (Vec<RequestId>, Vec<Bytes>) =
             proposals.into_iter().map(|proposal| (proposal.request, proposal.command)).unzip();
         let Some(first) = self.node.propose(commands) else {
-            let leader = self.node.leader();
+            // A leader that hands over takes nothing in: whoever comes next will.
+            let leader = self.node.leader().filter(|leader| *leader != self.node.id);
             for request in requests {
                 self.node.respond(request, Outcome::NotLeader { leader });
             }

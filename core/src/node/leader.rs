@@ -25,6 +25,7 @@ impl Node {
             reads: VecDeque::new(),
             lease: Lease::default(),
             change: None,
+            reconfiguring: true,
             transfer: None,
         }
     }
@@ -140,10 +141,12 @@ impl Node {
     /// Sends every follower something that it must answer: entries where there are any, else a
     /// heartbeat. Answers confirm the leader for reads that came before (§8).
     pub(super) fn begin_round(&mut self) {
-        let now = self.now;
+        let (now, leases) = (self.now, self.config.lease_reads);
         if let Some(leader) = self.leading() {
             leader.round += 1;
-            leader.lease.round_began(leader.round, now);
+            if leases {
+                leader.lease.round_began(leader.round, now);
+            }
         }
         for peer in self.peers() {
             if !self.send_entries(peer) {

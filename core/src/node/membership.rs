@@ -134,8 +134,8 @@ impl Node {
     /// Goes on with a change: called whenever the commit index or a follower's progress moved.
     pub(super) fn continue_change(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
-        let index = self.configurations.index();
-        if index > self.commit_index || !leader.knows_commit(self.commit_index) {
+        let committed = self.configurations.index() <= self.commit_index;
+        if !leader.reconfiguring || !committed || !leader.knows_commit(self.commit_index) {
             return;
         }
         self.let_go();
@@ -186,6 +186,7 @@ impl Node {
     fn change_done(&mut self) {
         let index = self.configurations.index();
         let Role::Leader(leader) = &mut self.role else { return };
+        leader.reconfiguring = false;
         if let Some(PendingChange { request: Some(request), .. }) = leader.change.take() {
             let membership = self.membership().clone();
             self.respond(request, Outcome::MembershipChanged { index, membership });
@@ -205,6 +206,7 @@ impl Node {
         let (now, last) = (self.now, self.log.last().index);
         let peers: Vec<NodeId> = self.membership().peers_of(self.id).collect();
         let Role::Leader(leader) = &mut self.role else { return };
+        leader.reconfiguring = true;
         let mut new = Vec::new();
         for peer in peers {
             leader.progress.entry(peer).or_insert_with(|| {

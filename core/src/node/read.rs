@@ -161,10 +161,7 @@ impl Node {
     /// begun, and none is under way, begins it. Before the first commit of its term a leader does
     /// not know what is committed, so until then all reads wait (§8).
     pub(super) fn answer_confirmed_reads(&mut self) {
-        let confirmed = self.confirmed_round();
-        if let Role::Leader(leader) = &mut self.role {
-            leader.lease.confirm(confirmed);
-        }
+        self.renew_lease();
         loop {
             let Role::Leader(leader) = &self.role else { return };
             let may = self.rules.may_read(leader.knows_commit(self.commit_index));
@@ -178,6 +175,16 @@ impl Node {
                 return;
             }
             self.begin_round();
+        }
+    }
+
+    /// A majority may have acknowledged another round.
+    fn renew_lease(&mut self) {
+        if self.config.lease_reads && self.is_leader() {
+            let confirmed = self.confirmed_round();
+            if let Role::Leader(leader) = &mut self.role {
+                leader.lease.confirm(confirmed);
+            }
         }
     }
 

@@ -50,8 +50,11 @@ pub(crate) struct Leader {
     pub(crate) reads: VecDeque<PendingRead>,
     /// Until when it is sure to be the only leader.
     pub(crate) lease: Lease,
-    /// The change of members that it works on.
+    /// The change of members that it was asked for.
     pub(crate) change: Option<PendingChange>,
+    /// Whether there may be a change to go on with: so after an election, and from an appended
+    /// configuration until the members are settled.
+    pub(crate) reconfiguring: bool,
     /// The hand-over that it works on.
     pub(crate) transfer: Option<Transfer>,
 }
