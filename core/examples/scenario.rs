@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use raft_core::event::Event;
 use raft_core::rules::Mutation;
 use raft_core::scenario::{
-    self, Arm, Fault, LIBRARY, Phase, Progress, Runner, Scenario, Step, mutations,
+    self, Arm, Fault, Guarantee, LIBRARY, Phase, Progress, Runner, Scenario, Step,
 };
 use raft_core::sim::{SimConfig, Simulation};
 use raft_core::types::Time;
@@ -96,7 +96,7 @@ fn words(rule: Mutation) -> String {
 
 fn rule(name: &str) -> Result<Mutation, String> {
     let wanted = name.to_lowercase().replace(['_', ' '], "-");
-    let all = mutations();
+    let all = Mutation::ALL;
     all.iter().copied().find(|rule| words(*rule) == wanted).ok_or_else(|| {
         let known: Vec<String> = all.into_iter().map(words).collect();
         format!("there is no rule {name}; there is {}", known.join(", "))
@@ -122,7 +122,12 @@ fn play(scenario: &Scenario, breaks: Option<Mutation>, print: bool) -> Result<()
         println!("  {violation}");
     }
     for (guarantee, time) in runner.broken(&simulation) {
-        println!("  {guarantee} fails at {time}");
+        match guarantee {
+            Guarantee::Property(_) => {}
+            Guarantee::Linearizability | Guarantee::Liveness | Guarantee::LeaderStability => {
+                println!("  {guarantee} is violated at {time}");
+            }
+        }
     }
     println!("{}", if own { "as the file says without the rule" } else { "as the file says" });
     Ok(())

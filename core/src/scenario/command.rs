@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::condition::Condition;
 use crate::kv::Command as Change;
+use crate::membership::MembershipChange;
 use crate::message::MessageName;
 use crate::types::{LogIndex, Micros, NodeId};
 
@@ -54,12 +55,49 @@ pub enum Command {
         /// For what.
         change: Change,
     },
+    /// A client asks for a change as the request of this number in the session that was opened
+    /// last. The same number again is the same request, sent once more.
+    InSession {
+        /// Whom it asks.
+        node: NodeId,
+        /// The request's number in the session.
+        sequence: u64,
+        /// For what.
+        change: Change,
+    },
     /// A client asks for a linearizable read.
     Read {
         /// Whom it asks.
         node: NodeId,
         /// The key.
         key: String,
+        /// Whether a leader may answer by its lease.
+        lease: bool,
+    },
+    /// Somebody asks for other members.
+    ChangeMembership {
+        /// Whom they ask.
+        node: NodeId,
+        /// For what.
+        change: MembershipChange,
+    },
+    /// Somebody asks a leader to hand over its office.
+    Transfer {
+        /// Whom they ask.
+        node: NodeId,
+        /// Who should lead.
+        to: NodeId,
+    },
+    /// A new server starts, which no cluster knows yet.
+    AddServer(NodeId),
+    /// The disk of a server that is down is emptied.
+    Wipe(NodeId),
+    /// From now on the server's clock runs at this rate, in 1000ths of the true one.
+    Clock {
+        /// Whose.
+        node: NodeId,
+        /// How fast.
+        permille: u32,
     },
     /// Something is done to messages on their way.
     Message(Deed, MessageQuery),

@@ -1,5 +1,7 @@
 //! What can be expected, or waited for.
 
+use std::collections::BTreeSet;
+
 use super::command::MessageQuery;
 use super::guarantee::Guarantee;
 use crate::event::{RoleName, RoleReason};
@@ -40,6 +42,12 @@ pub enum Condition {
     },
     /// The server's state has this value for a key; `None` when it has no such key.
     Has(NodeId, String, Option<String>),
+    /// The voters of the configuration in force on the server, which is no joint one.
+    Voters(NodeId, BTreeSet<NodeId>),
+    /// The learners of that configuration.
+    Learners(NodeId, BTreeSet<NodeId>),
+    /// The configuration in force on the server is a joint one (§6).
+    Joint(NodeId),
     /// The server gave its vote.
     Votes {
         /// Who voted.
@@ -129,6 +137,8 @@ pub enum Answer {
     Done,
     /// It was not carried out, and that is certain.
     Refused,
+    /// It was carried out and found something else than it expected.
+    Failed,
     /// Nobody knows whether it was or will be.
     Unknown,
     /// A read returned this; `None` when there is no such key.

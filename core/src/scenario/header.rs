@@ -26,7 +26,7 @@ pub struct Header {
     pub config: SimConfig,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "lesson",
     "breaks",
     "fails",
@@ -40,6 +40,8 @@ const KEYS: [&str; 14] = [
     "heartbeat",
     "batch bytes",
     "keep entries",
+    "lease reads",
+    "max clock drift",
     "timers",
 ];
 
@@ -121,6 +123,18 @@ impl Header {
                     usize::try_from(number(value)?).map_err(|error| error.to_string())?;
             }
             "keep entries" => config.node.keep_entries = number(value)?,
+            "lease reads" => {
+                config.node.lease_reads = match value {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err(words::unknown("switch", value, ["on", "off"]).to_string()),
+                };
+            }
+            "max clock drift" => {
+                let percent = value.strip_suffix('%').map(str::trim);
+                let percent = percent.ok_or(format!("expected `10 %`, found `{value}`"))?;
+                config.node.max_clock_drift_permille = number(percent)?.saturating_mul(10);
+            }
             "timers" => match value {
                 "by hand" => config.manual_elections = true,
                 "by themselves" => config.manual_elections = false,

@@ -11,6 +11,7 @@ use super::command::{Kind, MessageQuery};
 use super::condition::{Answer, AtLeast, Condition, Refusal};
 use super::runner::Record;
 use crate::event::{Event, EventKind, Outcome, RoleName, RoleReason, VoteRefusal};
+use crate::kv;
 use crate::message::{Body, Message};
 use crate::replica::{Replica, Status};
 use crate::sim::{Flying, Simulation};
@@ -47,7 +48,10 @@ impl Scene<'_> {
             | Condition::Holds(node, _, _)
             | Condition::Commits(node, _, _)
             | Condition::KnowsMatch { leader: node, .. }
-            | Condition::Has(node, _, _) => {
+            | Condition::Has(node, _, _)
+            | Condition::Voters(node, _)
+            | Condition::Learners(node, _)
+            | Condition::Joint(node) => {
                 self.require(*node)?;
                 // A server that is down has none of this.
                 self.simulation.replica(*node).is_some_and(|it| state_is(it, condition))
@@ -96,8 +100,13 @@ impl Scene<'_> {
             return Ok(Answer::Value(reading.value.as_ref().map(text)));
         }
         Ok(match outcome {
-            Outcome::Applied { .. }
-            | Outcome::ReadReady { .. }
+            Outcome::Applied { applied, .. } => match &applied.answer {
+                kv::Answer::Refused(_) => Answer::Refused,
+                kv::Answer::Compared { succeeded: false, .. }
+                | kv::Answer::Transaction { succeeded: false, .. } => Answer::Failed,
+                _ => Answer::Done,
+            },
+            Outcome::ReadReady { .. }
             | Outcome::MembershipChanged { .. }
             | Outcome::Transferred { .. } => Answer::Done,
             Outcome::Unknown => Answer::Unknown,
@@ -130,13 +139,14 @@ fn in_words(replica: &Replica) -> String {
     let terms: Vec<String> =
         terms(replica, status.base.index).iter().map(ToString::to_string).collect();
     format!(
-        "{} is {} in term {}, log after index {} with terms [{}], committed {}",
+        "{} is {} in term {}, log after index {} with terms [{}], committed {}, members {}",
         status.id,
         status.role,
         status.term,
         status.base.index,
         terms.join(" "),
-        status.commit_index
+        status.commit_index,
+        status.membership
     )
 }
 
@@ -163,6 +173,11 @@ fn state_is(replica: &Replica, condition: &Condition) -> bool {
         Condition::KnowsMatch { peer, index, .. } => {
             status.peers.get(peer).is_some_and(|progress| progress.match_index >= *index)
         }
+        Condition::Voters(_, voters) => {
+            !status.membership.is_joint() && status.membership.voters == *voters
+        }
+        Condition::Learners(_, learners) => status.membership.learners == *learners,
+        Condition::Joint(_) => status.membership.is_joint(),
         Condition::Has(_, key, value) => {
             let found = replica.store().get(key.as_bytes());
             found.map(|it| String::from_utf8_lossy(&it.value).into_owned()) == *value

@@ -1,8 +1,5 @@
 //! The scenarios of `core/scenarios`, built in: a page has no files.
 
-use super::words;
-use crate::rules::Mutation;
-
 /// A scenario's file, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -30,11 +27,19 @@ pub const LIBRARY: &[Source] = sources![
     "08-figure-8.md",
     "09-the-disruptive-returner.md",
     "10-the-deposed-reader.md",
+    "10b-the-slow-clock.md",
     "11-the-late-snapshot.md",
+    "12-changing-the-crew.md",
+    "12b-from-three-to-five.md",
     "rules/a-leader-that-cannot-hear.md",
+    "rules/a-request-sent-twice.md",
+    "rules/a-server-that-lost-its-disk.md",
     "rules/commit-what-was-verified.md",
     "rules/durable-before-acknowledged.md",
     "rules/figure-8-the-other-ending.md",
+    "rules/learners-do-not-count.md",
+    "rules/no-lease-while-handing-over.md",
+    "rules/no-read-before-the-first-commit.md",
 ];
 
 /// The scenario of this number (`8`, `12b`) or name (`figure-8`, `08-figure-8.md`).
@@ -46,10 +51,4 @@ pub fn find(name: &str) -> Option<&'static Source> {
         let base = stem.rsplit('/').next().unwrap_or(stem);
         [stem, number, rest, base].contains(&wanted.as_str())
     })
-}
-
-/// All rules that can be broken.
-pub fn mutations() -> Vec<Mutation> {
-    let names = words::variants::<Mutation>().iter();
-    names.filter_map(|name| words::variant("rule to break", name).ok()).collect()
 }

@@ -33,7 +33,7 @@ pub use command::{Command, Deed, Kind, MessageQuery};
 pub use condition::{Answer, AtLeast, Condition, Refusal};
 pub use guarantee::Guarantee;
 pub use header::Header;
-pub use library::{LIBRARY, Source, find, mutations};
+pub use library::{LIBRARY, Source, find};
 pub use runner::{Progress, Runner, World};
 
 use crate::sim::SimConfig;

@@ -9,7 +9,8 @@ use super::command::{Command, Deed, Kind, MessageQuery};
 use super::condition::Condition;
 use super::words;
 use super::{Arm, Line};
-use crate::kv::Command as Change;
+use crate::kv::{Command as Change, Expected};
+use crate::membership::MembershipChange;
 use crate::message::MessageName;
 use crate::types::{MILLISECOND, Micros, NodeId, SECOND};
 use cursor::Cursor;
@@ -17,8 +18,11 @@ use cursor::Cursor;
 /// How long `wait until` waits when nothing else is said.
 const PATIENCE: Micros = 5 * SECOND;
 
+/// How long a session lasts after each request.
+const SESSION: Micros = 60 * SECOND;
+
 /// The first words that a line can have.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 34] = [
     "elect",
     "wait",
     "expect",
@@ -33,6 +37,15 @@ const COMMANDS: [&str; 25] = [
     "put",
     "delete",
     "get",
+    "cas",
+    "lease",
+    "add",
+    "remove",
+    "set",
+    "transfer",
+    "open",
+    "wipe",
+    "clock",
     "drop",
     "hold",
     "release",
@@ -89,13 +102,51 @@ fn command(words: &mut Cursor) -> Result<Command, String> {
         "mend" => return link(words, true),
         "put" => {
             let (key, (), value) = (words.next("a key")?, words.word("=")?, words.next("a value")?);
-            Command::Write { change: Change::put(key, value), node: at(words)? }
+            return change(words, Change::put(key, value));
+        }
+        "cas" => {
+            let (key, (), from) = (words.next("a key")?, words.word("from")?, old(words)?);
+            let ((), to) = (words.word("to")?, words.next("a value")?);
+            return change(words, Change::compare_and_set(key, from, to));
         }
         "delete" => {
             let key = words.next("a key")?;
-            Command::Write { change: Change::delete(key), node: at(words)? }
+            return change(words, Change::delete(key));
         }
-        "get" => Command::Read { key: words.next("a key")?, node: at(words)? },
+        "get" => return read(words, false),
+        "lease" => {
+            words.word("get")?;
+            return read(words, true);
+        }
+        "add" => return add(words),
+        "remove" => {
+            let change = MembershipChange::Remove(words.node()?);
+            Command::ChangeMembership { change, node: at(words)? }
+        }
+        "set" => {
+            words.word("voters")?;
+            let change = MembershipChange::SetVoters(servers(words, "at")?);
+            Command::ChangeMembership { change, node: at(words)? }
+        }
+        "transfer" => {
+            words.word("to")?;
+            Command::Transfer { to: words.node()?, node: at(words)? }
+        }
+        "open" => {
+            words.word("session")?;
+            let change = Change::OpenSession { ttl: SESSION };
+            Command::Write { change, node: at(words)? }
+        }
+        "wipe" => Command::Wipe(words.node()?),
+        "clock" => {
+            words.word("of")?;
+            let node = words.node()?;
+            words.word("at")?;
+            let percent = words.number("a percentage")?;
+            words.word("%")?;
+            let permille = percent.checked_mul(10).and_then(|it| u32::try_from(it).ok());
+            Command::Clock { node, permille: permille.ok_or_else(|| words.fault("a rate"))? }
+        }
         "drop" => Command::Message(Deed::Drop, message(words)?),
         "hold" => Command::Message(Deed::Hold, message(words)?),
         "release" => Command::Message(Deed::Release, message(words)?),
@@ -121,6 +172,46 @@ fn command(words: &mut Cursor) -> Result<Command, String> {
 fn at(words: &mut Cursor) -> Result<NodeId, String> {
     words.word("at")?;
     words.node()
+}
+
+/// `at S1`, or `as request 1 at S1` in a session.
+fn change(words: &mut Cursor, change: Change) -> Result<Command, String> {
+    if words.take_all("as request") {
+        let sequence = words.number("the number of a request")?;
+        return Ok(Command::InSession { change, sequence, node: at(words)? });
+    }
+    Ok(Command::Write { change, node: at(words)? })
+}
+
+/// What a compare-and-set expects: a value, or `nothing`.
+fn old(words: &mut Cursor) -> Result<Expected, String> {
+    let word = words.next("a value, or `nothing`")?;
+    Ok(if word == "nothing" { Expected::Absent } else { Expected::Value(word.into()) })
+}
+
+fn read(words: &mut Cursor, lease: bool) -> Result<Command, String> {
+    Ok(Command::Read { key: words.next("a key")?, node: at(words)?, lease })
+}
+
+fn add(words: &mut Cursor) -> Result<Command, String> {
+    let what = words.next("`server`, `voter` or `learner`")?;
+    let node = words.node()?;
+    let change = match what.as_str() {
+        "server" => return Ok(Command::AddServer(node)),
+        "voter" => MembershipChange::AddVoter(node),
+        "learner" => MembershipChange::AddLearner(node),
+        _ => return Err(Cursor::unknown("member", &what, &["server", "voter", "learner"])),
+    };
+    Ok(Command::ChangeMembership { change, node: at(words)? })
+}
+
+/// Servers up to `stop` or the end; there is one at least.
+fn servers(words: &mut Cursor, stop: &str) -> Result<BTreeSet<NodeId>, String> {
+    let mut servers = BTreeSet::from([words.node()?]);
+    while !words.is_at_end() && !words.sees(stop) {
+        servers.insert(words.node()?);
+    }
+    Ok(servers)
 }
 
 fn wait(words: &mut Cursor) -> Result<Command, String> {

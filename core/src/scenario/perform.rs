@@ -29,11 +29,23 @@ impl Runner {
             }
             Command::Expect(condition) => self.expect(world, condition).map(|()| true),
             Command::Message(deed, query) => self.message(world, *deed, query).map(|()| true),
+            Command::InSession { node, sequence, change } => {
+                let session = self.record.session().ok_or("no session was opened yet")?;
+                let (node, command) = (*node, change.in_session(session, *sequence));
+                let request = act(world, Action::Write { node, command })?;
+                self.asked(line, request, now);
+                Ok(true)
+            }
             Command::Elect(_)
             | Command::Partition(_)
             | Command::Heal
             | Command::SetLink { .. }
             | Command::Slow { .. }
+            | Command::ChangeMembership { .. }
+            | Command::Transfer { .. }
+            | Command::AddServer(_)
+            | Command::Wipe(_)
+            | Command::Clock { .. }
             | Command::Crash(_)
             | Command::Restart(_)
             | Command::Freeze(_)
@@ -162,13 +174,22 @@ fn actions(command: &Command) -> Vec<Action> {
         Command::Write { node, change } => {
             one(Action::Write { node: *node, command: change.clone() })
         }
-        Command::Read { node, key } => {
-            one(Action::Read { node: *node, key: key.clone().into(), lease: false })
+        Command::Read { node, key, lease } => {
+            one(Action::Read { node: *node, key: key.clone().into(), lease: *lease })
         }
         Command::Compact(node) => one(Action::Compact(*node)),
         Command::Delay(span) => one(Action::SetDelay { min: *span, max: *span }),
         Command::Disk(span) => one(Action::SetDiskDelay { min: *span, max: *span }),
         Command::Loss(permille) => one(Action::SetLoss { permille: *permille }),
+        Command::ChangeMembership { node, change } => {
+            one(Action::ChangeMembership { node: *node, change: change.clone() })
+        }
+        Command::Transfer { node, to } => one(Action::Transfer { node: *node, to: Some(*to) }),
+        Command::AddServer(node) => one(Action::AddServer(*node)),
+        Command::Wipe(node) => one(Action::Wipe(*node)),
+        Command::Clock { node, permille } => {
+            one(Action::SetClock { node: *node, jump: 0, rate_permille: *permille })
+        }
         Command::Slow { from, to, delay } => {
             let (delay_min, delay_max) = (*delay, *delay);
             let quality = NetworkConfig { delay_min, delay_max, ..NetworkConfig::default() };
@@ -177,6 +198,7 @@ fn actions(command: &Command) -> Vec<Action> {
         Command::Wait(_)
         | Command::WaitUntil { .. }
         | Command::Expect(_)
-        | Command::Message(..) => Vec::new(),
+        | Command::Message(..)
+        | Command::InSession { .. } => Vec::new(),
     }
 }

@@ -4,9 +4,10 @@ use super::guarantee::{Guarantee, Watch};
 use super::judge::Scene;
 use super::{Arm, Fault, Line, Scenario};
 use crate::event::{Event, EventKind, Outcome};
+use crate::kv;
 use crate::message::Message;
 use crate::sim::{Action, ActionError, Simulation};
-use crate::types::{EventId, RequestId, Time};
+use crate::types::{EventId, RequestId, SessionId, Time};
 use crate::view::ClusterView;
 
 /// Where a scenario is played: a simulation, perhaps with more around it (a screen, a timeline).
@@ -232,6 +233,18 @@ impl Record {
         self.events.iter().rev().find_map(|event| {
             let EventKind::ClientAnswer { request, outcome } = &event.kind else { return None };
             (*request == id).then_some(outcome)
+        })
+    }
+
+    /// The session that was opened last.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.events.iter().rev().find_map(|event| {
+            let EventKind::ClientAnswer { outcome: Outcome::Applied { applied, .. }, .. } =
+                &event.kind
+            else {
+                return None;
+            };
+            if let kv::Answer::Session(id) = applied.answer { Some(id) } else { None }
         })
     }
 

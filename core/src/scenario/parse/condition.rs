@@ -4,7 +4,7 @@ use super::super::condition::{Answer, AtLeast, Condition, Refusal};
 use super::super::guarantee::Guarantee;
 use super::super::words;
 use super::cursor::Cursor;
-use super::{command, message};
+use super::{command, message, servers};
 use crate::event::{RoleName, RoleReason};
 use crate::types::{LogPosition, NodeId, Term};
 
@@ -20,13 +20,15 @@ const SUBJECTS: [&str; 7] = [
 ];
 
 /// What may follow a server.
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 21] = [
     "leads",
     "follows",
     "is",
     "is in",
     "has",
     "has terms",
+    "has voters",
+    "has learners",
     "ends at",
     "holds",
     "commits",
@@ -150,6 +152,9 @@ fn is(node: NodeId, words: &mut Cursor) -> Result<Condition, String> {
     if words.take("down") {
         return Ok(Condition::Down(node));
     }
+    if words.take("joint") {
+        return Ok(Condition::Joint(node));
+    }
     if words.take("in") {
         return Ok(Condition::InTerm(node, words.term()?));
     }
@@ -165,6 +170,12 @@ fn has(node: NodeId, words: &mut Cursor) -> Result<Condition, String> {
             terms.push(Term(words.number("a term")?));
         }
         return Ok(Condition::Terms(node, terms));
+    }
+    if words.take("voters") {
+        return Ok(Condition::Voters(node, servers(words, "within")?));
+    }
+    if words.take("learners") {
+        return Ok(Condition::Learners(node, servers(words, "within")?));
     }
     if words.take("no") {
         return Ok(Condition::Has(node, words.next("a key")?, None));
@@ -205,6 +216,7 @@ fn answer(words: &mut Cursor) -> Result<Condition, String> {
         "done" => Answer::Done,
         "refused" => Answer::Refused,
         "unknown" => Answer::Unknown,
+        "failed" => Answer::Failed,
         "nothing" => Answer::Value(None),
         _ => Answer::Value(Some(word)),
     };
