@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod deps;
 mod fix;
+mod fuzz;
 mod metadata;
 mod paths;
 mod process;
@@ -56,6 +57,14 @@ enum Task {
     Verify,
     /// Write what can be put right without thinking: clippy's suggestions and formatting
     Fix,
+    /// Run random clusters under random faults on all cores: --seeds N, --from S, --minutes M,
+    /// --break RULE
+    #[command(disable_help_flag = true)]
+    Fuzz {
+        /// Passed on to the fuzzer
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure: prints tables, writes target/bench/
     Bench {
         #[command(subcommand)]
@@ -92,6 +101,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Web => web::build_within_budget()?,
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
+        Task::Fuzz { arguments } => fuzz::fuzz(&arguments)?,
         Task::Bench { what: Bench::Core { rounds } } => bench::core(rounds)?,
         Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,
         Task::Test => return test::test(),

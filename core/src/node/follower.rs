@@ -11,14 +11,17 @@ use crate::types::{LogIndex, LogPosition, NodeId, Term};
 impl Node {
     /// A message of an earlier term: its sender learns the newer term from the answer (§5.1). A
     /// deposed leader or candidate would else never hear of it.
+    ///
+    /// The answer names no round: its sender may lead again by now, and take a round of its earlier
+    /// term for one of this (pitfall 8).
     pub(super) fn answer_stale(&mut self, from: NodeId, term: Term, body: &Body) {
         let reply = match body {
-            Body::AppendEntries { round, prev_log, .. } => Body::AppendEntriesReply {
-                round: *round,
+            Body::AppendEntries { prev_log, .. } => Body::AppendEntriesReply {
+                round: 0,
                 result: AppendResult::Rejected { prev_log: *prev_log, hint: self.log.base() },
             },
-            Body::InstallSnapshot { meta, round, .. } => Body::AppendEntriesReply {
-                round: *round,
+            Body::InstallSnapshot { meta, .. } => Body::AppendEntriesReply {
+                round: 0,
                 result: AppendResult::Rejected { prev_log: meta.last, hint: self.log.base() },
             },
             Body::PreVote { next_term, .. } => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskFaults};
 use super::{Deed, NetworkConfig, Simulation};
 use crate::event::RoleName;
 use crate::kv::Command;
@@ -87,7 +87,7 @@ pub enum Action {
     },
     /// The server's disk finishes nothing any more until it is mended.
     StallDisk(NodeId),
-    /// The server's disk goes on.
+    /// The server's disk goes on, and nothing on it is going to fail any more.
     MendDisk(NodeId),
     /// The server's next sync fails; what it was to make durable may be there or not.
     FailWrite(NodeId),
@@ -219,8 +219,8 @@ pub enum ActionError {
     #[error("the disk of {0} has stalled already")]
     Stalled(NodeId),
     /// See its text.
-    #[error("the disk of {0} has not stalled")]
-    NotStalled(NodeId),
+    #[error("nothing ails the disk of {0}")]
+    Healthy(NodeId),
     /// See its text.
     #[error("a clock cannot run at {0} thousandths of true time; give 1 to 100,000")]
     ClockRate(u32),
@@ -417,7 +417,10 @@ impl Simulation {
                 refuse_if(self.disk(node, Disk::is_empty), ActionError::Empty(node))
             }
             Action::StallDisk(_) => refuse_if(stalled, ActionError::Stalled(node)),
-            Action::MendDisk(_) => refuse_if(!stalled, ActionError::NotStalled(node)),
+            Action::MendDisk(_) => {
+                let healthy = self.disk(node, |disk| disk.faults == DiskFaults::default());
+                refuse_if(healthy, ActionError::Healthy(node))
+            }
             Action::SlowDisk { min, max, .. } => {
                 refuse_if(min > max, ActionError::Delay { min, max })
             }

@@ -58,7 +58,7 @@ pub(super) struct Disk {
 }
 
 /// What is wrong with a disk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DiskFaults {
     /// It finishes nothing.
     pub(super) stalled: bool,

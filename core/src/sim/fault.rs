@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskFaults};
 use super::{Simulation, pairs_apart};
 use crate::event::{EventKind, Fault};
 use crate::types::NodeId;
@@ -82,7 +82,7 @@ impl Simulation {
     /// What the disk had ready when it stalled is finished now.
     pub(super) fn mend_disk(&mut self, node: NodeId) {
         let Some(server) = self.servers.get_mut(&node) else { return };
-        server.disk.faults.stalled = false;
+        server.disk.faults = DiskFaults::default();
         let late = std::mem::take(&mut server.disk.late);
         self.record(None, EventKind::Fault(Fault::DiskMended { node }));
         for happening in late {

@@ -13,6 +13,7 @@ mod messages;
 mod network;
 mod queue;
 mod server;
+mod shrink;
 mod swarm;
 mod timeline;
 
@@ -28,7 +29,8 @@ use network::Network;
 pub use network::{Flying, NetworkConfig};
 use queue::{Happening, Queue};
 use server::Server;
-pub use swarm::{Failure, Outcome, Swarm};
+pub use shrink::shrink;
+pub use swarm::{Failure, Outcome, Swarm, judge};
 pub use timeline::{BranchId, BranchInfo, Difference, Timeline};
 
 use crate::config::Config;
@@ -209,6 +211,11 @@ impl Simulation {
     /// The servers.
     pub fn ids(&self) -> Vec<NodeId> {
         self.servers.keys().copied().collect()
+    }
+
+    /// How many servers have a disk that is damaged and must be wiped before they can start again.
+    pub fn damaged(&self) -> u64 {
+        self.servers.values().filter(|server| server.disk.is_damaged()).count() as u64
     }
 
     /// A server's replica; `None` while it is down.

@@ -37,10 +37,7 @@ fn a_stalled_disk_finishes_when_it_is_mended() {
     cluster.pass(SECOND);
     assert_eq!(value_at(&cluster.sim, leader, "x"), None, "no majority holds it durably");
     cluster.act(Action::MendDisk(others[0]));
-    assert_eq!(
-        cluster.sim.act(Action::MendDisk(others[0])),
-        Err(ActionError::NotStalled(others[0]))
-    );
+    assert_eq!(cluster.sim.act(Action::MendDisk(others[0])), Err(ActionError::Healthy(others[0])));
     cluster.await_value(&[leader, others[0]], "x", "1");
 }
 

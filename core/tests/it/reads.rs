@@ -49,6 +49,40 @@ fn only_a_round_that_began_after_the_read_confirms_it() {
     assert_eq!(alone.answers.len(), 3);
 }
 
+/// Guards pitfall 8, found by a random run: a server that led before and leads again must not take
+/// the answer to a message of its earlier term for one to a round of this. So the answer names no
+/// round, whatever the message did.
+#[check]
+fn an_answer_to_a_message_of_an_earlier_term_names_no_round() {
+    let mut alone = Alone::new();
+    let heartbeat = |round| Body::AppendEntries {
+        prev_log: LogPosition::ZERO,
+        entries: Vec::new(),
+        leader_commit: LogIndex(0),
+        round,
+    };
+    alone.receive(S2, 5, heartbeat(1));
+    alone.persist_all();
+    let _ = alone.take_sent();
+    let snapshot = Body::InstallSnapshot {
+        meta: raft_core::message::SnapshotMeta {
+            last: LogPosition::new(2, 9),
+            membership: raft_core::membership::Membership::of([S2, S3]),
+        },
+        cursor: raft_core::message::Cursor::default(),
+        data: bytes::Bytes::new(),
+        next: None,
+        round: 70,
+    };
+    for stale in [heartbeat(70), snapshot] {
+        alone.receive(S2, 2, stale);
+        let sent = alone.take_sent();
+        let [answer] = sent.as_slice() else { panic!("one answer: {sent:?}") };
+        assert!(matches!(answer.body, Body::AppendEntriesReply { round: 0, .. }), "{answer:?}");
+        assert_eq!(answer.term, Term(5), "it tells the newer term");
+    }
+}
+
 /// Guards pitfall 6: before the first commit of its term a leader does not know what is
 /// committed, so a read waits.
 #[check]

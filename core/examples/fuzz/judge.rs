@@ -1,0 +1,108 @@
+//! One seed: run it, and if it fails make it short.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use raft_core::rules::Mutation;
+use raft_core::sim::{Deed, Failure, SimConfig, Simulation, Swarm, judge, shrink};
+
+/// So many runs are spent on making a failure short.
+const TRIES: u64 = 2_000;
+
+/// A seed that failed.
+pub(crate) struct Failed {
+    /// What failed, as the seed's own run tells it.
+    pub(crate) reason: Reason,
+    /// The cluster.
+    pub(crate) config: SimConfig,
+    /// How many deeds the seed's own run had.
+    pub(crate) troubles: usize,
+    /// The few that are enough for a failure of the same kind.
+    pub(crate) shrunk: Vec<Deed>,
+    /// What fails with those.
+    pub(crate) shrunk_reason: Option<Reason>,
+    /// The last events of the short run.
+    pub(crate) tail: Vec<String>,
+}
+
+/// Why a run failed.
+pub(crate) enum Reason {
+    /// A check found something.
+    Failure(Failure),
+    /// An assertion of the core did not hold.
+    Panic(String),
+}
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Panics are caught and reported with their seed, so the runtime need not print them.
+pub(crate) fn keep_panics_quiet() {
+    std::panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
+}
+
+/// Runs a seed. Gives the number of its events.
+pub(crate) fn run(seed: u64, broken: Option<Mutation>) -> Result<u64, Box<Failed>> {
+    let mut swarm = Swarm::new(seed, broken);
+    let reason = match caught(|| swarm.run()) {
+        Ok(Ok(outcome)) => return Ok(outcome.events),
+        Ok(Err(failure)) => Reason::Failure(failure),
+        Err(panic) => Reason::Panic(panic),
+    };
+    let config = swarm.simulation().config().clone();
+    let troubles = swarm.troubles();
+    let fails = |deeds: &[Deed]| reason.is_like(again(&config, deeds).1.as_ref());
+    let shrunk = shrink(troubles, TRIES, fails);
+    let (simulation, shrunk_reason) = again(&config, &shrunk);
+    let tail = simulation.as_ref().map(tail).unwrap_or_default();
+    let troubles = troubles.len();
+    Err(Box::new(Failed { reason, config, troubles, shrunk, shrunk_reason, tail }))
+}
+
+fn again(config: &SimConfig, deeds: &[Deed]) -> (Option<Simulation>, Option<Reason>) {
+    match caught(|| judge(config.clone(), deeds)) {
+        Ok((simulation, Ok(()))) => (Some(simulation), None),
+        Ok((simulation, Err(failure))) => (Some(simulation), Some(Reason::Failure(failure))),
+        Err(panic) => (None, Some(Reason::Panic(panic))),
+    }
+}
+
+/// The events of a run up to its first violation, the last few.
+fn tail(simulation: &Simulation) -> Vec<String> {
+    let Some(violation) = simulation.violations().first() else { return Vec::new() };
+    let wanted = violation.evidence.clone();
+    let end = simulation.moment();
+    let mut again = Simulation::replay(simulation.config().clone(), simulation.journal(), end);
+    let events = again.take_events();
+    let proof = events.iter().filter(|event| wanted.contains(&event.id));
+    proof.map(|event| format!("{:>14}  {event}", event.time.to_string())).collect()
+}
+
+fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC.take())
+}
+
+impl Reason {
+    fn is_like(&self, other: Option<&Self>) -> bool {
+        match (self, other) {
+            (Self::Failure(one), Some(Self::Failure(other))) => one.is_like(other),
+            (Self::Panic(one), Some(Self::Panic(other))) => first_line(one) == first_line(other),
+            (Self::Failure(_) | Self::Panic(_), _) => false,
+        }
+    }
+}
+
+/// Where it panicked, without the values that differ from run to run.
+fn first_line(panic: &str) -> &str {
+    panic.lines().next().unwrap_or_default()
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failure(failure) => write!(f, "{failure}"),
+            Self::Panic(panic) => write!(f, "{panic}"),
+        }
+    }
+}

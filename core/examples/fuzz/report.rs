@@ -1,0 +1,55 @@
+//! What is printed of a failure: the one command that finds it again, and the shortest run.
+
+use std::fmt::Write as _;
+
+use raft_core::rules::Mutation;
+
+use crate::judge::Failed;
+
+/// So many deeds of a failure are printed.
+const DEEDS: usize = 40;
+
+/// The rule of this name, as it is written in a journal.
+pub(crate) fn parse_rule(name: &str) -> Result<Mutation, String> {
+    let quoted = format!("\"{}\"", name.replace('-', "_"));
+    serde_json::from_str(&quoted).map_err(|error| error.to_string())
+}
+
+fn rule_name(rule: Mutation) -> String {
+    let text = serde_json::to_string(&rule).unwrap_or_default();
+    text.trim_matches('"').to_owned()
+}
+
+/// A failure in words.
+pub(crate) fn failure(seed: u64, broken: Option<Mutation>, failed: &Failed) -> String {
+    let rule = broken.map_or_else(String::new, |rule| format!(" --break {}", rule_name(rule)));
+    let mut text = format!("seed {seed}: {}\n", failed.reason);
+    let _ = writeln!(text, "  reproduce with: cargo xtask fuzz --seeds 1 --from {seed}{rule}");
+    let (short, long) = (failed.shrunk.len(), failed.troubles);
+    let servers = failed.config.servers;
+    match &failed.shrunk_reason {
+        Some(reason) => {
+            let _ = writeln!(
+                text,
+                "  {short} of its {long} deeds, on {servers} servers, are enough: {reason}"
+            );
+        }
+        None => {
+            let _ = writeln!(text, "  it does not fail again with its {long} deeds alone");
+        }
+    }
+    for deed in failed.shrunk.iter().take(DEEDS) {
+        let action = serde_json::to_string(&deed.action).unwrap_or_default();
+        let _ = writeln!(text, "    {:>14}  {action}", deed.at.time.to_string());
+    }
+    if short > DEEDS {
+        let _ = writeln!(text, "    … and {} more", short - DEEDS);
+    }
+    if !failed.tail.is_empty() {
+        let _ = writeln!(text, "  proven by");
+    }
+    for event in &failed.tail {
+        let _ = writeln!(text, "    {event}");
+    }
+    text
+}

@@ -1,0 +1,234 @@
+//! Which faults a random run uses, and how hard.
+
+use std::collections::BTreeSet;
+
+use super::super::{Action, DiskConfig, NetworkConfig, SimConfig, Simulation};
+use crate::config::Config;
+use crate::random::Random;
+use crate::rules::Mutation;
+use crate::types::{EventId, MILLISECOND, Micros, NodeId};
+
+/// How likely each fault is in this run, in 1000 opportunities; 0 for those that it does without.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faults {
+    servers: ServerFaults,
+    network: NetworkFaults,
+    disks: DiskFaults,
+    /// A clock gets another rate.
+    clock: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ServerFaults {
+    crash: u16,
+    restart: u16,
+    freeze: u16,
+    thaw: u16,
+    elect: u16,
+    compact: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct NetworkFaults {
+    partition: u16,
+    link: u16,
+    heal: u16,
+    loss: u16,
+    duplication: u16,
+    reordering: u16,
+    quality: u16,
+    /// A single message is dropped, held, put off, copied or released.
+    message: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct DiskFaults {
+    slow: u16,
+    stall: u16,
+    mend: u16,
+    fail_write: u16,
+    fail_snapshot: u16,
+    tear: u16,
+    flip: u16,
+}
+
+impl Faults {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let mut maybe = |permille: u16| if random.chance(500) { permille } else { 0 };
+        let servers = ServerFaults {
+            crash: maybe(40),
+            restart: 150,
+            freeze: maybe(30),
+            thaw: 150,
+            elect: maybe(30),
+            compact: maybe(80),
+        };
+        let network = NetworkFaults {
+            partition: maybe(40),
+            link: maybe(60),
+            heal: 80,
+            loss: maybe(100),
+            duplication: maybe(100),
+            reordering: maybe(100),
+            quality: maybe(50),
+            message: maybe(150),
+        };
+        let disks = DiskFaults {
+            slow: maybe(30),
+            stall: maybe(20),
+            mend: 100,
+            fail_write: maybe(15),
+            fail_snapshot: maybe(50),
+            tear: maybe(20),
+            flip: maybe(5),
+        };
+        Self { servers, network, disks, clock: maybe(30) }
+    }
+
+    /// Does something at random. What is not possible right now is not done.
+    pub(super) fn trouble(self, simulation: &mut Simulation, random: &mut Random) {
+        self.trouble_servers(simulation, random);
+        self.trouble_network(simulation, random);
+        self.trouble_disks(simulation, random);
+        if random.chance(self.clock) {
+            let node = any_node(simulation, random);
+            let jump = i64::try_from(random.between(0, 400)).expect("below 400") * 1_000;
+            let rate_permille = u32::try_from(random.between(300, 3000)).expect("below 3000");
+            let _ = simulation.act(Action::SetClock { node, jump, rate_permille });
+        }
+    }
+
+    fn trouble_servers(self, simulation: &mut Simulation, random: &mut Random) {
+        let (faults, node) = (self.servers, any_node(simulation, random));
+        for (permille, action) in [
+            (faults.crash, Action::Crash(node)),
+            (faults.restart, Action::Restart(node)),
+            (faults.freeze, Action::Freeze(node)),
+            (faults.thaw, Action::Thaw(node)),
+            (faults.elect, Action::Elect(node)),
+            (faults.compact, Action::Compact(node)),
+        ] {
+            if random.chance(permille) {
+                let _ = simulation.act(action);
+            }
+        }
+        // A server whose disk failed has stopped; whoever runs it starts it again.
+        if random.chance(faults.restart) && is_halted(simulation, node) {
+            let _ = simulation.act(Action::Crash(node));
+        }
+    }
+
+    fn trouble_network(self, simulation: &mut Simulation, random: &mut Random) {
+        let faults = self.network;
+        let (from, to) = (any_node(simulation, random), any_node(simulation, random));
+        let quality = Some(any_quality(random));
+        for (permille, action) in [
+            (faults.partition, Action::Partition(vec![any_group(simulation, random)])),
+            (faults.link, Action::SetLink { from, to, up: false }),
+            (faults.heal, Action::Heal),
+            (faults.loss, Action::SetLoss { permille: faults.loss }),
+            (faults.duplication, Action::SetDuplication { permille: faults.duplication }),
+            (faults.reordering, Action::SetReordering { permille: 3 * faults.reordering }),
+            (faults.quality, Action::SetLinkQuality { from, to, quality }),
+        ] {
+            if random.chance(permille) {
+                let _ = simulation.act(action);
+            }
+        }
+        if random.chance(faults.message)
+            && let Some(message) = any_message(simulation, random)
+        {
+            let by: Micros = random.between(0, 500) * MILLISECOND;
+            let _ = simulation.act(match random.between(0, 5) {
+                0 => Action::Drop(message),
+                1 => Action::Hold(message),
+                2 => Action::Release(message),
+                3 => Action::Delay { message, by },
+                _ => Action::Duplicate(message),
+            });
+        }
+    }
+
+    fn trouble_disks(self, simulation: &mut Simulation, random: &mut Random) {
+        let (faults, node) = (self.disks, any_node(simulation, random));
+        let max = random.between(1, 400) * MILLISECOND;
+        for (permille, action) in [
+            (faults.slow, Action::SlowDisk { node, min: MILLISECOND, max }),
+            (faults.stall, Action::StallDisk(node)),
+            (faults.mend, Action::MendDisk(node)),
+            (faults.fail_write, Action::FailWrite(node)),
+            (faults.fail_snapshot, Action::FailSnapshot(node)),
+            (faults.tear, Action::TearWrite(node)),
+        ] {
+            if random.chance(permille) {
+                let _ = simulation.act(action);
+            }
+        }
+        // What is damaged does not come back: never more than the cluster can do without.
+        if random.chance(faults.flip)
+            && simulation.damaged() < (simulation.config().servers - 1) / 2
+        {
+            let _ = simulation.act(Action::FlipBit(node));
+        }
+    }
+}
+
+/// The cluster of a random run, with small bounds so that all of them are reached.
+pub(super) fn config(seed: u64, mutation: Option<Mutation>, random: &mut Random) -> SimConfig {
+    let node = Config {
+        compact_after_entries: random.between(5, 60),
+        keep_entries: random.between(0, 10),
+        max_in_flight: 4,
+        max_batch_bytes: 200,
+        max_chunk_bytes: 60,
+        ..Config::default()
+    };
+    let delay_max = random.between(2, 60) * MILLISECOND;
+    let sync_max = random.between(2, 80) * MILLISECOND;
+    let survive_permille = if random.chance(500) { 500 } else { 0 };
+    let sizes = [1, 2, 3, 3, 3, 4, 5, 5, 7];
+    SimConfig {
+        seed,
+        servers: sizes[usize::try_from(random.between(0, 9)).expect("below nine")],
+        node,
+        network: NetworkConfig { delay_min: MILLISECOND, delay_max, ..NetworkConfig::default() },
+        disk: DiskConfig {
+            sync_min: MILLISECOND / 2,
+            sync_max,
+            survive_permille,
+            ..DiskConfig::default()
+        },
+        mutation,
+        manual_elections: false,
+    }
+}
+
+fn is_halted(simulation: &Simulation, node: NodeId) -> bool {
+    simulation.replica(node).is_some_and(|replica| replica.status().halted)
+}
+
+pub(super) fn any_node(simulation: &Simulation, random: &mut Random) -> NodeId {
+    let ids = simulation.ids();
+    let chosen = usize::try_from(random.between(0, ids.len() as u64)).expect("servers are few");
+    ids[chosen]
+}
+
+fn any_group(simulation: &Simulation, random: &mut Random) -> BTreeSet<NodeId> {
+    simulation.ids().into_iter().filter(|_| random.chance(500)).collect()
+}
+
+fn any_quality(random: &mut Random) -> NetworkConfig {
+    NetworkConfig {
+        delay_min: 0,
+        delay_max: random.between(1, 300) * MILLISECOND,
+        loss_permille: u16::try_from(random.between(0, 500)).expect("below 500"),
+        duplicate_permille: u16::try_from(random.between(0, 300)).expect("below 300"),
+        reorder_permille: u16::try_from(random.between(0, 500)).expect("below 500"),
+    }
+}
+
+fn any_message(simulation: &Simulation, random: &mut Random) -> Option<EventId> {
+    let flying = simulation.flying().count() as u64;
+    let chosen = usize::try_from(random.between(0, flying)).ok()?;
+    simulation.flying().nth(chosen).map(|flying| flying.id)
+}
