@@ -14,6 +14,7 @@ mod in_the_air;
 mod kv;
 mod lab;
 mod membership;
+mod pitfalls;
 mod random;
 mod reads;
 #[cfg(not(target_family = "wasm"))]
