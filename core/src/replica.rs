@@ -143,7 +143,7 @@ impl Replica {
     }
 
     /// Like [`Self::new`], with rules that a simulation may have broken.
-    pub(crate) fn with_rules(start: Start, rules: Rules, now: Time, tracing: bool) -> Self {
+    pub fn with_rules(start: Start, rules: Rules, now: Time, tracing: bool) -> Self {
         let Start { id, config, bootstrap, mut recovered, snapshot, seed, first_seq } = start;
         let founder = !bootstrap.membership.voters.is_empty();
         if !founder && snapshot.is_none() && recovered == Recovered::default() {
@@ -278,6 +278,25 @@ impl Replica {
         self.attach(now);
     }
 
+    /// Hashes what decides how the replica will behave, and nothing else: states that are reached in
+    /// different ways count as one. Times count for nothing, so it is sound only where the clock
+    /// stands still and every timer is always due.
+    #[cfg(feature = "sim")]
+    pub fn hash_behaviour<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        use std::hash::Hash;
+        let Self { node, store, last_applied, pending, compaction, timekeeper, transfers, outputs } =
+            self;
+        assert!(timekeeper.is_none(), "nothing ends with time");
+        assert!(outputs.is_empty(), "the driver takes all outputs after each step");
+        assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is on its way");
+        node.hash_behaviour(hasher);
+        let snapshot = compaction.latest().meta.last;
+        (store.digest(), last_applied, snapshot, pending.len()).hash(hasher);
+        for Pending { position, request } in pending {
+            (position, request).hash(hasher);
+        }
+    }
+
     /// Lets the running timer be due now.
     #[cfg(feature = "sim")]
     pub(crate) fn expire_timer(&mut self, now: Time) {
@@ -306,6 +325,11 @@ impl Replica {
     /// The state up to [`Self::last_applied`]. Cloning it is O(1).
     pub const fn store(&self) -> &KvStore {
         &self.store
+    }
+
+    /// The log as it is in memory, durable or not.
+    pub const fn log(&self) -> &Log {
+        &self.node.log
     }
 
     /// The last entry that the state holds.

@@ -149,6 +149,31 @@ impl Gate {
         })
     }
 
+    /// See [`super::canonical`].
+    #[cfg(feature = "sim")]
+    pub(super) fn hash_behaviour<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        use std::hash::Hash;
+        let Self {
+            draft,
+            submitted: _,
+            hard_state_write,
+            durable,
+            durable_index,
+            durable_cause: _,
+            in_flight,
+            held,
+        } = self;
+        assert!(!draft.dirty, "between two steps every change is submitted");
+        let after = |write: WriteId| write.0.saturating_sub(durable.0);
+        (after(*hard_state_write), durable_index, in_flight.len(), held.len()).hash(hasher);
+        for InFlight { id, last_index, started: _, cause: _ } in in_flight {
+            (after(*id), last_index).hash(hasher);
+        }
+        for Held { after: write, term, to, body } in held {
+            (after(*write), term, to, body).hash(hasher);
+        }
+    }
+
     // Messages
 
     /// Takes a message that needs the disk; gives it back when it may leave at once.

@@ -10,6 +10,8 @@
 //! [`transfer`] (dissertation §3.10). [`gate`] holds back what must
 //! not be said before it is durable; [`crate::rules`] holds every decision.
 
+#[cfg(feature = "sim")]
+mod canonical;
 mod configurations;
 mod election;
 mod follower;

@@ -86,6 +86,12 @@ impl FollowerReads {
         confirmed.chain(asked).chain(self.waiting)
     }
 
+    /// Whether nobody waits.
+    #[cfg(feature = "sim")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_none() && self.confirmed.is_empty()
+    }
+
     /// The same reads for another leader to confirm.
     pub(super) fn ask_anew(self) -> Self {
         Self { waiting: self.into_requests().collect(), ..Self::default() }

@@ -46,6 +46,12 @@ impl Compaction {
         self.saving.take_if(|saving| saving.snapshot.meta == *meta);
     }
 
+    /// Whether no snapshot is being saved or received.
+    #[cfg(feature = "sim")]
+    pub(super) const fn is_idle(&self) -> bool {
+        self.saving.is_none() && self.receiving.is_none()
+    }
+
     pub(super) const fn latest(&self) -> &Snapshot {
         &self.latest
     }

@@ -1,0 +1,99 @@
+//! What of a server decides what it will do, as a hash: for exploring states exhaustively, where two
+//! servers that will behave alike must count as one.
+//!
+//! Left out are the numbers of events, the clock and what is measured by it, and the random
+//! generator: an exploration that uses this lets every timer fire at any time instead. Batches for
+//! the disk are counted from the latest durable one, not from the start. Every struct is taken apart
+//! in full, so that a new field must be decided about.
+
+use std::hash::{Hash, Hasher};
+
+use super::progress::{Mode, Progress, Transfer};
+use super::role::{Candidate, Follower, Leader, Role};
+use super::{ArmedTimer, Node};
+
+impl Node {
+    pub(crate) fn hash_behaviour<H: Hasher>(&self, hasher: &mut H) {
+        let Self {
+            id,
+            config: _,
+            rules: _,
+            random: _,
+            now: _,
+            hard_state,
+            configurations: _,
+            log,
+            commit_index,
+            role,
+            timer: ArmedTimer { timer, due: _, span: _ },
+            gate,
+            promised_until: _,
+            halted,
+            recorder: _,
+            outputs,
+            chunk_requests,
+            received_chunks,
+        } = self;
+        let idle = outputs.is_empty() && chunk_requests.is_empty() && received_chunks.is_empty();
+        assert!(idle, "between two steps nothing is left to do");
+        (id, hard_state, self.membership(), commit_index, timer, halted).hash(hasher);
+        (log.base(), log.from(log.base().index.next())).hash(hasher);
+        gate.hash_behaviour(hasher);
+        role.hash_behaviour(hasher);
+    }
+}
+
+impl Role {
+    fn hash_behaviour<H: Hasher>(&self, hasher: &mut H) {
+        self.name().hash(hasher);
+        match self {
+            Self::Follower(Follower { leader, heard_at: _, reads }) => {
+                assert!(reads.is_empty(), "follower reads are not explored");
+                leader.hash(hasher);
+            }
+            Self::Candidate(Candidate { pre, answers }) => (pre, answers).hash(hasher),
+            Self::Leader(leader) => {
+                let Leader {
+                    progress,
+                    round,
+                    first_index,
+                    reads,
+                    lease: _,
+                    change,
+                    reconfiguring,
+                    transfer,
+                } = leader;
+                let plain = reads.is_empty() && change.is_none() && transfer.is_none();
+                assert!(plain, "reads, changes of members and transfers are not explored");
+                (round, first_index, reconfiguring, progress.len()).hash(hasher);
+                for (peer, progress) in progress {
+                    peer.hash(hasher);
+                    progress.hash_behaviour(hasher);
+                }
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn hash_behaviour<H: Hasher>(&self, hasher: &mut H) {
+        let Self {
+            match_index,
+            next_index,
+            mode,
+            acked_round,
+            matched_round,
+            heard_at: _,
+            answered,
+            told_commit,
+        } = self;
+        (match_index, next_index, acked_round, matched_round, answered, told_commit).hash(hasher);
+        std::mem::discriminant(mode).hash(hasher);
+        match mode {
+            Mode::Probe { waiting } => waiting.hash(hasher),
+            Mode::Replicate { in_flight } => in_flight.hash(hasher),
+            Mode::Lost => {}
+            Mode::Snapshot(Transfer { last, cursor, sent_at: _ }) => (last, cursor).hash(hasher),
+        }
+    }
+}
