@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -134,12 +135,46 @@ impl Client {
     /// How the cluster is, as the first server that answers sees it.
     pub async fn status(&self) -> Result<ClusterStatus, ClientError> {
         let answer = self.request(&Method::GET, "/cluster/status", Bytes::new()).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| ClientError::Refused {
-            status: StatusCode::OK.as_u16(),
-            code: "unexpected_answer".to_owned(),
-            detail: format!("the server's status is not what this release expects: {error}"),
-            hint: "use the same release as the servers".to_owned(),
-        })
+        serde_json::from_slice(&answer.body).map_err(|error| unexpected(&error))
+    }
+
+    /// Sends a request with a JSON body, if any, and reads the JSON answer.
+    pub async fn json(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value, ClientError> {
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let answer = self.request(method, path, body).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| unexpected(&error))
+    }
+
+    /// Opens an answer that goes on for as long as the server likes, at the first server that gives
+    /// one.
+    pub async fn open(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        let mut last = "there is no server to ask".to_owned();
+        for server in &self.servers {
+            let uri = format!("http://{server}{path}");
+            let request = Request::get(uri).body(Full::default());
+            let Ok(request) = request else { continue };
+            match timeout_at(Instant::now() + READ_PATIENCE, self.pool.request(request)).await {
+                Ok(Ok(response)) if response.status().is_success() => return Ok(response),
+                Ok(Ok(response)) => {
+                    let status = response.status();
+                    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+                    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+                    match judge(&Method::GET, status, &body) {
+                        Attempt::Failed(error) => return Err(error),
+                        Attempt::Again(why) => last = format!("{server}: {why}"),
+                        Attempt::Done(_) => {}
+                    }
+                }
+                Ok(Err(error)) => last = format!("{server}: {error}"),
+                Err(_) => last = format!("{server}: no answer in time"),
+            }
+        }
+        Err(ClientError::Unavailable(last))
     }
 
     /// Sends a request to one server after the other until one of them settles it.
@@ -196,6 +231,15 @@ impl Client {
     }
 }
 
+fn unexpected(error: &serde_json::Error) -> ClientError {
+    ClientError::Refused {
+        status: StatusCode::OK.as_u16(),
+        code: "unexpected_answer".to_owned(),
+        detail: format!("the server's answer is not what this release expects: {error}"),
+        hint: "use the same release as the servers".to_owned(),
+    }
+}
+
 /// What an error answer means.
 fn judge(method: &Method, status: StatusCode, body: &[u8]) -> Attempt {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
@@ -230,6 +274,11 @@ fn changes_nothing(method: &Method) -> bool {
 }
 
 /// Where a key's bytes are found.
-fn key_path(key: &[u8]) -> String {
-    format!("/kv/{}", percent_encode(key, PATH))
+pub fn key_path(key: &[u8]) -> String {
+    format!("/kv/{}", escape(key))
+}
+
+/// Bytes as they may stand in a path or parameter.
+pub fn escape(bytes: &[u8]) -> String {
+    percent_encode(bytes, PATH).to_string()
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use raft_core::event::RoleName;
+use raft_core::event::{RequestRefusal, RoleName};
 use raft_core::kv::{Applied, KvStore};
+use raft_core::membership::{Membership, MembershipChange};
 use raft_core::replica::Status;
 use raft_core::types::{LogPosition, NodeId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::admission::{Admission, Permit};
@@ -36,6 +37,8 @@ pub enum RequestError {
     Unknown,
     /// The committed command is one that this version does not know.
     Malformed,
+    /// Nothing happened, or nothing of it remains: the leader says why.
+    Refused(RequestRefusal),
 }
 
 /// Where and how a write was applied.
@@ -52,6 +55,7 @@ pub struct Handle {
     admission: Arc<Admission>,
     storage: Weak<Storage>,
     hub: Hub,
+    revisions: watch::Sender<u64>,
     request_timeout: Duration,
 }
 
@@ -62,9 +66,10 @@ impl Handle {
         admission: Arc<Admission>,
         storage: Weak<Storage>,
         hub: Hub,
+        revisions: watch::Sender<u64>,
         request_timeout: Duration,
     ) -> Self {
-        Self { inbox, status, admission, storage, hub, request_timeout }
+        Self { inbox, status, admission, storage, hub, revisions, request_timeout }
     }
 
     /// The server in figures, as they were after the last batch of inputs.
@@ -91,22 +96,62 @@ impl Handle {
     pub async fn propose(&self, command: Bytes, permit: Permit) -> Result<Written, RequestError> {
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::Propose { command, reply, permit });
-        self.wait(answer).await
+        self.wait(answer, self.request_timeout).await
     }
 
     /// The state with everything in it that was committed before the call (§8). Nobody changes it:
-    /// it costs nothing to have, and writers never wait for who reads it.
-    pub async fn read(&self, permit: Permit) -> Result<KvStore, RequestError> {
+    /// it costs nothing to have, and writers never wait for who reads it. Any server may be asked; a
+    /// leader may answer by its lease where `lease` allows it.
+    pub async fn read(&self, lease: bool, permit: Permit) -> Result<KvStore, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Inbox::Read { reply, permit });
-        self.wait(answer).await
+        self.send(Inbox::Read { reply, lease, permit });
+        self.wait(answer, self.request_timeout).await
     }
 
     /// The state as this server has it.
     pub async fn read_local(&self, permit: Permit) -> Result<KvStore, RequestError> {
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::ReadLocal { reply, permit });
-        self.wait(answer).await
+        self.wait(answer, self.request_timeout).await
+    }
+
+    /// Changes the members; returns when the change is complete and committed, with the members
+    /// then.
+    pub async fn change_membership(
+        &self,
+        change: MembershipChange,
+        permit: Permit,
+        within: Duration,
+    ) -> Result<Membership, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbox::ChangeMembership { change, reply, permit });
+        self.wait(answer, within).await
+    }
+
+    /// Hands leadership over to a server, or to whoever is best; returns who leads then.
+    pub async fn transfer_leadership(
+        &self,
+        to: Option<NodeId>,
+        permit: Permit,
+    ) -> Result<NodeId, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Inbox::TransferLeadership { to, reply, permit });
+        self.wait(answer, self.request_timeout).await
+    }
+
+    /// Takes a snapshot, if there is anything that it would spare.
+    pub fn compact(&self) {
+        self.send(Inbox::Compact);
+    }
+
+    /// Changes whenever the state's revision does, as long as somebody holds it.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revisions.subscribe()
+    }
+
+    /// How many hold that.
+    pub fn key_watchers(&self) -> usize {
+        self.revisions.receiver_count()
     }
 
     /// Whether the driver answers within this time.
@@ -142,8 +187,9 @@ impl Handle {
     async fn wait<T>(
         &self,
         answer: oneshot::Receiver<Result<T, RequestError>>,
+        within: Duration,
     ) -> Result<T, RequestError> {
-        match timeout(self.request_timeout, answer).await {
+        match timeout(within, answer).await {
             Ok(Ok(answer)) => answer,
             // In time or not: the driver may have begun with it.
             Ok(Err(_)) | Err(_) => Err(RequestError::Unknown),

@@ -3,28 +3,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use arc_swap::ArcSwap;
 use raft_core::durable::{Bootstrap, Recovered};
+use raft_core::event::RoleName;
 use raft_core::kv::{KvStore, Snapshot};
+use raft_core::membership::Membership;
 use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogPosition, NodeId};
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::ServeConfig;
-use crate::driver::{Driver, Ended, Inbox};
+use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::handle::Handle;
 use crate::http::{self, App, Origins, forward::Forwarder};
 use crate::metrics::Metrics;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
-use crate::transport::{self, Secret, Transport};
+use crate::transport::{self, Arrival, Secret, Transport};
 
 /// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
 struct Taken {
@@ -39,29 +42,32 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let started = Instant::now();
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let mut taken = take(&config, inbox.clone()).await?;
-    found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
+    if config.new_cluster {
+        found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
+    }
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
     let tasks = TaskTracker::new();
     let background = CancellationToken::new();
 
     let replica = start_replica(&config, taken.opened, clock);
-    check_members(&config, &replica)?;
     let (tracer, hub, frames) = trace::channel(clock.now());
     tasks.spawn(background.clone().run_until_cancelled_owned(frames));
-    let to_driver = inbox.clone();
-    let deliver = move |delivery| drop(to_driver.send(Inbox::Peer(delivery)));
-    let (outgoing, links) = taken.transport.start(&tasks, &background, deliver);
+    let addresses = Addresses::new(config.members.clone());
+    let (outgoing, links) = taken.transport.start(&tasks, &background, deliver_to(inbox.clone()));
+    let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
     let storage = Arc::new(taken.storage);
     let limits = config.limits.clone();
+    let revisions = watch::Sender::new(0);
     let handle = Handle::new(
         inbox.clone(),
         Arc::clone(&status),
         Admission::new(limits.max_requests, limits.max_request_bytes),
         Arc::downgrade(&storage),
         hub,
+        revisions.clone(),
         limits.request_timeout,
     );
     let mut metrics = Metrics::default();
@@ -71,8 +77,9 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         clock,
         inbox: inbox_receiver,
         storage,
-        outgoing,
+        peers,
         status,
+        revisions,
         tracer,
         metrics: metrics.driver.clone(),
     };
@@ -83,18 +90,24 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
             .run_until_cancelled_owned(compact(inbox.clone(), limits.compact_interval)),
     );
 
-    let draining = stop.child_token();
+    let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
+    let draining = CancellationToken::new();
+    tasks.spawn(hand_over(handle.clone(), stop.clone(), draining.clone(), election_timeout));
     let app = App {
         id: config.id,
         cluster_id: config.cluster_id.clone(),
-        members: config.members.clone(),
+        founders: config.members.clone(),
+        addresses,
+        lease_reads: config.raft.lease_reads,
         client: client.into(),
         handle,
         links,
         clock,
         started,
         client_read_timeout: limits.client_read_timeout,
-        silence: Duration::from_micros(2 * config.raft.election_timeout_max),
+        silence: 2 * election_timeout,
+        change_timeout: limits.request_timeout
+            + Duration::from_micros(config.raft.promotion_timeout),
         forwarder: Forwarder::new(limits.request_timeout),
         draining: draining.clone(),
         origins: Origins::new(&config.cors_origins, client.ip().is_loopback()),
@@ -116,6 +129,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         ended = &mut driver => ended,
     };
     background.cancel();
+    // When the disk failed nobody has told so: what waits for the end must not wait for ever.
+    stop.cancel();
     tasks.close();
     tasks.wait().await;
     match ended.context("the driver ended because of a bug")? {
@@ -127,15 +142,27 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     }
 }
 
+/// What comes from other servers goes to the driver.
+fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Clone + Send + Sync {
+    move |arrival| {
+        drop(inbox.send(match arrival {
+            Arrival::Messages(delivery) => Inbox::Peer(delivery),
+            Arrival::Met { peer, address } => Inbox::Met(peer, address),
+        }));
+    }
+}
+
 async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyhow::Result<Taken> {
     let secret = config.read_secret()?;
     let identity = transport::Identity {
         cluster_id: config.cluster_id.clone(),
         id: config.id,
+        address: own_address(config),
+        lease: config.lease_terms(),
         secret: Secret::new(secret.as_deref()),
     };
     // Addresses first: a second start of the same server is told that it runs already.
-    let transport = Transport::bind(&config.peer, identity, config.members.clone())
+    let transport = Transport::bind(&config.peer, identity)
         .await
         .with_context(|| taken_address(&config.peer, "peer"))?;
     let listener = http::Listener::bind(&config.client)
@@ -156,23 +183,24 @@ fn taken_address(address: &crate::config::Address, flag: &str) -> String {
     format!("cannot listen on {address}; choose another address with --{flag}")
 }
 
-/// Makes the first membership durable before this server says a word: the list of members on the
-/// command line founds a cluster, but never changes one that exists.
+/// Where the others reach this server.
+fn own_address(config: &ServeConfig) -> crate::config::Address {
+    config.members.get(config.id).map_or_else(|| config.peer.clone(), |own| own.peer.clone())
+}
+
+/// Makes the first membership durable before this server says a word. Only when it is told to: a
+/// server that lost its disk must not take its empty directory for a new cluster's.
 async fn found_cluster(
     config: &ServeConfig,
     taken: &mut Taken,
     inbox: &mut mpsc::UnboundedReceiver<Inbox>,
 ) -> anyhow::Result<()> {
-    if taken.opened.snapshot.is_some() {
-        return Ok(());
-    }
-    if taken.opened.recovered != Recovered::default() {
-        bail!(
-            "{} holds a log but not the snapshot that it starts from; copy the directory away and \
-             start with an empty one only if the other servers are well",
-            config.data.display()
-        );
-    }
+    ensure!(
+        taken.opened.snapshot.is_none() && taken.opened.recovered == Recovered::default(),
+        "{} holds the data of a server that has been running; start it without --new-cluster, or \
+         give a new cluster an empty --data directory",
+        config.data.display()
+    );
     let meta = SnapshotMeta { last: LogPosition::ZERO, membership: config.members.membership() };
     let snapshot = Snapshot { meta, store: KvStore::default() };
     taken.storage.save_snapshot(snapshot.clone());
@@ -192,27 +220,6 @@ async fn found_cluster(
     Ok(())
 }
 
-/// Every member needs an address, and an address makes nobody a member.
-fn check_members(config: &ServeConfig, replica: &Replica) -> anyhow::Result<()> {
-    let voters = replica.status().membership.voters;
-    let listed = config.members.membership().voters;
-    if let Some(missing) = voters.difference(&listed).next() {
-        bail!(
-            "server {} belongs to this cluster but has no address; add it to --members",
-            missing.0
-        );
-    }
-    if let Some(extra) = listed.difference(&voters).next() {
-        bail!(
-            "server {} is not a member of this cluster, which was founded with {}; remove it from \
-             --members, or use an empty --data directory for a new cluster",
-            extra.0,
-            replica.status().membership
-        );
-    }
-    Ok(())
-}
-
 fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica {
     let now = clock.now();
     let snapshot = opened.snapshot.as_ref().map_or(0, |snapshot| snapshot.meta.last.index.0);
@@ -223,10 +230,17 @@ fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica 
         entries = opened.recovered.entries.len(),
         "recovered"
     );
+    if opened.snapshot.is_none() && opened.recovered == Recovered::default() {
+        tracing::warn!(
+            "the data directory is empty: this server waits until it is added to a cluster \
+             (`native-node member add`). A new cluster is founded with --new-cluster"
+        );
+    }
     let start = Start {
         id: config.id,
         config: config.raft.clone(),
-        bootstrap: Bootstrap { membership: config.members.membership() },
+        // The members are in the snapshot or the log. Without either it is a stranger.
+        bootstrap: Bootstrap { membership: Membership::default() },
         recovered: opened.recovered,
         snapshot: opened.snapshot,
         seed: seed(config.id),
@@ -239,6 +253,29 @@ fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica 
 /// Election timeouts must differ between servers and between runs.
 fn seed(id: NodeId) -> u64 {
     getrandom::u64().unwrap_or(id.0)
+}
+
+/// Once the server is told to end, lets another one lead before it takes no more requests: the
+/// cluster then need not wait until it is missed.
+async fn hand_over(
+    handle: Handle,
+    stop: CancellationToken,
+    draining: CancellationToken,
+    patience: Duration,
+) {
+    stop.cancelled().await;
+    let alone = handle.status().membership.voters.len() <= 1;
+    if handle.status().role == RoleName::Leader
+        && !alone
+        && let Ok(permit) = handle.admit(0)
+    {
+        match timeout(patience, handle.transfer_leadership(None, permit)).await {
+            Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
+            Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
+            Err(_) => tracing::warn!("could not hand leadership over in time"),
+        }
+    }
+    draining.cancel();
 }
 
 /// Asks for a compaction now and then, so that a log that grows slowly is compacted too.

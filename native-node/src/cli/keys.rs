@@ -1,14 +1,16 @@
-//! `native-node get`, `put` and `delete`.
+//! `native-node get`, `put`, `delete` and `txn`.
 
 use std::io::{Read, Write};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
+use hyper::Method;
 use raft_core::codec::text_or_bytes;
 use serde::Serialize;
 
 use super::{ClientArgs, Output};
+use crate::client::{escape, key_path};
 use crate::http::request::Consistency;
 
 /// Read a key.
@@ -17,10 +19,14 @@ use crate::http::request::Consistency;
   native-node get greeting
   native-node get greeting --stale               what the server has, without asking a majority
   native-node get photo > photo.jpg              bytes come as they are
+  native-node get users/ --prefix                all keys that begin so
   native-node get greeting --output json")]
 pub(super) struct GetArgs {
     /// The key
     key: String,
+    /// Read all keys that begin so
+    #[arg(long)]
+    prefix: bool,
     /// Read what the server has, even if it may be old
     #[arg(long)]
     stale: bool,
@@ -39,6 +45,9 @@ pub(super) struct PutArgs {
     key: String,
     /// Its new value; `-` reads it from standard input
     value: String,
+    /// The lease with which the key ends
+    #[arg(long, value_name = "N")]
+    lease: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -63,8 +72,11 @@ struct Pair<'a> {
 }
 
 pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
-    let GetArgs { key, stale, client } = arguments;
+    let GetArgs { key, prefix, stale, client } = arguments;
     let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
+    if prefix {
+        return get_all(&client, &key, consistency).await;
+    }
     let Some(value) = client.client().get(key.as_bytes(), consistency).await? else {
         bail!("there is no key `{key}`");
     };
@@ -87,7 +99,7 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
 }
 
 pub(super) async fn put(arguments: PutArgs) -> anyhow::Result<()> {
-    let PutArgs { key, value, client } = arguments;
+    let PutArgs { key, value, lease, client } = arguments;
     let value = if value == "-" {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
@@ -95,7 +107,9 @@ pub(super) async fn put(arguments: PutArgs) -> anyhow::Result<()> {
     } else {
         Bytes::from(value)
     };
-    let answer = client.client().put(key.as_bytes(), value).await?;
+    let lease = lease.map(|lease| format!("?lease={lease}")).unwrap_or_default();
+    let path = key_path(key.as_bytes()) + &lease;
+    let answer = client.client().request(&Method::PUT, &path, value).await?;
     print_written(&client, &answer.body)
 }
 
@@ -103,6 +117,69 @@ pub(super) async fn delete(arguments: DeleteArgs) -> anyhow::Result<()> {
     let DeleteArgs { key, client } = arguments;
     let answer = client.client().delete(key.as_bytes()).await?;
     print_written(&client, &answer.body)
+}
+
+/// Every page of the keys that begin so.
+async fn get_all(
+    client: &ClientArgs,
+    prefix: &str,
+    consistency: Consistency,
+) -> anyhow::Result<()> {
+    let prefix = escape(prefix.as_bytes());
+    let mut start = prefix.clone();
+    loop {
+        let consistency = consistency.name();
+        let path = format!("/kv?prefix={prefix}&start={start}&consistency={consistency}");
+        let page = client.client().json(&Method::GET, &path, None).await?;
+        for pair in page["pairs"].as_array().into_iter().flatten() {
+            match client.output {
+                Output::Json => println!("{pair}"),
+                Output::Text => {
+                    println!("{} = {}", in_words(&pair["key"]), in_words(&pair["value"]));
+                }
+            }
+        }
+        if page["next"].is_null() {
+            return Ok(());
+        }
+        start = escape(&serde_json::from_value::<Key>(page["next"].clone())?.0);
+    }
+}
+
+/// Bytes in JSON.
+#[derive(serde::Deserialize)]
+struct Key(#[serde(with = "text_or_bytes")] Bytes);
+
+fn in_words(bytes: &serde_json::Value) -> String {
+    bytes.as_str().map_or_else(|| bytes.to_string(), str::to_owned)
+}
+
+/// Read and change several keys as one.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node txn '{\"then\": [{\"put\": {\"key\": \"a\", \"value\": \"1\"}}, {\"delete\": {\"key\": \"b\"}}]}'
+  native-node txn - < transaction.json
+  native-node txn '{\"compare\": [{\"key\": \"a\", \"target\": {\"value\": \"1\"}}],
+                    \"then\": [{\"put\": {\"key\": \"a\", \"value\": \"2\"}}],
+                    \"else\": [{\"get\": {\"key\": \"a\"}}]}'")]
+pub(super) struct TxnArgs {
+    /// The transaction as JSON; `-` reads it from standard input
+    transaction: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub(super) async fn txn(arguments: TxnArgs) -> anyhow::Result<()> {
+    let TxnArgs { transaction, client } = arguments;
+    let body = if transaction == "-" {
+        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
+    } else {
+        transaction
+    };
+    let body = serde_json::from_str(&body).context("the transaction is no JSON")?;
+    let answer = client.client().json(&Method::POST, "/txn", Some(&body)).await?;
+    println!("{answer}");
+    Ok(())
 }
 
 /// The server's answer in words, or as it came.

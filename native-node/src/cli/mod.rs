@@ -1,8 +1,10 @@
 //! The command line.
 
+mod cluster;
 mod keys;
 mod serve;
 mod status;
+mod watch;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -39,8 +41,18 @@ enum Command {
     Put(keys::PutArgs),
     /// Remove a key
     Delete(keys::DeleteArgs),
+    /// Read and change several keys as one
+    Txn(keys::TxnArgs),
+    /// Follow the changes of keys as they happen
+    Watch(watch::WatchArgs),
     /// Show who leads, who follows, and how far each is
     Status(status::StatusArgs),
+    /// Show the members, or let servers join and leave
+    Member(cluster::MemberArgs),
+    /// Hand leadership over
+    TransferLeader(cluster::TransferArgs),
+    /// Let a server take a snapshot and shorten its log
+    Snapshot(cluster::SnapshotArgs),
 }
 
 /// How a client command finds the cluster.
@@ -67,6 +79,11 @@ impl ClientArgs {
     fn client(&self) -> Client {
         Client::new(self.endpoints.clone(), self.timeout.0)
     }
+
+    /// For what may take so long even if all goes well.
+    fn patient_client(&self, least: Duration) -> Client {
+        Client::new(self.endpoints.clone(), self.timeout.0.max(least))
+    }
 }
 
 /// How answers are printed.
@@ -86,7 +103,12 @@ pub fn run() -> ExitCode {
         Command::Get(arguments) => block_on(keys::get(arguments)),
         Command::Put(arguments) => block_on(keys::put(arguments)),
         Command::Delete(arguments) => block_on(keys::delete(arguments)),
+        Command::Txn(arguments) => block_on(keys::txn(arguments)),
+        Command::Watch(arguments) => block_on(watch::run(arguments)),
         Command::Status(arguments) => block_on(status::run(arguments)),
+        Command::Member(arguments) => block_on(cluster::member(arguments)),
+        Command::TransferLeader(arguments) => block_on(cluster::transfer(arguments)),
+        Command::Snapshot(arguments) => block_on(cluster::snapshot(arguments)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,15 +20,25 @@ use crate::server;
 #[command(after_help = "Examples:
   Three servers on one machine, each in a terminal of its own:
     M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
-    native-node serve --id 1 --cluster-id demo --data data/1 --members $M
-    native-node serve --id 2 --cluster-id demo --data data/2 --members $M
-    native-node serve --id 3 --cluster-id demo --data data/3 --members $M
+    native-node serve --id 1 --cluster-id demo --data data/1 --members $M --new-cluster
+    native-node serve --id 2 --cluster-id demo --data data/2 --members $M --new-cluster
+    native-node serve --id 3 --cluster-id demo --data data/3 --members $M --new-cluster
+  From the second start on the same without --new-cluster.
+  A fourth one, and then let it in:
+    native-node serve --id 4 --cluster-id demo --data data/4 \
+      --members $M,4=127.0.0.1:8004/127.0.0.1:7004
+    native-node member add 4=127.0.0.1:8004/127.0.0.1:7004
   The same from a file, and what then holds:
     native-node serve --config node1.toml --print-config")]
 pub(super) struct ServeArgs {
     /// A TOML file with settings; --print-config shows what one looks like
     #[arg(long, env = "GLASSRAFT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Found a new cluster of the servers in --members. Only for the very first start of each of
+    /// them: a server that finds its directory empty without this neither votes nor leads until it
+    /// is added (`native-node member add`), since it may have lost what it promised.
+    #[arg(long)]
+    new_cluster: bool,
     /// Print the settings that hold, as a TOML file, and end
     #[arg(long)]
     print_config: bool,
@@ -39,7 +49,8 @@ pub(super) struct ServeArgs {
 /// Runs the server until it is told to end.
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     let file = arguments.config.as_deref().map(config::read_file).transpose()?.unwrap_or_default();
-    let config = ServeConfig::resolve(arguments.layer.over(file))?;
+    let mut config = ServeConfig::resolve(arguments.layer.over(file))?;
+    config.new_cluster = arguments.new_cluster;
     if arguments.print_config {
         let text = toml::to_string(&config.to_layer()).context("a setting has no TOML form")?;
         print!("{text}");

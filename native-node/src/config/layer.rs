@@ -55,8 +55,9 @@ layer! {
         /// The directory that holds this server's log and snapshots; made when missing.
         #[arg(value_name = "DIR")]
         "GLASSRAFT_DATA" data: PathBuf,
-        /// Every server of the cluster as ID=PEER/CLIENT, separated by commas: its number, where
-        /// the other servers reach it, and where clients reach it.
+        /// The servers that are known from the start, this one included, as ID=PEER/CLIENT,
+        /// separated by commas: its number, where the other servers reach it, and where clients
+        /// reach it. With --new-cluster they are the first members; who joins later is learned.
         #[arg(value_name = "LIST")]
         "GLASSRAFT_MEMBERS" members: Members,
         /// Where this server listens for clients [default: its client address among the members].
@@ -128,6 +129,19 @@ layer! {
         /// Take a snapshot after so many bytes of new entries.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_COMPACT_AFTER_BYTES" compact_after_bytes: u64,
+        /// A server that joins votes once it lacks at most so many entries.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_PROMOTION_LAG" promotion_lag: u64,
+        /// A server that joins and has not caught up for so long is removed again.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_PROMOTION_TIMEOUT" promotion_timeout: Span,
+        /// Let leaders answer reads with consistency=lease at once, trusting that clocks run about
+        /// equally fast [default: false]. The same on all servers: end all before you change it.
+        #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        "GLASSRAFT_LEASE_READS" lease_reads: bool,
+        /// For leases: by how many thousandths the rates of two servers' clocks may differ.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_MAX_CLOCK_DRIFT_PERMILLE" max_clock_drift_permille: u64,
         /// Entries that compaction keeps, so that a slow follower need not take a snapshot.
         #[arg(value_name = "N")]
         "GLASSRAFT_KEEP_ENTRIES" keep_entries: u64,

@@ -68,6 +68,26 @@ impl Members {
         Membership::of(self.0.keys().copied())
     }
 
+    /// The list with this server in it, or at another place.
+    pub fn with(&self, id: NodeId, member: Member) -> Result<Self, MembersError> {
+        let others = self.iter().filter(|(other, _)| *other != id);
+        Self::checked(others.map(|(id, member)| (id, member.clone())).chain([(id, member)]))
+    }
+
+    /// What this list says, and where it says nothing what `below` says.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        let below = below.0.iter().filter(|(id, _)| !self.0.contains_key(id));
+        Self(self.0.iter().chain(below).map(|(id, member)| (*id, member.clone())).collect())
+    }
+
+    /// Those servers of the list that are wanted.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(NodeId) -> bool) -> Self {
+        let kept = self.iter().filter(|(id, _)| wanted(*id));
+        Self(kept.map(|(id, member)| (id, member.clone())).collect())
+    }
+
     fn checked(list: impl IntoIterator<Item = (NodeId, Member)>) -> Result<Self, MembersError> {
         let mut members = BTreeMap::new();
         let mut addresses = std::collections::BTreeSet::new();

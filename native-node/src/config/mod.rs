@@ -13,7 +13,7 @@ use std::time::Duration;
 use raft_core::config::Config as RaftConfig;
 use raft_core::types::NodeId;
 
-use crate::transport::frame;
+use crate::transport::{LeaseTerms, frame};
 
 pub use address::{Address, AddressError};
 pub use error::ConfigError;
@@ -30,8 +30,10 @@ pub struct ServeConfig {
     pub cluster_id: String,
     /// The data directory.
     pub data: PathBuf,
-    /// All servers, this one included.
+    /// The servers that are known from the start, this one included.
     pub members: Members,
+    /// Whether this start founds a cluster of them.
+    pub new_cluster: bool,
     /// Where to listen for clients.
     pub client: Address,
     /// Where to listen for peers.
@@ -132,6 +134,7 @@ impl ServeConfig {
             client: server.client.unwrap_or(own.client),
             peer: server.peer.unwrap_or(own.peer),
             members,
+            new_cluster: false,
             web_dir: server.web_dir,
             worker_threads: server.worker_threads.unwrap_or(1),
             exit_with_parent: server.exit_with_parent.unwrap_or(false),
@@ -179,6 +182,10 @@ impl ServeConfig {
                 compact_after_entries: Some(self.raft.compact_after_entries),
                 compact_after_bytes: Some(self.raft.compact_after_bytes),
                 keep_entries: Some(self.raft.keep_entries),
+                promotion_lag: Some(self.raft.promotion_lag),
+                promotion_timeout: Some(Span::micros(self.raft.promotion_timeout)),
+                lease_reads: Some(self.raft.lease_reads),
+                max_clock_drift_permille: Some(self.raft.max_clock_drift_permille),
             },
             limits: LimitsLayer {
                 request_timeout: Some(Span(limits.request_timeout)),
@@ -206,6 +213,14 @@ impl ServeConfig {
             )));
         }
         Ok(Some(secret.to_vec()))
+    }
+
+    /// What this server's leases rest on, if it reads by them.
+    pub fn lease_terms(&self) -> Option<LeaseTerms> {
+        self.raft.lease_reads.then_some(LeaseTerms {
+            election_timeout_min: self.raft.election_timeout_min,
+            max_clock_drift_permille: self.raft.max_clock_drift_permille,
+        })
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -283,7 +298,13 @@ fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
         compact_after_entries: layer.compact_after_entries.unwrap_or(default.compact_after_entries),
         compact_after_bytes: layer.compact_after_bytes.unwrap_or(default.compact_after_bytes),
         keep_entries: layer.keep_entries.unwrap_or(default.keep_entries),
-        ..default
+        promotion_lag: layer.promotion_lag.unwrap_or(default.promotion_lag),
+        promotion_timeout: micros(layer.promotion_timeout, default.promotion_timeout),
+        lease_reads: layer.lease_reads.unwrap_or(default.lease_reads),
+        max_clock_drift_permille: layer
+            .max_clock_drift_permille
+            .unwrap_or(default.max_clock_drift_permille),
+        clock_interval: default.clock_interval,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The demo's directory: what it was made for, and that only one demo uses it.
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,23 @@ use serde::{Deserialize, Serialize};
 struct Made {
     /// How many servers the data belongs to.
     nodes: u16,
+    /// Whether all of them have begun: whoever finds its directory empty then has lost it.
+    #[serde(default)]
+    founded: bool,
 }
 
-/// Makes or checks the directory, and holds it for as long as the answer lives.
-pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<File> {
+/// A directory that is this demo's for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// Whether its cluster was founded before.
+    pub(super) founded: bool,
+    path: PathBuf,
+    nodes: u16,
+    _lock: File,
+}
+
+/// Makes or checks the directory.
+pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
     let shown = directory.display();
     fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
     let lock = directory.join("demo.lock");
@@ -42,11 +55,25 @@ pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<File> {
                 made.nodes
             );
         }
-    } else {
-        let text = toml::to_string(&Made { nodes }).context("the demo's file has no form")?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        return Ok(Claim { founded: made.founded, path, nodes, _lock: lock });
     }
-    Ok(lock)
+    let claim = Claim { founded: false, path, nodes, _lock: lock };
+    claim.write()?;
+    Ok(claim)
+}
+
+impl Claim {
+    /// From now on an empty directory of a server is a loss.
+    pub(super) fn set_founded(&mut self) -> anyhow::Result<()> {
+        self.founded = true;
+        self.write()
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        let made = Made { nodes: self.nodes, founded: self.founded };
+        let text = toml::to_string(&made).context("the demo's file has no form")?;
+        fs::write(&self.path, text).with_context(|| format!("cannot write {}", self.path.display()))
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +91,10 @@ mod tests {
         drop(held);
         let error = claim(&path, 5).expect_err("another size").to_string();
         assert!(error.contains("--nodes 3") && error.contains("--dir"), "{error}");
-        claim(&path, 3).expect("the same again");
+        let mut again = claim(&path, 3).expect("the same again");
+        assert!(!again.founded);
+        again.set_founded().expect("written");
+        drop(again);
+        assert!(claim(&path, 3).expect("the same again").founded);
     }
 }

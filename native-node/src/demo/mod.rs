@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::config::{Address, Limits, LogFormat};
 use crate::http;
+use directory::Claim;
 pub use supervisor::DeedError;
 use supervisor::{Plan, Supervisor};
 
@@ -75,14 +76,14 @@ pub fn run(arguments: DemoArgs) -> anyhow::Result<()> {
 async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
     let plan = Plan::new(&arguments.dir, arguments.port, arguments.nodes, &arguments.log)?;
     check_ports(&arguments, &plan)?;
-    let _lock = directory::claim(&arguments.dir, arguments.nodes)?;
+    let claim = directory::claim(&arguments.dir, arguments.nodes)?;
     let page = Address::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)));
     let listener =
         http::Listener::bind(&page).await.with_context(|| in_use(arguments.port, "the page"))?;
     let stop = CancellationToken::new();
     tokio::spawn(end_on_signal(stop.clone())?);
-    let supervisor = Arc::new(Supervisor::start(plan)?);
-    let result = attend(&arguments, &supervisor, listener, stop.clone()).await;
+    let supervisor = Arc::new(Supervisor::start(plan, claim.founded)?);
+    let result = attend(&arguments, &supervisor, claim, listener, stop.clone()).await;
     stop.cancel();
     println!("ending the servers");
     supervisor.end_all().await;
@@ -93,6 +94,7 @@ async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
 async fn attend(
     arguments: &DemoArgs,
     supervisor: &Arc<Supervisor>,
+    mut claim: Claim,
     listener: http::Listener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -108,6 +110,10 @@ async fn attend(
         ready = await_leader(supervisor) => ready,
     };
     ready?;
+    if !claim.founded && supervisor.have_all_begun() {
+        claim.set_founded()?;
+        supervisor.set_founded();
+    }
     let url = format!("http://127.0.0.1:{}", arguments.port);
     println!("ready {url}");
     std::io::stdout().flush()?;

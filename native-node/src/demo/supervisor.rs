@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -85,12 +86,16 @@ impl Plan {
         &self.directory
     }
 
-    fn spawn(&self, node: &NodePlan) -> anyhow::Result<Child> {
+    fn spawn(&self, node: &NodePlan, founded: bool) -> anyhow::Result<Child> {
         use std::os::unix::process::CommandExt;
         let open = || OpenOptions::new().create(true).append(true).open(&node.log);
         let log = open().with_context(|| format!("cannot write {}", node.log.display()))?;
-        Command::new(&self.executable)
-            .arg("serve")
+        let mut command = Command::new(&self.executable);
+        command.arg("serve");
+        if !founded && !node.has_begun() {
+            command.arg("--new-cluster");
+        }
+        command
             .args(["--id", &node.id.to_string(), "--cluster-id", CLUSTER])
             .arg("--data")
             .arg(&node.data)
@@ -105,6 +110,16 @@ impl Plan {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start S{}", node.id))
+    }
+}
+
+impl NodePlan {
+    /// Whether it was part of a cluster before.
+    fn has_begun(&self) -> bool {
+        let is_snapshot =
+            |name: &std::ffi::OsStr| Path::new(name).extension() == Some("snapshot".as_ref());
+        fs::read_dir(&self.data)
+            .is_ok_and(|entries| entries.flatten().any(|entry| is_snapshot(&entry.file_name())))
     }
 }
 
@@ -170,20 +185,23 @@ struct Node {
 /// See the module. Its lock is held for a few system calls at most, never across an await.
 pub(super) struct Supervisor {
     plan: Plan,
+    /// Whether the cluster exists: who has nothing then must not found it anew.
+    founded: AtomicBool,
     nodes: Mutex<Vec<Node>>,
     failover: Mutex<Option<Failover>>,
 }
 
 impl Supervisor {
     /// Starts all processes; if one cannot be started, none is left.
-    pub(super) fn start(plan: Plan) -> anyhow::Result<Self> {
+    pub(super) fn start(plan: Plan, founded: bool) -> anyhow::Result<Self> {
         fs::create_dir_all(&plan.directory)?;
         let nodes =
             plan.nodes.iter().map(|node| Node { plan: node.clone(), child: None, frozen: false });
         let nodes = nodes.collect();
-        let supervisor = Self { plan, nodes: Mutex::new(nodes), failover: Mutex::new(None) };
+        let (nodes, failover) = (Mutex::new(nodes), Mutex::new(None));
+        let supervisor = Self { plan, founded: AtomicBool::new(founded), nodes, failover };
         for node in supervisor.lock().iter_mut() {
-            node.child = Some(supervisor.plan.spawn(&node.plan)?);
+            node.child = Some(supervisor.plan.spawn(&node.plan, founded)?);
         }
         Ok(supervisor)
     }
@@ -194,6 +212,16 @@ impl Supervisor {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Node>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether each server has made its cluster durable.
+    pub(super) fn have_all_begun(&self) -> bool {
+        self.plan.nodes.iter().all(NodePlan::has_begun)
+    }
+
+    /// From now on nobody founds the cluster anew.
+    pub(super) fn set_founded(&self) {
+        self.founded.store(true, Ordering::Relaxed);
     }
 
     /// All processes as they are.
@@ -212,7 +240,7 @@ impl Supervisor {
             .iter_mut()
             .find(|node| node.plan.id == id)
             .ok_or(DeedError::NoSuchNode(id))?
-            .act(&self.plan, deed)?;
+            .act(&self.plan, self.founded.load(Ordering::Relaxed), deed)?;
         if matches!(deed, Deed::Kill | Deed::Freeze) {
             let others = self.plan.nodes.iter().filter(|node| node.id != id);
             let others = others.map(|node| node.client.clone()).collect();
@@ -306,11 +334,11 @@ impl Node {
         self.child.is_some()
     }
 
-    fn act(&mut self, plan: &Plan, deed: Deed) -> Result<(), DeedError> {
+    fn act(&mut self, plan: &Plan, founded: bool, deed: Deed) -> Result<(), DeedError> {
         match (self.state(), deed) {
             (State::Running | State::Frozen, Deed::Kill) => self.kill(),
             (State::Stopped, Deed::Restart) => {
-                self.child = Some(plan.spawn(&self.plan).map_err(DeedError::System)?);
+                self.child = Some(plan.spawn(&self.plan, founded).map_err(DeedError::System)?);
             }
             (State::Running, Deed::Freeze) => {
                 self.signal(Signal::STOP);

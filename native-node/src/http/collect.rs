@@ -70,6 +70,7 @@ impl NodeCollector {
         out.bytes("kv_state", "Lengths of all keys and values", status.state_bytes)?;
         out.gauge("http_requests_in_flight", "Requests", self.handle.requests() as u64)?;
         out.gauge("trace_watchers", "Watchers of events", self.handle.watchers() as u64)?;
+        out.gauge("kv_watchers", "Watchers of keys", self.handle.key_watchers() as u64)?;
         let Some(usage) = self.handle.usage() else { return Ok(()) };
         out.gauge("raft_wal_segments", "Files of the log", usage.log_segments)?;
         out.bytes("raft_wal_disk", "Files of the log", usage.log_bytes)?;
@@ -89,7 +90,7 @@ impl NodeCollector {
     }
 
     fn encode_links(&self, out: &mut Out<'_>) -> fmt::Result {
-        let links: Vec<_> = self.links.iter().collect();
+        let links: Vec<_> = self.links.all().into_iter().collect();
         let all = |pick: fn(&LinkState) -> u64| links.iter().map(move |(id, it)| (*id, pick(it)));
         let connected = all(|it| it.connected.into());
         out.peers("raft_peer_connected", "1 if messages can be sent there", connected)?;

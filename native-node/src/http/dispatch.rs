@@ -14,7 +14,7 @@ use tower::{Service, ServiceExt};
 
 use super::App;
 use super::error::ApiError;
-use super::kv;
+use super::{kv, leases, members, range, txn, watch};
 
 /// The routes, as patterns; the path itself would make a metric of its own for each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,22 @@ pub enum Route {
     Set,
     /// `/kv/{key}`
     Kv,
+    /// `/kv`
+    Range,
+    /// `/txn`
+    Txn,
+    /// `/watch`
+    Watch,
+    /// `/leases` and what is below
+    Leases,
+    /// `/sessions` and what is below
+    Sessions,
+    /// `/cluster/members` and what is below
+    Members,
+    /// `/cluster/leader`
+    Leader,
+    /// `/cluster/snapshot`
+    Snapshot,
     /// `/cluster/status`
     Status,
     /// `/livez`
@@ -41,10 +57,18 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::Get,
         Self::Set,
         Self::Kv,
+        Self::Range,
+        Self::Txn,
+        Self::Watch,
+        Self::Leases,
+        Self::Sessions,
+        Self::Members,
+        Self::Leader,
+        Self::Snapshot,
         Self::Status,
         Self::Livez,
         Self::Readyz,
@@ -59,6 +83,14 @@ impl Route {
             Self::Get => "/get/{key}",
             Self::Set => "/set",
             Self::Kv => "/kv/{key}",
+            Self::Range => "/kv",
+            Self::Txn => "/txn",
+            Self::Watch => "/watch",
+            Self::Leases => "/leases",
+            Self::Sessions => "/sessions",
+            Self::Members => "/cluster/members",
+            Self::Leader => "/cluster/leader",
+            Self::Snapshot => "/cluster/snapshot",
             Self::Status => "/cluster/status",
             Self::Livez => "/livez",
             Self::Readyz => "/readyz",
@@ -76,7 +108,17 @@ impl Route {
             return Self::Get;
         }
         let known = |route: &Self| route.name() == path;
-        Self::ALL.into_iter().find(known).unwrap_or(Self::Other)
+        let above = |route: &Self| {
+            let below = path.strip_prefix(route.name());
+            route.has_parts() && below.is_some_and(|rest| rest.starts_with('/'))
+        };
+        let mut routes = Self::ALL.into_iter();
+        routes.find(|route| known(route) || above(route)).unwrap_or(Self::Other)
+    }
+
+    /// Whether there is more below it.
+    const fn has_parts(self) -> bool {
+        matches!(self, Self::Leases | Self::Sessions | Self::Members)
     }
 }
 
@@ -117,8 +159,21 @@ async fn take(
         (Route::Kv, &Method::GET | &Method::HEAD) => kv::get_raw(app, request).await,
         (Route::Kv, &Method::PUT) => kv::put_raw(app, request).await,
         (Route::Kv, &Method::DELETE) => kv::delete(app, request).await,
-        (Route::Get, _) => Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD])),
-        (Route::Set, _) => Err(ApiError::MethodNotAllowed(&[Method::POST])),
+        (Route::Range, &Method::GET | &Method::HEAD) => range::get(app, request).await,
+        (Route::Txn, &Method::POST) => txn::post(app, request).await,
+        (Route::Watch, &Method::GET) => watch::get(app, request).await,
+        (Route::Leases, _) => leases::leases(app, request).await,
+        (Route::Sessions, _) => leases::sessions(app, request).await,
+        (Route::Members, _) => members::members(app, request).await,
+        (Route::Leader, &Method::POST) => members::transfer(app, request).await,
+        (Route::Snapshot, &Method::POST) => members::snapshot(app).await,
+        (Route::Get | Route::Range, _) => {
+            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
+        }
+        (Route::Watch, _) => Err(ApiError::MethodNotAllowed(&[Method::GET])),
+        (Route::Set | Route::Txn | Route::Leader | Route::Snapshot, _) => {
+            Err(ApiError::MethodNotAllowed(&[Method::POST]))
+        }
         (Route::Kv, _) => Err(ApiError::MethodNotAllowed(&[
             Method::GET,
             Method::HEAD,
@@ -154,6 +209,11 @@ mod tests {
         assert_eq!(Route::of("/set"), Route::Set);
         assert_eq!(Route::of("/set/x"), Route::Other);
         assert_eq!(Route::of("/cluster/status"), Route::Status);
+        assert_eq!(Route::of("/kv"), Route::Range);
+        assert_eq!(Route::of("/leases/7/keep-alive"), Route::Leases);
+        assert_eq!(Route::of("/cluster/members/4"), Route::Members);
+        assert_eq!(Route::of("/leasesx"), Route::Other);
+        assert_eq!(Route::of("/txn/x"), Route::Other);
         for (number, route) in Route::ALL.into_iter().enumerate() {
             assert_eq!(route as usize, number);
         }

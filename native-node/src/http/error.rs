@@ -7,9 +7,13 @@
 use axum::response::{IntoResponse, Response};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Method, StatusCode};
+use raft_core::event::RequestRefusal;
+use raft_core::kv::{Compacted, Refusal};
 use raft_core::types::NodeId;
 use serde::Serialize;
 
+use super::kv::Found;
+use super::refusals::{in_words, leader_refusal, store_refusal};
 use crate::config::Member;
 use crate::demo::DeedError;
 
@@ -53,6 +57,27 @@ pub enum ApiError {
     BadKey(&'static str),
     /// A parameter after `?` is wrong.
     BadQuery(String),
+    /// `If-Match` or `If-None-Match` is not understood.
+    BadCondition(&'static str),
+    /// The session's headers are not understood.
+    BadSession(&'static str),
+    /// A server that cannot be a member so.
+    BadMember(String),
+    /// A list is too long.
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The key is not as the write wants it; what it is, if there.
+    ConditionFailed(Option<Box<Found>>),
+    /// The write is in the log, but the store had reason not to carry it out.
+    StoreRefused(Refusal),
+    /// The leader had reason not to do it.
+    LeaderRefused(RequestRefusal),
+    /// The changes that somebody wants to watch are not kept any more.
+    Compacted(Compacted),
     /// There is no such key.
     KeyNotFound,
     /// There is no such route.
@@ -98,10 +123,16 @@ struct Problem<'a> {
     retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     leader: Option<&'a Leader>,
+    /// What the key is instead, `null` when it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<serde_json::Value>,
+    /// The first revision from which changes can be watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<u64>,
 }
 
 /// What all errors of a kind have in common.
-struct Kind {
+pub(super) struct Kind {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -109,7 +140,7 @@ struct Kind {
     retryable: bool,
 }
 
-const fn kind(
+pub(super) const fn kind(
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -119,7 +150,7 @@ const fn kind(
 }
 
 impl Kind {
-    const fn retryable(self) -> Self {
+    pub(super) const fn retryable(self) -> Self {
         Self { retryable: true, ..self }
     }
 }
@@ -156,16 +187,31 @@ impl ApiError {
             Self::BrokenBody => kind(S::BAD_REQUEST, "broken_body", "Body broke off",
                 "send the whole body, with its right length").retryable(),
             Self::BadJson(_) => kind(S::BAD_REQUEST, "bad_json", "Not the expected JSON",
-                "send {\"key\": \"…\", \"value\": \"…\"}; bytes that are no text as {\"hex\": \"…\"}"),
+                "for instance {\"key\": \"…\", \"value\": \"…\"} for POST /set; bytes that are no text as {\"hex\": \"…\"}"),
             Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Not a key",
                 "write the key percent-encoded after the route, for instance /get/my%20key"),
             Self::BadQuery(_) => kind(S::BAD_REQUEST, "bad_query", "Wrong parameter",
-                "parameters are consistency=linearizable|stale, redirect=true|false"),
+                "reads take consistency=linearizable|lease|stale, all take redirect=true|false; the README lists the others"),
+            Self::BadCondition(_) => kind(S::BAD_REQUEST, "bad_condition", "Condition not understood",
+                "send If-Match: \"REVISION\" with the key's ETag, If-Match: * for a key that exists, or If-None-Match: * for one that does not"),
+            Self::BadSession(_) => kind(S::BAD_REQUEST, "bad_session", "Session not understood",
+                "open a session with POST /sessions; send x-raft-session with its number and x-raft-sequence, counting up, with each write"),
+            Self::BadMember(_) => kind(S::BAD_REQUEST, "bad_member", "Cannot be a member so",
+                "send {\"id\": 4, \"peer\": \"HOST:PORT\", \"client\": \"HOST:PORT\"}, with addresses that no other server has"),
+            Self::TooMany { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_many", "Too many",
+                "split it"),
+            Self::ConditionFailed(_) => kind(S::PRECONDITION_FAILED, "condition_failed", "The key is not as expected",
+                "nothing happened; read the key and decide anew"),
+            Self::StoreRefused(refusal) => store_refusal(*refusal),
+            Self::LeaderRefused(refusal) => leader_refusal(*refusal),
+            Self::Compacted(_) => kind(S::GONE, "compacted", "Changes no longer kept",
+                "read the keys anew and watch from the revision of that answer"),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
-                "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /cluster/status, \
-                 /livez, /readyz, /metrics, /trace"),
+                "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /kv, POST /txn, GET /watch, \
+                 /leases, /sessions, GET /cluster/status, /cluster/members, POST /cluster/leader, \
+                 POST /cluster/snapshot, /livez, /readyz, /metrics, /trace"),
             Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method",
                 "use one of the methods in the Allow header"),
             Self::Origin(_) => kind(S::FORBIDDEN, "origin_not_allowed", "Origin not allowed",
@@ -203,8 +249,18 @@ impl ApiError {
             Self::TooLarge { what, limit } => format!("the {what} is larger than {limit} bytes"),
             Self::SlowBody => "the request's body did not come in time".to_owned(),
             Self::BrokenBody => "the request's body ended before its announced length".to_owned(),
-            Self::BadJson(why) | Self::BadQuery(why) => why.clone(),
-            Self::BadKey(why) => (*why).to_owned(),
+            Self::BadJson(why) | Self::BadQuery(why) | Self::BadMember(why) => why.clone(),
+            Self::BadKey(why) | Self::BadCondition(why) | Self::BadSession(why) => {
+                (*why).to_owned()
+            }
+            Self::TooMany { what, limit } => format!("there are more than {limit} {what}"),
+            Self::ConditionFailed(None) => "the key is not there".to_owned(),
+            Self::ConditionFailed(Some(found)) => {
+                format!("the key is there, last changed at revision {}", found.mod_revision)
+            }
+            Self::StoreRefused(refusal) => refusal.to_string(),
+            Self::LeaderRefused(refusal) => in_words(*refusal),
+            Self::Compacted(compacted) => compacted.to_string(),
             Self::KeyNotFound => "the key has no value".to_owned(),
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
@@ -234,6 +290,14 @@ impl ApiError {
             | Self::BadJson(_)
             | Self::BadKey(_)
             | Self::BadQuery(_)
+            | Self::BadCondition(_)
+            | Self::BadSession(_)
+            | Self::BadMember(_)
+            | Self::TooMany { .. }
+            | Self::ConditionFailed(_)
+            | Self::StoreRefused(_)
+            | Self::LeaderRefused(_)
+            | Self::Compacted(_)
             | Self::KeyNotFound
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
@@ -245,8 +309,14 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    /// Its stable name.
+    pub fn code(&self) -> &'static str {
+        self.kind().code
+    }
+
+    /// The body of the answer.
+    pub fn to_json(&self) -> String {
         let Kind { status, code, title, hint, retryable } = self.kind();
         let problem = Problem {
             r#type: format!("urn:glassraft:error:{code}"),
@@ -257,9 +327,21 @@ impl IntoResponse for ApiError {
             hint,
             retryable,
             leader: self.leader(),
+            found: if let Self::ConditionFailed(found) = self {
+                Some(serde_json::to_value(found).expect("a key has a JSON form"))
+            } else {
+                None
+            },
+            kept: if let Self::Compacted(compacted) = self { Some(compacted.kept) } else { None },
         };
-        let body = serde_json::to_vec(&problem).expect("a problem has a JSON form");
-        let mut response = (status, body).into_response();
+        serde_json::to_string(&problem).expect("a problem has a JSON form")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.kind().status;
+        let mut response = (status, self.to_json()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {

@@ -6,7 +6,9 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Uri};
 use hyper_util::client::legacy::Client;
@@ -17,13 +19,18 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Leader};
+use super::headers::{SEQUENCE_HEADER, SESSION_HEADER};
 use super::{App, FORWARDED_HEADER};
 
 /// How long a connection to the leader may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The largest answer that is passed back: the largest value as hexadecimal digits, and room.
-const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// The largest answer that is passed back.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// What a client says of a request beside its path and body.
+const PASSED_ON: [HeaderName; 5] =
+    [CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, SESSION_HEADER, SEQUENCE_HEADER];
 
 /// Why the leader gave no answer.
 enum Failure {
@@ -51,6 +58,11 @@ impl Forwarder {
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
         Self { client, timeout }
+    }
+
+    /// How long an answer may take.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Reads a JSON document from another server; `None` when that fails or takes too long.
@@ -99,9 +111,21 @@ impl App {
         body: Bytes,
         redirect: bool,
     ) -> Result<Response, ApiError> {
+        self.ask_leader_within(leader, parts, body, redirect, self.forwarder.timeout).await
+    }
+
+    /// The same for what may take longer.
+    pub(super) async fn ask_leader_within(
+        &self,
+        leader: Option<NodeId>,
+        parts: &Parts,
+        body: Bytes,
+        redirect: bool,
+        within: Duration,
+    ) -> Result<Response, ApiError> {
         let known = leader
             .filter(|id| *id != self.id)
-            .and_then(|id| self.members.get(id).map(|member| Leader::new(id, member)));
+            .and_then(|id| self.addresses.get(id).map(|member| Leader::new(id, &member)));
         if parts.headers.contains_key(FORWARDED_HEADER) {
             return Err(ApiError::NotLeader(known));
         }
@@ -114,7 +138,7 @@ impl App {
         self.metrics.forwarded.inc();
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         let exchange = self.forwarder.exchange(self.forwarded(parts, &target, body));
-        match timeout(self.forwarder.timeout, exchange).await {
+        match timeout(within, exchange).await {
             Ok(Ok(mut response)) => {
                 response.headers_mut().insert(FORWARDED_HEADER, HeaderValue::from(self.id.0));
                 Ok(response)
@@ -130,8 +154,10 @@ impl App {
             .method(parts.method.clone())
             .uri(target)
             .header(FORWARDED_HEADER, self.id.0);
-        if let Some(content_type) = parts.headers.get(CONTENT_TYPE) {
-            request = request.header(CONTENT_TYPE, content_type);
+        for name in PASSED_ON {
+            if let Some(value) = parts.headers.get(&name) {
+                request = request.header(name, value);
+            }
         }
         let body = Full::new(body);
         request.body(body).expect("a path that was received once can be sent again")

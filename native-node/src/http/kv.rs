@@ -8,25 +8,37 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use raft_core::codec::text_or_bytes;
-use raft_core::kv::{Applied, Command, Versioned};
+use raft_core::kv::{
+    Answer, Applied, Command, KvStore, LeaseId, Operation, OperationResult, Versioned,
+};
 use raft_core::types::LogPosition;
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::request::{self, Consistency, Options};
+use super::headers::{self, Condition};
+use super::request::{self, Consistency, ReadOptions, WriteOptions};
 use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
 use crate::handle::RequestError;
 
-/// The answer to `GET /get/{key}`.
-#[derive(Serialize)]
-struct Found<'a> {
+/// A key as clients see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
     #[serde(with = "text_or_bytes")]
-    key: &'a Bytes,
+    pub(super) key: Bytes,
     #[serde(with = "text_or_bytes")]
-    value: &'a Bytes,
-    create_revision: u64,
-    mod_revision: u64,
-    version: u64,
+    pub(super) value: Bytes,
+    pub(super) create_revision: u64,
+    pub(super) mod_revision: u64,
+    pub(super) version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lease: Option<LeaseId>,
+}
+
+impl Found {
+    pub(super) fn new(key: &Bytes, found: &Versioned) -> Self {
+        let Versioned { value, create_revision, mod_revision, version, lease } = found.clone();
+        Self { key: key.clone(), value, create_revision, mod_revision, version, lease }
+    }
 }
 
 /// The answer to a write.
@@ -43,12 +55,7 @@ struct Written {
 
 /// `GET /get/{key}`.
 pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
-    read(app, request, "/get/", |key, found| {
-        let Versioned { value, create_revision, mod_revision, version, lease: _ } = found;
-        let (create_revision, mod_revision, version) = (*create_revision, *mod_revision, *version);
-        json(&Found { key, value, create_revision, mod_revision, version })
-    })
-    .await
+    read(app, request, "/get/", |key, found| json(&Found::new(key, found))).await
 }
 
 /// `GET /kv/{key}`: the bare value.
@@ -59,29 +66,56 @@ pub(super) async fn get_raw(app: &App, request: Request<Incoming>) -> Result<Res
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         // What one user stored is not run as a script in another's browser.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        let tag = HeaderValue::from_str(&format!("\"{}\"", found.mod_revision));
-        headers.insert(ETAG, tag.expect("digits in quotes fit into a header"));
+        headers.insert(ETAG, tag(found.mod_revision));
         response
     })
     .await
 }
 
+/// A revision as an ETag.
+pub(super) fn tag(revision: u64) -> HeaderValue {
+    let tag = HeaderValue::from_str(&format!("\"{revision}\""));
+    tag.expect("digits in quotes fit into a header")
+}
+
 /// `POST /set`.
 pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
-    write(app, request, |_, body| request::set_request(&body)).await
+    let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
+        options.without_lease()?;
+        request::set_request(body)
+    };
+    write(app, request, parse, written).await
 }
 
 /// `PUT /kv/{key}`.
 pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
-    write(app, request, |parts, body| request::put(request::key(&parts.uri, "/kv/")?, body)).await
+    let parse = |parts: &Parts, options: WriteOptions, value: &Bytes| {
+        let key = request::key(&parts.uri, "/kv/")?;
+        request::check_value(value)?;
+        let value = value.clone();
+        let lease = options.lease.map(LeaseId);
+        Ok(match Condition::of(&parts.headers)? {
+            None => Command::Put { key, value, lease },
+            Some(condition) => condition.guard(key.clone(), Operation::Put { key, value, lease }),
+        })
+    };
+    write(app, request, parse, written).await
 }
 
 /// `DELETE /kv/{key}`.
 pub(super) async fn delete(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
-    write(app, request, |parts, _| Ok(Command::delete(request::key(&parts.uri, "/kv/")?))).await
+    let parse = |parts: &Parts, options: WriteOptions, _: &Bytes| {
+        options.without_lease()?;
+        let key = request::key(&parts.uri, "/kv/")?;
+        Ok(match Condition::of(&parts.headers)? {
+            None => Command::delete(key),
+            Some(condition) => condition.guard(key.clone(), Operation::Delete { key }),
+        })
+    };
+    write(app, request, parse, written).await
 }
 
-/// Reads a key here or at the leader, as the consistency wants it, and shows what was found.
+/// Reads a key as the consistency wants it, and shows what was found.
 async fn read(
     app: &App,
     request: Request<Incoming>,
@@ -89,70 +123,119 @@ async fn read(
     show: impl FnOnce(&Bytes, &Versioned) -> Response,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let options: Options = request::query(&parts.uri)?;
+    let ReadOptions { consistency, redirect } = request::query(&parts.uri)?;
     let key = request::key(&parts.uri, prefix)?;
+    look(app, &parts, consistency, redirect, |store| match store.get(&key) {
+        Some(found) => show(&key, found),
+        None => ApiError::KeyNotFound.into_response(),
+    })
+    .await
+}
+
+/// Shows something of the state, which this server has or asks its leader about; where it cannot,
+/// the leader is asked to show it.
+pub(super) async fn look(
+    app: &App,
+    parts: &Parts,
+    consistency: Consistency,
+    redirect: bool,
+    show: impl FnOnce(&KvStore) -> Response,
+) -> Result<Response, ApiError> {
     let permit = app.handle.admit(0).map_err(request::read_error)?;
-    let store = match options.consistency {
+    let lease = consistency == Consistency::Lease;
+    let in_effect = if lease && !(app.lease_reads && app.handle.leads()) {
+        Consistency::Linearizable
+    } else {
+        consistency
+    };
+    let store = match consistency {
         Consistency::Stale => app.handle.read_local(permit).await,
-        Consistency::Linearizable if app.handle.leads() => app.handle.read(permit).await,
-        Consistency::Linearizable => {
-            Err(RequestError::NotLeader { leader: app.handle.status().leader })
-        }
+        Consistency::Linearizable | Consistency::Lease => app.handle.read(lease, permit).await,
     };
     let store = match store {
         Ok(store) => store,
         Err(RequestError::NotLeader { leader }) => {
-            return app.ask_leader(leader, &parts, Bytes::new(), options.redirect).await;
+            return app.ask_leader(leader, parts, Bytes::new(), redirect).await;
         }
         Err(error) => return Err(request::read_error(error)),
     };
-    let response = match store.get(&key) {
-        Some(found) => show(&key, found),
-        None => ApiError::KeyNotFound.into_response(),
-    };
-    let mut response = signed(app, response);
+    let mut response = signed(app, show(&store));
     let headers = response.headers_mut();
     headers.insert(REVISION_HEADER, HeaderValue::from(store.revision()));
-    let consistency = HeaderValue::from_static(options.consistency.name());
-    headers.insert(CONSISTENCY_HEADER, consistency);
+    headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static(in_effect.name()));
     Ok(response)
 }
 
-/// Replicates the command that `parse` finds in the request, here or at the leader.
-async fn write(
+/// Replicates the command that `parse` finds in the request, here or at the leader, and shows what
+/// it did.
+pub(super) async fn write(
     app: &App,
     request: Request<Incoming>,
-    parse: impl FnOnce(&Parts, Bytes) -> Result<Command, ApiError>,
+    parse: impl FnOnce(&Parts, WriteOptions, &Bytes) -> Result<Command, ApiError>,
+    show: impl FnOnce(LogPosition, &Applied) -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let options: Options = request::query(&parts.uri)?;
+    let options: WriteOptions = request::query(&parts.uri)?;
     let (body, permit) = request::body(app, body).await?;
     // Checked before it travels: what is wrong is said by the server that was asked.
-    let command = parse(&parts, body.clone())?.encode();
+    let command = parse(&parts, options, &body)?;
+    let command = headers::in_session(&parts.headers, command)?.encode();
     if !app.handle.leads() {
         let leader = app.handle.status().leader;
         let answer = app.ask_leader(leader, &parts, body, options.redirect).await;
         drop(permit);
         return answer;
     }
-    match app.handle.propose(command, permit).await {
-        Ok((position, applied)) => Ok(signed(app, written(position, &applied))),
+    let (position, applied) = match app.handle.propose(command, permit).await {
+        Ok(written) => written,
         Err(RequestError::NotLeader { leader }) => {
-            app.ask_leader(leader, &parts, body, options.redirect).await
+            return app.ask_leader(leader, &parts, body, options.redirect).await;
         }
-        Err(error) => Err(request::write_error(error)),
+        Err(error) => return Err(request::write_error(error)),
+    };
+    if let Answer::Refused(refusal) = applied.answer {
+        return Err(ApiError::StoreRefused(refusal));
     }
+    let revision = HeaderValue::from(applied.revision);
+    let mut response = signed(app, show(position, &applied)?);
+    response.headers_mut().insert(REVISION_HEADER, revision);
+    Ok(response)
 }
 
-fn written(position: LogPosition, applied: &Applied) -> Response {
-    let (revision, existed) = (applied.revision, applied.existed());
+/// What a write of one key did; for a conditional one perhaps nothing.
+fn written(position: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+    let results = match &applied.answer {
+        Answer::Transaction { succeeded: true, results } => &results[..],
+        Answer::Transaction { succeeded: false, results } => {
+            let found = if let [OperationResult::Found(Some(pair))] = &results[..] {
+                Some(Box::new(Found::new(&pair.key, &pair.value)))
+            } else {
+                None
+            };
+            return Err(ApiError::ConditionFailed(found));
+        }
+        Answer::Done { existed } => &[OperationResult::Done { existed: *existed }],
+        Answer::Removed { .. }
+        | Answer::Compared { .. }
+        | Answer::Lease { .. }
+        | Answer::LeaseRevoked { .. }
+        | Answer::Session(_)
+        | Answer::SessionClosed
+        | Answer::Clock { .. }
+        | Answer::Refused(_) => return Err(other_request()),
+    };
+    let [OperationResult::Done { existed }] = *results else { return Err(other_request()) };
     let (index, term) = (position.index.0, position.term.0);
-    let mut response = json(&Written { revision, existed, index, term });
-    response.headers_mut().insert(REVISION_HEADER, HeaderValue::from(revision));
-    response
+    Ok(json(&Written { revision: applied.revision, existed, index, term }))
 }
 
-fn json<T: Serialize>(value: &T) -> Response {
+/// In a session the answer may be one to another request, sent before with the same number.
+pub(super) const fn other_request() -> ApiError {
+    ApiError::BadSession("the number in x-raft-sequence was used for another kind of request")
+}
+
+/// A JSON document.
+pub(super) fn json<T: Serialize>(value: &T) -> Response {
     let body = serde_json::to_vec(value).expect("answers have a JSON form");
     let mut response = Response::new(Body::from(body));
     let json = HeaderValue::from_static("application/json");

@@ -5,13 +5,20 @@ mod collect;
 mod dispatch;
 pub mod error;
 pub mod forward;
+pub mod headers;
 mod health;
 mod kv;
+mod leases;
 mod listen;
+pub mod members;
 mod origin;
+mod range;
+mod refusals;
 pub mod request;
 pub mod status;
 mod trace;
+mod txn;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +30,7 @@ use axum::handler::Handler;
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use hyper::header::HeaderValue;
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request};
 use prometheus_client::registry::Registry;
 use raft_core::types::NodeId;
@@ -32,6 +39,7 @@ use tower::Layer;
 use tower_http::cors::CorsLayer;
 use tower_http::services::ServeDir;
 
+use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::config::{Address, Limits, Members};
 use crate::handle::Handle;
@@ -50,7 +58,7 @@ pub const NODE_HEADER: HeaderName = HeaderName::from_static("x-raft-node");
 /// The store's revision that the answer shows or made.
 pub const REVISION_HEADER: HeaderName = HeaderName::from_static("x-raft-revision");
 
-/// What a read may have missed: `linearizable` or `stale`.
+/// What a read may have missed: nothing (`linearizable`, `lease`) or much (`stale`).
 pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("x-raft-consistency");
 
 /// The server that passed the request on; such a request is not passed on again.
@@ -62,8 +70,14 @@ pub struct App {
     pub id: NodeId,
     /// The cluster's name.
     pub cluster_id: String,
+    /// The servers of the command line.
+    pub founders: Members,
     /// All servers and where they are.
-    pub members: Members,
+    pub addresses: Addresses,
+    /// Whether a leader may read by its lease.
+    pub lease_reads: bool,
+    /// How long a change of the members may take.
+    pub change_timeout: Duration,
     /// Where this server listens for clients.
     pub client: Address,
     /// The driver.
@@ -142,8 +156,20 @@ fn cors(origins: &Origins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins.header_values())
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([hyper::header::CONTENT_TYPE])
-        .expose_headers([NODE_HEADER, REVISION_HEADER, CONSISTENCY_HEADER, FORWARDED_HEADER])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            headers::SESSION_HEADER,
+            headers::SEQUENCE_HEADER,
+        ])
+        .expose_headers([
+            NODE_HEADER,
+            REVISION_HEADER,
+            CONSISTENCY_HEADER,
+            FORWARDED_HEADER,
+            header::ETAG,
+        ])
         .max_age(Duration::from_mins(10))
 }
 

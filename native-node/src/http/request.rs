@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode, percent_decode_str};
 use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::error::ApiError;
+use crate::addresses::is_reserved;
 use crate::admission::Permit;
 use crate::handle::RequestError;
 
@@ -22,10 +23,10 @@ use crate::handle::RequestError;
 /// and for hexadecimal digits.
 pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
 
-/// Parameters of reads and writes.
+/// Parameters of reads of one key.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub struct ReadOptions {
     /// What a read may see.
     pub consistency: Consistency,
     /// Whether to point to the leader instead of asking it.
@@ -39,6 +40,9 @@ pub enum Consistency {
     /// Everything that was committed before the read began (§8).
     #[default]
     Linearizable,
+    /// The same, as long as clocks run within the stated drift: a leader need not ask the others
+    /// (dissertation §6.4.1).
+    Lease,
     /// What this server happens to hold.
     Stale,
 }
@@ -48,9 +52,54 @@ impl Consistency {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Linearizable => "linearizable",
+            Self::Lease => "lease",
             Self::Stale => "stale",
         }
     }
+}
+
+/// Parameters of writes.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WriteOptions {
+    /// The lease with which the key is to end.
+    pub lease: Option<u64>,
+    /// Whether to point to the leader instead of asking it.
+    pub redirect: bool,
+}
+
+impl WriteOptions {
+    /// For writes to which no lease can be given.
+    pub fn without_lease(self) -> Result<(), ApiError> {
+        match self.lease {
+            None => Ok(()),
+            Some(_) => Err(ApiError::BadQuery("only PUT /kv/{key} takes a lease".to_owned())),
+        }
+    }
+}
+
+/// The parameters after `?` as bytes, since keys may be among them.
+pub fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, Bytes)> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name, percent_decode(value.replace('+', " ").as_bytes()).collect())
+    })
+}
+
+/// A parameter that is no key.
+pub fn parameter<T: de::DeserializeOwned>(name: &str, value: &[u8]) -> Result<T, ApiError> {
+    let bad = |error: &dyn std::fmt::Display| ApiError::BadQuery(format!("{name}: {error}"));
+    let text = std::str::from_utf8(value).map_err(|error| bad(&error))?;
+    // A bare word is a number, a truth value, or the name of a variant.
+    serde_json::from_str(text)
+        .or_else(|_| serde_json::from_value(text.into()))
+        .map_err(|error| bad(&error))
+}
+
+/// Reads a JSON body.
+pub fn json_body<T: de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::BadJson(error.to_string()))
 }
 
 /// Reads the parameters after `?`.
@@ -77,9 +126,13 @@ pub fn key(uri: &Uri, prefix: &str) -> Result<Bytes, ApiError> {
     Ok(key)
 }
 
-fn check_key(key: &[u8]) -> Result<(), ApiError> {
+/// Checks a key against the store's bounds.
+pub fn check_key(key: &[u8]) -> Result<(), ApiError> {
     if key.is_empty() {
         return Err(ApiError::BadKey("the key is empty"));
+    }
+    if is_reserved(key) {
+        return Err(ApiError::BadKey("keys that begin with the bytes FF FF are the cluster's own"));
     }
     if key.len() > MAX_KEY_BYTES {
         return Err(ApiError::TooLarge { what: "key", limit: MAX_KEY_BYTES });
@@ -87,12 +140,18 @@ fn check_key(key: &[u8]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The command that sets a key, checked against the store's bounds.
-pub fn put(key: Bytes, value: Bytes) -> Result<Command, ApiError> {
-    check_key(&key)?;
+/// Checks a value against the store's bounds.
+pub fn check_value(value: &[u8]) -> Result<(), ApiError> {
     if value.len() > MAX_VALUE_BYTES {
         return Err(ApiError::TooLarge { what: "value", limit: MAX_VALUE_BYTES });
     }
+    Ok(())
+}
+
+/// The command that sets a key, checked against the store's bounds.
+pub fn put(key: Bytes, value: Bytes) -> Result<Command, ApiError> {
+    check_key(&key)?;
+    check_value(&value)?;
     Ok(Command::put(key, value))
 }
 
@@ -144,8 +203,7 @@ struct SetRequest {
 
 /// Reads the body of `POST /set`.
 pub fn set_request(body: &[u8]) -> Result<Command, ApiError> {
-    let request: SetRequest =
-        serde_json::from_slice(body).map_err(|error| ApiError::BadJson(error.to_string()))?;
+    let request: SetRequest = json_body(body)?;
     put(request.key.0, request.value.0)
 }
 
@@ -205,6 +263,7 @@ pub fn write_error(error: RequestError) -> ApiError {
         RequestError::Halted => ApiError::Stopping,
         RequestError::Unknown => ApiError::OutcomeUnknown,
         RequestError::Malformed => ApiError::UnknownCommand,
+        RequestError::Refused(refusal) => ApiError::LeaderRefused(refusal),
     }
 }
 
@@ -216,6 +275,7 @@ pub fn read_error(error: RequestError) -> ApiError {
         | RequestError::Overloaded
         | RequestError::DiskFull
         | RequestError::Halted
+        | RequestError::Refused(_)
         | RequestError::Malformed => write_error(error),
     }
 }

@@ -324,7 +324,8 @@ fn progress(app: &App, status: &Status, state: &ProgressState) -> Progress {
 }
 
 fn place(app: &App, id: NodeId) -> Place {
-    let address = |pick: fn(&Member) -> String| app.members.get(id).map(pick).unwrap_or_default();
+    let found = app.addresses.get(id);
+    let address = |pick: fn(&Member) -> String| found.as_ref().map(pick).unwrap_or_default();
     Place {
         id,
         client: address(|member| member.client.to_string()),

@@ -12,7 +12,7 @@ use raft_core::message::Message;
 use raft_core::types::NodeId;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -63,8 +63,6 @@ pub(super) struct Dialer {
     pub(super) lane: Lane,
     pub(super) link: Arc<Link>,
     pub(super) refused: Refused,
-    /// Signalled when the peer showed that it is there, which ends a pause at once.
-    pub(super) wake: Arc<Notify>,
 }
 
 /// The queue together with where it is filled from.
@@ -156,7 +154,7 @@ impl Dialer {
             self.note_down(&error);
             tokio::select! {
                 () = sleep(jittered(backoff)) => {}
-                () = self.wake.notified() => {}
+                () = self.link.wake.notified() => {}
                 () = inflow.fill() => unreachable!("fill waits for ever"),
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -204,6 +202,8 @@ impl Dialer {
             to: self.peer,
             lane: self.lane,
             nonce: nonce(),
+            address: self.identity.address.clone(),
+            lease: self.identity.lease,
         };
         socket.send(Frame::binary(hello.encode())).await?;
         let (theirs, proof) = match receive(&mut socket).await? {

@@ -14,13 +14,15 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use raft_core::codec;
-use raft_core::types::NodeId;
+use raft_core::types::{Micros, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::config::Address;
+
 /// Goes up when the handshake or the meaning of frames changes; [`codec::FORMAT_VERSION`] goes up
 /// when their encoding does. Both must be equal on both sides.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// The first bytes of a connection, before anything whose layout may change.
 const MAGIC: [u8; 4] = *b"GLSR";
@@ -56,6 +58,20 @@ pub struct Hello {
     pub lane: Lane,
     /// Its nonce.
     pub nonce: Nonce,
+    /// Where it is found: the other side may not know it yet.
+    pub address: Address,
+    /// What leases to read by rest on, where they are switched on.
+    pub lease: Option<LeaseTerms>,
+}
+
+/// What a leader's lease assumes of the voters; it holds only if all servers agree on it
+/// (dissertation §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseTerms {
+    /// For how long at least voters refuse candidates after they heard of a leader, in µs.
+    pub election_timeout_min: Micros,
+    /// By how many thousandths the rates of two clocks may differ.
+    pub max_clock_drift_permille: u64,
 }
 
 /// The acceptor's answer to [`Hello`].
@@ -129,9 +145,16 @@ pub enum Refusal {
         /// Who answered.
         actual: NodeId,
     },
-    /// A server that is not among the members.
-    #[error("server {} is not among the members; compare --members on all servers", .0.0)]
-    UnknownServer(NodeId),
+    /// A number that two servers claim, or that no server may have.
+    #[error("two servers have the number {}; give each a number of its own with --id", .0.0)]
+    SameNumber(NodeId),
+    /// Leases that rest on other times.
+    #[error(
+        "server {} reads by other leases; give all servers the same --lease-reads, \
+         --max-clock-drift-permille and --election-timeout-min: end all of them before you change \
+         these", .0.0
+    )]
+    Lease(NodeId),
     /// No proof, or a wrong one.
     #[error(
         "server {} did not prove that it knows the cluster secret; give all servers the same \
@@ -154,7 +177,8 @@ impl Refusal {
             Self::Version { .. } => "version",
             Self::Cluster { .. } => "cluster",
             Self::WrongServer { .. } => "wrong_server",
-            Self::UnknownServer(_) => "unknown_server",
+            Self::SameNumber(_) => "same_number",
+            Self::Lease(_) => "lease",
             Self::Proof(_) => "proof",
             Self::Busy => "busy",
             Self::Slow => "slow",
@@ -274,6 +298,8 @@ mod tests {
             to: NodeId(2),
             lane: Lane::Log,
             nonce: nonce(),
+            address: "127.0.0.1:8001".parse().expect("an address"),
+            lease: None,
         }
     }
 
@@ -290,7 +316,8 @@ mod tests {
         newer[4] = 9;
         let refusal = Hello::decode(&newer).expect_err("another version");
         assert_eq!(refusal.code(), "version");
-        assert!(refusal.to_string().contains("protocol 9.1 does not fit"), "{refusal}");
+        let words = format!("protocol 9.{} does not fit", codec::FORMAT_VERSION);
+        assert!(refusal.to_string().contains(&words), "{refusal}");
         let mut longer = hello.encode();
         longer.push(0);
         assert_eq!(Hello::decode(&longer).expect_err("left over").code(), "garbage");

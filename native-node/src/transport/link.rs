@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 /// Figures of one peer. Written by the connection's tasks, read by whoever asks.
 #[derive(Debug, Default)]
 pub struct Link {
@@ -17,6 +19,8 @@ pub struct Link {
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
     last_error: Mutex<Option<String>>,
+    /// Signalled when the peer showed that it is there, which ends a pause at once.
+    pub(super) wake: Notify,
 }
 
 /// The figures at one moment.

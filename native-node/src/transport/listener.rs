@@ -10,7 +10,7 @@ use raft_core::codec;
 use raft_core::message::Message;
 use raft_core::types::NodeId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::dialer::count;
 use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
 use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Links, frame};
+use crate::config::Address;
 
 /// Connections in the middle of their handshake, at most.
 const MAX_HANDSHAKES: usize = 64;
@@ -42,6 +43,21 @@ pub struct Delivery {
     _permit: OwnedSemaphorePermit,
 }
 
+/// What the driver hears of from connections.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Messages of one frame.
+    Messages(Delivery),
+    /// A server came in that this one has no address of: a member that was added while this server
+    /// was away, perhaps even the leader (§6), or one that is to be added.
+    Met {
+        /// Which.
+        peer: NodeId,
+        /// Where it says that it is found.
+        address: Address,
+    },
+}
+
 /// Accepts connections and hands on what arrives.
 pub(super) struct Acceptor<F> {
     shared: Arc<Shared<F>>,
@@ -50,7 +66,6 @@ pub(super) struct Acceptor<F> {
 struct Shared<F> {
     identity: Arc<Identity>,
     links: Links,
-    wake: BTreeMap<NodeId, Arc<Notify>>,
     deliver: F,
     handshakes: Arc<Semaphore>,
     /// The connection that counts for each peer and lane: the newest. The lock is held for a
@@ -59,16 +74,11 @@ struct Shared<F> {
     last_line: Mutex<Option<Instant>>,
 }
 
-impl<F: Fn(Delivery) + Send + Sync + 'static> Acceptor<F> {
-    pub(super) fn new(
-        identity: Arc<Identity>,
-        links: Links,
-        wake: BTreeMap<NodeId, Arc<Notify>>,
-        deliver: F,
-    ) -> Self {
+impl<F: Fn(Arrival) + Send + Sync + 'static> Acceptor<F> {
+    pub(super) fn new(identity: Arc<Identity>, links: Links, deliver: F) -> Self {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         let (current, last_line) = Default::default();
-        let shared = Shared { identity, links, wake, deliver, handshakes, current, last_line };
+        let shared = Shared { identity, links, deliver, handshakes, current, last_line };
         Self { shared: Arc::new(shared) }
     }
 
@@ -99,7 +109,7 @@ impl<F: Fn(Delivery) + Send + Sync + 'static> Acceptor<F> {
     }
 }
 
-async fn serve<F: Fn(Delivery)>(shared: Arc<Shared<F>>, stream: TcpStream, from: SocketAddr) {
+async fn serve<F: Fn(Arrival)>(shared: Arc<Shared<F>>, stream: TcpStream, from: SocketAddr) {
     let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
         shared.refuse(from, &Refusal::Busy);
         return;
@@ -112,9 +122,12 @@ async fn serve<F: Fn(Delivery)>(shared: Arc<Shared<F>>, stream: TcpStream, from:
         Err(_) => return shared.refuse(from, &Refusal::Slow),
     };
     let replaced = shared.make_current(&hello);
-    if let Some(wake) = shared.wake.get(&hello.from) {
+    if let Some(link) = shared.links.link(hello.from) {
         // It is there, so the connection to it can be made without waiting longer.
-        wake.notify_waiters();
+        link.wake.notify_waiters();
+    } else {
+        let (peer, address) = (hello.from, hello.address.clone());
+        (shared.deliver)(Arrival::Met { peer, address });
     }
     tokio::select! {
         () = replaced.cancelled() => {}
@@ -125,7 +138,7 @@ async fn serve<F: Fn(Delivery)>(shared: Arc<Shared<F>>, stream: TcpStream, from:
     }
 }
 
-impl<F: Fn(Delivery)> Shared<F> {
+impl<F: Fn(Arrival)> Shared<F> {
     /// Counts a refused connection, and logs it unless that was done a moment ago.
     fn refuse(&self, from: SocketAddr, refusal: &Refusal) {
         count(&self.links.refused, refusal);
@@ -173,7 +186,7 @@ impl<F: Fn(Delivery)> Shared<F> {
     }
 
     fn check(&self, hello: Hello) -> Result<Hello, Refusal> {
-        let Identity { cluster_id, id, .. } = &*self.identity;
+        let Identity { cluster_id, id, lease, .. } = &*self.identity;
         if hello.cluster_id != *cluster_id {
             return Err(Refusal::Cluster { from: hello.from, theirs: hello.cluster_id });
         }
@@ -181,8 +194,11 @@ impl<F: Fn(Delivery)> Shared<F> {
             let (from, wanted, actual) = (hello.from, hello.to, *id);
             return Err(Refusal::WrongServer { from, wanted, actual });
         }
-        if !self.wake.contains_key(&hello.from) {
-            return Err(Refusal::UnknownServer(hello.from));
+        if hello.from == *id || hello.from == NodeId::ENVIRONMENT {
+            return Err(Refusal::SameNumber(hello.from));
+        }
+        if hello.lease != *lease {
+            return Err(Refusal::Lease(hello.from));
         }
         Ok(hello)
     }
@@ -222,13 +238,13 @@ impl<F: Fn(Delivery)> Shared<F> {
                         let what = format!("a message from {} to {}", forged.from, forged.to);
                         return self.expel(hello, &what);
                     }
-                    if let Some(link) = self.links.links.get(&hello.from) {
+                    if let Some(link) = self.links.link(hello.from) {
                         link.count_received(bytes.len());
                     }
                     let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(MAX_UNDELIVERED);
                     let permit = Arc::clone(&room).acquire_many_owned(bytes).await;
                     let permit = permit.expect("it is never closed");
-                    (self.deliver)(Delivery { messages, _permit: permit });
+                    (self.deliver)(Arrival::Messages(Delivery { messages, _permit: permit }));
                 }
             }
         }

@@ -14,26 +14,27 @@ pub mod handshake;
 mod link;
 mod listener;
 pub mod outbox;
+mod outgoing;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use raft_core::message::{Body, Message};
 use raft_core::types::NodeId;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Address, Members};
-pub use handshake::{Lane, Secret};
+use crate::config::Address;
+pub use handshake::{Lane, LeaseTerms, Secret};
 pub use link::{Link, LinkState};
-pub use listener::Delivery;
+pub use listener::{Arrival, Delivery};
+pub use outgoing::Outgoing;
 
 /// How long a TCP connection and a handshake may take, together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,6 +55,10 @@ pub struct Identity {
     pub cluster_id: String,
     /// This server.
     pub id: NodeId,
+    /// Where the others reach it.
+    pub address: Address,
+    /// What its leases rest on, where they are switched on.
+    pub lease: Option<LeaseTerms>,
     /// What servers prove to each other.
     pub secret: Secret,
 }
@@ -69,54 +74,26 @@ pub struct RefusedLabels {
 pub type Refused = Family<RefusedLabels, Counter>;
 
 /// What is known of each peer, readable from anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Links {
-    links: Arc<BTreeMap<NodeId, Arc<Link>>>,
+    links: Arc<ArcSwap<BTreeMap<NodeId, Arc<Link>>>>,
     /// Connections refused, either way.
     pub refused: Refused,
 }
 
 impl Links {
+    fn link(&self, peer: NodeId) -> Option<Arc<Link>> {
+        self.links.load().get(&peer).cloned()
+    }
+
     /// One peer's connection.
     pub fn get(&self, peer: NodeId) -> Option<LinkState> {
-        self.links.get(&peer).map(|link| link.state())
+        self.link(peer).map(|link| link.state())
     }
 
     /// All peers' connections.
-    pub fn iter(&self) -> impl Iterator<Item = (NodeId, LinkState)> {
-        self.links.iter().map(|(peer, link)| (*peer, link.state()))
-    }
-}
-
-/// The sending half, owned by the driver.
-#[derive(Debug)]
-pub struct Outgoing {
-    lanes: BTreeMap<(NodeId, Lane), mpsc::UnboundedSender<Message>>,
-}
-
-impl Outgoing {
-    /// Hands a message to its connection. Never waits: the connection's task takes it into its
-    /// bounded queue at once, whether or not it can send.
-    pub fn send(&self, message: Message) {
-        let lane = match message.body {
-            Body::InstallSnapshot { .. } => Lane::Snapshot,
-            Body::PreVote { .. }
-            | Body::PreVoteReply { .. }
-            | Body::RequestVote { .. }
-            | Body::RequestVoteReply { .. }
-            | Body::AppendEntries { .. }
-            | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. }
-            | Body::TimeoutNow
-            | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => Lane::Log,
-        };
-        if let Some(sender) = self.lanes.get(&(message.to, lane)) {
-            // The task ends only with the server, after which nothing needs to be sent.
-            drop(sender.send(message));
-        } else {
-            tracing::debug!(to = %message.to, "a message to a server without an address");
-        }
+    pub fn all(&self) -> BTreeMap<NodeId, LinkState> {
+        self.links.load().iter().map(|(peer, link)| (*peer, link.state())).collect()
     }
 }
 
@@ -125,18 +102,13 @@ impl Outgoing {
 pub struct Transport {
     listener: TcpListener,
     identity: Arc<Identity>,
-    members: Members,
 }
 
 impl Transport {
     /// Takes the address to listen on.
-    pub async fn bind(
-        address: &Address,
-        identity: Identity,
-        members: Members,
-    ) -> std::io::Result<Self> {
+    pub async fn bind(address: &Address, identity: Identity) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address.to_string()).await?;
-        Ok(Self { listener, identity: Arc::new(identity), members })
+        Ok(Self { listener, identity: Arc::new(identity) })
     }
 
     /// Where it listens.
@@ -144,38 +116,18 @@ impl Transport {
         self.listener.local_addr()
     }
 
-    /// Starts to dial and to accept. What arrives goes to `deliver`, which must not block.
+    /// Starts to accept; whom to dial is told to [`Outgoing`]. What arrives goes to `deliver`, which
+    /// must not block.
     pub fn start(
         self,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-        deliver: impl Fn(Delivery) + Clone + Send + Sync + 'static,
+        deliver: impl Fn(Arrival) + Clone + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
-        let own = self.identity.id;
-        let peers = || self.members.iter().filter(|(id, _)| *id != own);
-        let links: BTreeMap<_, _> =
-            peers().map(|(id, _)| (id, Arc::new(Link::default()))).collect();
-        let links = Links { links: Arc::new(links), refused: Refused::default() };
-        let wake: BTreeMap<_, _> = peers().map(|(id, _)| (id, Arc::new(Notify::new()))).collect();
-        let mut lanes = BTreeMap::new();
-        for (id, member) in peers() {
-            for lane in [Lane::Log, Lane::Snapshot] {
-                let (sender, receiver) = mpsc::unbounded_channel();
-                lanes.insert((id, lane), sender);
-                let dialer = dialer::Dialer {
-                    identity: Arc::clone(&self.identity),
-                    peer: id,
-                    address: member.peer.clone(),
-                    lane,
-                    link: Arc::clone(&links.links[&id]),
-                    refused: links.refused.clone(),
-                    wake: Arc::clone(&wake[&id]),
-                };
-                tasks.spawn(stop.clone().run_until_cancelled_owned(dialer.run(receiver)));
-            }
-        }
-        let acceptor = listener::Acceptor::new(self.identity, links.clone(), wake, deliver);
+        let links = Links::default();
+        let acceptor = listener::Acceptor::new(Arc::clone(&self.identity), links.clone(), deliver);
         tasks.spawn(acceptor.run(self.listener, tasks.clone(), stop.clone()));
-        (Outgoing { lanes }, links)
+        let outgoing = Outgoing::new(self.identity, links.clone(), tasks.clone(), stop.clone());
+        (outgoing, links)
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Cluster {
     directory: TempDir,
     nodes: Vec<Node>,
     arguments: Vec<String>,
+    /// How many servers there were at first.
+    originals: usize,
+    /// How many of them found the cluster when their directory is empty.
+    founders: usize,
 }
 
 struct Node {
@@ -60,12 +64,27 @@ impl Cluster {
             directory: tempfile::tempdir().unwrap(),
             nodes: (0..nodes).map(node).collect(),
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            originals: usize::from(nodes),
+            founders: usize::from(nodes),
         }
     }
 
     /// The servers' numbers.
     pub(crate) fn ids(&self) -> std::ops::RangeInclusive<usize> {
         1..=self.nodes.len()
+    }
+
+    /// Chooses addresses for one more server, which is to join.
+    pub(crate) fn add(&mut self) -> usize {
+        self.nodes.push(Node { client: free_address(), peer: free_address(), child: None });
+        self.nodes.len()
+    }
+
+    /// A server loses all that it had.
+    pub(crate) fn wipe(&mut self, id: usize) {
+        std::fs::remove_dir_all(self.data(id)).unwrap();
+        // Whoever starts it again knows that it is not the first time.
+        self.founders = 0;
     }
 
     fn node(&mut self, id: usize) -> &mut Node {
@@ -104,9 +123,18 @@ impl Cluster {
 
     /// The list of members as `--members` takes it.
     pub(crate) fn members(&self) -> String {
-        let member =
-            |(index, node): (usize, &Node)| format!("{}={}/{}", index + 1, node.peer, node.client);
-        self.nodes.iter().enumerate().map(member).collect::<Vec<_>>().join(",")
+        self.ids().map(|id| self.member(id)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The list for one server: founders do not know who joins later.
+    fn members_for(&self, id: usize) -> String {
+        let known = self.ids().filter(|other| *other <= self.originals || *other == id);
+        known.map(|id| self.member(id)).collect::<Vec<_>>().join(",")
+    }
+
+    /// A server as it stands there.
+    pub(crate) fn member(&self, id: usize) -> String {
+        format!("{id}={}/{}", self.peer_address(id), self.address(id))
     }
 
     /// The command that starts a server.
@@ -117,7 +145,8 @@ impl Cluster {
             .arg(id.to_string())
             .arg("--data")
             .arg(self.data(id))
-            .args(["--members", &self.members()])
+            .args(["--members", &self.members_for(id)])
+            .args((id <= self.founders && !self.data(id).exists()).then_some("--new-cluster"))
             .args(&self.arguments)
             .stdin(Stdio::null());
         command
@@ -184,9 +213,14 @@ impl Cluster {
 
     /// Waits until all servers have applied the same entries, and checks that they hold the same.
     pub(crate) async fn converged(&self) -> ClusterStatus {
+        self.converged_but(None).await
+    }
+
+    /// The same for all but one.
+    pub(crate) async fn converged_but(&self, out: Option<usize>) -> ClusterStatus {
         eventually("all servers have applied the same entries", async || {
             let mut all = Vec::new();
-            for id in self.ids() {
+            for id in self.ids().filter(|id| Some(*id) != out) {
                 all.push(self.status(id).await?);
             }
             let first = &all[0];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use native_node::transport::frame;
 use native_node::transport::handshake::{
-    Answer, Challenge, Hello, Lane, Nonce, Secret, Side, Verdict, nonce,
+    Answer, Challenge, Hello, Lane, LeaseTerms, Nonce, Secret, Side, Verdict, nonce,
 };
 use raft_core::codec;
 use raft_core::message::{Body, Message};
@@ -34,7 +34,8 @@ async fn one_of_two(arguments: &[&str]) -> Cluster {
 
 fn hello() -> Hello {
     let (from, to, lane) = (NodeId(2), NodeId(1), Lane::Log);
-    Hello { cluster_id: "test".to_owned(), from, to, lane, nonce: nonce() }
+    let address = "127.0.0.1:9".parse().unwrap();
+    Hello { cluster_id: "test".to_owned(), from, to, lane, nonce: nonce(), address, lease: None }
 }
 
 async fn connect(cluster: &Cluster) -> Socket {
@@ -100,8 +101,15 @@ async fn servers_that_do_not_belong_are_refused() {
     for (hello, reason) in [
         (other(|it| it.cluster_id = "other".to_owned()), "cluster"),
         (other(|it| it.to = NodeId(3)), "wrong_server"),
-        (other(|it| it.from = NodeId(9)), "unknown_server"),
-        (other(|it| it.from = NodeId(1)), "unknown_server"),
+        (other(|it| it.from = NodeId(1)), "same_number"),
+        (other(|it| it.from = NodeId(0)), "same_number"),
+        (
+            other(|it| {
+                let (election_timeout_min, max_clock_drift_permille) = (150_000, 100);
+                it.lease = Some(LeaseTerms { election_timeout_min, max_clock_drift_permille });
+            }),
+            "lease",
+        ),
         (newer, "version"),
         (b"GLSR and then nonsense".to_vec(), "version"),
         (b"\x00\x01\x02".to_vec(), "garbage"),

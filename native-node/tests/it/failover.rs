@@ -10,13 +10,6 @@ use rustix::process::Signal;
 use crate::cluster::{Cluster, PATIENCE, REQUEST, eventually};
 use crate::load::{Load, judge};
 
-/// Waits until this many more writes were acknowledged.
-async fn more_writes(load: &Load, count: u64) {
-    let goal = load.acknowledged() + count;
-    eventually("clients get writes through", async || (load.acknowledged() >= goal).then_some(()))
-        .await;
-}
-
 /// Guards what the whole is for: every server takes requests, one that dies is replaced within two
 /// seconds, one that returns catches up, a power cut of all loses nothing that was acknowledged,
 /// and through all of it clients see one single, consistent store.
@@ -36,7 +29,7 @@ async fn three_processes_survive_the_loss_of_each_and_of_all() {
 
     let addresses: Vec<_> = cluster.ids().map(|id| cluster.address(id)).collect();
     let load = Load::start(8, &addresses);
-    more_writes(&load, 200).await;
+    load.more_writes(200).await;
 
     let start = Instant::now();
     cluster.kill(leader);
@@ -46,10 +39,10 @@ async fn three_processes_survive_the_loss_of_each_and_of_all() {
     let gap = start.elapsed();
     assert!(gap < Duration::from_secs(2), "the first write after kill -9 took {gap:?}");
     println!("first write after kill -9 of the leader: {gap:?}");
-    more_writes(&load, 200).await;
+    load.more_writes(200).await;
 
     cluster.spawn(leader);
-    more_writes(&load, 200).await;
+    load.more_writes(200).await;
 
     for id in cluster.ids() {
         cluster.kill(id);
@@ -57,7 +50,7 @@ async fn three_processes_survive_the_loss_of_each_and_of_all() {
     for id in cluster.ids() {
         cluster.spawn(id);
     }
-    more_writes(&load, 200).await;
+    load.more_writes(200).await;
 
     let operations = load.finish().await;
     println!("{} operations of 8 clients are judged", operations.len());

@@ -92,7 +92,8 @@ async fn keys_are_set_read_and_removed_through_any_server() {
 
         let get = send("GET", &server, "/get/a%20b/%C3%BC", &[], "").await;
         assert_eq!(get.status, 200);
-        assert_eq!(get.header("x-raft-forwarded-by"), by);
+        assert_eq!(get.header("x-raft-forwarded-by"), "", "reads are answered here");
+        assert_eq!(get.header("x-raft-node"), id.to_string());
         assert_eq!(get.header("x-raft-consistency"), "linearizable");
         let found = get.json();
         assert_eq!((&found["key"], &found["value"]), (&"a b/ü".into(), &"1".into()));
@@ -396,6 +397,23 @@ async fn the_command_line_reads_and_writes() {
     let status = run(&["status"]).await;
     let text = String::from_utf8(status.stdout).unwrap();
     assert!(text.contains("leads") && text.lines().count() >= 8, "{text}");
+    for number in 0..3 {
+        assert!(run(&["put", &format!("many/{number}"), "v"]).await.status.success());
+    }
+    let all = run(&["get", "many/", "--prefix"]).await;
+    assert_eq!(all.stdout, b"many/0 = v\nmany/1 = v\nmany/2 = v\n", "{all:?}");
+    let change = r#"{"then": [{"put": {"key": "many/0", "value": "w"}}]}"#;
+    let txn = run(&["txn", change]).await;
+    assert!(String::from_utf8_lossy(&txn.stdout).contains(r#""succeeded":true"#), "{txn:?}");
+    let orphan = run(&["put", "k", "v", "--lease=99"]).await;
+    assert!(String::from_utf8_lossy(&orphan.stderr).contains("no_such_lease"), "{orphan:?}");
+    let members = run(&["member", "list"]).await;
+    let text = String::from_utf8(members.stdout).unwrap();
+    assert!(text.contains("leader") && text.contains(&cluster.members()), "{text}");
+    assert!(run(&["snapshot"]).await.status.success());
+    let heir = cluster.follower().await.to_string();
+    let handed = run(&["transfer-leader", &heir]).await;
+    assert_eq!(handed.stdout, format!("S{heir} leads\n").as_bytes(), "{handed:?}");
     assert!(run(&["delete", "greeting"]).await.status.success());
     let gone = run(&["get", "greeting"]).await;
     assert_eq!(gone.status.code(), Some(1));

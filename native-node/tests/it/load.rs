@@ -12,6 +12,8 @@ use raft_core::history::{self, Effect, Operation};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::eventually;
+
 /// Keys are few, so that clients meet on them.
 const KEYS: u64 = 5;
 
@@ -23,13 +25,15 @@ pub(crate) struct Load {
     clients: JoinSet<Vec<Operation>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    unknown: Arc<AtomicU64>,
 }
 
 impl Load {
     /// Starts so many clients. Each asks a server of its own choice first, and the others when that
     /// one cannot help.
     pub(crate) fn start(clients: u64, servers: &[Address]) -> Self {
-        let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let stop = Arc::<AtomicBool>::default();
+        let (acknowledged, unknown) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let start = Instant::now();
         let mut set = JoinSet::new();
         for client in 0..clients {
@@ -44,15 +48,30 @@ impl Load {
                 start,
                 stop: Arc::clone(&stop),
                 acknowledged: Arc::clone(&acknowledged),
+                unknown: Arc::clone(&unknown),
             };
             set.spawn(worker.run());
         }
-        Self { clients: set, stop, acknowledged }
+        Self { clients: set, stop, acknowledged, unknown }
     }
 
     /// Writes that were acknowledged so far.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Waits until this many more writes were acknowledged.
+    pub(crate) async fn more_writes(&self, count: u64) {
+        let goal = self.acknowledged() + count;
+        eventually("clients get writes through", async || {
+            (self.acknowledged() >= goal).then_some(())
+        })
+        .await;
+    }
+
+    /// Writes whose outcome the clients do not know.
+    pub(crate) fn unknown(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
     }
 
     /// Ends the clients and gives what they saw.
@@ -68,6 +87,7 @@ struct Worker {
     start: Instant,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
+    unknown: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -96,6 +116,9 @@ impl Worker {
             let Some((effect, known)) = effect else { continue };
             if known && matches!(effect, Effect::Write(_)) {
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            if !known {
+                self.unknown.fetch_add(1, Ordering::Relaxed);
             }
             let returned = known.then(|| self.now());
             seen.push(Operation { key, called, returned, effect });

@@ -10,27 +10,31 @@
 //! is answered with the state itself, an immutable map that costs one pointer to hand out: who
 //! reads it never waits for a writer, nor a writer for a reader.
 
-use std::collections::HashMap;
+mod peers;
+mod waiting;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use raft_core::event::Outcome;
 use raft_core::kv::KvStore;
+use raft_core::membership::{Membership, MembershipChange};
 use raft_core::message::{Body, Message};
 use raft_core::replica::{Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::admission::Permit;
 use crate::clock::Clock;
+use crate::config::Address;
 use crate::handle::{Reply, RequestError, Written};
 use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::trace::Tracer;
-use crate::transport::{Delivery, Outgoing};
+use crate::transport::Delivery;
+pub use peers::Peers;
+use waiting::{Waiting, WaitingList};
 
 /// So much is taken from the channel at once at most; the rest comes with the next batch.
 const MAX_BATCH: usize = 4096;
@@ -55,6 +59,8 @@ pub enum Inbox {
     Read {
         /// Where the state goes.
         reply: Reply<KvStore>,
+        /// Whether the leader may answer by its lease.
+        lease: bool,
         /// As for a change.
         permit: Permit,
     },
@@ -65,8 +71,28 @@ pub enum Inbox {
         /// As for a change.
         permit: Permit,
     },
+    /// Somebody wants other members.
+    ChangeMembership {
+        /// Which.
+        change: MembershipChange,
+        /// Where the members go once the change is complete.
+        reply: Reply<Membership>,
+        /// As for a change of the state.
+        permit: Permit,
+    },
+    /// Somebody wants another leader.
+    TransferLeadership {
+        /// Which; `None` for whoever is best.
+        to: Option<NodeId>,
+        /// Where the new leader's number goes.
+        reply: Reply<NodeId>,
+        /// As for a change.
+        permit: Permit,
+    },
     /// A frame from a peer.
     Peer(Delivery),
+    /// A server came in that this one has no address of.
+    Met(NodeId, Address),
     /// The disk's answer.
     Storage(StorageEvent),
     /// The log should be compacted, however small it is.
@@ -90,10 +116,12 @@ pub struct Driver {
     /// The disk.
     pub storage: Arc<Storage>,
     /// The other servers.
-    pub outgoing: Outgoing,
+    pub peers: Peers,
     /// The figures that others see.
     pub status: Arc<ArcSwap<Status>>,
-    /// Those who watch.
+    /// Wakes those who watch keys: the state's revision.
+    pub revisions: watch::Sender<u64>,
+    /// Those who watch events.
     pub tracer: Tracer,
     /// What it counts.
     pub metrics: DriverMetrics,
@@ -108,21 +136,14 @@ pub enum Ended {
     DiskFailed(Arc<StorageError>),
 }
 
-/// A request that waits for its answer. The permit is given back with it.
-enum Waiting {
-    Write { reply: Reply<Written>, since: Time, _permit: Permit },
-    Read { reply: Reply<KvStore>, _permit: Permit },
-}
-
 /// The driver at work.
 struct Run {
     driver: Driver,
     now: Time,
-    waiting: HashMap<RequestId, Waiting>,
-    last_request: RequestId,
+    waiting: WaitingList,
     known_leader: Option<NodeId>,
     proposals: Vec<Proposal>,
-    reads: Vec<RequestId>,
+    reads: Vec<(RequestId, bool)>,
     end: Option<End>,
 }
 
@@ -139,8 +160,7 @@ impl Driver {
             known_leader: self.replica.status().leader,
             driver: self,
             now,
-            waiting: HashMap::new(),
-            last_request: RequestId(0),
+            waiting: WaitingList::default(),
             proposals: Vec::new(),
             reads: Vec::new(),
             end: None,
@@ -196,8 +216,8 @@ impl Run {
         if !self.proposals.is_empty() {
             self.propose();
         }
-        for request in std::mem::take(&mut self.reads) {
-            self.step(Input::Read { request, lease: false });
+        for (request, lease) in std::mem::take(&mut self.reads) {
+            self.step(Input::Read { request, lease });
         }
         self.finish_batch();
     }
@@ -206,13 +226,22 @@ impl Run {
         match item {
             Inbox::Propose { command, reply, permit } => {
                 let since = self.now;
-                let request = self.wait_for(Waiting::Write { reply, since, _permit: permit });
+                let request = self.waiting.add(Waiting::Write { reply, since }, permit);
                 self.proposals.push(Proposal { request, command });
             }
-            Inbox::Read { reply, permit } => {
-                let request = self.wait_for(Waiting::Read { reply, _permit: permit });
-                self.reads.push(request);
+            Inbox::Read { reply, lease, permit } => {
+                let request = self.waiting.add(Waiting::Read(reply), permit);
+                self.reads.push((request, lease));
             }
+            Inbox::ChangeMembership { change, reply, permit } => {
+                let request = self.waiting.add(Waiting::Membership(reply), permit);
+                self.step(Input::ChangeMembership { request, change });
+            }
+            Inbox::TransferLeadership { to, reply, permit } => {
+                let request = self.waiting.add(Waiting::Transfer(reply), permit);
+                self.step(Input::TransferLeadership { request, to });
+            }
+            Inbox::Met(peer, address) => self.driver.peers.met(peer, address),
             Inbox::ReadLocal { reply, permit } => {
                 // Who asked may have given up.
                 drop(reply.send(Ok(self.driver.replica.store().clone())));
@@ -220,6 +249,9 @@ impl Run {
             }
             Inbox::Peer(delivery) => {
                 self.driver.metrics.messages.inc_by(delivery.messages.len() as u64);
+                if let Some(first) = delivery.messages.first() {
+                    self.driver.peers.heard(first.from);
+                }
                 for message in delivery.messages {
                     self.receive(message);
                 }
@@ -235,12 +267,6 @@ impl Run {
         }
     }
 
-    fn wait_for(&mut self, waiting: Waiting) -> RequestId {
-        self.last_request = self.last_request.next();
-        self.waiting.insert(self.last_request, waiting);
-        self.last_request
-    }
-
     /// All proposals of the batch go in together, if the disk can take them.
     fn propose(&mut self) {
         let proposals = std::mem::take(&mut self.proposals);
@@ -252,7 +278,7 @@ impl Run {
         };
         if let Some(refusal) = refusal {
             for proposal in proposals {
-                self.refuse(proposal.request, refusal);
+                self.waiting.refuse(proposal.request, refusal);
             }
             return;
         }
@@ -323,64 +349,29 @@ impl Run {
             }
             self.known_leader = status.leader;
         }
-        driver.status.store(Arc::new(status));
+        let status = Arc::new(status);
+        driver.status.store(Arc::clone(&status));
         driver.tracer.after_batch(&mut driver.replica, self.now);
         let mut answers = Vec::new();
         for output in driver.replica.outputs() {
             match output {
                 Output::Persist(write) => driver.storage.submit(write),
-                Output::Send(message) => driver.outgoing.send(message),
+                Output::Send(message) => driver.peers.send(message),
                 Output::SaveSnapshot(snapshot) => driver.storage.save_snapshot(snapshot),
                 Output::Respond(request, outcome) => answers.push((request, outcome)),
             }
         }
+        // After the sending: whoever has left is still told so.
+        driver.peers.update(&status, driver.replica.store());
+        if driver.revisions.receiver_count() > 0 {
+            driver.revisions.send_if_modified(|revision| {
+                std::mem::replace(revision, status.revision) != status.revision
+            });
+        }
         for (request, outcome) in answers {
-            self.answer(request, outcome);
+            let store = driver.replica.store();
+            self.waiting.answer(request, outcome, store, self.now, &driver.metrics);
         }
-    }
-
-    fn answer(&mut self, request: RequestId, outcome: Outcome) {
-        match outcome {
-            Outcome::Applied { position, applied } => self.written(request, (position, applied)),
-            Outcome::ReadReady { .. } => self.readable(request),
-            Outcome::Malformed => self.refuse(request, RequestError::Malformed),
-            Outcome::NotLeader { leader } => {
-                self.refuse(request, RequestError::NotLeader { leader });
-            }
-            Outcome::Unknown => self.refuse(request, RequestError::Unknown),
-            Outcome::Halted => self.refuse(request, RequestError::Halted),
-            Outcome::MembershipChanged { .. }
-            | Outcome::Transferred { .. }
-            | Outcome::Refused(_) => unreachable!("nobody asks for this here"),
-        }
-    }
-
-    fn written(&mut self, request: RequestId, written: Written) {
-        let Waiting::Write { reply, since, .. } = self.waited(request) else {
-            unreachable!("only a write is applied")
-        };
-        let micros = self.now.since(since);
-        self.driver.metrics.commit_duration.observe(Duration::from_micros(micros).as_secs_f64());
-        // Who asked may have given up.
-        let _ = reply.send(Ok(written));
-    }
-
-    fn readable(&mut self, request: RequestId) {
-        let Waiting::Read { reply, .. } = self.waited(request) else {
-            unreachable!("only a read is confirmed")
-        };
-        drop(reply.send(Ok(self.driver.replica.store().clone())));
-    }
-
-    fn refuse(&mut self, request: RequestId, error: RequestError) {
-        match self.waited(request) {
-            Waiting::Write { reply, .. } => drop(reply.send(Err(error))),
-            Waiting::Read { reply, .. } => drop(reply.send(Err(error))),
-        }
-    }
-
-    fn waited(&mut self, request: RequestId) -> Waiting {
-        self.waiting.remove(&request).expect("each request is answered once")
     }
 }
 

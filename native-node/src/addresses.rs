@@ -1,0 +1,135 @@
+//! Where the servers of the cluster are found.
+//!
+//! The founders stand on every server's command line. Whoever is added later is entered in a book
+//! that is replicated as a value of the store, under a key that clients cannot use: so it is in the
+//! log before the configuration that needs it, in every snapshot, and the same on all servers.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use raft_core::kv::{Command, Expected, KeyRange, KvStore};
+use raft_core::types::NodeId;
+
+use crate::config::{Member, Members};
+
+/// Keys from here on are the cluster's own. No text has such bytes, and numbers have to be very
+/// large; FoundationDB draws the line in about the same place.
+const RESERVED: &[u8] = b"\xff\xff";
+
+/// Where the book is kept.
+const BOOK: &[u8] = b"\xff\xffmembers";
+
+/// Whether a key is one of those that clients cannot use.
+pub fn is_reserved(key: &[u8]) -> bool {
+    key >= RESERVED
+}
+
+/// The part of a range that is the clients'.
+#[must_use]
+pub fn without_reserved(range: KeyRange) -> KeyRange {
+    let KeyRange { start, end } = range;
+    let line = Bytes::from_static(RESERVED);
+    let end = Some(end.map_or_else(|| line.clone(), |end| end.min(line.clone())));
+    KeyRange { start, end }
+}
+
+/// All addresses as this server knows them, readable from anywhere.
+#[derive(Clone, Debug)]
+pub struct Addresses(Arc<ArcSwap<Members>>);
+
+impl Addresses {
+    /// Those of the command line.
+    pub fn new(founders: Members) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(founders)))
+    }
+
+    /// Where a server is found.
+    pub fn get(&self, id: NodeId) -> Option<Member> {
+        self.0.load().get(id).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Arc<Members> {
+        self.0.load_full()
+    }
+
+    pub(crate) fn set(&self, members: Members) {
+        self.0.store(Arc::new(members));
+    }
+}
+
+/// The book as a state holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Book {
+    /// Who stands in it.
+    pub members: Members,
+    /// The revision of its last change; 0 when there is none yet.
+    pub revision: u64,
+}
+
+impl Book {
+    /// The revision of the last change, for telling cheaply whether there was one.
+    pub fn revision_in(store: &KvStore) -> u64 {
+        store.get(BOOK).map_or(0, |found| found.mod_revision)
+    }
+
+    /// Reads it.
+    pub fn of(store: &KvStore) -> Self {
+        let Some(found) = store.get(BOOK) else { return Self::default() };
+        let members = serde_json::from_slice(&found.value).unwrap_or_else(|error| {
+            // Only this program writes it.
+            tracing::error!("the book of addresses is not readable: {error}");
+            Members::default()
+        });
+        Self { members, revision: found.mod_revision }
+    }
+
+    /// The command that puts these in its place, if nobody else has changed it meanwhile.
+    pub fn replace(&self, members: &Members) -> Command {
+        let expected = match self.revision {
+            0 => Expected::Absent,
+            revision => Expected::Revision(revision),
+        };
+        let value = serde_json::to_vec(members).expect("addresses have a JSON form");
+        Command::compare_and_set(Bytes::from_static(BOOK), expected, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::kv::Answer;
+
+    use super::*;
+
+    /// Guards the book against two changes at once: the second has to look again.
+    #[test]
+    fn a_change_of_an_older_book_does_not_take() {
+        let mut store = KvStore::default();
+        let empty = Book::of(&store);
+        assert_eq!((empty.revision, Book::revision_in(&store)), (0, 0));
+        let members: Members = "1=a:1/a:2".parse().expect("a member");
+        let compared = |answer| matches!(answer, Answer::Compared { succeeded: true, .. });
+        assert!(compared(store.apply(empty.replace(&members)).answer));
+        assert!(!compared(store.apply(empty.replace(&Members::default())).answer));
+        let book = Book::of(&store);
+        assert_eq!((book.members.clone(), book.revision), (members, 1));
+        let second: Members = "2=b:1/b:2".parse().expect("a member");
+        let second = second.get(NodeId(2)).expect("it").clone();
+        let more = book.members.with(NodeId(2), second).expect("free addresses");
+        assert!(compared(store.apply(book.replace(&more)).answer));
+        assert_eq!(Book::of(&store).members, more);
+    }
+
+    /// Guards the book against clients: no key and no range of theirs reaches it.
+    #[test]
+    fn clients_keys_end_before_the_book() {
+        assert!(is_reserved(BOOK) && !is_reserved(b"\xff") && !is_reserved(b"z"));
+        for range in [KeyRange::all(), KeyRange::prefix("\u{7f}"), KeyRange::prefix(vec![0xff; 2])]
+        {
+            assert!(!without_reserved(range).contains(BOOK));
+        }
+        let inner = KeyRange::prefix("a");
+        assert_eq!(without_reserved(inner.clone()), inner);
+    }
+}

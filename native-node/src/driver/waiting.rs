@@ -1,0 +1,102 @@
+//! Requests that wait for their answers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use raft_core::event::Outcome;
+use raft_core::kv::KvStore;
+use raft_core::membership::Membership;
+use raft_core::types::{NodeId, RequestId, Time};
+
+use crate::admission::Permit;
+use crate::handle::{Reply, RequestError, Written};
+use crate::metrics::DriverMetrics;
+
+/// Where the answer to a request goes.
+pub(super) enum Waiting {
+    Write { reply: Reply<Written>, since: Time },
+    Read(Reply<KvStore>),
+    Membership(Reply<Membership>),
+    Transfer(Reply<NodeId>),
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct WaitingList {
+    last_request: RequestId,
+    /// A permit is given back with the answer.
+    requests: HashMap<RequestId, (Waiting, Permit)>,
+}
+
+impl WaitingList {
+    /// Numbers a request.
+    pub(super) fn add(&mut self, waiting: Waiting, permit: Permit) -> RequestId {
+        self.last_request = self.last_request.next();
+        self.requests.insert(self.last_request, (waiting, permit));
+        self.last_request
+    }
+
+    /// Answers a request with what came of it. `store` is the state now.
+    pub(super) fn answer(
+        &mut self,
+        request: RequestId,
+        outcome: Outcome,
+        store: &KvStore,
+        now: Time,
+        metrics: &DriverMetrics,
+    ) {
+        let refusal = match outcome {
+            Outcome::Malformed => RequestError::Malformed,
+            Outcome::NotLeader { leader } => RequestError::NotLeader { leader },
+            Outcome::Unknown => RequestError::Unknown,
+            Outcome::Halted => RequestError::Halted,
+            Outcome::Refused(refusal) => RequestError::Refused(refusal),
+            // Who asked may have given up, here and below.
+            Outcome::Applied { position, applied } => {
+                let Waiting::Write { reply, since } = self.take(request) else {
+                    unreachable!("only a write is applied")
+                };
+                let took = Duration::from_micros(now.since(since));
+                metrics.commit_duration.observe(took.as_secs_f64());
+                drop(reply.send(Ok((position, applied))));
+                return;
+            }
+            Outcome::ReadReady { .. } => {
+                let Waiting::Read(reply) = self.take(request) else {
+                    unreachable!("only a read is confirmed")
+                };
+                drop(reply.send(Ok(store.clone())));
+                return;
+            }
+            Outcome::MembershipChanged { index: _, membership } => {
+                let Waiting::Membership(reply) = self.take(request) else {
+                    unreachable!("only a change of the members changes them")
+                };
+                drop(reply.send(Ok(membership)));
+                return;
+            }
+            Outcome::Transferred { to } => {
+                let Waiting::Transfer(reply) = self.take(request) else {
+                    unreachable!("only a hand-over hands over")
+                };
+                let _ = reply.send(Ok(to));
+                return;
+            }
+        };
+        self.refuse(request, refusal);
+    }
+
+    /// Answers a request with the reason why it was not carried out.
+    pub(super) fn refuse(&mut self, request: RequestId, error: RequestError) {
+        match self.take(request) {
+            Waiting::Write { reply, .. } => drop(reply.send(Err(error))),
+            Waiting::Read(reply) => drop(reply.send(Err(error))),
+            Waiting::Membership(reply) => drop(reply.send(Err(error))),
+            Waiting::Transfer(reply) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn take(&mut self, request: RequestId) -> Waiting {
+        self.requests.remove(&request).expect("each request is answered once").0
+    }
+}

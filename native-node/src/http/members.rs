@@ -1,0 +1,325 @@
+//! The cluster's members, its leader, and snapshots on demand.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Method, Request, StatusCode};
+use raft_core::event::RequestRefusal;
+use raft_core::kv::Answer;
+use raft_core::membership::{ChangeRefusal, Membership, MembershipChange};
+use raft_core::types::{LogIndex, NodeId};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::error::ApiError;
+use super::kv::json;
+use super::{App, request, signed};
+use crate::addresses::Book;
+use crate::config::{Address, Member, Members};
+use crate::handle::RequestError;
+
+/// How often a new address is entered anew when others change the book at the same time.
+const MAX_TRIES: u32 = 8;
+
+/// How often a snapshot under way is looked after.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// The answer to questions about members.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberList {
+    /// The leader, as far as the answering server knows.
+    pub leader: Option<NodeId>,
+    /// Whether two sets of voters must agree at present, since a change is under way.
+    pub joint: bool,
+    /// Everybody who belongs.
+    pub members: Vec<MemberInfo>,
+}
+
+/// A member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberInfo {
+    /// Its number.
+    pub id: NodeId,
+    /// What it does.
+    pub role: MemberRole,
+    /// Where it is found, if that is known.
+    #[serde(flatten)]
+    pub addresses: Option<Member>,
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberRole {
+    /// Votes and counts.
+    Voter,
+    /// Votes until the change that is under way is complete.
+    Leaving,
+    /// Replicates only.
+    Learner,
+    /// Replicates until it has caught up, and votes then.
+    Joining,
+}
+
+/// The body of `POST /cluster/members`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Join {
+    id: NodeId,
+    #[serde(default)]
+    peer: Option<Address>,
+    #[serde(default)]
+    client: Option<Address>,
+    /// Whether it is to stay a learner.
+    #[serde(default)]
+    learner: bool,
+}
+
+/// The body of `PUT /cluster/members`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Voters {
+    voters: std::collections::BTreeSet<NodeId>,
+}
+
+/// The body of `POST /cluster/leader`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Heir {
+    to: Option<NodeId>,
+}
+
+/// The answer to `POST /cluster/leader`.
+#[derive(Debug, Serialize)]
+struct Elected {
+    leader: NodeId,
+}
+
+/// The answer to `POST /cluster/snapshot`.
+#[derive(Debug, Serialize)]
+struct Saved {
+    snapshot_index: LogIndex,
+}
+
+/// What somebody wants of the members.
+enum Wish {
+    /// A server joins, or votes from now on, or has moved.
+    Join(NodeId, Option<Member>, bool),
+    Leave(NodeId),
+    Voters(std::collections::BTreeSet<NodeId>),
+}
+
+/// `/cluster/members` and what is below.
+pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let id = match parts.uri.path().strip_prefix("/cluster/members/") {
+        None => None,
+        Some(id) => Some(NodeId(id.parse().map_err(|_| ApiError::RouteNotFound)?)),
+    };
+    let (body, permit) = request::body(app, body).await?;
+    drop(permit);
+    let wish = match (&parts.method, id) {
+        (&Method::GET | &Method::HEAD, None) => {
+            let list = list(app, &app.handle.status().membership);
+            return Ok(signed(app, json(&list)));
+        }
+        (&Method::POST, None) => join(request::json_body(&body)?)?,
+        (&Method::PUT, None) => Wish::Voters(request::json_body::<Voters>(&body)?.voters),
+        (&Method::DELETE, Some(id)) => Wish::Leave(id),
+        (_, None) => {
+            return Err(ApiError::MethodNotAllowed(&[
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+            ]));
+        }
+        (_, Some(_)) => return Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
+    };
+    let changed = if app.handle.leads() {
+        change(app, wish).await
+    } else {
+        Err(Failure::Handle(RequestError::NotLeader { leader: app.handle.status().leader }))
+    };
+    match changed {
+        Ok(membership) => Ok(signed(app, json(&list(app, &membership)))),
+        Err(failure) => elsewhere(app, failure, &parts, body).await,
+    }
+}
+
+fn join(wanted: Join) -> Result<Wish, ApiError> {
+    let Join { id, peer, client, learner } = wanted;
+    let bad = |what: &str| ApiError::BadMember(what.to_owned());
+    if id == NodeId::ENVIRONMENT {
+        return Err(bad("servers count from 1"));
+    }
+    let addresses = match (peer, client) {
+        (Some(peer), Some(client)) => Some(Member { peer, client }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(bad("`peer` and `client` go together: two addresses of the same server"));
+        }
+    };
+    if addresses.iter().any(|it| it.peer.port() == 0 || it.client.port() == 0) {
+        return Err(bad("a server cannot be found at port 0"));
+    }
+    Ok(Wish::Join(id, addresses, learner))
+}
+
+/// Why a change was not made here.
+enum Failure {
+    Handle(RequestError),
+    Api(ApiError),
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        Self::Handle(error)
+    }
+}
+
+/// The leader is asked where this server does not lead; anything else is an answer.
+async fn elsewhere(
+    app: &App,
+    failure: Failure,
+    parts: &Parts,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    match failure {
+        Failure::Handle(RequestError::NotLeader { leader }) => {
+            app.ask_leader_within(leader, parts, body, false, app.change_timeout).await
+        }
+        Failure::Handle(error) => Err(request::write_error(error)),
+        Failure::Api(error) => Err(error),
+    }
+}
+
+/// Addresses first, so that they are in the log before the configuration that needs them.
+async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
+    let moved = match &wish {
+        Wish::Join(id, Some(member), _) => enter(app, *id, member).await?,
+        Wish::Join(..) | Wish::Leave(_) | Wish::Voters(_) => false,
+    };
+    let known = app.addresses.all();
+    let unknown = |id: &NodeId| {
+        let what = format!("no address of server {} is known; add it with its addresses", id.0);
+        Failure::Api(ApiError::BadMember(what))
+    };
+    let change = match wish {
+        Wish::Join(id, addresses, learner) => {
+            if addresses.is_none() && known.get(id).is_none() {
+                return Err(unknown(&id));
+            }
+            let add =
+                if learner { MembershipChange::AddLearner } else { MembershipChange::AddVoter };
+            add(id)
+        }
+        Wish::Leave(id) => MembershipChange::Remove(id),
+        Wish::Voters(voters) => {
+            if let Some(id) = voters.iter().find(|id| known.get(**id).is_none()) {
+                return Err(unknown(id));
+            }
+            MembershipChange::SetVoters(voters)
+        }
+    };
+    let permit = app.handle.admit(0)?;
+    match app.handle.change_membership(change, permit, app.change_timeout).await {
+        Err(RequestError::Refused(RequestRefusal::Membership(ChangeRefusal::NothingToChange)))
+            if moved =>
+        {
+            Ok(app.handle.status().membership.clone())
+        }
+        changed => Ok(changed?),
+    }
+}
+
+/// Enters a server's addresses in the book; whether they were other ones before.
+async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> {
+    for _ in 0..MAX_TRIES {
+        let store = app.handle.read(false, app.handle.admit(0)?).await?;
+        if !app.handle.leads() {
+            let leader = app.handle.status().leader;
+            return Err(RequestError::NotLeader { leader }.into());
+        }
+        let book = Book::of(&store);
+        let known = book.members.over(&app.founders);
+        if known.get(id) == Some(member) && book.members.get(id).is_some() {
+            return Ok(false);
+        }
+        let membership = app.handle.status().membership.clone();
+        // Whoever has left makes room for others at its addresses.
+        let belonging = known.only(|other| membership.contains(other));
+        let members: Members = belonging
+            .with(id, member.clone())
+            .map_err(|error| Failure::Api(ApiError::BadMember(error.to_string())))?;
+        let command = book.replace(&members).encode();
+        let (_, applied) = app.handle.propose(command, app.handle.admit(0)?).await?;
+        if matches!(applied.answer, Answer::Compared { succeeded: true, .. }) {
+            return Ok(known.get(id) != Some(member));
+        }
+    }
+    Err(RequestError::Overloaded.into())
+}
+
+fn list(app: &App, membership: &Membership) -> MemberList {
+    let joining: Vec<NodeId> = membership.joining().collect();
+    let role = |id: NodeId| {
+        if membership.voters.contains(&id) {
+            MemberRole::Voter
+        } else if membership.outgoing.contains(&id) {
+            MemberRole::Leaving
+        } else if joining.contains(&id) {
+            MemberRole::Joining
+        } else {
+            MemberRole::Learner
+        }
+    };
+    let info = |id| MemberInfo { id, role: role(id), addresses: app.addresses.get(id) };
+    MemberList {
+        leader: app.handle.status().leader,
+        joint: membership.is_joint(),
+        members: membership.members().into_iter().map(info).collect(),
+    }
+}
+
+/// `POST /cluster/leader`.
+pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (body, permit) = request::body(app, body).await?;
+    let Heir { to } = if body.is_empty() { Heir::default() } else { request::json_body(&body)? };
+    match app.handle.transfer_leadership(to, permit).await {
+        Ok(leader) => Ok(signed(app, json(&Elected { leader }))),
+        Err(error) => elsewhere(app, error.into(), &parts, body).await,
+    }
+}
+
+/// `POST /cluster/snapshot`: of this server; answers once it is on disk.
+pub(super) async fn snapshot(app: &App) -> Result<Response, ApiError> {
+    let wanted = app.handle.status().last_applied.index;
+    let deadline = Instant::now() + app.forwarder.timeout();
+    app.handle.compact();
+    loop {
+        let (snapshot_index, halted) = {
+            let status = app.handle.status();
+            (status.snapshot_index, status.halted)
+        };
+        if snapshot_index >= wanted {
+            return Ok(signed(app, json(&Saved { snapshot_index })));
+        }
+        if halted {
+            return Err(ApiError::Stopping);
+        }
+        if Instant::now() >= deadline {
+            // It goes on; /cluster/status shows how far it is.
+            let mut response = signed(app, json(&Saved { snapshot_index }));
+            *response.status_mut() = StatusCode::ACCEPTED;
+            return Ok(response);
+        }
+        // One that was under way already ends before the one that is wanted can begin.
+        app.handle.compact();
+        sleep(GLANCE).await;
+    }
+}

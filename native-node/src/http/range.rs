@@ -1,0 +1,155 @@
+//! `GET /kv?prefix=…`: the keys of a range, in order, page by page.
+
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::{Request, Uri};
+use raft_core::codec::optional_text_or_bytes;
+use raft_core::kv::{KeyRange, KvStore};
+use serde::Serialize;
+
+use super::App;
+use super::error::ApiError;
+use super::kv::{Found, json, look};
+use super::request::{self, Consistency};
+use crate::addresses::without_reserved;
+
+/// Pairs in one answer, unless fewer are asked for.
+const DEFAULT_LIMIT: usize = 100;
+
+/// Pairs in one answer, at most.
+pub(super) const MAX_LIMIT: usize = 1000;
+
+/// A page ends once its keys and values have so many bytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// What is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Query {
+    range: KeyRange,
+    limit: Option<usize>,
+    consistency: Consistency,
+    redirect: bool,
+}
+
+/// The answer.
+#[derive(Serialize)]
+struct Page {
+    /// The store's revision.
+    revision: u64,
+    pairs: Vec<Found>,
+    /// Where the next page starts; nothing when this is the last.
+    #[serde(with = "optional_text_or_bytes")]
+    next: Option<Bytes>,
+}
+
+/// `GET /kv`.
+pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let Query { range, limit, consistency, redirect } = Query::of(&parts.uri)?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    look(app, &parts, consistency, redirect, |store| json(&page(store, &range, limit))).await
+}
+
+impl Query {
+    fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let mut query = Self { range: key_range(uri)?, ..Self::default() };
+        for (name, value) in request::parameters(uri) {
+            match name {
+                "prefix" | "start" | "end" => {}
+                "limit" => {
+                    let limit = request::parameter(name, &value)?;
+                    if !(1..=MAX_LIMIT).contains(&limit) {
+                        let what = format!("limit must be from 1 to {MAX_LIMIT}");
+                        return Err(ApiError::BadQuery(what));
+                    }
+                    query.limit = Some(limit);
+                }
+                "consistency" => query.consistency = request::parameter(name, &value)?,
+                "redirect" => query.redirect = request::parameter(name, &value)?,
+                other => return Err(ApiError::BadQuery(format!("unknown parameter `{other}`"))),
+            }
+        }
+        Ok(query)
+    }
+}
+
+/// The keys that `prefix`, `start` (with it) and `end` (without it) all allow.
+pub(super) fn key_range(uri: &Uri) -> Result<KeyRange, ApiError> {
+    let mut range = KeyRange::all();
+    for (name, key) in request::parameters(uri) {
+        let given = match name {
+            "prefix" => KeyRange::prefix(key),
+            "start" => KeyRange { start: key, end: None },
+            "end" => KeyRange { start: Bytes::new(), end: Some(key) },
+            _ => continue,
+        };
+        if given.start.len() > raft_core::kv::MAX_KEY_BYTES {
+            let limit = raft_core::kv::MAX_KEY_BYTES;
+            return Err(ApiError::TooLarge { what: "key", limit });
+        }
+        range.start = range.start.max(given.start);
+        range.end = match (range.end, given.end) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    Ok(without_reserved(range))
+}
+
+fn page(store: &KvStore, range: &KeyRange, limit: usize) -> Page {
+    let (mut pairs, mut bytes, mut next) = (Vec::new(), 0, None);
+    for (key, value) in store.range(range) {
+        if pairs.len() == limit || bytes >= PAGE_BYTES {
+            next = Some(key.clone());
+            break;
+        }
+        bytes += key.len() + value.value.len();
+        pairs.push(Found::new(key, value));
+    }
+    Page { revision: store.revision(), pairs, next }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::kv::Command;
+
+    use super::*;
+
+    fn query(text: &str) -> Result<Query, ApiError> {
+        Query::of(&format!("/kv?{text}").parse().expect("a URI"))
+    }
+
+    /// Guards the parameters: keys are bytes, and what is not understood is refused.
+    #[test]
+    fn ranges_are_understood_or_refused() {
+        let both = query("prefix=a%2F&start=a%2Fm&limit=5").expect("good");
+        assert_eq!((&both.range.start[..], both.limit), (&b"a/m"[..], Some(5)));
+        assert_eq!(both.range.end.as_deref(), Some(&b"a0"[..]));
+        assert_eq!(query("prefix=%80").expect("bytes").range.start, &b"\x80"[..]);
+        assert_eq!(query("consistency=stale").expect("good").consistency, Consistency::Stale);
+        assert_eq!(query("start=a+b").expect("good").range.start, &b"a b"[..]);
+        for bad in ["limit=0", "limit=1001", "limit=x", "revision=3", "consistency=maybe"] {
+            assert!(matches!(query(bad), Err(ApiError::BadQuery(_))), "{bad}");
+        }
+    }
+
+    /// Guards pages: together they are the range, each bounded in number and bytes.
+    #[test]
+    fn pages_add_up_to_the_range() {
+        let mut store = KvStore::default();
+        for number in 0..10 {
+            let value = vec![b'v'; if number < 8 { 10 } else { PAGE_BYTES }];
+            store.apply(Command::put(format!("k{number}"), value));
+        }
+        store.apply(Command::put("other", "x"));
+        let (mut range, mut sizes) = (KeyRange::prefix("k"), Vec::new());
+        loop {
+            let page = page(&store, &range, 4);
+            sizes.push(page.pairs.len());
+            let Some(next) = page.next else { break };
+            range.start = next;
+        }
+        assert_eq!(sizes, [4, 4, 1, 1]);
+    }
+}

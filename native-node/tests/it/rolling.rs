@@ -1,0 +1,41 @@
+//! A cluster that is restarted server by server while clients write.
+
+use rustix::process::Signal;
+
+use crate::cluster::{CALM, Cluster, eventually};
+use crate::load::{Load, judge};
+
+/// Guards an upgrade in service: each server hands its office over before it ends, so that no write
+/// is lost, or slow for longer than clients retry.
+#[tokio::test]
+async fn a_rolling_restart_fails_no_write() {
+    let mut cluster = Cluster::start_with(3, &CALM);
+    let first = cluster.leader().await;
+    let servers: Vec<_> = cluster.ids().map(|id| cluster.address(id)).collect();
+    let load = Load::start(4, &servers);
+    load.more_writes(50).await;
+    // The leader in the middle, so that both ways of ending are there.
+    let mut order: Vec<usize> = cluster.ids().filter(|id| *id != first).collect();
+    order.insert(1, first);
+    for id in order {
+        cluster.signal(id, Signal::TERM);
+        let status = cluster.ended(id).await;
+        assert!(status.success(), "server {id} ended with {status}");
+        load.more_writes(20).await;
+        cluster.spawn(id);
+        eventually("it has caught up", async || {
+            let leader = cluster.status(cluster.leader().await).await?;
+            let own = cluster.status(id).await?;
+            (own.applied_index.0 + 50 >= leader.commit_index.0).then_some(())
+        })
+        .await;
+    }
+    load.more_writes(50).await;
+    // A request that meets the end of its connection was perhaps never read.
+    assert!(load.unknown() <= 12, "{} writes were left in doubt", load.unknown());
+    let log = std::fs::read_to_string(cluster.log(first)).unwrap();
+    assert!(log.contains("handed leadership over"), "{log}");
+    let seen = load.finish().await;
+    judge(seen, &cluster.any_client()).await;
+    cluster.converged().await;
+}
