@@ -95,6 +95,11 @@ impl Node {
     /// Time for heartbeats, and to ask whether this server should still lead.
     pub(super) fn heartbeat_timeout(&mut self) {
         if let Some(why) = self.reason_to_step_down() {
+            // The others still hear from it, so that each would wait out its timeout: where only the
+            // disk hangs, the best of them need not.
+            if let (RoleReason::DiskStalled, Some(heir)) = (why, self.best_heir()) {
+                self.send_timeout_now(heir);
+            }
             self.become_follower(why);
             return;
         }

@@ -74,8 +74,8 @@ impl Header {
         for (offset, line) in text.lines().enumerate() {
             let line_number = first + offset;
             let fault = |message| Fault { file: file.to_owned(), line: line_number, message };
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
                 continue;
             }
             let (key, value) = line

@@ -15,6 +15,8 @@ mod kv;
 mod lab;
 mod membership;
 mod pitfalls;
+#[cfg(not(target_family = "wasm"))]
+mod protocol;
 mod random;
 mod reads;
 #[cfg(not(target_family = "wasm"))]

@@ -389,6 +389,23 @@ fn a_slow_follower_converges_under_load() {
     assert!((1..=3).contains(&installed), "{installed} snapshots");
 }
 
+/// Guards pitfall 32 in a whole cluster: a leader whose disk hangs is replaced within two election
+/// timeouts, though its heartbeats would have kept everybody quiet.
+#[check]
+fn a_leader_whose_disk_hangs_is_replaced() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::led(3, seed);
+        let stalled = cluster.sim.leader().expect("led");
+        cluster.act(Action::StallDisk(stalled));
+        cluster.act(Action::Write { node: stalled, command: Command::put("x", "1") });
+        let before = cluster.sim.now();
+        cluster.until("another leader", |sim| sim.leader().is_some_and(|it| it != stalled));
+        let took = cluster.sim.now().since(before);
+        let two_timeouts = 2 * Config::default().election_timeout_max;
+        assert!(took <= two_timeouts, "seed {seed}: {took} µs");
+    }
+}
+
 /// Guards pitfall 40 in the core: a peer that is away for long costs neither a growing log nor a
 /// growing number of messages.
 #[check]
