@@ -112,7 +112,7 @@ fn consensus(entries: usize) -> Consensus {
         let batch = batch.iter().map(|number| Bytes::from(command(*number))).collect();
         assert!(alone.propose(now, batch), "the only server leads");
         persist(&mut alone, now);
-        alone.take_committed();
+        alone.take_committed().for_each(drop);
     }
     alone
 }

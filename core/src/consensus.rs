@@ -87,11 +87,10 @@ impl Consensus {
     }
 
     /// The entries that were committed since the last call, in order.
-    pub fn take_committed(&mut self) -> &[Entry] {
+    pub fn take_committed(&mut self) -> impl Iterator<Item = &Entry> {
         let (from, to) = (self.handed_out, self.node.commit_index);
         self.handed_out = to;
-        let new = self.node.log.from(from.next());
         let count = usize::try_from(to.0 - from.0).expect("they are in memory");
-        &new[..count]
+        self.node.log.from(from.next()).take(count)
     }
 }

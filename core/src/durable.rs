@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::Entry;
+use crate::log::{Entries, Entry};
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, NodeId, Term, WriteId};
 
@@ -34,7 +34,7 @@ pub struct Write {
     /// not hold this very position, nothing of it remains and the next entry follows it.
     pub compact_to: Option<LogPosition>,
     /// Then: append these.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// A lower bound of the commit index, for a faster restart; never beyond what this batch and
     /// those before it make durable.
     pub commit_index: LogIndex,

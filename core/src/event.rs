@@ -11,7 +11,7 @@ pub use fault::Fault;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::Write;
-use crate::log::Entry;
+use crate::log::{Entries, Entry};
 use crate::membership::{ChangeRefusal, Membership, MembershipChange};
 use crate::message::{Message, MessageName, SnapshotMeta};
 use crate::types::{
@@ -143,7 +143,7 @@ pub enum EventKind {
         /// The last entry now in the log.
         last: LogPosition,
         /// The entries. A summarised event holds only the newest of them.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// Entries that conflict with the leader's were removed (§5.3).
     LogTruncated {

@@ -1,6 +1,11 @@
 //! The replicated log as one server holds it in memory: entries after a compaction point.
 
+mod entries;
+
+use std::collections::VecDeque;
+
 use bytes::Bytes;
+pub use entries::Entries;
 use serde::{Deserialize, Serialize};
 
 use crate::membership::Membership;
@@ -14,7 +19,7 @@ pub enum Payload {
     /// An encoded [`crate::kv::Command`]; consensus does not look inside.
     Command(#[serde(with = "crate::kv::readable")] Bytes),
     /// The cluster's members from here on (§6).
-    Membership(Membership),
+    Membership(Box<Membership>),
 }
 
 /// One entry of the log (§5.3).
@@ -48,6 +53,10 @@ impl Entry {
     }
 }
 
+/// Parts of a log that were recovered or fetched for a slow follower hold at most so many entries:
+/// a part of a block keeps the whole of it in memory.
+const BLOCK: usize = 1024;
+
 /// The entries after [`Log::base`], in order and without gaps.
 ///
 /// Indexes count from 1. Everything up to and including the base was compacted into a snapshot;
@@ -55,15 +64,17 @@ impl Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     base: LogPosition,
-    entries: Vec<Entry>,
-    /// Sum of [`Entry::size`] over `entries`.
+    /// Never empty ones, in order.
+    blocks: VecDeque<Entries>,
+    last: LogPosition,
+    /// Sum of [`Entry::size`] over all entries.
     bytes: usize,
 }
 
 impl Log {
     /// An empty log whose prefix up to `base` lives in a snapshot.
     pub const fn new(base: LogPosition) -> Self {
-        Self { base, entries: Vec::new(), bytes: 0 }
+        Self { base, blocks: VecDeque::new(), last: base, bytes: 0 }
     }
 
     /// The last position that was compacted away ([`LogPosition::ZERO`] when none was).
@@ -72,18 +83,18 @@ impl Log {
     }
 
     /// The position of the last entry, or the base when there is none.
-    pub fn last(&self) -> LogPosition {
-        self.entries.last().map_or(self.base, Entry::position)
+    pub const fn last(&self) -> LogPosition {
+        self.last
     }
 
     /// How many entries are held.
-    pub const fn len(&self) -> usize {
-        self.entries.len()
+    pub fn len(&self) -> usize {
+        usize_of(self.last.index.0 - self.base.index.0)
     }
 
     /// Whether no entry is held.
-    pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.last.index == self.base.index
     }
 
     /// About how many bytes the held entries take.
@@ -93,6 +104,10 @@ impl Log {
 
     /// The term of the entry at `index`; `None` when it was compacted away or is not there yet.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        // Most who ask ask about the end.
+        if index == self.last.index {
+            return Some(self.last.term);
+        }
         if index == self.base.index {
             return Some(self.base.term);
         }
@@ -101,7 +116,8 @@ impl Log {
 
     /// The entry at `index`, when held.
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
-        self.offset(index).and_then(|offset| self.entries.get(offset))
+        let (block, place) = self.find(index)?;
+        self.blocks[block].get(place)
     }
 
     /// Whether the entry at `position.index` has `position.term`: the consistency check of §5.3.
@@ -113,27 +129,40 @@ impl Log {
     ///
     /// # Panics
     /// When `first` was compacted away: the caller must send a snapshot instead.
-    pub fn batch(&self, first: LogIndex, max_bytes: usize) -> &[Entry] {
-        let rest = self.from(first);
+    pub fn batch(&self, first: LogIndex, max_bytes: usize) -> Entries {
+        assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
+        let Some((block, place)) = self.find(first) else { return Entries::default() };
+        let rest = &self.blocks[block][place..];
         let mut bytes = 0;
-        let fitting = rest
-            .iter()
-            .take_while(|entry| {
-                bytes += entry.size();
-                bytes <= max_bytes
-            })
-            .count();
-        &rest[..fitting.max(1).min(rest.len())]
+        let mut fits = |entry: &&Entry| {
+            bytes += entry.size();
+            bytes <= max_bytes
+        };
+        let count = rest.iter().take_while(&mut fits).count();
+        if count == rest.len() && block + 1 < self.blocks.len() {
+            // A follower that is behind gets as much at once as the limit allows.
+            let more: Vec<Entry> =
+                self.from(first).skip(count).take_while(fits).take(BLOCK).cloned().collect();
+            if !more.is_empty() {
+                return rest.iter().cloned().chain(more).collect();
+            }
+        }
+        self.blocks[block].part(place..place + count.max(1))
     }
 
     /// The held entries from `first` on.
     ///
     /// # Panics
     /// When `first` was compacted away.
-    pub fn from(&self, first: LogIndex) -> &[Entry] {
+    pub fn from(&self, first: LogIndex) -> impl Iterator<Item = &Entry> {
         assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
-        let offset = usize_of(first.0 - self.base.index.0 - 1);
-        self.entries.get(offset..).unwrap_or(&[])
+        let (block, place) = self.find(first).unwrap_or((self.blocks.len(), 0));
+        self.blocks.iter().skip(block).flatten().skip(place)
+    }
+
+    /// All held entries.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.blocks.iter().flatten()
     }
 
     /// Adds an entry at the end.
@@ -141,9 +170,33 @@ impl Log {
     /// # Panics
     /// When it does not follow the last one.
     pub fn append(&mut self, entry: Entry) {
-        assert_eq!(entry.index, self.last().index.next(), "entries are appended without gaps");
-        self.bytes += entry.size();
-        self.entries.push(entry);
+        self.extend(Entries::from(vec![entry]));
+    }
+
+    /// Adds entries at the end.
+    ///
+    /// # Panics
+    /// When they do not follow the last one, or each other.
+    pub fn extend(&mut self, entries: Entries) {
+        for entry in &entries {
+            assert_eq!(entry.index, self.last.index.next(), "entries are appended without gaps");
+            self.last = entry.position();
+            self.bytes += entry.size();
+        }
+        if !entries.is_empty() {
+            self.blocks.push_back(entries);
+        }
+    }
+
+    /// Adds entries that were found on a disk, in blocks that can be forgotten one by one.
+    ///
+    /// # Panics
+    /// When they do not follow the last one, or each other.
+    pub fn recover(&mut self, entries: Vec<Entry>) {
+        let mut entries = entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            self.extend(entries.by_ref().take(BLOCK).collect());
+        }
     }
 
     /// Removes the entry at `from` and all that follow.
@@ -152,9 +205,11 @@ impl Log {
     /// When `from` was compacted away: what is in a snapshot is committed.
     pub fn truncate(&mut self, from: LogIndex) {
         assert!(from > self.base.index, "a snapshot is never truncated");
-        let keep = usize_of(from.0 - self.base.index.0 - 1);
-        self.bytes -= self.entries.iter().skip(keep).map(Entry::size).sum::<usize>();
-        self.entries.truncate(keep);
+        let Some((block, place)) = self.find(from) else { return };
+        self.bytes -= self.from(from).map(Entry::size).sum::<usize>();
+        self.blocks.truncate(block + 1);
+        self.cut(block, 0..place);
+        self.last = self.blocks.back().and_then(|it| it.last()).map_or(self.base, Entry::position);
     }
 
     /// Forgets the entries up to and including `to`, whose effect a snapshot holds. Where the log
@@ -163,14 +218,29 @@ impl Log {
         if to.index <= self.base.index {
             return;
         }
-        if self.matches(to) {
-            let count = usize_of(to.index.0 - self.base.index.0);
-            self.bytes -= self.entries.drain(..count).map(|entry| entry.size()).sum::<usize>();
+        if !self.matches(to) {
+            *self = Self::new(to);
+            return;
+        }
+        let gone = usize_of(to.index.0 - self.base.index.0);
+        self.bytes -= self.iter().take(gone).map(Entry::size).sum::<usize>();
+        if let Some((block, place)) = self.find(to.index.next()) {
+            self.blocks.drain(..block);
+            let length = self.blocks[0].len();
+            self.cut(0, place..length);
         } else {
-            self.entries.clear();
-            self.bytes = 0;
+            self.blocks.clear();
         }
         self.base = to;
+    }
+
+    /// Keeps part of a block, and drops it when that is nothing.
+    fn cut(&mut self, block: usize, part: std::ops::Range<usize>) {
+        if part.is_empty() {
+            self.blocks.remove(block);
+        } else {
+            self.blocks[block] = self.blocks[block].part(part);
+        }
     }
 
     /// The last position at or before `limit.index` whose term is not above `limit.term`.
@@ -178,15 +248,23 @@ impl Log {
     /// Both sides of a failed consistency check use it to skip whole terms that cannot agree
     /// (§5.3, "the conflicting term"). Never goes before the base.
     pub fn last_possible_match(&self, limit: LogPosition) -> LogPosition {
-        let held =
-            usize_of(limit.index.0.saturating_sub(self.base.index.0)).min(self.entries.len());
-        // Terms never fall along a log, so the entries with a fitting term form a prefix.
-        let fitting = self.entries[..held].partition_point(|entry| entry.term <= limit.term);
-        fitting.checked_sub(1).map_or(self.base, |last| self.entries[last].position())
+        // Terms never fall along a log, so the entries that fit form a prefix of it.
+        let fits = |entry: &Entry| entry.index <= limit.index && entry.term <= limit.term;
+        let blocks = self.blocks.partition_point(|block| fits(&block[0]));
+        let Some(block) = blocks.checked_sub(1).map(|block| &self.blocks[block]) else {
+            return self.base;
+        };
+        block[block.partition_point(fits) - 1].position()
     }
 
-    fn offset(&self, index: LogIndex) -> Option<usize> {
-        index.0.checked_sub(self.base.index.0 + 1).map(usize_of)
+    /// The block that holds the entry at `index`, and the place in it.
+    fn find(&self, index: LogIndex) -> Option<(usize, usize)> {
+        if index > self.last.index || index <= self.base.index {
+            return None;
+        }
+        let blocks = self.blocks.partition_point(|block| block[0].index <= index);
+        let block = blocks.checked_sub(1)?;
+        Some((block, usize_of(index.0 - self.blocks[block][0].index.0)))
     }
 }
 
@@ -305,7 +383,8 @@ mod tests {
                 }
                 let first = log.base().index.next();
                 let batch = log.batch(first, max_bytes);
-                prop_assert_eq!(batch, &naive.entries[..batch.len()]);
+                prop_assert_eq!(&batch[..], &naive.entries[..batch.len()]);
+                prop_assert!(log.iter().eq(&naive.entries));
                 prop_assert_eq!(batch.is_empty(), naive.entries.is_empty());
                 let size: usize = batch.iter().map(Entry::size).sum();
                 prop_assert!(size <= max_bytes || batch.len() == 1);

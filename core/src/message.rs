@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::log::Entry;
+use crate::log::Entries;
 use crate::membership::Membership;
 use crate::types::{EventId, LogIndex, LogPosition, NodeId, Term};
 
@@ -64,7 +64,7 @@ pub enum Body {
         /// The position just before the first entry; the receiver must hold it.
         prev_log: LogPosition,
         /// Entries to store, following `prev_log`.
-        entries: Vec<Entry>,
+        entries: Entries,
         /// The leader's commit index.
         leader_commit: LogIndex,
         /// The leader's heartbeat round; acknowledging it confirms leadership for reads (§8).

@@ -447,8 +447,6 @@ fn recovered_log(base: LogPosition, entries: Vec<Entry>, snapshot: &Snapshot) ->
     let last = snapshot.meta.last;
     assert!(base.index <= last.index, "the log begins at {base}, after the snapshot at {last}");
     let mut log = Log::new(base);
-    for entry in entries {
-        log.append(entry);
-    }
+    log.recover(entries);
     if log.matches(last) { (log, false) } else { (Log::new(last), true) }
 }

@@ -13,7 +13,7 @@ use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use raft_core::event::{Event, EventKind, NodeState};
 use raft_core::kv::Command;
-use raft_core::log::{Entry, Payload};
+use raft_core::log::{Entries, Entry, Payload};
 use raft_core::message::{Body, Message};
 use raft_core::replica::Replica;
 use raft_core::types::{MILLISECOND, Micros, SECOND, Time};
@@ -211,7 +211,7 @@ fn cut(events: &[Event]) -> impl Iterator<Item = &[Event]> {
 fn slim(event: &mut Event) {
     match &mut event.kind {
         EventKind::Started(state) | EventKind::Attached(state) => slim_state(state),
-        EventKind::EntriesAppended { entries, .. } => slim_entries(entries),
+        EventKind::EntriesAppended { entries, .. } => slim_shared(entries),
         EventKind::MessageSent(message) => slim_message(message),
         EventKind::ClientRequest {
             operation: raft_core::event::Operation::Write(command), ..
@@ -271,6 +271,13 @@ fn slim_state(state: &mut NodeState) {
     }
 }
 
+/// As [`slim_entries`], for entries that others hold too.
+fn slim_shared(entries: &mut Entries) {
+    let mut own = entries.to_vec();
+    slim_entries(&mut own);
+    *entries = own.into();
+}
+
 /// Keeps the newest entries, as many as fit.
 fn slim_entries(entries: &mut Vec<Entry>) {
     for entry in &mut *entries {
@@ -289,7 +296,7 @@ fn slim_entries(entries: &mut Vec<Entry>) {
 
 fn slim_message(message: &mut Message) {
     match &mut message.body {
-        Body::AppendEntries { entries, .. } => slim_entries(entries),
+        Body::AppendEntries { entries, .. } => slim_shared(entries),
         Body::InstallSnapshot { data, .. } => *data = Bytes::new(),
         Body::PreVote { .. }
         | Body::PreVoteReply { .. }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use raft_core::config::Config;
 use raft_core::consensus::Consensus;
-use raft_core::log::{Entry, Payload};
+use raft_core::log::{Log, Payload};
 use raft_core::membership::Membership;
 use raft_core::message::Message;
 use raft_core::replica::Output;
@@ -24,7 +24,7 @@ pub(super) struct Ours {
 struct Server {
     consensus: Consensus,
     /// Stands for its disk.
-    disk: Vec<Entry>,
+    disk: Log,
     handed_out: Tally,
 }
 
@@ -50,7 +50,7 @@ impl Ours {
         let membership = Membership::of((1..=3).map(NodeId));
         let servers = [1, 2, 3].map(|id| {
             let consensus = Consensus::new(NodeId(id), membership.clone(), config(), id);
-            Server { consensus, disk: Vec::new(), handed_out: Tally::default() }
+            Server { consensus, disk: Log::default(), handed_out: Tally::default() }
         });
         let mut cluster = Self { servers, inboxes: Default::default(), now: Time(0) };
         let [first, ..] = &mut cluster.servers;
@@ -89,7 +89,7 @@ impl Ours {
                     Output::Send(message) => self.inboxes[place(message.to)].push_back(message),
                     Output::Persist(write) => {
                         if let Some(from) = write.truncate_from {
-                            server.disk.retain(|entry| entry.index < from);
+                            server.disk.truncate(from);
                         }
                         server.disk.extend(write.entries);
                         written = Some(write.id);

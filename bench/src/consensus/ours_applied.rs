@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft_core::durable::{Bootstrap, Recovered};
 use raft_core::event::{Outcome, RoleName};
-use raft_core::log::{Entry, Payload};
+use raft_core::log::{Log, Payload};
 use raft_core::membership::Membership;
 use raft_core::message::Message;
 use raft_core::replica::{Input, Output, Proposal, Replica, Start};
@@ -26,7 +26,7 @@ pub(super) struct Ours {
 struct Server {
     replica: Replica,
     /// Stands for its disk.
-    disk: Vec<Entry>,
+    disk: Log,
 }
 
 impl Ours {
@@ -43,7 +43,7 @@ impl Ours {
                 seed: id,
                 first_seq: 1,
             };
-            Server { replica: Replica::new(start, Time(0), false), disk: Vec::new() }
+            Server { replica: Replica::new(start, Time(0), false), disk: Log::default() }
         });
         let inboxes = Default::default();
         let mut cluster = Self { servers, inboxes, now: Time(0), requests: 0, answers: 0 };
@@ -84,7 +84,7 @@ impl Ours {
                     Output::Send(message) => self.inboxes[place(message.to)].push_back(message),
                     Output::Persist(write) => {
                         if let Some(from) = write.truncate_from {
-                            server.disk.retain(|entry| entry.index < from);
+                            server.disk.truncate(from);
                         }
                         server.disk.extend(write.entries);
                         written = Some(write.id);

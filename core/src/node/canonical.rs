@@ -37,7 +37,8 @@ impl Node {
         let idle = outputs.is_empty() && chunk_requests.is_empty() && received_chunks.is_empty();
         assert!(idle, "between two steps nothing is left to do");
         (id, hard_state, self.membership(), commit_index, timer, halted).hash(hasher);
-        (log.base(), log.from(log.base().index.next())).hash(hasher);
+        log.base().hash(hasher);
+        log.iter().for_each(|entry| entry.hash(hasher));
         gate.hash_behaviour(hasher);
         role.hash_behaviour(hasher);
     }

@@ -15,11 +15,15 @@ pub(crate) struct Configurations {
 
 impl Configurations {
     /// What the log says after the state up to `index`, where `base` was in force.
-    pub(crate) fn new(index: LogIndex, base: Membership, log: &[Entry]) -> Self {
+    pub(crate) fn new<'a>(
+        index: LogIndex,
+        base: Membership,
+        log: impl Iterator<Item = &'a Entry>,
+    ) -> Self {
         let mut configurations = Self { base: (index, base), later: Vec::new() };
-        for entry in log.iter().filter(|entry| entry.index > index) {
+        for entry in log.filter(|entry| entry.index > index) {
             if let Payload::Membership(membership) = &entry.payload {
-                configurations.append(entry.index, membership.clone());
+                configurations.append(entry.index, Membership::clone(membership));
             }
         }
         configurations

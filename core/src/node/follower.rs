@@ -4,7 +4,7 @@ use super::gate::Needs;
 use super::role::Role;
 use super::{Node, RoleReason};
 use crate::event::{CommitReason, EventKind};
-use crate::log::Entry;
+use crate::log::{Entries, Entry};
 use crate::message::{AppendResult, Body};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
@@ -68,7 +68,7 @@ impl Node {
         &mut self,
         from: NodeId,
         prev_log: LogPosition,
-        entries: Vec<Entry>,
+        entries: Entries,
         leader_commit: LogIndex,
         round: u64,
     ) {
@@ -103,7 +103,7 @@ impl Node {
 
     /// Steps 2 to 4 of AppendEntries in figure 2. Gives the last index up to which the log now
     /// equals the leader's, or `None` when it does not hold `prev_log`.
-    fn store_entries(&mut self, prev_log: LogPosition, entries: Vec<Entry>) -> Option<LogIndex> {
+    fn store_entries(&mut self, prev_log: LogPosition, entries: Entries) -> Option<LogIndex> {
         // What was compacted away is committed, so it equals the leader's log.
         let known = prev_log.index < self.log.base().index;
         if !known && !self.rules.accept_entries(prev_log, self.log.term_at(prev_log.index)) {
@@ -111,8 +111,12 @@ impl Node {
         }
         let verified = LogIndex(prev_log.index.0 + entries.len() as u64);
         let base = self.log.base().index;
-        let new: Vec<Entry> =
-            entries.into_iter().skip_while(|entry| self.holds(entry, base)).collect();
+        let known = if prev_log == self.log.last() {
+            0
+        } else {
+            entries.iter().take_while(|entry| self.holds(entry, base)).count()
+        };
+        let new = entries.skip(known);
         let conflict = new.first().map(|first| first.index);
         let unconfirmed = self.rules.truncate_without_conflict().then(|| verified.max(base).next());
         if let Some(from) = conflict.or(unconfirmed).filter(|it| *it <= self.log.last().index) {
@@ -131,10 +135,8 @@ impl Node {
         entry.index <= base || self.log.matches(entry.position())
     }
 
-    pub(super) fn append_entries(&mut self, entries: Vec<Entry>) {
-        for entry in &entries {
-            self.log.append(entry.clone());
-        }
+    pub(super) fn append_entries(&mut self, entries: Entries) {
+        self.log.extend(entries.clone());
         let last = self.log.last();
         self.recorder.emit(|| EventKind::EntriesAppended { last, entries: entries.clone() });
         self.adopt_configurations(&entries);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::durable::{HardState, Write};
-use crate::log::Entry;
+use crate::log::Entries;
 use crate::message::Body;
 use crate::types::{EventId, LogIndex, LogPosition, NodeId, Term, Time, WriteId};
 
@@ -63,7 +63,7 @@ struct Draft {
     dirty: bool,
     truncate_from: Option<LogIndex>,
     compact_to: Option<LogPosition>,
-    entries: Vec<Entry>,
+    entries: Entries,
 }
 
 impl Gate {
@@ -89,19 +89,20 @@ impl Gate {
         self.hard_state_write = self.submitted.next();
     }
 
-    pub(crate) fn append(&mut self, entries: Vec<Entry>) {
+    pub(crate) fn append(&mut self, entries: Entries) {
         self.draft.dirty = true;
-        if self.draft.entries.is_empty() {
-            self.draft.entries = entries;
+        self.draft.entries = if self.draft.entries.is_empty() {
+            entries
         } else {
-            self.draft.entries.extend(entries);
-        }
+            self.draft.entries.iter().chain(&entries).cloned().collect()
+        };
     }
 
     /// The entries from `from` on are no longer part of the log, on disk or on the way there.
     pub(crate) fn truncate(&mut self, from: LogIndex) {
         self.draft.dirty = true;
-        self.draft.entries.retain(|entry| entry.index < from);
+        let kept = self.draft.entries.partition_point(|entry| entry.index < from);
+        self.draft.entries = self.draft.entries.part(0..kept);
         let earlier = self.draft.truncate_from.unwrap_or(from);
         self.draft.truncate_from = Some(earlier.min(from));
         let last = from.previous();

@@ -10,7 +10,7 @@ use super::read::Lease;
 use super::role::{Leader, Role};
 use super::{ChunkRequest, Node, RoleReason};
 use crate::event::{CommitReason, EventKind};
-use crate::log::{Entry, Payload};
+use crate::log::{Entries, Entry, Payload};
 use crate::message::{AppendResult, Body, Cursor};
 use crate::types::{LogIndex, LogPosition, NodeId, Time};
 
@@ -186,7 +186,7 @@ impl Node {
             self.request_chunk(peer);
             return false;
         }
-        let entries = self.log.batch(next, max_bytes).to_vec();
+        let entries = self.log.batch(next, max_bytes);
         let sent_to = entries.last().expect("a batch is never empty").index;
         self.send_append(peer, next.previous(), entries);
         if let Some(progress) = self.progress_of(peer) {
@@ -201,10 +201,10 @@ impl Node {
         let base = self.log.base().index;
         let Some(progress) = self.progress_of(peer) else { return };
         let prev = progress.next_index.previous().max(base);
-        self.send_append(peer, prev, Vec::new());
+        self.send_append(peer, prev, Entries::default());
     }
 
-    fn send_append(&mut self, peer: NodeId, prev: LogIndex, entries: Vec<Entry>) {
+    fn send_append(&mut self, peer: NodeId, prev: LogIndex, entries: Entries) {
         let term = self.log.term_at(prev).expect("a leader sends from its own log");
         let prev_log = LogPosition { term, index: prev };
         let leader_commit = self.commit_index;

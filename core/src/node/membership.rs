@@ -35,10 +35,10 @@ impl Node {
             if let Payload::Membership(membership) = &entry.payload {
                 let was_voter = self.membership().is_voter(self.id);
                 let was_learner = self.membership().learners.contains(&self.id);
-                self.configurations.append(entry.index, membership.clone());
+                self.configurations.append(entry.index, Membership::clone(membership));
                 self.recorder.emit(|| EventKind::ConfigurationAppended {
                     position: entry.position(),
-                    membership: membership.clone(),
+                    membership: Membership::clone(membership),
                 });
                 if was_learner && !was_voter && membership.is_voter(self.id) {
                     self.promoted(entry.index);
@@ -124,7 +124,7 @@ impl Node {
     }
 
     fn append_membership(&mut self, membership: Membership) {
-        self.append_own(vec![Payload::Membership(membership)]);
+        self.append_own(vec![Payload::Membership(Box::new(membership))]);
         for peer in self.peers() {
             self.send_entries(peer);
         }

@@ -104,7 +104,7 @@ impl Node {
     pub(crate) fn new(start: NodeStart, now: Time) -> Self {
         assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
         let durable_index = start.log.last().index;
-        let entries = start.log.from(start.log.base().index.next());
+        let entries = start.log.iter();
         let configurations = Configurations::new(start.commit_index, start.membership, entries);
         let promised_until = if start.config.lease_reads && start.hard_state.current_term > Term(0)
         {

@@ -100,7 +100,7 @@ impl Replica {
             membership: node.membership().clone(),
             base: node.log.base(),
             last: node.log.last(),
-            entries: node.log.from(first).to_vec(),
+            entries: node.log.from(first).cloned().collect(),
             durable_index: node.durable_index(),
             commit_index: node.commit_index,
             last_applied: self.last_applied.index,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::queue::Happening;
 use crate::durable::{Recovered, Write};
 use crate::kv::Snapshot;
-use crate::log::{Log, Payload};
+use crate::log::{Entry, Log, Payload};
 use crate::message::SnapshotMeta;
 use crate::random::Random;
 use crate::types::{LogIndex, LogPosition, MILLISECOND, Micros, WriteId};
@@ -176,7 +176,8 @@ impl Disk {
         let (id, mut kept) = (torn.id, 0);
         if !self.config.checksums {
             kept = random.between(0, torn.entries.len() as u64);
-            torn.entries.truncate(usize::try_from(kept).expect("a number of entries"));
+            let whole = usize::try_from(kept).expect("a number of entries");
+            torn.entries = torn.entries.part(0..whole);
             self.durable.apply(torn);
         }
         Some((id, kept))
@@ -208,7 +209,7 @@ impl Disk {
         let recovered = Recovered {
             hard_state: self.durable.hard_state,
             base: log.base(),
-            entries: log.from(log.base().index.next()).to_vec(),
+            entries: log.iter().cloned().collect(),
             commit_index: self.durable.commit_index,
         };
         (recovered, self.snapshot.clone())
@@ -224,7 +225,7 @@ impl Durable {
     /// The lowest bit of a command's last byte changes, if the log holds a command.
     fn flip_bit(&mut self, random: &mut Random) {
         let base = self.log.base();
-        let mut entries = self.log.from(base.index.next()).to_vec();
+        let mut entries: Vec<Entry> = self.log.iter().cloned().collect();
         let mut commands: Vec<&mut bytes::Bytes> = entries
             .iter_mut()
             .filter_map(|entry| match &mut entry.payload {
@@ -242,9 +243,7 @@ impl Durable {
             **command = bytes.into();
         }
         self.log = Log::new(base);
-        for entry in entries {
-            self.log.append(entry);
-        }
+        self.log.recover(entries);
     }
 
     fn apply(&mut self, write: Write) {
@@ -260,9 +259,7 @@ impl Durable {
         if let Some(to) = write.compact_to {
             self.log.compact(to);
         }
-        for entry in write.entries {
-            self.log.append(entry);
-        }
+        self.log.extend(write.entries);
         self.commit_index = write.commit_index;
     }
 }

@@ -2,7 +2,7 @@
 
 use raft_core::durable::{HardState, Recovered};
 use raft_core::event::{Outcome, RoleName};
-use raft_core::log::{Entry, Payload};
+use raft_core::log::{Entries, Entry, Payload};
 use raft_core::message::{AppendResult, Body};
 use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig};
@@ -54,7 +54,7 @@ fn entries_are_acknowledged_once_durable_and_heartbeats_at_once() {
         1,
         Body::AppendEntries {
             prev_log: LogPosition::ZERO,
-            entries: Vec::new(),
+            entries: Entries::default(),
             leader_commit: LogIndex(0),
             round: 1,
         },
@@ -65,7 +65,7 @@ fn entries_are_acknowledged_once_durable_and_heartbeats_at_once() {
     assert!(alone.sent.is_empty());
     let heartbeat = Body::AppendEntries {
         prev_log: LogPosition::new(1, 2),
-        entries: Vec::new(),
+        entries: Entries::default(),
         leader_commit: LogIndex(0),
         round: 2,
     };

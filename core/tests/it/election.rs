@@ -1,6 +1,7 @@
 //! Elections: §5.2, §5.4.1; PreVote and CheckQuorum of the dissertation.
 
 use raft_core::event::{EventKind, RoleName, RoleReason};
+use raft_core::log::Entries;
 use raft_core::message::Body;
 use raft_core::sim::Action;
 use raft_core::types::{LogPosition, SECOND, Term};
@@ -106,7 +107,7 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
         3,
         Body::AppendEntries {
             prev_log: LogPosition::ZERO,
-            entries: Vec::new(),
+            entries: Entries::default(),
             leader_commit: 0.into(),
             round: 1,
         },
@@ -120,7 +121,7 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
         2,
         Body::AppendEntries {
             prev_log: LogPosition::ZERO,
-            entries: Vec::new(),
+            entries: Entries::default(),
             leader_commit: 0.into(),
             round: 1,
         },

@@ -166,14 +166,14 @@ fn a_server_that_does_not_catch_up_is_removed_again() {
 fn a_configuration_is_rolled_back_with_its_entry() {
     let mut alone = Alone::new();
     let entry = |index, term, payload| Entry { index: LogIndex(index), term: Term(term), payload };
-    let append = |prev_log, entries| Body::AppendEntries {
+    let append = |prev_log, entries: Vec<Entry>| Body::AppendEntries {
         prev_log,
-        entries,
+        entries: entries.into(),
         leader_commit: LogIndex(0),
         round: 1,
     };
     let four = Membership::of([S1, S2, S3, S4]);
-    let change = entry(2, 1, Payload::Membership(four.clone()));
+    let change = entry(2, 1, Payload::Membership(four.clone().into()));
     alone.receive(S2, 1, append(LogPosition::ZERO, vec![entry(1, 1, Payload::Noop), change]));
     assert_eq!(alone.replica.status().membership, four);
     alone.receive(S3, 2, append(LogPosition::new(1, 1), vec![entry(2, 2, Payload::Noop)]));
@@ -250,11 +250,11 @@ fn a_server_without_memory_does_not_vote() {
     let entry = |index, membership| Entry {
         index: LogIndex(index),
         term: Term(5),
-        payload: Payload::Membership(membership),
+        payload: Payload::Membership(Box::new(membership)),
     };
-    let append = |prev_log, entries, commit| Body::AppendEntries {
+    let append = |prev_log, entries: Vec<Entry>, commit| Body::AppendEntries {
         prev_log,
-        entries,
+        entries: entries.into(),
         leader_commit: LogIndex(commit),
         round: 1,
     };

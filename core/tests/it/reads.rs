@@ -3,6 +3,7 @@
 use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
 use raft_core::event::{EventKind, Outcome, RoleName};
+use raft_core::log::Entries;
 use raft_core::message::Body;
 use raft_core::replica::Input;
 use raft_core::sim::Action;
@@ -57,7 +58,7 @@ fn an_answer_to_a_message_of_an_earlier_term_names_no_round() {
     let mut alone = Alone::new();
     let heartbeat = |round| Body::AppendEntries {
         prev_log: LogPosition::ZERO,
-        entries: Vec::new(),
+        entries: Entries::default(),
         leader_commit: LogIndex(0),
         round,
     };
@@ -180,7 +181,7 @@ fn a_follower_takes_the_answer_to_its_own_question_only() {
 fn heartbeat(commit: u64) -> Body {
     Body::AppendEntries {
         prev_log: LogPosition::ZERO,
-        entries: Vec::new(),
+        entries: Entries::default(),
         leader_commit: LogIndex(commit),
         round: 1,
     }

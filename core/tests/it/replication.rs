@@ -16,6 +16,7 @@ fn noop(term: u64, index: u64) -> Entry {
 }
 
 fn append(prev_log: LogPosition, entries: Vec<Entry>, commit: u64) -> Body {
+    let entries = entries.into();
     Body::AppendEntries { prev_log, entries, leader_commit: LogIndex(commit), round: 1 }
 }
 

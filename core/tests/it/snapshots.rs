@@ -90,7 +90,7 @@ fn install(snapshot: &Snapshot, cursor: &Cursor) -> (Body, Option<Cursor>) {
 #[check]
 fn an_old_snapshot_is_ignored() {
     let mut alone = Alone::new();
-    let entries: Vec<Entry> = (1..=3)
+    let entries = (1..=3)
         .map(|index| Entry { index: LogIndex(index), term: Term(1), payload: Payload::Noop })
         .collect();
     let prev_log = LogPosition::ZERO;

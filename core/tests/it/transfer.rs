@@ -2,6 +2,7 @@
 
 use raft_core::event::{EventKind, Outcome, RequestRefusal, RoleName};
 use raft_core::kv::Command;
+use raft_core::log::Entries;
 use raft_core::message::Body;
 use raft_core::replica::Input;
 use raft_core::sim::Action;
@@ -103,7 +104,7 @@ fn only_an_election_that_the_leader_wanted_is_heard_while_it_is_alive() {
         let mut alone = Alone::new();
         let heartbeat = Body::AppendEntries {
             prev_log: LogPosition::ZERO,
-            entries: Vec::new(),
+            entries: Entries::default(),
             leader_commit: 0.into(),
             round: 1,
         };

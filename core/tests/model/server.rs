@@ -204,7 +204,7 @@ impl Seen {
         Self {
             term: status.term,
             role: status.role,
-            log: log.from(log.base().index.next()).to_vec(),
+            log: log.iter().cloned().collect(),
             commit_index: status.commit_index,
             replicating: status
                 .peers
@@ -229,9 +229,7 @@ impl Durable {
         {
             log.append(entry);
         }
-        for entry in write.entries {
-            log.append(entry);
-        }
-        self.entries = log.from(LogIndex(1)).to_vec();
+        log.extend(write.entries);
+        self.entries = log.iter().cloned().collect();
     }
 }

@@ -122,7 +122,7 @@ mod tests {
 
     fn append(seq: u64, value_bytes: usize) -> Message {
         let payload = Payload::Command(Bytes::from(vec![0; value_bytes]));
-        let entries = vec![Entry { index: LogIndex(1), term: Term(1), payload }];
+        let entries = vec![Entry { index: LogIndex(1), term: Term(1), payload }].into();
         let (prev_log, leader_commit) = (LogPosition::ZERO, LogIndex(0));
         message(seq, Body::AppendEntries { prev_log, entries, leader_commit, round: 0 })
     }

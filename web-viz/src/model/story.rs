@@ -191,7 +191,7 @@ mod tests {
             vec![(NodeId(1), LogIndex(1)), (NodeId(2), LogIndex(1)), (NodeId(3), LogIndex(0))];
         let script = Script::new(3)
             .leader(1, 1)
-            .event(1, EventKind::EntriesAppended { last, entries: vec![entry] });
+            .event(1, EventKind::EntriesAppended { last, entries: vec![entry].into() });
         assert_eq!(told(&script).caption.headline, "S1 takes “x = 1” into its log at index 1.");
         let caption = told(&script.event(
             1,

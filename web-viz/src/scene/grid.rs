@@ -195,7 +195,7 @@ mod tests {
         let payload = Payload::Command(Command::put("x", words.to_owned()).encode());
         let entry = Entry { index: LogIndex(index), term: Term(1), payload };
         let last = entry.position();
-        script.event(node, EventKind::EntriesAppended { last, entries: vec![entry] })
+        script.event(node, EventKind::EntriesAppended { last, entries: vec![entry].into() })
     }
 
     fn durable(script: Script, node: u64, index: u64) -> Script {

@@ -219,7 +219,12 @@ mod tests {
 
     fn heartbeat() -> Body {
         let prev_log = LogPosition::ZERO;
-        Body::AppendEntries { prev_log, entries: vec![], leader_commit: LogIndex(0), round: 1 }
+        Body::AppendEntries {
+            prev_log,
+            entries: Vec::new().into(),
+            leader_commit: LogIndex(0),
+            round: 1,
+        }
     }
 
     fn acknowledgement() -> Body {

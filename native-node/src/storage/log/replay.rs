@@ -349,7 +349,7 @@ impl Replay {
             self.held.clear();
             self.held_after = self.state.base.index;
         }
-        self.held.extend(write.entries);
+        self.held.extend(write.entries.iter().cloned());
         self.forget(self.state.base.index.min(self.covered));
         Ok(())
     }

@@ -140,7 +140,7 @@ impl LogState {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
-    use raft_core::log::{Entry, Log, Payload};
+    use raft_core::log::{Entries, Entry, Log, Payload};
 
     use super::*;
 
@@ -166,20 +166,18 @@ mod tests {
             hard_state: HardState::default(),
             truncate_from: None,
             compact_to: None,
-            entries: Vec::new(),
+            entries: Entries::default(),
             commit_index: LogIndex(0),
         };
         match step {
             Step::Append { terms } => {
                 let mut last = log.last();
-                for more in terms {
+                let appended = terms.iter().map(|more| {
                     last = LogPosition::new(last.term.0 + more, last.index.0 + 1);
-                    write.entries.push(Entry {
-                        index: last.index,
-                        term: last.term,
-                        payload: Payload::Command(Bytes::new()),
-                    });
-                }
+                    let payload = Payload::Command(Bytes::new());
+                    Entry { index: last.index, term: last.term, payload }
+                });
+                write.entries = appended.collect();
             }
             Step::Truncate { back } => {
                 let from = log.last().index.0.saturating_sub(*back).max(log.base().index.0 + 1);
@@ -207,7 +205,7 @@ mod tests {
                 state.apply(&write).expect("the write follows");
                 write.truncate_from.into_iter().for_each(|from| log.truncate(from));
                 write.compact_to.into_iter().for_each(|to| log.compact(to));
-                write.entries.into_iter().for_each(|entry| log.append(entry));
+                log.extend(write.entries);
                 prop_assert_eq!(state.last(), log.last());
                 prop_assert_eq!(state.base, log.base());
                 for index in 0..log.last().index.0 + 2 {

@@ -34,7 +34,7 @@ fn a_full_disk_is_reported_early_and_left_by_itself() {
 
     // Votes and the like still fit, for a whole segment and more.
     let used = disk.used();
-    let vote = Write { entries: Vec::new(), ..all[submitted - 1].clone() };
+    let vote = Write { entries: Vec::new().into(), ..all[submitted - 1].clone() };
     for _ in 0..10 {
         server.storage.submit(vote.clone());
         server.wait_for(vote.id);

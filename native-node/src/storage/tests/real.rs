@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::durable::{HardState, Write};
-use raft_core::log::{Entry, Payload};
+use raft_core::log::{Entries, Entry, Payload};
 use raft_core::types::{LogIndex, NodeId, Term, WriteId};
 
 use crate::storage::{Identity, Opened, Options, Storage, StorageError, StorageEvent};
@@ -39,11 +39,11 @@ fn write(id: u64) -> Write {
         },
         truncate_from: None,
         compact_to: None,
-        entries: vec![Entry {
+        entries: Entries::from(vec![Entry {
             index: LogIndex(id),
             term: Term(1),
             payload: Payload::Command(Bytes::from(vec![7; 500])),
-        }],
+        }]),
         commit_index: LogIndex(id - 1),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raft_core::durable::{HardState, Recovered, Write};
 use raft_core::kv::{Command, KvStore, Snapshot};
-use raft_core::log::{Entry, Payload};
+use raft_core::log::{Entries, Entry, Payload};
 use raft_core::message::SnapshotMeta;
 use raft_core::types::{LogIndex, LogPosition, NodeId, Term, WriteId};
 
@@ -175,7 +175,7 @@ impl Author {
             hard_state: self.model.hard_state,
             truncate_from: None,
             compact_to: None,
-            entries: Vec::new(),
+            entries: Entries::default(),
             commit_index: self.model.commit_index,
         }
     }
@@ -217,19 +217,18 @@ impl Author {
         let before = self.model.position(before).unwrap_or(self.model.base);
         let term = Term(self.model.hard_state.current_term.0.max(before.term.0).max(1));
         write.hard_state.current_term = term.max(write.hard_state.current_term);
-        for number in 1..=self.dice.below(4) {
+        let count = self.dice.below(4);
+        let appended = (1..=count).map(|number| {
             let length = usize::try_from(self.dice.below(80)).expect("a small number");
             let fill = u8::try_from(write.id.0 % 256).expect("below 256");
-            write.entries.push(Entry {
-                index: LogIndex(before.index.0 + number),
-                term,
-                payload: if length == 0 {
-                    Payload::Noop
-                } else {
-                    Payload::Command(Bytes::from(vec![fill; length]))
-                },
-            });
-        }
+            let payload = if length == 0 {
+                Payload::Noop
+            } else {
+                Payload::Command(Bytes::from(vec![fill; length]))
+            };
+            Entry { index: LogIndex(before.index.0 + number), term, payload }
+        });
+        write.entries = appended.collect();
         let end = before.index.0 + write.entries.len() as u64;
         let commit = commit + self.dice.below(end - commit + 1);
         write.commit_index = LogIndex(commit);

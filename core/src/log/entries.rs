@@ -1,0 +1,106 @@
+//! A run of entries that is shared instead of copied.
+//!
+//! A leader hands the same entries to its log, its disk and every follower, a follower to its log
+//! and its disk. All of them hold parts of one block, so that a clone costs a count and not a walk.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Entry;
+
+/// Entries that follow each other. Reads like a slice; cloning it is O(1).
+#[derive(Clone, Default)]
+pub struct Entries {
+    /// `None` for no entries, as heartbeats have none.
+    block: Option<Arc<[Entry]>>,
+    range: Range<usize>,
+}
+
+impl Entries {
+    /// Part of these entries, as positions within them. The rest of the block lives as long as
+    /// this part does.
+    ///
+    /// # Panics
+    /// When the range lies outside.
+    #[must_use]
+    pub fn part(&self, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= self.range.len(), "a part of the whole");
+        let start = self.range.start;
+        Self { block: self.block.clone(), range: start + part.start..start + part.end }
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.range.start == self.range.end
+    }
+
+    /// Leaves out the first `count`.
+    #[must_use]
+    pub fn skip(self, count: usize) -> Self {
+        if count == 0 { self } else { self.part(count..self.len()) }
+    }
+}
+
+impl Deref for Entries {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        self.block.as_ref().map_or(&[], |block| &block[self.range.clone()])
+    }
+}
+
+impl From<Vec<Entry>> for Entries {
+    fn from(entries: Vec<Entry>) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl FromIterator<Entry> for Entries {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let block: Arc<[Entry]> = entries.into_iter().collect();
+        Self { range: 0..block.len(), block: Some(block).filter(|block| !block.is_empty()) }
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = &'a Entry;
+    type IntoIter = std::slice::Iter<'a, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Entries {}
+
+impl std::hash::Hash for Entries {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl std::fmt::Debug for Entries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl Serialize for Entries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::from)
+    }
+}
