@@ -309,6 +309,12 @@ impl Replica {
         self.node.timer.timer
     }
 
+    /// Whether it began without the cluster's log and was not made a member since (pitfall 29).
+    #[cfg(feature = "sim")]
+    pub(crate) const fn is_stranger(&self) -> bool {
+        self.node.hard_state.stranger_until.is_some()
+    }
+
     /// Records what the environment did to this server among its own events.
     #[cfg(feature = "sim")]
     pub(crate) fn note(&mut self, now: Time, kind: EventKind) {

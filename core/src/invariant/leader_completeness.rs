@@ -4,15 +4,26 @@
 use std::collections::BTreeMap;
 
 use super::Verdict;
-use super::logs::Logs;
+use super::logs::{Logs, TermLog};
 use crate::event::{CommitReason, Event, EventKind, RoleName};
 use crate::types::{EventId, LogIndex, Term};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaderCompleteness {
     committed: BTreeMap<LogIndex, Committed>,
-    /// The terms of those who lead or led, by the event of their election.
-    leaders: BTreeMap<Term, EventId>,
+    /// Those who were elected last, by term.
+    leaders: BTreeMap<Term, Elected>,
+}
+
+/// So many elections are remembered: nobody who was deposed longer ago commits anything.
+const ELECTIONS: usize = 32;
+
+#[derive(Clone, Debug)]
+struct Elected {
+    by: EventId,
+    /// Its log at that moment. It only grows while it leads; what its disk loses later is not its
+    /// office's concern.
+    log: TermLog,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +39,11 @@ impl LeaderCompleteness {
     pub(super) fn observe(&mut self, event: &Event, logs: &Logs) -> Verdict {
         match &event.kind {
             EventKind::RoleChanged { role: RoleName::Leader, term, .. } => {
-                self.leaders.insert(*term, event.id);
+                let log = logs.of(event.id.node).cloned().unwrap_or_default();
+                self.leaders.insert(*term, Elected { by: event.id, log });
+                if self.leaders.len() > ELECTIONS {
+                    self.leaders.pop_first();
+                }
                 self.elected(event, *term, logs)
             }
             EventKind::CommitAdvanced { from, to, why: CommitReason::Majority(_) } => {
@@ -42,7 +57,7 @@ impl LeaderCompleteness {
     fn committed(&mut self, event: &Event, range: (LogIndex, LogIndex), logs: &Logs) -> Verdict {
         let node = event.id.node;
         let Some(log) = logs.of(node) else { return Ok(()) };
-        let term = self.leaders.iter().rev().find(|(_, by)| by.node == node);
+        let term = self.leaders.iter().rev().find(|(_, it)| it.by.node == node);
         let Some((&in_term, _)) = term else { return Ok(()) };
         for index in (range.0.0 + 1..=range.1.0).map(LogIndex) {
             let Some(entry_term) = log.term_at(index) else { continue };
@@ -59,15 +74,14 @@ impl LeaderCompleteness {
                 );
                 return Err((explanation, vec![known.by]));
             }
-            self.held_by_later_leaders(known, index, logs)?;
+            self.held_by_later_leaders(known, index)?;
         }
         Ok(())
     }
 
     /// A deposed leader must not commit what its successors do not hold.
-    fn held_by_later_leaders(&self, entry: Committed, index: LogIndex, logs: &Logs) -> Verdict {
-        for (later, election) in self.leaders.range(entry.in_term.next()..) {
-            let Some(log) = logs.of(election.node) else { continue };
+    fn held_by_later_leaders(&self, entry: Committed, index: LogIndex) -> Verdict {
+        for (later, Elected { by: election, log }) in self.leaders.range(entry.in_term.next()..) {
             if index > log.base().index && log.term_at(index) != Some(entry.entry_term) {
                 let explanation = format!(
                     "{} commits index {index} of term {} in term {}, but {}, the leader of term \

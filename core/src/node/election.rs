@@ -30,9 +30,13 @@ impl Node {
         }
     }
 
-    /// Whether this server may stand for election: it votes, and is no stranger.
+    /// Whether this server may stand for election: it votes, and is no stranger. Who is about to
+    /// leave may as long as that is not committed, for it may be the only one that can commit it
+    /// (dissertation §4.2.2, figure 4.6); its own vote does not count then.
     pub(super) fn may_campaign(&self) -> bool {
-        self.membership().is_voter(self.id) && self.hard_state.stranger_until.is_none()
+        let voter = self.membership().is_voter(self.id)
+            || self.configurations.at(self.commit_index).is_voter(self.id);
+        voter && self.hard_state.stranger_until.is_none()
     }
 
     /// Starts an election in a new term. The requests leave, and the own vote counts, once term

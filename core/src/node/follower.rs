@@ -81,7 +81,8 @@ impl Node {
             // No correct leader sends this; a peer is never trusted to be one.
             return;
         }
-        self.met_leader(leader_commit);
+        let sent_up_to = LogIndex(prev_log.index.0.saturating_add(entries.len() as u64));
+        self.met_leader(leader_commit.max(sent_up_to));
         let heartbeat = entries.is_empty();
         let Some(verified) = self.store_entries(prev_log, entries) else {
             let hint = self.log.last_possible_match(prev_log);
@@ -140,6 +141,7 @@ impl Node {
         let last = self.log.last();
         self.recorder.emit(|| EventKind::EntriesAppended { last, entries: entries.clone() });
         self.adopt_configurations(&entries);
+        self.settle_in();
         self.gate.append(entries);
     }
 

@@ -57,10 +57,25 @@ impl Node {
         }
     }
 
-    /// The first word from a leader tells a stranger from where on its promotion would be news.
-    pub(super) fn met_leader(&mut self, leader_commit: LogIndex) {
+    /// The first word from a leader tells a stranger from where on its promotion would be news:
+    /// past all that is known to be committed, and past what the leader takes it to hold. Whatever
+    /// it may have acknowledged before it lost its disk lies there or before.
+    pub(super) fn met_leader(&mut self, known_up_to: LogIndex) {
         if self.hard_state.stranger_until == Some(LogIndex::default()) {
-            self.hard_state.stranger_until = Some(leader_commit.max(LogIndex(1)));
+            self.hard_state.stranger_until = Some(known_up_to.max(LogIndex(1)));
+            self.gate.hard_state_changed();
+        }
+    }
+
+    /// A stranger whose log tells, past its first contact, that it is a learner owes nobody
+    /// anything: it is new, or has left the cluster since. It need not wait for its promotion, which
+    /// may be waiting for its vote.
+    pub(super) fn settle_in(&mut self) {
+        let Some(until) = self.hard_state.stranger_until else { return };
+        let (id, membership) = (self.id, self.membership());
+        let learns = membership.learners.contains(&id) && !membership.is_voter(id);
+        if learns && until > LogIndex::default() && self.log.last().index >= until {
+            self.hard_state.stranger_until = None;
             self.gate.hard_state_changed();
         }
     }

@@ -143,6 +143,7 @@ impl Node {
         self.gate.compact(meta.last);
         self.gate.covered_by_snapshot(meta.last.index);
         self.install_configuration(meta.last, &meta.membership, keep_log);
+        self.settle_in();
         self.recorder.emit(|| EventKind::LogCompacted { to: meta.last });
         let before = self.commit_index;
         self.commit_index = meta.last.index;

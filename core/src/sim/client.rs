@@ -41,6 +41,8 @@ struct Request {
     asked: Asked,
     /// The request that this one repeats.
     repeats: Option<RequestId>,
+    /// Whether another repeats this one.
+    repeated: bool,
     end: End,
 }
 
@@ -84,6 +86,9 @@ impl Clients {
             let first = *self.in_sessions.entry((*session, *sequence)).or_insert(request);
             if let Some(own) = self.requests.get_mut(&request).filter(|_| first != request) {
                 own.repeats = Some(first);
+                if let Some(first) = self.requests.get_mut(&first) {
+                    first.is_repeated();
+                }
             }
         }
         request
@@ -100,7 +105,10 @@ impl Clients {
 
     fn ask(&mut self, asked_at: Time, asked: Asked) -> RequestId {
         self.next = self.next.next();
-        self.requests.insert(self.next, Request { asked_at, asked, repeats: None, end: End::Open });
+        self.requests.insert(
+            self.next,
+            Request { asked_at, asked, repeats: None, repeated: false, end: End::Open },
+        );
         self.next
     }
 
@@ -138,8 +146,9 @@ impl Clients {
             first.end = end.clone();
         }
         if let Some(request) = self.requests.get_mut(&id) {
-            // Nothing takes back what is done.
-            if !matches!(request.end, End::Done { .. }) {
+            // Nothing takes back what is done, and a refusal says nothing of the repetitions.
+            let silent = request.repeated && matches!(end, End::Refused);
+            if !silent && !matches!(request.end, End::Done { .. }) {
                 request.end = end;
             }
         }
@@ -206,6 +215,14 @@ impl End {
 }
 
 impl Request {
+    /// It is asked for again: what was refused may take effect after all.
+    fn is_repeated(&mut self) {
+        self.repeated = true;
+        if matches!(self.end, End::Refused) {
+            self.end = End::Open;
+        }
+    }
+
     /// What it counts for in a history; `None` when it says nothing.
     fn operation(&self) -> Option<Operation> {
         let (returned, found, succeeded) = match &self.end {

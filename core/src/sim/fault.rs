@@ -112,6 +112,7 @@ impl Simulation {
         if let Some(server) = self.servers.get_mut(&node) {
             server.disk = Disk::new(server.disk.config);
             server.stranger = true;
+            server.wiped = true;
         }
         self.record(None, EventKind::Fault(Fault::Wiped { node }));
     }

@@ -218,6 +218,11 @@ impl Simulation {
         self.servers.values().filter(|server| server.disk.is_damaged()).count() as u64
     }
 
+    /// The servers whose disks were wiped at some time; those that were added later not.
+    pub fn wiped(&self) -> impl Iterator<Item = NodeId> {
+        self.servers.iter().filter(|(_, server)| server.wiped).map(|(id, _)| *id)
+    }
+
     /// A server's replica; `None` while it is down.
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.servers.get(&id)?.replica.as_ref()

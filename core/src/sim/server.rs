@@ -17,6 +17,8 @@ pub(super) struct Server {
     pub(super) clock: Clock,
     /// Whether it came later or its disk was wiped, so that it starts without knowing any member.
     pub(super) stranger: bool,
+    /// Whether it lost its disk at some time.
+    pub(super) wiped: bool,
     pub(super) frozen: bool,
     /// What came in while it was frozen.
     pub(super) inbox: Vec<Input>,
@@ -36,6 +38,7 @@ impl Server {
             disk: Disk::new(disk),
             clock: Clock::TRUE,
             stranger: false,
+            wiped: false,
             frozen: false,
             inbox: Vec::new(),
             tick_at: None,

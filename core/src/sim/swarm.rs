@@ -3,12 +3,14 @@
 
 mod faults;
 mod load;
+mod members;
 mod recovery;
 
 use std::fmt;
 
 use faults::Faults;
 use load::Load;
+use members::Members;
 
 use super::{Deed, SimConfig, Simulation};
 use crate::history;
@@ -26,6 +28,7 @@ pub struct Swarm {
     simulation: Simulation,
     random: Random,
     faults: Faults,
+    members: Members,
     load: Load,
     events: u64,
     /// How many deeds the safety phase had.
@@ -50,6 +53,8 @@ pub enum Failure {
     History(Box<history::NotLinearizable>),
     /// The cluster did not recover after all faults had stopped.
     Liveness(&'static str),
+    /// A client got an answer that no correct cluster gives.
+    Answer(&'static str),
 }
 
 impl Swarm {
@@ -57,11 +62,12 @@ impl Swarm {
     pub fn new(seed: u64, mutation: Option<Mutation>) -> Self {
         // A stream of its own: what is drawn here does not shift what the simulation draws.
         let mut random = Random::new(seed ^ 0x5a1a_d5a1_ad5a_1ad5);
-        let faults = Faults::draw(&mut random);
+        let members = Members::draw(&mut random);
         let config = faults::config(seed, mutation, &mut random);
-        let load = Load::default();
+        let faults = Faults::draw(&config, members, &mut random);
+        let load = Load::draw(&mut random);
         let simulation = Simulation::new(config);
-        Self { simulation, random, faults, load, events: 0, troubles: 0 }
+        Self { simulation, random, faults, members, load, events: 0, troubles: 0 }
     }
 
     /// The simulation, for what it tells of a failure.
@@ -79,12 +85,15 @@ impl Swarm {
     pub fn run(&mut self) -> Result<Outcome, Failure> {
         while self.simulation.now() < Time(SAFETY_PHASE) {
             self.faults.trouble(&mut self.simulation, &mut self.random);
+            self.members.trouble(&mut self.simulation, &mut self.random);
             self.load.ask(&mut self.simulation, &mut self.random);
             self.troubles = self.simulation.journal().len();
             let pause = self.random.between(1, 40) * MILLISECOND;
             self.simulation.run_until(self.simulation.now().after(pause));
-            self.events += self.simulation.take_events().len() as u64;
+            let events = self.simulation.take_events();
+            self.events += events.len() as u64;
             judge_properties(&self.simulation)?;
+            self.load.observe(&events).map_err(Failure::Answer)?;
         }
         self.events += recovery::recover(&mut self.simulation)?;
         judge_history(&self.simulation)?;
@@ -130,8 +139,12 @@ impl Failure {
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Violation(one), Self::Violation(other)) => one.property == other.property,
-            (Self::History(_), Self::History(_)) | (Self::Liveness(_), Self::Liveness(_)) => true,
-            (Self::Violation(_) | Self::History(_) | Self::Liveness(_), _) => false,
+            (Self::History(_), Self::History(_))
+            | (Self::Liveness(_), Self::Liveness(_))
+            | (Self::Answer(_), Self::Answer(_)) => true,
+            (Self::Violation(_) | Self::History(_) | Self::Liveness(_) | Self::Answer(_), _) => {
+                false
+            }
         }
     }
 }
@@ -142,6 +155,7 @@ impl fmt::Display for Failure {
             Self::Violation(violation) => write!(f, "{violation}"),
             Self::History(history) => write!(f, "Linearizability is violated: {history}"),
             Self::Liveness(what) => write!(f, "Liveness is violated: {what}"),
+            Self::Answer(what) => write!(f, "a client got a wrong answer: {what}"),
         }
     }
 }

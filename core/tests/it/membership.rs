@@ -332,3 +332,68 @@ fn a_stranger_says_why_it_refuses() {
     };
     assert!(!cluster.events.iter().any(campaigns));
 }
+
+/// Guards dissertation §4.2.2 and figure 4.6, found by a random run: a leader that removes itself
+/// from a cluster of two and loses its office before that is committed is the only one that can
+/// still commit it, so it may stand for election once more.
+#[check]
+fn a_leader_on_its_way_out_may_be_needed_once_more() {
+    let mut cluster = Cluster::led(2, 3);
+    let leaving = cluster.sim.leader().expect("led");
+    let staying = cluster.others(leaving)[0];
+    cluster.put("x", "1");
+    cluster.act(Action::Freeze(staying));
+    let change = MembershipChange::Remove(leaving);
+    cluster.act(Action::ChangeMembership { node: leaving, change });
+    cluster.until("the loss of office", |sim| sim.leader().is_none());
+    assert!(!members(&cluster.sim, leaving).is_voter(leaving));
+    cluster.act(Action::Thaw(staying));
+    cluster.until("the end of the change", |sim| {
+        sim.leader() == Some(staying)
+            && members(sim, staying) == Membership::of([staying])
+            && members(sim, leaving) == Membership::of([staying])
+    });
+}
+
+/// Guards a new server that loses its promotion with its power, found by a random run: whoever
+/// promoted it may need its vote to tell it again. As a learner, past its first contact, it owes
+/// nobody anything; while it only repeats an old log it may.
+#[check]
+fn a_learner_that_is_no_stranger_any_more_votes_before_its_promotion() {
+    let entry = |index, membership: Membership| Entry {
+        index: LogIndex(index),
+        term: Term(5),
+        payload: Payload::Membership(Box::new(membership)),
+    };
+    let append = |prev_log, entry, commit| Body::AppendEntries {
+        prev_log,
+        entries: vec![entry].into(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    let learner = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let answer = |alone: &mut Alone| {
+        alone.now = alone.now.after(SECOND);
+        alone.persist_all();
+        alone.take_sent();
+        let vote = Body::RequestVote { last_log: LogPosition::new(9, 9), transfer: false };
+        alone.receive(S2, 6, vote);
+        alone.persist_all();
+        alone.take_sent().pop().map(|it| it.body)
+    };
+    let mut new = Alone::stranger();
+    new.receive(S2, 5, append(LogPosition::ZERO, entry(1, learner.clone()), 0));
+    assert_eq!(answer(&mut new), Some(Body::RequestVoteReply { granted: true }));
+    // The leader knows it to have been promoted at index 2, before it lost its disk.
+    let mut wiped = Alone::stranger();
+    wiped.receive(S2, 5, append(LogPosition::ZERO, entry(1, learner), 2));
+    assert_eq!(answer(&mut wiped), Some(Body::RequestVoteReply { granted: false }));
+    // Nor is it fooled by a leader that does not know yet what is committed.
+    let mut wiped = Alone::stranger();
+    let all = Membership::of([S1, S2, S3]);
+    wiped.receive(S2, 5, append(LogPosition::new(5, 2), entry(3, all.clone()), 0));
+    let learner = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    wiped.receive(S2, 5, append(LogPosition::ZERO, entry(1, learner), 0));
+    wiped.receive(S2, 5, append(LogPosition::new(5, 1), entry(2, all), 0));
+    assert_eq!(answer(&mut wiped), Some(Body::RequestVoteReply { granted: false }));
+}

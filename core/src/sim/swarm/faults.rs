@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{Action, DiskConfig, NetworkConfig, SimConfig, Simulation};
+use super::members::Members;
 use crate::config::Config;
 use crate::random::Random;
 use crate::rules::Mutation;
@@ -16,6 +17,8 @@ pub(super) struct Faults {
     disks: DiskFaults,
     /// A clock gets another rate.
     clock: u16,
+    /// Whether clocks keep within the bound that leases rely on, and go on while a server runs.
+    steady: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,7 @@ struct DiskFaults {
 }
 
 impl Faults {
-    pub(super) fn draw(random: &mut Random) -> Self {
+    pub(super) fn draw(config: &SimConfig, members: Members, random: &mut Random) -> Self {
         let mut maybe = |permille: u16| if random.chance(500) { permille } else { 0 };
         let servers = ServerFaults {
             crash: maybe(40),
@@ -80,9 +83,10 @@ impl Faults {
             fail_write: maybe(15),
             fail_snapshot: maybe(50),
             tear: maybe(20),
-            flip: maybe(5),
+            // What is damaged stays down, so that there must be servers to spare.
+            flip: if members == Members::Stay { maybe(5) } else { 0 },
         };
-        Self { servers, network, disks, clock: maybe(30) }
+        Self { servers, network, disks, clock: maybe(30), steady: config.node.lease_reads }
     }
 
     /// Does something at random. What is not possible right now is not done.
@@ -91,11 +95,21 @@ impl Faults {
         self.trouble_network(simulation, random);
         self.trouble_disks(simulation, random);
         if random.chance(self.clock) {
-            let node = any_node(simulation, random);
-            let jump = i64::try_from(random.between(0, 400)).expect("below 400") * 1_000;
-            let rate_permille = u32::try_from(random.between(300, 3000)).expect("below 3000");
-            let _ = simulation.act(Action::SetClock { node, jump, rate_permille });
+            self.change_clock(simulation, random);
         }
+    }
+
+    fn change_clock(self, simulation: &mut Simulation, random: &mut Random) {
+        let node = any_node(simulation, random);
+        let runs = simulation.replica(node).is_some();
+        // Leases trust that clocks do not jump, and run at rates within the stated bound of 100.
+        let jump = if self.steady && runs { 0 } else { random.between(0, 400) * MILLISECOND };
+        let rate = if self.steady { random.between(950, 1051) } else { random.between(300, 3000) };
+        let _ = simulation.act(Action::SetClock {
+            node,
+            jump: i64::try_from(jump).expect("less than a second"),
+            rate_permille: u32::try_from(rate).expect("at most 3000"),
+        });
     }
 
     fn trouble_servers(self, simulation: &mut Simulation, random: &mut Random) {
@@ -177,6 +191,10 @@ impl Faults {
 pub(super) fn config(seed: u64, mutation: Option<Mutation>, random: &mut Random) -> SimConfig {
     let node = Config {
         compact_after_entries: random.between(5, 60),
+        promotion_lag: random.between(0, 20),
+        promotion_timeout: random.between(500, 3000) * MILLISECOND,
+        clock_interval: random.between(50, 300) * MILLISECOND,
+        lease_reads: random.chance(500),
         keep_entries: random.between(0, 10),
         max_in_flight: 4,
         max_batch_bytes: 200,

@@ -1,38 +1,225 @@
-//! What clients ask for in a random run.
+//! What clients ask for in a random run, and what they can tell from the answers by themselves.
+
+use std::collections::BTreeMap;
 
 use super::super::{Action, Simulation};
 use super::faults::any_node;
-use crate::kv::Command;
+use crate::event::{Event, EventKind, Outcome};
+use crate::kv::{
+    Answer, Applied, Command, Expected, KeyRange, LeaseId, Operation, OperationResult, SessionId,
+    Transaction,
+};
 use crate::random::Random;
-use crate::types::NodeId;
+use crate::types::{MILLISECOND, NodeId, RequestId, SECOND};
 
-/// See the module.
-#[derive(Clone, Debug, Default)]
+/// See the module. Keys that begin with `k` are judged as a history; others only serve to change
+/// the state, which must be the same on all servers.
+#[derive(Clone, Debug)]
 pub(super) struct Load {
+    /// How many of 1000 requests are more than a put, a delete or a read.
+    rich: u16,
+    /// How many of 1000 reads may be answered by a lease.
+    by_lease: u16,
+    /// How many of 1000 requests go to any server at all instead of the leader.
+    astray: u16,
     /// Makes every value unique, so that the history tells writes apart.
     values: u64,
+    sessions: BTreeMap<SessionId, Session>,
+    leases: Vec<LeaseId>,
+    /// The request that opens a session or a lease, or that a session waits for.
+    asked: BTreeMap<RequestId, Purpose>,
+}
+
+/// A client's session: one request at a time, sent again until it is answered, and sometimes after.
+#[derive(Clone, Debug)]
+struct Session {
+    sequence: u64,
+    command: Command,
+    answered: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Open,
+    Grant,
+    InSession(SessionId, u64),
 }
 
 impl Load {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let mut maybe = |permille| if random.chance(500) { permille } else { 0 };
+        let (rich, by_lease, astray) = (maybe(300), maybe(500), maybe(400));
+        Self {
+            rich,
+            by_lease,
+            astray: astray + 100,
+            values: 0,
+            sessions: BTreeMap::new(),
+            leases: Vec::new(),
+            asked: BTreeMap::new(),
+        }
+    }
+
     /// Clients ask for something, most often the leader.
     pub(super) fn ask(&mut self, simulation: &mut Simulation, random: &mut Random) {
         for _ in 0..random.between(0, 4) {
             let node = match simulation.leader() {
-                Some(leader) if random.chance(800) => leader,
+                Some(leader) if !random.chance(self.astray) => leader,
                 _ => any_node(simulation, random),
             };
-            let action = self.request(node, random);
-            let _ = simulation.act(action);
+            if random.chance(self.rich) {
+                self.ask_more(node, simulation, random);
+            } else {
+                let action = self.plain(node, random);
+                let _ = simulation.act(action);
+            }
         }
     }
 
-    fn request(&mut self, node: NodeId, random: &mut Random) -> Action {
+    fn plain(&mut self, node: NodeId, random: &mut Random) -> Action {
         let key = format!("k{}", random.between(0, 4));
-        self.values += 1;
+        let value = self.value();
         match random.between(0, 10) {
             0 => Action::Write { node, command: Command::delete(key) },
-            1..6 => Action::Write { node, command: Command::put(key, self.values.to_string()) },
-            _ => Action::Read { node, key: key.into(), lease: false },
+            1..5 => Action::Write { node, command: Command::put(key, value) },
+            5 => Action::Write { node, command: self.compare_and_set(key, random) },
+            _ => Action::Read { node, key: key.into(), lease: random.chance(self.by_lease) },
         }
+    }
+
+    fn value(&mut self) -> String {
+        self.values += 1;
+        self.values.to_string()
+    }
+
+    /// A swap whose comparison sometimes holds: values count up, so recent ones can be guessed.
+    fn compare_and_set(&mut self, key: String, random: &mut Random) -> Command {
+        let expected = match random.between(0, 4) {
+            0 => Expected::Absent,
+            1 => Expected::Present,
+            _ => {
+                let recent = self.values.saturating_sub(random.between(1, 12));
+                Expected::Value(recent.to_string().into())
+            }
+        };
+        Command::compare_and_set(key, expected, self.value())
+    }
+
+    // Sessions, leases, transactions
+
+    fn ask_more(&mut self, node: NodeId, simulation: &mut Simulation, random: &mut Random) {
+        let ttl = random.between(100, 5000) * MILLISECOND;
+        let (command, purpose) = match random.between(0, 10) {
+            0 => (Command::OpenSession { ttl: ttl.max(SECOND) }, Some(Purpose::Open)),
+            1 => (Command::GrantLease { ttl }, Some(Purpose::Grant)),
+            2 => (self.about_lease(random), None),
+            3 => (Command::DeleteRange(KeyRange::prefix("l")), None),
+            4..7 => (self.transaction(), None),
+            _ => match self.next_in_session(random) {
+                Some((command, purpose)) => (command, Some(purpose)),
+                None => return,
+            },
+        };
+        let request = simulation.act(Action::Write { node, command });
+        if let (Ok(Some(request)), Some(purpose)) = (request, purpose) {
+            self.asked.insert(request, purpose);
+        }
+    }
+
+    fn about_lease(&mut self, random: &mut Random) -> Command {
+        let chosen = random.between(0, self.leases.len() as u64);
+        let lease = usize::try_from(chosen).ok().and_then(|chosen| self.leases.get(chosen));
+        let Some(lease) = lease.copied() else { return Command::RevokeLease(LeaseId(7)) };
+        match random.between(0, 4) {
+            0 => Command::KeepLeaseAlive(lease),
+            1 => Command::RevokeLease(lease),
+            _ => {
+                let key = format!("l{}", random.between(0, 5)).into();
+                Command::Put { key, value: self.value().into(), lease: Some(lease) }
+            }
+        }
+    }
+
+    /// Reads two keys and then sets both to the same value: whoever sees them differ saw half of a
+    /// transaction.
+    fn transaction(&mut self) -> Command {
+        let value = self.value();
+        let keys = ["t0", "t1"];
+        let gets = keys.map(|key| Operation::Get { key: key.into() });
+        let puts = keys.map(|key| Operation::Put {
+            key: key.into(),
+            value: value.clone().into(),
+            lease: None,
+        });
+        let then = gets.into_iter().chain(puts).collect();
+        Command::Transaction(Transaction { then, ..Transaction::default() })
+    }
+
+    /// The next request of some session, or the last one again.
+    fn next_in_session(&mut self, random: &mut Random) -> Option<(Command, Purpose)> {
+        let chosen = random.between(0, self.sessions.len() as u64);
+        let id = *self.sessions.keys().nth(usize::try_from(chosen).ok()?)?;
+        let key = format!("k{}", random.between(0, 4));
+        let fresh = if random.chance(500) {
+            Command::put(key, self.value())
+        } else {
+            self.compare_and_set(key, random)
+        };
+        let repeats = random.chance(300);
+        let session = self.sessions.get_mut(&id)?;
+        if session.answered && !repeats {
+            session.sequence += 1;
+            session.command = fresh;
+            session.answered = false;
+        }
+        let purpose = Purpose::InSession(id, session.sequence);
+        Some((session.command.in_session(id, session.sequence), purpose))
+    }
+
+    // Answers
+
+    /// Takes in the answers. Gives what no correct cluster would have answered.
+    pub(super) fn observe(&mut self, events: &[Event]) -> Result<(), &'static str> {
+        for event in events {
+            if let EventKind::ClientAnswer { request, outcome: Outcome::Applied { applied, .. } } =
+                &event.kind
+            {
+                self.answered(*request, applied)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, request: RequestId, applied: &Applied) -> Result<(), &'static str> {
+        if let Answer::Transaction { results, .. } = &applied.answer {
+            let values = results.iter().filter_map(|result| match result {
+                OperationResult::Found(pair) => Some(pair.as_ref().map(|it| &it.value.value)),
+                OperationResult::Pairs(_)
+                | OperationResult::Done { .. }
+                | OperationResult::Removed { .. } => None,
+            });
+            let values: Vec<_> = values.collect();
+            if values.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Err("a transaction saw half of another one");
+            }
+        }
+        match (self.asked.remove(&request), &applied.answer) {
+            (Some(Purpose::Open), Answer::Session(id)) => {
+                let session = Session { sequence: 0, command: Command::delete(""), answered: true };
+                self.sessions.insert(*id, session);
+            }
+            (Some(Purpose::Grant), Answer::Lease { id, .. }) => self.leases.push(*id),
+            (Some(Purpose::InSession(id, _)), Answer::Refused(_)) => {
+                self.sessions.remove(&id);
+            }
+            (Some(Purpose::InSession(id, sequence)), _) => {
+                let session = self.sessions.get_mut(&id);
+                if let Some(session) = session.filter(|session| session.sequence == sequence) {
+                    session.answered = true;
+                }
+            }
+            (Some(Purpose::Open | Purpose::Grant) | None, _) => {}
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! After the faults: all of them end, and the cluster must elect, commit and agree.
 
 use super::super::{Action, Simulation};
-use super::{Failure, judge_properties};
+use super::{Failure, judge_properties, members};
 use crate::kv::Command;
 use crate::replica::Replica;
 use crate::types::{EventId, MILLISECOND, Micros, SECOND};
@@ -20,6 +20,17 @@ pub(super) fn recover(simulation: &mut Simulation) -> Result<u64, Failure> {
             return Err(Failure::Liveness("no leader commits though all faults have stopped"));
         }
         simulation.run_until(simulation.now().after(10 * MILLISECOND));
+        events += simulation.take_events().len() as u64;
+        judge_properties(simulation)?;
+    }
+    while !members::is_complete(simulation) {
+        if simulation.now() > limit {
+            return Err(Failure::Liveness("a server that lost its disk cannot join again"));
+        }
+        if let Some(action) = members::readmit(simulation) {
+            let _ = simulation.act(action);
+        }
+        simulation.run_until(simulation.now().after(200 * MILLISECOND));
         events += simulation.take_events().len() as u64;
         judge_properties(simulation)?;
     }
@@ -73,10 +84,12 @@ fn committed_in_this_term(simulation: &Simulation) -> bool {
     leader.is_some_and(|replica| replica.last_applied().term == replica.status().term)
 }
 
-/// Whether all servers that run have applied the same entries, the final write among them.
+/// Whether all members that run have applied the same entries, the final write among them.
 fn converged(simulation: &Simulation) -> bool {
-    let replicas: Vec<_> =
-        simulation.ids().into_iter().filter_map(|id| simulation.replica(id)).collect();
+    let leader = simulation.leader().and_then(|leader| simulation.replica(leader));
+    let Some(leader) = leader else { return false };
+    let members = leader.status().membership.members();
+    let replicas: Vec<_> = members.into_iter().filter_map(|id| simulation.replica(id)).collect();
     let written = |it: &Replica| it.store().get(b"end").is_some();
     let first = replicas.first().map(|it| it.store().digest());
     replicas.iter().all(|it| written(it) && Some(it.store().digest()) == first)
