@@ -13,7 +13,7 @@ use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogPosition, NodeId};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +28,10 @@ use crate::metrics::Metrics;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
 use crate::transport::{self, Arrival, Secret, Transport};
+
+/// How long a server that is told to end goes on answering, so that clients learn from its answers
+/// to go elsewhere: a request into a connection that ends is one of unknown outcome.
+const LET_GO: Duration = Duration::from_millis(250);
 
 /// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
 struct Taken {
@@ -109,6 +113,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         change_timeout: limits.request_timeout
             + Duration::from_micros(config.raft.promotion_timeout),
         forwarder: Forwarder::new(limits.request_timeout),
+        ending: stop.clone(),
         draining: draining.clone(),
         origins: Origins::new(&config.cors_origins, client.ip().is_loopback()),
         metrics: metrics.http,
@@ -275,6 +280,7 @@ async fn hand_over(
             Err(_) => tracing::warn!("could not hand leadership over in time"),
         }
     }
+    sleep(LET_GO).await;
     draining.cancel();
 }
 

@@ -9,7 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper::{Method, Request};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use tower::{Service, ServiceExt};
 
 use super::App;
@@ -138,10 +139,14 @@ async fn answer(app: &App, router: Router, request: Request<Incoming>) -> Respon
     let start = Instant::now();
     let route = Route::of(request.uri().path());
     let method = request.method().clone();
-    let response = match app.origins.check(request.headers()) {
+    let mut response = match app.origins.check(request.headers()) {
         Ok(()) => take(app, router, route, &method, request).await,
         Err(error) => error.into_response(),
     };
+    if app.ending.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // The client sends its next request elsewhere, and none into a connection that is ending.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     app.metrics.answered(route, &method, response.status(), start.elapsed());
     response
 }

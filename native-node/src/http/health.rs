@@ -40,7 +40,7 @@ pub(super) async fn readyz(
             ("disk", !status.halted),
             ("leader", status.leader.is_some()),
             ("applied", status.last_applied.index >= status.commit_index),
-            ("not-ending", !app.draining.is_cancelled()),
+            ("not-ending", !app.ending.is_cancelled()),
         ]
     };
     Ok(report(&app, &checks, options.verbose.is_some()))

@@ -94,7 +94,9 @@ pub struct App {
     pub silence: Duration,
     /// Where requests for the leader go.
     pub forwarder: Forwarder,
-    /// Set once the server is told to end.
+    /// Set once the server is told to end: it goes on for a moment, but lets connections go.
+    pub ending: CancellationToken,
+    /// Set when it takes no more requests.
     pub draining: CancellationToken,
     /// Who may use the API from a web page.
     pub origins: Origins,

@@ -32,6 +32,11 @@ impl Load {
     /// Starts so many clients. Each asks a server of its own choice first, and the others when that
     /// one cannot help.
     pub(crate) fn start(clients: u64, servers: &[Address]) -> Self {
+        Self::reading(clients, servers, Consistency::Linearizable)
+    }
+
+    /// The same with reads of this kind.
+    pub(crate) fn reading(clients: u64, servers: &[Address], consistency: Consistency) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let (acknowledged, unknown) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let start = Instant::now();
@@ -44,6 +49,7 @@ impl Load {
             };
             let worker = Worker {
                 client,
+                consistency,
                 servers: (0..servers.len()).map(beginning_with).collect(),
                 start,
                 stop: Arc::clone(&stop),
@@ -83,6 +89,7 @@ impl Load {
 
 struct Worker {
     client: u64,
+    consistency: Consistency,
     servers: Vec<Client>,
     start: Instant,
     stop: Arc<AtomicBool>,
@@ -104,7 +111,7 @@ impl Worker {
             let server = &self.servers[server];
             let called = self.now();
             let effect = if number % 3 == 0 {
-                let read = server.get(&key, Consistency::Linearizable).await;
+                let read = server.get(&key, self.consistency).await;
                 // A read without an answer saw nothing.
                 let Ok(value) = read else { continue };
                 Some((Effect::Read(value), true))

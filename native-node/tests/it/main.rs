@@ -11,6 +11,7 @@ mod http;
 mod keys;
 mod load;
 mod members;
+mod reads;
 mod restart;
 mod rolling;
 mod trace;

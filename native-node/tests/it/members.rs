@@ -72,6 +72,40 @@ async fn a_fourth_server_joins_and_the_leader_leaves_under_load() {
     );
 }
 
+/// Guards learners, their promotion, and changes of several voters at once, which go through a joint
+/// configuration.
+#[tokio::test]
+async fn learners_are_promoted_and_several_voters_change_at_once() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let path = "/cluster/members";
+    let fourth = cluster.add();
+    cluster.spawn(fourth);
+    let mut body = join(&cluster, fourth);
+    body["learner"] = json!(true);
+    let answer = change(&cluster, leader, "POST", path, body).await;
+    assert_eq!(roles(&answer)[3], (4, "learner".to_owned()));
+    cluster.client(fourth).put(b"x", "1".into()).await.unwrap();
+    cluster.converged().await;
+    let status = cluster.status(leader).await.unwrap();
+    let peer = status.peers.iter().find(|peer| peer.place.id.0 == 4).unwrap();
+    assert!(!peer.voter && peer.healthy, "{peer:?}");
+
+    let answer = change(&cluster, leader, "POST", path, json!({"id": 4})).await;
+    assert_eq!(roles(&answer), voters(&[1, 2, 3, 4]));
+    let two = json!({"voters": [leader, fourth]});
+    let answer = change(&cluster, fourth, "PUT", path, two).await;
+    assert_eq!(roles(&answer), voters(&[leader as u64, 4]));
+    cluster.client(fourth).put(b"x", "2".into()).await.unwrap();
+    let unknown = change(&cluster, leader, "PUT", path, json!({"voters": [1, 9]})).await;
+    unknown.assert_problem(400, "bad_member");
+    let all = json!({"voters": [1, 2, 3, 4]});
+    let answer = change(&cluster, leader, "PUT", path, all).await;
+    assert_eq!(roles(&answer), voters(&[1, 2, 3, 4]));
+    cluster.client(fourth).put(b"x", "3".into()).await.unwrap();
+    cluster.converged().await;
+}
+
 /// Guards what cannot be done, each with its code; and that a server which never comes up is given
 /// up and leaves nothing behind.
 #[tokio::test]
