@@ -331,15 +331,15 @@ impl Replay {
             let length = u32::from_le_bytes(*length) as usize;
             let (bytes, rest) =
                 rest.split_at_checked(length).ok_or("a write reaches past its record")?;
-            let write = codec::decode(bytes).map_err(|error| error.to_string())?;
-            self.apply(write)?;
+            let write: Write = codec::decode(bytes).map_err(|error| error.to_string())?;
+            self.apply(&write)?;
             payload = rest;
         }
         if payload.is_empty() { Ok(()) } else { Err("bytes are left over".to_owned()) }
     }
 
-    fn apply(&mut self, write: Write) -> Result<(), String> {
-        let effect = self.state.apply(&write)?;
+    fn apply(&mut self, write: &Write) -> Result<(), String> {
+        let effect = self.state.apply(write)?;
         if let Some(segment) = self.segments.last_mut() {
             segment.note(&write.entries);
         }
