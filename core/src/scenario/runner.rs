@@ -6,7 +6,7 @@ use super::{Arm, Fault, Line, Scenario};
 use crate::event::{Event, EventKind, Outcome};
 use crate::kv;
 use crate::message::Message;
-use crate::sim::{Action, ActionError, Simulation};
+use crate::sim::{Action, ActionError, Simulation, Timeline};
 use crate::types::{EventId, RequestId, SessionId, Time};
 use crate::view::ClusterView;
 
@@ -35,6 +35,29 @@ impl World for Simulation {
 
     fn step(&mut self) {
         Self::step(self);
+    }
+
+    fn rest_until(&mut self, time: Time) {
+        self.run_until(time);
+    }
+
+    fn news(&mut self) -> Vec<Event> {
+        self.take_events()
+    }
+}
+
+/// With a timeline a learner can go back in what was played, and try something else there.
+impl World for Timeline {
+    fn simulation(&self) -> &Simulation {
+        self.simulation()
+    }
+
+    fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
+        self.act(action)
+    }
+
+    fn step(&mut self) {
+        self.step();
     }
 
     fn rest_until(&mut self, time: Time) {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft_core::invariant::Property;
 use raft_core::rules::Mutation;
 use raft_core::scenario::{Arm, Guarantee, LIBRARY, Progress, Runner, Scenario, find};
-use raft_core::sim::{SimConfig, Simulation};
-use raft_core::types::MILLISECOND;
+use raft_core::sim::{SimConfig, Simulation, Timeline};
+use raft_core::types::{MILLISECOND, Time};
 
 use crate::lab::check;
 
@@ -146,6 +146,23 @@ fn a_scenario_may_be_played_in_small_pieces() {
         }
         assert_eq!(pieces.digest(), whole.digest(), "{}", scenario.file);
     }
+}
+
+/// Guards the page once more: a lesson played in a timeline is the same run, and can be gone back in.
+#[check]
+fn a_scenario_may_be_played_in_a_timeline() {
+    let source = find("8").expect("there is a lesson 8");
+    let scenario = Scenario::parse(source.file, source.text).expect("it is well-formed");
+    let alone = play(&scenario, Arm::Kept, Arm::Kept).expect("goes as told");
+    let mut timeline = Timeline::new(scenario.config(Arm::Kept));
+    let runner = Runner::new(&scenario, Arm::Kept);
+    runner.finish(&mut timeline).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(timeline.simulation().digest(), alone.digest());
+    let end = timeline.moment();
+    timeline.seek_time(Time(0));
+    assert!(timeline.moment() < end);
+    timeline.seek(end);
+    assert_eq!(timeline.simulation().digest(), alone.digest());
 }
 
 /// Guards what people type: lessons by number, all by name.
