@@ -345,7 +345,8 @@ fn snapshots_in_quick_succession_never_go_back() {
 fn a_slow_follower_converges_under_load() {
     let node = Config {
         compact_after_entries: 40,
-        keep_entries: 40,
+        // As many as are written while a state of 20 keys goes over the slow link, and more.
+        keep_entries: 200,
         max_chunk_bytes: 200,
         ..Config::default()
     };
@@ -363,17 +364,17 @@ fn a_slow_follower_converges_under_load() {
     }
     let write = |cluster: &mut Cluster, number: u32| {
         let key = format!("key {}", number % 20);
-        let command = Command::put(key, number.to_string());
+        let command = Command::put(key, format!("{number:0>100}"));
         cluster.act(Action::Write { node: leader, command });
         cluster.pass(20 * MILLISECOND);
     };
-    for number in 0..200 {
+    for number in 0..400 {
         write(&mut cluster, number);
     }
     cluster.act(Action::Restart(slow));
     cluster.events.clear();
     let mut caught_up = false;
-    for number in 200..600 {
+    for number in 400..800 {
         write(&mut cluster, number);
         let status = cluster.sim.replica(leader).expect("it runs").status();
         assert_eq!(status.role, RoleName::Leader);
