@@ -1,4 +1,4 @@
-//! The properties that must hold at all times (figure 3), checked after every event.
+//! The properties that must hold at all times (figure 3 and more), checked after every event.
 //!
 //! Each stands in a file of its own, reads events and nothing else, and names the events that
 //! prove a violation. A property that no broken rule can violate would check nothing: the tests
@@ -9,25 +9,37 @@
     reason = "a property looks at a few kinds of events; new kinds do not concern it"
 )]
 
+mod durability;
 mod election_safety;
+mod exactly_once;
+mod fresh_reads;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
 mod logs;
+mod monotonicity;
+mod one_configuration;
+mod state_agreement;
 mod state_machine_safety;
 
 use std::fmt;
 
 use crate::event::Event;
 use crate::types::{EventId, Time};
+use durability::Durability;
 use election_safety::ElectionSafety;
+use exactly_once::ExactlyOnce;
+use fresh_reads::FreshReads;
 use leader_append_only::LeaderAppendOnly;
 use leader_completeness::LeaderCompleteness;
 use log_matching::LogMatching;
 use logs::Logs;
+use monotonicity::Monotonicity;
+use one_configuration::OneConfiguration;
+use state_agreement::StateAgreement;
 use state_machine_safety::StateMachineSafety;
 
-/// The properties of figure 3, by their names there.
+/// The properties of figure 3, by their names there, and those that this system promises beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Property {
     /// At most one leader is elected in a term (§5.2).
@@ -40,16 +52,34 @@ pub enum Property {
     LeaderCompleteness,
     /// Servers apply the same entry at the same index, and so have the same state (§5.4.3).
     StateMachineSafety,
+    /// Terms, commit and applied indexes never go back (§5.1, figure 2).
+    Monotonicity,
+    /// Whoever is counted for a commit holds the entry durably (figure 2).
+    Durability,
+    /// After the same entry all servers have the same state (§5.4.3).
+    StateAgreement,
+    /// A leader begins no change of the members while another is uncommitted (§6).
+    OneConfiguration,
+    /// A read sees everything that was answered before it was asked (§8).
+    Linearizability,
+    /// A request of a session takes effect once (§8; dissertation §6.3).
+    ExactlyOnce,
 }
 
 impl Property {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 11] = [
         Self::ElectionSafety,
         Self::LeaderAppendOnly,
         Self::LogMatching,
         Self::LeaderCompleteness,
         Self::StateMachineSafety,
+        Self::Monotonicity,
+        Self::Durability,
+        Self::StateAgreement,
+        Self::OneConfiguration,
+        Self::Linearizability,
+        Self::ExactlyOnce,
     ];
 }
 
@@ -79,6 +109,12 @@ pub struct Checker {
     log_matching: LogMatching,
     leader_completeness: LeaderCompleteness,
     state_machine_safety: StateMachineSafety,
+    monotonicity: Monotonicity,
+    durability: Durability,
+    state_agreement: StateAgreement,
+    one_configuration: OneConfiguration,
+    fresh_reads: FreshReads,
+    exactly_once: ExactlyOnce,
     violations: Vec<Violation>,
 }
 
@@ -91,6 +127,12 @@ impl Checker {
             (Property::LogMatching, self.log_matching.observe(event, &self.logs)),
             (Property::LeaderCompleteness, self.leader_completeness.observe(event, &self.logs)),
             (Property::StateMachineSafety, self.state_machine_safety.observe(event)),
+            (Property::Monotonicity, self.monotonicity.observe(event)),
+            (Property::Durability, self.durability.observe(event)),
+            (Property::StateAgreement, self.state_agreement.observe(event)),
+            (Property::OneConfiguration, self.one_configuration.observe(event)),
+            (Property::Linearizability, self.fresh_reads.observe(event)),
+            (Property::ExactlyOnce, self.exactly_once.observe(event)),
         ];
         for (property, verdict) in verdicts {
             if let Err((explanation, mut evidence)) = verdict {
@@ -121,6 +163,12 @@ impl fmt::Display for Property {
             Self::LogMatching => "Log Matching",
             Self::LeaderCompleteness => "Leader Completeness",
             Self::StateMachineSafety => "State Machine Safety",
+            Self::Monotonicity => "Monotonicity",
+            Self::Durability => "Durability",
+            Self::StateAgreement => "State Agreement",
+            Self::OneConfiguration => "One Configuration at a Time",
+            Self::Linearizability => "Linearizability",
+            Self::ExactlyOnce => "Exactly Once",
         })
     }
 }

@@ -218,6 +218,20 @@ impl Command {
         Self::InSession { session, sequence, command: self.encode() }
     }
 
+    /// The session and number of an encoded request in a session; `None` for all others. Looks at the
+    /// command only if it is one.
+    pub fn request_of_session(bytes: &[u8]) -> Option<(SessionId, u64)> {
+        // The variant comes first in the encoding.
+        const IN_SESSION: u8 = 10;
+        if bytes.first() != Some(&IN_SESSION) {
+            return None;
+        }
+        match Self::decode(bytes) {
+            Ok(Self::InSession { session, sequence, .. }) => Some((session, sequence)),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     /// The form in which it stands in the log.
     pub fn encode(&self) -> Bytes {
         codec::encode(self).into()
@@ -410,6 +424,17 @@ mod tests {
         assert!(words.chars().count() < 60, "{words}");
         assert_eq!(Command::put("x", "1").to_string(), "x = 1");
         assert_eq!(Command::delete("x").to_string(), "delete x");
+    }
+
+    /// Guards the shortcut: it knows exactly the requests of sessions.
+    #[test]
+    fn requests_of_sessions_are_recognised() {
+        let request = Command::put("x", "1").in_session(SessionId(7), 300);
+        let found = Command::request_of_session(&request.encode());
+        assert_eq!(found, Some((SessionId(7), 300)));
+        for other in [Command::put("x", "1"), Command::OpenSession { ttl: 10 }] {
+            assert_eq!(Command::request_of_session(&other.encode()), None);
+        }
     }
 
     /// Guards against commands that are nested without end: they are shown one level deep.

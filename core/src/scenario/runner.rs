@@ -213,7 +213,7 @@ fn explanation(simulation: &Simulation, guarantee: Guarantee) -> String {
     let violation = simulation
         .violations()
         .iter()
-        .find(|violation| guarantee == Guarantee::Property(violation.property));
+        .find(|violation| guarantee == Guarantee::from(violation.property));
     violation.map_or_else(String::new, |it| format!(": {}", it.explanation))
 }
 
@@ -274,10 +274,17 @@ impl Record {
     /// What was broken so far, first to last.
     pub(super) fn broken(&self, simulation: &Simulation) -> Vec<(Guarantee, Time)> {
         let checked = simulation.violations().iter();
-        let checked = checked.map(|it| (Guarantee::Property(it.property), it.time));
+        let checked = checked.map(|it| (Guarantee::from(it.property), it.time));
         let mut all: Vec<(Guarantee, Time)> =
             checked.chain(self.watch.broken().iter().copied()).collect();
         all.sort_by_key(|(_, time)| *time);
+        // A read is judged when it is answered, and once more with the whole history.
+        let mut seen = Vec::new();
+        all.retain(|(guarantee, _)| {
+            let new = !seen.contains(guarantee);
+            seen.push(*guarantee);
+            new
+        });
         all
     }
 

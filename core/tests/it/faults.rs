@@ -148,10 +148,10 @@ fn a_flipped_bit_keeps_a_server_from_starting_until_it_is_wiped() {
     cluster.put("y", "2");
 }
 
-/// Guards the checks with a planted fault: without checksums a flipped bit makes servers apply
-/// different entries, and that is seen.
+/// Guards the checks with a planted fault: without checksums a flipped bit makes servers' states
+/// differ, and that is seen.
 #[check]
-fn without_checksums_a_flipped_bit_violates_state_machine_safety() {
+fn without_checksums_a_flipped_bit_violates_state_agreement() {
     let disk = DiskConfig { checksums: false, ..DiskConfig::default() };
     let mut sim = Simulation::new(SimConfig { disk, ..SimConfig::default() });
     sim.run_until(Time(SECOND));
@@ -165,7 +165,7 @@ fn without_checksums_a_flipped_bit_violates_state_machine_safety() {
     act(&mut sim, Action::Restart(node));
     sim.run_until(Time(4 * SECOND));
     let found: Vec<Property> = sim.violations().iter().map(|it| it.property).collect();
-    assert!(found.contains(&Property::StateMachineSafety), "{found:?}");
+    assert!(found.contains(&Property::StateAgreement), "{found:?}");
 }
 
 /// Guards the clocks: each server lives by its own, and a follower whose clock runs fast calls

@@ -23,8 +23,8 @@ const FAILS_FIRST: &[(Mutation, Guarantee)] = &[
     (Mutation::CommitOldTerms, Guarantee::Property(Property::LeaderCompleteness)),
     (Mutation::NoPreVote, Guarantee::LeaderStability),
     (Mutation::UnconfirmedReads, Guarantee::Linearizability),
-    (Mutation::AcceptOldSnapshot, Guarantee::Property(Property::LeaderCompleteness)),
-    (Mutation::AcknowledgeEarly, Guarantee::Property(Property::LeaderCompleteness)),
+    (Mutation::AcceptOldSnapshot, Guarantee::Property(Property::Monotonicity)),
+    (Mutation::AcknowledgeEarly, Guarantee::Property(Property::Durability)),
     (Mutation::NoCheckQuorum, Guarantee::Liveness),
     (Mutation::CommitUnverified, Guarantee::Property(Property::StateMachineSafety)),
     (Mutation::EagerReconfiguration, Guarantee::Property(Property::LeaderCompleteness)),
@@ -34,11 +34,12 @@ const FAILS_FIRST: &[(Mutation, Guarantee)] = &[
     (Mutation::KeepLeaseInTransfer, Guarantee::Linearizability),
     (Mutation::ReadBeforeCommit, Guarantee::Linearizability),
     (Mutation::TrustStrangers, Guarantee::Property(Property::LeaderCompleteness)),
-    (Mutation::ExecuteRetries, Guarantee::Linearizability),
+    (Mutation::ExecuteRetries, Guarantee::Property(Property::ExactlyOnce)),
 ];
 
 /// Properties that no rule of ours guards by itself; `checkers.rs` plants events that break them.
-const PLANTED: &[Property] = &[Property::LeaderAppendOnly];
+const PLANTED: &[Property] =
+    &[Property::LeaderAppendOnly, Property::StateAgreement, Property::OneConfiguration];
 
 fn all() -> Vec<Scenario> {
     let parse = |source: &raft_core::scenario::Source| {
