@@ -10,7 +10,7 @@ use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
 use raft_core::message::{Body, Message};
 use raft_core::rules::Mutation;
-use raft_core::sim::{Failure, Swarm};
+use raft_core::sim::Swarm;
 use raft_core::types::{
     EventId, LogIndex, LogPosition, NodeId, RequestId, SECOND, SessionId, Term, Time, WriteId,
 };
