@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use arc_swap::ArcSwap;
 use raft_core::durable::{Bootstrap, Recovered};
-use raft_core::event::RoleName;
+use raft_core::event::{RequestRefusal, RoleName};
 use raft_core::kv::{KvStore, Snapshot};
 use raft_core::membership::Membership;
 use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogPosition, NodeId};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +22,7 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::ServeConfig;
 use crate::driver::{Driver, Ended, Inbox, Peers};
-use crate::handle::Handle;
+use crate::handle::{Handle, RequestError};
 use crate::http::{self, App, Origins, forward::Forwarder};
 use crate::metrics::Metrics;
 use crate::storage::{self, Opened, Storage, StorageEvent};
@@ -270,15 +270,24 @@ async fn hand_over(
 ) {
     stop.cancelled().await;
     let alone = handle.status().membership.voters.len() <= 1;
-    if handle.status().role == RoleName::Leader
+    let deadline = tokio::time::Instant::now() + patience;
+    while handle.status().role == RoleName::Leader
         && !alone
         && let Ok(permit) = handle.admit(0)
     {
-        match timeout(patience, handle.transfer_leadership(None, permit)).await {
+        match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
             Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
+            // It leads since a moment ago and has heard of nobody yet.
+            Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
+                if tokio::time::Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            }
             Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
             Err(_) => tracing::warn!("could not hand leadership over in time"),
         }
+        break;
     }
     sleep(LET_GO).await;
     draining.cancel();
