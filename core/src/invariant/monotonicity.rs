@@ -79,7 +79,7 @@ impl Monotonicity {
     }
 }
 
-fn grows<T: Ord + std::fmt::Display>(
+fn grows<T: Copy + Ord + std::fmt::Display>(
     node: NodeId,
     what: &str,
     (before, event): (T, EventId),
