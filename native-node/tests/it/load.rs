@@ -142,7 +142,10 @@ impl Worker {
 fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
     match result {
         Ok(_) => Some(true),
-        Err(ClientError::Unknown(_)) => Some(false),
+        Err(ClientError::Unknown(why)) => {
+            println!("a write of unknown outcome: {why}");
+            Some(false)
+        }
         Err(ClientError::Unavailable(_)) => None,
         Err(refused @ ClientError::Refused { .. }) => panic!("a good write was refused: {refused}"),
     }
