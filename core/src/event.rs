@@ -509,7 +509,7 @@ pub enum Outcome {
         /// Where the last configuration stands in the log.
         index: LogIndex,
         /// The members now.
-        membership: Membership,
+        membership: Box<Membership>,
     },
     /// The leader has handed over its office.
     Transferred {

@@ -79,14 +79,8 @@ pub enum Body {
     },
     /// InstallSnapshot (§7): one chunk of the state at `meta`.
     InstallSnapshot {
-        /// Which state it is.
-        meta: SnapshotMeta,
-        /// Where the chunk starts.
-        cursor: Cursor,
-        /// The encoded chunk; only the state machine looks inside.
-        data: Bytes,
-        /// Where the next chunk starts; `None` when this is the last.
-        next: Option<Cursor>,
+        /// The chunk; in a box, for it would make every other message as large as itself.
+        chunk: Box<SnapshotChunk>,
         /// The leader's heartbeat round.
         round: u64,
     },
@@ -178,6 +172,19 @@ pub enum SnapshotProgress {
 /// another leader; only the state machine reads it. Empty at the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cursor(#[serde(with = "crate::codec::text_or_bytes")] pub Bytes);
+
+/// A part of a snapshot: the state of a range of keys (§7).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SnapshotChunk {
+    /// Which state it is part of.
+    pub meta: SnapshotMeta,
+    /// Where the chunk starts.
+    pub cursor: Cursor,
+    /// The encoded chunk; only the state machine looks inside.
+    pub data: Bytes,
+    /// Where the next chunk starts; `None` when this is the last.
+    pub next: Option<Cursor>,
+}
 
 /// What a snapshot stands for (§7).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -90,7 +90,7 @@ pub enum Output {
     Respond(RequestId, Outcome),
     /// Make this state durable at leisure; answer with [`Input::SnapshotSaved`] or
     /// [`Input::SnapshotFailed`]. One at a time.
-    SaveSnapshot(Snapshot),
+    SaveSnapshot(Box<Snapshot>),
 }
 
 /// What a replica starts from.

@@ -271,16 +271,28 @@ impl Rules {
     ///
     /// Match indexes give the commit index (§5.3), acknowledged rounds the confirmed one (§8),
     /// times of contact the time since when a majority was not heard (dissertation §6.2).
-    pub fn majority_value<T: Ord + Default>(
+    pub fn majority_value<T: Ord + Default + Copy>(
         self,
         membership: &Membership,
         value_of: impl Fn(NodeId) -> T,
     ) -> T {
         let reached = self.electorates(membership).map(|voters| {
-            let mut values: Vec<T> = voters.iter().map(|voter| value_of(*voter)).collect();
+            // On the stack where a cluster has no more voters than any should have: this runs for
+            // every acknowledgement.
+            let mut few = [T::default(); 9];
+            let mut many = Vec::new();
+            let values = if let Some(values) = few.get_mut(..voters.len()) {
+                values
+            } else {
+                many.resize(voters.len(), T::default());
+                &mut many[..]
+            };
+            for (value, voter) in values.iter_mut().zip(voters.iter()) {
+                *value = value_of(*voter);
+            }
             values.sort_unstable_by(|a, b| b.cmp(a));
             let rank = self.majority_of(&voters).max(1) - 1;
-            values.into_iter().nth(rank).unwrap_or_default()
+            values.get(rank).copied().unwrap_or_default()
         });
         reached.min().unwrap_or_default()
     }

@@ -297,7 +297,7 @@ fn slim_entries(entries: &mut Vec<Entry>) {
 fn slim_message(message: &mut Message) {
     match &mut message.body {
         Body::AppendEntries { entries, .. } => slim_shared(entries),
-        Body::InstallSnapshot { data, .. } => *data = Bytes::new(),
+        Body::InstallSnapshot { chunk, .. } => chunk.data = Bytes::new(),
         Body::PreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }

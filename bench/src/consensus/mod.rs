@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use raft_core::kv::Command;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::figures::Figure;
 
@@ -68,7 +68,7 @@ impl Tally {
 }
 
 /// A way to replicate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contender {
     /// This core.
@@ -134,7 +134,7 @@ pub fn measure(batch: usize, applies: bool, entries: usize, rounds: usize) -> Ro
 
 /// One round: entries per second. Whoever hands out something else than was put in is not measured
 /// but refused.
-fn run(contender: Contender, applies: bool, batch: usize, entries: usize) -> f64 {
+pub fn run(contender: Contender, applies: bool, batch: usize, entries: usize) -> f64 {
     let mut cluster = contender.cluster(applies);
     let before = cluster.handed_out();
     let batches = entries.div_ceil(batch);

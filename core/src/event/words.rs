@@ -201,12 +201,12 @@ impl fmt::Display for Body {
             } => {
                 write!(f, "does not hold index {prev_log}, perhaps {hint}")
             }
-            Self::InstallSnapshot { meta, data, next, .. } => write!(
+            Self::InstallSnapshot { chunk, .. } => write!(
                 f,
                 "{} bytes of the state at index {}{}",
-                data.len(),
-                meta.last,
-                if next.is_none() { ", the last part" } else { "" }
+                chunk.data.len(),
+                chunk.meta.last,
+                if chunk.next.is_none() { ", the last part" } else { "" }
             ),
             Self::InstallSnapshotReply { last, result, .. } => match result {
                 SnapshotProgress::Wants(_) => write!(f, "wants more of the state at index {last}"),

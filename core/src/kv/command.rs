@@ -131,7 +131,7 @@ pub enum Answer {
         /// Whether the key was as expected, and so was set.
         succeeded: bool,
         /// What it was before.
-        found: Option<Pair>,
+        found: Option<Box<Pair>>,
     },
     /// A transaction.
     Transaction {

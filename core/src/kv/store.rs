@@ -198,7 +198,7 @@ impl KvStore {
     }
 
     fn compare_and_set(&mut self, key: &Bytes, expected: &Expected, value: Bytes) -> Answer {
-        let found = self.pair(key);
+        let found = self.pair(key).map(Box::new);
         let succeeded = match (expected, &found) {
             (Expected::Absent, None) | (Expected::Present, Some(_)) => true,
             (Expected::Value(value), Some(pair)) => pair.value.value == *value,

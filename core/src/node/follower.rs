@@ -20,9 +20,9 @@ impl Node {
                 round: 0,
                 result: AppendResult::Rejected { prev_log: *prev_log, hint: self.log.base() },
             },
-            Body::InstallSnapshot { meta, .. } => Body::AppendEntriesReply {
+            Body::InstallSnapshot { chunk, .. } => Body::AppendEntriesReply {
                 round: 0,
-                result: AppendResult::Rejected { prev_log: meta.last, hint: self.log.base() },
+                result: AppendResult::Rejected { prev_log: chunk.meta.last, hint: self.log.base() },
             },
             Body::PreVote { next_term, .. } => {
                 Body::PreVoteReply { next_term: *next_term, granted: false }

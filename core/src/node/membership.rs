@@ -94,7 +94,7 @@ impl Node {
         for (index, membership) in self.configurations.between(from, to) {
             self.recorder.emit(|| EventKind::ConfigurationCommitted {
                 index: *index,
-                membership: membership.clone(),
+                membership: Membership::clone(membership),
             });
         }
     }
@@ -204,7 +204,10 @@ impl Node {
         leader.reconfiguring = false;
         if let Some(PendingChange { request: Some(request), .. }) = leader.change.take() {
             let membership = self.membership().clone();
-            self.respond(request, Outcome::MembershipChanged { index, membership });
+            self.respond(
+                request,
+                Outcome::MembershipChanged { index, membership: Box::new(membership) },
+            );
         }
         if !self.membership().is_voter(self.id) {
             // The cluster need not wait for a timeout: the best follower may campaign at once.

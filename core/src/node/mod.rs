@@ -38,7 +38,7 @@ use crate::durable::{HardState, Write};
 use crate::event::{EventKind, Outcome, RoleReason, TermReason, Timer};
 use crate::log::Log;
 use crate::membership::Membership;
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, SnapshotChunk};
 use crate::random::Random;
 use crate::rules::Rules;
 use crate::types::{EventId, LogIndex, Micros, NodeId, RequestId, Term, Time, WriteId};
@@ -236,7 +236,8 @@ impl Node {
             Body::AppendEntriesReply { round, result } => {
                 self.on_append_reply(from, round, &result);
             }
-            Body::InstallSnapshot { meta, cursor, data, next, round } => {
+            Body::InstallSnapshot { chunk, round } => {
+                let SnapshotChunk { meta, cursor, data, next } = *chunk;
                 self.on_install_snapshot(ReceivedChunk { from, meta, cursor, data, next, round });
             }
             Body::InstallSnapshotReply { last, round, result } => {

@@ -12,7 +12,7 @@ use super::role::Role;
 use crate::event::{CommitReason, EventKind, SnapshotRefusal};
 use crate::log::Log;
 use crate::membership::Membership;
-use crate::message::{Body, Cursor, SnapshotMeta, SnapshotProgress};
+use crate::message::{Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress};
 use crate::types::{LogIndex, LogPosition, NodeId};
 
 /// A chunk that a follower needs.
@@ -53,7 +53,8 @@ impl Node {
         let Some(transfer) = self.transfer_to(to) else { return };
         transfer.last = Some(meta.last);
         transfer.cursor = cursor.clone();
-        let body = Body::InstallSnapshot { meta, cursor, data, next, round };
+        let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
+        let body = Body::InstallSnapshot { chunk, round };
         self.send(to, body, Needs::HardState);
     }
 

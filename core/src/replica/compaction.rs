@@ -83,7 +83,7 @@ impl Replica {
     fn save(&mut self, snapshot: Snapshot, from: Option<NodeId>) {
         let bytes_before = self.compaction.applied_bytes;
         self.compaction.saving = Some(Saving { snapshot: snapshot.clone(), from, bytes_before });
-        self.outputs.push(Output::SaveSnapshot(snapshot));
+        self.outputs.push(Output::SaveSnapshot(Box::new(snapshot)));
     }
 
     pub(super) fn snapshot_saved(&mut self, meta: &SnapshotMeta) {

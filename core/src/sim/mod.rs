@@ -370,7 +370,7 @@ impl Simulation {
             }
             Output::SaveSnapshot(snapshot) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let meta = server.disk.save_snapshot(snapshot);
+                let meta = server.disk.save_snapshot(*snapshot);
                 let due = self.now.after(server.disk.sync_time(&mut self.random));
                 let run = server.run;
                 self.queue.push(due, Happening::SnapshotSaved { node: id, run, meta });

@@ -192,7 +192,7 @@ impl Alone {
                 }
                 Output::Send(message) => self.sent.push(message),
                 Output::Respond(request, outcome) => self.answers.push((request, outcome)),
-                Output::SaveSnapshot(snapshot) => self.snapshots.push(snapshot),
+                Output::SaveSnapshot(snapshot) => self.snapshots.push(*snapshot),
             }
         }
     }

@@ -232,8 +232,10 @@ fn a_change_waits_for_the_own_term_and_for_the_one_before() {
     assert_eq!(alone.answers.pop(), Some((RequestId(3), refused(ChangeRefusal::InProgress))));
     alone.persist_all();
     alone.accept(S2, 2);
-    let done =
-        Outcome::MembershipChanged { index: LogIndex(2), membership: Membership::of([S1, S2]) };
+    let done = Outcome::MembershipChanged {
+        index: LogIndex(2),
+        membership: Box::new(Membership::of([S1, S2])),
+    };
     assert_eq!(alone.answers, [(RequestId(2), done)]);
 }
 

@@ -9,7 +9,7 @@ use raft_core::config::Config;
 use raft_core::event::{Event, EventKind, ProgressMode, RoleName};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::membership::Membership;
-use raft_core::message::{AppendResult, Body, Cursor, Message, SnapshotMeta};
+use raft_core::message::{AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta};
 use raft_core::replica::Input;
 use raft_core::rules::{Rules, VoteRequest, Voter};
 use raft_core::sim::{Action, NetworkConfig, SimConfig, Simulation};
@@ -311,7 +311,8 @@ fn install(snapshot: &Snapshot) -> Body {
     let (data, next) = snapshot.chunk(&Cursor::default(), 10_000);
     assert_eq!(next, None, "all in one part");
     let (meta, cursor) = (snapshot.meta.clone(), Cursor::default());
-    Body::InstallSnapshot { meta, cursor, data, next, round: 1 }
+    let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
+    Body::InstallSnapshot { chunk, round: 1 }
 }
 
 /// Guards pitfall 26: two snapshots in quick succession, while the first is being saved; and the

@@ -66,13 +66,15 @@ fn an_answer_to_a_message_of_an_earlier_term_names_no_round() {
     alone.persist_all();
     let _ = alone.take_sent();
     let snapshot = Body::InstallSnapshot {
-        meta: raft_core::message::SnapshotMeta {
-            last: LogPosition::new(2, 9),
-            membership: raft_core::membership::Membership::of([S2, S3]),
-        },
-        cursor: raft_core::message::Cursor::default(),
-        data: bytes::Bytes::new(),
-        next: None,
+        chunk: Box::new(raft_core::message::SnapshotChunk {
+            meta: raft_core::message::SnapshotMeta {
+                last: LogPosition::new(2, 9),
+                membership: raft_core::membership::Membership::of([S2, S3]),
+            },
+            cursor: raft_core::message::Cursor::default(),
+            data: bytes::Bytes::new(),
+            next: None,
+        }),
         round: 70,
     };
     for stale in [heartbeat(70), snapshot] {

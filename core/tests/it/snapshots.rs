@@ -6,7 +6,7 @@ use raft_core::event::EventKind;
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
-use raft_core::message::{Body, Cursor, SnapshotMeta, SnapshotProgress};
+use raft_core::message::{Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress};
 use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig};
 use raft_core::types::{LogIndex, LogPosition, SECOND, Term};
@@ -83,7 +83,8 @@ fn a_follower_far_behind_gets_the_state_in_chunks() {
 fn install(snapshot: &Snapshot, cursor: &Cursor) -> (Body, Option<Cursor>) {
     let (data, next) = snapshot.chunk(cursor, 150);
     let (meta, cursor) = (snapshot.meta.clone(), cursor.clone());
-    (Body::InstallSnapshot { meta, cursor, data, next: next.clone(), round: 1 }, next)
+    let chunk = Box::new(SnapshotChunk { meta, cursor, data, next: next.clone() });
+    (Body::InstallSnapshot { chunk, round: 1 }, next)
 }
 
 /// Guards lesson 11 and pitfall 26: an old or repeated snapshot does not replace newer state.

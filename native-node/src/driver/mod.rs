@@ -357,7 +357,7 @@ impl Run {
             match output {
                 Output::Persist(write) => driver.storage.submit(write),
                 Output::Send(message) => driver.peers.send(message),
-                Output::SaveSnapshot(snapshot) => driver.storage.save_snapshot(snapshot),
+                Output::SaveSnapshot(snapshot) => driver.storage.save_snapshot(*snapshot),
                 Output::Respond(request, outcome) => answers.push((request, outcome)),
             }
         }

@@ -72,7 +72,7 @@ impl WaitingList {
                 let Waiting::Membership(reply) = self.take(request) else {
                     unreachable!("only a change of the members changes them")
                 };
-                drop(reply.send(Ok(membership)));
+                drop(reply.send(Ok(*membership)));
                 return;
             }
             Outcome::Transferred { to } => {

@@ -38,7 +38,7 @@ pub fn size(message: &Message) -> usize {
             Body::AppendEntries { entries, .. } => {
                 entries.iter().map(raft_core::log::Entry::size).sum()
             }
-            Body::InstallSnapshot { data, .. } => data.len(),
+            Body::InstallSnapshot { chunk, .. } => chunk.data.len(),
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::RequestVote { .. }
