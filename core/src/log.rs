@@ -262,8 +262,13 @@ impl Log {
         if index > self.last.index || index <= self.base.index {
             return None;
         }
-        let blocks = self.blocks.partition_point(|block| block[0].index <= index);
-        let block = blocks.checked_sub(1)?;
+        // Nearly all that is asked for is near the end; the rest is searched for.
+        let begins = |block: &Entries| block[0].index <= index;
+        let near = self.blocks.iter().rev().take(4).position(begins);
+        let block = match near {
+            Some(back) => self.blocks.len() - 1 - back,
+            None => self.blocks.partition_point(begins).checked_sub(1)?,
+        };
         Some((block, usize_of(index.0 - self.blocks[block][0].index.0)))
     }
 }

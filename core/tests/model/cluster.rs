@@ -179,14 +179,15 @@ impl Cluster {
         server.step(Input::Receive(Message { from, to, body, ..question }))
     }
 
-    /// Leaves out what can have no effect any more, whatever comes: to lose it leads to the same. And
+    /// Leaves out what can have no effect any more, whatever comes: to lose it leads to the same (that
+    /// it has none is looked at in all but the largest runs). And
     /// lets all disks finish but the one that is slow.
     fn tidy(&self, state: &mut State) {
         let State { servers, network, .. } = &mut *state;
         network.retain(|packet| {
             let receiver = &servers[Self::place(packet.message.to)];
             let deaf = receiver.is_deaf_to(&packet.message);
-            if deaf {
+            if deaf && self.bounds.proposals < 2 {
                 let (after, effects) = receiver.step(Input::Receive(packet.message.clone()));
                 assert_eq!(after.seen.fingerprint, receiver.seen.fingerprint, "{packet:?}");
                 assert_eq!(effects.messages, [], "{packet:?}");

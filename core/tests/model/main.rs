@@ -14,7 +14,7 @@
 //! - **Disks** finish at once, but for one that stalls until it goes on or the power fails.
 //! - **Who is first.** Servers are alike, so the first timer to run out is that of server 1.
 //! - **Messages that say nothing new** are taken off at once; that each of them is without effect is
-//!   checked while exploring.
+//!   checked in all but the largest runs.
 //!
 //! Properties: Election Safety, Log Matching, Leader Completeness, State Machine Safety (figure 3),
 //! and that what a client was told is on the disks of a majority. Each run also has to reach a state
