@@ -167,7 +167,7 @@ impl Handle {
     }
 
     /// Joins those who watch the events.
-    pub fn watch(&self) -> tokio::sync::broadcast::Receiver<trace::Frame> {
+    pub fn watch(&self) -> tokio::sync::broadcast::Receiver<Arc<trace::Frame>> {
         let frames = self.hub.join();
         self.send(Inbox::Wake);
         frames

@@ -1,16 +1,17 @@
 //! The stream of events for those who watch: bounded work for the node, whatever happens.
 //!
-//! Nobody watches: no event is built. Somebody does, be it the log (`--log raft=debug`): events go in batches to a task that makes
-//! text of them once for all watchers. When more happens than a watcher could follow, events are
+//! Nobody watches: no event is built. Somebody does, be it the log (`--log raft=debug`): events go in batches to a task that cuts
+//! frames of them, each made into text or bytes once for all watchers. When more happens than a watcher could follow, events are
 //! not built for a moment, and an [`EventKind::Summarised`] with the state that they led to takes
 //! their place. A watcher that reads too slowly is caught up in the same way.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
+use raft_core::codec::{self, FORMAT_VERSION};
 use raft_core::event::{Event, EventKind, NodeState};
 use raft_core::kv::Command;
 use raft_core::log::{Entries, Entry, Payload};
@@ -44,26 +45,55 @@ const MAX_EVENT_BYTES: usize = 64 << 10;
 /// Values longer than this are cut in events.
 const MAX_VALUE_BYTES: usize = 256;
 
-/// A frame's text, and whether a watcher may start with it.
-#[derive(Clone, Debug)]
+/// Events that travel together, and whether a watcher may start with them. Each form is made once,
+/// when the first watcher wants it.
+#[derive(Debug)]
 pub struct Frame {
-    /// A JSON array of events.
-    pub text: Utf8Bytes,
+    events: Vec<Event>,
+    text: OnceLock<Utf8Bytes>,
+    binary: OnceLock<Bytes>,
     /// Whether its first event is an [`EventKind::Attached`].
     pub fresh: bool,
+}
+
+impl Frame {
+    fn new(events: &[Event]) -> Self {
+        let fresh = matches!(events[0].kind, EventKind::Attached(_));
+        let events = events.to_vec();
+        Self { events, text: OnceLock::new(), binary: OnceLock::new(), fresh }
+    }
+
+    /// A JSON array of events.
+    pub fn text(&self) -> Utf8Bytes {
+        let text =
+            || serde_json::to_string(&self.events).expect("every event has a JSON form").into();
+        self.text.get_or_init(text).clone()
+    }
+
+    /// The codec's [`FORMAT_VERSION`] in two bytes, little end first, and the events as the codec
+    /// writes them: for readers of the same release, such as the page, that would else carry a
+    /// reader for JSON.
+    pub fn binary(&self) -> Bytes {
+        let binary = || {
+            let mut bytes = FORMAT_VERSION.to_le_bytes().to_vec();
+            codec::encode_into(&self.events, &mut bytes);
+            bytes.into()
+        };
+        self.binary.get_or_init(binary).clone()
+    }
 }
 
 /// Where watchers join.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    frames: broadcast::Sender<Frame>,
+    frames: broadcast::Sender<Arc<Frame>>,
     /// Watchers that are new or lost frames, and wait for a fresh start.
     waiting: Arc<AtomicUsize>,
 }
 
 impl Hub {
     /// Joins. The driver must be woken afterwards, so that it notices.
-    pub fn join(&self) -> broadcast::Receiver<Frame> {
+    pub fn join(&self) -> broadcast::Receiver<Arc<Frame>> {
         let receiver = self.frames.subscribe();
         self.ask_for_state();
         receiver
@@ -174,7 +204,7 @@ impl Tracer {
     }
 }
 
-/// Makes text of events, once for all watchers.
+/// Makes frames of events, for all watchers.
 async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
     while let Some(mut events) = batches.recv().await {
         let more = async {
@@ -192,10 +222,8 @@ async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
             continue;
         }
         for frame in cut(&events) {
-            let text = serde_json::to_string(frame).expect("every event has a JSON form");
-            let fresh = matches!(frame[0].kind, EventKind::Attached(_));
             // Nobody may be left to receive it.
-            drop(hub.frames.send(Frame { text: text.into(), fresh }));
+            drop(hub.frames.send(Arc::new(Frame::new(frame))));
         }
     }
 }

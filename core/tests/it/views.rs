@@ -1,5 +1,6 @@
 //! The view is a fold of events: it must agree with the servers that it has never seen.
 
+use raft_core::codec;
 use raft_core::event::Event;
 use raft_core::sim::{Action, SimConfig, Simulation};
 use raft_core::types::{NodeId, SECOND, Time};
@@ -74,9 +75,9 @@ fn the_view_agrees_with_the_servers_after_every_step() {
     }
 }
 
-/// Guards the live page: an event survives its way through JSON.
+/// Guards the live page and other watchers: an event survives its way, in either form.
 #[check]
-fn events_survive_json() {
+fn events_survive_json_and_the_codec() {
     let mut cluster = Cluster::led(3, 1);
     cluster.put("key", "value");
     cluster.act(Action::Crash(NodeId(1)));
@@ -85,6 +86,8 @@ fn events_survive_json() {
         let text = serde_json::to_string(event).expect("events are serialisable");
         let back: Event = serde_json::from_str(&text).expect("and back");
         assert_eq!(&back, event, "{text}");
+        let back: Event = codec::decode(&codec::encode(event)).expect("and back");
+        assert_eq!(&back, event);
     }
 }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::Uri;
 use axum::response::Response;
+use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
 use super::App;
 use super::error::ApiError;
+use super::request;
 
 /// A watcher that takes longer for a frame is cut.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,21 +25,41 @@ const MAX_MESSAGE_BYTES: usize = 1 << 10;
 /// Watchers at once, at most.
 const MAX_WATCHERS: usize = 64;
 
+/// What follows `?`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Options {
+    format: Format,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// Text messages, each a JSON array.
+    #[default]
+    Json,
+    /// Binary messages for readers of the same release; see [`crate::trace::Frame::binary`].
+    Binary,
+}
+
 /// `GET /trace`.
 pub(super) async fn get(
     State(app): State<Arc<App>>,
+    uri: Uri,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|_| ApiError::WebSocketOnly)?;
+    let Options { format } = request::query(&uri)?;
     if app.handle.watchers() >= MAX_WATCHERS {
         return Err(ApiError::Overloaded);
     }
     let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
-    Ok(upgrade.on_upgrade(async move |socket| watch(&app, socket).await))
+    Ok(upgrade.on_upgrade(async move |socket| watch(&app, socket, format).await))
 }
 
 /// Sends frames from the first fresh one on; after a loss, again from a fresh one on.
-async fn watch(app: &App, mut socket: WebSocket) {
+async fn watch(app: &App, mut socket: WebSocket, format: Format) {
     let mut frames = app.handle.watch();
     let mut fresh = false;
     loop {
@@ -60,7 +83,11 @@ async fn watch(app: &App, mut socket: WebSocket) {
         };
         fresh |= frame.fresh;
         if fresh {
-            match timeout(PATIENCE, socket.send(Message::Text(frame.text))).await {
+            let message = match format {
+                Format::Json => Message::Text(frame.text()),
+                Format::Binary => Message::Binary(frame.binary()),
+            };
+            match timeout(PATIENCE, socket.send(message)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => return,
             }

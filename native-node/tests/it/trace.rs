@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use native_node::client::Client;
 use native_node::config::Address;
+use raft_core::codec;
 use raft_core::event::{Event, EventKind};
 use raft_core::types::NodeId;
 use raft_core::view::ClusterView;
@@ -159,4 +160,23 @@ async fn a_watcher_does_not_keep_the_server_from_ending() {
     cluster.signal(1, rustix::process::Signal::TERM);
     let ended = timeout(Duration::from_secs(4), cluster.ended(1)).await;
     assert!(ended.expect("well within the grace").success());
+}
+
+/// Guards the page's form of the stream: the same events as the text form has, after the version of
+/// their encoding, and a clear word for a form that is none.
+#[tokio::test]
+async fn events_come_in_a_binary_form_too() {
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let address = cluster.address(leader);
+    let open = async |query: &str| connect_async(format!("ws://{address}/trace{query}")).await;
+    let (mut socket, _) = open("?format=binary").await.unwrap();
+    let message = timeout(PATIENCE, socket.next()).await.expect("a frame comes");
+    let Some(Ok(Message::Binary(frame))) = message else { panic!("{message:?}") };
+    let (version, events) = frame.split_at(2);
+    assert_eq!(version, codec::FORMAT_VERSION.to_le_bytes());
+    let events: Vec<Event> = codec::decode(events).unwrap();
+    assert!(matches!(events[0].kind, EventKind::Attached(_)), "{}", events[0]);
+    let refused = open("?format=xml").await.expect_err("there is no such form");
+    assert!(refused.to_string().contains("400"), "{refused}");
 }

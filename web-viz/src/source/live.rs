@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use gloo_net::websocket::Message;
 use gloo_net::websocket::futures::WebSocket;
 use gloo_timers::future::sleep;
+use raft_core::codec::{self, FORMAT_VERSION};
 use raft_core::event::Event;
 use raft_core::types::NodeId;
 use wasm_bindgen_futures::spawn_local;
@@ -180,11 +181,11 @@ impl Watch {
         // A wrong address is found out by the browser at once, an absent server after a while.
         if let Ok(mut socket) = WebSocket::open(&api::stream(&address)) {
             let mut shift = None;
-            while let Some(Ok(Message::Text(text))) = socket.next().await {
+            while let Some(Ok(Message::Bytes(bytes))) = socket.next().await {
                 if self.is_over() {
                     return;
                 }
-                match serde_json::from_str::<Vec<Event>>(&text) {
+                match events_of(&bytes) {
                     Ok(events) => self.pass_on(node, events, &mut shift),
                     Err(error) => {
                         let why = format!(
@@ -212,5 +213,19 @@ impl Watch {
         }
         shift::apply(&mut events, shift.unwrap_or_default());
         self.report(Report::Events(node, events, wall));
+    }
+}
+
+/// The events of one frame; see the server's `/trace?format=binary`.
+fn events_of(frame: &[u8]) -> Result<Vec<Event>, String> {
+    match frame.split_first_chunk() {
+        Some((version, events)) if u16::from_le_bytes(*version) == FORMAT_VERSION => {
+            codec::decode(events).map_err(|error| error.to_string())
+        }
+        Some((version, _)) => {
+            let theirs = u16::from_le_bytes(*version);
+            Err(format!("it writes format {theirs}, the page reads {FORMAT_VERSION}"))
+        }
+        None => Err("an empty frame".to_owned()),
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn address(client: &str) -> String {
 /// The address of a server's event stream.
 pub(super) fn stream(address: &str) -> String {
     // http becomes ws, https wss.
-    format!("ws{}/trace", address.strip_prefix("http").unwrap_or(address))
+    format!("ws{}/trace?format=binary", address.strip_prefix("http").unwrap_or(address))
 }
 
 pub(super) async fn overview(base: &str) -> Result<Overview, String> {
