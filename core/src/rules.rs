@@ -434,7 +434,7 @@ mod tests {
         /// Guards the majority arithmetic against a naive count, for all small clusters.
         #[test]
         fn the_majority_value_is_reached_by_a_majority_and_no_higher_one_is(
-            values in prop::collection::vec(0_u64..6, 1..8)
+            values in prop::collection::vec(0_u64..6, 1..13)
         ) {
             let membership = Membership::of((1..=values.len() as u64).map(NodeId));
             let value = Rules::default().majority_value(&membership, |node| {
