@@ -110,9 +110,10 @@ fn on_two_lines(payload: &Payload) -> (String, Option<String>) {
     // Cells are narrow; the whole stands in their title.
     let short = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(24).collect();
     match command {
-        Ok(Command::Put { key, value, .. }) => (short(&key), Some(short(&value))),
+        Ok(Command::Put { key, value, .. } | Command::CompareAndSet { key, value, .. }) => {
+            (short(&key), Some(short(&value)))
+        }
         Ok(Command::Delete { key }) => (short(&key), Some("deleted".to_owned())),
-        Ok(Command::CompareAndSet { key, value, .. }) => (short(&key), Some(short(&value))),
         Ok(
             Command::DeleteRange(_)
             | Command::Transaction(_)

@@ -51,34 +51,11 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
             "It was so far behind that the leader no longer had the entries; a snapshot stands in \
              for them.",
         )),
-        EventKind::ConfigurationAppended { membership, .. } if known.leads(node) => Some(calm(
-            Rank::Turn,
-            format!("{node} proposes other members: {membership}."),
-            "Members change through the log like everything else, and a server follows the newest \
-             configuration in its log even before it is committed.",
-        )),
-        EventKind::ConfigurationCommitted { membership, .. } if known.leads(node) => Some(turn(
-            Tone::Good,
-            format!("The members are now {membership}."),
-            "A majority holds the configuration on disk. From now on its voters decide.",
-        )),
-        EventKind::TransferStarted { to } => Some(turn(
-            Tone::Calm,
-            format!("{node} hands leadership over to {to}."),
-            "It takes in no more writes, brings the other's log up to date and then tells it to \
-             stand for election at once: nobody waits for a timeout.",
-        )),
-        EventKind::TransferAborted { to } => Some(turn(
-            Tone::Bad,
-            format!("{node} stays leader: {to} did not take over."),
-            "After an election timeout without a successor it takes in writes again.",
-        )),
-        EventKind::PeerLostLog { peer } => Some(turn(
-            Tone::Bad,
-            format!("{peer} lacks what it had acknowledged."),
-            "Its disk was wiped or set back. Its word counts for nothing until it is removed and \
-             joins again as a new server would.",
-        )),
+        EventKind::ConfigurationAppended { .. }
+        | EventKind::ConfigurationCommitted { .. }
+        | EventKind::TransferStarted { .. }
+        | EventKind::TransferAborted { .. }
+        | EventKind::PeerLostLog { .. } => members(event, known),
         EventKind::WriteFailed { .. } => Some(turn(
             Tone::Bad,
             format!("{node} stops: its disk refused a write."),
@@ -110,13 +87,48 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::ClientRequest { .. }
         | EventKind::ClientAnswer { .. }
         | EventKind::ReadsConfirmed { .. }
-        | EventKind::ConfigurationAppended { .. }
-        | EventKind::ConfigurationCommitted { .. }
         | EventKind::ConfigurationRolledBack { .. }
         | EventKind::PeerDismissed { .. }
         | EventKind::LeaseRead { .. }
         | EventKind::Fault(_)
         | EventKind::Summarised { .. } => None,
+    }
+}
+
+/// Who belongs to the cluster, and who leads it by whose wish.
+fn members(event: &Event, known: &Known) -> Option<Caption> {
+    let node = event.id.node;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller tells of all other kinds")]
+    match &event.kind {
+        EventKind::ConfigurationAppended { membership, .. } if known.leads(node) => Some(calm(
+            Rank::Turn,
+            format!("{node} proposes other members: {membership}."),
+            "Members change through the log like everything else, and a server follows the newest \
+             configuration in its log even before it is committed.",
+        )),
+        EventKind::ConfigurationCommitted { membership, .. } if known.leads(node) => Some(turn(
+            Tone::Good,
+            format!("The members are now {membership}."),
+            "A majority holds the configuration on disk. From now on its voters decide.",
+        )),
+        EventKind::TransferStarted { to } => Some(turn(
+            Tone::Calm,
+            format!("{node} hands leadership over to {to}."),
+            "It takes in no more writes, brings the other's log up to date and then tells it to \
+             stand for election at once: nobody waits for a timeout.",
+        )),
+        EventKind::TransferAborted { to } => Some(turn(
+            Tone::Bad,
+            format!("{node} stays leader: {to} did not take over."),
+            "After an election timeout without a successor it takes in writes again.",
+        )),
+        EventKind::PeerLostLog { peer } => Some(turn(
+            Tone::Bad,
+            format!("{peer} lacks what it had acknowledged."),
+            "Its disk was wiped or set back. Its word counts for nothing until it is removed and \
+             joins again as a new server would.",
+        )),
+        _ => None,
     }
 }
 
