@@ -87,6 +87,8 @@ impl Progress {
             heard_at: _,
             answered,
             told_commit,
+            // Tells only when a learner may be promoted, and the model's members stay.
+            greeted_with: _,
         } = self;
         (match_index, next_index, acked_round, matched_round, answered, told_commit).hash(hasher);
         std::mem::discriminant(mode).hash(hasher);

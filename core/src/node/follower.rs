@@ -81,8 +81,7 @@ impl Node {
             // No correct leader sends this; a peer is never trusted to be one.
             return;
         }
-        let sent_up_to = LogIndex(prev_log.index.0.saturating_add(entries.len() as u64));
-        self.met_leader(leader_commit.max(sent_up_to));
+        self.met_leader(leader_commit.max(prev_log.index));
         let heartbeat = entries.is_empty();
         let Some(verified) = self.store_entries(prev_log, entries) else {
             let hint = self.log.last_possible_match(prev_log);

@@ -261,7 +261,10 @@ impl Node {
         let round = round.min(leader.round);
         let Some(progress) = leader.progress.get_mut(&from) else { return false };
         progress.heard_at = now;
-        progress.answered = true;
+        if !progress.answered {
+            progress.answered = true;
+            progress.greeted_with = progress.greeted_with.max(progress.told_commit);
+        }
         progress.acked_round = progress.acked_round.max(round);
         true
     }

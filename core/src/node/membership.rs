@@ -168,13 +168,17 @@ impl Node {
         }
     }
 
-    /// Whether a learner lacks so little that it would not hold up commits (dissertation §4.2.1).
+    /// Whether a learner lacks so little that it would not hold up commits (dissertation §4.2.1), and
+    /// durably holds what makes it no stranger: its vote may be needed from its promotion on, even
+    /// if it loses the word of that with its power.
     fn has_caught_up(&self, node: NodeId) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         leader.progress.get(&node).is_some_and(|progress| {
             let lag = self.log.last().index.0.saturating_sub(progress.match_index.0);
             let replicating = matches!(progress.mode, Mode::Replicate { .. });
-            replicating && lag <= self.config.promotion_lag
+            let settled = progress.answered
+                && progress.match_index >= progress.greeted_with.max(self.configurations.index());
+            replicating && settled && lag <= self.config.promotion_lag
         })
     }
 

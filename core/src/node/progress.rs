@@ -24,6 +24,9 @@ pub(crate) struct Progress {
     pub(crate) answered: bool,
     /// The highest commit index that it was told.
     pub(crate) told_commit: LogIndex,
+    /// The highest index that it was told of before its first answer. A stranger is one until it
+    /// holds that much (pitfall 29).
+    pub(crate) greeted_with: LogIndex,
 }
 
 /// How a leader sends to a follower.
@@ -69,6 +72,7 @@ impl Progress {
             heard_at: now,
             answered: false,
             told_commit: LogIndex(0),
+            greeted_with: last,
         }
     }
 

@@ -399,3 +399,20 @@ fn a_learner_that_is_no_stranger_any_more_votes_before_its_promotion() {
     wiped.receive(S2, 5, append(LogPosition::new(5, 1), entry(2, all), 0));
     assert_eq!(answer(&mut wiped), Some(Body::RequestVoteReply { granted: false }));
 }
+
+/// Guards the promotion, found by a random run: a learner that answers but has nothing on its disk
+/// yet is not promoted, however short the log. If it lost all with its power, it would be a voter
+/// that must not vote.
+#[check]
+fn a_learner_durably_holds_its_configuration_before_it_is_promoted() {
+    let mut cluster = Cluster::led(1, 3);
+    cluster.act(Action::AddServer(S2));
+    let slow = 300 * MILLISECOND;
+    cluster.act(Action::SlowDisk { node: S2, min: slow, max: slow });
+    let change = MembershipChange::AddVoter(S2);
+    cluster.act(Action::ChangeMembership { node: S1, change });
+    let learner_since = cluster.sim.replica(S1).expect("it runs").status().last.index;
+    cluster.until("the promotion", |sim| members(sim, S1).is_voter(S2));
+    let status = cluster.sim.replica(S2).expect("it runs").status();
+    assert!(status.durable_index >= learner_since, "{status:?}");
+}
