@@ -5,14 +5,20 @@
 //! comes before its receipt. Clocks of different nodes cannot be compared.
 
 mod fault;
+mod reason;
+mod request;
 mod words;
 
 pub use fault::Fault;
+pub use reason::{
+    CommitReason, DropReason, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+};
+pub use request::{Operation, Outcome, RequestRefusal};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::Write;
 use crate::log::{Entries, Entry};
-use crate::membership::{ChangeRefusal, Membership, MembershipChange};
+use crate::membership::Membership;
 use crate::message::{Message, MessageName, SnapshotMeta};
 use crate::types::{
     EventId, LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId,
@@ -304,135 +310,6 @@ pub enum EventKind {
     },
 }
 
-/// A server's role (§5.1), with the phase before an election apart (dissertation §9.6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleName {
-    /// Follows a leader or waits for one.
-    #[default]
-    Follower,
-    /// Asks whether it could win, without spending a term.
-    PreCandidate,
-    /// Asks for votes in a new term.
-    Candidate,
-    /// Replicates its log to all.
-    Leader,
-}
-
-/// Why a role changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleReason {
-    /// Nothing was heard from a leader for an election timeout (§5.2).
-    ElectionTimeout,
-    /// The leader asked it to campaign (dissertation §3.10).
-    TransferAsked,
-    /// A majority would vote for it (dissertation §9.6).
-    PreVotesWon,
-    /// A majority voted for it (§5.2).
-    VotesWon,
-    /// A majority refused it.
-    VotesLost,
-    /// A message carried a higher term (§5.1).
-    HigherTerm,
-    /// Another server leads this term (§5.2).
-    LeaderHeard,
-    /// A leader heard from no majority for an election timeout (dissertation §6.2).
-    QuorumLost,
-    /// A leader's own disk did not finish a write within an election timeout.
-    DiskStalled,
-    /// The disk refused a write.
-    DiskFailed,
-    /// The leader is not a member any more, and that is committed (dissertation §4.2.2).
-    Removed,
-}
-
-/// Why a term grew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TermReason {
-    /// It starts an election.
-    Campaign,
-    /// It saw the higher term in a message.
-    SeenInMessage,
-}
-
-/// Which condition of a vote failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VoteRefusal {
-    /// The candidate's term is behind.
-    StaleTerm,
-    /// The vote of this term went to another candidate (§5.2).
-    AlreadyVoted(NodeId),
-    /// The candidate's log is behind (§5.4.1).
-    LogBehind {
-        /// The end of the voter's log.
-        own: LogPosition,
-        /// The end of the candidate's log.
-        candidate: LogPosition,
-    },
-    /// A leader was heard from within the minimum election timeout (dissertation §4.2.3).
-    LeaderAlive(NodeId),
-    /// This server began without the cluster's log: it may have voted before and forgotten it.
-    Stranger,
-    /// This server has just started and may owe a leader from before that it refuses others
-    /// (dissertation §6.4.1).
-    JustStarted,
-}
-
-/// The timers of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Timer {
-    /// Followers and candidates: an election starts when it fires.
-    Election,
-    /// Leaders: heartbeats are sent when it fires.
-    Heartbeat,
-}
-
-/// Why a message ended on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DropReason {
-    /// The link is cut.
-    LinkCut,
-    /// The network lost it.
-    Lost,
-    /// The receiver is down.
-    ReceiverDown,
-    /// The queue to the receiver is full.
-    QueueFull,
-}
-
-/// What allowed the commit index to grow.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CommitReason {
-    /// A majority of voters holds the entry durably, and it is of the leader's term (§5.4.2).
-    Majority(Vec<(NodeId, LogIndex)>),
-    /// The leader said so (§5.3).
-    LeaderCommit,
-    /// It was known before the restart.
-    Recovered,
-    /// A snapshot holds only committed entries (§7).
-    Snapshot,
-}
-
-/// Why a snapshot was not taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotRefusal {
-    /// The server's own state is as new or newer (§7).
-    NotNewer,
-    /// A chunk came that does not continue what was received.
-    OutOfSequence,
-    /// The chunks do not add up to what was announced.
-    Damaged,
-    /// Another snapshot is being saved.
-    Busy,
-}
-
 /// What a leader knows of a follower.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProgressState {
@@ -461,79 +338,6 @@ pub enum ProgressMode {
     Snapshot,
     /// The follower lacks what it had acknowledged and counts for nothing until it joins anew.
     Lost,
-}
-
-/// What a client asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// A change, as an encoded [`crate::kv::Command`].
-    Write(#[serde(with = "crate::kv::readable")] bytes::Bytes),
-    /// A linearizable read.
-    Read,
-    /// Other members.
-    ChangeMembership(MembershipChange),
-    /// Another leader: this one, or any.
-    TransferLeadership(Option<NodeId>),
-}
-
-/// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The command is committed and applied.
-    Applied {
-        /// Where it stands in the log.
-        position: LogPosition,
-        /// What it did.
-        applied: crate::kv::Applied,
-    },
-    /// The server's state may now be read: it holds all that was committed when the read came.
-    ReadReady {
-        /// The commit index at that time.
-        read_index: LogIndex,
-    },
-    /// The command is committed but is not one that this version knows; it changed nothing.
-    Malformed,
-    /// Nothing happened, since this server does not lead; perhaps the hint does.
-    NotLeader {
-        /// The leader that this server knows of.
-        leader: Option<NodeId>,
-    },
-    /// Leadership was lost before the command committed. It may commit yet, or never.
-    Unknown,
-    /// Nothing happened: the server's disk failed and it takes no more requests.
-    Halted,
-    /// The change of members is complete and committed.
-    MembershipChanged {
-        /// Where the last configuration stands in the log.
-        index: LogIndex,
-        /// The members now.
-        membership: Box<Membership>,
-    },
-    /// The leader has handed over its office.
-    Transferred {
-        /// The server that was told to campaign.
-        to: NodeId,
-    },
-    /// Nothing happened, or nothing of it remains.
-    Refused(RequestRefusal),
-}
-
-/// Why a leader did not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RequestRefusal {
-    /// The members cannot be changed so.
-    Membership(ChangeRefusal),
-    /// The server that should lead does not vote.
-    NotAVoter,
-    /// The server that should lead does so already.
-    AlreadyLeads,
-    /// A hand-over is under way.
-    TransferInProgress,
-    /// The server that should lead did not take over within an election timeout.
-    TransferTimedOut,
 }
 
 /// All of a server's state that a screen shows; also what a watcher starts from.
