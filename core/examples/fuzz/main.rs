@@ -33,7 +33,7 @@ struct Options {
     /// Break one rule on purpose, by its name in rules.rs, to see that it is found
     #[arg(long = "break", value_name = "RULE", value_parser = report::parse_rule)]
     broken: Option<Mutation>,
-    /// Go on after this many failures
+    /// Stop after so many failures
     #[arg(long, default_value_t = 3)]
     failures: u64,
 }
