@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
 
-mod cluster;
+use testbed::{cluster, load};
+
 mod demo;
 mod doors;
 mod failover;
 mod growth;
 mod http;
 mod keys;
-mod load;
 mod members;
 mod reads;
 mod restart;

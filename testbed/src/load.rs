@@ -21,7 +21,7 @@ const KEYS: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Clients at work.
-pub(crate) struct Load {
+pub struct Load {
     clients: JoinSet<Vec<Operation>>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
@@ -31,12 +31,12 @@ pub(crate) struct Load {
 impl Load {
     /// Starts so many clients. Each asks a server of its own choice first, and the others when that
     /// one cannot help.
-    pub(crate) fn start(clients: u64, servers: &[Address]) -> Self {
+    pub fn start(clients: u64, servers: &[Address]) -> Self {
         Self::reading(clients, servers, Consistency::Linearizable)
     }
 
     /// The same with reads of this kind.
-    pub(crate) fn reading(clients: u64, servers: &[Address], consistency: Consistency) -> Self {
+    pub fn reading(clients: u64, servers: &[Address], consistency: Consistency) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let (acknowledged, unknown) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let start = Instant::now();
@@ -62,12 +62,12 @@ impl Load {
     }
 
     /// Writes that were acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> u64 {
+    pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Waits until this many more writes were acknowledged.
-    pub(crate) async fn more_writes(&self, count: u64) {
+    pub async fn more_writes(&self, count: u64) {
         let goal = self.acknowledged() + count;
         eventually("clients get writes through", async || {
             (self.acknowledged() >= goal).then_some(())
@@ -76,12 +76,12 @@ impl Load {
     }
 
     /// Writes whose outcome the clients do not know.
-    pub(crate) fn unknown(&self) -> u64 {
+    pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
 
     /// Ends the clients and gives what they saw.
-    pub(crate) async fn finish(self) -> Vec<Operation> {
+    pub async fn finish(self) -> Vec<Operation> {
         self.stop.store(true, Ordering::Relaxed);
         self.clients.join_all().await.concat()
     }
@@ -152,7 +152,7 @@ fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
 }
 
 /// Adds what the cluster holds in the end and judges the whole.
-pub(crate) async fn judge(mut operations: Vec<Operation>, client: &Client) {
+pub async fn judge(mut operations: Vec<Operation>, client: &Client) {
     let end = operations.iter().filter_map(|it| it.returned).max().unwrap_or(0) + 1;
     for key in 0..KEYS {
         let key = Bytes::from(format!("key-{key}"));

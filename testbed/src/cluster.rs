@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long a condition may take before a test fails: long, since the machine may be busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long one request may take.
-pub(crate) const REQUEST: Duration = Duration::from_secs(8);
+pub const REQUEST: Duration = Duration::from_secs(8);
 
 /// Three servers unless said otherwise. Dropping it ends all of them.
-pub(crate) struct Cluster {
+pub struct Cluster {
     directory: TempDir,
     nodes: Vec<Node>,
     arguments: Vec<String>,
@@ -40,16 +41,16 @@ struct Node {
 
 /// Timeouts for tests that are not about elections: on a busy machine the usual ones may pass while
 /// a leader waits for its turn, and then another one leads in the middle of the test.
-pub(crate) const CALM: [&str; 2] = ["--election-timeout-min=600ms", "--election-timeout-max=1s"];
+pub const CALM: [&str; 2] = ["--election-timeout-min=600ms", "--election-timeout-max=1s"];
 
 impl Cluster {
     /// Starts three servers that keep their leader.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(3, &CALM)
     }
 
     /// Starts servers with more arguments.
-    pub(crate) fn start_with(nodes: u16, arguments: &[&str]) -> Self {
+    pub fn start_with(nodes: u16, arguments: &[&str]) -> Self {
         let mut cluster = Self::prepare(nodes, arguments);
         for id in cluster.ids() {
             cluster.spawn(id);
@@ -58,7 +59,7 @@ impl Cluster {
     }
 
     /// Chooses addresses, but starts nothing.
-    pub(crate) fn prepare(nodes: u16, arguments: &[&str]) -> Self {
+    pub fn prepare(nodes: u16, arguments: &[&str]) -> Self {
         let node = |_| Node { client: free_address(), peer: free_address(), child: None };
         Self {
             directory: tempfile::tempdir().unwrap(),
@@ -70,18 +71,18 @@ impl Cluster {
     }
 
     /// The servers' numbers.
-    pub(crate) fn ids(&self) -> std::ops::RangeInclusive<usize> {
+    pub fn ids(&self) -> std::ops::RangeInclusive<usize> {
         1..=self.nodes.len()
     }
 
     /// Chooses addresses for one more server, which is to join.
-    pub(crate) fn add(&mut self) -> usize {
+    pub fn add(&mut self) -> usize {
         self.nodes.push(Node { client: free_address(), peer: free_address(), child: None });
         self.nodes.len()
     }
 
     /// A server loses all that it had.
-    pub(crate) fn wipe(&mut self, id: usize) {
+    pub fn wipe(&mut self, id: usize) {
         std::fs::remove_dir_all(self.data(id)).unwrap();
         // Whoever starts it again knows that it is not the first time.
         self.founders = 0;
@@ -92,37 +93,37 @@ impl Cluster {
     }
 
     /// Where clients reach a server.
-    pub(crate) fn address(&self, id: usize) -> Address {
+    pub fn address(&self, id: usize) -> Address {
         self.nodes[id - 1].client.clone()
     }
 
     /// Where the other servers reach a server.
-    pub(crate) fn peer_address(&self, id: usize) -> Address {
+    pub fn peer_address(&self, id: usize) -> Address {
         self.nodes[id - 1].peer.clone()
     }
 
     /// A client of one server.
-    pub(crate) fn client(&self, id: usize) -> Client {
+    pub fn client(&self, id: usize) -> Client {
         Client::new(vec![self.address(id)], REQUEST)
     }
 
     /// A client of all servers.
-    pub(crate) fn any_client(&self) -> Client {
+    pub fn any_client(&self) -> Client {
         Client::new(self.ids().map(|id| self.address(id)).collect(), REQUEST)
     }
 
     /// A server's data directory.
-    pub(crate) fn data(&self, id: usize) -> PathBuf {
+    pub fn data(&self, id: usize) -> PathBuf {
         self.directory.path().join(format!("data-{id}"))
     }
 
     /// A server's log.
-    pub(crate) fn log(&self, id: usize) -> PathBuf {
+    pub fn log(&self, id: usize) -> PathBuf {
         self.directory.path().join(format!("{id}.log"))
     }
 
     /// The list of members as `--members` takes it.
-    pub(crate) fn members(&self) -> String {
+    pub fn members(&self) -> String {
         self.ids().map(|id| self.member(id)).collect::<Vec<_>>().join(",")
     }
 
@@ -133,12 +134,12 @@ impl Cluster {
     }
 
     /// A server as it stands there.
-    pub(crate) fn member(&self, id: usize) -> String {
+    pub fn member(&self, id: usize) -> String {
         format!("{id}={}/{}", self.peer_address(id), self.address(id))
     }
 
     /// The command that starts a server.
-    pub(crate) fn command(&self, id: usize) -> Command {
+    pub fn command(&self, id: usize) -> Command {
         let mut command = program();
         command
             .args(["serve", "--cluster-id=test", "--id"])
@@ -153,7 +154,7 @@ impl Cluster {
     }
 
     /// Starts a server that does not run.
-    pub(crate) fn spawn(&mut self, id: usize) {
+    pub fn spawn(&mut self, id: usize) {
         let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
         let mut command = self.command(id);
         command.stdout(log.try_clone().unwrap()).stderr(log);
@@ -163,20 +164,20 @@ impl Cluster {
     }
 
     /// SIGKILL.
-    pub(crate) fn kill(&mut self, id: usize) {
+    pub fn kill(&mut self, id: usize) {
         let mut child = self.node(id).child.take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&self, id: usize, signal: Signal) {
+    pub fn signal(&self, id: usize, signal: Signal) {
         let child = self.nodes[id - 1].child.as_ref().expect("it runs");
         kill_process(Pid::from_child(child), signal).unwrap();
     }
 
     /// Waits until a server has ended by itself.
-    pub(crate) async fn ended(&mut self, id: usize) -> ExitStatus {
+    pub async fn ended(&mut self, id: usize) -> ExitStatus {
         let child = self.node(id).child.as_mut().expect("it runs");
         let status = eventually("it ends", async || child.try_wait().unwrap()).await;
         self.node(id).child = None;
@@ -184,7 +185,7 @@ impl Cluster {
     }
 
     /// What a server says of itself, if it answers.
-    pub(crate) async fn status(&self, id: usize) -> Option<ClusterStatus> {
+    pub async fn status(&self, id: usize) -> Option<ClusterStatus> {
         let client = Client::new(vec![self.address(id)], Duration::from_secs(1));
         let path = "/cluster/status?progress=local";
         let answer = client.request(&Method::GET, path, Bytes::new()).await.ok()?;
@@ -192,7 +193,7 @@ impl Cluster {
     }
 
     /// Waits for a leader that it and a majority agree on.
-    pub(crate) async fn leader(&self) -> usize {
+    pub async fn leader(&self) -> usize {
         eventually("a leader is known to a majority", async || {
             let mut named = Vec::new();
             for id in self.ids() {
@@ -206,18 +207,18 @@ impl Cluster {
     }
 
     /// Some server that does not lead.
-    pub(crate) async fn follower(&self) -> usize {
+    pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
         self.ids().find(|id| *id != leader).unwrap()
     }
 
     /// Waits until all servers have applied the same entries, and checks that they hold the same.
-    pub(crate) async fn converged(&self) -> ClusterStatus {
+    pub async fn converged(&self) -> ClusterStatus {
         self.converged_but(None).await
     }
 
     /// The same for all but one.
-    pub(crate) async fn converged_but(&self, out: Option<usize>) -> ClusterStatus {
+    pub async fn converged_but(&self, out: Option<usize>) -> ClusterStatus {
         eventually("all servers have applied the same entries", async || {
             let mut all = Vec::new();
             for id in self.ids().filter(|id| Some(*id) != out) {
@@ -257,8 +258,8 @@ impl Drop for Cluster {
 }
 
 /// The program under test.
-pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_native-node"));
+pub fn program() -> Command {
+    let mut command = Command::new(PROGRAM.get_or_init(beside_this_one));
     // Settings of whoever runs the tests must not reach the servers.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GLASSRAFT_") {
@@ -268,8 +269,27 @@ pub(crate) fn program() -> Command {
     command
 }
 
+/// The file of the program under test.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the file of the program under test; too late once one was started.
+pub fn set_program(file: PathBuf) {
+    PROGRAM.set(file).expect("named before the first server is started");
+}
+
+/// Where Cargo puts the program: tests are in a directory below it.
+fn beside_this_one() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let directory = this.parent().unwrap();
+    let directory =
+        if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
+    let file = directory.join(format!("native-node{}", std::env::consts::EXE_SUFFIX));
+    assert!(file.is_file(), "{} is not built", file.display());
+    file
+}
+
 /// What a program that ends by itself prints; one that does not is ended and fails the test.
-pub(crate) async fn run_to_end(mut command: Command) -> Output {
+pub async fn run_to_end(mut command: Command) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let pid = Pid::from_child(&child);
@@ -283,17 +303,17 @@ pub(crate) async fn run_to_end(mut command: Command) -> Output {
 
 /// An address that nobody uses. Ports that the system gives to outgoing connections are left out:
 /// one of those could take it before the server does.
-pub(crate) fn free_address() -> Address {
+pub fn free_address() -> Address {
     format!("127.0.0.1:{}", free_port()).parse().unwrap()
 }
 
 /// See [`free_address`].
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     free_ports(1)
 }
 
 /// The first of so many ports in a row that nobody uses and that no other test will be given.
-pub(crate) fn free_ports(count: u16) -> u16 {
+pub fn free_ports(count: u16) -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -310,7 +330,7 @@ pub(crate) fn free_ports(count: u16) -> u16 {
 }
 
 /// Waits until a condition holds and gives what it found.
-pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = condition().await {
@@ -322,7 +342,7 @@ pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -
 }
 
 /// The size of all files below a directory.
-pub(crate) fn size_of(directory: &Path) -> u64 {
+pub fn size_of(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).unwrap();
     let sizes = entries.map(|entry| {
         let entry = entry.unwrap();
