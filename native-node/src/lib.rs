@@ -3,15 +3,18 @@
 
 pub mod addresses;
 pub mod admission;
+pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod driver;
+pub mod guard;
 pub mod handle;
 pub mod http;
 pub mod metrics;
+pub mod reload;
 pub mod server;
 pub mod storage;
 pub mod trace;

@@ -12,6 +12,7 @@ use raft_core::membership::Membership;
 use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogPosition, NodeId};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,9 +23,11 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::ServeConfig;
 use crate::driver::{Driver, Ended, Inbox, Peers};
+use crate::guard::Guard;
 use crate::handle::{Handle, RequestError};
 use crate::http::{self, App, Origins, forward::Forwarder};
 use crate::metrics::Metrics;
+use crate::reload;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
 use crate::transport::{self, Arrival, Secret, Transport};
@@ -45,6 +48,8 @@ struct Taken {
 pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
+    let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let guard = Guard::read(&config.security)?;
     let mut taken = take(&config, inbox.clone()).await?;
     if config.new_cluster {
         found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
@@ -56,7 +61,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
 
     let replica = start_replica(&config, taken.opened, clock);
     let (tracer, hub, frames) = trace::channel(clock.now());
-    tasks.spawn(background.clone().run_until_cancelled_owned(frames));
+    spawn(&tasks, &background, frames);
     let addresses = Addresses::new(config.members.clone());
     let (outgoing, links) = taken.transport.start(&tasks, &background, deliver_to(inbox.clone()));
     let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
@@ -88,11 +93,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         metrics: metrics.driver.clone(),
     };
     let mut driver = tokio::spawn(driver.run());
-    tasks.spawn(
-        background
-            .clone()
-            .run_until_cancelled_owned(compact(inbox.clone(), limits.compact_interval)),
-    );
+    spawn(&tasks, &background, compact(inbox.clone(), limits.compact_interval));
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
@@ -115,11 +116,14 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         forwarder: Forwarder::new(limits.request_timeout),
         ending: stop.clone(),
         draining: draining.clone(),
-        origins: Origins::new(&config.cors_origins, client.ip().is_loopback()),
+        access: guard.access,
+        origins: Origins::new(&config.security.cors_origins, client.ip().is_loopback()),
         metrics: metrics.http,
         registry: metrics.registry,
         web_dir: config.web_dir.clone(),
     };
+    spawn(&tasks, &background, reload::run(guard.watched, hangups));
+    Guard::tell(&config.security, client, peer);
     tracing::info!(
         id = config.id.0, cluster = config.cluster_id, %client, %peer,
         version = env!("CARGO_PKG_VERSION"), "serving"
@@ -138,13 +142,20 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     stop.cancel();
     tasks.close();
     tasks.wait().await;
+    draining.cancel();
     match ended.context("the driver ended because of a bug")? {
         Ended::Stopped(storage) => close(storage).await,
-        Ended::DiskFailed(error) => {
-            draining.cancel();
-            Err(anyhow::Error::new(error).context("the disk failed"))
-        }
+        Ended::DiskFailed(error) => Err(anyhow::Error::new(error).context("the disk failed")),
     }
+}
+
+/// Starts something that goes on until the server ends.
+fn spawn<T: Send + 'static>(
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+    work: impl Future<Output = T> + Send + 'static,
+) {
+    tasks.spawn(end.clone().run_until_cancelled_owned(work));
 }
 
 /// What comes from other servers goes to the driver.
@@ -158,7 +169,7 @@ fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Clone +
 }
 
 async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyhow::Result<Taken> {
-    let secret = config.read_secret()?;
+    let secret = config.security.read_secret()?;
     let identity = transport::Identity {
         cluster_id: config.cluster_id.clone(),
         id: config.id,

@@ -4,6 +4,7 @@ mod cluster;
 mod keys;
 mod serve;
 mod status;
+mod token;
 mod watch;
 
 use std::io::IsTerminal;
@@ -53,6 +54,8 @@ enum Command {
     TransferLeader(cluster::TransferArgs),
     /// Let a server take a snapshot and shorten its log
     Snapshot(cluster::SnapshotArgs),
+    /// Make a token with which a client may come in
+    Token(token::TokenArgs),
 }
 
 /// How a client command finds the cluster.
@@ -109,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Member(arguments) => block_on(cluster::member(arguments)),
         Command::TransferLeader(arguments) => block_on(cluster::transfer(arguments)),
         Command::Snapshot(arguments) => block_on(cluster::snapshot(arguments)),
+        Command::Token(arguments) => token::run(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -91,6 +91,14 @@ layer! {
         /// that it knows it; it is never sent.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_CLUSTER_SECRET_FILE" cluster_secret_file: PathBuf,
+        /// A file with the hashes of the tokens that clients must show, a line each as `native-node
+        /// token new` prints it. Read anew on SIGHUP and when it changes [default: everybody may
+        /// read and write everything, so the server listens on loopback only].
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_TOKENS_FILE" tokens_file: PathBuf,
+        /// Show /metrics without a token, for a Prometheus that has none.
+        #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        "GLASSRAFT_OPEN_METRICS" open_metrics: bool,
         /// Web origins whose pages may use the API, for instance http://127.0.0.1:7000, separated
         /// by commas [default: none but the server's own].
         #[arg(value_delimiter = ',', value_name = "ORIGIN")]

@@ -5,6 +5,7 @@ mod address;
 mod error;
 mod layer;
 mod members;
+mod security;
 mod span;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use address::{Address, AddressError};
 pub use error::ConfigError;
 pub use layer::{Layer, LimitsLayer, LogFormat, RaftLayer, SecurityLayer, ServerLayer};
 pub use members::{Member, Members, MembersError};
+pub use security::Security;
 pub use span::{Span, SpanError};
 
 /// Everything that `serve` needs to know, complete and checked.
@@ -48,12 +50,8 @@ pub struct ServeConfig {
     pub log: String,
     /// Log form.
     pub log_format: LogFormat,
-    /// The file with the secret that servers prove to each other.
-    pub cluster_secret_file: Option<PathBuf>,
-    /// Foreign origins whose pages may use the API.
-    pub cors_origins: Vec<String>,
-    /// Whether other addresses than loopback are allowed without authentication.
-    pub insecure_bind: bool,
+    /// Who may come in.
+    pub security: Security,
     /// The protocol's timings and batches.
     pub raft: RaftConfig,
     /// Bounds.
@@ -140,9 +138,7 @@ impl ServeConfig {
             exit_with_parent: server.exit_with_parent.unwrap_or(false),
             log: server.log.unwrap_or_else(|| "info".to_owned()),
             log_format: server.log_format.unwrap_or_default(),
-            cluster_secret_file: security.cluster_secret_file,
-            cors_origins: security.cors_origins.unwrap_or_default(),
-            insecure_bind: security.insecure_bind.unwrap_or(false),
+            security: Security::resolve(security),
             raft: resolve_raft(&raft),
             limits: resolve_limits(&limits),
         };
@@ -167,11 +163,7 @@ impl ServeConfig {
                 log: Some(self.log.clone()),
                 log_format: Some(self.log_format),
             },
-            security: SecurityLayer {
-                cluster_secret_file: self.cluster_secret_file.clone(),
-                cors_origins: Some(self.cors_origins.clone()),
-                insecure_bind: Some(self.insecure_bind),
-            },
+            security: self.security.to_layer(),
             raft: RaftLayer {
                 election_timeout_min: Some(Span::micros(self.raft.election_timeout_min)),
                 election_timeout_max: Some(Span::micros(self.raft.election_timeout_max)),
@@ -197,22 +189,6 @@ impl ServeConfig {
                 compact_interval: Some(Span(limits.compact_interval)),
             },
         }
-    }
-
-    /// The secret that servers prove to each other, from its file.
-    pub fn read_secret(&self) -> Result<Option<Vec<u8>>, ConfigError> {
-        const SHORTEST: usize = 16;
-        let Some(path) = &self.cluster_secret_file else { return Ok(None) };
-        let error = |reason| ConfigError::Secret { path: path.clone(), reason };
-        let text = std::fs::read(path).map_err(|failure| error(failure.to_string()))?;
-        let secret = text.trim_ascii();
-        if secret.len() < SHORTEST {
-            return Err(error(format!(
-                "it has {} bytes, fewer than {SHORTEST}; make one with `openssl rand -hex 32`",
-                secret.len()
-            )));
-        }
-        Ok(Some(secret.to_vec()))
     }
 
     /// What this server's leases rest on, if it reads by them.
@@ -247,9 +223,6 @@ impl ServeConfig {
                 return Err(ConfigError::Zero(name));
             }
         }
-        if let Some(origin) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(ConfigError::Origin(origin.clone()));
-        }
         self.raft.validate()?;
         for (name, bytes) in [
             ("--max-batch-bytes", self.raft.max_batch_bytes),
@@ -259,29 +232,7 @@ impl ServeConfig {
                 return Err(ConfigError::TooLarge(name, frame::MAX_PAYLOAD_BYTES));
             }
         }
-        self.validate_exposure()
-    }
-
-    /// Without authentication a server listens on loopback only, unless told otherwise.
-    fn validate_exposure(&self) -> Result<(), ConfigError> {
-        if self.insecure_bind {
-            return Ok(());
-        }
-        if !is_loopback(&self.client) {
-            return Err(ConfigError::Exposed {
-                address: self.client.clone(),
-                who: "client",
-                remedy: "put a proxy that authenticates before it",
-            });
-        }
-        if !is_loopback(&self.peer) && self.cluster_secret_file.is_none() {
-            return Err(ConfigError::Exposed {
-                address: self.peer.clone(),
-                who: "server",
-                remedy: "give the cluster a secret with --cluster-secret-file",
-            });
-        }
-        Ok(())
+        self.security.validate(&self.client, &self.peer)
     }
 }
 
@@ -320,18 +271,6 @@ fn resolve_limits(layer: &LimitsLayer) -> Limits {
         shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),
         compact_interval: duration(layer.compact_interval, default.compact_interval),
     }
-}
-
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    matches!(scheme, "http" | "https")
-        && !rest.is_empty()
-        && !rest.contains(['/', '?', '#', '@', ' ', '*'])
-}
-
-fn is_loopback(address: &Address) -> bool {
-    let host = address.host().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]

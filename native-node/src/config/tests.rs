@@ -106,11 +106,11 @@ fn a_secret_is_read_or_refused() {
         let argument = format!("--cluster-secret-file={}", path.display());
         ServeConfig::resolve(with(&[&argument])).expect("good settings")
     };
-    assert!(config(&path).read_secret().is_err(), "missing");
+    assert!(config(&path).security.read_secret().is_err(), "missing");
     std::fs::write(&path, "short\n").expect("a file");
-    let error = config(&path).read_secret().expect_err("short").to_string();
+    let error = config(&path).security.read_secret().expect_err("short").to_string();
     assert!(error.contains("openssl rand"), "{error}");
     std::fs::write(&path, "0123456789abcdef\n").expect("a file");
-    let secret = config(&path).read_secret().expect("a secret").expect("a secret");
+    let secret = config(&path).security.read_secret().expect("a secret").expect("a secret");
     assert_eq!(secret, b"0123456789abcdef");
 }

@@ -139,7 +139,9 @@ async fn answer(app: &App, router: Router, request: Request<Incoming>) -> Respon
     let start = Instant::now();
     let route = Route::of(request.uri().path());
     let method = request.method().clone();
-    let mut response = match app.origins.check(request.headers()) {
+    let allowed = app.origins.check(request.headers());
+    let allowed = allowed.and_then(|()| app.access.check(route, &method, request.headers()));
+    let mut response = match allowed {
         Ok(()) => take(app, router, route, &method, request).await,
         Err(error) => error.into_response(),
     };

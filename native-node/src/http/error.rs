@@ -5,7 +5,7 @@
 //! simply be sent again.
 
 use axum::response::{IntoResponse, Response};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
+use crate::auth::Scope;
 use crate::config::Member;
 use crate::demo::DeedError;
 
@@ -86,6 +87,15 @@ pub enum ApiError {
     MethodNotAllowed(&'static [Method]),
     /// A page of another origin, or a name that is not this server's.
     Origin(String),
+    /// No token, or none that is known; why.
+    Unauthorized(&'static str),
+    /// A token that does not allow it.
+    Forbidden {
+        /// What it allows.
+        has: Scope,
+        /// What it would have to allow.
+        needs: Scope,
+    },
     /// The trace is for WebSocket clients.
     WebSocketOnly,
     /// The demo's processes are for the demo's own page.
@@ -216,6 +226,10 @@ impl ApiError {
                 "use one of the methods in the Allow header"),
             Self::Origin(_) => kind(S::FORBIDDEN, "origin_not_allowed", "Origin not allowed",
                 "start the server with --cors-origins to let this page in"),
+            Self::Unauthorized(_) => kind(S::UNAUTHORIZED, "unauthorized", "Token needed",
+                "send the header `Authorization: Bearer TOKEN`; whoever runs the servers makes one with `native-node token new`"),
+            Self::Forbidden { .. } => kind(S::FORBIDDEN, "insufficient_scope", "Token does not allow this",
+                "use a token of the scope that is named here"),
             Self::WebSocketOnly => kind(S::UPGRADE_REQUIRED, "websocket_only", "WebSocket only",
                 "connect with a WebSocket client, for instance `websocat ws://HOST:PORT/trace`"),
             Self::DemoToken => kind(S::FORBIDDEN, "wrong_token", "Wrong token",
@@ -265,6 +279,10 @@ impl ApiError {
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
             Self::Origin(what) => what.clone(),
+            Self::Unauthorized(why) => (*why).to_owned(),
+            Self::Forbidden { has, needs } => {
+                format!("this needs a token of scope {needs}; the one shown has scope {has}")
+            }
             Self::WebSocketOnly => "the event stream is a WebSocket".to_owned(),
             Self::DemoToken => "this page may not disturb the demo's servers".to_owned(),
             Self::Demo(error) => error.to_string(),
@@ -302,6 +320,8 @@ impl ApiError {
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::Origin(_)
+            | Self::Unauthorized(_)
+            | Self::Forbidden { .. }
             | Self::WebSocketOnly
             | Self::DemoToken
             | Self::Demo(_) => None,
@@ -338,6 +358,18 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// What RFC 6750 wants a refusal to say of the token.
+    fn challenge(&self) -> Option<HeaderValue> {
+        if let Self::Forbidden { needs, .. } = self {
+            let words = format!("Bearer error=\"insufficient_scope\", scope=\"{needs}\"");
+            return HeaderValue::from_str(&words).ok();
+        }
+        matches!(self, Self::Unauthorized(_))
+            .then_some(HeaderValue::from_static("Bearer realm=\"glassraft\""))
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.kind().status;
@@ -351,6 +383,7 @@ impl IntoResponse for ApiError {
             let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
             headers.extend(HeaderValue::from_str(&list).ok().map(|list| (ALLOW, list)));
         }
+        headers.extend(self.challenge().map(|challenge| (WWW_AUTHENTICATE, challenge)));
         if let Self::Redirect(_, location) = &self {
             headers.extend(HeaderValue::from_str(location).ok().map(|to| (LOCATION, to)));
         }

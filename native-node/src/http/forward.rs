@@ -7,7 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_NONE_MATCH, TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Uri};
@@ -29,8 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// What a client says of a request beside its path and body.
-const PASSED_ON: [HeaderName; 5] =
-    [CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, SESSION_HEADER, SEQUENCE_HEADER];
+const PASSED_ON: [HeaderName; 6] =
+    [AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, SESSION_HEADER, SEQUENCE_HEADER];
 
 /// Why the leader gave no answer.
 enum Failure {
@@ -65,19 +66,22 @@ impl Forwarder {
         self.timeout
     }
 
-    /// Reads a JSON document from another server; `None` when that fails or takes too long.
+    /// Reads a JSON document from another server for somebody who asked with these headers; `None` when that fails or takes too long.
     pub async fn get_json<T: DeserializeOwned>(
         &self,
         server: &str,
         path: &str,
+        asked: &HeaderMap,
         from: NodeId,
         within: Duration,
     ) -> Option<T> {
         let uri = format!("http://{server}{path}").parse::<Uri>().ok()?;
-        let request = Request::get(uri)
-            .header(FORWARDED_HEADER, from.0)
-            .body(Full::default())
-            .expect("a request of fixed parts is well formed");
+        let mut request = Request::get(uri).header(FORWARDED_HEADER, from.0);
+        if let Some(token) = asked.get(AUTHORIZATION) {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let request =
+            request.body(Full::default()).expect("a request of fixed parts is well formed");
         let response = timeout(within, self.exchange(request)).await.ok()?.ok()?;
         let body = response.into_body().collect().await.ok()?.to_bytes();
         serde_json::from_slice(&body).ok()

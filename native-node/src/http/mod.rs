@@ -1,6 +1,7 @@
 //! The interface for clients: routes, bounded requests, forwarding to the leader, and what people
 //! and machines need to see how the server is.
 
+pub mod access;
 mod collect;
 mod dispatch;
 pub mod error;
@@ -45,6 +46,7 @@ use crate::config::{Address, Limits, Members};
 use crate::handle::Handle;
 use crate::metrics::HttpMetrics;
 use crate::transport::Links;
+pub use access::Access;
 pub use dispatch::Route;
 use error::ApiError;
 use forward::Forwarder;
@@ -98,6 +100,8 @@ pub struct App {
     pub ending: CancellationToken,
     /// Set when it takes no more requests.
     pub draining: CancellationToken,
+    /// Who may do what.
+    pub access: Access,
     /// Who may use the API from a web page.
     pub origins: Origins,
     /// What is counted here.
@@ -159,6 +163,7 @@ fn cors(origins: &Origins) -> CorsLayer {
         .allow_origin(origins.header_values())
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
+            header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::IF_MATCH,
             header::IF_NONE_MATCH,

@@ -199,7 +199,8 @@ pub(super) async fn get(
     {
         let path = "/cluster/status?progress=local";
         let (server, patience) = (leader.client.clone(), LEADER_PATIENCE);
-        let theirs = app.forwarder.get_json(&server, path, app.id, patience).await;
+        let theirs =
+            app.forwarder.get_json(&server, path, request.headers(), app.id, patience).await;
         status.adopt_progress(theirs);
     }
     let body = serde_json::to_vec_pretty(&status).expect("the status has a JSON form");

@@ -25,6 +25,9 @@ const MAX_MESSAGE_BYTES: usize = 1 << 10;
 /// Watchers at once, at most.
 const MAX_WATCHERS: usize = 64;
 
+/// What is spoken here, for clients that name protocols.
+const PROTOCOL: &str = "glassraft.trace";
+
 /// What follows `?`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -54,7 +57,11 @@ pub(super) async fn get(
     if app.handle.watchers() >= MAX_WATCHERS {
         return Err(ApiError::Overloaded);
     }
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    // A page that shows its token as a protocol needs another one to be chosen in the answer.
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(async move |socket| watch(&app, socket, format).await))
 }
 

@@ -1,0 +1,46 @@
+//! A token: made once, shown once, and kept by whoever it was made for.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Digest, Scope};
+
+/// What all tokens begin with, so that people and scanners of source code know one when they see it.
+const PREFIX: &str = "glr_";
+
+/// A secret that opens the door.
+pub struct Token(String);
+
+impl Token {
+    /// A fresh one, of 256 random bits.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        Ok(Self(format!("{PREFIX}{}", hex(&random))))
+    }
+
+    /// The secret itself: to be shown once.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The line for the file, which holds no secret.
+    pub fn line(&self, name: &str, scope: Scope) -> String {
+        format!("{name} {scope} sha256:{}", hex(&digest(self.0.as_bytes())))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+pub(super) fn digest(token: &[u8]) -> Digest {
+    Sha256::digest(token).into()
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).concat()
+}

@@ -1,0 +1,59 @@
+//! `native-node token`.
+
+use anyhow::{Context, ensure};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Output;
+use crate::auth::{Scope, Token};
+
+/// Make tokens with which clients show that they may come in.
+#[derive(Args)]
+pub(super) struct TokenArgs {
+    #[command(subcommand)]
+    deed: TokenDeed,
+}
+
+#[derive(Subcommand)]
+enum TokenDeed {
+    /// Make a token: prints it once, with the line for the servers' tokens file
+    #[command(after_help = "Examples:
+  native-node token new --scope write --name app
+  native-node token new --scope admin --name ops --output json
+
+The token goes to the client (GLASSRAFT_TOKEN, or a file named by GLASSRAFT_TOKEN_FILE); the line,
+which holds only its hash, goes into the file of --tokens-file on each server. Servers read that
+file anew on SIGHUP, or by themselves within some seconds. To take a token back, remove its line.")]
+    New {
+        /// What it allows: read keys, status, metrics and trace; write keys, leases and sessions
+        /// too; or admin, which is everything
+        #[arg(long)]
+        scope: Scope,
+        /// Whose it is, for people who read the file
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// How to print it
+        #[arg(long, short, value_name = "FORM", default_value = "text")]
+        output: Output,
+    },
+}
+
+/// Makes a token.
+pub(super) fn run(arguments: TokenArgs) -> anyhow::Result<()> {
+    let TokenDeed::New { scope, name, output } = arguments.deed;
+    ensure!(
+        (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic() && c != '#'),
+        "`{}` cannot name a token: use 1 to 64 letters, digits or signs, without spaces or `#`",
+        name.escape_debug()
+    );
+    let token = Token::generate().context("the system gives no random bytes")?;
+    let line = token.line(&name, scope);
+    match output {
+        Output::Text => {
+            println!("token (shown this once; give it to the client):\n{}\n", token.reveal());
+            println!("line for the tokens file of each server:\n{line}");
+        }
+        Output::Json => println!("{}", json!({ "token": token.reveal(), "line": line })),
+    }
+    Ok(())
+}
