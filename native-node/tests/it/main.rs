@@ -14,5 +14,6 @@ mod members;
 mod reads;
 mod restart;
 mod rolling;
+mod tokens;
 mod trace;
 mod watch;

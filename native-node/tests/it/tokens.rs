@@ -1,0 +1,283 @@
+//! The doors for clients: who shows no token, a wrong one, or one of too small a scope.
+
+use std::path::PathBuf;
+
+use futures_util::StreamExt;
+use native_node::config::Address;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
+
+use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
+use crate::http::{Answer, send, try_send};
+
+/// A token, and the line that lets it in.
+struct Pass {
+    token: String,
+    line: String,
+}
+
+/// Makes a token as people do.
+async fn new_token(scope: &str) -> Pass {
+    let mut command = program();
+    command.args(["token", "new", "--output=json", "--name=test", "--scope", scope]);
+    let output = run_to_end(command).await;
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |field: &str| made[field].as_str().unwrap().to_owned();
+    Pass { token: text("token"), line: text("line") }
+}
+
+/// A cluster that asks for tokens, and one of each scope.
+struct Guarded {
+    cluster: Cluster,
+    read: Pass,
+    write: Pass,
+    admin: Pass,
+    directory: TempDir,
+}
+
+impl Guarded {
+    async fn start(nodes: u16, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (read, write, admin) =
+            (new_token("read").await, new_token("write").await, new_token("admin").await);
+        let file = directory.path().join("tokens");
+        let text = [&*read.line, "# those who write", &write.line, &admin.line].join("\n");
+        std::fs::write(&file, text).unwrap();
+        let file = format!("--tokens-file={}", file.display());
+        let cluster = Cluster::start_with(nodes, &[&CALM, arguments, &[&*file]].concat());
+        let guarded = Self { cluster, read, write, admin, directory };
+        for id in guarded.cluster.ids() {
+            let address = guarded.cluster.address(id);
+            eventually("it is ready", async || {
+                let answer = try_send("GET", &address, "/readyz", &[], "".into()).await.ok()?;
+                (answer.status == 200).then_some(())
+            })
+            .await;
+        }
+        guarded
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("tokens")
+    }
+
+    fn log(&self, id: usize) -> String {
+        std::fs::read_to_string(self.cluster.log(id)).unwrap()
+    }
+}
+
+/// Asks with a token.
+async fn ask(method: &str, server: &Address, path: &str, token: &str, body: &str) -> Answer {
+    let authorization = format!("Bearer {token}");
+    let body = body.to_owned();
+    send(method, server, path, &[("authorization", &authorization)], body).await
+}
+
+/// Guards every route: without a token, with a wrong one, and with each scope.
+#[tokio::test]
+async fn each_route_opens_to_its_scope_and_no_lower_one() {
+    let it = Guarded::start(1, &[]).await;
+    let server = it.cluster.address(1);
+    let set = json!({ "key": "a", "value": "1" }).to_string();
+    let txn = json!({ "then": [{ "get": { "key": "a" } }] }).to_string();
+    let lease = json!({ "ttl_ms": 60_000 }).to_string();
+    for (method, path, body, needs) in [
+        ("GET", "/livez", "", "none"),
+        ("GET", "/readyz", "", "none"),
+        ("GET", "/readyz?verbose", "", "none"),
+        ("GET", "/", "", "none"),
+        ("GET", "/get/a", "", "read"),
+        ("GET", "/kv/a", "", "read"),
+        ("HEAD", "/kv/a", "", "read"),
+        ("GET", "/kv?prefix=a", "", "read"),
+        ("GET", "/cluster/status", "", "read"),
+        ("GET", "/cluster/members", "", "read"),
+        ("GET", "/metrics", "", "read"),
+        ("GET", "/trace", "", "read"),
+        ("GET", "/leases/1", "", "read"),
+        ("POST", "/set", &set, "write"),
+        ("PUT", "/kv/a", "1", "write"),
+        ("DELETE", "/kv/a", "", "write"),
+        ("POST", "/txn", &txn, "write"),
+        ("POST", "/leases", &lease, "write"),
+        ("POST", "/leases/1/keep-alive", "", "write"),
+        ("DELETE", "/leases/1", "", "write"),
+        ("POST", "/sessions", &lease, "write"),
+        ("PATCH", "/kv/a", "", "write"),
+        ("POST", "/cluster/members", "{}", "admin"),
+        ("PUT", "/cluster/members", "{}", "admin"),
+        ("DELETE", "/cluster/members/9", "", "admin"),
+        ("POST", "/cluster/leader", "{\"to\": 9}", "admin"),
+        ("POST", "/cluster/snapshot", "", "admin"),
+    ] {
+        let what = format!("{method} {path}");
+        let rank =
+            |scope: &str| ["none", "read", "write", "admin"].iter().position(|it| *it == scope);
+        for (scope, token) in [("read", &it.read), ("write", &it.write), ("admin", &it.admin)] {
+            let answer = ask(method, &server, path, &token.token, body).await;
+            let status = answer.status.as_u16();
+            if rank(scope) >= rank(needs) {
+                assert!(!matches!(status, 401 | 403), "{what} with {scope}: {status}");
+                continue;
+            }
+            assert_eq!(status, 403, "{what} with {scope}");
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{needs}\"");
+            assert_eq!(answer.header("www-authenticate"), challenge, "{what} with {scope}");
+            let problem = answer.assert_problem(403, "insufficient_scope");
+            assert!(problem["detail"].as_str().unwrap().contains(needs), "{problem}");
+        }
+        let wrong = format!("{}0", it.admin.token);
+        for headers in [
+            &[][..],
+            &[("authorization", format!("Bearer {wrong}"))],
+            &[("authorization", it.admin.token.clone())],
+            &[("authorization", format!("Basic {}", it.admin.token))],
+            &[("x-token", it.admin.token.clone())],
+        ] {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+            let answer = send(method, &server, path, &headers, body.to_owned()).await;
+            if needs == "none" {
+                assert_ne!(answer.status, 401, "{what}");
+            } else {
+                assert_eq!(answer.status, 401, "{what} with {headers:?}");
+                assert!(answer.header("www-authenticate").starts_with("Bearer"), "{what}");
+                if method != "HEAD" {
+                    answer.assert_problem(401, "unauthorized");
+                }
+            }
+        }
+    }
+}
+
+/// Guards metrics for a Prometheus without a token: open when that is said, and nothing else is.
+#[tokio::test]
+async fn metrics_are_open_where_that_is_said() {
+    let it = Guarded::start(1, &["--open-metrics"]).await;
+    let server = it.cluster.address(1);
+    assert_eq!(send("GET", &server, "/metrics", &[], "").await.status, 200);
+    assert_eq!(send("GET", &server, "/cluster/status", &[], "").await.status, 401);
+}
+
+/// Guards requests through a follower: the client's token travels to the leader, whose word counts.
+#[tokio::test]
+async fn a_follower_passes_the_token_on() {
+    let it = Guarded::start(3, &[]).await;
+    for id in it.cluster.ids() {
+        let server = it.cluster.address(id);
+        let path = format!("/kv/{id}");
+        eventually("a write through any server", async || {
+            let answer = ask("PUT", &server, &path, &it.write.token, "1").await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        assert_eq!(ask("PUT", &server, &path, &it.read.token, "2").await.status, 403);
+        assert_eq!(ask("GET", &server, &path, &it.read.token, "").await.body, "1");
+        // What only the leader knows is fetched with the client's token too.
+        let status = ask("GET", &server, "/cluster/status", &it.read.token, "").await.json();
+        assert!(status["progress_from"].is_number(), "{status}");
+    }
+}
+
+/// Guards rotation: a token comes and goes without a restart, and a file that cannot be used
+/// changes nothing.
+#[tokio::test]
+async fn tokens_are_read_anew_on_sighup() {
+    let it = Guarded::start(1, &[]).await;
+    let server = it.cluster.address(1);
+    let status = async |token: &str| ask("GET", &server, "/kv?prefix=x", token, "").await.status;
+    let fresh = new_token("read").await;
+    assert_eq!(
+        (status(&fresh.token).await, status(&it.read.token).await),
+        (401.try_into().unwrap(), 200.try_into().unwrap())
+    );
+
+    std::fs::write(it.file(), &fresh.line).unwrap();
+    it.cluster.signal(1, Signal::HUP);
+    eventually("the new token opens", async || (status(&fresh.token).await == 200).then_some(()))
+        .await;
+    assert_eq!(status(&it.read.token).await, 401, "the old one was taken back");
+
+    for (bad, words) in [(&*fresh.token, "line 1"), ("", "holds no token")] {
+        std::fs::write(it.file(), bad).unwrap();
+        it.cluster.signal(1, Signal::HUP);
+        eventually("the log says why", async || it.log(1).contains(words).then_some(())).await;
+        assert_eq!(status(&fresh.token).await, 200, "what held before goes on holding");
+    }
+    assert!(!it.log(1).contains(&fresh.token), "the log repeats what stood in the file");
+}
+
+/// Guards the start: a tokens file that cannot be used never means that everybody may come in.
+#[tokio::test]
+async fn a_server_without_its_tokens_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens");
+    let argument = format!("--tokens-file={}", file.display());
+    let cluster = Cluster::prepare(1, &[&argument]);
+    for (text, words) in
+        [(None, "cannot read"), (Some("x"), "three words"), (Some("# none"), "no token")]
+    {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let output = run_to_end(cluster.command(1)).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(words), "{error}");
+    }
+}
+
+/// Guards the trace, to which a page cannot send the header: the token comes as a protocol, and is
+/// not repeated in the answer.
+#[tokio::test]
+async fn a_page_shows_its_token_to_the_trace_as_a_protocol() {
+    let it = Guarded::start(1, &[]).await;
+    let connect = async |protocols: Option<String>| {
+        let url = format!("ws://{}/trace", it.cluster.address(1));
+        let mut request = url.into_client_request().unwrap();
+        if let Some(protocols) = protocols {
+            request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        }
+        connect_async(request).await
+    };
+    let shown = format!("glassraft.trace, bearer.{}", it.read.token);
+    let (mut socket, response) = connect(Some(shown)).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "glassraft.trace");
+    assert!(matches!(socket.next().await, Some(Ok(Frame::Text(_)))));
+    for refused in [None, Some("glassraft.trace, bearer.glr_0".to_owned())] {
+        let Err(tungstenite::Error::Http(answer)) = connect(refused).await else {
+            panic!("let in");
+        };
+        assert_eq!(answer.status(), 401);
+    }
+}
+
+/// Guards the logs: however much is logged, no token stands there.
+#[tokio::test]
+async fn no_token_stands_in_the_logs() {
+    let it = Guarded::start(3, &["--log=trace"]).await;
+    for (id, pass) in [(1, &it.read), (2, &it.write), (3, &it.admin)] {
+        let server = it.cluster.address(id);
+        let token = &pass.token;
+        ask("PUT", &server, "/kv/a", token, "1").await;
+        ask("GET", &server, "/cluster/status", token, "").await;
+        let mut request = format!("ws://{server}/trace").into_client_request().unwrap();
+        let protocols = format!("bearer.{token}");
+        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        drop(connect_async(request).await);
+        it.cluster.signal(id, Signal::HUP);
+        eventually("it was read anew", async || {
+            it.log(id).contains("read the tokens anew").then_some(())
+        })
+        .await;
+    }
+    for id in it.cluster.ids() {
+        let log = it.log(id);
+        assert!(log.contains("TRACE") || log.contains("DEBUG"), "nothing much is logged: {log}");
+        for pass in [&it.read, &it.write, &it.admin] {
+            assert!(!log.contains(&pass.token[4..]), "a token stands in the log of server {id}");
+        }
+    }
+}
