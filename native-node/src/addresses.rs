@@ -4,12 +4,14 @@
 //! that is replicated as a value of the store, under a key that clients cannot use: so it is in the
 //! log before the configuration that needs it, in every snapshot, and the same on all servers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use raft_core::kv::{Command, Expected, KeyRange, KvStore};
 use raft_core::types::NodeId;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Member, Members};
 
@@ -36,35 +38,45 @@ pub fn without_reserved(range: KeyRange) -> KeyRange {
 
 /// All addresses as this server knows them, readable from anywhere.
 #[derive(Clone, Debug)]
-pub struct Addresses(Arc<ArcSwap<Members>>);
+pub struct Addresses(Arc<ArcSwap<Book>>);
 
 impl Addresses {
     /// Those of the command line.
     pub fn new(founders: Members) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(founders)))
+        Self(Arc::new(ArcSwap::from_pointee(Book { members: founders, ..Book::default() })))
     }
 
     /// Where a server is found.
     pub fn get(&self, id: NodeId) -> Option<Member> {
-        self.0.load().get(id).cloned()
+        self.0.load().members.get(id).cloned()
     }
 
     /// All of them.
-    pub fn all(&self) -> Arc<Members> {
-        self.0.load_full()
+    pub fn all(&self) -> Members {
+        self.0.load().members.clone()
     }
 
-    pub(crate) fn set(&self, members: Members) {
-        self.0.store(Arc::new(members));
+    /// When a server was last let in, as far as this server has applied the book; 0 for founders.
+    pub fn let_in(&self, id: NodeId) -> u64 {
+        self.0.load().let_in.get(&id).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&self, book: Book) {
+        self.0.store(Arc::new(book));
     }
 }
 
 /// The book as a state holds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Book {
     /// Who stands in it.
     pub members: Members,
+    /// For who was let in since the founding: a number that grows each time. Who is let in again
+    /// may come with another data directory than before ([`crate::storage::KnownPeers`]).
+    #[serde(default)]
+    pub let_in: BTreeMap<NodeId, u64>,
     /// The revision of its last change; 0 when there is none yet.
+    #[serde(skip)]
     pub revision: u64,
 }
 
@@ -77,21 +89,30 @@ impl Book {
     /// Reads it.
     pub fn of(store: &KvStore) -> Self {
         let Some(found) = store.get(BOOK) else { return Self::default() };
-        let members = serde_json::from_slice(&found.value).unwrap_or_else(|error| {
+        let book: Self = serde_json::from_slice(&found.value).unwrap_or_else(|error| {
             // Only this program writes it.
             tracing::error!("the book of addresses is not readable: {error}");
-            Members::default()
+            Self::default()
         });
-        Self { members, revision: found.mod_revision }
+        Self { revision: found.mod_revision, ..book }
     }
 
-    /// The command that puts these in its place, if nobody else has changed it meanwhile.
-    pub fn replace(&self, members: &Members) -> Command {
+    /// The same with these members, one of whom may be about to be let in.
+    #[must_use]
+    pub fn with(&self, members: Members, newcomer: Option<NodeId>) -> Self {
+        let mut let_in = self.let_in.clone();
+        let_in.extend(newcomer.map(|id| (id, self.revision + 1)));
+        Self { members, let_in, revision: self.revision }
+    }
+
+    /// The command that puts this in place of what it was made from, if nobody else has changed
+    /// that meanwhile.
+    pub fn replace(&self) -> Command {
         let expected = match self.revision {
             0 => Expected::Absent,
             revision => Expected::Revision(revision),
         };
-        let value = serde_json::to_vec(members).expect("addresses have a JSON form");
+        let value = serde_json::to_vec(self).expect("addresses have a JSON form");
         Command::compare_and_set(Bytes::from_static(BOOK), expected, value)
     }
 }
@@ -110,15 +131,19 @@ mod tests {
         assert_eq!((empty.revision, Book::revision_in(&store)), (0, 0));
         let members: Members = "1=a:1/a:2".parse().expect("a member");
         let compared = |answer| matches!(answer, Answer::Compared { succeeded: true, .. });
-        assert!(compared(store.apply(empty.replace(&members)).answer));
-        assert!(!compared(store.apply(empty.replace(&Members::default())).answer));
+        assert!(compared(store.apply(empty.with(members.clone(), None).replace()).answer));
+        assert!(!compared(store.apply(empty.replace()).answer));
         let book = Book::of(&store);
         assert_eq!((book.members.clone(), book.revision), (members, 1));
         let second: Members = "2=b:1/b:2".parse().expect("a member");
         let second = second.get(NodeId(2)).expect("it").clone();
         let more = book.members.with(NodeId(2), second).expect("free addresses");
-        assert!(compared(store.apply(book.replace(&more)).answer));
-        assert_eq!(Book::of(&store).members, more);
+        assert!(compared(store.apply(book.with(more.clone(), Some(NodeId(2))).replace()).answer));
+        let book = Book::of(&store);
+        assert_eq!(book.members, more);
+        // Let in once more, it may come with another data directory.
+        let again = book.with(more, Some(NodeId(2)));
+        assert!(again.let_in[&NodeId(2)] > book.let_in[&NodeId(2)]);
     }
 
     /// Guards the book against clients: no key and no range of theirs reaches it.

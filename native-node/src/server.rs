@@ -1,5 +1,6 @@
 //! Puts a server together, runs it, and takes it apart again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::reload;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
-use crate::transport::{self, Arrival, Secret, Transport};
+use crate::transport::{self, Arrival, Known, Secret, Transport};
 
 /// How long a server that is told to end goes on answering, so that clients learn from its answers
 /// to go elsewhere: a request into a connection that ends is one of unknown outcome.
@@ -42,6 +43,17 @@ struct Taken {
     opened: Opened,
     transport: Transport,
     listener: http::Listener,
+}
+
+impl Taken {
+    /// What the server remembers of others, and says of itself. It is a stranger when it begins
+    /// without a past, or has not been let in since it did.
+    fn known(&self, addresses: &Addresses) -> Known {
+        let Opened { snapshot, recovered, .. } = &self.opened;
+        let empty = snapshot.is_none() && *recovered == Recovered::default();
+        let stranger = empty || recovered.hard_state.stranger_until.is_some();
+        Known::new(self.storage.peers(), addresses.clone(), stranger)
+    }
 }
 
 /// Runs a server until `stop`; an error if it could not start or its disk failed.
@@ -59,11 +71,13 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let tasks = TaskTracker::new();
     let background = CancellationToken::new();
 
+    let addresses = Addresses::new(config.members.clone());
+    let known = taken.known(&addresses);
     let replica = start_replica(&config, taken.opened, clock);
     let (tracer, hub, frames) = trace::channel(clock.now());
     spawn(&tasks, &background, frames);
-    let addresses = Addresses::new(config.members.clone());
-    let (outgoing, links) = taken.transport.start(&tasks, &background, deliver_to(inbox.clone()));
+    let deliver = deliver_to(inbox.clone());
+    let (outgoing, links) = taken.transport.start(known, &tasks, &background, deliver);
     let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
@@ -124,10 +138,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     };
     spawn(&tasks, &background, reload::run(guard.watched, hangups));
     Guard::tell(&config.security, client, peer);
-    tracing::info!(
-        id = config.id.0, cluster = config.cluster_id, %client, %peer,
-        version = env!("CARGO_PKG_VERSION"), "serving"
-    );
+    announce(&config, client, peer);
     let serving = http::serve(taken.listener, Arc::new(app), limits, draining.clone());
     let ended = tokio::select! {
         () = serving => {
@@ -158,6 +169,13 @@ fn spawn<T: Send + 'static>(
     tasks.spawn(end.clone().run_until_cancelled_owned(work));
 }
 
+fn announce(config: &ServeConfig, client: SocketAddr, peer: SocketAddr) {
+    tracing::info!(
+        id = config.id.0, cluster = config.cluster_id, %client, %peer,
+        version = env!("CARGO_PKG_VERSION"), "serving"
+    );
+}
+
 /// What comes from other servers goes to the driver.
 fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Clone + Send + Sync {
     move |arrival| {
@@ -185,10 +203,10 @@ async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyh
         .await
         .with_context(|| taken_address(&config.client, "client"))?;
     let identity = storage::Identity { cluster: config.cluster_id.clone(), node: config.id };
-    let data = config.data.clone();
+    let (data, options) = (config.data.clone(), config.storage.clone());
     let opening = tokio::task::spawn_blocking(move || {
         let events = move |event| drop(inbox.send(Inbox::Storage(event)));
-        Storage::open(&data, identity, storage::Options::default(), events)
+        Storage::open(&data, identity, options, events)
     });
     let (opened, storage) =
         opening.await.context("opening the data directory ended in a bug")??;

@@ -73,6 +73,9 @@ pub enum ConfigError {
     /// More than a frame between servers holds.
     #[error("{0} must be at most {1} bytes, since a frame between servers must hold it")]
     TooLarge(&'static str, usize),
+    /// A number that does not make sense.
+    #[error("{0} must be from {1} to {2}")]
+    OutOfRange(&'static str, u64, u64),
     /// A bound that allows nothing.
     #[error("{0} must be greater than zero")]
     Zero(&'static str),

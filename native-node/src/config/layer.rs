@@ -157,6 +157,24 @@ layer! {
 }
 
 layer! {
+    /// How the data lies on the disk.
+    StorageLayer ("Storage") {
+        /// The bytes of a file of the log, taken when it is made [default: 16777216]. A directory
+        /// holds at least three: one that is written and two in reserve.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_SEGMENT_BYTES" segment_bytes: u64,
+        /// Bytes that stay free on the disk, beside the room for another snapshot: with less than
+        /// that new writes are refused with 507 [default: 67108864].
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_KEEP_FREE_BYTES" keep_free_bytes: u64,
+        /// Snapshots that are kept, 2 to 16 [default: 2]. The log reaches back to the one before
+        /// the newest, in case that is damaged; more are copies of older states.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_SNAPSHOTS_KEPT" snapshots_kept: usize,
+    }
+}
+
+layer! {
     /// Bounds on what clients and time may do.
     LimitsLayer ("Limits") {
         /// How long a request may wait for its commit or its read.
@@ -207,6 +225,9 @@ pub struct Layer {
     /// The protocol.
     #[command(flatten)]
     pub raft: RaftLayer,
+    /// Files.
+    #[command(flatten)]
+    pub storage: StorageLayer,
     /// Bounds.
     #[command(flatten)]
     pub limits: LimitsLayer,
@@ -220,6 +241,7 @@ impl Layer {
             server: self.server.over(below.server),
             security: self.security.over(below.security),
             raft: self.raft.over(below.raft),
+            storage: self.storage.over(below.storage),
             limits: self.limits.over(below.limits),
         }
     }

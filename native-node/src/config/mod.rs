@@ -14,11 +14,14 @@ use std::time::Duration;
 use raft_core::config::Config as RaftConfig;
 use raft_core::types::NodeId;
 
+use crate::storage;
 use crate::transport::{LeaseTerms, frame};
 
 pub use address::{Address, AddressError};
 pub use error::ConfigError;
-pub use layer::{Layer, LimitsLayer, LogFormat, RaftLayer, SecurityLayer, ServerLayer};
+pub use layer::{
+    Layer, LimitsLayer, LogFormat, RaftLayer, SecurityLayer, ServerLayer, StorageLayer,
+};
 pub use members::{Member, Members, MembersError};
 pub use security::Security;
 pub use span::{Span, SpanError};
@@ -54,6 +57,8 @@ pub struct ServeConfig {
     pub security: Security,
     /// The protocol's timings and batches.
     pub raft: RaftConfig,
+    /// How the data lies on the disk.
+    pub storage: storage::Options,
     /// Bounds.
     pub limits: Limits,
 }
@@ -102,7 +107,7 @@ pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
 impl ServeConfig {
     /// Fills a layer up with defaults and checks the whole.
     pub fn resolve(layer: Layer) -> Result<Self, ConfigError> {
-        let Layer { server, security, raft, limits } = layer;
+        let Layer { server, security, raft, storage, limits } = layer;
         let missing =
             |what, flag, variable, key| ConfigError::Missing { what, flag, variable, key };
         let id = server
@@ -140,6 +145,7 @@ impl ServeConfig {
             log_format: server.log_format.unwrap_or_default(),
             security: Security::resolve(security),
             raft: resolve_raft(&raft),
+            storage: resolve_storage(&storage),
             limits: resolve_limits(&limits),
         };
         config.validate()?;
@@ -178,6 +184,11 @@ impl ServeConfig {
                 promotion_timeout: Some(Span::micros(self.raft.promotion_timeout)),
                 lease_reads: Some(self.raft.lease_reads),
                 max_clock_drift_permille: Some(self.raft.max_clock_drift_permille),
+            },
+            storage: StorageLayer {
+                segment_bytes: Some(self.storage.segment_bytes),
+                keep_free_bytes: Some(self.storage.keep_free_bytes),
+                snapshots_kept: Some(self.storage.snapshots_kept),
             },
             limits: LimitsLayer {
                 request_timeout: Some(Span(limits.request_timeout)),
@@ -224,6 +235,14 @@ impl ServeConfig {
             }
         }
         self.raft.validate()?;
+        for (name, value, range) in [
+            ("--segment-bytes", self.storage.segment_bytes, 64 << 10..=1 << 30),
+            ("--snapshots-kept", self.storage.snapshots_kept as u64, 2..=16),
+        ] {
+            if !range.contains(&value) {
+                return Err(ConfigError::OutOfRange(name, *range.start(), *range.end()));
+            }
+        }
         for (name, bytes) in [
             ("--max-batch-bytes", self.raft.max_batch_bytes),
             ("--max-chunk-bytes", self.raft.max_chunk_bytes),
@@ -256,6 +275,16 @@ fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
             .max_clock_drift_permille
             .unwrap_or(default.max_clock_drift_permille),
         clock_interval: default.clock_interval,
+    }
+}
+
+fn resolve_storage(layer: &StorageLayer) -> storage::Options {
+    let default = storage::Options::default();
+    storage::Options {
+        segment_bytes: layer.segment_bytes.unwrap_or(default.segment_bytes),
+        keep_free_bytes: layer.keep_free_bytes.unwrap_or(default.keep_free_bytes),
+        snapshots_kept: layer.snapshots_kept.unwrap_or(default.snapshots_kept),
+        ..default
     }
 }
 

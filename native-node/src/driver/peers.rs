@@ -98,7 +98,8 @@ impl Peers {
         let book_revision = Book::revision_in(store);
         if book_revision != self.book_revision {
             self.book_revision = book_revision;
-            self.addresses.set(Book::of(store).members.over(&self.listed));
+            let book = Book::of(store);
+            self.addresses.set(Book { members: book.members.over(&self.listed), ..book });
             self.changed = true;
         }
         if status.membership != self.membership {

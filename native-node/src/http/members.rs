@@ -201,7 +201,15 @@ async fn elsewhere(
 async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
     let moved = match &wish {
         Wish::Join(id, Some(member), _) => enter(app, *id, member).await?,
-        Wish::Join(..) | Wish::Leave(_) | Wish::Voters(_) => false,
+        Wish::Join(id, None, _) => {
+            enter_again(app, std::slice::from_ref(id)).await?;
+            false
+        }
+        Wish::Voters(voters) => {
+            enter_again(app, &voters.iter().copied().collect::<Vec<_>>()).await?;
+            false
+        }
+        Wish::Leave(_) => false,
     };
     let known = app.addresses.all();
     let unknown = |id: &NodeId| {
@@ -236,7 +244,20 @@ async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
     }
 }
 
-/// Enters a server's addresses in the book; whether they were other ones before.
+/// Notes in the book that servers are let in of which only the number is said.
+async fn enter_again(app: &App, ids: &[NodeId]) -> Result<(), Failure> {
+    let membership = app.handle.status().membership.clone();
+    for id in ids.iter().filter(|id| !membership.contains(**id)) {
+        // Who has no address is refused by the caller, in words.
+        if let Some(member) = app.addresses.get(*id) {
+            enter(app, *id, &member).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters a server's addresses in the book, and that it is let in where it is no member; whether
+/// they were other ones before.
 async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> {
     for _ in 0..MAX_TRIES {
         let store = app.handle.read(false, app.handle.admit(0)?).await?;
@@ -246,16 +267,18 @@ async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> 
         }
         let book = Book::of(&store);
         let known = book.members.over(&app.founders);
-        if known.get(id) == Some(member) && book.members.get(id).is_some() {
+        let membership = app.handle.status().membership.clone();
+        let newcomer = (!membership.contains(id)).then_some(id);
+        let same = known.get(id) == Some(member) && book.members.get(id).is_some();
+        if same && newcomer.is_none() {
             return Ok(false);
         }
-        let membership = app.handle.status().membership.clone();
         // Whoever has left makes room for others at its addresses.
         let belonging = known.only(|other| membership.contains(other));
         let members: Members = belonging
             .with(id, member.clone())
             .map_err(|error| Failure::Api(ApiError::BadMember(error.to_string())))?;
-        let command = book.replace(&members).encode();
+        let command = book.with(members, newcomer).replace().encode();
         let (_, applied) = app.handle.propose(command, app.handle.admit(0)?).await?;
         if matches!(applied.answer, Answer::Compared { succeeded: true, .. }) {
             return Ok(known.get(id) != Some(member));

@@ -2,6 +2,8 @@
 //!
 //! | name | what |
 //! | --- | --- |
+//! | `peers` | the servers that were met, by their data directories ([`super::KnownPeers`]) |
+//! | `peers.tmp` | the same in the making |
 //! | `lock` | locked while a server uses the directory; names the process |
 //! | `00000000000000000001.log` | a segment of the log, by its sequence number |
 //! | `<index>-<term>.snapshot` | the state after that entry |
@@ -16,9 +18,13 @@ use raft_core::types::LogPosition;
 
 use super::disk::{Disk, Lock, LockGuard};
 use super::error::io_error;
-use super::{Identity, StorageError};
+use super::head::{FileType, Head};
+use super::log::segment::SegmentHead;
+use super::{Identity, StorageError, StorageId};
 
 const LOCK: &str = "lock";
+const PEERS: &str = "peers";
+const PEERS_IN_THE_MAKING: &str = "peers.tmp";
 const SEGMENT: &str = ".log";
 const SNAPSHOT: &str = ".snapshot";
 const SNAPSHOT_IN_THE_MAKING: &str = "snapshot.tmp";
@@ -29,6 +35,8 @@ pub(super) struct Directory {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) path: PathBuf,
     pub(super) identity: Identity,
+    /// Its own number, once that is known.
+    pub(super) id: StorageId,
 }
 
 /// What a directory holds.
@@ -49,9 +57,13 @@ pub(super) struct Contents {
 impl Directory {
     /// Creates the directory when needed, locks it, and refuses it when it is not ours.
     pub(super) fn enter(&self) -> Result<(Contents, LockGuard), StorageError> {
-        self.disk
-            .create_dir_all(&self.path)
-            .map_err(io_error("create the directory", &self.path))?;
+        self.disk.create_dir_all(&self.path).map_err(|error| {
+            let is_file = [io::ErrorKind::AlreadyExists, io::ErrorKind::NotADirectory];
+            if is_file.contains(&error.kind()) {
+                return StorageError::NotADirectory { dir: self.path.clone() };
+            }
+            io_error("create the directory", &self.path)(error)
+        })?;
         // Before the lock as well, so that nothing is put into somebody else's directory.
         self.list()?.refuse_foreign(&self.path)?;
         let lock = self.lock()?;
@@ -63,6 +75,26 @@ impl Directory {
             });
         }
         Ok((contents, lock))
+    }
+
+    /// The same, knowing its own number: the one in the first segment, a new one where there is no
+    /// segment yet.
+    pub(super) fn identified(&self, contents: &Contents) -> Result<Self, StorageError> {
+        let id = match contents.segments.first() {
+            None => StorageId::random(),
+            Some(sequence) => {
+                let path = self.segment(*sequence);
+                let file = self.disk.open(&path).map_err(io_error("open", &path))?;
+                let head = Head::<SegmentHead>::read_any(&*file, &path, FileType::Segment)?.0;
+                head.storage()
+            }
+        };
+        Ok(Self { id, ..self.clone() })
+    }
+
+    /// Where the peers that were met are remembered, and the same in the making.
+    pub(super) fn peers(&self) -> (PathBuf, PathBuf) {
+        (self.path.join(PEERS), self.path.join(PEERS_IN_THE_MAKING))
     }
 
     fn lock(&self) -> Result<LockGuard, StorageError> {
@@ -95,7 +127,7 @@ impl Directory {
                 contents.spares.push(number);
             } else if name == SNAPSHOT_IN_THE_MAKING {
                 contents.unfinished_snapshot = true;
-            } else if name != LOCK && name != "lost+found" {
+            } else if ![LOCK, PEERS, PEERS_IN_THE_MAKING, "lost+found"].contains(&&*name) {
                 contents.foreign = Some(name);
             }
         }

@@ -5,19 +5,34 @@ use std::path::{Path, PathBuf};
 
 use raft_core::types::{LogIndex, NodeId};
 
+use super::StorageId;
+
 /// What helps a server whose own data cannot be trusted any more: its peers still hold it.
 const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot its vote must not \
-    take part under its old identity. The rest of the cluster still holds the data: remove this \
-    server from the cluster and let it join again as a new learner with an empty directory, or \
-    restore a copy of the whole directory";
+    take part under its old identity. The rest of the cluster still holds the data: take this \
+    server out (`native-node member remove ID`), start it with an empty directory and without \
+    --new-cluster, and let it in again (`native-node member add ID=PEER/CLIENT`); or put back a \
+    copy of the whole directory";
 
 /// Why storage cannot be opened or went out of service.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}. Check the disk and the permissions; a disk that fails \
-        must be replaced before the server starts again", .path.display())]
+    #[error("cannot {action} {}: {source}. Check the disk; one that fails must be replaced before \
+        the server starts again", .path.display())]
     Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operating system does not allow it.
+    #[error("cannot {action} {}: {source}. The directory and all in it must belong to the user \
+        that runs the server, on a file system that can be written: see `ls -ld` and `chown`", 
+        .path.display())]
+    NotAllowed {
         /// What was tried, as a verb.
         action: &'static str,
         /// The file or directory.
@@ -27,7 +42,8 @@ pub enum StorageError {
     },
     /// No space is left where it is needed.
     #[error("the disk that holds {} is full: {needed} bytes are needed and {free} are free. Make \
-        room; the server goes on by itself as soon as there is some", .path.display())]
+        room; a server that runs goes on by itself as soon as there is some. --segment-bytes and \
+        --keep-free-bytes say how much is asked for", .path.display())]
     DiskFull {
         /// The file or directory.
         path: PathBuf,
@@ -76,6 +92,25 @@ pub enum StorageError {
         found: NodeId,
         /// The server that wanted to read it.
         expected: NodeId,
+    },
+    /// The file was written in another directory.
+    #[error("{} was written in data directory {found}, but it lies in data directory {expected}: \
+        files of two directories of this server are mixed. Put each back where it was. \
+        {HELP_DAMAGE}", .path.display())]
+    OtherDirectory {
+        /// The file.
+        path: PathBuf,
+        /// The directory in which it was written.
+        found: StorageId,
+        /// The directory in which it lies.
+        expected: StorageId,
+    },
+    /// The path leads to something else than a directory.
+    #[error("{} is a file, and a data directory is needed there: give another path with --data", 
+        .dir.display())]
+    NotADirectory {
+        /// What was named as the directory.
+        dir: PathBuf,
     },
     /// The file's format is not known here.
     #[error("{} has format {found}, and this program reads format {known}. Start the version of \
@@ -138,7 +173,13 @@ pub(super) fn io_error(
     path: &Path,
 ) -> impl FnOnce(io::Error) -> StorageError {
     let path = path.to_owned();
-    move |source| StorageError::Io { action, path, source }
+    let not_allowed = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+    move |source| {
+        if not_allowed.contains(&source.kind()) {
+            return StorageError::NotAllowed { action, path, source };
+        }
+        StorageError::Io { action, path, source }
+    }
 }
 
 /// Whether an error of the system says that there is no space left.

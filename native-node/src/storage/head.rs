@@ -17,13 +17,14 @@ use raft_core::types::NodeId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::directory::Directory;
 use super::disk::DiskFile;
 use super::error::io_error;
 use super::record::aligned;
-use super::{Identity, StorageError};
+use super::{StorageError, StorageId};
 
 /// Goes up whenever the layout of segments or snapshots changes.
-const LAYOUT_VERSION: u16 = 1;
+const LAYOUT_VERSION: u16 = 2;
 
 const PREFIX_BYTES: usize = 24;
 
@@ -58,6 +59,8 @@ impl FileType {
 pub(super) struct Head<T> {
     cluster: String,
     node: NodeId,
+    /// The directory that it was written in.
+    storage: StorageId,
     /// Part of the checksum of each record in this file; see [`super::record`].
     pub(super) salt: u64,
     pub(super) body: T,
@@ -65,10 +68,12 @@ pub(super) struct Head<T> {
 
 impl<T: Serialize + DeserializeOwned> Head<T> {
     /// A head with a new salt.
-    pub(super) fn new(identity: &Identity, body: T) -> Self {
+    pub(super) fn new(directory: &Directory, body: T) -> Self {
+        let identity = &directory.identity;
         // The hasher's keys are random; it is the one source of randomness that std offers.
         let salt = RandomState::new().hash_one(identity.node);
-        Self { cluster: identity.cluster.clone(), node: identity.node, salt, body }
+        let (cluster, node) = (identity.cluster.clone(), identity.node);
+        Self { cluster, node, storage: directory.id, salt, body }
     }
 
     /// The bytes with which a file of this type starts.
@@ -99,7 +104,18 @@ impl<T: Serialize + DeserializeOwned> Head<T> {
         file: &dyn DiskFile,
         path: &Path,
         file_type: FileType,
-        identity: &Identity,
+        directory: &Directory,
+    ) -> Result<(Self, u64), StorageError> {
+        let (head, start) = Self::read_any(file, path, file_type)?;
+        head.check_owner(path, directory)?;
+        Ok((head, start))
+    }
+
+    /// The same, whosever it is.
+    pub(super) fn read_any(
+        file: &dyn DiskFile,
+        path: &Path,
+        file_type: FileType,
     ) -> Result<(Self, u64), StorageError> {
         let damaged =
             |offset, what: String| StorageError::Damaged { path: path.to_owned(), offset, what };
@@ -130,11 +146,16 @@ impl<T: Serialize + DeserializeOwned> Head<T> {
             return Err(damaged(24, "the checksum of its head is wrong".to_owned()));
         }
         let head: Self = codec::decode(&bytes).map_err(|error| damaged(24, error.to_string()))?;
-        head.check_owner(path, identity)?;
         Ok((head, aligned(PREFIX_BYTES as u64 + u64::from(length))))
     }
 
-    fn check_owner(&self, path: &Path, identity: &Identity) -> Result<(), StorageError> {
+    /// The directory whose file this is, for one that does not know its own number yet.
+    pub(super) const fn storage(&self) -> StorageId {
+        self.storage
+    }
+
+    fn check_owner(&self, path: &Path, directory: &Directory) -> Result<(), StorageError> {
+        let identity = &directory.identity;
         if self.cluster != identity.cluster {
             return Err(StorageError::OtherCluster {
                 path: path.to_owned(),
@@ -147,6 +168,13 @@ impl<T: Serialize + DeserializeOwned> Head<T> {
                 path: path.to_owned(),
                 found: self.node,
                 expected: identity.node,
+            });
+        }
+        if self.storage != directory.id {
+            return Err(StorageError::OtherDirectory {
+                path: path.to_owned(),
+                found: self.storage,
+                expected: directory.id,
             });
         }
         Ok(())

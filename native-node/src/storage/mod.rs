@@ -27,6 +27,7 @@ mod error;
 mod head;
 mod log;
 mod options;
+mod peers;
 mod record;
 mod service;
 mod snapshots;
@@ -36,5 +37,6 @@ mod threads;
 mod tests;
 
 pub use error::StorageError;
-pub use options::{Acceptance, CutTail, Identity, Opened, Options, StorageEvent, Usage};
+pub use options::{Acceptance, CutTail, Identity, Opened, Options, StorageEvent, StorageId, Usage};
+pub use peers::KnownPeers;
 pub use service::Storage;

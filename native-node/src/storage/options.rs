@@ -8,6 +8,7 @@ use raft_core::durable::Recovered;
 use raft_core::kv::Snapshot;
 use raft_core::message::SnapshotMeta;
 use raft_core::types::{NodeId, WriteId};
+use serde::{Deserialize, Serialize};
 
 use super::StorageError;
 
@@ -18,6 +19,27 @@ pub struct Identity {
     pub cluster: String,
     /// The server.
     pub node: NodeId,
+}
+
+/// Drawn at random when a data directory is first used, and part of each file in it: so a server
+/// that comes with another directory than before is told from one that comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageId(u64);
+
+impl StorageId {
+    /// A new one.
+    ///
+    /// # Panics
+    /// When the system gives no random bytes.
+    pub fn random() -> Self {
+        Self(getrandom::u64().expect("the system gives random bytes"))
+    }
+}
+
+impl std::fmt::Display for StorageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// Sizes and times. The default suits a server.
@@ -31,6 +53,9 @@ pub struct Options {
     /// From this many bytes of submitted writes that are not durable yet, the storage asks for a
     /// pause ([`Acceptance::Backlogged`]).
     pub max_queued_bytes: usize,
+    /// How many snapshots are kept, at least two: when the newest is damaged, the one before it and
+    /// the log after that still hold everything. More than two are copies of older states.
+    pub snapshots_kept: usize,
     /// The size of a snapshot's chunks in bytes.
     pub snapshot_chunk_bytes: usize,
     /// The disk counts as full when the next segment would leave less than this many bytes beside
@@ -49,6 +74,7 @@ impl Default for Options {
             segment_bytes: 16 << 20,
             max_batch_bytes: 4 << 20,
             max_queued_bytes: 64 << 20,
+            snapshots_kept: 2,
             snapshot_chunk_bytes: 128 << 10,
             keep_free_bytes: 64 << 20,
             seal_after: Duration::from_millis(100),
@@ -60,6 +86,8 @@ impl Default for Options {
 /// What a data directory held.
 #[derive(Debug)]
 pub struct Opened {
+    /// The directory's own number.
+    pub id: StorageId,
     /// Term, vote and log.
     pub recovered: Recovered,
     /// The newest intact snapshot. It may be newer than the log, never older than its base.

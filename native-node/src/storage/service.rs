@@ -18,7 +18,10 @@ use super::log::spares::{Progress, SpareSource, Spares};
 use super::log::{LogWriter, recover};
 use super::snapshots::{Loaded, SnapshotStore};
 use super::threads::{self, Command};
-use super::{Acceptance, CutTail, Identity, Opened, Options, StorageError, StorageEvent, Usage};
+use super::{
+    Acceptance, CutTail, Identity, KnownPeers, Opened, Options, StorageError, StorageEvent,
+    StorageId, Usage,
+};
 
 /// What a write costs in the queue beside its entries, in bytes.
 const WRITE_OVERHEAD: usize = 64;
@@ -29,6 +32,7 @@ pub struct Storage {
     /// Taken when it closes.
     running: Option<Running>,
     shared: Arc<Shared>,
+    peers: Arc<KnownPeers>,
     /// Last, so that the lock ends when the threads have.
     _lock: LockGuard,
 }
@@ -72,6 +76,8 @@ pub(super) struct Prepared {
     pub(super) snapshots: SnapshotStore,
     pub(super) spares: Spares,
     pub(super) lock: LockGuard,
+    /// Knowing its own number.
+    pub(super) directory: Directory,
 }
 
 impl Storage {
@@ -96,8 +102,11 @@ impl Storage {
         options: Options,
         events: impl Fn(StorageEvent) + Send + Sync + 'static,
     ) -> Result<(Opened, Self), StorageError> {
-        let directory = Directory { disk, path: dir.to_owned(), identity };
-        let Prepared { opened, log, snapshots, spares, lock } = prepare(&directory, &options)?;
+        let directory =
+            Directory { disk, path: dir.to_owned(), identity, id: StorageId::default() };
+        let Prepared { opened, log, snapshots, spares, lock, directory } =
+            prepare(&directory, &options)?;
+        let peers = Arc::new(KnownPeers::load(directory));
         let shared = Arc::new(Shared {
             events: Box::new(events),
             options,
@@ -114,7 +123,12 @@ impl Storage {
         shared.update_snapshots(&snapshots);
         let running = Running::start(&shared, log, snapshots)
             .map_err(super::error::io_error("start the threads for", dir))?;
-        Ok((opened, Self { running: Some(running), shared, _lock: lock }))
+        Ok((opened, Self { running: Some(running), shared, peers, _lock: lock }))
+    }
+
+    /// The servers that were met, by their data directories.
+    pub fn peers(&self) -> Arc<KnownPeers> {
+        Arc::clone(&self.peers)
     }
 
     /// Queues a batch. Never blocks and never refuses: see [`Self::accepting`] for when to hold
@@ -240,6 +254,7 @@ pub(super) fn cost(write: &Write) -> u64 {
 /// Reads what the directory holds and makes it ready to go on.
 pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepared, StorageError> {
     let (contents, lock) = directory.enter()?;
+    let directory = &directory.identified(&contents)?;
     // A name may be in the system's memory alone: its process died before the sync.
     directory.sync()?;
     let spares = Spares::open(
@@ -250,7 +265,7 @@ pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepar
         &contents.spares,
     )?;
     let (mut snapshots, mut loaded) =
-        SnapshotStore::open(directory.clone(), options.snapshot_chunk_bytes, &contents.snapshots)?;
+        SnapshotStore::open(directory.clone(), options, &contents.snapshots)?;
     let (recovered, cut, log) = if contents.is_fresh() {
         let log = LogWriter::create(directory.clone(), &MadeAtOnce(&spares, directory))?;
         (Recovered::default(), None, log)
@@ -271,8 +286,9 @@ pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepar
             "the last write was under way when the server stopped, and is cut off"
         );
     }
-    let opened = Opened { recovered, snapshot: loaded.snapshot, fresh: contents.is_fresh(), cut };
-    Ok(Prepared { opened, log, snapshots, spares, lock })
+    let (id, fresh) = (directory.id, contents.is_fresh());
+    let opened = Opened { id, recovered, snapshot: loaded.snapshot, fresh, cut };
+    Ok(Prepared { opened, log, snapshots, spares, lock, directory: directory.clone() })
 }
 
 fn recover_log(

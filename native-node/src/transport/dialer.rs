@@ -21,8 +21,8 @@ use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, n
 use super::link::Link;
 use super::outbox::Outbox;
 use super::{
-    CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, PING_INTERVAL, Refused, RefusedLabels, WRITE_TIMEOUT,
-    frame,
+    CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Known, PING_INTERVAL, Refused, RefusedLabels,
+    WRITE_TIMEOUT, frame,
 };
 use crate::config::Address;
 
@@ -58,6 +58,7 @@ enum LinkError {
 /// One peer, one lane.
 pub(super) struct Dialer {
     pub(super) identity: Arc<Identity>,
+    pub(super) known: Known,
     pub(super) peer: NodeId,
     pub(super) address: Address,
     pub(super) lane: Lane,
@@ -204,6 +205,8 @@ impl Dialer {
             nonce: nonce(),
             address: self.identity.address.clone(),
             lease: self.identity.lease,
+            storage: self.known.claim(),
+            let_in: self.known.let_in(self.identity.id),
         };
         socket.send(Frame::binary(hello.encode())).await?;
         let (theirs, proof) = match receive(&mut socket).await? {

@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::config::Address;
+use crate::storage::StorageId;
 
 /// Goes up when the handshake or the meaning of frames changes; [`codec::FORMAT_VERSION`] goes up
 /// when their encoding does. Both must be equal on both sides.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// The first bytes of a connection, before anything whose layout may change.
 const MAGIC: [u8; 4] = *b"GLSR";
@@ -62,6 +63,10 @@ pub struct Hello {
     pub address: Address,
     /// What leases to read by rest on, where they are switched on.
     pub lease: Option<LeaseTerms>,
+    /// Its data directory; `None` for one that was empty and promises nothing.
+    pub storage: Option<StorageId>,
+    /// When it was last let in, as far as it knows ([`crate::addresses::Book::let_in`]).
+    pub let_in: u64,
 }
 
 /// What a leader's lease assumes of the voters; it holds only if all servers agree on it
@@ -155,6 +160,14 @@ pub enum Refusal {
          these", .0.0
     )]
     Lease(NodeId),
+    /// It has lost what it promised, and does not know it.
+    #[error(
+        "server {} comes with another data directory than it was known by: it has lost what it \
+         promised, and must not vote. Start it with an empty --data directory and without \
+         --new-cluster, take it out (`native-node member remove {}`) and let it in again \
+         (`native-node member add {}=PEER/CLIENT`)", .0.0, .0.0, .0.0
+    )]
+    OtherStorage(NodeId),
     /// No proof, or a wrong one.
     #[error(
         "server {} did not prove that it knows the cluster secret; give all servers the same \
@@ -179,6 +192,7 @@ impl Refusal {
             Self::WrongServer { .. } => "wrong_server",
             Self::SameNumber(_) => "same_number",
             Self::Lease(_) => "lease",
+            Self::OtherStorage(_) => "other_storage",
             Self::Proof(_) => "proof",
             Self::Busy => "busy",
             Self::Slow => "slow",
@@ -300,6 +314,8 @@ mod tests {
             nonce: nonce(),
             address: "127.0.0.1:8001".parse().expect("an address"),
             lease: None,
+            storage: None,
+            let_in: 0,
         }
     }
 

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::dialer::count;
 use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
-use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Links, frame};
+use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Known, Links, frame};
 use crate::config::Address;
 
 /// Connections in the middle of their handshake, at most.
@@ -65,6 +65,7 @@ pub(super) struct Acceptor<F> {
 
 struct Shared<F> {
     identity: Arc<Identity>,
+    known: Known,
     links: Links,
     deliver: F,
     handshakes: Arc<Semaphore>,
@@ -75,10 +76,10 @@ struct Shared<F> {
 }
 
 impl<F: Fn(Arrival) + Send + Sync + 'static> Acceptor<F> {
-    pub(super) fn new(identity: Arc<Identity>, links: Links, deliver: F) -> Self {
+    pub(super) fn new(identity: Arc<Identity>, known: Known, links: Links, deliver: F) -> Self {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         let (current, last_line) = Default::default();
-        let shared = Shared { identity, links, deliver, handshakes, current, last_line };
+        let shared = Shared { identity, known, links, deliver, handshakes, current, last_line };
         Self { shared: Arc::new(shared) }
     }
 
@@ -174,6 +175,9 @@ impl<F: Fn(Arrival)> Shared<F> {
             codec::decode(&next_binary(&mut socket).await?).map_err(|error| garbage(&error))?;
         if !secret.accepts(Side::Dialer, &hello, &own, answer.proof.as_ref()) {
             let refusal = Refusal::Proof(hello.from);
+            return Err(tell(socket, &Verdict::Refused(refusal.clone()), refusal).await);
+        }
+        if let Err(refusal) = self.known.meet(&hello).await {
             return Err(tell(socket, &Verdict::Refused(refusal.clone()), refusal).await);
         }
         send(&mut socket, &Verdict::Welcome).await?;

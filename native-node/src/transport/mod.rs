@@ -11,6 +11,7 @@
 mod dialer;
 pub mod frame;
 pub mod handshake;
+mod known;
 mod link;
 mod listener;
 pub mod outbox;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Address;
 pub use handshake::{Lane, LeaseTerms, Secret};
+pub use known::Known;
 pub use link::{Link, LinkState};
 pub use listener::{Arrival, Delivery};
 pub use outgoing::Outgoing;
@@ -120,14 +122,17 @@ impl Transport {
     /// must not block.
     pub fn start(
         self,
+        known: Known,
         tasks: &TaskTracker,
         stop: &CancellationToken,
         deliver: impl Fn(Arrival) + Clone + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
         let links = Links::default();
-        let acceptor = listener::Acceptor::new(Arc::clone(&self.identity), links.clone(), deliver);
+        let identity = Arc::clone(&self.identity);
+        let acceptor = listener::Acceptor::new(identity, known.clone(), links.clone(), deliver);
         tasks.spawn(acceptor.run(self.listener, tasks.clone(), stop.clone()));
-        let outgoing = Outgoing::new(self.identity, links.clone(), tasks.clone(), stop.clone());
+        let (tasks, stop) = (tasks.clone(), stop.clone());
+        let outgoing = Outgoing::new(self.identity, known, links.clone(), tasks, stop);
         (outgoing, links)
     }
 }

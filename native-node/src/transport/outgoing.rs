@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::dialer::Dialer;
 use super::link::Link;
-use super::{Identity, Lane, Links};
+use super::{Identity, Known, Lane, Links};
 use crate::config::Address;
 
 /// For how long a connection to a server that left stays: the last words to it may still wait.
@@ -23,6 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Outgoing {
     identity: Arc<Identity>,
+    known: Known,
     links: Links,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -43,11 +44,12 @@ struct Peer {
 impl Outgoing {
     pub(super) const fn new(
         identity: Arc<Identity>,
+        known: Known,
         links: Links,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { identity, links, tasks, stop, peers: BTreeMap::new() }
+        Self { identity, known, links, tasks, stop, peers: BTreeMap::new() }
     }
 
     /// Hands a message to its connection. Never waits: the connection's task takes it into its
@@ -113,6 +115,7 @@ impl Outgoing {
             let (sender, receiver) = mpsc::unbounded_channel();
             let dialer = Dialer {
                 identity: Arc::clone(&self.identity),
+                known: self.known.clone(),
                 peer: id,
                 address: address.clone(),
                 lane,

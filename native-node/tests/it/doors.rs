@@ -35,7 +35,9 @@ async fn one_of_two(arguments: &[&str]) -> Cluster {
 fn hello() -> Hello {
     let (from, to, lane) = (NodeId(2), NodeId(1), Lane::Log);
     let address = "127.0.0.1:9".parse().unwrap();
-    Hello { cluster_id: "test".to_owned(), from, to, lane, nonce: nonce(), address, lease: None }
+    let (cluster_id, nonce) = ("test".to_owned(), nonce());
+    let (lease, storage, let_in) = (None, None, 0);
+    Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in }
 }
 
 async fn connect(cluster: &Cluster) -> Socket {

@@ -111,6 +111,44 @@ async fn learners_are_promoted_and_several_voters_change_at_once() {
     cluster.converged().await;
 }
 
+/// Guards pitfall 29 where somebody repeats `--new-cluster` for a server that lost its disk: it
+/// believes that it founds the cluster, and the others refuse it in plain words until it is let in
+/// again.
+#[tokio::test]
+async fn pitfall_29_a_wiped_server_that_founds_again_is_refused_until_it_is_let_in_again() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    cluster.converged().await;
+    let wiped = cluster.follower().await;
+    cluster.kill(wiped);
+    std::fs::remove_dir_all(cluster.data(wiped)).unwrap();
+    // Its directory is empty, so the harness passes the flag again.
+    cluster.spawn(wiped);
+    eventually("the others refuse it and it says so", async || {
+        let log = std::fs::read_to_string(cluster.log(wiped)).unwrap();
+        let remedy = format!("native-node member remove {wiped}");
+        (log.contains("another data directory") && log.contains(&remedy)).then_some(())
+    })
+    .await;
+    let client = cluster.client(leader);
+    let metrics = client.request(&hyper::Method::GET, "/metrics", "".into()).await.unwrap();
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    assert!(metrics.contains("reason=\"other_storage\""), "{metrics}");
+
+    cluster.kill(wiped);
+    cluster.wipe(wiped);
+    cluster.spawn(wiped);
+    let path = format!("/cluster/members/{wiped}");
+    change(&cluster, leader, "DELETE", &path, Value::Null).await;
+    let again = change(&cluster, leader, "POST", "/cluster/members", join(&cluster, wiped)).await;
+    assert_eq!(roles(&again), voters(&[1, 2, 3]));
+    // Also after a restart, when it says again what its directory is.
+    cluster.kill(wiped);
+    cluster.spawn(wiped);
+    client.put(b"x", "1".into()).await.unwrap();
+    cluster.converged().await;
+}
+
 /// Guards what cannot be done, each with its code; and that a server which never comes up is given
 /// up and leaves nothing behind.
 #[tokio::test]

@@ -112,8 +112,7 @@ struct End {
 impl SegmentFile {
     fn open(directory: &Directory, path: PathBuf, sequence: u64) -> Result<Self, StorageError> {
         let file = directory.disk.open(&path).map_err(io_error("open", &path))?;
-        let (head, start) =
-            Head::<SegmentHead>::read(&*file, &path, FileType::Segment, &directory.identity)?;
+        let (head, start) = Head::<SegmentHead>::read(&*file, &path, FileType::Segment, directory)?;
         let segment = Self { path, file, head, start };
         if segment.head.body.sequence != sequence {
             let found = segment.head.body.sequence;

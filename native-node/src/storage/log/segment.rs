@@ -78,7 +78,7 @@ pub(crate) fn start(
     head: SegmentHead,
 ) -> Result<Started, StorageError> {
     let path = directory.segment(head.sequence);
-    let head = Head::new(&directory.identity, head);
+    let head = Head::new(directory, head);
     let bytes = head.encode(FileType::Segment);
     spare.file.write_at(0, &bytes).map_err(io_error("write", &spare.path))?;
     spare.file.sync().map_err(io_error("sync", &spare.path))?;

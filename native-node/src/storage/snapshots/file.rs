@@ -66,7 +66,7 @@ pub(super) fn write(
         keys: snapshot.store.len() as u64,
         digest: snapshot.store.digest(),
     };
-    let head = Head::new(&directory.identity, body);
+    let head = Head::new(directory, body);
     let mut writer =
         Writer { path, salt: head.salt, file, offset: 0, synced: 0, number: 1, buffer: Vec::new() };
     writer.put(&head.encode(FileType::Snapshot))?;
@@ -136,8 +136,7 @@ pub(super) fn read(
     position: LogPosition,
 ) -> Result<Snapshot, StorageError> {
     let file = directory.disk.open(path).map_err(io_error("open", path))?;
-    let (head, start) =
-        Head::<SnapshotHead>::read(&*file, path, FileType::Snapshot, &directory.identity)?;
+    let (head, start) = Head::<SnapshotHead>::read(&*file, path, FileType::Snapshot, directory)?;
     let size = file.size().map_err(io_error("ask for the size of", path))?;
     let mut reader = Reader { path, file, salt: head.salt, offset: start, size, number: 1 };
     let expected = head.body;

@@ -7,18 +7,16 @@ use std::time::{Duration, Instant};
 use raft_core::kv::Snapshot;
 use raft_core::types::{LogIndex, LogPosition};
 
-use super::StorageError;
 use super::directory::Directory;
 use super::error::{io_error, is_full};
-
-/// How many snapshots are kept: when the newest is damaged, the one before it and the log after
-/// that still hold everything.
-const KEPT: usize = 2;
+use super::{Options, StorageError};
 
 /// The snapshots of a directory.
 pub(super) struct SnapshotStore {
     directory: Directory,
     chunk_bytes: usize,
+    /// How many are kept.
+    keep: usize,
     /// Oldest first, all of them intact as far as is known.
     kept: Vec<Kept>,
 }
@@ -56,7 +54,7 @@ impl SnapshotStore {
     /// Loads the newest intact one of the snapshots at `positions` (oldest first).
     pub(super) fn open(
         directory: Directory,
-        chunk_bytes: usize,
+        options: &Options,
         positions: &[LogPosition],
     ) -> Result<(Self, Loaded), StorageError> {
         let mut loaded = Loaded { snapshot: None, damaged: Vec::new() };
@@ -77,7 +75,8 @@ impl SnapshotStore {
             let bytes = open.size().map_err(io_error("ask for the size of", &path))?;
             kept.insert(0, Kept { position: *position, bytes });
         }
-        Ok((Self { directory, chunk_bytes, kept }, loaded))
+        let (chunk_bytes, keep) = (options.snapshot_chunk_bytes, options.snapshots_kept.max(2));
+        Ok((Self { directory, chunk_bytes, keep, kept }, loaded))
     }
 
     /// Removes damaged snapshots once it is known that nothing is lost without them.
@@ -127,18 +126,18 @@ impl SnapshotStore {
     }
 
     fn prune(&mut self) -> Result<(), StorageError> {
-        while self.kept.len() > KEPT {
+        while self.kept.len() > self.keep {
             let oldest = self.kept.remove(0);
             self.directory.remove(&self.directory.snapshot(oldest.position))?;
         }
         Ok(())
     }
 
-    /// The last entry that the older of the kept snapshots covers; 0 while there is but one, since
+    /// The last entry that the snapshot before the newest covers; 0 while there is but one, since
     /// what precedes it is the empty state. The log must reach back to it.
     pub(super) fn fallback(&self) -> LogIndex {
         match &*self.kept {
-            [older, _newest] => older.position.index,
+            [.., older, _newest] => older.position.index,
             _ => LogIndex(0),
         }
     }

@@ -1,7 +1,7 @@
 //! Crashes at every single operation, of every kind.
 
 use super::disk::{Dice, Fault, Loss, MemoryDisk};
-use super::world::{Author, World, open};
+use super::world::{Author, World, open, path};
 
 /// What happens to the machine when the process dies.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +67,25 @@ fn live_and_crash(seed: u64, at: u64, after: After) -> bool {
     crashed
 }
 
+/// Guards the test below: a life goes through segments, snapshots and compactions, so that it
+/// crashes in each of them.
+fn assert_eventful(seed: u64) {
+    let disk = MemoryDisk::default();
+    let (_, mut world) = open(&disk).expect("a new directory");
+    let mut author = Author::new(seed, &world);
+    live(&mut world, &mut author, 60);
+    let (segments, snapshots) = (disk.names(".log"), disk.names(".snapshot"));
+    let first = path(&format!("{:020}.log", 1));
+    assert!(!segments.contains(&first), "segments were made and removed: {segments:?}");
+    assert_eq!(snapshots.len(), 2, "snapshots were saved");
+}
+
 /// Guards pitfalls 2, 3, 27 and 31: whatever was acknowledged before a crash is found after it, and
 /// nothing that was never written, with no gap between snapshot and log.
 #[test]
 fn a_crash_at_any_operation_loses_nothing_that_was_acknowledged() {
     for seed in 0..3 {
+        assert_eventful(seed);
         for after in WAYS {
             let mut at = 1;
             while live_and_crash(seed, at, after) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use raft_core::types::NodeId;
 
-use super::disk::MemoryDisk;
+use super::disk::{Loss, MemoryDisk};
 use super::world::{DIR, identity, options, path};
-use crate::storage::{Identity, Storage, StorageError};
+use crate::storage::{Identity, Storage, StorageError, StorageId};
 
 fn open_as(disk: &MemoryDisk, identity: Identity) -> Result<Storage, StorageError> {
     let dir = PathBuf::from(DIR);
@@ -40,12 +40,12 @@ fn a_directory_of_a_newer_version_is_refused_in_plain_words() {
     let disk = used();
     let segment = disk.names(".log").remove(0);
     disk.tamper(&segment, |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 9;
         let crc = crc32c::crc32c(&bytes[..20]).to_le_bytes();
         bytes[20..24].copy_from_slice(&crc);
     });
     let text = open_as(&disk, identity()).expect_err("a newer version").to_string();
-    assert!(text.contains("has format 2."), "{text}");
+    assert!(text.contains("has format 9."), "{text}");
 }
 
 /// Guards somebody else's files: nothing is put beside them.
@@ -77,4 +77,41 @@ fn a_directory_in_use_is_refused_with_the_name_of_its_user() {
     assert!(text.contains(&process), "{text}");
     drop(storage);
     open_as(&disk, identity()).expect("it is free again");
+}
+
+/// Guards against a file of another directory that was copied in, even of the same server's.
+#[test]
+fn files_of_two_directories_do_not_mix() {
+    let (disk, other) = (used(), used());
+    let segment = disk.names(".log").remove(0);
+    let second = path(&format!("{:020}.log", 2));
+    disk.put(&second, other.bytes(&segment));
+    let text = open_as(&disk, identity()).expect_err("mixed").to_string();
+    assert!(text.contains("files of two directories of this server are mixed"), "{text}");
+    assert!(text.contains("native-node member remove"), "{text}");
+}
+
+/// Guards pitfall 29 where `--new-cluster` is repeated after a disk was lost: who was met remembers
+/// the directory, over a restart too, until the server is let in again.
+#[test]
+fn a_server_with_another_directory_is_not_taken_for_itself() {
+    let (disk, peer) = (MemoryDisk::default(), NodeId(2));
+    let (first, second) = (StorageId::random(), StorageId::random());
+    let storage = open_as(&disk, identity()).expect("a new directory");
+    let own = storage.peers().own();
+    assert!(storage.peers().meet(peer, first, 0).expect("the disk works"));
+    assert!(storage.peers().meet(peer, first, 0).expect("the disk works"));
+    assert!(!storage.peers().meet(peer, second, 0).expect("the disk works"));
+    drop(storage);
+    disk.lose_power(Loss::All);
+    let storage = open_as(&disk, identity()).expect("its own");
+    assert_eq!(storage.peers().own(), own, "the directory keeps its number");
+    assert!(!storage.peers().meet(peer, second, 0).expect("the disk works"), "still refused");
+    assert!(storage.peers().meet(peer, second, 7).expect("the disk works"), "let in again");
+    assert!(!storage.peers().meet(peer, first, 7).expect("the disk works"), "the old one is not");
+    drop(storage);
+    // A damaged memory is none: it guards against a mistake and must not stop a server.
+    disk.tamper(&path("peers"), |bytes| bytes[0] = b'!');
+    let storage = open_as(&disk, identity()).expect("its own");
+    assert!(storage.peers().meet(peer, first, 0).expect("the disk works"));
 }

@@ -85,3 +85,19 @@ fn what_is_reported_durable_is_found_again_after_a_restart() {
     drop(storage);
     open(&path).expect("it is free again");
 }
+
+/// Guards the texts for paths that cannot be a data directory: each says what to do.
+#[test]
+fn a_path_that_cannot_be_a_data_directory_is_refused_in_plain_words() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "precious").expect("a file");
+    for path in [file.clone(), file.join("below")] {
+        let text = open(&path).map(|_| ()).expect_err("a file").to_string();
+        assert!(text.contains("is a file") && text.contains("--data"), "{text}");
+    }
+    assert_eq!(std::fs::read(&file).expect("it is still there"), b"precious");
+    let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let text = crate::storage::error::io_error("open", &file)(denied).to_string();
+    assert!(text.contains("must belong to the user") && text.contains("chown"), "{text}");
+}

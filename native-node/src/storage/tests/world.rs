@@ -17,7 +17,7 @@ use crate::storage::log::LogWriter;
 use crate::storage::log::spares::{Progress, Spares};
 use crate::storage::service::{MadeAtOnce, Prepared, prepare};
 use crate::storage::snapshots::{SaveError, SnapshotStore};
-use crate::storage::{Identity, Opened, Options, StorageError};
+use crate::storage::{Identity, Opened, Options, StorageError, StorageId};
 
 pub(super) const DIR: &str = "/data";
 
@@ -256,9 +256,15 @@ pub(super) struct World {
 
 /// Opens the storage without its threads.
 pub(super) fn open(disk: &MemoryDisk) -> Result<(Opened, World), StorageError> {
-    let directory =
-        Directory { disk: Arc::new(disk.clone()), path: PathBuf::from(DIR), identity: identity() };
-    let Prepared { opened, log, snapshots, spares, lock } = prepare(&directory, &options())?;
+    let disk = Arc::new(disk.clone());
+    let directory = Directory {
+        disk,
+        path: PathBuf::from(DIR),
+        identity: identity(),
+        id: StorageId::default(),
+    };
+    let Prepared { opened, log, snapshots, spares, lock, directory } =
+        prepare(&directory, &options())?;
     let world = World {
         log,
         snapshots,

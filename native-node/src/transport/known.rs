@@ -1,0 +1,61 @@
+//! Who was met with which data directory: see [`crate::storage::KnownPeers`].
+
+use std::sync::Arc;
+
+use raft_core::types::NodeId;
+
+use crate::addresses::Addresses;
+use crate::storage::{KnownPeers, StorageId};
+
+use super::handshake::{Hello, Refusal};
+
+/// What this server says of its own data, and remembers of that of others. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Known {
+    peers: Arc<KnownPeers>,
+    addresses: Addresses,
+    /// Whether the directory was empty: such a server promises nothing (pitfall 29), so it need
+    /// not be told from who it was before.
+    stranger: bool,
+}
+
+impl Known {
+    /// For a server with these memories and this book of addresses.
+    pub const fn new(peers: Arc<KnownPeers>, addresses: Addresses, stranger: bool) -> Self {
+        Self { peers, addresses, stranger }
+    }
+
+    /// What this server says of its data directory.
+    pub(super) fn claim(&self) -> Option<StorageId> {
+        (!self.stranger).then(|| self.peers.own())
+    }
+
+    /// When a server was last let in, as far as this server knows.
+    pub(super) fn let_in(&self, id: NodeId) -> u64 {
+        self.addresses.let_in(id)
+    }
+
+    /// Remembers a server that has proved who it is, or refuses it. What was met is durable before
+    /// anything that it says is heard.
+    pub(super) async fn meet(&self, hello: &Hello) -> Result<(), Refusal> {
+        let (from, let_in) = (hello.from, hello.let_in.max(self.let_in(hello.from)));
+        let Some(storage) = hello.storage else { return Ok(()) };
+        if self.peers.knows(from, storage) {
+            return Ok(());
+        }
+        let peers = Arc::clone(&self.peers);
+        let met = tokio::task::spawn_blocking(move || peers.meet(from, storage, let_in)).await;
+        match met {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Refusal::OtherStorage(from)),
+            Ok(Err(error)) => Err(forgetful(from, &error)),
+            Err(error) => Err(forgetful(from, &error)),
+        }
+    }
+}
+
+/// What cannot be remembered is not let in: it comes again.
+fn forgetful(from: NodeId, error: &dyn std::fmt::Display) -> Refusal {
+    tracing::warn!(peer = %from, "cannot remember that this server was met: {error}");
+    Refusal::Busy
+}
