@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use native_node::client::{Client, ClientError};
+use native_node::client::{Client, ClientError, ClientOptions};
 use native_node::config::Address;
 use native_node::http::request::Consistency;
 use raft_core::history::{self, Effect, Operation};
@@ -45,7 +45,8 @@ impl Load {
             let beginning_with = |first| {
                 let mut order = servers.to_vec();
                 order.rotate_left(first);
-                Client::new(order, PATIENCE)
+                let sessions = Some(ClientOptions::SESSION_TTL);
+                Client::with(ClientOptions { sessions, ..ClientOptions::new(order, PATIENCE) })
             };
             let worker = Worker {
                 client,

@@ -4,6 +4,7 @@
 
 use testbed::{cluster, load};
 
+mod client;
 mod demo;
 mod doors;
 mod failover;
@@ -11,6 +12,7 @@ mod growth;
 mod http;
 mod keys;
 mod members;
+mod proxy;
 mod reads;
 mod restart;
 mod rolling;

@@ -1,0 +1,87 @@
+//! A request before it is sent, and whether it may be sent twice.
+
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// A request for whichever server can carry it out.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) method: Method,
+    /// Path and parameters, percent-encoded.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// What it means to send a request twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The same as to send it once.
+    Repeatable,
+    /// In a session, the same as to send it once.
+    InSession,
+    /// Perhaps to do it twice.
+    Once,
+}
+
+impl Call {
+    /// A request without a body; the path may have parameters.
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// With this header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Whether it only looks.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let below = |route: &str| {
+            let rest = path.strip_prefix(route);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        // One session too many ends by itself, and a second snapshot finds nothing to do.
+        if self.reads() || path == "/sessions" || path == "/cluster/snapshot" {
+            Kind::Repeatable
+        } else if ["/kv", "/set", "/txn", "/leases"].into_iter().any(below) {
+            Kind::InSession
+        } else {
+            Kind::Once
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards against a change that is sent twice because it was taken for something else.
+    #[test]
+    fn what_may_be_sent_twice_is_known() {
+        let kind = |method: Method, path: &str| Call::new(method, path).kind();
+        assert_eq!(kind(Method::GET, "/kv/a?consistency=stale"), Kind::Repeatable);
+        assert_eq!(kind(Method::POST, "/sessions"), Kind::Repeatable);
+        assert_eq!(kind(Method::PUT, "/kv/a?lease=1"), Kind::InSession);
+        assert_eq!(kind(Method::POST, "/leases/7/keep-alive"), Kind::InSession);
+        assert_eq!(kind(Method::POST, "/set"), Kind::InSession);
+        assert_eq!(kind(Method::POST, "/settings"), Kind::Once);
+        assert_eq!(kind(Method::DELETE, "/sessions/7"), Kind::Once);
+        assert_eq!(kind(Method::POST, "/cluster/members"), Kind::Once);
+    }
+}

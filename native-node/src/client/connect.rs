@@ -1,0 +1,214 @@
+//! Connections: pooled, over TLS where it is asked for, with the token on each request.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::{Request, Response};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::call::Call;
+use super::sessions::Ticket;
+use crate::config::Address;
+use crate::http::headers::{SEQUENCE_HEADER, SESSION_HEADER};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection that lay idle for longer is not used again: a server may be about to close it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What proves to servers who this client is.
+#[derive(Clone)]
+pub struct Token(HeaderValue);
+
+/// A token that cannot be one.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the token is empty or holds characters that no token has: it is one line of visible ASCII"
+)]
+pub struct BadToken;
+
+impl Token {
+    /// The token as the server's operator gave it; white space around it does not count.
+    pub fn new(text: &str) -> Result<Self, BadToken> {
+        let text = text.trim();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadToken);
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| BadToken)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// Whose word counts for whether a server is the one that it says.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<ClientConfig>);
+
+/// Why TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file with certificates.
+    #[error("cannot read certificates from {}: {why}; it must be a PEM file", .path.display())]
+    Certificates {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The system's own certificates.
+    #[error(
+        "cannot read the system's certificates: {0}; name those of your servers' issuer (--ca)"
+    )]
+    System(String),
+}
+
+impl Tls {
+    /// Servers whose certificates are issued by one of those in this PEM file.
+    pub fn trusting(path: &Path) -> Result<Self, TlsError> {
+        let error = |why: String| TlsError::Certificates { path: path.to_owned(), why };
+        let certificates =
+            CertificateDer::pem_file_iter(path).map_err(|failure| error(failure.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates {
+            let certificate = certificate.map_err(|failure| error(failure.to_string()))?;
+            roots.add(certificate).map_err(|failure| error(failure.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(error("it holds none".to_owned()));
+        }
+        Ok(Self::of(roots))
+    }
+
+    /// Servers whose certificates the system accepts.
+    pub fn system() -> Result<Self, TlsError> {
+        let builder = builder().with_native_roots();
+        let builder = builder.map_err(|error| TlsError::System(error.to_string()))?;
+        Ok(Self(Arc::new(builder.with_no_client_auth())))
+    }
+
+    fn of(roots: RootCertStore) -> Self {
+        Self(Arc::new(builder().with_root_certificates(roots).with_no_client_auth()))
+    }
+}
+
+fn builder()
+-> tokio_rustls::rustls::ConfigBuilder<ClientConfig, tokio_rustls::rustls::WantsVerifier> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of the default versions")
+}
+
+/// The pool of connections.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    scheme: &'static str,
+    token: Option<Token>,
+}
+
+/// Why there was no answer.
+pub(super) enum NoAnswer {
+    /// The request never left.
+    NotSent(String),
+    /// It may have arrived.
+    Broken(String),
+}
+
+impl Connections {
+    pub(super) fn new(tls: Option<Tls>, token: Option<Token>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.enforce_http(false);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let Tls(tls) = tls.unwrap_or_else(|| Tls::of(RootCertStore::empty()));
+        let builder = HttpsConnectorBuilder::new().with_tls_config((*tls).clone());
+        let builder =
+            if scheme == "https" { builder.https_only() } else { builder.https_or_http() };
+        let connector = builder.enable_http1().wrap_connector(connector);
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        Self { pool, scheme, token }
+    }
+
+    /// Sends a request once.
+    pub(super) async fn send(
+        &self,
+        server: &Address,
+        call: &Call,
+        ticket: Option<Ticket>,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        let uri = format!("{}://{server}{}", self.scheme, call.path);
+        let mut request = Request::builder().method(call.method.clone()).uri(uri);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(call.headers.clone());
+            headers.extend(self.token.iter().map(|token| (AUTHORIZATION, token.0.clone())));
+            if let Some(Ticket { session, sequence }) = ticket {
+                headers.insert(SESSION_HEADER, session.into());
+                headers.insert(SEQUENCE_HEADER, sequence.into());
+            }
+        }
+        let request = request.body(Full::new(call.body.clone()));
+        let request = request.map_err(|error| NoAnswer::NotSent(error.to_string()))?;
+        self.pool.request(request).await.map_err(|error| {
+            let why = in_words(&error);
+            if error.is_connect() { NoAnswer::NotSent(why) } else { NoAnswer::Broken(why) }
+        })
+    }
+}
+
+/// An error with what lies behind it: the outermost says no more than where it happened.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the token: none that would end the header or show up in a log.
+    #[test]
+    fn tokens_are_one_line_and_never_shown() {
+        let token = Token::new(" secret\n").expect("a token");
+        assert_eq!(token.0.as_bytes(), b"Bearer secret");
+        assert_eq!(format!("{token:?} {:?}", token.0), "Token Sensitive");
+        for bad in ["", " ", "a b", "a\nb", "\u{e9}"] {
+            assert!(Token::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// Guards `--ca`: a file without certificates is named, not taken for trust in nobody.
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let error = Tls::trusting(file.path()).expect_err("it is empty").to_string();
+        assert!(error.contains("PEM"), "{error}");
+        assert!(Tls::trusting(Path::new("/does/not/exist")).is_err());
+    }
+}

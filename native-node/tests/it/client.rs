@@ -1,0 +1,138 @@
+//! The client module: what it promises when connections break and servers come and go.
+
+use bytes::Bytes;
+use native_node::client::{Call, Client, ClientError, ClientOptions};
+use native_node::config::Address;
+use native_node::http::request::Consistency;
+
+use hyper::Method;
+use hyper::header::{ETAG, IF_MATCH};
+
+use crate::cluster::{Cluster, REQUEST, eventually};
+use crate::proxy::Proxy;
+
+fn with_sessions(servers: Vec<Address>) -> Client {
+    let sessions = Some(ClientOptions::SESSION_TTL);
+    Client::with(ClientOptions { sessions, ..ClientOptions::new(servers, REQUEST) })
+}
+
+/// How often a key was set.
+async fn version(client: &Client, key: &str) -> u64 {
+    let answer = client.json(&Method::GET, &format!("/get/{key}"), None).await.unwrap();
+    answer["version"].as_u64().unwrap()
+}
+
+/// Guards the session: a write whose answer is lost is sent again, takes effect exactly once, and
+/// its outcome is known.
+#[tokio::test]
+async fn writes_take_effect_once_over_a_network_that_loses_answers() {
+    const WRITES: u64 = 60;
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let direct = cluster.client(leader);
+    let proxy = Proxy::start(cluster.address(leader), 3).await;
+    let client = with_sessions(vec![proxy.address.clone()]);
+    for number in 0..WRITES {
+        client.put(b"counted", Bytes::from(number.to_string())).await.unwrap();
+    }
+    assert!(proxy.cuts() >= WRITES / 3, "only {} answers were lost", proxy.cuts());
+    assert_eq!(version(&direct, "counted").await, WRITES);
+
+    // A compare-and-set is told the answer to its first attempt, not that it came second.
+    let mut tag =
+        client.send(&Call::new(Method::GET, "/kv/counted")).await.unwrap().headers[ETAG].clone();
+    for number in 0..WRITES / 2 {
+        let call = Call::new(Method::PUT, "/kv/counted")
+            .header(IF_MATCH, tag)
+            .body(format!("again {number}"));
+        let answer = client.send(&call).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        tag = format!("\"{}\"", answer["revision"]).parse().unwrap();
+    }
+    assert_eq!(version(&direct, "counted").await, WRITES + WRITES / 2);
+}
+
+/// Guards the other side: without a session nothing is sent twice, and the loss is told.
+#[tokio::test]
+async fn without_a_session_a_lost_answer_leaves_the_outcome_unknown() {
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let proxy = Proxy::start(cluster.address(leader), 1).await;
+    let client = Client::new(vec![proxy.address.clone()], REQUEST);
+    let lost = client.put(b"once", Bytes::from_static(b"1")).await;
+    assert!(matches!(lost, Err(ClientError::Unknown(_))), "{lost:?}");
+    let applied = eventually("it took effect", async || {
+        cluster.client(leader).get(b"once", Consistency::Linearizable).await.unwrap()
+    });
+    assert_eq!(applied.await, "1");
+    assert_eq!(version(&cluster.client(leader), "once").await, 1);
+}
+
+/// Guards concurrent use: each write under way has a session of its own.
+#[tokio::test]
+async fn many_writers_share_a_client() {
+    const WRITERS: u64 = 16;
+    const EACH: u64 = 10;
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let proxy = Proxy::start(cluster.address(leader), 7).await;
+    let client = with_sessions(vec![proxy.address.clone()]);
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let client = client.clone();
+        writers.spawn(async move {
+            for number in 0..EACH {
+                let value = Bytes::from(format!("{writer}-{number}"));
+                client.put(b"shared", value).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    assert!(proxy.cuts() > 0);
+    assert_eq!(version(&cluster.client(leader), "shared").await, WRITERS * EACH);
+    let opened = sessions(&cluster, leader).await;
+    assert!((1..=WRITERS).contains(&opened), "{opened} sessions for {WRITERS} writers");
+    client.close().await;
+    assert_eq!(sessions(&cluster, leader).await, 0, "the client closes what it opened");
+}
+
+/// How many sessions there are, told by a snapshot of time in the event stream's terms: a session
+/// that does not exist is refused.
+async fn sessions(cluster: &Cluster, server: usize) -> u64 {
+    let mut open = 0;
+    for id in 1..=64 {
+        let call = Call::new(Method::PUT, "/kv/probe")
+            .header("x-raft-session".parse().unwrap(), id.into())
+            .header("x-raft-sequence".parse().unwrap(), u64::from(u32::MAX).into());
+        match cluster.client(server).send(&call).await {
+            Ok(_) => open += 1,
+            Err(error) => assert!(error.has_code("no_such_session"), "{error}"),
+        }
+    }
+    open
+}
+
+/// Guards the way through the cluster: from one address the client finds the others, goes to the
+/// leader, and gets on without the server that it was given.
+#[tokio::test]
+async fn a_client_learns_the_other_servers_and_goes_on_without_the_first() {
+    let mut cluster = Cluster::start();
+    let given = cluster.follower().await;
+    let servers = vec![cluster.address(given)];
+    let sessions = Some(ClientOptions::SESSION_TTL);
+    let options = ClientOptions { follow: true, sessions, ..ClientOptions::new(servers, REQUEST) };
+    let client = Client::with(options);
+    client.put(b"first", Bytes::from_static(b"1")).await.unwrap();
+    let leader = cluster.leader().await;
+    eventually("writes go straight to the leader", async || {
+        let answer = client.put(b"second", Bytes::from_static(b"2")).await.unwrap();
+        let forwarded = answer.headers.contains_key("x-raft-forwarded-by");
+        let by = answer.headers["x-raft-node"].to_str().unwrap().to_owned();
+        (!forwarded && by == leader.to_string()).then_some(())
+    })
+    .await;
+    cluster.kill(given);
+    client.put(b"third", Bytes::from_static(b"3")).await.unwrap();
+    let read = client.get(b"third", Consistency::Linearizable).await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"3"[..]));
+}
