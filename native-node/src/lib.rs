@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod driver;
+pub mod faults;
 pub mod guard;
 pub mod handle;
 pub mod http;

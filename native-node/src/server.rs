@@ -24,11 +24,13 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::ServeConfig;
 use crate::driver::{Driver, Ended, Inbox, Peers};
+use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
 use crate::handle::{Handle, RequestError};
 use crate::http::{self, App, Origins, forward::Forwarder};
 use crate::metrics::Metrics;
 use crate::reload;
+use crate::storage::disk::FaultyDisk;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
 use crate::transport::{self, Arrival, Known, Secret, Transport};
@@ -43,6 +45,7 @@ struct Taken {
     opened: Opened,
     transport: Transport,
     listener: http::Listener,
+    faults: Option<Arc<Injector>>,
 }
 
 impl Taken {
@@ -76,8 +79,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let replica = start_replica(&config, taken.opened, clock);
     let (tracer, hub, frames) = trace::channel(clock.now());
     spawn(&tasks, &background, frames);
-    let deliver = deliver_to(inbox.clone());
-    let (outgoing, links) = taken.transport.start(known, &tasks, &background, deliver);
+    let (faults, deliver) = (taken.faults.clone(), deliver_to(inbox.clone()));
+    let (outgoing, links) = taken.transport.start(known, &tasks, &background, faults, deliver);
     let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
@@ -111,7 +114,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
-    tasks.spawn(hand_over(handle.clone(), stop.clone(), draining.clone(), election_timeout));
+    let ending = (stop.clone(), draining.clone());
+    tasks.spawn(hand_over(handle.clone(), taken.faults, ending.0, ending.1, election_timeout));
     let app = App {
         id: config.id,
         cluster_id: config.cluster_id.clone(),
@@ -204,13 +208,21 @@ async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyh
         .with_context(|| taken_address(&config.client, "client"))?;
     let identity = storage::Identity { cluster: config.cluster_id.clone(), node: config.id };
     let (data, options) = (config.data.clone(), config.storage.clone());
+    let faults = config.security.allow_faults.then(|| Arc::new(Injector::default()));
+    let disk_faults = faults.as_ref().map(|faults| faults.disk());
     let opening = tokio::task::spawn_blocking(move || {
         let events = move |event| drop(inbox.send(Inbox::Storage(event)));
-        Storage::open(&data, identity, options, events)
+        match disk_faults {
+            None => Storage::open(&data, identity, options, events),
+            Some(switch) => {
+                let disk = Arc::new(FaultyDisk::new(switch));
+                Storage::open_on(disk, &data, identity, options, events)
+            }
+        }
     });
     let (opened, storage) =
         opening.await.context("opening the data directory ended in a bug")??;
-    Ok(Taken { storage, opened, transport, listener })
+    Ok(Taken { storage, opened, transport, listener, faults })
 }
 
 fn taken_address(address: &crate::config::Address, flag: &str) -> String {
@@ -293,11 +305,16 @@ fn seed(id: NodeId) -> u64 {
 /// cluster then need not wait until it is missed.
 async fn hand_over(
     handle: Handle,
+    faults: Option<Arc<Injector>>,
     stop: CancellationToken,
     draining: CancellationToken,
     patience: Duration,
 ) {
     stop.cancelled().await;
+    if let Some(faults) = faults {
+        // It must not hang on a fault that it was only playing.
+        faults.set(Faults::default());
+    }
     let alone = handle.status().membership.voters.len() <= 1;
     let deadline = tokio::time::Instant::now() + patience;
     while handle.status().role == RoleName::Leader

@@ -75,6 +75,16 @@ impl Cluster {
         1..=self.nodes.len()
     }
 
+    /// The numbers of the servers that were started and not ended since.
+    pub fn running(&self) -> Vec<usize> {
+        self.ids().filter(|id| self.nodes[id - 1].child.is_some()).collect()
+    }
+
+    /// The process number of a server that runs.
+    pub fn pid(&self, id: usize) -> u32 {
+        self.nodes[id - 1].child.as_ref().expect("it runs").id()
+    }
+
     /// Chooses addresses for one more server, which is to join.
     pub fn add(&mut self) -> usize {
         self.nodes.push(Node { client: free_address(), peer: free_address(), child: None });

@@ -4,4 +4,5 @@
 #![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
 
 pub mod cluster;
+pub mod faults;
 pub mod load;

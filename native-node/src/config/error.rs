@@ -67,6 +67,12 @@ pub enum ConfigError {
         /// What would make it safe.
         remedy: &'static str,
     },
+    /// Anybody could break the server.
+    #[error(
+        "--allow-faults lets clients break this server, so it is for loopback only: listen for \
+         clients on 127.0.0.1 instead of {0}, or leave --allow-faults out"
+    )]
+    FaultsExposed(Address),
     /// The protocol's numbers do not go together.
     #[error(transparent)]
     Raft(#[from] raft_core::config::ConfigError),

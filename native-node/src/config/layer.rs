@@ -107,6 +107,10 @@ layer! {
         /// for networks where everybody may read and write everything.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
+        /// Let clients break this server with PUT /faults: cut links, stall or fill the disk. Only
+        /// for demonstrations and tests, and only on loopback.
+        #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        "GLASSRAFT_ALLOW_FAULTS" allow_faults: bool,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Security {
     pub cors_origins: Vec<String>,
     /// Whether other addresses than loopback are allowed without authentication.
     pub insecure_bind: bool,
+    /// Whether faults can be set over HTTP.
+    pub allow_faults: bool,
 }
 
 impl Security {
@@ -27,6 +29,7 @@ impl Security {
             open_metrics: layer.open_metrics.unwrap_or(false),
             cors_origins: layer.cors_origins.unwrap_or_default(),
             insecure_bind: layer.insecure_bind.unwrap_or(false),
+            allow_faults: layer.allow_faults.unwrap_or(false),
         }
     }
 
@@ -37,6 +40,7 @@ impl Security {
             open_metrics: Some(self.open_metrics),
             cors_origins: Some(self.cors_origins.clone()),
             insecure_bind: Some(self.insecure_bind),
+            allow_faults: Some(self.allow_faults),
         }
     }
 
@@ -65,6 +69,9 @@ impl Security {
 
     /// Without authentication a server listens on loopback only, unless told otherwise.
     fn validate_exposure(&self, client: &Address, peer: &Address) -> Result<(), ConfigError> {
+        if self.allow_faults && !is_loopback(client) {
+            return Err(ConfigError::FaultsExposed(client.clone()));
+        }
         if self.insecure_bind {
             return Ok(());
         }

@@ -66,6 +66,7 @@ fn unusable_settings_are_refused_with_a_remedy() {
         (&["--peer=10.0.0.1:8001"], "--cluster-secret-file"),
         (&["--election-timeout-max=200ms"], "election timeout"),
         (&["--heartbeat-interval=150ms"], "heartbeat"),
+        (&["--client=0.0.0.0:1", "--insecure-bind", "--allow-faults"], "--allow-faults"),
         (&["--max-requests=0"], "--max-requests"),
         (&["--request-timeout=0s"], "--request-timeout"),
         (&["--max-batch-bytes=99000000"], "--max-batch-bytes"),

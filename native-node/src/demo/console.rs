@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::supervisor::{Deed, Supervisor};
+use super::faults::Disturbance;
+use super::process::{Deed, DeedError};
+use super::supervisor::Supervisor;
 
 /// Listens to standard input for as long as it has lines; its end ends nothing.
 pub(super) fn start(supervisor: Arc<Supervisor>, stop: CancellationToken) {
@@ -31,20 +33,52 @@ fn obey(supervisor: &Arc<Supervisor>, stop: &CancellationToken, line: &str) {
         [] => {}
         ["quit" | "exit" | "q"] => stop.cancel(),
         ["status"] => supervisor.view().iter().for_each(|node| println!("{}", node.in_words())),
-        [name, id] => {
-            let id = id.trim_start_matches(['S', 's']).parse().ok();
-            match Deed::named(name).zip(id) {
-                Some((deed, id)) => match supervisor.act(id, deed) {
-                    Ok(()) => println!("{name} S{id}: done"),
-                    Err(error) => println!("{error}"),
-                },
-                None => help(),
-            }
-        }
-        _ => help(),
+        _ => match act(supervisor, &words) {
+            Some(Ok(())) => println!("{}: done", shown(&words)),
+            Some(Err(error)) => println!("{error}"),
+            None => help(),
+        },
     }
 }
 
-fn help() {
-    println!("commands: kill N, restart N, freeze N, resume N, status, quit");
+/// `None` when it is no command.
+fn act(supervisor: &Arc<Supervisor>, words: &[&str]) -> Option<Result<(), DeedError>> {
+    let disturbance = match *words {
+        ["heal"] => Disturbance::HealAll,
+        [name, id] if Deed::named(name).is_some() => {
+            return Some(supervisor.act(number(id)?, Deed::named(name)?));
+        }
+        ["cut", way] if way.contains('>') => {
+            let (from, to) = way.split_once('>')?;
+            Disturbance::CutOneWay(number(from)?, number(to)?)
+        }
+        [name, id] => Disturbance::of_node(name, number(id)?)?,
+        [name @ ("cut" | "heal"), one, other] => {
+            Disturbance::of_link(name, number(one)?, number(other)?)?
+        }
+        _ => return None,
+    };
+    Some(supervisor.disturb(disturbance))
 }
+
+/// `1`, `S1` or `s1`.
+fn number(word: &str) -> Option<u64> {
+    word.trim_start_matches(['S', 's']).parse().ok()
+}
+
+/// The command with servers as they are called elsewhere.
+fn shown(words: &[&str]) -> String {
+    let shown = words.iter().map(|word| match number(word) {
+        Some(id) => format!("S{id}"),
+        None => (*word).to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+fn help() {
+    println!("commands: {COMMANDS}");
+}
+
+/// What can be typed.
+pub(super) const COMMANDS: &str = "kill N, restart N, freeze N, resume N, cut N M, cut N>M, \
+    isolate N, stall N, full N, heal [N [M]], status, quit";

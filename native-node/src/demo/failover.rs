@@ -9,7 +9,6 @@ use hyper::Method;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::supervisor::Deed;
 use crate::client::{Client, ClientError};
 use crate::config::Address;
 
@@ -38,14 +37,13 @@ pub(super) struct Failover {
 }
 
 /// Writes to `others` until a write succeeds.
-pub(super) async fn measure(node: u64, deed: Deed, others: Vec<Address>) -> Failover {
+pub(super) async fn measure(node: u64, deed: &'static str, others: Vec<Address>) -> Failover {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     let start = Instant::now();
     let client = Client::new(others, ATTEMPT);
     let value = Bytes::from(at_ms.to_string());
-    let mut measured =
-        Failover { node, deed: deed.name(), at_ms, first_write_ms: None, leader: None };
+    let mut measured = Failover { node, deed, at_ms, first_write_ms: None, leader: None };
     while start.elapsed() < PATIENCE {
         match client.put(KEY, value.clone()).await {
             Ok(_) => {

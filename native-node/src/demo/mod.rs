@@ -4,7 +4,10 @@
 mod console;
 mod directory;
 mod failover;
+mod faults;
 mod page;
+mod plan;
+mod process;
 mod supervisor;
 
 use std::io::Write;
@@ -24,8 +27,9 @@ use crate::client::Client;
 use crate::config::{Address, Limits, LogFormat};
 use crate::http;
 use directory::Claim;
-pub use supervisor::DeedError;
-use supervisor::{Plan, Supervisor};
+use plan::Plan;
+pub use process::DeedError;
+use supervisor::Supervisor;
 
 /// How long the cluster may take until it has a leader.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -39,7 +43,10 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
   native-node demo
   native-node demo --port 9000 --dir /tmp/my-demo
   native-node demo --nodes 5 --open
-While it runs, type `kill 1`, `restart 1`, `freeze 1`, `resume 1`, `status` or `quit`.")]
+While it runs, type `kill 1`, `restart 1`, `freeze 1`, `resume 1`, `cut 1 2` (the link between S1
+and S2), `cut 1>2` (only from S1 to S2), `isolate 1` (all its links), `stall 1` (its disk hangs),
+`full 1` (its disk has no room; S1 notices within 16 MiB of writes), `heal`, `heal 1`, `status` or
+`quit`. Faults of links and disks outlast a restart of the server.")]
 pub struct DemoArgs {
     /// Where the servers keep data and logs
     #[arg(long, value_name = "DIR", default_value = ".demo")]
@@ -104,6 +111,7 @@ async fn attend(
     let serving = http::serve_service(listener, router, limits, Gauge::default(), stop.clone());
     let serving = tokio::spawn(serving);
     let reaping = tokio::spawn(Arc::clone(supervisor).watch(stop.clone()));
+    tokio::spawn(Arc::clone(supervisor).keep_telling(stop.clone()));
     introduce(arguments, supervisor, built);
     let ready = tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -138,7 +146,7 @@ fn introduce(arguments: &DemoArgs, supervisor: &Supervisor, built: bool) {
     );
     println!("  curl http://127.0.0.1:{last}/get/greeting");
     println!("  curl http://127.0.0.1:{first}/cluster/status");
-    println!("Here: kill N, restart N, freeze N, resume N, status, quit (or Ctrl-C)");
+    println!("Here: {} (or Ctrl-C)", console::COMMANDS);
     if !built {
         println!(
             "The page is not built: {} has no index.html. Build it with `cargo xtask web`, or \

@@ -17,7 +17,9 @@ use serde::Serialize;
 use tower_http::services::ServeDir;
 
 use super::failover::Failover;
-use super::supervisor::{Deed, NodeView, Supervisor};
+use super::faults::Disturbance;
+use super::process::{Deed, DeedError, NodeView};
+use super::supervisor::Supervisor;
 use crate::http::Origins;
 use crate::http::error::ApiError;
 
@@ -55,6 +57,8 @@ pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
     let router = Router::new()
         .route("/demo/nodes", get(nodes))
         .route("/demo/nodes/{id}/{deed}", post(act))
+        .route("/demo/links/{from}/{to}/{deed}", post(act_on_link))
+        .route("/demo/heal", post(heal))
         .with_state(Arc::clone(&desk));
     let router = if is_built(web_dir) {
         router.fallback_service(ServeDir::new(web_dir))
@@ -89,15 +93,46 @@ async fn act(
     UrlPath((id, deed)): UrlPath<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    if headers.get(TOKEN).is_none_or(|token| token.as_bytes() != desk.token.as_bytes()) {
-        return ApiError::DemoToken.into_response();
-    }
-    let (Ok(id), Some(deed)) = (id.parse(), Deed::named(&deed)) else {
-        return ApiError::RouteNotFound.into_response();
+    let Ok(id) = id.parse() else { return ApiError::RouteNotFound.into_response() };
+    let disturbance = Disturbance::of_node(&deed, id);
+    desk.perform(&headers, |supervisor| match (Deed::named(&deed), disturbance) {
+        (Some(deed), _) => Some(supervisor.act(id, deed)),
+        (None, Some(disturbance)) => Some(supervisor.disturb(disturbance)),
+        (None, None) => None,
+    })
+}
+
+async fn act_on_link(
+    State(desk): State<Arc<Desk>>,
+    UrlPath((from, to, deed)): UrlPath<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let disturbance = match (from.parse(), to.parse()) {
+        (Ok(from), Ok(to)) => Disturbance::of_link(&deed, from, to),
+        _ => None,
     };
-    match desk.supervisor.act(id, deed) {
-        Ok(()) => overview(&desk),
-        Err(error) => ApiError::Demo(error).into_response(),
+    desk.perform(&headers, |supervisor| disturbance.map(|it| supervisor.disturb(it)))
+}
+
+async fn heal(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    desk.perform(&headers, |supervisor| Some(supervisor.disturb(Disturbance::HealAll)))
+}
+
+impl Desk {
+    /// Does something for whoever has the token; there is no route to `None`.
+    fn perform(
+        &self,
+        headers: &HeaderMap,
+        deed: impl FnOnce(&Arc<Supervisor>) -> Option<Result<(), DeedError>>,
+    ) -> Response {
+        if headers.get(TOKEN).is_none_or(|token| token.as_bytes() != self.token.as_bytes()) {
+            return ApiError::DemoToken.into_response();
+        }
+        match deed(&self.supervisor) {
+            Some(Ok(())) => overview(self),
+            Some(Err(error)) => ApiError::Demo(error).into_response(),
+            None => ApiError::RouteNotFound.into_response(),
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use tower::{Service, ServiceExt};
 
 use super::App;
 use super::error::ApiError;
-use super::{kv, leases, members, range, txn, watch};
+use super::faults::Crossing;
+use super::{faults, kv, leases, members, range, txn, watch};
 
 /// The routes, as patterns; the path itself would make a metric of its own for each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +53,15 @@ pub enum Route {
     Metrics,
     /// `/trace`
     Trace,
+    /// `/faults`
+    Faults,
     /// The page's files and what does not exist.
     Other,
 }
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Get,
         Self::Set,
         Self::Kv,
@@ -75,6 +78,7 @@ impl Route {
         Self::Readyz,
         Self::Metrics,
         Self::Trace,
+        Self::Faults,
         Self::Other,
     ];
 
@@ -97,6 +101,7 @@ impl Route {
             Self::Readyz => "/readyz",
             Self::Metrics => "/metrics",
             Self::Trace => "/trace",
+            Self::Faults => "/faults",
             Self::Other => "other",
         }
     }
@@ -139,12 +144,19 @@ async fn answer(app: &App, router: Router, request: Request<Incoming>) -> Respon
     let start = Instant::now();
     let route = Route::of(request.uri().path());
     let method = request.method().clone();
+    let crossing = Crossing::of(app, request.headers());
+    if let Some(crossing) = &crossing {
+        crossing.receive().await;
+    }
     let allowed = app.origins.check(request.headers());
     let allowed = allowed.and_then(|()| app.access.check(route, &method, request.headers()));
     let mut response = match allowed {
         Ok(()) => take(app, router, route, &method, request).await,
         Err(error) => error.into_response(),
     };
+    if let Some(crossing) = crossing {
+        crossing.send().await;
+    }
     if app.ending.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // The client sends its next request elsewhere, and none into a connection that is ending.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -174,6 +186,7 @@ async fn take(
         (Route::Members, _) => members::members(app, request).await,
         (Route::Leader, &Method::POST) => members::transfer(app, request).await,
         (Route::Snapshot, &Method::POST) => members::snapshot(app).await,
+        (Route::Faults, _) => faults::faults(app, request).await,
         (Route::Get | Route::Range, _) => {
             Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
         }

@@ -236,6 +236,8 @@ impl ApiError {
                 "send the token of GET /demo/nodes in the header x-demo-token"),
             Self::Demo(DeedError::NoSuchNode(_)) => kind(S::NOT_FOUND, "no_such_node", "No such server",
                 "GET /demo/nodes lists the servers"),
+            Self::Demo(DeedError::NoSuchLink(_)) => kind(S::NOT_FOUND, "no_such_link", "No such link",
+                "name two different servers"),
             Self::Demo(DeedError::WrongState { .. }) => kind(S::CONFLICT, "wrong_state", "Wrong state",
                 "running: kill, freeze; frozen: resume, kill; stopped: restart"),
             Self::Demo(DeedError::System(_)) => kind(S::INTERNAL_SERVER_ERROR, "system", "The system refused",

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Leader};
+use super::faults::Crossing;
 use super::headers::{SEQUENCE_HEADER, SESSION_HEADER};
 use super::{App, FORWARDED_HEADER};
 
@@ -141,7 +142,18 @@ impl App {
         }
         self.metrics.forwarded.inc();
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        let exchange = self.forwarder.exchange(self.forwarded(parts, &target, body));
+        let (crossing, request) =
+            (Crossing::to(self, leader.id), self.forwarded(parts, &target, body));
+        let exchange = async {
+            if let Some(crossing) = &crossing {
+                crossing.send().await;
+            }
+            let answer = self.forwarder.exchange(request).await;
+            if let Some(crossing) = &crossing {
+                crossing.receive().await;
+            }
+            answer
+        };
         match timeout(within, exchange).await {
             Ok(Ok(mut response)) => {
                 response.headers_mut().insert(FORWARDED_HEADER, HeaderValue::from(self.id.0));

@@ -5,6 +5,7 @@ pub mod access;
 mod collect;
 mod dispatch;
 pub mod error;
+mod faults;
 pub mod forward;
 pub mod headers;
 mod health;

@@ -12,6 +12,7 @@ use raft_core::types::{LogIndex, NodeId, Term};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use super::faults::Crossing;
 use super::{App, HttpRequest, request, signed};
 use crate::config::Member;
 
@@ -196,6 +197,7 @@ pub(super) async fn get(
     if options.progress == ProgressSource::Leader
         && status.role != RoleName::Leader
         && let Some(leader) = &status.leader
+        && Crossing::to(&app, leader.id).is_none_or(|crossing| crossing.is_open())
     {
         let path = "/cluster/status?progress=local";
         let (server, patience) = (leader.client.clone(), LEADER_PATIENCE);

@@ -242,6 +242,9 @@ impl<F: Fn(Arrival)> Shared<F> {
                         let what = format!("a message from {} to {}", forged.from, forged.to);
                         return self.expel(hello, &what);
                     }
+                    if self.links.faults.as_ref().is_some_and(|it| it.is_cut_from(hello.from)) {
+                        continue;
+                    }
                     if let Some(link) = self.links.link(hello.from) {
                         link.count_received(bytes.len());
                     }

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Address;
+use crate::faults::Injector;
 pub use handshake::{Lane, LeaseTerms, Secret};
 pub use known::Known;
 pub use link::{Link, LinkState};
@@ -78,14 +79,16 @@ pub type Refused = Family<RefusedLabels, Counter>;
 /// What is known of each peer, readable from anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
-    links: Arc<ArcSwap<BTreeMap<NodeId, Arc<Link>>>>,
+    known: Arc<ArcSwap<BTreeMap<NodeId, Arc<Link>>>>,
     /// Connections refused, either way.
     pub refused: Refused,
+    /// What is done to the links by command, where that is allowed.
+    pub faults: Option<Arc<Injector>>,
 }
 
 impl Links {
     fn link(&self, peer: NodeId) -> Option<Arc<Link>> {
-        self.links.load().get(&peer).cloned()
+        self.known.load().get(&peer).cloned()
     }
 
     /// One peer's connection.
@@ -95,7 +98,7 @@ impl Links {
 
     /// All peers' connections.
     pub fn all(&self) -> BTreeMap<NodeId, LinkState> {
-        self.links.load().iter().map(|(peer, link)| (*peer, link.state())).collect()
+        self.known.load().iter().map(|(peer, link)| (*peer, link.state())).collect()
     }
 }
 
@@ -125,9 +128,10 @@ impl Transport {
         known: Known,
         tasks: &TaskTracker,
         stop: &CancellationToken,
+        faults: Option<Arc<Injector>>,
         deliver: impl Fn(Arrival) + Clone + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
-        let links = Links::default();
+        let links = Links { faults, ..Links::default() };
         let identity = Arc::clone(&self.identity);
         let acceptor = listener::Acceptor::new(identity, known.clone(), links.clone(), deliver);
         tasks.spawn(acceptor.run(self.listener, tasks.clone(), stop.clone()));

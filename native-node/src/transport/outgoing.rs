@@ -15,6 +15,7 @@ use super::dialer::Dialer;
 use super::link::Link;
 use super::{Identity, Known, Lane, Links};
 use crate::config::Address;
+use crate::faults::Passage;
 
 /// For how long a connection to a server that left stays: the last words to it may still wait.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -72,8 +73,22 @@ impl Outgoing {
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. } => &peer.log,
         };
-        // The task ends only with the connection, after which nothing needs to be sent.
-        drop(lane.send(message));
+        let Some(faults) = &self.links.faults else {
+            // The task ends only with the connection, after which nothing needs to be sent.
+            drop(lane.send(message));
+            return;
+        };
+        match faults.passage_to(message.to) {
+            Passage::Now => drop(lane.send(message)),
+            Passage::Never => {}
+            Passage::After(delay) => {
+                let lane = lane.clone();
+                self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+                    sleep(delay).await;
+                    drop(lane.send(message));
+                }));
+            }
+        }
     }
 
     /// From now on exactly these are dialled. Connections that stay are left alone.
@@ -105,7 +120,7 @@ impl Outgoing {
             }
         }
         let links = self.peers.iter().map(|(id, peer)| (*id, Arc::clone(&peer.link))).collect();
-        self.links.links.store(Arc::new(links));
+        self.links.known.store(Arc::new(links));
     }
 
     fn dial(&mut self, id: NodeId, address: &Address) {

@@ -65,10 +65,14 @@ impl Demo {
         send("POST", &self.page, &path, &[("x-demo-token", &token)], "").await
     }
 
-    async fn state(&self, id: u64) -> String {
+    async fn node(&self, id: u64) -> Value {
         let overview = self.overview().await;
         let node = overview["nodes"].as_array().unwrap().iter().find(|it| it["id"] == id);
-        node.unwrap()["state"].as_str().unwrap().to_owned()
+        node.unwrap().clone()
+    }
+
+    async fn state(&self, id: u64) -> String {
+        self.node(id).await["state"].as_str().unwrap().to_owned()
     }
 
     async fn pids(&self) -> Vec<Pid> {
@@ -164,6 +168,52 @@ async fn the_demo_survives_what_its_user_does_to_it() {
     let ended = eventually("the demo ends", async || demo.child.try_wait().unwrap()).await;
     assert!(ended.success(), "{ended}");
     assert!(!pids.iter().copied().any(is_there), "a server was left behind");
+}
+
+/// Guards the demo's faults of links and disks: they reach the real processes, outlast a restart,
+/// the recovery is told, and healing ends them.
+#[tokio::test]
+async fn the_demo_cuts_links_and_stalls_disks() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut demo = Demo::start(directory.path(), &[]);
+    demo.line("ready ");
+    let leader = demo.leader().await;
+    let other = leader % 3 + 1;
+    writeln!(demo.stdin, "isolate {leader}").unwrap();
+    demo.line(&format!("isolate S{leader}: done"));
+    let told = demo.line(&format!("isolate S{leader}: first write after"));
+    assert!(told.contains("leads") && !told.contains(&format!("S{leader} leads")), "{told}");
+    let links = demo.node(other).await["faults"]["links"].clone();
+    assert_eq!(links[leader.to_string()]["cut_to"], true, "{links}");
+    // A cut cable stays cut when a server at its end is started anew.
+    assert_eq!(demo.act(leader, "kill").await.status, 200);
+    assert_eq!(demo.act(leader, "restart").await.status, 200);
+    let server: Address = demo.node(leader).await["client"].as_str().unwrap().parse().unwrap();
+    eventually("the new process is told", async || {
+        let faults = try_send("GET", &server, "/faults", &[], Bytes::new()).await.ok()?;
+        (faults.json()["links"][other.to_string()]["cut_to"] == true).then_some(())
+    })
+    .await;
+    writeln!(demo.stdin, "heal").unwrap();
+    demo.line("heal: done");
+    let leader = demo.leader().await;
+    assert_eq!(demo.act(leader, "stall").await.status, 200);
+    let told = demo.line(&format!("stall S{leader}: first write after"));
+    assert!(told.contains("leads"), "{told}");
+    let token = demo.overview().await["token"].as_str().unwrap().to_owned();
+    let headers = [("x-demo-token", token.as_str())];
+    let path = "/demo/links/1/1/cut";
+    send("POST", &demo.page, path, &headers, "").await.assert_problem(404, "no_such_link");
+    send("POST", &demo.page, "/demo/links/1/2/bend", &headers, "")
+        .await
+        .assert_problem(404, "route_not_found");
+    send("POST", &demo.page, "/demo/heal", &[], "").await.assert_problem(403, "wrong_token");
+    assert_eq!(send("POST", &demo.page, "/demo/heal", &headers, "").await.status, 200);
+    writeln!(demo.stdin, "cut 1>2").unwrap();
+    demo.line("cut 1>2: done");
+    demo.signal(Signal::INT);
+    let ended = eventually("the demo ends", async || demo.child.try_wait().unwrap()).await;
+    assert!(ended.success(), "{ended}");
 }
 
 /// Guards a machine against servers without their demo, however it ended; and the data, which the

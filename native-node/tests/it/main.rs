@@ -8,6 +8,7 @@ mod client;
 mod demo;
 mod doors;
 mod failover;
+mod faults;
 mod growth;
 mod http;
 mod keys;

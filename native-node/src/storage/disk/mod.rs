@@ -1,12 +1,14 @@
 //! The one door to files: whatever storage does to a disk goes through [`Disk`], so that tests can
 //! put a disk behind it that loses, tears, stalls, fills up and lies.
 
+mod faulty;
 mod real;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+pub use faulty::{DiskFaults, DiskSwitch, FaultyDisk};
 pub use real::RealDisk;
 
 /// A file system as storage needs it.
