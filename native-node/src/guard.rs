@@ -1,64 +1,111 @@
-//! What a server checks those who come in with, read from files at its start and again while it
-//! runs.
+//! What a server checks those who come in with, and shows to whom it goes; read from files at its
+//! start and again while it runs.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::auth;
-use crate::config::Security;
+use crate::config::{Security, ServeConfig};
 use crate::http::Access;
+use crate::http::forward::Forwarder;
 use crate::reload::Watched;
+use crate::tls::{self, Acceptor, PeerTls};
 
 /// See the module.
 pub struct Guard {
     /// Which requests are let in.
     pub access: Access,
+    /// What clients are shown.
+    pub tls: Option<Acceptor>,
+    /// What other servers are shown.
+    pub peer_tls: Option<Arc<PeerTls>>,
+    /// How requests reach the leader.
+    pub forwarder: Forwarder,
     /// What is to be read anew.
     pub watched: Vec<Watched>,
 }
 
 impl Guard {
     /// Reads what the settings name; an error if any of it cannot be used.
-    pub fn read(security: &Security) -> anyhow::Result<Self> {
+    pub fn read(config: &ServeConfig) -> anyhow::Result<Self> {
+        let security = &config.security;
         let mut watched = Vec::new();
         let mut tokens = None;
         if let Some(file) = security.tokens_file.clone() {
             let known = Arc::new(ArcSwap::from_pointee(auth::read(&file)?));
             tokens = Some(Arc::clone(&known));
-            watched.push(Watched {
-                what: "tokens",
-                files: vec![file.clone()],
-                apply: Box::new(move || {
-                    known.store(Arc::new(auth::read(&file)?));
-                    Ok(())
-                }),
-            });
+            watched.push(watch("tokens", vec![file.clone()], move || {
+                known.store(Arc::new(auth::read(&file)?));
+                Ok(())
+            }));
         }
-        Ok(Self { access: Access::new(tokens, security.open_metrics), watched })
+        let roots = security.tls.as_ref().map(|files| tls::roots(&files.ca)).transpose()?;
+        let forwarder = Forwarder::new(config.limits.request_timeout, roots);
+        let mut acceptor = None;
+        if let Some(files) = security.tls.clone() {
+            let own = Acceptor::read(&files)?;
+            acceptor = Some(own.clone());
+            let forwarder = forwarder.clone();
+            watched.push(watch("certificates for clients", files.paths(), move || {
+                let roots = tls::roots(&files.ca)?;
+                own.renew(&files)?;
+                forwarder.renew(roots);
+                Ok(())
+            }));
+        }
+        let mut peer_tls = None;
+        if let Some(files) = security.peer_tls.clone() {
+            let own = Arc::new(PeerTls::read(&files, config.id, &config.cluster_id)?);
+            peer_tls = Some(Arc::clone(&own));
+            watched.push(watch("certificates for servers", files.paths(), move || {
+                Ok(own.renew(&files)?)
+            }));
+        }
+        let access = Access::new(tokens, security.open_metrics);
+        Ok(Self { access, tls: acceptor, peer_tls, forwarder, watched })
     }
 
     /// Says in the log who is let in.
     pub fn tell(security: &Security, client: SocketAddr, peer: SocketAddr) {
-        if security.tokens_file.is_none() {
-            if client.ip().is_loopback() {
-                tracing::info!(
-                    "no tokens are asked for: every program on this machine may read and write \
-                     everything, and no other machine can come in (--tokens-file)"
+        let open = !client.ip().is_loopback();
+        match (security.tokens_file.is_some(), security.tls.is_some()) {
+            (false, _) if open => tracing::warn!(
+                "no tokens are asked for: everybody who can reach {client} may read and write \
+                 everything (--insecure-bind without --tokens-file)"
+            ),
+            (false, _) => tracing::info!(
+                "no tokens are asked for: every program on this machine may read and write \
+                 everything, and no other machine can come in (--tokens-file)"
+            ),
+            (true, false) if open => tracing::warn!(
+                "tokens and values travel to {client} in the clear, unless something else encrypts \
+                 (--insecure-bind without --tls-cert)"
+            ),
+            (true, _) => {}
+        }
+        if !peer.ip().is_loopback() && security.peer_tls.is_none() {
+            if security.cluster_secret_file.is_none() {
+                tracing::warn!(
+                    "servers need not prove who they are: everybody who can reach {peer} may pass \
+                     for one (--insecure-bind without --cluster-secret-file or --peer-tls-cert)"
                 );
             } else {
                 tracing::warn!(
-                    "no tokens are asked for: everybody who can reach {client} may read and write \
-                     everything (--insecure-bind without --tokens-file)"
+                    "servers prove that they know the secret, but all that they say to {peer} \
+                     travels in the clear (--peer-tls-cert)"
                 );
             }
         }
-        if security.cluster_secret_file.is_none() && !peer.ip().is_loopback() {
-            tracing::warn!(
-                "servers need not prove who they are: everybody who can reach {peer} may pass for \
-                 one (--insecure-bind without --cluster-secret-file)"
-            );
-        }
     }
+}
+
+fn watch(
+    what: &'static str,
+    files: Vec<PathBuf>,
+    apply: impl Fn() -> anyhow::Result<()> + Send + Sync + 'static,
+) -> Watched {
+    Watched { what, files, apply: Box::new(apply) }
 }

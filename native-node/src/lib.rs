@@ -18,5 +18,6 @@ pub mod metrics;
 pub mod reload;
 pub mod server;
 pub mod storage;
+pub mod tls;
 pub mod trace;
 pub mod transport;

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::Route;
+use crate::transport::RefusedLabels;
 
 /// From 50 µs to 13 s, each bound twice the one before.
 fn seconds() -> Histogram {
@@ -69,6 +70,22 @@ pub struct DriverMetrics {
     pub deferred: Counter,
 }
 
+/// Client connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    /// Those that are open.
+    pub open: Gauge,
+    /// Those that were cut before a request, by reason.
+    pub refused: Family<RefusedLabels, Counter>,
+}
+
+impl Connections {
+    /// Counts one that was cut before a request.
+    pub fn refused(&self, reason: &'static str) {
+        let _: u64 = self.refused.get_or_create(&RefusedLabels { reason }).inc();
+    }
+}
+
 /// Counted on the HTTP side.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
@@ -80,8 +97,8 @@ pub struct HttpMetrics {
     usual: Arc<[Usual]>,
     /// Requests passed on to the leader.
     pub forwarded: Counter,
-    /// Open client connections.
-    pub connections: Gauge,
+    /// Client connections.
+    pub connections: Connections,
 }
 
 /// What a route's requests usually move.
@@ -206,7 +223,7 @@ fn register_http(registry: &mut Registry) -> HttpMetrics {
         requests,
         duration,
         forwarded: Counter::default(),
-        connections: Gauge::default(),
+        connections: Connections::default(),
     };
     let it = metrics.clone();
     registry.register("http_requests", "Requests by route, method and status", it.requests);
@@ -217,6 +234,11 @@ fn register_http(registry: &mut Registry) -> HttpMetrics {
         it.duration,
     );
     registry.register("http_forwarded_requests", "Requests passed to the leader", it.forwarded);
-    registry.register("http_connections", "Open client connections", it.connections);
+    registry.register("http_connections", "Open client connections", it.connections.open);
+    registry.register(
+        "http_connections_refused",
+        "Client connections that were cut before a request, by reason",
+        it.connections.refused,
+    );
     metrics
 }

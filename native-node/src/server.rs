@@ -27,7 +27,7 @@ use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
 use crate::handle::{Handle, RequestError};
-use crate::http::{self, App, Origins, forward::Forwarder};
+use crate::http::{self, App, Origins};
 use crate::metrics::Metrics;
 use crate::reload;
 use crate::storage::disk::FaultyDisk;
@@ -64,8 +64,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let started = Instant::now();
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    let guard = Guard::read(&config.security)?;
-    let mut taken = take(&config, inbox.clone()).await?;
+    let guard = Guard::read(&config)?;
+    let mut taken = take(&config, &guard, inbox.clone()).await?;
     if config.new_cluster {
         found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     }
@@ -131,7 +131,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         silence: 2 * election_timeout,
         change_timeout: limits.request_timeout
             + Duration::from_micros(config.raft.promotion_timeout),
-        forwarder: Forwarder::new(limits.request_timeout),
+        forwarder: guard.forwarder,
         ending: stop.clone(),
         draining: draining.clone(),
         access: guard.access,
@@ -190,7 +190,11 @@ fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Clone +
     }
 }
 
-async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyhow::Result<Taken> {
+async fn take(
+    config: &ServeConfig,
+    guard: &Guard,
+    inbox: mpsc::UnboundedSender<Inbox>,
+) -> anyhow::Result<Taken> {
     let secret = config.security.read_secret()?;
     let identity = transport::Identity {
         cluster_id: config.cluster_id.clone(),
@@ -198,12 +202,13 @@ async fn take(config: &ServeConfig, inbox: mpsc::UnboundedSender<Inbox>) -> anyh
         address: own_address(config),
         lease: config.lease_terms(),
         secret: Secret::new(secret.as_deref()),
+        tls: guard.peer_tls.clone(),
     };
     // Addresses first: a second start of the same server is told that it runs already.
     let transport = Transport::bind(&config.peer, identity)
         .await
         .with_context(|| taken_address(&config.peer, "peer"))?;
-    let listener = http::Listener::bind(&config.client)
+    let listener = http::Listener::bind(&config.client, guard.tls.clone())
         .await
         .with_context(|| taken_address(&config.client, "client"))?;
     let identity = storage::Identity { cluster: config.cluster_id.clone(), node: config.id };

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cert;
 mod cluster;
 mod keys;
 mod serve;
@@ -54,6 +55,8 @@ enum Command {
     TransferLeader(cluster::TransferArgs),
     /// Let a server take a snapshot and shorten its log
     Snapshot(cluster::SnapshotArgs),
+    /// Make an authority and a certificate for each server
+    Cert(cert::CertArgs),
     /// Make a token with which a client may come in
     Token(token::TokenArgs),
 }
@@ -112,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Member(arguments) => block_on(cluster::member(arguments)),
         Command::TransferLeader(arguments) => block_on(cluster::transfer(arguments)),
         Command::Snapshot(arguments) => block_on(cluster::snapshot(arguments)),
+        Command::Cert(arguments) => cert::run(arguments),
         Command::Token(arguments) => token::run(arguments),
     };
     match result {

@@ -73,6 +73,16 @@ pub enum ConfigError {
          clients on 127.0.0.1 instead of {0}, or leave --allow-faults out"
     )]
     FaultsExposed(Address),
+    /// Tokens on an address for everybody, and nothing that hides them on the way.
+    #[error(
+        "{0} is no loopback address, and tokens and values would travel to it in the clear: give \
+         --tls-cert, --tls-key and --tls-ca (`native-node cert` makes some to try), or say \
+         --insecure-bind if something else encrypts"
+    )]
+    InTheClear(Address),
+    /// A certificate without a key, or the like.
+    #[error("{0} go together: give all three or none")]
+    Incomplete(&'static str),
     /// The protocol's numbers do not go together.
     #[error(transparent)]
     Raft(#[from] raft_core::config::ConfigError),

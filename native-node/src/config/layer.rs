@@ -99,12 +99,36 @@ layer! {
         /// Show /metrics without a token, for a Prometheus that has none.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_OPEN_METRICS" open_metrics: bool,
+        /// The certificate that clients are shown, in PEM, with those that lead to its authority.
+        /// Goes with --tls-key and --tls-ca. Certificates and keys are read anew on SIGHUP and when
+        /// they change.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_TLS_CERT" tls_cert: PathBuf,
+        /// Its key, in PEM.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_TLS_KEY" tls_key: PathBuf,
+        /// The authorities of the other servers' --tls-cert, in PEM: requests are passed on to the
+        /// leader.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_TLS_CA" tls_ca: PathBuf,
+        /// The certificate that other servers are shown, in PEM; it names server N of cluster C as
+        /// the DNS name node-N.C. Goes with --peer-tls-key and --peer-tls-ca; then servers without
+        /// such a certificate are refused.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_PEER_TLS_CERT" peer_tls_cert: PathBuf,
+        /// Its key, in PEM.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_PEER_TLS_KEY" peer_tls_key: PathBuf,
+        /// The authorities of the other servers' --peer-tls-cert, in PEM.
+        #[arg(value_name = "FILE")]
+        "GLASSRAFT_PEER_TLS_CA" peer_tls_ca: PathBuf,
         /// Web origins whose pages may use the API, for instance http://127.0.0.1:7000, separated
         /// by commas [default: none but the server's own].
         #[arg(value_delimiter = ',', value_name = "ORIGIN")]
         "GLASSRAFT_CORS_ORIGINS" cors_origins: Vec<String>,
-        /// Listen on other addresses than loopback although nothing proves who a client is. Only
-        /// for networks where everybody may read and write everything.
+        /// Listen on other addresses than loopback although nothing proves who a client or server
+        /// is, or although tokens would travel unencrypted. Only for networks where everybody may
+        /// do what they like, or behind something that encrypts.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
         /// Let clients break this server with PUT /faults: cut links, stall or fill the disk. Only
@@ -190,12 +214,16 @@ layer! {
         /// Bytes of client requests under way at once; more are turned away with 429.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
-        /// Client connections at once; more wait to be accepted.
+        /// Client connections at once; more are told to go elsewhere with 503.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
-        /// How long a client may take to send a request's header or body.
+        /// How long a client may take for a request's header, its body, or a TLS handshake, and how
+        /// long its connection may be idle.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_READ_TIMEOUT" client_read_timeout: Span,
+        /// A client that takes nothing of an answer for so long is cut.
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_CLIENT_WRITE_TIMEOUT" client_write_timeout: Span,
         /// How long requests under way may take when the server is told to end.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_SHUTDOWN_GRACE" shutdown_grace: Span,

@@ -23,7 +23,7 @@ pub use layer::{
     Layer, LimitsLayer, LogFormat, RaftLayer, SecurityLayer, ServerLayer, StorageLayer,
 };
 pub use members::{Member, Members, MembersError};
-pub use security::Security;
+pub use security::{Security, TlsFiles};
 pub use span::{Span, SpanError};
 
 /// Everything that `serve` needs to know, complete and checked.
@@ -76,6 +76,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long a client may take to send a header or a body.
     pub client_read_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub client_write_timeout: Duration,
     /// How long requests may take to finish on shutdown.
     pub shutdown_grace: Duration,
     /// How often the log is compacted even when small.
@@ -90,6 +92,7 @@ impl Default for Limits {
             max_request_bytes: 64 << 20,
             max_connections: 4096,
             client_read_timeout: Duration::from_secs(15),
+            client_write_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(5),
             compact_interval: Duration::from_mins(1),
         }
@@ -143,7 +146,7 @@ impl ServeConfig {
             exit_with_parent: server.exit_with_parent.unwrap_or(false),
             log: server.log.unwrap_or_else(|| "info".to_owned()),
             log_format: server.log_format.unwrap_or_default(),
-            security: Security::resolve(security),
+            security: Security::resolve(security)?,
             raft: resolve_raft(&raft),
             storage: resolve_storage(&storage),
             limits: resolve_limits(&limits),
@@ -196,6 +199,7 @@ impl ServeConfig {
                 max_request_bytes: Some(limits.max_request_bytes),
                 max_connections: Some(limits.max_connections),
                 client_read_timeout: Some(Span(limits.client_read_timeout)),
+                client_write_timeout: Some(Span(limits.client_write_timeout)),
                 shutdown_grace: Some(Span(limits.shutdown_grace)),
                 compact_interval: Some(Span(limits.compact_interval)),
             },
@@ -228,6 +232,7 @@ impl ServeConfig {
         for (name, value) in [
             ("--request-timeout", self.limits.request_timeout),
             ("--client-read-timeout", self.limits.client_read_timeout),
+            ("--client-write-timeout", self.limits.client_write_timeout),
             ("--compact-interval", self.limits.compact_interval),
         ] {
             if value.is_zero() {
@@ -297,6 +302,7 @@ fn resolve_limits(layer: &LimitsLayer) -> Limits {
         max_request_bytes: layer.max_request_bytes.unwrap_or(default.max_request_bytes),
         max_connections: layer.max_connections.unwrap_or(default.max_connections),
         client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
+        client_write_timeout: duration(layer.client_write_timeout, default.client_write_timeout),
         shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),
         compact_interval: duration(layer.compact_interval, default.compact_interval),
     }

@@ -4,6 +4,38 @@ use std::path::PathBuf;
 
 use super::{Address, ConfigError, SecurityLayer};
 
+/// What one side of a TLS connection needs, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, with those that lead to its authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities that the other side is believed by.
+    pub ca: PathBuf,
+}
+
+impl TlsFiles {
+    /// All of them or none.
+    fn resolve(
+        names: &'static str,
+        cert: Option<PathBuf>,
+        key: Option<PathBuf>,
+        ca: Option<PathBuf>,
+    ) -> Result<Option<Self>, ConfigError> {
+        match (cert, key, ca) {
+            (None, None, None) => Ok(None),
+            (Some(cert), Some(key), Some(ca)) => Ok(Some(Self { cert, key, ca })),
+            _ => Err(ConfigError::Incomplete(names)),
+        }
+    }
+
+    /// All of them.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        vec![self.cert.clone(), self.key.clone(), self.ca.clone()]
+    }
+}
+
 /// Settings of who may come in. Secrets stand in files, never here.
 #[derive(Clone, Debug, Default)]
 pub struct Security {
@@ -13,6 +45,10 @@ pub struct Security {
     pub tokens_file: Option<PathBuf>,
     /// Whether metrics are shown without a token.
     pub open_metrics: bool,
+    /// What clients are shown; without it nothing is encrypted.
+    pub tls: Option<TlsFiles>,
+    /// What servers show each other.
+    pub peer_tls: Option<TlsFiles>,
     /// Foreign origins whose pages may use the API.
     pub cors_origins: Vec<String>,
     /// Whether other addresses than loopback are allowed without authentication.
@@ -22,19 +58,42 @@ pub struct Security {
 }
 
 impl Security {
-    pub(super) fn resolve(layer: SecurityLayer) -> Self {
-        Self {
+    pub(super) fn resolve(layer: SecurityLayer) -> Result<Self, ConfigError> {
+        let SecurityLayer { tls_cert, tls_key, tls_ca, .. } = layer;
+        let SecurityLayer { peer_tls_cert, peer_tls_key, peer_tls_ca, .. } = layer;
+        Ok(Self {
+            tls: TlsFiles::resolve(
+                "--tls-cert, --tls-key and --tls-ca",
+                tls_cert,
+                tls_key,
+                tls_ca,
+            )?,
+            peer_tls: TlsFiles::resolve(
+                "--peer-tls-cert, --peer-tls-key and --peer-tls-ca",
+                peer_tls_cert,
+                peer_tls_key,
+                peer_tls_ca,
+            )?,
             cluster_secret_file: layer.cluster_secret_file,
             tokens_file: layer.tokens_file,
             open_metrics: layer.open_metrics.unwrap_or(false),
             cors_origins: layer.cors_origins.unwrap_or_default(),
             insecure_bind: layer.insecure_bind.unwrap_or(false),
             allow_faults: layer.allow_faults.unwrap_or(false),
-        }
+        })
     }
 
     pub(super) fn to_layer(&self) -> SecurityLayer {
+        let path = |files: &Option<TlsFiles>, pick: fn(&TlsFiles) -> &PathBuf| {
+            files.as_ref().map(|files| pick(files).clone())
+        };
         SecurityLayer {
+            tls_cert: path(&self.tls, |it| &it.cert),
+            tls_key: path(&self.tls, |it| &it.key),
+            tls_ca: path(&self.tls, |it| &it.ca),
+            peer_tls_cert: path(&self.peer_tls, |it| &it.cert),
+            peer_tls_key: path(&self.peer_tls, |it| &it.key),
+            peer_tls_ca: path(&self.peer_tls, |it| &it.ca),
             cluster_secret_file: self.cluster_secret_file.clone(),
             tokens_file: self.tokens_file.clone(),
             open_metrics: Some(self.open_metrics),
@@ -82,11 +141,15 @@ impl Security {
                 remedy: "make clients show tokens with --tokens-file",
             });
         }
-        if !is_loopback(peer) && self.cluster_secret_file.is_none() {
+        if !is_loopback(client) && self.tls.is_none() {
+            return Err(ConfigError::InTheClear(client.clone()));
+        }
+        if !is_loopback(peer) && self.cluster_secret_file.is_none() && self.peer_tls.is_none() {
             return Err(ConfigError::Exposed {
                 address: peer.clone(),
                 who: "server",
-                remedy: "give the cluster a secret with --cluster-secret-file",
+                remedy: "give the servers certificates with --peer-tls-cert or a secret with \
+                         --cluster-secret-file",
             });
         }
         Ok(())

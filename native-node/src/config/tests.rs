@@ -46,7 +46,17 @@ fn the_upper_layer_wins_where_it_speaks() {
 /// Guards `--print-config`: what it prints is a configuration file that gives the same settings.
 #[test]
 fn the_printed_configuration_reads_back_as_itself() {
-    let config = ServeConfig::resolve(line(&GOOD)).expect("good settings");
+    let more = [
+        "--tokens-file=/tokens",
+        "--open-metrics",
+        "--tls-cert=/c",
+        "--tls-key=/k",
+        "--tls-ca=/a",
+        "--peer-tls-cert=/pc",
+        "--peer-tls-key=/pk",
+        "--peer-tls-ca=/pa",
+    ];
+    let config = ServeConfig::resolve(with(&more)).expect("good settings");
     assert_eq!(config.client.to_string(), "127.0.0.1:7001", "taken from the members");
     assert_eq!(config.raft.election_timeout_max, 400_000);
     let printed = toml::to_string(&config.to_layer()).expect("every setting has a TOML form");
@@ -63,7 +73,13 @@ fn unusable_settings_are_refused_with_a_remedy() {
         (&["--id=3"][..], "not among the members"),
         (&["--cluster-id=a b"], "1 to 64 letters"),
         (&["--client=0.0.0.0:7001"], "--insecure-bind"),
+        (&["--client=0.0.0.0:7001"], "--tokens-file"),
+        (&["--client=0.0.0.0:7001", "--tokens-file=t"], "in the clear"),
         (&["--peer=10.0.0.1:8001"], "--cluster-secret-file"),
+        (&["--peer=10.0.0.1:8001"], "--peer-tls-cert"),
+        (&["--peer=10.0.0.1:8001", "--tokens-file=t"], "--peer-tls-cert"),
+        (&["--tls-cert=c", "--tls-key=k"], "--tls-ca"),
+        (&["--peer-tls-ca=c"], "--peer-tls-key"),
         (&["--election-timeout-max=200ms"], "election timeout"),
         (&["--heartbeat-interval=150ms"], "heartbeat"),
         (&["--client=0.0.0.0:1", "--insecure-bind", "--allow-faults"], "--allow-faults"),
@@ -84,6 +100,16 @@ fn unusable_settings_are_refused_with_a_remedy() {
         let error = ServeConfig::resolve(line(&rest)).expect_err(flag).to_string();
         assert!(error.contains(flag), "{error}");
     }
+    let tls = ["--tls-cert=c", "--tls-key=k", "--tls-ca=a"];
+    let exposed = [&["--client=0.0.0.0:1", "--tokens-file=t"][..], &tls].concat();
+    assert!(ServeConfig::resolve(with(&exposed)).is_ok(), "tokens that travel encrypted");
+    let exposed = [&["--client=0.0.0.0:1"][..], &tls].concat();
+    assert!(ServeConfig::resolve(with(&exposed)).is_err(), "encrypted, but open to everybody");
+    let peers = ["--peer-tls-cert=c", "--peer-tls-key=k", "--peer-tls-ca=a"];
+    let exposed = [&["--peer=10.0.0.1:2"][..], &peers].concat();
+    assert!(ServeConfig::resolve(with(&exposed)).is_ok(), "servers with certificates");
+    let exposed = ["--peer=10.0.0.1:2", "--cluster-secret-file=s"];
+    assert!(ServeConfig::resolve(with(&exposed)).is_ok(), "servers with a secret");
     let open = ["--client=0.0.0.0:1", "--peer=0.0.0.0:2", "--insecure-bind"];
     assert!(ServeConfig::resolve(with(&open)).is_ok(), "said explicitly");
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::config::{Address, Limits, LogFormat};
 use crate::http;
+use crate::metrics::Connections;
 use directory::Claim;
 use plan::Plan;
 pub use process::DeedError;
@@ -85,8 +85,9 @@ async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
     check_ports(&arguments, &plan)?;
     let claim = directory::claim(&arguments.dir, arguments.nodes)?;
     let page = Address::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)));
-    let listener =
-        http::Listener::bind(&page).await.with_context(|| in_use(arguments.port, "the page"))?;
+    let listener = http::Listener::bind(&page, None)
+        .await
+        .with_context(|| in_use(arguments.port, "the page"))?;
     let stop = CancellationToken::new();
     tokio::spawn(end_on_signal(stop.clone())?);
     let supervisor = Arc::new(Supervisor::start(plan, claim.founded)?);
@@ -108,7 +109,8 @@ async fn attend(
     let built = page::is_built(&arguments.web_dir);
     let router = page::router(Arc::clone(supervisor), &arguments.web_dir);
     let limits = Limits::default();
-    let serving = http::serve_service(listener, router, limits, Gauge::default(), stop.clone());
+    let serving =
+        http::serve_service(listener, router, limits, Connections::default(), stop.clone());
     let serving = tokio::spawn(serving);
     let reaping = tokio::spawn(Arc::clone(supervisor).watch(stop.clone()));
     tokio::spawn(Arc::clone(supervisor).keep_telling(stop.clone()));

@@ -35,6 +35,8 @@ pub enum ApiError {
     ReadTimeout,
     /// Too much is under way.
     Overloaded,
+    /// As many connections as there may be.
+    TooManyConnections,
     /// The disk is full.
     DiskFull,
     /// The disk failed, or the server ends.
@@ -184,6 +186,8 @@ impl ApiError {
                 "send it again, or add ?consistency=stale to read what this server has").retryable(),
             Self::Overloaded => kind(S::TOO_MANY_REQUESTS, "overloaded", "Too much under way",
                 "nothing happened; send it again after Retry-After, and fewer at once").retryable(),
+            Self::TooManyConnections => kind(S::SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections",
+                "nothing happened; use fewer connections or another server, or start this one with a greater --max-connections").retryable(),
             Self::DiskFull => kind(S::INSUFFICIENT_STORAGE, "disk_full", "Disk full",
                 "nothing happened; free space on the leader's disk, writes then go on by themselves").retryable(),
             Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is ending",
@@ -257,6 +261,9 @@ impl ApiError {
             Self::OutcomeUnknown => "the write was not seen to commit in time".to_owned(),
             Self::ReadTimeout => "no majority confirmed the read in time".to_owned(),
             Self::Overloaded => "this server has as many requests under way as it may".to_owned(),
+            Self::TooManyConnections => {
+                "this server has as many client connections as it may".to_owned()
+            }
             Self::DiskFull => "the leader's disk has no room for more writes".to_owned(),
             Self::Stopping => "this server is about to end".to_owned(),
             Self::UnknownCommand => {
@@ -301,6 +308,7 @@ impl ApiError {
             | Self::OutcomeUnknown
             | Self::ReadTimeout
             | Self::Overloaded
+            | Self::TooManyConnections
             | Self::DiskFull
             | Self::Stopping
             | Self::UnknownCommand

@@ -1,7 +1,9 @@
 //! Asking the leader on a client's behalf: one hop at most, over pooled connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -12,20 +14,27 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use raft_core::types::NodeId;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use tokio_rustls::rustls::RootCertStore;
 
 use super::error::{ApiError, Leader};
 use super::faults::Crossing;
 use super::headers::{SEQUENCE_HEADER, SESSION_HEADER};
 use super::{App, FORWARDED_HEADER};
+use crate::tls;
 
 /// How long a connection to the leader may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that were idle for longer are not used: shorter than servers keep them, so that no
+/// request goes into one that is about to end.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest answer that is passed back.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
@@ -42,24 +51,33 @@ enum Failure {
     NoAnswer,
 }
 
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// The pool of connections.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Arc<ArcSwap<Pool>>,
+    scheme: &'static str,
     timeout: Duration,
 }
 
 impl Forwarder {
-    /// A pool that waits so long for an answer.
-    pub fn new(timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build(connector);
-        Self { client, timeout }
+    /// A pool that waits so long for an answer, of encrypted connections to servers that these
+    /// authorities signed; without authorities, of plain ones.
+    pub fn new(timeout: Duration, roots: Option<RootCertStore>) -> Self {
+        let scheme = if roots.is_some() { "https" } else { "http" };
+        let client = ArcSwap::from_pointee(pool(roots.unwrap_or_else(RootCertStore::empty)));
+        Self { client: Arc::new(client), scheme, timeout }
+    }
+
+    /// From now on believes these authorities.
+    pub fn renew(&self, roots: RootCertStore) {
+        self.client.store(Arc::new(pool(roots)));
+    }
+
+    /// Where something is at another server.
+    fn target(&self, server: &str, path: &str) -> String {
+        format!("{}://{server}{path}", self.scheme)
     }
 
     /// How long an answer may take.
@@ -76,7 +94,7 @@ impl Forwarder {
         from: NodeId,
         within: Duration,
     ) -> Option<T> {
-        let uri = format!("http://{server}{path}").parse::<Uri>().ok()?;
+        let uri = self.target(server, path).parse::<Uri>().ok()?;
         let mut request = Request::get(uri).header(FORWARDED_HEADER, from.0);
         if let Some(token) = asked.get(AUTHORIZATION) {
             request = request.header(AUTHORIZATION, token);
@@ -89,7 +107,8 @@ impl Forwarder {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
-        let response = self.client.request(request).await.map_err(|error| {
+        let asked = self.client.load().request(request);
+        let response = asked.await.map_err(|error| {
             if error.is_connect() {
                 let cause = std::error::Error::source(&error);
                 Failure::NotSent(cause.map_or_else(|| error.to_string(), ToString::to_string))
@@ -105,6 +124,22 @@ impl Forwarder {
         parts.headers.remove(TRANSFER_ENCODING);
         Ok(Response::from_parts(parts, Body::from(body)))
     }
+}
+
+fn pool(roots: RootCertStore) -> Pool {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls::client(roots))
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .build(connector)
 }
 
 impl App {
@@ -136,7 +171,7 @@ impl App {
         }
         let leader = known.ok_or(ApiError::NoLeader)?;
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let target = format!("http://{}{path}", leader.client);
+        let target = self.forwarder.target(&leader.client, path);
         if redirect {
             return Err(ApiError::Redirect(leader, target));
         }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::either::Either;
 
 use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
 use super::link::Link;
@@ -25,6 +26,7 @@ use super::{
     WRITE_TIMEOUT, frame,
 };
 use crate::config::Address;
+use crate::tls::Stream;
 
 /// The pause after a failed attempt starts here …
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -32,13 +34,18 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// … and doubles up to here.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Stream>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
     #[error("cannot reach {0}: {1}")]
     Unreachable(Address, std::io::Error),
+    #[error(
+        "no encrypted connection to {0}, which must run with --peer-tls-cert too and show a \
+         certificate that names it: {1}"
+    )]
+    Tls(Address, std::io::Error),
     #[error("no answer from {0} within {CONNECT_TIMEOUT:?}")]
     ConnectTimeout(Address),
     #[error("{0}")]
@@ -186,6 +193,13 @@ impl Dialer {
             let stream = TcpStream::connect(address).await.map_err(unreachable)?;
             // Batches are made by us; the system must not wait for more.
             stream.set_nodelay(true).map_err(unreachable)?;
+            let stream = match &self.identity.tls {
+                None => Either::Left(stream),
+                Some(tls) => tls
+                    .connect(stream, self.peer)
+                    .await
+                    .map_err(|error| LinkError::Tls(self.address.clone(), error))?,
+            };
             let url = format!("ws://{}/raft", self.address);
             let config = frame::websocket(frame::MAX_GREETING_BYTES);
             let (socket, _) = client_async_with_config(url, stream, Some(config)).await?;

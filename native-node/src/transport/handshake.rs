@@ -10,7 +10,9 @@
 //!
 //! A proof is an HMAC-SHA256 under the cluster's secret over both nonces, both ids, the lane, the
 //! cluster and the side that proves. So the secret is never sent, a recorded handshake cannot be
-//! replayed, and one side's proof is no use to the other.
+//! replayed, and one side's proof is no use to the other. With mutual TLS ([`crate::tls`]) all of it
+//! is encrypted, and the certificate must name whoever says Hello; the proof is then one more lock
+//! for clusters that have a secret too.
 
 use hmac::{Hmac, KeyInit, Mac};
 use raft_core::codec;
@@ -180,6 +182,18 @@ pub enum Refusal {
     /// The handshake took too long.
     #[error("the handshake was not finished in time")]
     Slow,
+    /// No encrypted connection came about.
+    #[error(
+        "no certificate of this cluster was shown ({}); with --peer-tls-cert all servers need one \
+         that the same authority signed", .0.escape_debug()
+    )]
+    Tls(String),
+    /// A certificate of another server.
+    #[error(
+        "the certificate does not name server {}; give each server one of its own, with the DNS \
+         name node-{}.CLUSTER", .0.0, .0.0
+    )]
+    Certificate(NodeId),
 }
 
 impl Refusal {
@@ -196,6 +210,8 @@ impl Refusal {
             Self::Proof(_) => "proof",
             Self::Busy => "busy",
             Self::Slow => "slow",
+            Self::Tls(_) => "tls",
+            Self::Certificate(_) => "certificate",
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,7 @@ use super::dialer::count;
 use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
 use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Known, Links, frame};
 use crate::config::Address;
+use crate::tls::Stream;
 
 /// Connections in the middle of their handshake, at most.
 const MAX_HANDSHAKES: usize = 64;
@@ -33,7 +35,7 @@ const MAX_UNDELIVERED: u32 = 32 << 20;
 /// At most one log line about refused connections in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Stream>;
 
 /// Messages of one frame. Dropping it makes room for another of the same connection.
 #[derive(Debug)]
@@ -154,12 +156,20 @@ impl<F: Fn(Arrival)> Shared<F> {
     async fn greet(&self, stream: TcpStream) -> Result<(Socket, Hello), Refusal> {
         let garbage = |error: &dyn std::fmt::Display| Refusal::Garbage(error.to_string());
         stream.set_nodelay(true).map_err(|error| garbage(&error))?;
+        let stream = match &self.identity.tls {
+            None => Either::Left(stream),
+            Some(tls) => {
+                tls.accept(stream).await.map_err(|error| Refusal::Tls(error.to_string()))?
+            }
+        };
         let config = frame::websocket(frame::MAX_GREETING_BYTES);
         let mut socket = accept_async_with_config(stream, Some(config))
             .await
             .map_err(|error| garbage(&error))?;
         let checked = match next_binary(&mut socket).await {
-            Ok(bytes) => Hello::decode(&bytes).and_then(|hello| self.check(hello)),
+            Ok(bytes) => {
+                Hello::decode(&bytes).and_then(|hello| self.check(hello, socket.get_ref()))
+            }
             Err(refusal) => Err(refusal),
         };
         let hello = match checked {
@@ -189,8 +199,8 @@ impl<F: Fn(Arrival)> Shared<F> {
         Ok((socket, hello))
     }
 
-    fn check(&self, hello: Hello) -> Result<Hello, Refusal> {
-        let Identity { cluster_id, id, lease, .. } = &*self.identity;
+    fn check(&self, hello: Hello, stream: &Stream) -> Result<Hello, Refusal> {
+        let Identity { cluster_id, id, lease, tls, .. } = &*self.identity;
         if hello.cluster_id != *cluster_id {
             return Err(Refusal::Cluster { from: hello.from, theirs: hello.cluster_id });
         }
@@ -200,6 +210,9 @@ impl<F: Fn(Arrival)> Shared<F> {
         }
         if hello.from == *id || hello.from == NodeId::ENVIRONMENT {
             return Err(Refusal::SameNumber(hello.from));
+        }
+        if tls.as_ref().is_some_and(|tls| !tls.names(stream, hello.from)) {
+            return Err(Refusal::Certificate(hello.from));
         }
         if hello.lease != *lease {
             return Err(Refusal::Lease(hello.from));

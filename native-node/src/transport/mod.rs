@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Address;
 use crate::faults::Injector;
+use crate::tls::PeerTls;
 pub use handshake::{Lane, LeaseTerms, Secret};
 pub use known::Known;
 pub use link::{Link, LinkState};
@@ -64,6 +65,8 @@ pub struct Identity {
     pub lease: Option<LeaseTerms>,
     /// What servers prove to each other.
     pub secret: Secret,
+    /// With what they encrypt, and show who they are.
+    pub tls: Option<Arc<PeerTls>>,
 }
 
 /// Counts what was refused at the door.

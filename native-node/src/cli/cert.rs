@@ -1,0 +1,129 @@
+//! `native-node cert`.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use raft_core::types::NodeId;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+
+use crate::config::{Member, Members};
+use crate::tls::peer_name;
+
+/// How long the authority lives at least: it is renewed by making a new one and trusting both.
+const AUTHORITY_DAYS: u32 = 3650;
+
+/// Make an authority and a certificate for each server.
+///
+/// For trying out, and for clusters without an authority of their own. Who holds ca-key.pem can
+/// make certificates: keep it away from the servers. A second run with the same directory uses the
+/// authority that is there, so that certificates can be renewed and servers added.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node cert --out certs --cluster-id mine \\
+    --members 1=10.0.0.1:8001/10.0.0.1:7001,2=10.0.0.2:8001/10.0.0.2:7001,3=10.0.0.3:8001/10.0.0.3:7001
+  native-node serve … --tls-cert certs/node-1.pem --tls-key certs/node-1-key.pem --tls-ca certs/ca.pem \\
+    --peer-tls-cert certs/node-1.pem --peer-tls-key certs/node-1-key.pem --peer-tls-ca certs/ca.pem")]
+pub(super) struct CertArgs {
+    /// Where the files go: ca.pem, ca-key.pem, and node-N.pem and node-N-key.pem of each server
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The cluster's name: server N is `node-N.NAME` in certificates
+    #[arg(long, env = "GLASSRAFT_CLUSTER_ID", value_name = "NAME")]
+    cluster_id: String,
+    /// The servers; a certificate is good for the hosts of both addresses and for this machine
+    #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST")]
+    members: Members,
+    /// For how long the servers' certificates are good
+    #[arg(long, value_name = "N", default_value_t = 365)]
+    days: u32,
+}
+
+/// Makes the files.
+pub(super) fn run(arguments: CertArgs) -> Result<()> {
+    let CertArgs { out, cluster_id, members, days } = arguments;
+    std::fs::create_dir_all(&out)
+        .with_context(|| format!("cannot make the directory {}", out.display()))?;
+    let authority = authority(&out, &cluster_id)?;
+    for (id, member) in members.iter() {
+        let key = KeyPair::generate()?;
+        let params = server(id, &cluster_id, member, days)
+            .with_context(|| format!("server {} cannot have a certificate", id.0))?;
+        let certificate = params.signed_by(&key, &authority)?;
+        let name = |what| out.join(format!("node-{}{what}.pem", id.0));
+        write(&name("-key"), &key.serialize_pem(), 0o600)?;
+        write(&name(""), &certificate.pem(), 0o644)?;
+        println!("{}  {}", name("").display(), peer_name(id, &cluster_id));
+    }
+    Ok(())
+}
+
+/// The authority of the directory, made if there is none.
+fn authority(out: &Path, cluster_id: &str) -> Result<Issuer<'static, KeyPair>> {
+    let (cert, key) = (out.join("ca.pem"), out.join("ca-key.pem"));
+    if cert.exists() {
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let cannot = || format!("{} holds no authority that can sign", out.display());
+        let key = KeyPair::from_pem(&read(&key)?).with_context(cannot)?;
+        return Issuer::from_ca_cert_pem(&read(&cert)?, key).with_context(cannot);
+    }
+    let own = KeyPair::generate()?;
+    let mut params = named(&format!("{cluster_id} authority"), Vec::new(), AUTHORITY_DAYS)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    write(&key, &own.serialize_pem(), 0o600)?;
+    write(&cert, &params.self_signed(&own)?.pem(), 0o644)?;
+    println!("{}  a new authority; keep {} away from the servers", cert.display(), key.display());
+    Ok(Issuer::new(params, own))
+}
+
+fn server(id: NodeId, cluster_id: &str, member: &Member, days: u32) -> Result<CertificateParams> {
+    let mut names = vec![peer_name(id, cluster_id)];
+    for address in [&member.peer, &member.client] {
+        names.push(address.host().trim_matches(['[', ']']).to_owned());
+    }
+    names.extend(["localhost", "127.0.0.1", "::1"].map(ToOwned::to_owned));
+    names.sort();
+    names.dedup();
+    let mut params = named(&peer_name(id, cluster_id), names, days)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn named(name: &str, hosts: Vec<String>, days: u32) -> Result<CertificateParams> {
+    const DAY: Duration = Duration::from_hours(24);
+    let mut params = CertificateParams::new(hosts)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let epoch = date_time_ymd(1970, 1, 1);
+    // Other machines' clocks may be behind.
+    params.not_before = epoch + today.saturating_sub(DAY);
+    params.not_after = epoch + today + DAY * days;
+    Ok(params)
+}
+
+/// Writes a file that only its owner may read, where it holds a key; over an older one, as a whole.
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let new = path.with_extension("pem.new");
+    let written = (|| {
+        drop(std::fs::remove_file(&new));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    })();
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
