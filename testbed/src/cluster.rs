@@ -49,7 +49,7 @@ impl Cluster {
         Self::start_with(3, &CALM)
     }
 
-    /// Starts servers with more arguments.
+    /// Starts servers with more arguments, in which `{id}` stands for a server's number.
     pub fn start_with(nodes: u16, arguments: &[&str]) -> Self {
         let mut cluster = Self::prepare(nodes, arguments);
         for id in cluster.ids() {
@@ -158,7 +158,7 @@ impl Cluster {
             .arg(self.data(id))
             .args(["--members", &self.members_for(id)])
             .args((id <= self.founders && !self.data(id).exists()).then_some("--new-cluster"))
-            .args(&self.arguments)
+            .args(self.arguments.iter().map(|it| it.replace("{id}", &id.to_string())))
             .stdin(Stdio::null());
         command
     }

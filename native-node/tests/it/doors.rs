@@ -11,7 +11,7 @@ use raft_core::codec;
 use raft_core::message::{Body, Message};
 use raft_core::types::{LogPosition, NodeId, Term};
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -20,19 +20,22 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::cluster::{Cluster, PATIENCE, eventually};
 use crate::http::send;
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) const SECRET: &[u8] = b"a secret of the test's servers";
 
-const SECRET: &[u8] = b"a secret of the test's servers";
+/// What a WebSocket goes over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// Server 1 of a cluster of which the test plays server 2.
-async fn one_of_two(arguments: &[&str]) -> Cluster {
+pub(crate) async fn one_of_two(arguments: &[&str]) -> Cluster {
     let mut cluster = Cluster::prepare(2, arguments);
     cluster.spawn(1);
     eventually("server 1 serves", async || cluster.status(1).await).await;
     cluster
 }
 
-fn hello() -> Hello {
+pub(crate) fn hello() -> Hello {
     let (from, to, lane) = (NodeId(2), NodeId(1), Lane::Log);
     let address = "127.0.0.1:9".parse().unwrap();
     let (cluster_id, nonce) = ("test".to_owned(), nonce());
@@ -40,23 +43,26 @@ fn hello() -> Hello {
     Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in }
 }
 
-async fn connect(cluster: &Cluster) -> Socket {
+async fn connect(cluster: &Cluster) -> WebSocketStream<TcpStream> {
     let address = cluster.peer_address(1).to_string();
     let stream = TcpStream::connect(&address).await.unwrap();
     client_async(format!("ws://{address}/raft"), stream).await.unwrap().0
 }
 
-async fn next(socket: &mut Socket) -> Option<Frame> {
+async fn next<S: Stream>(socket: &mut WebSocketStream<S>) -> Option<Frame> {
     timeout(PATIENCE, socket.next()).await.expect("something happens")?.ok()
 }
 
-async fn word<T: DeserializeOwned>(socket: &mut Socket) -> T {
+pub(crate) async fn word<S: Stream, T: DeserializeOwned>(socket: &mut WebSocketStream<S>) -> T {
     let frame = next(socket).await.expect("an answer");
     codec::decode(&frame.into_data()).unwrap()
 }
 
 /// What the door says to a hello, and the nonce if it opens so far.
-async fn challenged(socket: &mut Socket, hello: Vec<u8>) -> Result<Nonce, String> {
+pub(crate) async fn challenged<S: Stream>(
+    socket: &mut WebSocketStream<S>,
+    hello: Vec<u8>,
+) -> Result<Nonce, String> {
     socket.send(Frame::binary(hello)).await.unwrap();
     match word(socket).await {
         Challenge::Prove { nonce, .. } => Ok(nonce),
@@ -65,13 +71,13 @@ async fn challenged(socket: &mut Socket, hello: Vec<u8>) -> Result<Nonce, String
 }
 
 /// Comes in by the rules.
-async fn welcomed(cluster: &Cluster, secret: &Secret) -> Socket {
+async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
     let mut socket = connect(cluster).await;
     let hello = hello();
     let theirs = challenged(&mut socket, hello.encode()).await.unwrap();
     let proof = secret.prove(Side::Dialer, &hello, &theirs);
     socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
-    assert_eq!(word::<Verdict>(&mut socket).await, Verdict::Welcome);
+    assert_eq!(word::<_, Verdict>(&mut socket).await, Verdict::Welcome);
     socket
 }
 
@@ -85,7 +91,7 @@ async fn refused(cluster: &Cluster, reason: &str) -> u64 {
 }
 
 /// Waits until a connection was refused for this reason.
-async fn counted(cluster: &Cluster, reason: &str) {
+pub(crate) async fn counted(cluster: &Cluster, reason: &str) {
     eventually("it is counted", async || (refused(cluster, reason).await > 0).then_some(())).await;
 }
 
@@ -165,7 +171,7 @@ async fn silent_connections_are_cut() {
     .await;
 }
 
-async fn connect_if_possible(address: &str) -> Option<Socket> {
+async fn connect_if_possible(address: &str) -> Option<WebSocketStream<TcpStream>> {
     let stream = TcpStream::connect(address).await.ok()?;
     let attempt = client_async(format!("ws://{address}/raft"), stream);
     Some(timeout(Duration::from_secs(1), attempt).await.ok()?.ok()?.0)

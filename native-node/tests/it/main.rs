@@ -17,6 +17,7 @@ mod proxy;
 mod reads;
 mod restart;
 mod rolling;
+mod tls;
 mod tokens;
 mod trace;
 mod watch;

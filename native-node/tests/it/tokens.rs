@@ -15,13 +15,13 @@ use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 use crate::http::{Answer, send, try_send};
 
 /// A token, and the line that lets it in.
-struct Pass {
-    token: String,
-    line: String,
+pub(crate) struct Pass {
+    pub(crate) token: String,
+    pub(crate) line: String,
 }
 
 /// Makes a token as people do.
-async fn new_token(scope: &str) -> Pass {
+pub(crate) async fn new_token(scope: &str) -> Pass {
     let mut command = program();
     command.args(["token", "new", "--output=json", "--name=test", "--scope", scope]);
     let output = run_to_end(command).await;
