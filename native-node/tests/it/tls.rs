@@ -257,11 +257,9 @@ async fn only_a_server_with_its_own_certificate_comes_in() {
         params.not_before = date_time_ymd(2120, 1, 1);
         params.not_after = date_time_ymd(2121, 1, 1);
     });
-    for (files, words) in
-        [(foreign, "UnknownCA"), (expired, "CertificateExpired"), (early, "BadCertificate")]
-    {
-        let error = knock(&cluster, &files).await.expect_err(words);
-        assert!(error.contains(words) || error.contains("certificate"), "{words}: {error}");
+    for files in [foreign, expired, early] {
+        let error = knock(&cluster, &files).await.expect_err("let in");
+        assert!(error.contains("fatal alert"), "{files:?}: {error}");
     }
     let thief = certificates.of("3");
     assert_eq!(knock(&cluster, &thief).await, Err("certificate".to_owned()), "3 as 2");
