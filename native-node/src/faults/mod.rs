@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use raft_core::types::NodeId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::storage::disk::{DiskFaults, DiskSwitch};
 
@@ -20,7 +21,7 @@ use crate::storage::disk::{DiskFaults, DiskSwitch};
 pub const MAX_DELAY_MS: u64 = 10_000;
 
 /// All that is wrong with a server at one time; nothing by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
     /// What is wrong with the links to other servers, by their numbers.
@@ -31,7 +32,7 @@ pub struct Faults {
 }
 
 /// What is wrong with the link between this server and another one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct LinkFaults {

@@ -52,10 +52,10 @@ impl Access {
 }
 
 /// What a request must be allowed; `None` for what everybody may ask.
-fn needs(route: Route, method: &Method) -> Option<Scope> {
+pub(super) fn needs(route: Route, method: &Method) -> Option<Scope> {
     let (reading, changing) = match route {
         // Probes and pages come without a token, and show nothing that is kept here.
-        Route::Livez | Route::Readyz | Route::Other => return None,
+        Route::Livez | Route::Readyz | Route::OpenApi | Route::Docs | Route::Other => return None,
         Route::Get
         | Route::Range
         | Route::Watch

@@ -55,13 +55,17 @@ pub enum Route {
     Trace,
     /// `/faults`
     Faults,
+    /// `/openapi.json`
+    OpenApi,
+    /// `/docs` and its files
+    Docs,
     /// The page's files and what does not exist.
     Other,
 }
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Get,
         Self::Set,
         Self::Kv,
@@ -79,6 +83,8 @@ impl Route {
         Self::Metrics,
         Self::Trace,
         Self::Faults,
+        Self::OpenApi,
+        Self::Docs,
         Self::Other,
     ];
 
@@ -102,11 +108,13 @@ impl Route {
             Self::Metrics => "/metrics",
             Self::Trace => "/trace",
             Self::Faults => "/faults",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
             Self::Other => "other",
         }
     }
 
-    fn of(path: &str) -> Self {
+    pub(super) fn of(path: &str) -> Self {
         if path.starts_with("/kv/") {
             return Self::Kv;
         }
@@ -124,7 +132,7 @@ impl Route {
 
     /// Whether there is more below it.
     const fn has_parts(self) -> bool {
-        matches!(self, Self::Leases | Self::Sessions | Self::Members)
+        matches!(self, Self::Leases | Self::Sessions | Self::Members | Self::Docs)
     }
 }
 
@@ -179,7 +187,7 @@ async fn take(
         (Route::Kv, &Method::PUT) => kv::put_raw(app, request).await,
         (Route::Kv, &Method::DELETE) => kv::delete(app, request).await,
         (Route::Range, &Method::GET | &Method::HEAD) => range::get(app, request).await,
-        (Route::Txn, &Method::POST) => txn::post(app, request).await,
+        (Route::Txn, &Method::POST) => txn::transact(app, request).await,
         (Route::Watch, &Method::GET) => watch::get(app, request).await,
         (Route::Leases, _) => leases::leases(app, request).await,
         (Route::Sessions, _) => leases::sessions(app, request).await,
@@ -206,6 +214,8 @@ async fn take(
             | Route::Readyz
             | Route::Metrics
             | Route::Trace
+            | Route::OpenApi
+            | Route::Docs
             | Route::Other,
             _,
         ) => {

@@ -11,6 +11,7 @@ use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
 use raft_core::types::NodeId;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
@@ -107,9 +108,10 @@ pub enum ApiError {
 }
 
 /// The server to turn to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Leader {
     /// Its number.
+    #[schema(value_type = u64)]
     pub id: NodeId,
     /// Where clients reach it.
     pub client: String,
@@ -122,24 +124,34 @@ impl Leader {
     }
 }
 
-/// The body of an error.
-#[derive(Serialize)]
-struct Problem<'a> {
+/// What went wrong (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem<'a> {
     /// RFC 9457 wants a URI; this one needs no server behind it.
     r#type: String,
+    /// In a few words, the same for all of a code.
     title: &'static str,
+    /// That of the answer.
     status: u16,
+    #[schema(schema_with = super::openapi::codes)]
     code: &'static str,
+    /// What is wrong this time.
     detail: String,
+    /// What to do.
     hint: &'static str,
+    /// Whether the same request may simply be sent again.
     retryable: bool,
+    /// Who leads.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Leader, nullable = false, required = false)]
     leader: Option<&'a Leader>,
     /// What the key is instead, `null` when it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Found>, required = false)]
     found: Option<serde_json::Value>,
     /// The first revision from which changes can be watched.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     kept: Option<u64>,
 }
 
@@ -225,7 +237,7 @@ impl ApiError {
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
                 "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /kv, POST /txn, GET /watch, \
                  /leases, /sessions, GET /cluster/status, /cluster/members, POST /cluster/leader, \
-                 POST /cluster/snapshot, /livez, /readyz, /metrics, /trace"),
+                 POST /cluster/snapshot, /livez, /readyz, /metrics, /trace; /docs describes them"),
             Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method",
                 "use one of the methods in the Allow header"),
             Self::Origin(_) => kind(S::FORBIDDEN, "origin_not_allowed", "Origin not allowed",
@@ -343,6 +355,21 @@ impl ApiError {
     /// Its stable name.
     pub fn code(&self) -> &'static str {
         self.kind().code
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.kind().status
+    }
+
+    /// What to do.
+    pub(super) fn hint(&self) -> &'static str {
+        self.kind().hint
+    }
+
+    /// Whether the same request may simply be sent again.
+    pub(super) fn retryable(&self) -> bool {
+        self.kind().retryable
     }
 
     /// The body of the answer.

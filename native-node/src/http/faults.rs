@@ -13,19 +13,17 @@ use super::kv::json;
 use super::{App, FORWARDED_HEADER, request, signed};
 use crate::faults::{Faults, Injector};
 
-/// `GET` shows, `PUT` replaces and `DELETE` ends all faults; each answers with those that hold then.
+/// `/faults`, where the server allows them; each answers with those that hold then.
 pub(super) async fn faults(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let injector = app.links.faults.as_ref().ok_or(ApiError::RouteNotFound)?;
     let (parts, body) = request.into_parts();
     match parts.method {
-        Method::GET | Method::HEAD => {}
+        Method::GET | Method::HEAD => return Ok(show_faults(app, injector)),
         Method::PUT => {
             let (body, _permit) = request::body(app, body).await?;
-            let wanted: Faults = request::json_body(&body)?;
-            wanted.validate().map_err(|error| ApiError::BadJson(error.to_string()))?;
-            injector.set(wanted);
+            set_faults(injector, &body)?;
         }
-        Method::DELETE => injector.set(Faults::default()),
+        Method::DELETE => end_faults(injector),
         _ => {
             return Err(ApiError::MethodNotAllowed(&[
                 Method::GET,
@@ -35,7 +33,37 @@ pub(super) async fn faults(app: &App, request: Request<Incoming>) -> Result<Resp
             ]));
         }
     }
-    Ok(signed(app, json(&*injector.faults())))
+    Ok(show_faults(app, injector))
+}
+
+/// Shows what goes wrong on command. Only where the server is run with `--allow-faults`.
+#[utoipa::path(
+    get, path = "/faults", tag = "faults",
+    responses((status = 200, description = "The faults that hold", body = Faults)),
+)]
+fn show_faults(app: &App, injector: &Injector) -> Response {
+    signed(app, json(&*injector.faults()))
+}
+
+/// Lets exactly these faults hold.
+#[utoipa::path(
+    put, path = "/faults", tag = "faults", request_body = Faults,
+    responses((status = 200, description = "The faults that hold", body = Faults)),
+)]
+fn set_faults(injector: &Injector, body: &[u8]) -> Result<(), ApiError> {
+    let wanted: Faults = request::json_body(body)?;
+    wanted.validate().map_err(|error| ApiError::BadJson(error.to_string()))?;
+    injector.set(wanted);
+    Ok(())
+}
+
+/// Ends all faults.
+#[utoipa::path(
+    delete, path = "/faults", tag = "faults",
+    responses((status = 200, description = "None hold any more", body = Faults)),
+)]
+fn end_faults(injector: &Injector) {
+    injector.set(Faults::default());
 }
 
 /// A request that another server passed on, over a link that may be cut.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use raft_core::kv::{Command, Comparison, Operation, Relation, SessionId, Target, Transaction};
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 
@@ -11,6 +12,33 @@ pub const SESSION_HEADER: HeaderName = HeaderName::from_static("x-raft-session")
 
 /// The write's number in its session: grows with each write, the same when one is sent again.
 pub const SEQUENCE_HEADER: HeaderName = HeaderName::from_static("x-raft-sequence");
+
+/// How clients name them, for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described here, read by name")]
+pub(super) struct SessionHeaders {
+    /// The session that the write belongs to; see `POST /sessions`.
+    #[param(rename = "x-raft-session", minimum = 1)]
+    session: Option<u64>,
+    /// Grows with each write of the session; the same when one is sent again.
+    #[param(rename = "x-raft-sequence", minimum = 1)]
+    sequence: Option<u64>,
+}
+
+/// As [`SessionHeaders`], for what a key must be.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described here, read by name")]
+pub(super) struct ConditionHeaders {
+    /// The write takes place only if the key last changed at this revision (`"7"`, its ETag), or
+    /// if it is there at all (`*`).
+    #[param(rename = "if-match", pattern = r#"^(\*|"[1-9][0-9]*")$"#)]
+    if_match: Option<String>,
+    /// `*`: the write takes place only if the key is not there.
+    #[param(rename = "if-none-match", pattern = r"^\*$")]
+    if_none_match: Option<String>,
+}
 
 /// What a key must be for a write to take place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::{App, HttpRequest, collect, request, signed};
@@ -15,18 +16,37 @@ use super::{App, HttpRequest, collect, request, signed};
 /// How long the driver may take to show that it runs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// `GET /livez`: whether the process does its work; if not, it should be restarted.
+/// Whether the process does its work; if not, it should be restarted.
+#[utoipa::path(
+    get, path = "/livez", tag = "health",
+    responses(
+        (status = 200, description = "It does", body = String, content_type = "text/plain"),
+        (status = 503, description = "What does not hold, a line each", body = String,
+            content_type = "text/plain"),
+    ),
+)]
 pub(super) async fn livez(State(app): State<Arc<App>>) -> Response {
     report(&app, &[("driver", app.handle.is_alive(PATIENCE).await)], true)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Options {
+    /// With any value or none: also what holds is listed.
+    #[param(allow_reserved, value_type = Option<bool>)]
     verbose: Option<String>,
 }
 
-/// `GET /readyz`: whether requests should be sent here.
+/// Whether requests should be sent here.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", params(Options),
+    responses(
+        (status = 200, description = "They should", body = String, content_type = "text/plain"),
+        (status = 503, description = "What does not hold, a line each", body = String,
+            content_type = "text/plain"),
+    ),
+)]
 pub(super) async fn readyz(
     State(app): State<Arc<App>>,
     request: HttpRequest,
@@ -60,7 +80,12 @@ fn report(app: &App, checks: &[(&str, bool)], verbose: bool) -> Response {
     signed(app, (status, text))
 }
 
-/// `GET /metrics`, in the OpenMetrics text form that Prometheus reads.
+/// Figures in the OpenMetrics text form that Prometheus reads.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "All of them", body = String,
+        content_type = "application/openmetrics-text")),
+)]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     (([(CONTENT_TYPE, content_type)]), collect::encode(&app)).into_response()

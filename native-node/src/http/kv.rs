@@ -13,24 +13,33 @@ use raft_core::kv::{
 };
 use raft_core::types::LogPosition;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
-use super::headers::{self, Condition};
-use super::request::{self, Consistency, ReadOptions, WriteOptions};
+use super::headers::{self, Condition, ConditionHeaders, SessionHeaders};
+use super::json_bytes::JsonBytes;
+use super::request::{self, Consistency, ReadOptions, RedirectOption, SetRequest, WriteOptions};
 use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
 use crate::handle::RequestError;
 
-/// A key as clients see it.
-#[derive(Clone, Debug, Serialize)]
+/// A key with its value and revisions.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Found {
     #[serde(with = "text_or_bytes")]
+    #[schema(value_type = JsonBytes)]
     pub(super) key: Bytes,
     #[serde(with = "text_or_bytes")]
+    #[schema(value_type = JsonBytes)]
     pub(super) value: Bytes,
+    /// The store's revision when the key came into being.
     pub(super) create_revision: u64,
+    /// The store's revision when the key last changed; its ETag.
     pub(super) mod_revision: u64,
+    /// How often the key was set since it came into being.
     pub(super) version: u64,
+    /// The lease with which it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, nullable = false, required = false)]
     pub(super) lease: Option<LeaseId>,
 }
 
@@ -41,24 +50,43 @@ impl Found {
     }
 }
 
-/// The answer to a write.
-#[derive(Serialize)]
-struct Written {
+/// The answer to a write of one key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Written {
     /// The store's revision after it.
     revision: u64,
     /// Whether the key was there before.
     existed: bool,
     /// Where it stands in the log.
     index: u64,
+    /// Of the leader that wrote it there.
     term: u64,
 }
 
-/// `GET /get/{key}`.
+/// Reads a key.
+///
+/// The key stands percent-encoded in the path, slashes as they are.
+#[utoipa::path(
+    get, path = "/get/{key}", tag = "keys",
+    params(("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions),
+    responses((status = 200, description = "The key is there", body = Found)),
+)]
 pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     read(app, request, "/get/", |key, found| json(&Found::new(key, found))).await
 }
 
-/// `GET /kv/{key}`: the bare value.
+/// Reads a key's value as bare bytes.
+///
+/// The ETag is the key's `mod_revision`, for writes with `If-Match`.
+#[utoipa::path(
+    get, path = "/kv/{key}", tag = "keys",
+    params(("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions),
+    responses((
+        status = 200, description = "The value", body = Vec<u8>,
+        content_type = "application/octet-stream",
+        headers(("etag" = String, description = "The key's mod revision in quotes")),
+    )),
+)]
 pub(super) async fn get_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     read(app, request, "/kv/", |_, found| {
         let mut response = Response::new(Body::from(found.value.clone()));
@@ -78,7 +106,12 @@ pub(super) fn tag(revision: u64) -> HeaderValue {
     tag.expect("digits in quotes fit into a header")
 }
 
-/// `POST /set`.
+/// Sets a key.
+#[utoipa::path(
+    post, path = "/set", tag = "keys", request_body = SetRequest,
+    params(RedirectOption, SessionHeaders),
+    responses((status = 200, description = "Committed by a majority and applied", body = Written)),
+)]
 pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
         options.without_lease()?;
@@ -87,7 +120,19 @@ pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Respons
     write(app, request, parse, written).await
 }
 
-/// `PUT /kv/{key}`.
+/// Sets a key to the body's bytes.
+///
+/// With `If-Match` or `If-None-Match` only if the key is so.
+#[utoipa::path(
+    put, path = "/kv/{key}", tag = "keys",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream",
+        description = "The value, at most 1 MiB"),
+    params(
+        ("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"),
+        WriteOptions, ConditionHeaders, SessionHeaders,
+    ),
+    responses((status = 200, description = "Committed by a majority and applied", body = Written)),
+)]
 pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |parts: &Parts, options: WriteOptions, value: &Bytes| {
         let key = request::key(&parts.uri, "/kv/")?;
@@ -102,7 +147,17 @@ pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Res
     write(app, request, parse, written).await
 }
 
-/// `DELETE /kv/{key}`.
+/// Removes a key, if it is there.
+///
+/// With `If-Match` only if the key is so.
+#[utoipa::path(
+    delete, path = "/kv/{key}", tag = "keys",
+    params(
+        ("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"),
+        RedirectOption, ConditionHeaders, SessionHeaders,
+    ),
+    responses((status = 200, description = "Committed by a majority and applied", body = Written)),
+)]
 pub(super) async fn delete(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |parts: &Parts, options: WriteOptions, _: &Bytes| {
         options.without_lease()?;

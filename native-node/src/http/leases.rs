@@ -8,50 +8,69 @@ use hyper::{Method, Request};
 use raft_core::kv::{Answer, Applied, Command, Lease, LeaseId, SessionId};
 use raft_core::types::{LogPosition, MILLISECOND, Micros};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::App;
 use super::error::ApiError;
+use super::headers::SessionHeaders;
+use super::json_bytes::JsonBytes;
 use super::kv::{json, look, other_request, write};
-use super::request::{self, ReadOptions, WriteOptions};
+use super::request::{self, ReadOptions, RedirectOption, WriteOptions};
 
 /// Keys of a lease that are listed at most.
 const MAX_KEYS: usize = 1000;
 
 /// The body of what makes a lease or session.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TimeToLive {
-    /// How long it lasts unless it is kept alive, in ms.
+    /// How long it lasts unless it is kept alive, in ms: at most a year.
+    #[schema(minimum = 1, maximum = 31_536_000_000_u64)]
     ttl_ms: u64,
 }
 
-#[derive(Serialize)]
+/// A lease that begins.
+#[derive(Serialize, ToSchema)]
 struct Granted {
+    /// Its number.
+    #[schema(value_type = u64)]
     lease: LeaseId,
+    /// How long it lasts from now on, in ms.
     ttl_ms: u64,
 }
 
-#[derive(Serialize)]
+/// A lease that has ended.
+#[derive(Serialize, ToSchema)]
 struct Ended {
     /// How many keys went with it.
     keys: u64,
 }
 
-#[derive(Serialize)]
+/// A lease as it is.
+#[derive(Serialize, ToSchema)]
 struct Shown {
+    /// Its number.
+    #[schema(value_type = u64)]
     lease: LeaseId,
+    /// How long it lasts each time that it is kept alive, in ms.
     ttl_ms: u64,
+    /// How long it lasts yet, in ms, by the time that the cluster has had leaders.
     remaining_ms: u64,
-    keys: Vec<Key>,
+    /// The keys that go with it, the first 1000.
+    keys: Vec<JsonBytes>,
 }
 
-#[derive(Serialize)]
-struct Key(#[serde(with = "raft_core::codec::text_or_bytes")] Bytes);
-
-#[derive(Serialize)]
+/// A session that begins.
+#[derive(Serialize, ToSchema)]
 struct Opened {
+    /// Its number, for `x-raft-session`.
+    #[schema(value_type = u64)]
     session: SessionId,
 }
+
+/// A session that has ended.
+#[derive(Serialize, ToSchema)]
+struct Closed {}
 
 /// `/leases` and what is below.
 pub(super) async fn leases(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
@@ -63,14 +82,10 @@ pub(super) async fn leases(app: &App, request: Request<Incoming>) -> Result<Resp
     };
     let id = id.map(number).transpose()?.map(LeaseId);
     match (request.method().clone(), id, deed) {
-        (Method::POST, None, _) => write(app, request, grant, granted).await,
+        (Method::POST, None, _) => grant(app, request).await,
         (Method::GET | Method::HEAD, Some(id), "") => show(app, request, id).await,
-        (Method::POST, Some(id), "keep-alive") => {
-            write(app, request, plain(Command::KeepLeaseAlive(id)), granted).await
-        }
-        (Method::DELETE, Some(id), "") => {
-            write(app, request, plain(Command::RevokeLease(id)), ended).await
-        }
+        (Method::POST, Some(id), "keep-alive") => keep_alive(app, request, id).await,
+        (Method::DELETE, Some(id), "") => revoke(app, request, id).await,
         (_, None, _) | (_, Some(_), "keep-alive") => {
             Err(ApiError::MethodNotAllowed(&[Method::POST]))
         }
@@ -86,10 +101,8 @@ pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Re
     let path = request.uri().path().to_owned();
     let id = path.strip_prefix("/sessions/").map(number).transpose()?.map(SessionId);
     match (request.method(), id) {
-        (&Method::POST, None) => write(app, request, open, opened).await,
-        (&Method::DELETE, Some(id)) => {
-            write(app, request, plain(Command::CloseSession(id)), closed).await
-        }
+        (&Method::POST, None) => open(app, request).await,
+        (&Method::DELETE, Some(id)) => close(app, request, id).await,
         (_, None) => Err(ApiError::MethodNotAllowed(&[Method::POST])),
         (_, Some(_)) => Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
     }
@@ -106,14 +119,79 @@ fn plain(
     move |_, options, _| options.without_lease().map(|()| command)
 }
 
-fn grant(_: &Parts, options: WriteOptions, body: &Bytes) -> Result<Command, ApiError> {
-    options.without_lease()?;
-    Ok(Command::GrantLease { ttl: time_to_live(body)? })
+/// Grants a lease.
+///
+/// Keys that are tied to it go when it ends. Its time is the time that the cluster has had leaders,
+/// so a failover never shortens it.
+#[utoipa::path(
+    post, path = "/leases", operation_id = "grant_lease", tag = "leases", request_body = TimeToLive,
+    params(RedirectOption, SessionHeaders),
+    responses((status = 200, description = "It begins", body = Granted)),
+)]
+async fn grant(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
+        options.without_lease()?;
+        Ok(Command::GrantLease { ttl: time_to_live(body)? })
+    };
+    write(app, request, parse, granted).await
 }
 
-fn open(_: &Parts, options: WriteOptions, body: &Bytes) -> Result<Command, ApiError> {
-    options.without_lease()?;
-    Ok(Command::OpenSession { ttl: time_to_live(body)? })
+/// Lets a lease begin anew.
+#[utoipa::path(
+    post, path = "/leases/{lease}/keep-alive", operation_id = "keep_lease_alive", tag = "leases",
+    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders),
+    responses((status = 200, description = "It begins anew", body = Granted)),
+)]
+async fn keep_alive(
+    app: &App,
+    request: Request<Incoming>,
+    lease: LeaseId,
+) -> Result<Response, ApiError> {
+    write(app, request, plain(Command::KeepLeaseAlive(lease)), granted).await
+}
+
+/// Ends a lease, and its keys with it.
+#[utoipa::path(
+    delete, path = "/leases/{lease}", operation_id = "revoke_lease", tag = "leases",
+    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders),
+    responses((status = 200, description = "It has ended", body = Ended)),
+)]
+async fn revoke(
+    app: &App,
+    request: Request<Incoming>,
+    lease: LeaseId,
+) -> Result<Response, ApiError> {
+    write(app, request, plain(Command::RevokeLease(lease)), ended).await
+}
+
+/// Opens a session, in which a write takes effect once however often it is sent.
+///
+/// It remembers the answer to its latest write, and ends when it is idle for its time to live.
+#[utoipa::path(
+    post, path = "/sessions", operation_id = "open_session", tag = "sessions", request_body = TimeToLive,
+    params(RedirectOption),
+    responses((status = 200, description = "It begins", body = Opened)),
+)]
+async fn open(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
+        options.without_lease()?;
+        Ok(Command::OpenSession { ttl: time_to_live(body)? })
+    };
+    write(app, request, parse, opened).await
+}
+
+/// Ends a session.
+#[utoipa::path(
+    delete, path = "/sessions/{session}", operation_id = "close_session", tag = "sessions",
+    params(("session" = u64, Path, description = "Its number"), RedirectOption),
+    responses((status = 200, description = "It has ended", body = Closed)),
+)]
+async fn close(
+    app: &App,
+    request: Request<Incoming>,
+    session: SessionId,
+) -> Result<Response, ApiError> {
+    write(app, request, plain(Command::CloseSession(session)), closed).await
 }
 
 fn time_to_live(body: &[u8]) -> Result<Micros, ApiError> {
@@ -138,10 +216,15 @@ fn opened(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
 
 fn closed(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
     let Answer::SessionClosed = applied.answer else { return Err(other_request()) };
-    Ok(json(&serde_json::json!({})))
+    Ok(json(&Closed {}))
 }
 
-/// `GET /leases/{id}`.
+/// Shows a lease and its keys.
+#[utoipa::path(
+    get, path = "/leases/{lease}", operation_id = "show_lease", tag = "leases",
+    params(("lease" = u64, Path, description = "Its number"), ReadOptions),
+    responses((status = 200, description = "It lasts yet", body = Shown)),
+)]
 async fn show(app: &App, request: Request<Incoming>, id: LeaseId) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let ReadOptions { consistency, redirect } = request::query(&parts.uri)?;
@@ -153,7 +236,7 @@ async fn show(app: &App, request: Request<Incoming>, id: LeaseId) -> Result<Resp
             lease: id,
             ttl_ms: ttl / MILLISECOND,
             remaining_ms: ends_at.saturating_sub(store.clock()) / MILLISECOND,
-            keys: store.lease_keys(id).take(MAX_KEYS).cloned().map(Key).collect(),
+            keys: store.lease_keys(id).take(MAX_KEYS).cloned().map(JsonBytes).collect(),
         })
     })
     .await

@@ -13,6 +13,7 @@ use raft_core::membership::{ChangeRefusal, Membership, MembershipChange};
 use raft_core::types::{LogIndex, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::kv::json;
@@ -28,9 +29,10 @@ const MAX_TRIES: u32 = 8;
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// The answer to questions about members.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MemberList {
     /// The leader, as far as the answering server knows.
+    #[schema(value_type = Option<u64>)]
     pub leader: Option<NodeId>,
     /// Whether two sets of voters must agree at present, since a change is under way.
     pub joint: bool,
@@ -39,19 +41,34 @@ pub struct MemberList {
 }
 
 /// A member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberInfo {
     /// Its number.
+    #[schema(value_type = u64)]
     pub id: NodeId,
     /// What it does.
     pub role: MemberRole,
     /// Where it is found, if that is known.
     #[serde(flatten)]
+    #[schema(value_type = Found)]
     pub addresses: Option<Member>,
 }
 
+/// How a member's addresses stand in JSON: neither, where they are not known.
+#[derive(ToSchema)]
+#[schema(as = Addresses)]
+#[expect(dead_code, reason = "it describes")]
+struct Found {
+    /// Where the other servers reach it.
+    #[schema(required = false, nullable = false)]
+    peer: Option<String>,
+    /// Where clients reach it.
+    #[schema(required = false, nullable = false)]
+    client: Option<String>,
+}
+
 /// What a member does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberRole {
     /// Votes and counts.
@@ -65,13 +82,20 @@ pub enum MemberRole {
 }
 
 /// The body of `POST /cluster/members`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"id": 4, "peer": "127.0.0.1:8004", "client": "127.0.0.1:7004"}))]
 struct Join {
+    /// The number of the server that joins, or moves, or votes from now on.
+    #[schema(value_type = u64, minimum = 1)]
     id: NodeId,
+    /// Where the other servers reach it, as `HOST:PORT`; only together with `client`.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     peer: Option<Address>,
+    /// Where clients reach it, as `HOST:PORT`.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     client: Option<Address>,
     /// Whether it is to stay a learner.
     #[serde(default)]
@@ -79,28 +103,36 @@ struct Join {
 }
 
 /// The body of `PUT /cluster/members`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Voters {
+    /// The numbers of all servers that are to vote.
+    #[schema(value_type = Vec<u64>)]
     voters: std::collections::BTreeSet<NodeId>,
 }
 
 /// The body of `POST /cluster/leader`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Heir {
+    /// The number of the server that is to lead; whoever is best when it is left out.
+    #[schema(value_type = Option<u64>)]
     to: Option<NodeId>,
 }
 
 /// The answer to `POST /cluster/leader`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Elected {
+    /// Who leads now.
+    #[schema(value_type = u64)]
     leader: NodeId,
 }
 
 /// The answer to `POST /cluster/snapshot`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Saved {
+    /// The newest snapshot holds the state up to this entry.
+    #[schema(value_type = u64)]
     snapshot_index: LogIndex,
 }
 
@@ -127,8 +159,8 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
             return Ok(signed(app, json(&list)));
         }
         (&Method::POST, None) => join(request::json_body(&body)?)?,
-        (&Method::PUT, None) => Wish::Voters(request::json_body::<Voters>(&body)?.voters),
-        (&Method::DELETE, Some(id)) => Wish::Leave(id),
+        (&Method::PUT, None) => set_voters(request::json_body(&body)?),
+        (&Method::DELETE, Some(id)) => leave(id),
         (_, None) => {
             return Err(ApiError::MethodNotAllowed(&[
                 Method::GET,
@@ -150,6 +182,14 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
     }
 }
 
+/// Lets a server in, or vote, or move to other addresses.
+///
+/// It votes once it has caught up, unless it is to stay a learner; the answer comes when the change
+/// is complete.
+#[utoipa::path(
+    post, path = "/cluster/members", operation_id = "add_member", tag = "cluster", request_body = Join,
+    responses((status = 200, description = "The members then", body = MemberList)),
+)]
 fn join(wanted: Join) -> Result<Wish, ApiError> {
     let Join { id, peer, client, learner } = wanted;
     let bad = |what: &str| ApiError::BadMember(what.to_owned());
@@ -167,6 +207,25 @@ fn join(wanted: Join) -> Result<Wish, ApiError> {
         return Err(bad("a server cannot be found at port 0"));
     }
     Ok(Wish::Join(id, addresses, learner))
+}
+
+/// Sets all voters at once.
+#[utoipa::path(
+    put, path = "/cluster/members", operation_id = "set_voters", tag = "cluster", request_body = Voters,
+    responses((status = 200, description = "The members then", body = MemberList)),
+)]
+fn set_voters(wanted: Voters) -> Wish {
+    Wish::Voters(wanted.voters)
+}
+
+/// Takes a server out; it may be the leader.
+#[utoipa::path(
+    delete, path = "/cluster/members/{id}", operation_id = "remove_member", tag = "cluster",
+    params(("id" = u64, Path, description = "Its number")),
+    responses((status = 200, description = "The members then", body = MemberList)),
+)]
+const fn leave(id: NodeId) -> Wish {
+    Wish::Leave(id)
 }
 
 /// Why a change was not made here.
@@ -287,6 +346,11 @@ async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> 
     Err(RequestError::Overloaded.into())
 }
 
+/// Lists the members, as this server knows them.
+#[utoipa::path(
+    get, path = "/cluster/members", operation_id = "list_members", tag = "cluster",
+    responses((status = 200, description = "The members", body = MemberList)),
+)]
 fn list(app: &App, membership: &Membership) -> MemberList {
     let joining: Vec<NodeId> = membership.joining().collect();
     let role = |id: NodeId| {
@@ -308,7 +372,12 @@ fn list(app: &App, membership: &Membership) -> MemberList {
     }
 }
 
-/// `POST /cluster/leader`.
+/// Hands leadership over.
+#[utoipa::path(
+    post, path = "/cluster/leader", operation_id = "transfer_leadership", tag = "cluster",
+    request_body(content = Option<Heir>, description = "May be empty"),
+    responses((status = 200, description = "It leads", body = Elected)),
+)]
 pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let (body, permit) = request::body(app, body).await?;
@@ -319,7 +388,15 @@ pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Re
     }
 }
 
-/// `POST /cluster/snapshot`: of this server; answers once it is on disk.
+/// Lets this server take a snapshot, and answers once it is on disk.
+#[utoipa::path(
+    post, path = "/cluster/snapshot", operation_id = "take_snapshot", tag = "cluster",
+    responses(
+        (status = 200, description = "It is on disk", body = Saved),
+        (status = 202, description = "It is still being written; the snapshot before it is named",
+            body = Saved),
+    ),
+)]
 pub(super) async fn snapshot(app: &App) -> Result<Response, ApiError> {
     let wanted = app.handle.status().last_applied.index;
     let deadline = Instant::now() + app.forwarder.timeout();

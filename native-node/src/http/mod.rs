@@ -9,10 +9,13 @@ mod faults;
 pub mod forward;
 pub mod headers;
 mod health;
+mod json_bytes;
 mod kv;
 mod leases;
 mod listen;
 pub mod members;
+mod openapi;
+mod operations;
 mod origin;
 mod range;
 mod refusals;
@@ -134,6 +137,10 @@ fn router(app: &Arc<App>) -> Router {
         .route("/readyz", only(get(health::readyz)))
         .route("/metrics", only(get(health::metrics)))
         .route("/trace", only(get(trace::get)))
+        .route("/openapi.json", only(get(openapi::document)))
+        .route("/docs", only(get(openapi::page)))
+        .route("/docs/{*file}", only(get(openapi::page)))
+        .route("/docs/", only(get(openapi::page)))
         .with_state(Arc::clone(app));
     let Some(directory) = &app.web_dir else {
         return router.fallback(async || ApiError::RouteNotFound);

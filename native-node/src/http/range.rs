@@ -7,11 +7,13 @@ use hyper::{Request, Uri};
 use raft_core::codec::optional_text_or_bytes;
 use raft_core::kv::{KeyRange, KvStore};
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::ApiError;
+use super::json_bytes::JsonBytes;
 use super::kv::{Found, json, look};
-use super::request::{self, Consistency};
+use super::request::{self, Consistency, ReadOptions};
 use crate::addresses::without_reserved;
 
 /// Pairs in one answer, unless fewer are asked for.
@@ -32,18 +34,49 @@ struct Query {
     redirect: bool,
 }
 
-/// The answer.
-#[derive(Serialize)]
+/// As clients write them; see [`key_range`] for how they are read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "described here, read one by one since keys are bytes")]
+pub(super) struct RangeParameters {
+    /// Only keys that begin so, percent-encoded.
+    prefix: Option<String>,
+    /// Only keys from this one on, percent-encoded.
+    start: Option<String>,
+    /// Only keys before this one, percent-encoded.
+    end: Option<String>,
+}
+
+/// As [`RangeParameters`].
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "described here, read one by one")]
+struct PageParameters {
+    /// At most so many keys; fewer where they and their values are longer than about 1 MiB.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+}
+
+/// Keys of a range, in order.
+#[derive(Serialize, ToSchema)]
 struct Page {
     /// The store's revision.
     revision: u64,
     pairs: Vec<Found>,
     /// Where the next page starts; nothing when this is the last.
     #[serde(with = "optional_text_or_bytes")]
+    #[schema(value_type = Option<JsonBytes>)]
     next: Option<Bytes>,
 }
 
-/// `GET /kv`.
+/// Reads a range of keys, page by page.
+///
+/// A page's `next` is the `start` of the one after it.
+#[utoipa::path(
+    get, path = "/kv", operation_id = "get_range", tag = "keys",
+    params(RangeParameters, PageParameters, ReadOptions),
+    responses((status = 200, description = "A page of them", body = Page)),
+)]
 pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let Query { range, limit, consistency, redirect } = Query::of(&parts.uri)?;

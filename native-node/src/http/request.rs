@@ -9,12 +9,14 @@ use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
 use percent_encoding::{percent_decode, percent_decode_str};
 use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::ApiError;
+use super::json_bytes::JsonBytes;
 use crate::addresses::is_reserved;
 use crate::admission::Permit;
 use crate::handle::RequestError;
@@ -24,8 +26,9 @@ use crate::handle::RequestError;
 pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
 
 /// Parameters of reads of one key.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ReadOptions {
     /// What a read may see.
     pub consistency: Consistency,
@@ -34,7 +37,7 @@ pub struct ReadOptions {
 }
 
 /// What a read may see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Consistency {
     /// Everything that was committed before the read began (§8).
@@ -59,11 +62,21 @@ impl Consistency {
 }
 
 /// Parameters of writes.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct WriteOptions {
     /// The lease with which the key is to end.
     pub lease: Option<u64>,
+    /// Whether to point to the leader instead of asking it.
+    pub redirect: bool,
+}
+
+/// The one parameter that all routes take which the leader answers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RedirectOption {
     /// Whether to point to the leader instead of asking it.
     pub redirect: bool,
 }
@@ -194,10 +207,13 @@ async fn read_away(mut body: Incoming) {
 }
 
 /// The body of `POST /set`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SetRequest {
+#[schema(example = json!({"key": "greeting", "value": "hello"}))]
+pub(super) struct SetRequest {
+    /// At least one byte and at most 4 KiB.
     key: JsonBytes,
+    /// At most 1 MiB.
     value: JsonBytes,
 }
 
@@ -205,53 +221,6 @@ struct SetRequest {
 pub fn set_request(body: &[u8]) -> Result<Command, ApiError> {
     let request: SetRequest = json_body(body)?;
     put(request.key.0, request.value.0)
-}
-
-/// Bytes in JSON: a string, or `{"hex": "…"}` for bytes that are no text.
-#[derive(Debug)]
-struct JsonBytes(Bytes);
-
-impl<'de> Deserialize<'de> for JsonBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonBytesVisitor)
-    }
-}
-
-struct JsonBytesVisitor;
-
-impl<'de> Visitor<'de> for JsonBytesVisitor {
-    type Value = JsonBytes;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a string or {\"hex\": \"…\"}")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<JsonBytes, E> {
-        Ok(JsonBytes(Bytes::copy_from_slice(text.as_bytes())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonBytes, A::Error> {
-        let Some((name, digits)) = map.next_entry::<String, String>()? else {
-            return Err(de::Error::missing_field("hex"));
-        };
-        if name != "hex" {
-            return Err(de::Error::unknown_field(&name, &["hex"]));
-        }
-        if let Some(more) = map.next_key::<String>()? {
-            return Err(de::Error::unknown_field(&more, &["hex"]));
-        }
-        from_hex(&digits)
-            .map(JsonBytes)
-            .ok_or_else(|| de::Error::custom("`hex` needs an even number of hexadecimal digits"))
-    }
-}
-
-fn from_hex(text: &str) -> Option<Bytes> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).ok();
-    (0..text.len()).step_by(2).map(digits).collect()
 }
 
 /// How a failed request of the handle is told to a client that wrote.

@@ -10,41 +10,51 @@ use raft_core::event::{ProgressMode, ProgressState, RoleName};
 use raft_core::replica::Status;
 use raft_core::types::{LogIndex, NodeId, Term};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::faults::Crossing;
-use super::{App, HttpRequest, request, signed};
+use super::{App, HttpRequest, openapi, request, signed};
 use crate::config::Member;
 
 /// How long the leader may take to tell of its followers; without it the rest is told.
 const LEADER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The whole answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClusterStatus {
     /// The cluster's name.
     pub cluster_id: String,
     /// The server that answers.
     pub node: NodeInfo,
     /// Its role.
+    #[schema(schema_with = openapi::role)]
     pub role: RoleName,
     /// Its term.
+    #[schema(value_type = u64)]
     pub term: Term,
     /// Its vote in that term.
+    #[schema(value_type = Option<u64>)]
     pub voted_for: Option<NodeId>,
     /// The leader of that term, as far as it knows.
     pub leader: Option<Place>,
     /// Entries up to here are committed.
+    #[schema(value_type = u64)]
     pub commit_index: LogIndex,
     /// Entries up to here are in the state.
+    #[schema(value_type = u64)]
     pub applied_index: LogIndex,
     /// The last entry of the log, durable or not.
+    #[schema(value_type = u64)]
     pub last_index: LogIndex,
     /// Its term.
+    #[schema(value_type = u64)]
     pub last_term: Term,
     /// Entries up to here are on this server's disk.
+    #[schema(value_type = u64)]
     pub durable_index: LogIndex,
     /// The newest snapshot on disk holds the state up to here; 0 without one.
+    #[schema(value_type = u64)]
     pub snapshot_index: LogIndex,
     /// The log.
     pub log: LogInfo,
@@ -61,13 +71,14 @@ pub struct ClusterStatus {
     /// Whether the disk failed, so that the server does nothing any more.
     pub halted: bool,
     /// Whose view of the followers' progress this is.
+    #[schema(value_type = Option<u64>)]
     pub progress_from: Option<NodeId>,
     /// The other servers.
     pub peers: Vec<PeerStatus>,
 }
 
 /// Who answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NodeInfo {
     /// Its number and addresses.
     #[serde(flatten)]
@@ -79,9 +90,10 @@ pub struct NodeInfo {
 }
 
 /// A server and where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Place {
     /// Its number.
+    #[schema(value_type = u64)]
     pub id: NodeId,
     /// Where clients reach it.
     pub client: String,
@@ -90,9 +102,10 @@ pub struct Place {
 }
 
 /// The log in figures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LogInfo {
     /// The first index that the log still holds.
+    #[schema(value_type = u64)]
     pub first_index: LogIndex,
     /// Entries that it holds.
     pub entries: u64,
@@ -105,7 +118,7 @@ pub struct LogInfo {
 }
 
 /// Snapshots in figures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotInfo {
     /// How many are kept.
     pub count: u64,
@@ -116,7 +129,7 @@ pub struct SnapshotInfo {
 }
 
 /// The state in figures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StateInfo {
     /// Equal on two servers that applied the same entries.
     pub digest: String,
@@ -129,7 +142,7 @@ pub struct StateInfo {
 }
 
 /// Another server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PeerStatus {
     /// Which.
     #[serde(flatten)]
@@ -153,15 +166,18 @@ pub struct PeerStatus {
 }
 
 /// What a leader knows of a follower.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// It holds the leader's log durably up to here.
+    #[schema(value_type = u64)]
     pub match_index: LogIndex,
     /// The next index that it gets.
+    #[schema(value_type = u64)]
     pub next_index: LogIndex,
     /// How many entries it is behind.
     pub lag: u64,
     /// How it gets them.
+    #[schema(schema_with = openapi::progress_mode)]
     pub state: ProgressMode,
     /// Messages that it has not answered yet.
     pub in_flight: u64,
@@ -170,14 +186,17 @@ pub struct Progress {
 }
 
 /// Parameters of the route.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Options {
+    /// Where the followers' progress comes from.
+    #[param(inline)]
     progress: ProgressSource,
 }
 
 /// Where the followers' progress comes from.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ProgressSource {
     /// From the leader, wherever it is.
@@ -187,7 +206,13 @@ enum ProgressSource {
     Local,
 }
 
-/// `GET /cluster/status`.
+/// Shows the cluster as this server sees it.
+///
+/// The leader is asked for the followers' progress; where it does not answer, the rest is told.
+#[utoipa::path(
+    get, path = "/cluster/status", operation_id = "status", tag = "cluster", params(Options),
+    responses((status = 200, description = "Also without a leader", body = ClusterStatus)),
+)]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     request: HttpRequest,

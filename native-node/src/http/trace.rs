@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::ApiError;
@@ -29,14 +30,17 @@ const MAX_WATCHERS: usize = 64;
 const PROTOCOL: &str = "glassraft.trace";
 
 /// What follows `?`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Options {
+    /// How events are written.
+    #[param(inline)]
     format: Format,
 }
 
 /// How events are written.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
     /// Text messages, each a JSON array.
@@ -46,7 +50,11 @@ enum Format {
     Binary,
 }
 
-/// `GET /trace`.
+/// Streams what happens in the server, event by event, over a WebSocket.
+#[utoipa::path(
+    get, path = "/trace", operation_id = "trace", tag = "cluster", params(Options),
+    responses((status = 101, description = "Messages of events follow")),
+)]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     uri: Uri,

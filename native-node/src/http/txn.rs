@@ -5,45 +5,61 @@ use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use raft_core::kv::{
-    Answer, Applied, Command, Comparison, Operation, OperationResult, Target, Transaction,
-};
+use raft_core::kv::{Answer, Applied, Command, Operation, Transaction};
 use raft_core::types::LogPosition;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::App;
 use super::error::ApiError;
+use super::headers::SessionHeaders;
 use super::kv::{json, other_request, write};
-use super::range::MAX_LIMIT;
-use super::request::{self, WriteOptions};
-use crate::addresses::without_reserved;
+use super::operations::{JsonComparison, JsonOperation, JsonResult, check_ranges};
+use super::request::{self, RedirectOption, WriteOptions};
 
 /// Comparisons and operations in one transaction, at most.
 const MAX_PARTS: usize = 128;
 
-/// The body.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Several comparisons, reads and changes as one: at most 128 of them, with at most 1000 pairs in
+/// all ranges.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Transaction, example = json!({
+    "compare": [{"key": "a", "target": {"value": "1"}}],
+    "then": [{"put": {"key": "a", "value": "2"}}],
+    "else": [{"get": {"key": "a"}}],
+}))]
 struct Body {
-    compare: Vec<Comparison>,
-    then: Vec<Operation>,
-    #[serde(rename = "else")]
-    otherwise: Vec<Operation>,
+    /// All must hold; with none they do.
+    #[serde(default)]
+    compare: Vec<JsonComparison>,
+    /// Carried out if they hold.
+    #[serde(default)]
+    then: Vec<JsonOperation>,
+    /// Carried out if not.
+    #[serde(default, rename = "else")]
+    otherwise: Vec<JsonOperation>,
 }
 
-/// The answer.
-#[derive(Serialize)]
-struct Done<'a> {
+/// What a transaction did.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TransactionResult)]
+struct Done {
     /// Whether all comparisons held, so that `then` was carried out.
     succeeded: bool,
-    /// The store's revision after it.
+    /// The store's revision after it, which all its changes share.
     revision: u64,
-    /// A result for each operation that was carried out.
-    results: &'a [OperationResult],
+    /// A result for each operation that was carried out, in order.
+    results: Vec<JsonResult>,
 }
 
-/// `POST /txn`.
-pub(super) async fn post(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+/// Compares, reads and changes several keys as one.
+#[utoipa::path(
+    post, path = "/txn", tag = "keys", request_body = Body,
+    params(RedirectOption, SessionHeaders),
+    responses((status = 200, description = "One of the two lists was carried out", body = Done)),
+)]
+pub(super) async fn transact(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
         options.without_lease()?;
         transaction(body)
@@ -55,6 +71,7 @@ fn done(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
     let Answer::Transaction { succeeded, results } = &applied.answer else {
         return Err(other_request());
     };
+    let results = results.iter().map(JsonResult::new).collect();
     Ok(json(&Done { succeeded: *succeeded, revision: applied.revision, results }))
 }
 
@@ -64,47 +81,15 @@ fn transaction(body: &[u8]) -> Result<Command, ApiError> {
     if compare.len() + then.len() + otherwise.len() > MAX_PARTS {
         return Err(ApiError::TooMany { what: "comparisons and operations", limit: MAX_PARTS });
     }
-    for comparison in &compare {
-        request::check_key(&comparison.key)?;
-        if let Target::Value(Some(value)) = &comparison.target {
-            request::check_value(value)?;
-        }
-    }
-    let checked = |operations: Vec<Operation>| -> Result<Vec<Operation>, ApiError> {
-        let operations: Vec<_> =
-            operations.into_iter().map(checked).collect::<Result<_, ApiError>>()?;
-        let pairs = operations.iter().map(|operation| match operation {
-            Operation::Range { limit, .. } => *limit,
-            Operation::Get { .. }
-            | Operation::Put { .. }
-            | Operation::Delete { .. }
-            | Operation::DeleteRange(_) => 0,
-        });
-        if pairs.fold(0, u64::saturating_add) > MAX_LIMIT as u64 {
-            return Err(ApiError::TooMany { what: "pairs in all ranges", limit: MAX_LIMIT });
-        }
+    let compare = compare.into_iter().map(JsonComparison::into_core).collect::<Result<_, _>>()?;
+    let checked = |operations: Vec<JsonOperation>| -> Result<Vec<Operation>, ApiError> {
+        let operations = operations.into_iter().map(JsonOperation::into_core);
+        let operations: Vec<_> = operations.collect::<Result<_, _>>()?;
+        check_ranges(&operations)?;
         Ok(operations)
     };
     let (then, otherwise) = (checked(then)?, checked(otherwise)?);
     Ok(Command::Transaction(Transaction { compare, then, otherwise }))
-}
-
-fn checked(operation: Operation) -> Result<Operation, ApiError> {
-    match &operation {
-        Operation::Get { key } | Operation::Delete { key } => request::check_key(key)?,
-        Operation::Put { key, value, lease: _ } => {
-            request::check_key(key)?;
-            request::check_value(value)?;
-        }
-        Operation::Range { .. } | Operation::DeleteRange(_) => {}
-    }
-    Ok(match operation {
-        Operation::Range { range, limit } => {
-            Operation::Range { range: without_reserved(range), limit }
-        }
-        Operation::DeleteRange(range) => Operation::DeleteRange(without_reserved(range)),
-        other @ (Operation::Get { .. } | Operation::Put { .. } | Operation::Delete { .. }) => other,
-    })
 }
 
 #[cfg(test)]

@@ -20,9 +20,11 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::kv::Found;
+use super::range::RangeParameters;
 use super::{App, REVISION_HEADER, range, request, signed};
 use crate::handle::{Handle, RequestError};
 
@@ -65,7 +67,33 @@ struct Bookmark {
     revision: u64,
 }
 
-/// `GET /watch`.
+/// As clients write them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "described here, read one by one")]
+struct From {
+    /// What happened after this revision; without it from now on.
+    from: Option<u64>,
+}
+
+/// Watches the keys of a range.
+///
+/// Server-sent events: `change` (one for each revision, whose number is the event's id), `bookmark`
+/// (nothing happened up to this revision) and `error` (the watcher was too slow; the data is the
+/// problem `compacted`). The stream does not end by itself.
+#[utoipa::path(
+    get, path = "/watch", operation_id = "watch", tag = "keys",
+    params(
+        RangeParameters, From,
+        ("last-event-id" = Option<u64>, Header, description = "As `from`, before which it counts: \
+            browsers send it when they come back"),
+    ),
+    responses((
+        status = 200, description = "The changes, as they happen", body = String,
+        content_type = "text/event-stream",
+        headers(("x-raft-revision" = u64, description = "Changes after this revision follow")),
+    )),
+)]
 pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let range = range::key_range(&parts.uri)?;

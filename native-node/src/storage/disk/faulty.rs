@@ -6,11 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Disk, DiskFile, Lock, RealDisk};
 
 /// What is wrong with a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskFaults {
     /// Whatever asks it to make something durable hangs until this ends.

@@ -1,0 +1,101 @@
+//! What many answers have in common.
+
+use hyper::Method;
+use utoipa::Modify;
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{Object, Schema, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{OpenApi, RefOr};
+
+use crate::http::Route;
+use crate::http::access::needs;
+
+/// Reads of the state.
+const READS: [&str; 4] = ["get_json", "get_raw", "get_range", "show_lease"];
+
+/// Changes of the state, which go through the log.
+const WRITES: [&str; 9] = [
+    "set",
+    "put_raw",
+    "delete",
+    "transact",
+    "grant_lease",
+    "keep_lease_alive",
+    "revoke_lease",
+    "open_session",
+    "close_session",
+];
+
+/// Adds it.
+pub(super) struct Common;
+
+impl Modify for Common {
+    fn modify(&self, api: &mut OpenApi) {
+        let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(
+            "Where the servers are run with tokens: one whose scope is at least the one that is \
+             named. A scope holds those below it: `admin`, `write`, `read`.",
+        ));
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        for (path, item) in &mut api.paths.paths {
+            let route = Route::of(&path.replace(['{', '}'], ""));
+            let all = [
+                (Method::GET, &mut item.get),
+                (Method::PUT, &mut item.put),
+                (Method::POST, &mut item.post),
+                (Method::DELETE, &mut item.delete),
+            ];
+            for (method, operation) in all {
+                let Some(operation) = operation else { continue };
+                let needed = needs(route, &method).map(|scope| {
+                    // Without tokens everybody may do everything.
+                    vec![
+                        SecurityRequirement::default(),
+                        SecurityRequirement::new("bearer", [scope.to_string()]),
+                    ]
+                });
+                operation.security = needed;
+            }
+        }
+        for operation in operations(api) {
+            let id = operation.operation_id.clone().unwrap_or_default();
+            let (reads, writes) = (READS.contains(&&*id), WRITES.contains(&&*id));
+            for (status, response) in &mut operation.responses.responses {
+                let RefOr::T(response) = response else { continue };
+                if !status.starts_with('2') {
+                    continue;
+                }
+                let mut add = |name: &str, kind: Type, text: &str| {
+                    response.headers.insert(name.to_owned(), header(kind, text).into());
+                };
+                if id != "metrics" {
+                    add("x-raft-node", Type::Integer, "The number of the server that answered");
+                }
+                if reads || writes {
+                    let text = "The server that passed the request on to the one that answered";
+                    add("x-raft-forwarded-by", Type::Integer, text);
+                    let text = "The store's revision that the answer shows or made";
+                    add("x-raft-revision", Type::Integer, text);
+                }
+                if reads {
+                    let text = "What was in effect, see the parameter `consistency`";
+                    add("x-raft-consistency", Type::String, text);
+                }
+            }
+        }
+    }
+}
+
+/// All of them, wherever they are.
+pub(super) fn operations(api: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
+    api.paths.paths.values_mut().flat_map(|item| {
+        let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        all.into_iter().flatten()
+    })
+}
+
+pub(super) fn header(kind: Type, text: &str) -> Header {
+    let schema = Schema::Object(Object::builder().schema_type(kind).build());
+    Header::builder().schema(Some(schema)).description(Some(text)).build()
+}

@@ -1,0 +1,124 @@
+//! The description of the API (OpenAPI 3.1), made of the handlers and types themselves, and a page
+//! that shows it.
+//!
+//! Handlers carry what they take and give on success. What can go wrong stands in [`errors`], since
+//! statuses and codes are those of [`super::error::ApiError`]; what all answers have in common, such
+//! as headers, in [`common`]. A test compares the whole with the routes that are served.
+
+mod common;
+mod errors;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
+use raft_core::event::{ProgressMode, RoleName};
+use serde::Serialize;
+use utoipa::OpenApi;
+use utoipa::openapi::schema::{Object, Schema, Type};
+use utoipa_swagger_ui::Config;
+
+use super::error::ApiError;
+use super::{App, HttpRequest, signed};
+use super::{faults, health, kv, leases, members, range, request, status, trace, txn, watch};
+use common::Common;
+use errors::Errors;
+pub(super) use errors::codes;
+
+/// The whole document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Glassraft", description = "A distributed key-value store on Raft."),
+    servers((url = "/", description = "Any server of the cluster")),
+    tags(
+        (name = "keys", description = "Reading, writing and watching keys"),
+        (name = "leases", description = "Keys that go when their lease ends"),
+        (name = "sessions", description = "Writes that take effect once, however often they are sent"),
+        (name = "cluster", description = "The servers themselves"),
+        (name = "faults", description = "What goes wrong on command, for tests"),
+        (name = "health", description = "For machines that watch the server"),
+    ),
+    paths(
+        kv::get_json, kv::set, kv::get_raw, kv::put_raw, kv::delete, range::get, txn::transact,
+        watch::get,
+        leases::grant, leases::show, leases::keep_alive, leases::revoke,
+        leases::open, leases::close,
+        members::list, members::join, members::set_voters, members::leave, members::transfer,
+        members::snapshot, status::get, trace::get,
+        faults::show_faults, faults::set_faults, faults::end_faults,
+        health::livez, health::readyz, health::metrics,
+        document, page,
+    ),
+    components(schemas(request::Consistency)),
+    modifiers(&Common, &Errors),
+)]
+struct Api;
+
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    Api::openapi().to_pretty_json().expect("the description has a JSON form").into()
+});
+
+/// The page's settings: one document, and no service on the network that judges it.
+static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+    Arc::new(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true))
+});
+
+/// This description.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "health",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+)]
+pub(super) async fn document(State(app): State<Arc<App>>) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    signed(&app, ([(CONTENT_TYPE, json)], DOCUMENT.clone()))
+}
+
+/// This description as a page, which needs nothing but this server.
+#[utoipa::path(
+    get, path = "/docs", tag = "health", operation_id = "docs",
+    responses((status = 308, description = "The page is at `/docs/`")),
+)]
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    request: HttpRequest,
+) -> Result<Response, ApiError> {
+    let Some(path) = request.uri().path().strip_prefix("/docs/") else {
+        let location = [(LOCATION, HeaderValue::from_static("/docs/"))];
+        return Ok(signed(&app, (StatusCode::PERMANENT_REDIRECT, location)));
+    };
+    // It fails for settings that have no JSON form; ours have.
+    let file = utoipa_swagger_ui::serve(path, Arc::clone(&CONFIG)).ok().flatten();
+    let file = file.ok_or(ApiError::RouteNotFound)?;
+    let mut response = signed(&app, file.bytes.into_owned().into_response());
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::from_str(&file.content_type).ok().map(|it| (CONTENT_TYPE, it)));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if file.gzpipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// A server's role.
+pub(super) fn role() -> Schema {
+    use RoleName as R;
+    names("A server's role", &[R::Follower, R::PreCandidate, R::Candidate, R::Leader])
+}
+
+/// How a leader sends to a follower.
+pub(super) fn progress_mode() -> Schema {
+    use ProgressMode as M;
+    names("How the leader sends to it", &[M::Probe, M::Replicate, M::Snapshot, M::Lost])
+}
+
+/// Names as the core writes them.
+fn names<T: Serialize>(what: &str, all: &[T]) -> Schema {
+    let names = all.iter().map(|one| serde_json::to_value(one).expect("a name has a JSON form"));
+    let object = Object::builder().schema_type(Type::String).enum_values(Some(names));
+    Schema::Object(object.description(Some(what)).build())
+}
