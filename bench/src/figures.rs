@@ -31,6 +31,13 @@ impl Figure {
     }
 }
 
+/// The median of some figures of a kind; `None` when there are none.
+pub fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> Option<f64> {
+    let mut figures: Vec<f64> = rounds.iter().map(of).collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Figure;

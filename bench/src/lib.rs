@@ -3,13 +3,32 @@
 //! Absolute figures move from machine to machine, so whatever is compared runs in one process, in
 //! turns, and is reported as a ratio of medians.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "figures are rounded to a few digits anyway before somebody reads them"
+)]
+
+#[cfg(not(target_family = "wasm"))]
+pub mod cluster;
 #[cfg(not(target_family = "wasm"))]
 pub mod consensus;
+#[cfg(not(target_family = "wasm"))]
+pub mod etcd;
+#[cfg(not(target_family = "wasm"))]
+pub mod failover;
 pub mod figures;
+#[cfg(not(target_family = "wasm"))]
+pub mod load;
 #[cfg(not(target_family = "wasm"))]
 pub mod memory;
 #[cfg(not(target_family = "wasm"))]
+pub mod plot;
+#[cfg(not(target_family = "wasm"))]
 pub mod report;
 pub mod simulator;
+#[cfg(not(target_family = "wasm"))]
+pub mod snapshots;
 #[cfg(target_family = "wasm")]
 pub mod wasm;
+#[cfg(not(target_family = "wasm"))]
+pub mod watching;

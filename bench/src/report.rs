@@ -40,11 +40,19 @@ impl Machine {
     }
 }
 
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processor, threads, system, rustc, .. } = self;
+        write!(f, "{processor}, {threads} threads, {system}; {rustc}")
+    }
+}
+
 fn unknown() -> String {
     "unknown".to_owned()
 }
 
-fn first_line(program: &str, arguments: &[&str]) -> String {
+/// What a program says first; `unknown` when it cannot be run.
+pub fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().ok();
     let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
     text.as_deref().and_then(|text| text.lines().next()).map_or_else(unknown, str::to_owned)
@@ -74,8 +82,7 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { processor, threads, system, rustc, raft_rs } = &self.machine;
-        writeln!(f, "{processor}, {threads} threads, {system}; {rustc}; raft-rs {raft_rs}\n")?;
+        writeln!(f, "{}; raft-rs {}\n", self.machine, self.machine.raft_rs)?;
         for applies in [false, true] {
             consensus_table(f, applies, &self.consensus)?;
         }
@@ -142,7 +149,7 @@ fn figure(figure: &Figure) -> String {
 }
 
 /// A whole number with its thousands apart.
-fn grouped(number: f64) -> String {
+pub fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -37,6 +37,28 @@ pub(crate) fn core(rounds: u32) -> Result<()> {
     Ok(())
 }
 
+/// Measures three real servers, beside etcd's where there is an `etcd` on the path.
+pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
+    setup::ensure(&[Part::Protoc], Report::Changes)?;
+    let directory = paths::target().join("bench");
+    std::fs::create_dir_all(&directory).context("cannot create target/bench")?;
+    run(&mut cargo(["build", "--release", "--package", "native-node", "--bins"]))?;
+    run(&mut cargo(["build", "--release", "--package", PACKAGE, "--bins"]))?;
+    let mut speed = Command::new(program("cluster_speed"));
+    speed.arg("--server").arg(program("native-node")).arg("--output").arg(&directory);
+    match find_program(&["etcd"]) {
+        Some(etcd) => drop(speed.arg("--etcd").arg(etcd)),
+        None => println!("bench: no `etcd` on the path (Debian: etcd-server); nothing to compare"),
+    }
+    speed.arg(what);
+    for (name, figure) in figures {
+        speed.args([format!("--{name}"), figure.to_string()]);
+    }
+    run(&mut speed)?;
+    println!("bench: figures are in {}", directory.join(format!("{what}.json")).display());
+    Ok(())
+}
+
 /// Builds the simulator for wasm and lets Node measure it. Gives the figures' file and what ran it.
 fn simulator_in_wasm(rounds: u32, directory: &Path) -> Result<(PathBuf, String)> {
     setup::ensure(&[Part::Wasm, Part::WasmBindgen, Part::Node], Report::Changes)?;

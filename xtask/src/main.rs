@@ -86,6 +86,40 @@ enum Bench {
         #[arg(long, default_value_t = 9)]
         rounds: u32,
     },
+    /// Three real servers, beside three of etcd where an `etcd` is found: throughput, latency, CPU
+    /// and memory by clients
+    Etcd {
+        /// How often each figure is taken; medians are reported
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        /// How long each figure takes
+        #[arg(long, default_value_t = 4)]
+        seconds: u32,
+    },
+    /// The leader's kill -9 to the first write, many times, etcd beside it with equal timeouts
+    Failover {
+        /// How often each leader is killed
+        #[arg(long, default_value_t = 100)]
+        kills: u32,
+    },
+    /// What snapshots of many keys cost: latency, memory, disk, and the time of a restart
+    Snapshot {
+        /// How many keys
+        #[arg(long, default_value_t = 1_000_000)]
+        keys: u32,
+        /// How long each figure takes
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+    },
+    /// What a page that follows every event costs
+    Trace {
+        /// How often each figure is taken; medians are reported
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// How long each figure takes
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -102,11 +136,27 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
         Task::Fuzz { arguments } => fuzz::fuzz(&arguments)?,
-        Task::Bench { what: Bench::Core { rounds } } => bench::core(rounds)?,
+        Task::Bench { what } => measure(&what)?,
         Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,
         Task::Test => return test::test(),
         Task::Verify => return Ok(test::verify()),
         Task::Fix => fix::fix()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn measure(what: &Bench) -> Result<()> {
+    match what {
+        Bench::Core { rounds } => bench::core(*rounds),
+        Bench::Etcd { rounds, seconds } => {
+            bench::cluster("etcd", &[("rounds", *rounds), ("seconds", *seconds)])
+        }
+        Bench::Failover { kills } => bench::cluster("failover", &[("kills", *kills)]),
+        Bench::Snapshot { keys, seconds } => {
+            bench::cluster("snapshot", &[("keys", *keys), ("seconds", *seconds)])
+        }
+        Bench::Trace { rounds, seconds } => {
+            bench::cluster("trace", &[("rounds", *rounds), ("seconds", *seconds)])
+        }
+    }
 }

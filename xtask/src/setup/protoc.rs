@@ -1,4 +1,5 @@
-//! protoc, with which raft-rs builds its messages; only the measurements need raft-rs.
+//! protoc, with which raft-rs and the client of etcd build their messages; only the measurements
+//! need either.
 
 use std::process::Command;
 
@@ -8,11 +9,14 @@ use super::apt;
 use crate::process::probe;
 
 /// What Debian calls it.
-pub(crate) const PACKAGES: [&str; 1] = ["protobuf-compiler"];
+pub(crate) const PACKAGES: [&str; 2] = ["protobuf-compiler", "libprotobuf-dev"];
 
 pub(crate) fn present() -> Option<String> {
     let program = std::env::var_os("PROTOC").unwrap_or_else(|| "protoc".into());
-    probe(Command::new(program).arg("--version")).map(|version| version.trim().to_owned())
+    let version = probe(Command::new(&program).arg("--version"))?;
+    // The messages that others build on are in a package of their own.
+    probe(Command::new(program).args(["-o", "/dev/null", "google/protobuf/descriptor.proto"]))?;
+    Some(version.trim().to_owned())
 }
 
 pub(crate) fn install() -> Result<()> {

@@ -1,0 +1,188 @@
+//! Measures three real servers, beside etcd's where there is one. `cargo xtask bench` runs it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bench::cluster::{Cluster, Contender, Setup};
+use bench::etcd::{self, CLIENTS, Comparison};
+use bench::failover::{self, ELECTION_TIMEOUT, Failovers};
+use bench::load::{self, Load, Work};
+use bench::report::{Machine, first_line};
+use bench::{plot, snapshots, watching};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use tokio::task::LocalSet;
+
+/// Keys of those measurements that are not about their number.
+const KEYS: u64 = 10_000;
+
+/// Measures three real servers
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Args)]
+struct Options {
+    /// The server's program
+    #[arg(long)]
+    server: PathBuf,
+    /// etcd's program; without it nothing is compared
+    #[arg(long)]
+    etcd: Option<PathBuf>,
+    /// Where figures, plots and the servers' data go
+    #[arg(long)]
+    output: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Throughput and latency by clients
+    Etcd {
+        /// How often each figure is taken
+        #[arg(long)]
+        rounds: usize,
+        /// How long, in seconds
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// From the leader's kill -9 to the first write
+    Failover {
+        /// How often
+        #[arg(long)]
+        kills: usize,
+    },
+    /// What snapshots of many keys cost
+    Snapshot {
+        /// How many keys
+        #[arg(long)]
+        keys: u64,
+        /// How long each figure takes, in seconds
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// What a page that watches costs
+    Trace {
+        /// How often each figure is taken
+        #[arg(long)]
+        rounds: usize,
+        /// How long, in seconds
+        #[arg(long)]
+        seconds: u64,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    // One thread: what the load generator takes, the servers do not have.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(LocalSet::new().run_until(async {
+        tokio::select! {
+            done = perform(cli) => done,
+            // Dropping what runs ends the servers.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        }
+    }))
+}
+
+async fn perform(cli: Cli) -> Result<()> {
+    let Cli { options, what } = cli;
+    match what {
+        What::Etcd { rounds, seconds } => compare(&options, rounds, seconds).await,
+        What::Failover { kills } => fail_over(&options, kills).await,
+        What::Snapshot { keys, seconds } => snapshot(&options, keys, seconds).await,
+        What::Trace { rounds, seconds } => trace(&options, rounds, seconds).await,
+    }
+}
+
+async fn compare(options: &Options, rounds: usize, seconds: u64) -> Result<()> {
+    let ours = start(options, Contender::Glassraft, None).await?.context("it was asked for")?;
+    let etcd = start(options, Contender::Etcd, None).await?;
+    for cluster in [Some(&ours), etcd.as_ref()].into_iter().flatten() {
+        load::fill(cluster, KEYS).await?;
+    }
+    let mut rows = Vec::new();
+    for work in Work::ALL {
+        for clients in CLIENTS {
+            eprintln!("{}, {clients} clients", work.name());
+            let lasting = Duration::from_secs(seconds);
+            let load = Load { work, clients, lasting, keys: KEYS };
+            rows.push(etcd::measure(&ours, etcd.as_ref(), load, rounds).await?);
+        }
+    }
+    let comparison = Comparison { machine: Machine::this(), etcd: version(options), seconds, rows };
+    println!("{comparison}");
+    write(options, "etcd", &comparison)?;
+    plot::comparison(&comparison, &options.output.join("etcd.svg"))
+}
+
+async fn fail_over(options: &Options, kills: usize) -> Result<()> {
+    let mut failovers = Vec::new();
+    for contender in [Contender::Glassraft, Contender::Etcd] {
+        let Some(mut cluster) = start(options, contender, Some(ELECTION_TIMEOUT)).await? else {
+            continue;
+        };
+        let mut row = Failovers { contender, milliseconds: Vec::new() };
+        for kill in 1..=kills {
+            let took = failover::once(&mut cluster).await?;
+            eprintln!("{} {kill}/{kills}: {} ms", contender.name(), took.as_millis());
+            row.milliseconds.push(took.as_secs_f64() * 1000.0);
+        }
+        failovers.push(row);
+    }
+    let report = failover::Report { machine: Machine::this(), etcd: version(options), failovers };
+    println!("{report}");
+    write(options, "failover", &report)?;
+    plot::failovers(&report, &options.output.join("failover.svg"))
+}
+
+async fn snapshot(options: &Options, keys: u64, seconds: u64) -> Result<()> {
+    let cluster = start(options, Contender::Glassraft, None).await?;
+    let mut cluster = cluster.context("it was asked for")?;
+    let lasting = Duration::from_secs(seconds);
+    let load = Load { work: Work::Put, clients: 64, lasting, keys };
+    let report = snapshots::measure(&mut cluster, load, 3).await?;
+    println!("{report}");
+    write(options, "snapshot", &report)
+}
+
+async fn trace(options: &Options, rounds: usize, seconds: u64) -> Result<()> {
+    let cluster = start(options, Contender::Glassraft, None).await?;
+    let cluster = cluster.context("it was asked for")?;
+    load::fill(&cluster, KEYS).await?;
+    let lasting = Duration::from_secs(seconds);
+    let load = Load { work: Work::Put, clients: 256, lasting, keys: KEYS };
+    let report = watching::measure(&cluster, load, rounds).await?;
+    println!("{report}");
+    write(options, "trace", &report)
+}
+
+/// Starts a cluster; `None` for etcd where there is none.
+async fn start(
+    options: &Options,
+    contender: Contender,
+    election_timeout: Option<Duration>,
+) -> Result<Option<Cluster>> {
+    let program = match contender {
+        Contender::Glassraft => Some(options.server.clone()),
+        Contender::Etcd => options.etcd.clone(),
+    };
+    let Some(program) = program else { return Ok(None) };
+    let directory = options.output.join("data").join(contender.name());
+    let setup = Setup { contender, program, directory, election_timeout };
+    Cluster::start(setup).await.map(Some)
+}
+
+fn version(options: &Options) -> Option<String> {
+    options.etcd.as_deref().and_then(Path::to_str).map(|etcd| first_line(etcd, &["--version"]))
+}
+
+fn write(options: &Options, name: &str, report: &impl Serialize) -> Result<()> {
+    let file = options.output.join(format!("{name}.json"));
+    std::fs::write(&file, serde_json::to_string_pretty(report)?)
+        .with_context(|| format!("cannot write {}", file.display()))
+}

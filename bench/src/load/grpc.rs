@@ -1,0 +1,46 @@
+//! What clients of etcd send: gRPC, several clients on a connection, as its own benchmark does.
+
+use anyhow::{Context as _, Result};
+use etcd_client::{Client, GetOptions, KvClient, Txn, TxnOp};
+
+use super::{BATCH, Exchange, VALUE_BYTES, key_name};
+
+/// Connections at most. HTTP/2 carries many requests at once, and so many gave etcd its best figures
+/// here with 256 and 1000 clients.
+const CONNECTIONS: usize = 16;
+
+/// A client on a connection that it may share.
+pub(super) struct GrpcClient {
+    client: KvClient,
+}
+
+/// Connects clients to the servers in turn.
+pub(super) async fn connect(addresses: &[String], how_many: usize) -> Result<Vec<GrpcClient>> {
+    let mut connections = Vec::new();
+    for address in addresses.iter().cycle().take(how_many.min(CONNECTIONS.max(addresses.len()))) {
+        let client = Client::connect([address], None).await;
+        connections.push(client.with_context(|| format!("cannot connect to {address}"))?);
+    }
+    let clients = connections.iter().cycle().take(how_many);
+    Ok(clients.map(|client| GrpcClient { client: client.kv_client() }).collect())
+}
+
+impl GrpcClient {
+    pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+        let value = [b'v'; VALUE_BYTES];
+        match exchange {
+            Exchange::Put(key) => drop(self.client.put(key_name(key), value, None).await?),
+            Exchange::Get(key) => drop(self.client.get(key_name(key), None).await?),
+            Exchange::StaleGet(key) => {
+                let options = GetOptions::new().with_serializable();
+                drop(self.client.get(key_name(key), Some(options)).await?);
+            }
+            Exchange::PutBatch(first) => {
+                let keys = (first..).take(BATCH).map(key_name);
+                let puts = keys.map(|key| TxnOp::put(key, value, None)).collect::<Vec<_>>();
+                drop(self.client.txn(Txn::new().and_then(puts)).await?);
+            }
+        }
+        Ok(())
+    }
+}

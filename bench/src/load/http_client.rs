@@ -1,0 +1,65 @@
+//! What clients of this project's servers send: HTTP, a connection each.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::http::{Connection, request};
+use super::{BATCH, Exchange, VALUE_BYTES, key_name};
+
+/// A client with a connection of its own.
+pub(super) struct HttpClient {
+    address: String,
+    /// None after it broke.
+    connection: Option<Connection>,
+    request: Vec<u8>,
+}
+
+/// Connects clients to the servers in turn.
+pub(super) async fn connect(addresses: &[String], how_many: usize) -> Result<Vec<HttpClient>> {
+    let mut clients = Vec::new();
+    for address in addresses.iter().cycle().take(how_many) {
+        let connection = Connection::open(address).await;
+        let connection = connection.with_context(|| format!("cannot connect to {address}"))?;
+        clients.push(HttpClient {
+            address: address.clone(),
+            connection: Some(connection),
+            request: Vec::new(),
+        });
+    }
+    Ok(clients)
+}
+
+impl HttpClient {
+    pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+        self.request = encode(exchange);
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Connection::open(&self.address).await?),
+        };
+        let status = connection.exchange(&self.request).await.map(|answer| answer.status);
+        if status.is_err() {
+            self.connection = None;
+        }
+        ensure!(status? == 200, "an answer that is an error");
+        Ok(())
+    }
+}
+
+fn encode(exchange: Exchange) -> Vec<u8> {
+    match exchange {
+        Exchange::Put(key) => {
+            request("PUT", &format!("/kv/{}", key_name(key)), &[b'v'; VALUE_BYTES])
+        }
+        Exchange::Get(key) => request("GET", &format!("/kv/{}", key_name(key)), b""),
+        Exchange::StaleGet(key) => {
+            request("GET", &format!("/kv/{}?consistency=stale", key_name(key)), b"")
+        }
+        Exchange::PutBatch(first) => request("POST", "/batch", batch(first).as_bytes()),
+    }
+}
+
+fn batch(first: u64) -> String {
+    let value = "v".repeat(VALUE_BYTES);
+    let keys = (first..).take(BATCH).map(key_name);
+    let puts = keys.map(|key| format!(r#"{{"put":{{"key":"{key}","value":"{value}"}}}}"#));
+    format!(r#"{{"operations":[{}]}}"#, puts.collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,295 @@
+//! Clients that ask again as soon as they are answered (a closed loop), all on one thread, and what
+//! they saw.
+
+mod grpc;
+pub mod http;
+mod http_client;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+use crate::cluster::{Cluster, Contender, SERVERS};
+
+/// Bytes of each value.
+pub const VALUE_BYTES: usize = 256;
+
+/// Operations that share an exchange, where a request holds many.
+pub const BATCH: usize = 64;
+
+/// This long clients are at work before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// The pause after an error, before a client tries again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Durable writes, asked of the leader.
+    Put,
+    /// Linearizable reads, asked of the leader.
+    Get,
+    /// Reads of what a server has ("serializable" in etcd), asked of all servers in turn.
+    StaleGet,
+    /// Nine linearizable reads to each write.
+    Mix,
+    /// [`BATCH`] durable writes in an exchange: `POST /batch` here, a transaction in etcd.
+    PutBatch,
+}
+
+impl Work {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Put, Self::Get, Self::StaleGet, Self::Mix, Self::PutBatch];
+
+    /// As it stands in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "linearizable get",
+            Self::StaleGet => "stale get",
+            Self::Mix => "90% get, 10% put",
+            Self::PutBatch => "put, 64 an exchange",
+        }
+    }
+
+    /// Operations in one exchange.
+    const fn operations(self) -> u64 {
+        match self {
+            Self::Put | Self::Get | Self::StaleGet | Self::Mix => 1,
+            Self::PutBatch => BATCH as u64,
+        }
+    }
+}
+
+/// One exchange of a client.
+#[derive(Clone, Copy, Debug)]
+enum Exchange {
+    Put(u64),
+    Get(u64),
+    StaleGet(u64),
+    PutBatch(u64),
+}
+
+/// What clients are to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// What each does.
+    pub work: Work,
+    /// How many there are.
+    pub clients: usize,
+    /// How long they are measured.
+    pub lasting: Duration,
+    /// Keys that are written and read.
+    pub keys: u64,
+}
+
+/// What a load gave.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Measured {
+    /// Operations a second.
+    pub throughput: f64,
+    /// Half of the exchanges took less, in milliseconds.
+    pub p50: f64,
+    /// All but one in a hundred.
+    pub p99: f64,
+    /// All but one in a thousand.
+    pub p999: f64,
+    /// Exchanges that failed.
+    pub errors: u64,
+    /// Processor time of all servers for each second of the run.
+    pub cpu: f64,
+    /// Resident memory of all servers at the end, in bytes.
+    pub memory: u64,
+}
+
+/// What the clients of one run share.
+struct Tally {
+    latencies: Histogram<u64>,
+    errors: u64,
+    /// Counted from here on.
+    from: Instant,
+    /// Clients end here.
+    until: Instant,
+}
+
+impl Tally {
+    fn new(lasting: Duration) -> Result<Self> {
+        let latencies = Histogram::new_with_bounds(1, 120_000_000, 3).context("bounds")?;
+        let from = Instant::now() + WARM_UP;
+        Ok(Self { latencies, errors: 0, from, until: from + lasting })
+    }
+
+    fn count(&mut self, start: Instant, succeeded: bool) {
+        let now = Instant::now();
+        // Only whole exchanges within the time count, and all that ended within it do.
+        if now < self.from || now > self.until {
+            return;
+        }
+        if succeeded {
+            let microseconds = u64::try_from((now - start).as_micros()).unwrap_or(u64::MAX);
+            self.latencies.saturating_record(microseconds);
+        } else {
+            self.errors += 1;
+        }
+    }
+}
+
+/// A client's numbers, equal in every run.
+#[derive(Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        // Numerical Recipes' generator; its high bits are good enough to choose keys.
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// A client, of whichever servers.
+enum Client {
+    Http(http_client::HttpClient),
+    Grpc(Box<grpc::GrpcClient>),
+}
+
+impl Client {
+    async fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+        match self {
+            Self::Http(client) => client.exchange(exchange).await,
+            Self::Grpc(client) => client.exchange(exchange).await,
+        }
+    }
+}
+
+/// Writes every key once. To be called on a [`tokio::task::LocalSet`], as all here.
+pub async fn fill(cluster: &Cluster, keys: u64) -> Result<()> {
+    let leader = cluster.address(cluster.leader().await?);
+    let next = Rc::new(RefCell::new(0..keys));
+    let mut tasks = JoinSet::new();
+    for mut client in connect(cluster.contender(), &[leader], 256).await? {
+        let next = Rc::clone(&next);
+        tasks.spawn_local(async move {
+            loop {
+                let Some(key) = next.borrow_mut().next() else { return anyhow::Ok(()) };
+                client.exchange(Exchange::Put(key)).await?;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a client ended in a bug")?.context("cannot write the keys")?;
+    }
+    Ok(())
+}
+
+/// Lets clients work.
+///
+/// # Errors
+/// When the servers cannot be reached at all, or not a single exchange succeeds.
+pub async fn run(cluster: &Cluster, load: Load) -> Result<Measured> {
+    let Load { work, clients, lasting, .. } = load;
+    let addresses: Vec<String> = match work {
+        Work::StaleGet => (0..SERVERS).map(|server| cluster.address(server)).collect(),
+        Work::Put | Work::Get | Work::Mix | Work::PutBatch => {
+            vec![cluster.address(cluster.leader().await?)]
+        }
+    };
+    let clients = connect(cluster.contender(), &addresses, clients).await?;
+    let tally = Rc::new(RefCell::new(Tally::new(lasting)?));
+    let (from, until) = (tally.borrow().from, tally.borrow().until);
+    let mut tasks = JoinSet::new();
+    for (number, client) in (1..).zip(clients) {
+        tasks.spawn_local(work_until(client, load, Dice(number), Rc::clone(&tally), until));
+    }
+    sleep_until(from.into()).await;
+    let before = cluster.usage();
+    sleep_until(until.into()).await;
+    let after = cluster.usage();
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a client ended in a bug")?;
+    }
+    let tally = tally.borrow();
+    let exchanges = tally.latencies.len();
+    ensure!(exchanges > 0, "no {} succeeded", work.name());
+    let milliseconds = |quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1000.0;
+    Ok(Measured {
+        throughput: (exchanges * work.operations()) as f64 / lasting.as_secs_f64(),
+        p50: milliseconds(0.5),
+        p99: milliseconds(0.99),
+        p999: milliseconds(0.999),
+        errors: tally.errors,
+        cpu: (after.cpu.saturating_sub(before.cpu)).as_secs_f64() / lasting.as_secs_f64(),
+        memory: after.memory,
+    })
+}
+
+/// One client that writes, to find out whether a server takes writes.
+pub struct Prober(Client);
+
+impl Prober {
+    /// Connects it to a server.
+    pub async fn connect(contender: Contender, address: &str) -> Result<Self> {
+        let mut clients = connect(contender, &[address.to_owned()], 1).await?;
+        Ok(Self(clients.pop().context("one client was asked for")?))
+    }
+
+    /// Writes a key; an error when that is not acknowledged.
+    pub async fn put(&mut self) -> Result<()> {
+        self.0.exchange(Exchange::Put(0)).await
+    }
+}
+
+async fn connect(
+    contender: Contender,
+    addresses: &[String],
+    how_many: usize,
+) -> Result<Vec<Client>> {
+    match contender {
+        Contender::Glassraft => {
+            let clients = http_client::connect(addresses, how_many).await?;
+            Ok(clients.into_iter().map(Client::Http).collect())
+        }
+        Contender::Etcd => {
+            let clients = grpc::connect(addresses, how_many).await?;
+            Ok(clients.into_iter().map(|client| Client::Grpc(Box::new(client))).collect())
+        }
+    }
+}
+
+async fn work_until(
+    mut client: Client,
+    load: Load,
+    mut dice: Dice,
+    tally: Rc<RefCell<Tally>>,
+    until: Instant,
+) {
+    while Instant::now() < until {
+        let key = dice.below(load.keys);
+        let exchange = match load.work {
+            Work::Put => Exchange::Put(key),
+            Work::StaleGet => Exchange::StaleGet(key),
+            Work::PutBatch => Exchange::PutBatch(key),
+            Work::Mix if dice.below(10) == 0 => Exchange::Put(key),
+            Work::Get | Work::Mix => Exchange::Get(key),
+        };
+        let start = Instant::now();
+        let succeeded = client.exchange(exchange).await.is_ok();
+        tally.borrow_mut().count(start, succeeded);
+        if !succeeded {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The name of a key.
+fn key_name(key: u64) -> String {
+    format!("key-{key:05}")
+}
