@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Contender};
+use crate::disk::Sync;
 use crate::figures::median;
 use crate::load::{self, Load, Measured, Work};
 use crate::report::{Machine, grouped};
@@ -35,6 +36,8 @@ pub struct Comparison {
     pub machine: Machine,
     /// Which etcd; `None` where there is none.
     pub etcd: Option<String>,
+    /// What the disk alone takes.
+    pub disk: Sync,
     /// How long each measurement lasted.
     pub seconds: u64,
     /// The rows.
@@ -72,7 +75,9 @@ impl Row {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let etcd = self.etcd.as_deref().unwrap_or("no etcd found");
-        writeln!(f, "{}; {etcd}; {} s a figure\n", self.machine, self.seconds)?;
+        writeln!(f, "{}; {etcd}; {} s a figure", self.machine, self.seconds)?;
+        let Sync { p50, p99 } = self.disk;
+        writeln!(f, "One fdatasync of a small record: p50 {p50:.2} ms, p99 {p99:.2} ms\n")?;
         for work in Work::ALL {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.work == work).collect();
             if !rows.is_empty() {

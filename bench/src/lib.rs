@@ -13,6 +13,8 @@ pub mod cluster;
 #[cfg(not(target_family = "wasm"))]
 pub mod consensus;
 #[cfg(not(target_family = "wasm"))]
+pub mod disk;
+#[cfg(not(target_family = "wasm"))]
 pub mod etcd;
 #[cfg(not(target_family = "wasm"))]
 pub mod failover;

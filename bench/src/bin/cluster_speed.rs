@@ -1,6 +1,7 @@
 //! Measures three real servers, beside etcd's where there is one. `cargo xtask bench` runs it.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +10,7 @@ use bench::etcd::{self, CLIENTS, Comparison};
 use bench::failover::{self, ELECTION_TIMEOUT, Failovers};
 use bench::load::{self, Load, Work};
 use bench::report::{Machine, first_line};
-use bench::{plot, snapshots, watching};
+use bench::{disk, plot, snapshots, watching};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tokio::task::LocalSet;
@@ -49,6 +50,12 @@ enum What {
         /// How long, in seconds
         #[arg(long)]
         seconds: u64,
+        /// Only this kind of load; all without it
+        #[arg(long)]
+        work: Vec<Work>,
+        /// Only so many clients; all numbers without it
+        #[arg(long)]
+        clients: Vec<usize>,
     },
     /// From the leader's kill -9 to the first write
     Failover {
@@ -76,8 +83,17 @@ enum What {
     },
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
     // One thread: what the load generator takes, the servers do not have.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(LocalSet::new().run_until(async {
@@ -92,29 +108,44 @@ fn main() -> Result<()> {
 async fn perform(cli: Cli) -> Result<()> {
     let Cli { options, what } = cli;
     match what {
-        What::Etcd { rounds, seconds } => compare(&options, rounds, seconds).await,
+        What::Etcd { rounds, seconds, work, clients } => {
+            let work = if work.is_empty() { Work::ALL.to_vec() } else { work };
+            let clients = if clients.is_empty() { CLIENTS.to_vec() } else { clients };
+            compare(&options, rounds, seconds, &work, &clients).await
+        }
         What::Failover { kills } => fail_over(&options, kills).await,
         What::Snapshot { keys, seconds } => snapshot(&options, keys, seconds).await,
         What::Trace { rounds, seconds } => trace(&options, rounds, seconds).await,
     }
 }
 
-async fn compare(options: &Options, rounds: usize, seconds: u64) -> Result<()> {
+async fn compare(
+    options: &Options,
+    rounds: usize,
+    seconds: u64,
+    work: &[Work],
+    clients: &[usize],
+) -> Result<()> {
     let ours = start(options, Contender::Glassraft, None).await?.context("it was asked for")?;
     let etcd = start(options, Contender::Etcd, None).await?;
     for cluster in [Some(&ours), etcd.as_ref()].into_iter().flatten() {
         load::fill(cluster, KEYS).await?;
     }
+    let disk = disk::measure(&options.output)?;
     let mut rows = Vec::new();
-    for work in Work::ALL {
-        for clients in CLIENTS {
+    for &work in work {
+        for &clients in clients {
             eprintln!("{}, {clients} clients", work.name());
             let lasting = Duration::from_secs(seconds);
             let load = Load { work, clients, lasting, keys: KEYS };
-            rows.push(etcd::measure(&ours, etcd.as_ref(), load, rounds).await?);
+            let row = etcd::measure(&ours, etcd.as_ref(), load, rounds).await?;
+            let (ours, theirs) = row.both(|it| it.throughput);
+            eprintln!("  {ours:.0}/s, etcd {:.0}/s", theirs.unwrap_or(0.0));
+            rows.push(row);
         }
     }
-    let comparison = Comparison { machine: Machine::this(), etcd: version(options), seconds, rows };
+    let comparison =
+        Comparison { machine: Machine::this(), etcd: version(options), disk, seconds, rows };
     println!("{comparison}");
     write(options, "etcd", &comparison)?;
     plot::comparison(&comparison, &options.output.join("etcd.svg"))
