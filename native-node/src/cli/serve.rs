@@ -57,6 +57,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     start_log(&config.log, config.log_format)?;
+    allow_many_files(config.limits.max_connections);
     let mut builder = if config.worker_threads == 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {
@@ -71,6 +72,22 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
         tokio::spawn(end_on_signal(stop.clone())?);
         server::serve(config, stop).await
     })
+}
+
+/// Each connection takes a file, and many systems allow few until a program asks for more.
+fn allow_many_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // Those of the log, of snapshots, of other servers and of the page.
+    const OTHERS: u64 = 256;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if raised.is_err() || allowed < connections as u64 + OTHERS {
+        tracing::warn!(
+            "the system allows this process {allowed} open files, which --max-connections \
+             {connections} may exceed: raise it (ulimit -n, LimitNOFILE=)"
+        );
+    }
 }
 
 /// Ends the server on Ctrl-C or SIGTERM; the second one ends the process at once.

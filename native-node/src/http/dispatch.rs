@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
 use tower::{Service, ServiceExt};
 
@@ -17,6 +17,9 @@ use super::App;
 use super::error::ApiError;
 use super::faults::Crossing;
 use super::{faults, kv, leases, members, range, txn, watch};
+
+/// Bodies are what their type says, and nothing that a browser guesses.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The routes, as patterns; the path itself would make a metric of its own for each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +172,8 @@ async fn answer(app: &App, router: Router, request: Request<Incoming>) -> Respon
         // The client sends its next request elsewhere, and none into a connection that is ending.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    // Nothing that somebody stored is run as a script in another's browser.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     app.metrics.answered(route, &method, response.status(), start.elapsed());
     response
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use hyper::http::request::Parts;
 use raft_core::codec::text_or_bytes;
 use raft_core::kv::{
@@ -92,8 +92,6 @@ pub(super) async fn get_raw(app: &App, request: Request<Incoming>) -> Result<Res
         let mut response = Response::new(Body::from(found.value.clone()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        // What one user stored is not run as a script in another's browser.
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(ETAG, tag(found.mod_revision));
         response
     })

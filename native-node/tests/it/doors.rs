@@ -12,10 +12,10 @@ use raft_core::message::{Body, Message};
 use raft_core::types::{LogPosition, NodeId, Term};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
 use crate::cluster::{Cluster, PATIENCE, eventually};
 use crate::http::send;
@@ -273,6 +273,72 @@ async fn only_who_knows_the_secret_comes_in() {
     let Challenge::Prove { nonce, proof } = word(&mut socket).await else { panic!("refused") };
     assert!(secret.accepts(Side::Acceptor, &hello, &nonce, proof.as_ref()));
     welcomed(&cluster, &secret).await;
+}
+
+/// Guards the secret on the wire: whatever a server says to another one, as the side that dials and
+/// as the one that is dialled, before and after it knows with whom it speaks, the secret is not in
+/// it.
+#[tokio::test]
+async fn servers_never_send_the_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let argument = format!("--cluster-secret-file={}", file.display());
+    let cluster = one_of_two(&[&argument]).await;
+    let secret = Secret::new(Some(SECRET));
+    let mut heard = Vec::new();
+
+    // The test is server 2, which server 1 dials.
+    let listener = TcpListener::bind(cluster.peer_address(2).to_string()).await.unwrap();
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("it dials").unwrap();
+    let mut socket = accept_async(stream).await.unwrap();
+    let first = next(&mut socket).await.unwrap().into_data();
+    let hello = Hello::decode(&first).unwrap();
+    let own = nonce();
+    let proof = secret.prove(Side::Acceptor, &hello, &own);
+    let challenge = Challenge::Prove { nonce: own, proof };
+    socket.send(Frame::binary(codec::encode(&challenge))).await.unwrap();
+    let answer = next(&mut socket).await.unwrap().into_data();
+    let Answer { proof } = codec::decode(&answer).unwrap();
+    assert!(secret.accepts(Side::Dialer, &hello, &own, proof.as_ref()));
+    socket.send(Frame::binary(codec::encode(&Verdict::Welcome))).await.unwrap();
+    heard.extend([first, answer]);
+    while heard.len() < 8 {
+        // Without server 2 it asks for votes again and again.
+        heard.push(next(&mut socket).await.unwrap().into_data());
+    }
+
+    // And it dials server 1, by the rules and with another secret.
+    for shown in [&secret, &Secret::new(Some(b"another secret entirely"))] {
+        let mut socket = connect(&cluster).await;
+        let hello = self::hello();
+        socket.send(Frame::binary(hello.encode())).await.unwrap();
+        let challenge = next(&mut socket).await.unwrap().into_data();
+        let Challenge::Prove { nonce, .. } = codec::decode(&challenge).unwrap() else {
+            panic!("refused");
+        };
+        let proof = shown.prove(Side::Dialer, &hello, &nonce);
+        socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
+        heard.extend([challenge, next(&mut socket).await.unwrap().into_data()]);
+    }
+    assert!(heard.iter().any(|it| it.windows(4).any(|part| part == b"test")), "nothing is heard");
+    for said in &heard {
+        assert!(!said.windows(SECRET.len()).any(|part| part == SECRET), "{said:?}");
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(!log.contains(std::str::from_utf8(SECRET).unwrap()), "it stands in the log");
+}
+
+/// Guards against a half-open connection: a server that came in and falls silent, as one whose
+/// machine lost its power, is let go.
+#[tokio::test]
+async fn a_server_that_falls_silent_is_let_go() {
+    let cluster = one_of_two(&[]).await;
+    let mut socket = welcomed(&cluster, &Secret::new(None)).await;
+    // Whatever it says, nothing is answered, not even a ping.
+    let mut read = [0; 1024];
+    let end = async { while !matches!(socket.get_mut().read(&mut read).await, Ok(0) | Err(_)) {} };
+    timeout(PATIENCE, end).await.expect("it is let go");
 }
 
 /// Guards a cluster with a secret as a whole: its servers do find each other.

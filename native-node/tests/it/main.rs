@@ -11,6 +11,7 @@ mod failover;
 mod faults;
 mod growth;
 mod http;
+mod http_doors;
 mod keys;
 mod members;
 mod proxy;

@@ -1,0 +1,245 @@
+//! The address for clients, tried by those who do not keep to the rules: oddities, the slow, and
+//! the many.
+
+use std::time::{Duration, Instant};
+
+use native_node::config::Address;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cluster::{CALM, Cluster, PATIENCE, eventually};
+use crate::http::{send, try_send};
+
+async fn alone(arguments: &[&str]) -> Cluster {
+    let cluster = Cluster::start_with(1, &[&CALM, arguments].concat());
+    cluster.leader().await;
+    cluster
+}
+
+/// Sends bytes and takes what comes back until the connection ends.
+async fn raw(server: &Address, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
+    // It may be shut before all is written.
+    drop(stream.write_all(bytes).await);
+    let mut answer = Vec::new();
+    let reading = timeout(PATIENCE, stream.read_to_end(&mut answer));
+    // What was sent and not read resets the connection; what came before counts.
+    drop(reading.await.expect("the connection ends"));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn statuses(answers: &str) -> Vec<&str> {
+    answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
+}
+
+/// Guards against requests of which two readers could see different ones (request smuggling), and
+/// against lines that are no HTTP: one meaning or none, and never a second request out of a body.
+#[tokio::test]
+async fn ambiguous_requests_have_one_meaning_or_none() {
+    let cluster = alone(&["--client-read-timeout=2s"]).await;
+    let server = cluster.address(1);
+    let smuggled = "PUT /kv/smuggled HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1\r\n\r\nx";
+    let put = |headers: &str, body: &str| {
+        format!("PUT /kv/a HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}\r\n{body}")
+    };
+    let get = |path: &str, headers: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}\r\n")
+    };
+    let long = "a".repeat(100_000);
+    let many: String = vec!["x-many: 1\r\n"; 200].concat();
+    for (what, request, status) in [
+        ("two lengths", put("content-length: 1\r\ncontent-length: 60\r\n", smuggled), "400"),
+        ("a list of lengths", put("content-length: 1, 60\r\n", smuggled), "400"),
+        ("a signed length", put("content-length: +1\r\n", "1"), "400"),
+        ("a negative length", put("content-length: -1\r\n", "1"), "400"),
+        ("a huge length", put("content-length: 99999999999999999999\r\n", "1"), "400"),
+        ("chunked is not last", put("transfer-encoding: chunked, gzip\r\n", smuggled), "400"),
+        ("an odd coding", put("transfer-encoding: xchunked\r\n", smuggled), "400"),
+        (
+            "a chunk of no size",
+            put("transfer-encoding: chunked\r\n", "zz\r\nabc\r\n0\r\n\r\n"),
+            "400",
+        ),
+        ("a space before the colon", put("content-length : 1\r\n", "1"), "400"),
+        ("a NUL in a header", get("/kv/a", "x-odd: a\0b\r\n"), "400"),
+        ("a NUL in the path", get("/kv/\0", ""), "400"),
+        ("a folded header", get("/kv/a", "x-odd: a\r\n b\r\n"), "400"),
+        ("a bare newline in a header", get("/kv/a", "x-odd: a\rb\r\n"), "400"),
+        ("a header of 100 kB", get("/kv/a", &format!("x-long: {long}\r\n")), "431"),
+        ("a path of 100 kB", get(&format!("/kv/{long}"), ""), "414"),
+        ("two hundred headers", get("/kv/a", &many), "431"),
+        ("no version", "GET /kv/a\r\n\r\n".to_owned(), "400"),
+        ("another protocol", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "400"),
+        ("no HTTP at all", "\x16\x03\x01\x02\x00\x01".to_owned(), "400"),
+    ] {
+        let answer = raw(&server, request.as_bytes()).await;
+        let statuses = statuses(&answer);
+        assert!(statuses.iter().all(|it| it.starts_with('4')), "{what}: {answer}");
+        if let Some(first) = statuses.first() {
+            assert!(*first == status || *first == "431", "{what}: {answer}");
+        }
+    }
+    // With both, the chunks alone count (RFC 9112 §6.3): the length would end in the middle.
+    let both = "content-length: 4\r\ntransfer-encoding: chunked\r\nconnection: close\r\n";
+    let answer = raw(&server, put(both, "3\r\nabc\r\n0\r\n\r\n").as_bytes()).await;
+    assert_eq!(statuses(&answer), ["200"], "{answer}");
+    assert_eq!(send("GET", &server, "/kv/a", &[], "").await.body, "abc");
+    assert_eq!(send("GET", &server, "/kv/smuggled", &[], "").await.status, 404);
+}
+
+/// Guards paths: any bytes are a key, written in one way and taken for nothing else.
+#[tokio::test]
+async fn odd_paths_are_keys_or_refused() {
+    let cluster = alone(&[]).await;
+    let server = cluster.address(1);
+    let request = |method: &str, path: &[u8], body: &str| {
+        let head = format!(
+            " HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        [method.as_bytes(), b" ", path, head.as_bytes()].concat()
+    };
+    for (path, status) in [
+        (&b"/kv/%ff%fe-not-text"[..], "200"),
+        (b"/kv/\xc3\x28", "200"),
+        (b"/kv/%c3%28", "200"),
+        (b"/kv/..%2f..%2fetc%2fpasswd", "200"),
+        (b"/kv/../../cluster/leader", "200"),
+        (b"/kv//", "200"),
+        (b"/kv/%", "400"),
+        (b"/kv/%0", "400"),
+        (b"/kv/%00", "200"),
+        (b"/kv/a%2500", "200"),
+        (b"/kv/", "400"),
+        (b"//kv/a", "404"),
+        (b"/kv/a/../../../etc/passwd", "200"),
+    ] {
+        let shown = String::from_utf8_lossy(path).into_owned();
+        let answer = raw(&server, &request("PUT", path, "v")).await;
+        let first = statuses(&answer).first().copied().unwrap_or("none");
+        let refused = !path.is_ascii() && matches!(first, "400" | "none");
+        assert!(first == status || refused, "{shown}: {answer}");
+        if first == "200" {
+            let answer = raw(&server, &request("GET", path, "")).await;
+            assert!(answer.ends_with("\r\n\r\nv"), "{shown}: {answer}");
+            assert!(answer.contains("x-content-type-options: nosniff"), "{shown}: {answer}");
+        }
+    }
+    assert_eq!(send("PUT", &server, "/kv/%ff%ff1", &[], "v").await.status, 400, "reserved");
+    let list = send("GET", &server, "/kv?start=&limit=100", &[], "").await;
+    assert!(list.status == 200 && list.header("x-content-type-options") == "nosniff");
+}
+
+async fn open_connections(server: &Address) -> u64 {
+    let answer = send("GET", server, "/metrics", &[], "").await;
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let line = text.lines().find_map(|it| it.strip_prefix("http_connections "));
+    line.unwrap().parse().unwrap()
+}
+
+/// Guards places: who trickles a request's header or body, byte by byte, is cut all the same.
+#[tokio::test]
+async fn those_who_trickle_are_cut() {
+    let cluster = alone(&["--client-read-timeout=400ms"]).await;
+    let server = cluster.address(1);
+    let trickle = async |start: &str| {
+        let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        let begun = Instant::now();
+        while stream.write_all(b"a").await.is_ok() {
+            assert!(begun.elapsed() < PATIENCE, "it is never cut: {start}");
+            let end = timeout(Duration::from_millis(50), stream.read(&mut [0; 1024])).await;
+            if matches!(end, Ok(Ok(0) | Err(_))) {
+                break;
+            }
+        }
+    };
+    trickle("GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ").await;
+    trickle("PUT /kv/a HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100000\r\n\r\n").await;
+    trickle("GE").await;
+    eventually("their places are free", async || {
+        (open_connections(&server).await == 1).then_some(())
+    })
+    .await;
+}
+
+/// Guards memory: who asks for much and takes nothing of it is cut.
+#[tokio::test]
+async fn those_who_do_not_read_are_cut() {
+    let cluster = alone(&["--client-write-timeout=300ms", "--client-read-timeout=60s"]).await;
+    let server = cluster.address(1);
+    send("PUT", &server, "/kv/big", &[], vec![b'v'; 1 << 20]).await;
+    let mut lazy = TcpStream::connect(server.to_string()).await.unwrap();
+    let asking = "GET /kv/big HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(100);
+    lazy.write_all(asking.as_bytes()).await.unwrap();
+    // Longer than the system's buffers take.
+    eventually("it is cut", async || (open_connections(&server).await == 1).then_some(())).await;
+    // One who reads slowly, but reads, gets everything.
+    let mut slow = TcpStream::connect(server.to_string()).await.unwrap();
+    let asking = "GET /kv/big HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    slow.write_all(asking.as_bytes()).await.unwrap();
+    let (mut taken, mut buffer) = (0, vec![0; 64 << 10]);
+    loop {
+        let count = slow.read(&mut buffer).await.unwrap();
+        taken += count;
+        if count == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(taken > 1 << 20, "{taken}");
+}
+
+/// Guards a server with all places taken by connections that say nothing: those that came before
+/// are served at once, one more is told why it is not, and places come back.
+#[tokio::test]
+async fn a_thousand_idle_connections_disturb_nobody() {
+    const MANY: usize = 1000;
+    // This process holds the other end of each.
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, all).unwrap();
+    // One place for the connection that asks whether it has begun, and one for who came before.
+    let most = format!("--max-connections={}", MANY + 1);
+    let cluster = alone(&[&most, "--client-read-timeout=60s"]).await;
+    let server = cluster.address(1);
+    let ask = async |stream: &mut TcpStream| {
+        let asking = b"PUT /kv/a HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1\r\n\r\n1";
+        stream.write_all(asking).await.unwrap();
+        let mut answer = [0; 1024];
+        let read = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").unwrap();
+        String::from_utf8_lossy(&answer[..read]).into_owned()
+    };
+    eventually("the harness has gone", async || {
+        (open_connections(&server).await == 1).then_some(())
+    })
+    .await;
+    let mut early = TcpStream::connect(server.to_string()).await.unwrap();
+    assert_eq!(statuses(&ask(&mut early).await), ["200"]);
+    eventually("the one that asked has gone", async || {
+        let mut idle = Vec::with_capacity(MANY);
+        for _ in 0..MANY {
+            idle.push(TcpStream::connect(server.to_string()).await.ok()?);
+        }
+        let late = raw(&server, b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await;
+        (statuses(&late) == ["503"] && late.contains("too_many_connections")).then_some(())?;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let start = Instant::now();
+            assert_eq!(statuses(&ask(&mut early).await), ["200"]);
+            slowest = slowest.max(start.elapsed());
+        }
+        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        Some(())
+    })
+    .await;
+    eventually("there is room again", async || {
+        let answer = try_send("GET", &server, "/metrics", &[], "".into()).await.ok()?;
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let refused = "http_connections_refused_total{reason=\"limit\"}";
+        (answer.status == 200 && text.contains(refused)).then_some(())
+    })
+    .await;
+}
