@@ -28,6 +28,10 @@ use crate::server;
     native-node serve --id 4 --cluster-id demo --data data/4 \
       --members $M,4=127.0.0.1:8004/127.0.0.1:7004
     native-node member add 4=127.0.0.1:8004/127.0.0.1:7004
+  With tokens and TLS, on other addresses than loopback (`native-node cert --help`):
+    native-node serve --id 1 --cluster-id mine --data data/1 --members $M --tokens-file tokens \
+      --tls-cert node-1.pem --tls-key node-1-key.pem --tls-ca ca.pem \
+      --peer-tls-cert node-1.pem --peer-tls-key node-1-key.pem --peer-tls-ca ca.pem
   The same from a file, and what then holds:
     native-node serve --config node1.toml --print-config")]
 pub(super) struct ServeArgs {

@@ -231,7 +231,7 @@ async fn a_thousand_idle_connections_disturb_nobody() {
             assert_eq!(statuses(&ask(&mut early).await), ["200"]);
             slowest = slowest.max(start.elapsed());
         }
-        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         Some(())
     })
     .await;

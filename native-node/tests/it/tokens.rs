@@ -153,6 +153,66 @@ async fn each_route_opens_to_its_scope_and_no_lower_one() {
     }
 }
 
+/// Guards against two readings of one path, one to look up its scope and one to find who answers:
+/// what only looks like a guarded route is nobody's, and shows nothing.
+#[tokio::test]
+async fn no_other_spelling_of_a_path_gets_around_its_scope() {
+    let page = tempfile::tempdir().unwrap();
+    std::fs::write(page.path().join("index.html"), "the page").unwrap();
+    let it = Guarded::start(1, &[&format!("--web-dir={}", page.path().display())]).await;
+    let server = it.cluster.address(1);
+    for path in [
+        "/metrics/",
+        "//metrics",
+        "/./metrics",
+        "/livez/../metrics",
+        "/%6detrics",
+        "/METRICS",
+        "/metrics%00",
+        "/metrics;a=b",
+        "/trace/",
+        "/cluster/status/",
+        "/cluster%2fstatus",
+        "/%63luster/status",
+        "//kv/a",
+        "/kv%2fa",
+        "/../tokens",
+        "/..%2ftokens",
+        "/%2e%2e/tokens",
+        "/index.html/../../tokens",
+    ] {
+        let answer = send("GET", &server, path, &[], "").await;
+        assert!(matches!(answer.status.as_u16(), 401 | 404), "{path}: {}", answer.status);
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(!body.contains("raft_term") && !body.contains("sha256"), "{path}: {body}");
+    }
+    assert_eq!(send("GET", &server, "/", &[], "").await.body, "the page");
+    // What comes after the path does not matter.
+    assert_eq!(send("GET", &server, "/metrics?/livez", &[], "").await.status, 401);
+    assert_eq!(send("GET", &server, "/kv/a?x=/livez", &[], "").await.status, 401);
+}
+
+/// Guards pages of other origins where tokens are asked for: the browser's question before a
+/// request carries none and is answered, the request itself is not excused.
+#[tokio::test]
+async fn a_configured_page_needs_a_token_too() {
+    let it = Guarded::start(1, &["--cors-origins=http://localhost:1234"]).await;
+    let server = it.cluster.address(1);
+    let origin = ("origin", "http://localhost:1234");
+    let asked = [
+        origin,
+        ("access-control-request-method", "PUT"),
+        ("access-control-request-headers", "authorization"),
+    ];
+    let answer = send("OPTIONS", &server, "/kv/a", &asked, "").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("access-control-allow-headers").contains("authorization"));
+    send("PUT", &server, "/kv/a", &[origin], "1").await.assert_problem(401, "unauthorized");
+    let token = format!("Bearer {}", it.write.token);
+    let shown = [origin, ("authorization", &*token)];
+    assert_eq!(send("PUT", &server, "/kv/a", &shown, "1").await.status, 200);
+}
+
 /// Guards metrics for a Prometheus without a token: open when that is said, and nothing else is.
 #[tokio::test]
 async fn metrics_are_open_where_that_is_said() {
