@@ -61,6 +61,11 @@ impl Addresses {
         self.0.load().let_in.get(&id).copied().unwrap_or_default()
     }
 
+    /// How many of the store's keys are the cluster's own.
+    pub fn own_keys(&self) -> u64 {
+        u64::from(self.0.load().revision > 0)
+    }
+
     pub(crate) fn set(&self, book: Book) {
         self.0.store(Arc::new(book));
     }

@@ -11,7 +11,7 @@ use raft_core::membership::{Membership, MembershipChange};
 use raft_core::replica::Status;
 use raft_core::types::{LogPosition, NodeId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Admission, Permit};
 use crate::driver::Inbox;
@@ -97,6 +97,30 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::Propose { command, reply, permit });
         self.wait(answer, self.request_timeout).await
+    }
+
+    /// Replicates several commands, each by itself, and returns when the outcome of each is known. They
+    /// are given to the driver together, so that they share its batches.
+    pub async fn propose_all(&self, commands: Vec<Bytes>) -> Vec<Result<Written, RequestError>> {
+        let send = |command: Bytes| {
+            let permit = self.admit(0)?;
+            let (reply, answer) = oneshot::channel();
+            self.send(Inbox::Propose { command, reply, permit });
+            Ok(answer)
+        };
+        let waiting: Vec<Result<_, RequestError>> = commands.into_iter().map(send).collect();
+        let deadline = Instant::now() + self.request_timeout;
+        let mut outcomes = Vec::with_capacity(waiting.len());
+        for answer in waiting {
+            outcomes.push(match answer {
+                Err(refused) => Err(refused),
+                Ok(answer) => match timeout_at(deadline, answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) | Err(_) => Err(RequestError::Unknown),
+                },
+            });
+        }
+        outcomes
     }
 
     /// The state with everything in it that was committed before the call (§8). Nobody changes it:

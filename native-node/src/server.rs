@@ -132,6 +132,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         change_timeout: limits.request_timeout
             + Duration::from_micros(config.raft.promotion_timeout),
         forwarder: guard.forwarder,
+        reads: http::Reads::default(),
         ending: stop.clone(),
         draining: draining.clone(),
         access: guard.access,

@@ -87,6 +87,20 @@ pub enum Command {
         /// The time now; an earlier one than is known changes nothing.
         to: Micros,
     },
+    /// A request that has a name of its own: it takes effect once as long as its answer is
+    /// remembered.
+    Once {
+        /// Stands for its name.
+        name: u64,
+        /// Stands for all that it asks, so that another request of the same name is not taken for
+        /// this one.
+        fingerprint: u64,
+        /// How long the answer is remembered, in µs.
+        ttl: Micros,
+        /// What it asks: another command, encoded, of those that may stand in a session.
+        #[serde(with = "readable_inner")]
+        command: Bytes,
+    },
 }
 
 /// What a key must be for a compare-and-set.
@@ -183,6 +197,8 @@ pub enum Refusal {
     TooMany,
     /// The command inside is not one that this version knows.
     Malformed,
+    /// Another request had the same name.
+    NameReused,
 }
 
 impl Applied {
@@ -216,6 +232,12 @@ impl Command {
     #[must_use]
     pub fn in_session(&self, session: SessionId, sequence: u64) -> Self {
         Self::InSession { session, sequence, command: self.encode() }
+    }
+
+    /// The command as a request with a name of its own.
+    #[must_use]
+    pub fn once(&self, name: u64, fingerprint: u64, ttl: Micros) -> Self {
+        Self::Once { name, fingerprint, ttl, command: self.encode() }
     }
 
     /// The session and number of an encoded request in a session; `None` for all others. Looks at the
@@ -265,7 +287,18 @@ impl fmt::Display for Command {
             Self::InSession { session, sequence, command } => {
                 write!(f, "request {sequence} of session {session}: ")?;
                 match Self::decode(command) {
-                    Ok(Self::InSession { .. }) | Err(_) => f.write_str("no command"),
+                    Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => {
+                        f.write_str("no command")
+                    }
+                    Ok(command) => write!(f, "{command}"),
+                }
+            }
+            Self::Once { command, .. } => {
+                f.write_str("once: ")?;
+                match Self::decode(command) {
+                    Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => {
+                        f.write_str("no command")
+                    }
                     Ok(command) => write!(f, "{command}"),
                 }
             }
@@ -320,6 +353,7 @@ impl fmt::Display for Refusal {
             Self::TimeToLive => "a time to live is at least 1 ms and at most a year",
             Self::TooMany => "there are as many of them as the store keeps",
             Self::Malformed => "this is no command that this version knows",
+            Self::NameReused => "another request had the same name",
         })
     }
 }
@@ -407,7 +441,7 @@ mod readable_inner {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         super::readable::serialize_if(bytes, serializer, |command| {
-            !matches!(command, Command::InSession { .. })
+            !matches!(command, Command::InSession { .. } | Command::Once { .. })
         })
     }
 }

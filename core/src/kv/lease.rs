@@ -80,6 +80,7 @@ impl KvStore {
     pub(super) fn advance_clock(&mut self, to: Micros) -> Answer {
         self.clock = self.clock.max(to);
         while self.sessions.pop_ended(self.clock).is_some() {}
+        while self.named.pop_ended(self.clock).is_some() {}
         let mut keys = Vec::new();
         while let Some(id) = self.leases.pop_ended(self.clock) {
             keys.extend(self.lease_keys(LeaseId(id)).cloned());

@@ -8,6 +8,7 @@ mod changes;
 mod command;
 mod expiry;
 mod lease;
+mod once;
 mod range;
 mod session;
 mod snapshot;
@@ -20,6 +21,7 @@ pub use command::{
 };
 pub use expiry::{MAX_TTL, MIN_TTL};
 pub use lease::{Lease, MAX_LEASES};
+pub use once::{MAX_NAMED, MAX_RESULTS_BYTES};
 pub use range::KeyRange;
 pub use session::{MAX_SESSIONS, Session};
 pub use snapshot::{ChunkError, Snapshot, SnapshotBuilder};

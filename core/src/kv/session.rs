@@ -106,7 +106,7 @@ impl KvStore {
     }
 }
 
-const fn may_be_in_session(command: &Command) -> bool {
+pub(super) const fn may_be_in_session(command: &Command) -> bool {
     match command {
         Command::Put { .. }
         | Command::Delete { .. }
@@ -119,6 +119,7 @@ const fn may_be_in_session(command: &Command) -> bool {
         Command::OpenSession { .. }
         | Command::CloseSession(_)
         | Command::InSession { .. }
+        | Command::Once { .. }
         | Command::AdvanceClock { .. } => false,
     }
 }

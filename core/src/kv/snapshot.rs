@@ -85,7 +85,9 @@ impl KvStore {
             Place::Key(key) => (None, None, key),
         };
         let leases = lease.into_iter().flat_map(|id| self.leases.from(id));
-        let sessions = session.into_iter().flat_map(|id| self.sessions.from(id));
+        // The numbers of named requests are above those of sessions.
+        let sessions =
+            session.into_iter().flat_map(|id| self.sessions.from(id).chain(self.named.from(id)));
         let pairs = self.keys.range((Bound::Included(key), Bound::Unbounded));
         leases
             .map(|(id, lease)| Part::Lease(id, *lease))
@@ -167,7 +169,7 @@ impl SnapshotBuilder {
         for part in chunk.parts {
             match part {
                 Part::Lease(id, lease) => self.store.leases.insert(id, lease),
-                Part::Session(id, session) => self.store.sessions.insert(id, session),
+                Part::Session(id, session) => self.store.restore_session(id, session),
                 Part::Pair(key, value) => self.store.restore(&key, value),
             }
         }
@@ -233,14 +235,16 @@ mod tests {
             Command::GrantLease { ttl: 6_000 },
             Command::Put { key: "tied".into(), value: "1".into(), lease: Some(1.into()) },
             Command::put("x", "1").in_session(2.into(), 4),
+            Command::put("y", "1").once(9, 1, 8_000),
         ] {
             snapshot.store.apply(command);
         }
         let (copy, chunks) = transfer(&snapshot, 1).expect("an honest transfer");
-        assert_eq!(chunks, 8);
+        assert_eq!(chunks, 10);
         let (mut copy, mut store) = (copy.store, snapshot.store);
         for command in [
             Command::put("x", "2").in_session(2.into(), 4),
+            Command::put("y", "2").once(9, 1, 8_000),
             Command::AdvanceClock { to: 5_007 },
             Command::GrantLease { ttl: 5_000 },
         ] {

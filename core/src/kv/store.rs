@@ -56,6 +56,8 @@ pub struct KvStore {
     pub(super) last_id: u64,
     pub(super) leases: Expiring<Lease>,
     pub(super) sessions: Expiring<Session>,
+    /// The answers to named requests.
+    pub(super) named: Expiring<Session>,
     /// Which key goes with which lease.
     pub(super) tied: OrdSet<(LeaseId, Bytes)>,
     pub(super) changes: Changes,
@@ -70,7 +72,7 @@ pub struct Timekeeping {
     pub last_id: u64,
     /// Leases.
     pub leases: Vec<(LeaseId, Lease)>,
-    /// Sessions.
+    /// Sessions, and after them what is remembered of requests with names of their own.
     pub sessions: Vec<(SessionId, Session)>,
 }
 
@@ -104,7 +106,7 @@ impl KvStore {
 
     /// Whether anything ends with time.
     pub fn needs_clock(&self) -> bool {
-        !self.leases.is_empty() || !self.sessions.is_empty()
+        !self.leases.is_empty() || !self.sessions.is_empty() || !self.named.is_empty()
     }
 
     /// A key's value.
@@ -131,7 +133,9 @@ impl KvStore {
     pub fn digest(&self) -> u64 {
         let pairs = digest::of_numbers([self.revision, self.pairs_digest, self.keys.len() as u64]);
         let time = [self.clock, self.last_id, self.leases.digest()];
-        digest::of_numbers([pairs, digest::of_numbers(time), self.sessions.digest()])
+        // Sums of hashes: what is in neither table adds nothing.
+        let sessions = self.sessions.digest().wrapping_add(self.named.digest());
+        digest::of_numbers([pairs, digest::of_numbers(time), sessions])
     }
 
     /// What is about time, at most `limit` leases and sessions of it.
@@ -140,7 +144,12 @@ impl KvStore {
             clock: self.clock,
             last_id: self.last_id,
             leases: self.leases().take(limit).map(|(id, lease)| (id, *lease)).collect(),
-            sessions: self.sessions().take(limit).map(|(id, it)| (id, it.clone())).collect(),
+            sessions: self
+                .sessions()
+                .chain(self.named.from(0).map(|(id, it)| (SessionId(id), it)))
+                .take(limit)
+                .map(|(id, it)| (id, it.clone()))
+                .collect(),
         }
     }
 
@@ -175,6 +184,9 @@ impl KvStore {
             Command::AdvanceClock { to } => self.advance_clock(to),
             Command::InSession { session, sequence, command } => {
                 return self.apply_in_session(session, sequence, &command, rules);
+            }
+            Command::Once { name, fingerprint, ttl, command } => {
+                return self.apply_once(name, fingerprint, ttl, &command, rules);
             }
         };
         Applied { revision: self.revision, answer }
@@ -358,7 +370,7 @@ impl KvStore {
             store.leases.insert(id.0, *lease);
         }
         for (id, session) in &timekeeping.sessions {
-            store.sessions.insert(id.0, session.clone());
+            store.restore_session(id.0, session.clone());
         }
         store
     }

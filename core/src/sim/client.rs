@@ -177,7 +177,7 @@ impl Asked {
                 Self::Swap { key, expected: expected.clone(), value }
             }
             Command::InSession { command, .. } => match Command::decode(command) {
-                Ok(Command::InSession { .. }) | Err(_) => Self::Other,
+                Ok(Command::InSession { .. } | Command::Once { .. }) | Err(_) => Self::Other,
                 Ok(inner) => Self::of(&inner),
             },
             Command::DeleteRange(_)
@@ -187,6 +187,7 @@ impl Asked {
             | Command::RevokeLease(_)
             | Command::OpenSession { .. }
             | Command::CloseSession(_)
+            | Command::Once { .. }
             | Command::AdvanceClock { .. } => Self::Other,
         }
     }

@@ -74,6 +74,32 @@ fn a_repeated_request_takes_effect_once() {
     }
 }
 
+/// Guards requests that carry a name instead of a session: sent again after a change of leaders, and
+/// after another server got the state as a snapshot, one takes effect once; under a name that was
+/// used nothing else does, until it is forgotten.
+#[check]
+fn a_named_request_takes_effect_once_until_it_is_forgotten() {
+    let mut cluster = Cluster::led(3, 4);
+    let named = |value: &'static str, fingerprint| {
+        Command::put("n", value).once(7, fingerprint, 8 * SECOND)
+    };
+    let answer = ask(&mut cluster, named("1", 10));
+    ask(&mut cluster, Command::put("n", "2"));
+    let leader = cluster.sim.leader().expect("led");
+    cluster.act(Action::Crash(leader));
+    assert_eq!(ask(&mut cluster, named("1", 10)), answer);
+    let node = cluster.sim.leader().expect("just answered");
+    assert_eq!(value_at(&cluster.sim, node, "n").as_deref(), Some("2"));
+    assert_eq!(ask(&mut cluster, named("3", 11)).answer, refused(Refusal::NameReused));
+    let nested = named("3", 12).once(8, 12, SECOND);
+    assert_eq!(ask(&mut cluster, nested).answer, refused(Refusal::NotInSession));
+    cluster.until("it is forgotten", |sim| {
+        let mut replicas = sim.ids().into_iter().filter_map(|id| sim.replica(id));
+        replicas.all(|replica| replica.store().named_requests() == 0)
+    });
+    assert_eq!(ask(&mut cluster, named("3", 11)).answer, Answer::Done { existed: true });
+}
+
 /// Guards dissertation §6.3: a session ends at the same entry everywhere, and a request of it is an
 /// error then, never a second execution.
 #[check]

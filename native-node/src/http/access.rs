@@ -63,7 +63,7 @@ pub(super) fn needs(route: Route, method: &Method) -> Option<Scope> {
         | Route::Metrics
         | Route::Trace => (Scope::Read, Scope::Read),
         Route::Kv | Route::Leases => (Scope::Read, Scope::Write),
-        Route::Set | Route::Txn | Route::Sessions => (Scope::Write, Scope::Write),
+        Route::Set | Route::Txn | Route::Batch | Route::Sessions => (Scope::Write, Scope::Write),
         // Who belongs stands in the status too.
         Route::Members => (Scope::Read, Scope::Admin),
         Route::Leader | Route::Snapshot | Route::Faults => (Scope::Admin, Scope::Admin),

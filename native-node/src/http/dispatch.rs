@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt};
 use super::App;
 use super::error::ApiError;
 use super::faults::Crossing;
-use super::{faults, kv, leases, members, range, txn, watch};
+use super::{batch, faults, kv, leases, members, range, txn, watch};
 
 /// Bodies are what their type says, and nothing that a browser guesses.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -34,6 +34,8 @@ pub enum Route {
     Range,
     /// `/txn`
     Txn,
+    /// `/batch`
+    Batch,
     /// `/watch`
     Watch,
     /// `/leases` and what is below
@@ -68,12 +70,13 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Get,
         Self::Set,
         Self::Kv,
         Self::Range,
         Self::Txn,
+        Self::Batch,
         Self::Watch,
         Self::Leases,
         Self::Sessions,
@@ -99,6 +102,7 @@ impl Route {
             Self::Kv => "/kv/{key}",
             Self::Range => "/kv",
             Self::Txn => "/txn",
+            Self::Batch => "/batch",
             Self::Watch => "/watch",
             Self::Leases => "/leases",
             Self::Sessions => "/sessions",
@@ -193,6 +197,7 @@ async fn take(
         (Route::Kv, &Method::DELETE) => kv::delete(app, request).await,
         (Route::Range, &Method::GET | &Method::HEAD) => range::get(app, request).await,
         (Route::Txn, &Method::POST) => txn::transact(app, request).await,
+        (Route::Batch, &Method::POST) => batch::batch(app, request).await,
         (Route::Watch, &Method::GET) => watch::get(app, request).await,
         (Route::Leases, _) => leases::leases(app, request).await,
         (Route::Sessions, _) => leases::sessions(app, request).await,
@@ -204,7 +209,7 @@ async fn take(
             Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
         }
         (Route::Watch, _) => Err(ApiError::MethodNotAllowed(&[Method::GET])),
-        (Route::Set | Route::Txn | Route::Leader | Route::Snapshot, _) => {
+        (Route::Set | Route::Txn | Route::Batch | Route::Leader | Route::Snapshot, _) => {
             Err(ApiError::MethodNotAllowed(&[Method::POST]))
         }
         (Route::Kv, _) => Err(ApiError::MethodNotAllowed(&[

@@ -4,14 +4,18 @@
 //! releases, what to do about it, the leader where that helps, and whether the same request may
 //! simply be sent again.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
 use raft_core::types::NodeId;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
@@ -63,6 +67,17 @@ pub enum ApiError {
     BadQuery(String),
     /// `If-Match` or `If-None-Match` is not understood.
     BadCondition(&'static str),
+    /// The `Idempotency-Key` is not understood.
+    BadIdempotencyKey(&'static str),
+    /// The store has not come to the revision that somebody wants to read from, in time.
+    RevisionNotReached {
+        /// It.
+        wanted: u64,
+        /// How far the store is.
+        at: u64,
+    },
+    /// The state as it was at that revision is not kept any more.
+    RevisionNotHeld(u64),
     /// The session's headers are not understood.
     BadSession(&'static str),
     /// A server that cannot be a member so.
@@ -74,8 +89,8 @@ pub enum ApiError {
         /// How many there may be.
         limit: usize,
     },
-    /// The key is not as the write wants it; what it is, if there.
-    ConditionFailed(Option<Box<Found>>),
+    /// The key is not as the write wants it; what it is, if that is known, and if it is there.
+    ConditionFailed(Option<Option<Box<Found>>>),
     /// The write is in the log, but the store had reason not to carry it out.
     StoreRefused(Refusal),
     /// The leader had reason not to do it.
@@ -193,7 +208,7 @@ impl ApiError {
             Self::Redirect(..) => kind(S::TEMPORARY_REDIRECT, "redirect", "The leader is elsewhere",
                 "send it to the address in Location").retryable(),
             Self::OutcomeUnknown => kind(S::GATEWAY_TIMEOUT, "outcome_unknown", "Outcome unknown",
-                "the write may have happened, happen yet, or never happen: read the key before you send it again"),
+                "the write may have happened, happen yet, or never happen: read the key before you send it again. With an Idempotency-Key or in a session simply send it again"),
             Self::ReadTimeout => kind(S::GATEWAY_TIMEOUT, "read_timeout", "Read not confirmed in time",
                 "send it again, or add ?consistency=stale to read what this server has").retryable(),
             Self::Overloaded => kind(S::TOO_MANY_REQUESTS, "overloaded", "Too much under way",
@@ -217,9 +232,15 @@ impl ApiError {
             Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Not a key",
                 "write the key percent-encoded after the route, for instance /get/my%20key"),
             Self::BadQuery(_) => kind(S::BAD_REQUEST, "bad_query", "Wrong parameter",
-                "reads take consistency=linearizable|lease|stale, all take redirect=true|false; the README lists the others"),
+                "reads take consistency=linearizable|lease|stale, max_staleness=5s with stale, min_revision=N, all take redirect=true|false; /docs lists the others"),
             Self::BadCondition(_) => kind(S::BAD_REQUEST, "bad_condition", "Condition not understood",
                 "send If-Match: \"REVISION\" with the key's ETag, If-Match: * for a key that exists, or If-None-Match: * for one that does not"),
+            Self::BadIdempotencyKey(_) => kind(S::BAD_REQUEST, "bad_idempotency_key", "Idempotency-Key not understood",
+                "send one that no other request has, for instance a UUID, and the same one with each try of the same request"),
+            Self::RevisionNotReached { .. } => kind(S::GATEWAY_TIMEOUT, "revision_not_reached", "Revision not reached in time",
+                "send it again, perhaps to another server, or read without min_revision").retryable(),
+            Self::RevisionNotHeld(_) => kind(S::GONE, "revision_not_held", "Revision no longer held",
+                "read the range from its start; the pages of one read are held by the server that gave the first, for a minute after each"),
             Self::BadSession(_) => kind(S::BAD_REQUEST, "bad_session", "Session not understood",
                 "open a session with POST /sessions; send x-raft-session with its number and x-raft-sequence, counting up, with each write"),
             Self::BadMember(_) => kind(S::BAD_REQUEST, "bad_member", "Cannot be a member so",
@@ -235,7 +256,7 @@ impl ApiError {
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
-                "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /kv, POST /txn, GET /watch, \
+                "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /kv, POST /txn, POST /batch, GET /watch, \
                  /leases, /sessions, GET /cluster/status, /cluster/members, POST /cluster/leader, \
                  POST /cluster/snapshot, /livez, /readyz, /metrics, /trace; /docs describes them"),
             Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method",
@@ -285,12 +306,21 @@ impl ApiError {
             Self::SlowBody => "the request's body did not come in time".to_owned(),
             Self::BrokenBody => "the request's body ended before its announced length".to_owned(),
             Self::BadJson(why) | Self::BadQuery(why) | Self::BadMember(why) => why.clone(),
-            Self::BadKey(why) | Self::BadCondition(why) | Self::BadSession(why) => {
-                (*why).to_owned()
+            Self::BadKey(why)
+            | Self::BadCondition(why)
+            | Self::BadIdempotencyKey(why)
+            | Self::BadSession(why)
+            | Self::Unauthorized(why) => (*why).to_owned(),
+            Self::RevisionNotReached { wanted, at } => {
+                format!("revision {wanted} was waited for, but the store is at {at}")
+            }
+            Self::RevisionNotHeld(revision) => {
+                format!("the keys as they were at revision {revision} are not held here")
             }
             Self::TooMany { what, limit } => format!("there are more than {limit} {what}"),
-            Self::ConditionFailed(None) => "the key is not there".to_owned(),
-            Self::ConditionFailed(Some(found)) => {
+            Self::ConditionFailed(None) => "the key was not as it had to be".to_owned(),
+            Self::ConditionFailed(Some(None)) => "the key is not there".to_owned(),
+            Self::ConditionFailed(Some(Some(found))) => {
                 format!("the key is there, last changed at revision {}", found.mod_revision)
             }
             Self::StoreRefused(refusal) => refusal.to_string(),
@@ -300,7 +330,6 @@ impl ApiError {
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
             Self::Origin(what) => what.clone(),
-            Self::Unauthorized(why) => (*why).to_owned(),
             Self::Forbidden { has, needs } => {
                 format!("this needs a token of scope {needs}; the one shown has scope {has}")
             }
@@ -332,6 +361,9 @@ impl ApiError {
             | Self::BadQuery(_)
             | Self::BadCondition(_)
             | Self::BadSession(_)
+            | Self::BadIdempotencyKey(_)
+            | Self::RevisionNotReached { .. }
+            | Self::RevisionNotHeld(_)
             | Self::BadMember(_)
             | Self::TooMany { .. }
             | Self::ConditionFailed(_)
@@ -374,8 +406,12 @@ impl ApiError {
 
     /// The body of the answer.
     pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.problem()).expect("a problem has a JSON form")
+    }
+
+    fn problem(&self) -> Problem<'_> {
         let Kind { status, code, title, hint, retryable } = self.kind();
-        let problem = Problem {
+        Problem {
             r#type: format!("urn:glassraft:error:{code}"),
             title,
             status: status.as_u16(),
@@ -384,14 +420,13 @@ impl ApiError {
             hint,
             retryable,
             leader: self.leader(),
-            found: if let Self::ConditionFailed(found) = self {
+            found: if let Self::ConditionFailed(Some(found)) = self {
                 Some(serde_json::to_value(found).expect("a key has a JSON form"))
             } else {
                 None
             },
             kept: if let Self::Compacted(compacted) = self { Some(compacted.kept) } else { None },
-        };
-        serde_json::to_string(&problem).expect("a problem has a JSON form")
+        }
     }
 }
 
@@ -404,6 +439,29 @@ impl ApiError {
         }
         matches!(self, Self::Unauthorized(_))
             .then_some(HeaderValue::from_static("Bearer realm=\"glassraft\""))
+    }
+}
+
+/// As it stands in an answer that tells of several things.
+impl Serialize for ApiError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.problem().serialize(serializer)
+    }
+}
+
+impl PartialSchema for ApiError {
+    fn schema() -> RefOr<Schema> {
+        Problem::schema()
+    }
+}
+
+impl ToSchema for ApiError {
+    fn name() -> Cow<'static, str> {
+        Problem::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Problem::schemas(schemas);
     }
 }
 

@@ -25,7 +25,7 @@ use tokio_rustls::rustls::RootCertStore;
 
 use super::error::{ApiError, Leader};
 use super::faults::Crossing;
-use super::headers::{SEQUENCE_HEADER, SESSION_HEADER};
+use super::headers::{IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
 use super::{App, FORWARDED_HEADER};
 use crate::tls;
 
@@ -40,8 +40,15 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// What a client says of a request beside its path and body.
-const PASSED_ON: [HeaderName; 6] =
-    [AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, SESSION_HEADER, SEQUENCE_HEADER];
+const PASSED_ON: [HeaderName; 7] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IDEMPOTENCY_KEY,
+    SESSION_HEADER,
+    SEQUENCE_HEADER,
+];
 
 /// Why the leader gave no answer.
 enum Failure {

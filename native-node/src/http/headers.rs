@@ -1,8 +1,10 @@
 //! Headers by which a write is made conditional, or sent again without being carried out twice.
 
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use raft_core::kv::{Command, Comparison, Operation, Relation, SessionId, Target, Transaction};
+use raft_core::types::{Micros, SECOND};
+use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
@@ -12,6 +14,31 @@ pub const SESSION_HEADER: HeaderName = HeaderName::from_static("x-raft-session")
 
 /// The write's number in its session: grows with each write, the same when one is sent again.
 pub const SEQUENCE_HEADER: HeaderName = HeaderName::from_static("x-raft-sequence");
+
+/// The name of a request that takes effect once.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How long the answer to such a request is remembered, by the time that the cluster has had leaders.
+const REMEMBERED: Micros = 10 * 60 * SECOND;
+
+/// The longest such name, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A header that stands twice or is no text.
+struct Unclear;
+
+/// A header that may stand once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Unclear> {
+    if !headers.contains_key(name) {
+        return Ok(None);
+    }
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Unclear),
+        (Some(_), Some(_)) => Err(Unclear),
+    }
+}
 
 /// How clients name them, for the description of the API.
 #[derive(IntoParams)]
@@ -24,6 +51,19 @@ pub(super) struct SessionHeaders {
     /// Grows with each write of the session; the same when one is sent again.
     #[param(rename = "x-raft-sequence", minimum = 1)]
     sequence: Option<u64>,
+}
+
+/// As [`SessionHeaders`], for requests with a name.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described here, read by name")]
+pub(super) struct IdempotencyHeader {
+    /// A name for this request, made by the client, that no other request has: it takes effect once
+    /// however often it is sent, and the answer is the same each time, for 10 minutes (of the time
+    /// that the cluster has had leaders). Of a transaction's results only 4 KiB are remembered. Not
+    /// together with a session.
+    #[param(rename = "idempotency-key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    idempotency_key: Option<String>,
 }
 
 /// As [`SessionHeaders`], for what a key must be.
@@ -51,11 +91,24 @@ pub(super) enum Condition {
     Absent,
 }
 
+/// Whether a list of ETags names this revision, weakly or strongly (RFC 9110 §13.1.2).
+pub(super) fn names_revision(list: &HeaderValue, revision: u64) -> bool {
+    let Ok(list) = list.to_str() else { return false };
+    list.split(',').map(str::trim).any(|tag| {
+        let strong = tag.strip_prefix("W/").unwrap_or(tag);
+        let digits = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        tag == "*" || digits.and_then(|digits| digits.parse().ok()) == Some(revision)
+    })
+}
+
 impl Condition {
     /// Reads the headers; `None` when the write is to take place in any case.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
-        let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-        match (text(IF_MATCH), text(IF_NONE_MATCH)) {
+        let text = |name: &HeaderName| {
+            let unclear = |_| ApiError::BadCondition("a condition can stand only once, as text");
+            single(headers, name).map_err(unclear)
+        };
+        match (text(&IF_MATCH)?, text(&IF_NONE_MATCH)?) {
             (None, None) => Ok(None),
             (Some("*"), None) => Ok(Some(Self::Present)),
             (None, Some("*")) => Ok(Some(Self::Absent)),
@@ -90,25 +143,61 @@ impl Condition {
     }
 }
 
-/// The command as one of the session that the headers name, if they name one.
-pub(super) fn in_session(headers: &HeaderMap, command: Command) -> Result<Command, ApiError> {
-    let number = |name: &HeaderName| match headers.get(name) {
-        None => Ok(None),
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .filter(|number| *number > 0)
-            .map(Some)
-            .ok_or(ApiError::BadSession("session and sequence are numbers from 1 on")),
+/// The command as one that takes effect once, in the session or by the name that the headers give,
+/// if they give one.
+pub(super) fn once(headers: &HeaderMap, command: Command) -> Result<Command, ApiError> {
+    let number = |name: &HeaderName| {
+        let wrong =
+            || ApiError::BadSession("session and sequence are numbers from 1 on, each once");
+        let text = single(headers, name).map_err(|_| wrong())?;
+        let Some(text) = text else { return Ok(None) };
+        text.parse().ok().filter(|number| *number > 0).map(Some).ok_or_else(wrong)
     };
+    let name = idempotency_key(headers)?;
     match (number(&SESSION_HEADER)?, number(&SEQUENCE_HEADER)?) {
-        (None, None) => Ok(command),
+        (None, None) => Ok(match name {
+            None => command,
+            Some(name) => named(&command, name, 0),
+        }),
+        (Some(_), Some(_)) if name.is_some() => {
+            let why = "a write has an Idempotency-Key or belongs to a session, not both";
+            Err(ApiError::BadIdempotencyKey(why))
+        }
         (Some(session), Some(sequence)) => Ok(command.in_session(SessionId(session), sequence)),
         (Some(_), None) | (None, Some(_)) => {
             Err(ApiError::BadSession("x-raft-session and x-raft-sequence go together"))
         }
     }
+}
+
+/// The name of the request, if it has one.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let wrong = ApiError::BadIdempotencyKey("it is 1 to 255 visible ASCII characters, once");
+    match single(headers, &IDEMPOTENCY_KEY) {
+        Ok(None) => Ok(None),
+        Ok(Some(name))
+            if (1..=MAX_NAME_BYTES).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(name))
+        }
+        Ok(Some(_)) | Err(Unclear) => Err(wrong),
+    }
+}
+
+/// The command as one that takes effect once; `part` tells those apart that came in one request.
+///
+/// The store knows a name by 63 bits of its hash. Should two names ever share them, the second
+/// request is refused by its fingerprint, never answered with what belongs to the first.
+pub(super) fn named(command: &Command, name: &str, part: u64) -> Command {
+    let number = |hash: Sha256| {
+        let hash: [u8; 32] = hash.finalize().into();
+        let [first, ..] = hash.as_chunks::<8>().0 else { unreachable!("there are four") };
+        u64::from_le_bytes(*first)
+    };
+    let name = number(Sha256::new().chain_update(part.to_le_bytes()).chain_update(name));
+    let fingerprint = number(Sha256::new().chain_update(command.encode()));
+    command.once(name, fingerprint, REMEMBERED)
 }
 
 #[cfg(test)]
@@ -138,12 +227,56 @@ mod tests {
     #[test]
     fn sessions_are_whole_or_refused() {
         let put = || Command::put("a", "1");
-        let read = |list: &[(HeaderName, &str)]| in_session(&headers(list), put());
+        let read = |list: &[(HeaderName, &str)]| once(&headers(list), put());
         assert_eq!(read(&[]).expect("none"), put());
         let both = [(SESSION_HEADER, "3"), (SEQUENCE_HEADER, "1")];
         assert_eq!(read(&both).expect("both"), put().in_session(SessionId(3), 1));
         assert!(read(&both[..1]).is_err() && read(&both[1..]).is_err());
         assert!(read(&[(SESSION_HEADER, "x"), (SEQUENCE_HEADER, "1")]).is_err());
         assert!(read(&[(SESSION_HEADER, "3"), (SEQUENCE_HEADER, "0")]).is_err());
+    }
+
+    /// Guards headers that stand twice: which of them is meant is not guessed.
+    #[test]
+    fn headers_that_stand_twice_are_refused() {
+        let twice = |name: HeaderName, value: &'static str| {
+            let value = HeaderValue::from_static(value);
+            [(name.clone(), value.clone()), (name, value)].into_iter().fold(
+                HeaderMap::new(),
+                |mut headers, (name, value)| {
+                    headers.append(name, value);
+                    headers
+                },
+            )
+        };
+        assert!(Condition::of(&twice(IF_MATCH, "\"7\"")).is_err());
+        let put = || Command::put("a", "1");
+        assert!(once(&twice(IDEMPOTENCY_KEY, "k"), put()).is_err());
+        let mut sessions = twice(SESSION_HEADER, "3");
+        sessions.append(SEQUENCE_HEADER, HeaderValue::from_static("1"));
+        assert!(once(&sessions, put()).is_err());
+    }
+
+    /// Guards idempotency keys: the same request has the same number each time, other names and the
+    /// parts of one request have others, and what is no key is refused.
+    #[test]
+    fn names_stand_for_requests() {
+        let put = || Command::put("a", "1");
+        let read = |name: &str| once(&headers(&[(IDEMPOTENCY_KEY, name)]), put());
+        assert_eq!(read("k").expect("a name"), named(&put(), "k", 0));
+        assert_ne!(named(&put(), "k", 0), named(&put(), "k", 1));
+        assert_ne!(named(&put(), "k", 0), named(&put(), "l", 0));
+        let numbers = |command: Command| {
+            let Command::Once { name, fingerprint, .. } = command else { panic!("{command:?}") };
+            (name, fingerprint)
+        };
+        let (one, other) = (named(&put(), "k", 0), named(&Command::delete("a"), "k", 0));
+        assert_eq!(numbers(one.clone()).0, numbers(other.clone()).0);
+        assert_ne!(numbers(one).1, numbers(other).1);
+        for bad in ["", "a b", &"k".repeat(256)] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        let both = [(IDEMPOTENCY_KEY, "k"), (SESSION_HEADER, "3"), (SEQUENCE_HEADER, "1")];
+        assert!(once(&headers(&both), put()).is_err());
     }
 }

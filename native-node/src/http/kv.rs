@@ -3,10 +3,10 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::http::request::Parts;
+use hyper::{Request, StatusCode};
 use raft_core::codec::text_or_bytes;
 use raft_core::kv::{
     Answer, Applied, Command, KvStore, LeaseId, Operation, OperationResult, Versioned,
@@ -16,10 +16,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ApiError;
-use super::headers::{self, Condition, ConditionHeaders, SessionHeaders};
+use super::freshness::{self, Seen, Unseen};
+use super::headers::{self, Condition, ConditionHeaders, IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
-use super::request::{self, Consistency, ReadOptions, RedirectOption, SetRequest, WriteOptions};
-use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
+use super::request::{self, ReadOptions, RedirectOption, SetRequest, WriteOptions};
+use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
 use crate::handle::RequestError;
 
 /// A key with its value and revisions.
@@ -63,6 +64,12 @@ pub(super) struct Written {
     term: u64,
 }
 
+impl Written {
+    pub(super) const fn new(position: LogPosition, revision: u64, existed: bool) -> Self {
+        Self { revision, existed, index: position.index.0, term: position.term.0 }
+    }
+}
+
 /// Reads a key.
 ///
 /// The key stands percent-encoded in the path, slashes as they are.
@@ -80,15 +87,26 @@ pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Re
 /// The ETag is the key's `mod_revision`, for writes with `If-Match`.
 #[utoipa::path(
     get, path = "/kv/{key}", tag = "keys",
-    params(("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions),
-    responses((
-        status = 200, description = "The value", body = Vec<u8>,
-        content_type = "application/octet-stream",
-        headers(("etag" = String, description = "The key's mod revision in quotes")),
-    )),
+    params(
+        ("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions,
+        ("if-none-match" = Option<String>, Header, description = "ETags that are known already"),
+    ),
+    responses(
+        (
+            status = 200, description = "The value", body = Vec<u8>,
+            content_type = "application/octet-stream",
+            headers(("etag" = String, description = "The key's mod revision in quotes")),
+        ),
+        (status = 304, description = "The value has one of the ETags in `If-None-Match`"),
+    ),
 )]
 pub(super) async fn get_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let known = request.headers().get(IF_NONE_MATCH).cloned();
     read(app, request, "/kv/", |_, found| {
+        if known.is_some_and(|known| headers::names_revision(&known, found.mod_revision)) {
+            let etag = [(ETAG, tag(found.mod_revision))];
+            return (StatusCode::NOT_MODIFIED, etag).into_response();
+        }
         let mut response = Response::new(Body::from(found.value.clone()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -107,7 +125,7 @@ pub(super) fn tag(revision: u64) -> HeaderValue {
 /// Sets a key.
 #[utoipa::path(
     post, path = "/set", tag = "keys", request_body = SetRequest,
-    params(RedirectOption, SessionHeaders),
+    params(RedirectOption, SessionHeaders, IdempotencyHeader),
     responses((status = 200, description = "Committed by a majority and applied", body = Written)),
 )]
 pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
@@ -128,6 +146,7 @@ pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Respons
     params(
         ("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"),
         WriteOptions, ConditionHeaders, SessionHeaders,
+        IdempotencyHeader,
     ),
     responses((status = 200, description = "Committed by a majority and applied", body = Written)),
 )]
@@ -153,6 +172,7 @@ pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Res
     params(
         ("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"),
         RedirectOption, ConditionHeaders, SessionHeaders,
+        IdempotencyHeader,
     ),
     responses((status = 200, description = "Committed by a majority and applied", body = Written)),
 )]
@@ -176,9 +196,9 @@ async fn read(
     show: impl FnOnce(&Bytes, &Versioned) -> Response,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let ReadOptions { consistency, redirect } = request::query(&parts.uri)?;
+    let options: ReadOptions = request::query(&parts.uri)?;
     let key = request::key(&parts.uri, prefix)?;
-    look(app, &parts, consistency, redirect, |store| match store.get(&key) {
+    look(app, &parts, options, |store| match store.get(&key) {
         Some(found) => show(&key, found),
         None => ApiError::KeyNotFound.into_response(),
     })
@@ -190,32 +210,25 @@ async fn read(
 pub(super) async fn look(
     app: &App,
     parts: &Parts,
-    consistency: Consistency,
-    redirect: bool,
+    options: ReadOptions,
     show: impl FnOnce(&KvStore) -> Response,
 ) -> Result<Response, ApiError> {
-    let permit = app.handle.admit(0).map_err(request::read_error)?;
-    let lease = consistency == Consistency::Lease;
-    let in_effect = if lease && !(app.lease_reads && app.handle.leads()) {
-        Consistency::Linearizable
-    } else {
-        consistency
-    };
-    let store = match consistency {
-        Consistency::Stale => app.handle.read_local(permit).await,
-        Consistency::Linearizable | Consistency::Lease => app.handle.read(lease, permit).await,
-    };
-    let store = match store {
-        Ok(store) => store,
-        Err(RequestError::NotLeader { leader }) => {
-            return app.ask_leader(leader, parts, Bytes::new(), redirect).await;
+    options.check()?;
+    let Seen { store, consistency, age } = match freshness::see(app, options).await {
+        Ok(seen) => seen,
+        Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
+            return app.ask_leader(leader, parts, Bytes::new(), options.redirect).await;
         }
-        Err(error) => return Err(request::read_error(error)),
+        Err(unseen) => return Err(unseen.told()),
     };
     let mut response = signed(app, show(&store));
     let headers = response.headers_mut();
     headers.insert(REVISION_HEADER, HeaderValue::from(store.revision()));
-    headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static(in_effect.name()));
+    headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static(consistency.name()));
+    if let Some(age) = age {
+        let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        headers.insert(STALENESS_HEADER, HeaderValue::from(millis.saturating_add(1)));
+    }
     Ok(response)
 }
 
@@ -232,7 +245,7 @@ pub(super) async fn write(
     let (body, permit) = request::body(app, body).await?;
     // Checked before it travels: what is wrong is said by the server that was asked.
     let command = parse(&parts, options, &body)?;
-    let command = headers::in_session(&parts.headers, command)?.encode();
+    let command = headers::once(&parts.headers, command)?.encode();
     if !app.handle.leads() {
         let leader = app.handle.status().leader;
         let answer = app.ask_leader(leader, &parts, body, options.redirect).await;
@@ -260,10 +273,13 @@ fn written(position: LogPosition, applied: &Applied) -> Result<Response, ApiErro
     let results = match &applied.answer {
         Answer::Transaction { succeeded: true, results } => &results[..],
         Answer::Transaction { succeeded: false, results } => {
-            let found = if let [OperationResult::Found(Some(pair))] = &results[..] {
-                Some(Box::new(Found::new(&pair.key, &pair.value)))
-            } else {
-                None
+            let found = match &results[..] {
+                [OperationResult::Found(None)] => Some(None),
+                [OperationResult::Found(Some(pair))] => {
+                    Some(Some(Box::new(Found::new(&pair.key, &pair.value))))
+                }
+                // Remembered of a request that was sent before, and too long to be.
+                _ => None,
             };
             return Err(ApiError::ConditionFailed(found));
         }
@@ -278,8 +294,7 @@ fn written(position: LogPosition, applied: &Applied) -> Result<Response, ApiErro
         | Answer::Refused(_) => return Err(other_request()),
     };
     let [OperationResult::Done { existed }] = *results else { return Err(other_request()) };
-    let (index, term) = (position.index.0, position.term.0);
-    Ok(json(&Written { revision: applied.revision, existed, index, term }))
+    Ok(json(&Written::new(position, applied.revision, existed)))
 }
 
 /// In a session the answer may be one to another request, sent before with the same number.

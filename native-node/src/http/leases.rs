@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::error::ApiError;
-use super::headers::SessionHeaders;
+use super::headers::{IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
 use super::kv::{json, look, other_request, write};
 use super::request::{self, ReadOptions, RedirectOption, WriteOptions};
@@ -125,7 +125,7 @@ fn plain(
 /// so a failover never shortens it.
 #[utoipa::path(
     post, path = "/leases", operation_id = "grant_lease", tag = "leases", request_body = TimeToLive,
-    params(RedirectOption, SessionHeaders),
+    params(RedirectOption, SessionHeaders, IdempotencyHeader),
     responses((status = 200, description = "It begins", body = Granted)),
 )]
 async fn grant(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
@@ -139,7 +139,7 @@ async fn grant(app: &App, request: Request<Incoming>) -> Result<Response, ApiErr
 /// Lets a lease begin anew.
 #[utoipa::path(
     post, path = "/leases/{lease}/keep-alive", operation_id = "keep_lease_alive", tag = "leases",
-    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders),
+    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders, IdempotencyHeader),
     responses((status = 200, description = "It begins anew", body = Granted)),
 )]
 async fn keep_alive(
@@ -153,7 +153,7 @@ async fn keep_alive(
 /// Ends a lease, and its keys with it.
 #[utoipa::path(
     delete, path = "/leases/{lease}", operation_id = "revoke_lease", tag = "leases",
-    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders),
+    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders, IdempotencyHeader),
     responses((status = 200, description = "It has ended", body = Ended)),
 )]
 async fn revoke(
@@ -227,8 +227,8 @@ fn closed(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
 )]
 async fn show(app: &App, request: Request<Incoming>, id: LeaseId) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let ReadOptions { consistency, redirect } = request::query(&parts.uri)?;
-    look(app, &parts, consistency, redirect, |store| {
+    let options: ReadOptions = request::query(&parts.uri)?;
+    look(app, &parts, options, |store| {
         let Some(Lease { ttl, ends_at }) = store.lease(id) else {
             return ApiError::StoreRefused(raft_core::kv::Refusal::NoSuchLease).into_response();
         };

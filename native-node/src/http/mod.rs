@@ -2,13 +2,16 @@
 //! and machines need to see how the server is.
 
 pub mod access;
+mod batch;
 mod collect;
 mod dispatch;
 pub mod error;
 mod faults;
 pub mod forward;
+mod freshness;
 pub mod headers;
 mod health;
+mod held;
 mod json_bytes;
 mod kv;
 mod leases;
@@ -54,6 +57,8 @@ pub use access::Access;
 pub use dispatch::Route;
 use error::ApiError;
 use forward::Forwarder;
+use freshness::Confirmed;
+use held::Held;
 pub use listen::Listener;
 pub(crate) use listen::serve as serve_service;
 pub use origin::Origins;
@@ -67,8 +72,20 @@ pub const REVISION_HEADER: HeaderName = HeaderName::from_static("x-raft-revision
 /// What a read may have missed: nothing (`linearizable`, `lease`) or much (`stale`).
 pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("x-raft-consistency");
 
+/// With `max_staleness`: how old the state is at most that a stale read saw, in ms.
+pub const STALENESS_HEADER: HeaderName = HeaderName::from_static("x-raft-staleness-ms");
+
 /// The server that passed the request on; such a request is not passed on again.
 pub const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-raft-forwarded-by");
+
+/// What reads leave behind for later ones.
+#[derive(Debug, Default)]
+pub struct Reads {
+    /// How fresh this server's state is known to be.
+    confirmed: Confirmed,
+    /// States of which more pages may be read.
+    held: Held,
+}
 
 /// What all routes share.
 pub struct App {
@@ -100,6 +117,8 @@ pub struct App {
     pub silence: Duration,
     /// Where requests for the leader go.
     pub forwarder: Forwarder,
+    /// What reads leave behind for later ones.
+    pub reads: Reads,
     /// Set once the server is told to end: it goes on for a moment, but lets connections go.
     pub ending: CancellationToken,
     /// Set when it takes no more requests.
@@ -175,6 +194,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             header::CONTENT_TYPE,
             header::IF_MATCH,
             header::IF_NONE_MATCH,
+            headers::IDEMPOTENCY_KEY,
             headers::SESSION_HEADER,
             headers::SEQUENCE_HEADER,
         ])
@@ -182,6 +202,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             NODE_HEADER,
             REVISION_HEADER,
             CONSISTENCY_HEADER,
+            STALENESS_HEADER,
             FORWARDED_HEADER,
             header::ETAG,
         ])

@@ -1,20 +1,25 @@
 //! `GET /kv?prefix=…`: the keys of a range, in order, page by page.
 
+use std::cmp::Ordering;
+
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{Request, Uri};
 use raft_core::codec::optional_text_or_bytes;
 use raft_core::kv::{KeyRange, KvStore};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
 use super::error::ApiError;
+use super::freshness::{self, Unseen};
 use super::json_bytes::JsonBytes;
 use super::kv::{Found, json, look};
-use super::request::{self, Consistency, ReadOptions};
+use super::request::{self, ReadOptions};
+use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
 use crate::addresses::without_reserved;
+use crate::handle::RequestError;
 
 /// Pairs in one answer, unless fewer are asked for.
 const DEFAULT_LIMIT: usize = 100;
@@ -26,12 +31,12 @@ pub(super) const MAX_LIMIT: usize = 1000;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// What is asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Query {
     range: KeyRange,
     limit: Option<usize>,
-    consistency: Consistency,
-    redirect: bool,
+    revision: Option<u64>,
+    read: ReadOptions,
 }
 
 /// As clients write them; see [`key_range`] for how they are read.
@@ -55,6 +60,11 @@ struct PageParameters {
     /// At most so many keys; fewer where they and their values are longer than about 1 MiB.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// The keys as they were at this revision, namely that of the first page: so all pages show one
+    /// state. The server that gave a page with a `next` holds its state for a minute after each
+    /// page, and up to 64 states at once; after that, and elsewhere, `revision_not_held`.
+    /// `x-raft-consistency` is `snapshot`.
+    revision: Option<u64>,
 }
 
 /// Keys of a range, in order.
@@ -79,9 +89,45 @@ struct Page {
 )]
 pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let Query { range, limit, consistency, redirect } = Query::of(&parts.uri)?;
+    let Query { range, limit, revision, read } = Query::of(&parts.uri)?;
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    look(app, &parts, consistency, redirect, |store| json(&page(store, &range, limit))).await
+    let show = |store: &KvStore| {
+        let page = page(store, &range, limit);
+        if page.next.is_some() {
+            app.reads.held.hold(store);
+        }
+        json(&page)
+    };
+    let Some(revision) = revision else { return look(app, &parts, read, show).await };
+    let store = match state_at(app, revision).await {
+        Ok(store) => store,
+        Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
+            return app.ask_leader(leader, &parts, Bytes::new(), read.redirect).await;
+        }
+        Err(unseen) => return Err(unseen.told()),
+    };
+    let mut response = signed(app, show(&store));
+    let headers = response.headers_mut();
+    headers.insert(REVISION_HEADER, HeaderValue::from(revision));
+    headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static("snapshot"));
+    Ok(response)
+}
+
+/// The state as it was at a revision, if that is held or is the newest.
+async fn state_at(app: &App, revision: u64) -> Result<KvStore, Unseen> {
+    if let Some(store) = app.reads.held.get(revision) {
+        return Ok(store);
+    }
+    let newest = freshness::see(app, ReadOptions::default()).await?.store;
+    match newest.revision().cmp(&revision) {
+        Ordering::Equal => Ok(newest),
+        Ordering::Greater => Err(Unseen::Api(ApiError::RevisionNotHeld(revision))),
+        Ordering::Less => {
+            let why =
+                format!("revision {revision} is yet to come: the newest is {}", newest.revision());
+            Err(Unseen::Api(ApiError::BadQuery(why)))
+        }
+    }
 }
 
 impl Query {
@@ -98,8 +144,15 @@ impl Query {
                     }
                     query.limit = Some(limit);
                 }
-                "consistency" => query.consistency = request::parameter(name, &value)?,
-                "redirect" => query.redirect = request::parameter(name, &value)?,
+                "revision" => query.revision = Some(request::parameter(name, &value)?),
+                "consistency" => query.read.consistency = request::parameter(name, &value)?,
+                "max_staleness" => {
+                    query.read.max_staleness = Some(request::parameter(name, &value)?);
+                }
+                "min_revision" => {
+                    query.read.min_revision = Some(request::parameter(name, &value)?);
+                }
+                "redirect" => query.read.redirect = request::parameter(name, &value)?,
                 other => return Err(ApiError::BadQuery(format!("unknown parameter `{other}`"))),
             }
         }
@@ -109,6 +162,7 @@ impl Query {
 
 /// The keys that `prefix`, `start` (with it) and `end` (without it) all allow.
 pub(super) fn key_range(uri: &Uri) -> Result<KeyRange, ApiError> {
+    request::check_parameters(uri)?;
     let mut range = KeyRange::all();
     for (name, key) in request::parameters(uri) {
         let given = match name {
@@ -147,6 +201,7 @@ fn page(store: &KvStore, range: &KeyRange, limit: usize) -> Page {
 mod tests {
     use raft_core::kv::Command;
 
+    use super::super::request::Consistency;
     use super::*;
 
     fn query(text: &str) -> Result<Query, ApiError> {
@@ -160,9 +215,18 @@ mod tests {
         assert_eq!((&both.range.start[..], both.limit), (&b"a/m"[..], Some(5)));
         assert_eq!(both.range.end.as_deref(), Some(&b"a0"[..]));
         assert_eq!(query("prefix=%80").expect("bytes").range.start, &b"\x80"[..]);
-        assert_eq!(query("consistency=stale").expect("good").consistency, Consistency::Stale);
+        assert_eq!(query("consistency=stale").expect("good").read.consistency, Consistency::Stale);
         assert_eq!(query("start=a+b").expect("good").range.start, &b"a b"[..]);
-        for bad in ["limit=0", "limit=1001", "limit=x", "revision=3", "consistency=maybe"] {
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "revision=x",
+            "consistency=maybe",
+            "prefix=a&prefix=a",
+            "prefix=%zz",
+            "min_revision=-1",
+        ] {
             assert!(matches!(query(bad), Err(ApiError::BadQuery(_))), "{bad}");
         }
     }

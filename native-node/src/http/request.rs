@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::json_bytes::JsonBytes;
 use crate::addresses::is_reserved;
 use crate::admission::Permit;
+use crate::config::Span;
 use crate::handle::RequestError;
 
 /// The largest body: the longest key and value, each twice, which leaves room for JSON's escapes
@@ -32,8 +33,26 @@ pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
 pub struct ReadOptions {
     /// What a read may see.
     pub consistency: Consistency,
+    /// With `consistency=stale`: how old the state may be at most, for instance `5s` or `200ms`. A
+    /// server that has not heard for so long that nothing newer is committed asks the leader first.
+    #[param(value_type = Option<String>, pattern = "^[0-9]+(us|ms|s|m|h)$")]
+    pub max_staleness: Option<Span>,
+    /// Waits until the answering server has applied this revision, for as long as a request may
+    /// take: what a client has written or read elsewhere it then sees here.
+    pub min_revision: Option<u64>,
     /// Whether to point to the leader instead of asking it.
     pub redirect: bool,
+}
+
+impl ReadOptions {
+    /// Refuses what does not go together.
+    pub fn check(&self) -> Result<(), ApiError> {
+        if self.max_staleness.is_some() && self.consistency != Consistency::Stale {
+            let why = "max_staleness goes with consistency=stale: all others read nothing old";
+            return Err(ApiError::BadQuery(why.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// What a read may see.
@@ -100,6 +119,27 @@ pub fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, Bytes)> {
     })
 }
 
+/// Refuses parameters that [`parameters`] would have to guess at.
+pub fn check_parameters(uri: &Uri) -> Result<(), ApiError> {
+    if uri.query().is_some_and(|query| has_bad_escape(query.as_bytes())) {
+        let why = "a `%` is not followed by two hexadecimal digits";
+        return Err(ApiError::BadQuery(why.to_owned()));
+    }
+    let mut names: Vec<&str> = parameters(uri).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(ApiError::BadQuery(format!("`{}` stands twice", pair[0]))),
+        None => Ok(()),
+    }
+}
+
+fn has_bad_escape(text: &[u8]) -> bool {
+    text.iter().enumerate().any(|(at, byte)| {
+        let digit = |offset| text.get(at + offset).is_some_and(u8::is_ascii_hexdigit);
+        *byte == b'%' && !(digit(1) && digit(2))
+    })
+}
+
 /// A parameter that is no key.
 pub fn parameter<T: de::DeserializeOwned>(name: &str, value: &[u8]) -> Result<T, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::BadQuery(format!("{name}: {error}"));
@@ -126,12 +166,7 @@ pub fn query<T: de::DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 /// The key in a path after `prefix`: any bytes, percent-encoded; slashes may stand as they are.
 pub fn key(uri: &Uri, prefix: &str) -> Result<Bytes, ApiError> {
     let escaped = uri.path().strip_prefix(prefix).unwrap_or_default();
-    let bytes = escaped.as_bytes();
-    let bad_escape = bytes.iter().enumerate().any(|(at, byte)| {
-        let digit = |offset| bytes.get(at + offset).is_some_and(u8::is_ascii_hexdigit);
-        *byte == b'%' && !(digit(1) && digit(2))
-    });
-    if bad_escape {
+    if has_bad_escape(escaped.as_bytes()) {
         return Err(ApiError::BadKey("a `%` is not followed by two hexadecimal digits"));
     }
     let key: Bytes = percent_decode_str(escaped).collect();

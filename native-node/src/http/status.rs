@@ -70,6 +70,8 @@ pub struct ClusterStatus {
     pub watchers: u64,
     /// Whether the disk failed, so that the server does nothing any more.
     pub halted: bool,
+    /// What the leader knows of the server that answers; nothing of the leader itself.
+    pub own_progress: Option<Progress>,
     /// Whose view of the followers' progress this is.
     #[schema(value_type = Option<u64>)]
     pub progress_from: Option<NodeId>,
@@ -135,7 +137,7 @@ pub struct StateInfo {
     pub digest: String,
     /// Changes so far.
     pub revision: u64,
-    /// Keys.
+    /// The clients' keys.
     pub keys: u64,
     /// Lengths of all keys and values.
     pub bytes: u64,
@@ -242,6 +244,8 @@ impl ClusterStatus {
     fn adopt_progress(&mut self, leader: Option<Self>) {
         let Some(leader) = leader.filter(|it| it.role == RoleName::Leader) else { return };
         self.progress_from = Some(leader.node.place.id);
+        let own = leader.peers.iter().find(|it| it.place.id == self.node.place.id);
+        self.own_progress = own.and_then(|it| it.progress.clone());
         for peer in &mut self.peers {
             let known = leader.peers.iter().find(|it| it.place.id == peer.place.id);
             if let Some(known) = known {
@@ -292,13 +296,14 @@ fn local(app: &App) -> ClusterStatus {
         state: StateInfo {
             digest: format!("{:016x}", status.digest),
             revision: status.revision,
-            keys: status.keys,
+            keys: status.keys.saturating_sub(app.addresses.own_keys()),
             bytes: status.state_bytes,
         },
         requests: app.handle.requests() as u64,
         pending: status.pending,
         watchers: app.handle.watchers() as u64,
         halted: status.halted,
+        own_progress: None,
         progress_from: leads.then_some(app.id),
         peers: peers(app, &status),
     }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::error::ApiError;
-use super::headers::SessionHeaders;
+use super::headers::{IdempotencyHeader, SessionHeaders};
 use super::kv::{json, other_request, write};
 use super::operations::{JsonComparison, JsonOperation, JsonResult, check_ranges};
 use super::request::{self, RedirectOption, WriteOptions};
@@ -56,7 +56,7 @@ struct Done {
 /// Compares, reads and changes several keys as one.
 #[utoipa::path(
     post, path = "/txn", tag = "keys", request_body = Body,
-    params(RedirectOption, SessionHeaders),
+    params(RedirectOption, SessionHeaders, IdempotencyHeader),
     responses((status = 200, description = "One of the two lists was carried out", body = Done)),
 )]
 pub(super) async fn transact(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {

@@ -4,8 +4,10 @@
 
 use testbed::{cluster, load};
 
+mod api;
 mod client;
 mod demo;
+mod description;
 mod doors;
 mod failover;
 mod faults;

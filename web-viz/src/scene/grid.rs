@@ -123,6 +123,7 @@ fn on_two_lines(payload: &Payload) -> (String, Option<String>) {
             | Command::OpenSession { .. }
             | Command::CloseSession(_)
             | Command::InSession { .. }
+            | Command::Once { .. }
             | Command::AdvanceClock { .. },
         )
         | Err(_) => (payload.to_string(), None),

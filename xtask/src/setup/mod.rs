@@ -9,6 +9,7 @@ mod browser;
 mod lints;
 mod node;
 mod protoc;
+mod schemathesis;
 mod tools;
 mod wasm;
 
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub(crate) use schemathesis::program as schemathesis;
 pub(crate) use tools::check_wasm_bindgen;
 pub(crate) use wasm::{TARGET, WasmToolchain};
 
@@ -31,6 +33,8 @@ pub(crate) enum Part {
     Node,
     /// protoc, for the measurements.
     Protoc,
+    /// schemathesis, which tries the API against its description.
+    Schemathesis,
     /// Chromium and its driver, for the browser tests.
     Browser,
     /// `wasm-bindgen` and its test runner.
@@ -40,11 +44,12 @@ pub(crate) enum Part {
 }
 
 /// All parts, quick ones first: what takes minutes should not hide that something is missing.
-pub(crate) const ALL: [Part; 7] = [
+pub(crate) const ALL: [Part; 8] = [
     Part::Lints,
     Part::Wasm,
     Part::Node,
     Part::Protoc,
+    Part::Schemathesis,
     Part::Browser,
     Part::WasmBindgen,
     Part::Trunk,
@@ -60,6 +65,7 @@ impl Part {
             Self::Wasm => format!("Rust for {}", wasm::TARGET),
             Self::Node => "Node.js".to_owned(),
             Self::Protoc => "protoc".to_owned(),
+            Self::Schemathesis => schemathesis::title(),
             Self::Browser => "Chromium and chromedriver".to_owned(),
             Self::WasmBindgen => tools::WASM_BINDGEN.title(),
             Self::Trunk => tools::TRUNK.title(),
@@ -73,6 +79,7 @@ impl Part {
             Self::Wasm => WasmToolchain::detect().map(WasmToolchain::describe),
             Self::Node => node::present(),
             Self::Protoc => protoc::present(),
+            Self::Schemathesis => schemathesis::present(),
             Self::Browser => browser::present(),
             Self::WasmBindgen => tools::WASM_BINDGEN.present(),
             Self::Trunk => tools::TRUNK.present(),
@@ -86,6 +93,7 @@ impl Part {
             Self::Wasm => wasm::by_hand(),
             Self::Node => apt::by_hand(&node::PACKAGES),
             Self::Protoc => apt::by_hand(&protoc::PACKAGES),
+            Self::Schemathesis => schemathesis::by_hand(),
             Self::Browser => apt::by_hand(&browser::PACKAGES),
             Self::WasmBindgen => tools::WASM_BINDGEN.by_hand(),
             Self::Trunk => tools::TRUNK.by_hand(),
@@ -98,6 +106,7 @@ impl Part {
             Self::Wasm => wasm::install(),
             Self::Node => node::install(),
             Self::Protoc => protoc::install(),
+            Self::Schemathesis => schemathesis::install(),
             Self::Browser => browser::install(),
             Self::WasmBindgen => tools::WASM_BINDGEN.install(),
             Self::Trunk => tools::TRUNK.install(),

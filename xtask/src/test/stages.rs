@@ -96,6 +96,7 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
         }),
         Stage::commands("documentation", Kind::Check, || Ok(vec![documentation()])),
         Stage::commands("native tests", Kind::Tests, move || Ok(native_tests(has_browser_tests))),
+        Stage::commands("API as described", Kind::Tests, || Ok(vec![schemathesis()])),
         Stage::commands("core's tests in wasm", Kind::Tests, || Ok(vec![wasm_tests()?])),
         Stage::commands("digests in Chromium", Kind::Tests, || Ok(vec![chromium_digests()?])),
         Stage::check("page", web::build_within_budget),
@@ -169,6 +170,15 @@ fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
     let mut doc = cargo(["test", "--no-fail-fast", "--doc"]);
     doc.args(&select);
     vec![unit, doc]
+}
+
+/// Requests made up from the description of the API, against a cluster; kept out of the native tests
+/// since it needs a program in Python.
+fn schemathesis() -> Command {
+    let mut command = cargo(["test", "--package=native-node", "--test=it"]);
+    command.args(["description::", "--", "--ignored", "--nocapture"]);
+    command.env("GLASSRAFT_SCHEMATHESIS", setup::schemathesis());
+    command
 }
 
 /// In Node, not in a browser: it is quicker and the core knows neither. Only the integration tests:

@@ -15,7 +15,8 @@ use crate::http::access::needs;
 const READS: [&str; 4] = ["get_json", "get_raw", "get_range", "show_lease"];
 
 /// Changes of the state, which go through the log.
-const WRITES: [&str; 9] = [
+const WRITES: [&str; 10] = [
+    "batch",
     "set",
     "put_raw",
     "delete",
@@ -81,6 +82,9 @@ impl Modify for Common {
                 if reads {
                     let text = "What was in effect, see the parameter `consistency`";
                     add("x-raft-consistency", Type::String, text);
+                    let text = "With `max_staleness`, of a stale read: how old what it saw is at most, \
+                                in ms";
+                    add("x-raft-staleness-ms", Type::Integer, text);
                 }
             }
         }

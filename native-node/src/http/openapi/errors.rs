@@ -132,7 +132,10 @@ fn after(error: &ApiError) -> Option<ApiError> {
         E::BadJson(_) => E::BadKey(""),
         E::BadKey(_) => E::BadQuery(String::new()),
         E::BadQuery(_) => E::BadCondition(""),
-        E::BadCondition(_) => E::BadSession(""),
+        E::BadCondition(_) => E::BadIdempotencyKey(""),
+        E::BadIdempotencyKey(_) => E::RevisionNotReached { wanted: 0, at: 0 },
+        E::RevisionNotReached { .. } => E::RevisionNotHeld(0),
+        E::RevisionNotHeld(_) => E::BadSession(""),
         E::BadSession(_) => E::BadMember(String::new()),
         E::BadMember(_) => E::TooMany { what: "", limit: 0 },
         E::TooMany { .. } => E::ConditionFailed(None),
@@ -171,8 +174,9 @@ fn after_refusal(refusal: Refusal) -> Option<Refusal> {
         R::SupersededRequest => R::NotInSession,
         R::NotInSession => R::TimeToLive,
         R::TimeToLive => R::TooMany,
+        R::TooMany => R::NameReused,
         // The same code as `ApiError::UnknownCommand`.
-        R::TooMany | R::Malformed => return None,
+        R::NameReused | R::Malformed => return None,
     })
 }
 
@@ -198,7 +202,8 @@ fn after_leaders_refusal(refusal: RequestRefusal) -> Option<RequestRefusal> {
 fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {
         "get_json" | "get_raw" => &["bad_key", "too_large", "key_not_found"],
-        "get_range" => &["too_large"],
+        "get_range" => &["too_large", "revision_not_held"],
+        "batch" => &["bad_json", "bad_session", "bad_idempotency_key", "too_many"],
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
@@ -233,7 +238,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "trace" => &["websocket_only", "overloaded"],
         _ => &[],
     };
-    let reading = ["read_timeout", "redirect", "overloaded", "stopping"];
+    let reading = ["read_timeout", "revision_not_reached", "redirect", "overloaded", "stopping"];
     let writing = [
         "outcome_unknown",
         "redirect",
@@ -245,7 +250,14 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "broken_body",
     ];
     let leader = ["no_leader", "not_leader", "leader_unreachable"];
-    let in_session = ["bad_session", "no_such_session", "superseded_request"];
+    let in_session = [
+        "bad_session",
+        "no_such_session",
+        "superseded_request",
+        "bad_idempotency_key",
+        "idempotency_key_reused",
+        "too_many_leases",
+    ];
     let anywhere = [
         "bad_query",
         "origin_not_allowed",
@@ -255,7 +267,10 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     ];
     let shared: &[&[&str]] = match id {
         "get_json" | "get_raw" | "get_range" | "show_lease" => &[&reading, &leader, &anywhere],
-        "open_session" | "close_session" => &[&writing, &leader, &["unknown_command"], &anywhere],
+        "open_session" | "close_session" => {
+            &[&writing, &leader, &["unknown_command", "not_in_session"], &anywhere]
+        }
+        "batch" => &[&writing, &leader, &anywhere],
         "set" | "put_raw" | "delete" | "transact" | "grant_lease" | "keep_lease_alive"
         | "revoke_lease" => &[&writing, &leader, &in_session, &["unknown_command"], &anywhere],
         "add_member" | "set_voters" | "remove_member" | "transfer_leadership" => {

@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use raft_core::event::{ProgressMode, RoleName};
 use serde::Serialize;
 use utoipa::OpenApi;
@@ -25,7 +25,9 @@ use utoipa_swagger_ui::Config;
 
 use super::error::ApiError;
 use super::{App, HttpRequest, signed};
-use super::{faults, health, kv, leases, members, range, request, status, trace, txn, watch};
+use super::{
+    batch, faults, health, kv, leases, members, range, request, status, trace, txn, watch,
+};
 use common::Common;
 use errors::Errors;
 pub(super) use errors::codes;
@@ -45,6 +47,7 @@ pub(super) use errors::codes;
     ),
     paths(
         kv::get_json, kv::set, kv::get_raw, kv::put_raw, kv::delete, range::get, txn::transact,
+        batch::batch,
         watch::get,
         leases::grant, leases::show, leases::keep_alive, leases::revoke,
         leases::open, leases::close,
@@ -96,11 +99,10 @@ pub(super) async fn page(
     let file = file.ok_or(ApiError::RouteNotFound)?;
     let mut response = signed(&app, file.bytes.into_owned().into_response());
     let headers = response.headers_mut();
-    headers.extend(HeaderValue::from_str(&file.content_type).ok().map(|it| (CONTENT_TYPE, it)));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if file.gzpipped {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Ok(content_type) = HeaderValue::from_str(&file.content_type) {
+        headers.insert(CONTENT_TYPE, content_type);
     }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 

@@ -85,7 +85,6 @@ fn every_error_is_described() {
         "no_such_link",
         "wrong_state",
         "system",
-        "not_in_session",
     ];
     let described: String =
         operations(&document).iter().map(|(_, _, it)| it["responses"].to_string()).collect();

@@ -160,6 +160,7 @@ pub(super) async fn ask(ask: &Ask, address: &str) -> AskState {
             | Command::OpenSession { .. }
             | Command::CloseSession(_)
             | Command::InSession { .. }
+            | Command::Once { .. }
             | Command::AdvanceClock { .. }),
         ) => {
             return AskState::Failed(format!("a live server is not asked for {command} from here"));

@@ -1,0 +1,230 @@
+//! `POST /batch`: many independent operations in one exchange.
+//!
+//! They are no transaction: each stands in the log by itself and has a result of its own. They save
+//! exchanges, and share the leader's group commit.
+
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue};
+use raft_core::kv::{Answer, Applied, Command, KvStore};
+use raft_core::types::LogPosition;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::ApiError;
+use super::freshness::see_now;
+use super::headers::{self, IdempotencyHeader, SEQUENCE_HEADER, SESSION_HEADER};
+use super::kv::{Found, Written, json, other_request};
+use super::operations::{JsonKey, JsonPut};
+use super::request::{self, Consistency, RedirectOption};
+use super::{App, REVISION_HEADER, signed};
+use crate::handle::RequestError;
+
+/// Operations in one batch, at most.
+const MAX_OPERATIONS: usize = 1000;
+
+/// Independent operations, at most 1000 of them; the body may have about 2 MiB.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "operations": [{"put": {"key": "a", "value": "1"}}, {"get": {"key": "b"}}],
+}))]
+struct Batch {
+    #[schema(max_items = 1000)]
+    operations: Vec<BatchOperation>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum BatchOperation {
+    /// Sets a key.
+    Put(JsonPut),
+    /// Removes a key.
+    Delete(JsonKey),
+    /// Reads a key.
+    Get(JsonKey),
+}
+
+/// What a batch did.
+#[derive(Serialize, ToSchema)]
+struct BatchResults {
+    /// One for each operation, in their order.
+    results: Vec<BatchResult>,
+}
+
+/// What one operation did or saw.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum BatchResult {
+    /// Of a `put` or `delete`: committed by a majority and applied.
+    Written(Written),
+    /// Of a `get`: the key, `null` when it is not there.
+    Found(Option<Found>),
+    /// It was not carried out, or that is not known; the same as for a request of its own.
+    Error(ApiError),
+}
+
+/// An operation that was looked at.
+enum Step {
+    Write(Command),
+    Read(Bytes),
+    Refused(ApiError),
+}
+
+/// Carries out many independent operations.
+///
+/// No transaction: some may fail where others succeed, and they take effect in any order. All reads
+/// are linearizable and see one state, with or without the batch's own writes. With an
+/// `Idempotency-Key` the whole may be sent again: each write takes effect once.
+#[utoipa::path(
+    post, path = "/batch", tag = "keys", request_body = Batch,
+    params(RedirectOption, IdempotencyHeader),
+    responses((status = 200, description = "A result for each, which may be an error",
+        body = BatchResults)),
+)]
+pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let RedirectOption { redirect } = request::query(&parts.uri)?;
+    let (body, _permit) = request::body(app, body).await?;
+    let steps = steps(&parts.headers, &body)?;
+    let has_writes = steps.iter().any(|step| matches!(step, Step::Write(_)));
+    if has_writes && !app.handle.leads() {
+        return app.ask_leader(app.handle.status().leader, &parts, body, redirect).await;
+    }
+    let commands: Vec<Bytes> = steps.iter().filter_map(Step::command).collect();
+    let reads = steps.iter().any(|step| matches!(step, Step::Read(_)));
+    let seeing =
+        async { if reads { Some(see_now(app, Consistency::Linearizable).await) } else { None } };
+    let (written, seen) = tokio::join!(app.handle.propose_all(commands), seeing);
+    let elsewhere = |error: &RequestError| matches!(error, RequestError::NotLeader { .. });
+    let nothing_happened = written.iter().all(|it| it.as_ref().is_err_and(elsewhere));
+    if has_writes && nothing_happened {
+        // It has just ceased to lead.
+        return app.ask_leader(app.handle.status().leader, &parts, body, redirect).await;
+    }
+    if let Some(Err(RequestError::NotLeader { leader })) = &seen
+        && !has_writes
+    {
+        return app.ask_leader(*leader, &parts, body, redirect).await;
+    }
+    let seen = seen.map(|seen| seen.map(|seen| seen.store));
+    let revisions = written.iter().flatten().map(|(_, applied)| applied.revision);
+    let revision = match &seen {
+        Some(Ok(store)) => revisions.chain([store.revision()]).max(),
+        Some(Err(_)) | None => revisions.max(),
+    };
+    let results = results(steps, written, seen.as_ref());
+    let mut response = signed(app, json(&BatchResults { results }));
+    response
+        .headers_mut()
+        .extend(revision.map(|revision| (REVISION_HEADER, HeaderValue::from(revision))));
+    Ok(response)
+}
+
+/// Reads the body and checks each operation against the store's bounds.
+fn steps(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Step>, ApiError> {
+    if headers.contains_key(SESSION_HEADER) || headers.contains_key(SEQUENCE_HEADER) {
+        let why = "a batch belongs to no session; give it an Idempotency-Key";
+        return Err(ApiError::BadSession(why));
+    }
+    let name = headers::idempotency_key(headers)?;
+    let Batch { operations } = request::json_body(body)?;
+    if operations.len() > MAX_OPERATIONS {
+        return Err(ApiError::TooMany { what: "operations", limit: MAX_OPERATIONS });
+    }
+    let step = |(number, operation): (u64, BatchOperation)| {
+        let command = match operation {
+            BatchOperation::Get(key) => return key.checked().map(Step::Read),
+            BatchOperation::Delete(key) => Command::delete(key.checked()?),
+            BatchOperation::Put(put) => {
+                let (key, value, lease) = put.checked()?;
+                Command::Put { key, value, lease }
+            }
+        };
+        Ok(Step::Write(match name {
+            None => command,
+            // Part 0 is a request that is no batch.
+            Some(name) => headers::named(&command, name, 1 + number),
+        }))
+    };
+    let steps = (0_u64..).zip(operations).map(|it| step(it).unwrap_or_else(Step::Refused));
+    Ok(steps.collect())
+}
+
+impl Step {
+    fn command(&self) -> Option<Bytes> {
+        match self {
+            Self::Write(command) => Some(command.encode()),
+            Self::Read(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// Puts everything in the order in which it was asked.
+fn results(
+    steps: Vec<Step>,
+    written: Vec<Result<(LogPosition, Applied), RequestError>>,
+    seen: Option<&Result<KvStore, RequestError>>,
+) -> Vec<BatchResult> {
+    let mut written = written.into_iter();
+    let result = |step| match (step, seen) {
+        (Step::Refused(error), _) => BatchResult::Error(error),
+        (Step::Write(_), _) => match written.next() {
+            Some(Ok((position, applied))) => shown(position, &applied),
+            Some(Err(error)) => BatchResult::Error(request::write_error(error)),
+            None => unreachable!("each write has a result"),
+        },
+        (Step::Read(key), Some(Ok(store))) => {
+            BatchResult::Found(store.get(&key).map(|found| Found::new(&key, found)))
+        }
+        (Step::Read(_), Some(Err(error))) => BatchResult::Error(request::read_error(*error)),
+        (Step::Read(_), None) => unreachable!("where something is read, something was seen"),
+    };
+    steps.into_iter().map(result).collect()
+}
+
+fn shown(position: LogPosition, applied: &Applied) -> BatchResult {
+    match applied.answer {
+        Answer::Done { existed } => {
+            BatchResult::Written(Written::new(position, applied.revision, existed))
+        }
+        Answer::Refused(refusal) => BatchResult::Error(ApiError::StoreRefused(refusal)),
+        Answer::Removed { .. }
+        | Answer::Compared { .. }
+        | Answer::Transaction { .. }
+        | Answer::Lease { .. }
+        | Answer::LeaseRevoked { .. }
+        | Answer::Session(_)
+        | Answer::SessionClosed
+        | Answer::Clock { .. } => BatchResult::Error(other_request()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards batches: one bad operation is refused by itself, a bad body as a whole.
+    #[test]
+    fn operations_are_understood_or_refused_one_by_one() {
+        let read = |text: &str| steps(&HeaderMap::new(), text.as_bytes());
+        let good = r#"{"operations": [{"put": {"key": "a", "value": {"hex": "ff"}, "lease": 3}},
+            {"get": {"key": "a"}}, {"delete": {"key": ""}}]}"#;
+        let [Step::Write(put), Step::Read(_), Step::Refused(ApiError::BadKey(_))] =
+            &read(good).expect("a batch")[..]
+        else {
+            panic!("something else was read")
+        };
+        let value = Bytes::from_static(b"\xff");
+        assert_eq!(*put, Command::Put { key: "a".into(), value, lease: Some(3.into()) });
+        for bad in ["", "[]", r#"{"operations": [{"get": {"key": "a"}, "put": {}}]}"#] {
+            assert!(matches!(read(bad), Err(ApiError::BadJson(_))), "{bad}");
+        }
+        let many = vec![r#"{"get": {"key": "a"}}"#; MAX_OPERATIONS + 1].join(",");
+        let many = format!(r#"{{"operations": [{many}]}}"#);
+        assert!(matches!(read(&many), Err(ApiError::TooMany { .. })));
+    }
+}

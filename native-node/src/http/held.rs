@@ -1,0 +1,105 @@
+//! States that are held for a while, so that the pages of one long read show one state.
+//!
+//! A state is an immutable map that shares structure with those before and after it: holding one
+//! costs what has changed since. Both number and time are bounded; whoever comes too late is told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use raft_core::kv::KvStore;
+use tokio::time::sleep;
+
+/// How long a state is held after a page of it was read.
+const HOLD: Duration = Duration::from_mins(1);
+
+/// States that are held at once; of more the one goes that was read longest ago.
+const MAX_HELD: usize = 64;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<Mutex<States>>);
+
+#[derive(Debug, Default)]
+struct States {
+    by_revision: BTreeMap<u64, State>,
+    /// Whether somebody looks after those whose time is over.
+    is_tended: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    store: KvStore,
+    read_at: Instant,
+}
+
+impl Held {
+    /// Holds a state, of which more may be read.
+    pub(super) fn hold(&self, store: &KvStore) {
+        let mut states = self.states();
+        let state = State { store: store.clone(), read_at: Instant::now() };
+        states.by_revision.insert(store.revision(), state);
+        states.shrink(MAX_HELD);
+        if !std::mem::replace(&mut states.is_tended, true) {
+            drop(states);
+            tokio::spawn(self.clone().tend());
+        }
+    }
+
+    /// The state at this revision, if it is held; its time begins anew.
+    pub(super) fn get(&self, revision: u64) -> Option<KvStore> {
+        let mut states = self.states();
+        let state = states.by_revision.get_mut(&revision)?;
+        state.read_at = Instant::now();
+        Some(state.store.clone())
+    }
+
+    /// Lets go what was not read for long, until nothing is left.
+    async fn tend(self) {
+        loop {
+            sleep(HOLD / 4).await;
+            let mut states = self.states();
+            states.by_revision.retain(|_, state| state.read_at.elapsed() < HOLD);
+            if states.by_revision.is_empty() {
+                states.is_tended = false;
+                return;
+            }
+        }
+    }
+
+    fn states(&self) -> MutexGuard<'_, States> {
+        // Nothing in here panics; and what is held is whole in any case.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl States {
+    fn shrink(&mut self, most: usize) {
+        while self.by_revision.len() > most {
+            let oldest = self.by_revision.iter().min_by_key(|(_, state)| state.read_at);
+            let Some(revision) = oldest.map(|(revision, _)| *revision) else { return };
+            self.by_revision.remove(&revision);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::kv::Command;
+
+    use super::*;
+
+    /// Guards memory, and long reads: the newest states are held, and none changes.
+    #[tokio::test]
+    async fn so_many_states_are_held_as_they_were() {
+        let (held, mut store) = (Held::default(), KvStore::default());
+        for number in 0..=MAX_HELD {
+            store.apply(Command::put("n", number.to_string()));
+            held.hold(&store);
+        }
+        assert!(held.get(1).is_none(), "it was read longest ago");
+        let second = held.get(2).expect("it is held");
+        assert_eq!(second.get(b"n").expect("a value").value, "1");
+        assert_eq!(held.states().by_revision.len(), MAX_HELD);
+    }
+}
