@@ -110,6 +110,11 @@ impl Book {
         Self { members, let_in, revision: self.revision }
     }
 
+    /// The command that forgets it, for a state that goes on in another cluster.
+    pub fn removal() -> Command {
+        Command::delete(Bytes::from_static(BOOK))
+    }
+
     /// The command that puts this in place of what it was made from, if nobody else has changed
     /// that meanwhile.
     pub fn replace(&self) -> Command {

@@ -4,6 +4,7 @@
 pub mod addresses;
 pub mod admission;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod clock;

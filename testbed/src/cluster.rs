@@ -31,6 +31,7 @@ pub struct Cluster {
     originals: usize,
     /// How many of them found the cluster when their directory is empty.
     founders: usize,
+    name: String,
 }
 
 struct Node {
@@ -67,6 +68,7 @@ impl Cluster {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             originals: usize::from(nodes),
             founders: usize::from(nodes),
+            name: "test".to_owned(),
         }
     }
 
@@ -83,6 +85,11 @@ impl Cluster {
     /// The process number of a server that runs.
     pub fn pid(&self, id: usize) -> u32 {
         self.nodes[id - 1].child.as_ref().expect("it runs").id()
+    }
+
+    /// Gives the cluster another name than `test`.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     /// Chooses addresses for one more server, which is to join.
@@ -152,7 +159,7 @@ impl Cluster {
     pub fn command(&self, id: usize) -> Command {
         let mut command = program();
         command
-            .args(["serve", "--cluster-id=test", "--id"])
+            .args(["serve", "--cluster-id", &self.name, "--id"])
             .arg(id.to_string())
             .arg("--data")
             .arg(self.data(id))

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ClientArgs, Output};
+use super::connect::{ClientArgs, Output, line};
+use super::progress;
 use crate::config::Members;
 use crate::http::members::{MemberInfo, MemberList, MemberRole};
 
@@ -86,7 +87,7 @@ pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
     const MEMBERS: &str = "/cluster/members";
     let (client, answer) = match arguments.deed {
         MemberDeed::List { client } => {
-            let answer = client.client().json(&Method::GET, MEMBERS, None).await?;
+            let answer = client.client()?.json(&Method::GET, MEMBERS, None).await?;
             (client, answer)
         }
         MemberDeed::Add { server, learner, client } => {
@@ -97,51 +98,49 @@ pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
             let body = json!({
                 "id": id, "peer": member.peer, "client": member.client, "learner": learner,
             });
-            let patient = client.patient_client(JOIN_PATIENCE);
-            let answer = patient.json(&Method::POST, MEMBERS, Some(&body)).await?;
+            let patient = client.patient_client(JOIN_PATIENCE)?;
+            let bar = progress::spinner(format!("{id} catches up"));
+            let answer = patient.json(&Method::POST, MEMBERS, Some(&body)).await;
+            bar.finish_and_clear();
+            let answer = answer?;
             (client, answer)
         }
         MemberDeed::Promote { id, client } => {
-            let patient = client.patient_client(JOIN_PATIENCE);
-            let answer = patient.json(&Method::POST, MEMBERS, Some(&json!({"id": id}))).await?;
+            let patient = client.patient_client(JOIN_PATIENCE)?;
+            let bar = progress::spinner(format!("S{id} catches up"));
+            let answer = patient.json(&Method::POST, MEMBERS, Some(&json!({"id": id}))).await;
+            bar.finish_and_clear();
+            let answer = answer?;
             (client, answer)
         }
         MemberDeed::Remove { id, client } => {
             let path = format!("{MEMBERS}/{id}");
-            let answer = client.client().json(&Method::DELETE, &path, None).await?;
+            let answer = client.client()?.json(&Method::DELETE, &path, None).await?;
             (client, answer)
         }
     };
     match client.output {
-        Output::Json => println!("{answer}"),
+        Output::Json => line(&answer.to_string()),
         Output::Text => {
             let list = serde_json::from_value(answer).context("the answer lists no members")?;
-            print!("{}", in_words(&list));
+            line(in_words(&list).trim_end())
         }
     }
-    Ok(())
 }
 
 pub(super) async fn transfer(arguments: TransferArgs) -> anyhow::Result<()> {
     let TransferArgs { to, client } = arguments;
     let body = json!({"to": to});
-    let answer = client.client().json(&Method::POST, "/cluster/leader", Some(&body)).await?;
-    print(&client, &answer, |answer| format!("S{} leads", answer["leader"]));
-    Ok(())
+    let answer = client.client()?.json(&Method::POST, "/cluster/leader", Some(&body)).await?;
+    client.print(&answer, |answer| format!("S{} leads", answer["leader"]))
 }
 
 pub(super) async fn snapshot(arguments: SnapshotArgs) -> anyhow::Result<()> {
     let client = arguments.client;
-    let answer = client.client().json(&Method::POST, "/cluster/snapshot", None).await?;
-    print(&client, &answer, |it| format!("a snapshot holds all up to {}", it["snapshot_index"]));
-    Ok(())
-}
-
-fn print(client: &ClientArgs, answer: &Value, in_words: impl Fn(&Value) -> String) {
-    match client.output {
-        Output::Json => println!("{answer}"),
-        Output::Text => println!("{}", in_words(answer)),
-    }
+    // The servers that were named, in this order: each has snapshots of its own.
+    let these = client.client_of_these(Duration::ZERO)?;
+    let answer = these.json(&Method::POST, "/cluster/snapshot", None).await?;
+    client.print(&answer, |it| format!("a snapshot holds all up to {}", it["snapshot_index"]))
 }
 
 /// A line a member, and the list as `--members` takes it.

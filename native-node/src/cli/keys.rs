@@ -1,17 +1,51 @@
 //! `native-node get`, `put`, `delete` and `txn`.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal as _, Read, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
 use hyper::Method;
+use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use raft_core::codec::text_or_bytes;
-use serde::Serialize;
+use raft_core::kv::{KeyRange, Operation};
+use serde_json::{Value, json};
 
-use super::{ClientArgs, Output};
-use crate::client::{escape, key_path};
+use super::connect::{ClientArgs, Output, line};
+use crate::client::{Call, Client, escape, key_path};
 use crate::http::request::Consistency;
+
+/// Pairs that are asked for at once.
+const PAGE: usize = 1000;
+
+/// A key on the command line.
+#[derive(Args)]
+struct KeyArg {
+    /// The key
+    key: String,
+    /// The key is written in hexadecimal digits: for keys that are no text
+    #[arg(long)]
+    hex: bool,
+}
+
+impl KeyArg {
+    fn bytes(&self) -> anyhow::Result<Bytes> {
+        if !self.hex {
+            return Ok(Bytes::copy_from_slice(self.key.as_bytes()));
+        }
+        let digits = self.key.as_bytes();
+        let pair = |two: &[u8]| {
+            let text = std::str::from_utf8(two).ok().filter(|text| text.len() == 2)?;
+            text.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
+            u8::from_str_radix(text, 16).ok()
+        };
+        let bytes: Option<Bytes> = digits.chunks(2).map(pair).collect();
+        bytes.with_context(|| {
+            format!("`{}` is no even number of hexadecimal digits, as --hex wants it", self.key)
+        })
+    }
+}
 
 /// Read a key.
 #[derive(Args)]
@@ -20,10 +54,12 @@ use crate::http::request::Consistency;
   native-node get greeting --stale               what the server has, without asking a majority
   native-node get photo > photo.jpg              bytes come as they are
   native-node get users/ --prefix                all keys that begin so
-  native-node get greeting --output json")]
+  native-node get \"\" --prefix --output json      all keys, a line each
+  native-node get greeting --output json         with its revisions and lease
+  native-node get ff00 --hex                     a key that is no text")]
 pub(super) struct GetArgs {
-    /// The key
-    key: String,
+    #[command(flatten)]
+    key: KeyArg,
     /// Read all keys that begin so
     #[arg(long)]
     prefix: bool,
@@ -38,16 +74,29 @@ pub(super) struct GetArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node put greeting hello
-  native-node put photo - < photo.jpg            the value from standard input
-  native-node put greeting hello --output json")]
+  native-node put photo --file photo.jpg
+  date | native-node put now -                   the value from standard input, to the last byte
+  native-node put lock me --if-absent            only if there is no such key
+  native-node put greeting hi --if-revision 7    only if nobody has changed it since revision 7
+  native-node put session data --lease 12        the key goes when lease 12 ends")]
 pub(super) struct PutArgs {
-    /// The key
-    key: String,
+    #[command(flatten)]
+    key: KeyArg,
     /// Its new value; `-` reads it from standard input
-    value: String,
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    value: Option<String>,
+    /// Read the value from this file
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// The lease with which the key ends
     #[arg(long, value_name = "N")]
     lease: Option<u64>,
+    /// Only if the key is not there
+    #[arg(long, conflicts_with = "if_revision")]
+    if_absent: bool,
+    /// Only if the key was last changed at this revision
+    #[arg(long, value_name = "REVISION")]
+    if_revision: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -55,87 +104,76 @@ pub(super) struct PutArgs {
 /// Remove a key.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node delete greeting")]
+  native-node delete greeting
+  native-node delete users/ --prefix             all keys that begin so, at once
+  native-node delete greeting --if-revision 7    only if nobody has changed it since revision 7")]
 pub(super) struct DeleteArgs {
-    /// The key
-    key: String,
+    #[command(flatten)]
+    key: KeyArg,
+    /// Remove all keys that begin so, as one change
+    #[arg(long, conflicts_with = "if_revision")]
+    prefix: bool,
+    /// Only if the key was last changed at this revision
+    #[arg(long, value_name = "REVISION")]
+    if_revision: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
-}
-
-/// A pair as JSON.
-#[derive(Serialize)]
-struct Pair<'a> {
-    key: &'a str,
-    #[serde(with = "text_or_bytes")]
-    value: &'a Bytes,
 }
 
 pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
     let GetArgs { key, prefix, stale, client } = arguments;
     let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
+    // What one server has is asked of the one that was named.
+    let cluster =
+        if stale { client.client_of_these(std::time::Duration::ZERO) } else { client.client() }?;
+    let bytes = key.bytes()?;
     if prefix {
-        return get_all(&client, &key, consistency).await;
+        return get_all(&cluster, client.output, &bytes, consistency).await;
     }
-    let Some(value) = client.client().get(key.as_bytes(), consistency).await? else {
-        bail!("there is no key `{key}`");
-    };
-    let mut out = std::io::stdout().lock();
     match client.output {
         Output::Text => {
+            let Some(value) = cluster.get(&bytes, consistency).await? else {
+                bail!("there is no key `{}`", key.key);
+            };
+            let mut out = std::io::stdout().lock();
             out.write_all(&value)?;
             // A terminal wants the line to end; a file gets the bytes alone.
-            if std::io::IsTerminal::is_terminal(&out) {
+            if out.is_terminal() {
                 out.write_all(b"\n")?;
             }
+            out.flush()?;
+            Ok(())
         }
         Output::Json => {
-            let pair = Pair { key: &key, value: &value };
-            writeln!(out, "{}", serde_json::to_string(&pair)?)?;
+            let path = format!("/get/{}?consistency={}", escape(&bytes), consistency.name());
+            let found = cluster.json(&Method::GET, &path, None).await;
+            match found {
+                Err(error) if error.is_key_not_found() => bail!("there is no key `{}`", key.key),
+                found => line(&found?.to_string()),
+            }
         }
     }
-    out.flush()?;
-    Ok(())
-}
-
-pub(super) async fn put(arguments: PutArgs) -> anyhow::Result<()> {
-    let PutArgs { key, value, lease, client } = arguments;
-    let value = if value == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
-        Bytes::from(bytes)
-    } else {
-        Bytes::from(value)
-    };
-    let lease = lease.map(|lease| format!("?lease={lease}")).unwrap_or_default();
-    let path = key_path(key.as_bytes()) + &lease;
-    let answer = client.client().request(&Method::PUT, &path, value).await?;
-    print_written(&client, &answer.body)
-}
-
-pub(super) async fn delete(arguments: DeleteArgs) -> anyhow::Result<()> {
-    let DeleteArgs { key, client } = arguments;
-    let answer = client.client().delete(key.as_bytes()).await?;
-    print_written(&client, &answer.body)
 }
 
 /// Every page of the keys that begin so.
 async fn get_all(
-    client: &ClientArgs,
-    prefix: &str,
+    cluster: &Client,
+    output: Output,
+    prefix: &[u8],
     consistency: Consistency,
 ) -> anyhow::Result<()> {
-    let prefix = escape(prefix.as_bytes());
+    let prefix = escape(prefix);
     let mut start = prefix.clone();
     loop {
         let consistency = consistency.name();
-        let path = format!("/kv?prefix={prefix}&start={start}&consistency={consistency}");
-        let page = client.client().json(&Method::GET, &path, None).await?;
+        let path =
+            format!("/kv?prefix={prefix}&start={start}&limit={PAGE}&consistency={consistency}");
+        let page = cluster.json(&Method::GET, &path, None).await?;
         for pair in page["pairs"].as_array().into_iter().flatten() {
-            match client.output {
-                Output::Json => println!("{pair}"),
+            match output {
+                Output::Json => line(&pair.to_string())?,
                 Output::Text => {
-                    println!("{} = {}", in_words(&pair["key"]), in_words(&pair["value"]));
+                    line(&format!("{} = {}", in_words(&pair["key"]), in_words(&pair["value"])))?;
                 }
             }
         }
@@ -150,8 +188,70 @@ async fn get_all(
 #[derive(serde::Deserialize)]
 struct Key(#[serde(with = "text_or_bytes")] Bytes);
 
-fn in_words(bytes: &serde_json::Value) -> String {
+fn in_words(bytes: &Value) -> String {
     bytes.as_str().map_or_else(|| bytes.to_string(), str::to_owned)
+}
+
+pub(super) async fn put(arguments: PutArgs) -> anyhow::Result<()> {
+    let PutArgs { key, value, file, lease, if_absent, if_revision, client } = arguments;
+    let value = match (value, file) {
+        (_, Some(path)) => Bytes::from(
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
+        ),
+        (Some(value), None) if value == "-" => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+            Bytes::from(bytes)
+        }
+        (value, None) => Bytes::from(value.unwrap_or_default()),
+    };
+    let lease = lease.map(|lease| format!("?lease={lease}")).unwrap_or_default();
+    let call = Call::new(Method::PUT, key_path(&key.bytes()?) + &lease).body(value);
+    let call = if if_absent {
+        call.header(IF_NONE_MATCH, HeaderValue::from_static("*"))
+    } else {
+        unchanged_since(call, if_revision)?
+    };
+    write(&client, &call).await
+}
+
+pub(super) async fn delete(arguments: DeleteArgs) -> anyhow::Result<()> {
+    let DeleteArgs { key, prefix, if_revision, client } = arguments;
+    let bytes = key.bytes()?;
+    if prefix {
+        let body = json!({"then": [Operation::DeleteRange(KeyRange::prefix(bytes))]});
+        let cluster = client.client()?;
+        let answer = cluster.json(&Method::POST, "/txn", Some(&body)).await?;
+        let removed = answer["results"][0]["removed"].clone();
+        let answer = json!({"revision": answer["revision"], "removed": removed});
+        client.print(&answer, |answer| {
+            let (removed, revision) = (&answer["removed"], &answer["revision"]);
+            format!("removed {removed} keys; the store is at revision {revision}")
+        })?;
+        cluster.close().await;
+        return Ok(());
+    }
+    write(&client, &unchanged_since(Call::new(Method::DELETE, key_path(&bytes)), if_revision)?)
+        .await
+}
+
+/// With the condition that nobody has changed the key since.
+fn unchanged_since(call: Call, revision: Option<u64>) -> anyhow::Result<Call> {
+    let Some(revision) = revision else { return Ok(call) };
+    Ok(call.header(IF_MATCH, HeaderValue::from_str(&format!("\"{revision}\""))?))
+}
+
+/// Sends a write of one key, and prints the server's answer.
+async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
+    let cluster = client.client()?;
+    let answer = cluster.send(call).await?;
+    let answer = serde_json::from_slice(&answer.body).context("the server's answer is no JSON")?;
+    client.print(&answer, |answer| {
+        let there = if answer["existed"] == false { "; the key was not there before" } else { "" };
+        format!("done; the store is at revision {}{there}", answer["revision"])
+    })?;
+    cluster.close().await;
+    Ok(())
 }
 
 /// Read and change several keys as one.
@@ -161,7 +261,10 @@ fn in_words(bytes: &serde_json::Value) -> String {
   native-node txn - < transaction.json
   native-node txn '{\"compare\": [{\"key\": \"a\", \"target\": {\"value\": \"1\"}}],
                     \"then\": [{\"put\": {\"key\": \"a\", \"value\": \"2\"}}],
-                    \"else\": [{\"get\": {\"key\": \"a\"}}]}'")]
+                    \"else\": [{\"get\": {\"key\": \"a\"}}]}'
+
+The answer is JSON: whether the comparisons held, and a result for each operation. It is an answer
+either way, so the exit code is 0 even if they did not hold.")]
 pub(super) struct TxnArgs {
     /// The transaction as JSON; `-` reads it from standard input
     transaction: String,
@@ -177,18 +280,26 @@ pub(super) async fn txn(arguments: TxnArgs) -> anyhow::Result<()> {
         transaction
     };
     let body = serde_json::from_str(&body).context("the transaction is no JSON")?;
-    let answer = client.client().json(&Method::POST, "/txn", Some(&body)).await?;
-    println!("{answer}");
+    let cluster = client.client()?;
+    let answer: Value = cluster.json(&Method::POST, "/txn", Some(&body)).await?;
+    line(&answer.to_string())?;
+    cluster.close().await;
     Ok(())
 }
 
-/// The server's answer in words, or as it came.
-fn print_written(client: &ClientArgs, body: &[u8]) -> anyhow::Result<()> {
-    let answer: serde_json::Value =
-        serde_json::from_slice(body).context("the server's answer is no JSON")?;
-    match client.output {
-        Output::Json => println!("{answer}"),
-        Output::Text => println!("done; the store is at revision {}", answer["revision"]),
+#[cfg(test)]
+mod tests {
+    use super::KeyArg;
+
+    /// Guards keys that are no text: digits are read as bytes or refused.
+    #[test]
+    fn keys_may_be_hexadecimal() {
+        let read = |key: &str| KeyArg { key: key.to_owned(), hex: true }.bytes();
+        assert_eq!(read("00fF0a").expect("bytes"), &b"\x00\xff\x0a"[..]);
+        for bad in ["0", "0g", "+1", "é"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        let text = KeyArg { key: "00".to_owned(), hex: false };
+        assert_eq!(text.bytes().expect("text"), "00");
     }
-    Ok(())
 }

@@ -1,31 +1,39 @@
 //! The command line.
 
+mod backup;
+mod bench;
 mod cert;
 mod cluster;
+mod connect;
+mod exit;
 mod keys;
+mod lease;
+mod progress;
 mod serve;
 mod status;
 mod token;
 mod watch;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::client::Client;
-use crate::config::{Address, LogFormat, Span};
+use crate::config::LogFormat;
 use crate::demo;
 
 /// A durable key-value store on Raft.
 #[derive(Parser)]
 #[command(name = "native-node", version, about, propagate_version = true)]
-#[command(after_help = "Examples:
+#[command(after_help = format!("Examples:
   native-node demo                     three servers and a page to watch them
   native-node put greeting hello       set a key
   native-node get greeting             read it back
-  native-node status                   see who leads")]
+  native-node status                   see who leads
+
+{}", exit::CODES))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,50 +63,20 @@ enum Command {
     TransferLeader(cluster::TransferArgs),
     /// Let a server take a snapshot and shorten its log
     Snapshot(cluster::SnapshotArgs),
+    /// Grant leases, keep them alive, and end them
+    Lease(lease::LeaseArgs),
+    /// Save the whole state to a file, while the cluster goes on
+    Backup(backup::BackupArgs),
+    /// Make a server's data directory from a backup
+    Restore(backup::RestoreArgs),
+    /// Load a cluster that runs, and see what it takes
+    Bench(bench::BenchArgs),
+    /// Print what lets a shell complete commands and flags
+    Completions(CompletionsArgs),
     /// Make an authority and a certificate for each server
     Cert(cert::CertArgs),
     /// Make a token with which a client may come in
     Token(token::TokenArgs),
-}
-
-/// How a client command finds the cluster.
-#[derive(Args)]
-struct ClientArgs {
-    /// Where servers listen for clients; any of them will do, the others are tried in turn
-    #[arg(
-        long,
-        env = "GLASSRAFT_ENDPOINTS",
-        value_name = "HOST:PORT,…",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003"
-    )]
-    endpoints: Vec<Address>,
-    /// How long to go on trying
-    #[arg(long, env = "GLASSRAFT_TIMEOUT", value_name = "TIME", default_value = "5s")]
-    timeout: Span,
-    /// How to print the answer
-    #[arg(long, short, value_name = "FORM", default_value = "text")]
-    output: Output,
-}
-
-impl ClientArgs {
-    fn client(&self) -> Client {
-        Client::new(self.endpoints.clone(), self.timeout.0)
-    }
-
-    /// For what may take so long even if all goes well.
-    fn patient_client(&self, least: Duration) -> Client {
-        Client::new(self.endpoints.clone(), self.timeout.0.max(least))
-    }
-}
-
-/// How answers are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// One JSON document.
-    Json,
 }
 
 /// Runs the program; says how it ended.
@@ -115,16 +93,33 @@ pub fn run() -> ExitCode {
         Command::Member(arguments) => block_on(cluster::member(arguments)),
         Command::TransferLeader(arguments) => block_on(cluster::transfer(arguments)),
         Command::Snapshot(arguments) => block_on(cluster::snapshot(arguments)),
+        Command::Lease(arguments) => block_on(lease::run(arguments)),
+        Command::Backup(arguments) => block_on(backup::backup(arguments)),
+        Command::Restore(arguments) => backup::restore(arguments),
+        Command::Bench(arguments) => block_on(bench::run(arguments)),
+        Command::Completions(arguments) => completions(&arguments),
         Command::Cert(arguments) => cert::run(arguments),
         Command::Token(arguments) => token::run(arguments),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit::with(result)
+}
+
+/// Completions of commands and flags for a shell.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node completions bash > ~/.local/share/bash-completion/completions/native-node
+  native-node completions zsh > \"${fpath[1]}/_native-node\"
+  native-node completions fish > ~/.config/fish/completions/native-node.fish")]
+struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+fn completions(arguments: &CompletionsArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "native-node", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(())
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -148,4 +143,25 @@ pub(crate) fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the definition of the command line as a whole, and that every command whose use is
+    /// not plain shows an example.
+    #[test]
+    fn the_command_line_is_well_formed_and_shows_examples() {
+        fn look(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(look);
+            } else if !["list", "promote", "remove"].contains(&command.get_name()) {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:"), "{} shows none", command.get_name());
+            }
+        }
+        Cli::command().debug_assert();
+        look(&Cli::command());
+    }
 }

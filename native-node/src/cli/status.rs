@@ -1,10 +1,12 @@
 //! `native-node status`.
 
+use std::time::Duration;
+
 use clap::Args;
 use raft_core::event::RoleName;
 use raft_core::types::NodeId;
 
-use super::{ClientArgs, Output};
+use super::connect::{ClientArgs, Output, line};
 use crate::http::status::{ClusterStatus, PeerStatus};
 
 /// Show who leads, who follows, and how far each is.
@@ -19,12 +21,11 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn run(arguments: StatusArgs) -> anyhow::Result<()> {
-    let status = arguments.client.client().status().await?;
-    match arguments.client.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Output::Text => print!("{}", in_words(&status)),
-    }
-    Ok(())
+    let status = arguments.client.client_of_these(Duration::ZERO)?.status().await?;
+    line(&match arguments.client.output {
+        Output::Json => serde_json::to_string_pretty(&status)?,
+        Output::Text => in_words(&status).trim_end().to_owned(),
+    })
 }
 
 /// A few lines and a table, a row a server.

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Output;
+use super::connect::Output;
 use crate::auth::{Scope, Token};
 
 /// Make tokens with which clients show that they may come in.

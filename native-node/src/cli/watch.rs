@@ -1,16 +1,25 @@
 //! `native-node watch`.
 
-use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use serde_json::Value;
+use tokio::time::sleep;
 
-use super::{ClientArgs, Output};
+use super::connect::{ClientArgs, Output, line};
 use crate::client::escape;
+use crate::http::REVISION_HEADER;
+
+/// Before a stream that has ended is opened again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Follow the changes of keys as they happen.
+///
+/// When a server ends or breaks off, another one goes on where it ended: nothing is missed and
+/// nothing comes twice.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node watch                        all keys
@@ -29,21 +38,34 @@ pub(super) struct WatchArgs {
 }
 
 pub(super) async fn run(arguments: WatchArgs) -> anyhow::Result<()> {
-    let WatchArgs { prefix, from, client } = arguments;
-    let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
-    let path = format!("/watch?prefix={}{from}", escape(prefix.as_bytes()));
-    let mut body = client.client().open(&path).await?.into_body();
+    let WatchArgs { prefix, mut from, client } = arguments;
+    let cluster = client.client()?;
+    loop {
+        let after = from.map(|from| format!("&from={from}")).unwrap_or_default();
+        let path = format!("/watch?prefix={}{after}", escape(prefix.as_bytes()));
+        let answer = cluster.open(&path).await?;
+        let revision = answer.headers().get(REVISION_HEADER);
+        from = from.or_else(|| revision?.to_str().ok()?.parse().ok());
+        // When the stream breaks off, another server goes on where it ended.
+        follow(answer.into_body(), &mut from, client.output).await?;
+        sleep(PAUSE).await;
+    }
+}
+
+/// Shows what comes until the stream ends; `from` is how far it got.
+async fn follow(mut body: Incoming, from: &mut Option<u64>, output: Output) -> anyhow::Result<()> {
     let mut text = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.context("the server's stream broke off; watch again from the last revision")?;
+    while let Some(Ok(frame)) = body.frame().await {
         text.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
         while let Some(end) = text.windows(2).position(|two| two == b"\n\n") {
             let event: Vec<u8> = text.drain(..end + 2).collect();
-            show(&String::from_utf8_lossy(&event), client.output)?;
+            let event = String::from_utf8_lossy(&event);
+            show(&event, output)?;
+            let id = event.lines().find_map(|line| line.strip_prefix("id: ")?.parse().ok());
+            *from = id.or(*from);
         }
     }
-    bail!("the server has ended the stream; watch again from the last revision")
+    Ok(())
 }
 
 fn show(event: &str, output: Output) -> anyhow::Result<()> {
@@ -52,16 +74,13 @@ fn show(event: &str, output: Output) -> anyhow::Result<()> {
     let value: Value = serde_json::from_str(data).context("the server's event is no JSON")?;
     match (name, output) {
         ("error", _) => bail!("{} ({})", value["detail"], value["code"]),
-        ("change", Output::Json) => println!("{value}"),
+        ("change", Output::Json) => line(&value.to_string()),
         ("change", Output::Text) => {
-            for change in value["changes"].as_array().into_iter().flatten() {
-                println!("{}", in_words(&value["revision"], change));
-            }
+            let changes = value["changes"].as_array().into_iter().flatten();
+            changes.map(|change| in_words(&value["revision"], change)).try_for_each(|it| line(&it))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    std::io::stdout().flush()?;
-    Ok(())
 }
 
 fn in_words(revision: &Value, change: &Value) -> String {

@@ -301,7 +301,12 @@ impl Client {
     ) -> Result<Answer, ClientError> {
         let harmless = call.kind() == Kind::Repeatable;
         let repeatable = harmless || ticket.is_some();
-        let attempt = if repeatable { ATTEMPT.min(self.patience / 2) } else { self.patience };
+        let attempt = match ticket {
+            // There must be time for another one.
+            Some(_) => ATTEMPT.min(self.patience / 2),
+            None if harmless => ATTEMPT,
+            None => self.patience,
+        };
         let (mut last, mut doubt, mut backoff) = (NOBODY.to_owned(), None, Backoff::new());
         loop {
             for server in self.shared.servers.order(!call.reads()) {

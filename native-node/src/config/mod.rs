@@ -215,10 +215,7 @@ impl ServeConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
-        if !(1..=64).contains(&self.cluster_id.len()) || !self.cluster_id.chars().all(fits) {
-            return Err(ConfigError::ClusterId(self.cluster_id.clone()));
-        }
+        check_cluster_id(&self.cluster_id)?;
         for (name, value) in [
             ("--max-requests", self.limits.max_requests),
             ("--max-request-bytes", self.limits.max_request_bytes),
@@ -257,6 +254,16 @@ impl ServeConfig {
             }
         }
         self.security.validate(&self.client, &self.peer)
+    }
+}
+
+/// Whether a cluster can have this name.
+pub(crate) fn check_cluster_id(name: &str) -> Result<(), ConfigError> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if (1..=64).contains(&name.len()) && name.chars().all(fits) {
+        Ok(())
+    } else {
+        Err(ConfigError::ClusterId(name.to_owned()))
     }
 }
 

@@ -66,7 +66,9 @@ pub(super) fn needs(route: Route, method: &Method) -> Option<Scope> {
         Route::Set | Route::Txn | Route::Batch | Route::Sessions => (Scope::Write, Scope::Write),
         // Who belongs stands in the status too.
         Route::Members => (Scope::Read, Scope::Admin),
-        Route::Leader | Route::Snapshot | Route::Faults => (Scope::Admin, Scope::Admin),
+        Route::Leader | Route::Snapshot | Route::Backup | Route::Faults => {
+            (Scope::Admin, Scope::Admin)
+        }
     };
     let reads = matches!(*method, Method::GET | Method::HEAD);
     Some(if reads { reading } else { changing })

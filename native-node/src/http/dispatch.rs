@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt};
 use super::App;
 use super::error::ApiError;
 use super::faults::Crossing;
-use super::{batch, faults, kv, leases, members, range, txn, watch};
+use super::{backup, batch, faults, kv, leases, members, range, txn, watch};
 
 /// Bodies are what their type says, and nothing that a browser guesses.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -48,6 +48,8 @@ pub enum Route {
     Leader,
     /// `/cluster/snapshot`
     Snapshot,
+    /// `/cluster/backup`
+    Backup,
     /// `/cluster/status`
     Status,
     /// `/livez`
@@ -70,7 +72,7 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Get,
         Self::Set,
         Self::Kv,
@@ -83,6 +85,7 @@ impl Route {
         Self::Members,
         Self::Leader,
         Self::Snapshot,
+        Self::Backup,
         Self::Status,
         Self::Livez,
         Self::Readyz,
@@ -109,6 +112,7 @@ impl Route {
             Self::Members => "/cluster/members",
             Self::Leader => "/cluster/leader",
             Self::Snapshot => "/cluster/snapshot",
+            Self::Backup => "/cluster/backup",
             Self::Status => "/cluster/status",
             Self::Livez => "/livez",
             Self::Readyz => "/readyz",
@@ -204,11 +208,12 @@ async fn take(
         (Route::Members, _) => members::members(app, request).await,
         (Route::Leader, &Method::POST) => members::transfer(app, request).await,
         (Route::Snapshot, &Method::POST) => members::snapshot(app).await,
+        (Route::Backup, &Method::GET) => backup::get(app, request).await,
         (Route::Faults, _) => faults::faults(app, request).await,
         (Route::Get | Route::Range, _) => {
             Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
         }
-        (Route::Watch, _) => Err(ApiError::MethodNotAllowed(&[Method::GET])),
+        (Route::Watch | Route::Backup, _) => Err(ApiError::MethodNotAllowed(&[Method::GET])),
         (Route::Set | Route::Txn | Route::Batch | Route::Leader | Route::Snapshot, _) => {
             Err(ApiError::MethodNotAllowed(&[Method::POST]))
         }

@@ -258,7 +258,7 @@ impl ApiError {
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
                 "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /kv, POST /txn, POST /batch, GET /watch, \
                  /leases, /sessions, GET /cluster/status, /cluster/members, POST /cluster/leader, \
-                 POST /cluster/snapshot, /livez, /readyz, /metrics, /trace; /docs describes them"),
+                 POST /cluster/snapshot, GET /cluster/backup, /livez, /readyz, /metrics, /trace; /docs describes them"),
             Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method",
                 "use one of the methods in the Allow header"),
             Self::Origin(_) => kind(S::FORBIDDEN, "origin_not_allowed", "Origin not allowed",

@@ -2,6 +2,7 @@
 //! and machines need to see how the server is.
 
 pub mod access;
+pub mod backup;
 mod batch;
 mod collect;
 mod dispatch;

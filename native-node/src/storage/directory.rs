@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `peers` | the servers that were met, by their data directories ([`super::KnownPeers`]) |
 //! | `peers.tmp` | the same in the making |
+//! | `restore.tmp` | stands here while a backup is being restored ([`super::restore`]) |
 //! | `lock` | locked while a server uses the directory; names the process |
 //! | `00000000000000000001.log` | a segment of the log, by its sequence number |
 //! | `<index>-<term>.snapshot` | the state after that entry |
@@ -20,6 +21,7 @@ use super::disk::{Disk, Lock, LockGuard};
 use super::error::io_error;
 use super::head::{FileType, Head};
 use super::log::segment::SegmentHead;
+use super::restore::RESTORE_MARKER;
 use super::{Identity, StorageError, StorageId};
 
 const LOCK: &str = "lock";
@@ -127,7 +129,9 @@ impl Directory {
                 contents.spares.push(number);
             } else if name == SNAPSHOT_IN_THE_MAKING {
                 contents.unfinished_snapshot = true;
-            } else if ![LOCK, PEERS, PEERS_IN_THE_MAKING, "lost+found"].contains(&&*name) {
+            } else if ![LOCK, PEERS, PEERS_IN_THE_MAKING, RESTORE_MARKER, "lost+found"]
+                .contains(&&*name)
+            {
                 contents.foreign = Some(name);
             }
         }

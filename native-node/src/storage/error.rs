@@ -11,8 +11,8 @@ use super::StorageId;
 const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot its vote must not \
     take part under its old identity. The rest of the cluster still holds the data: take this \
     server out (`native-node member remove ID`), start it with an empty directory and without \
-    --new-cluster, and let it in again (`native-node member add ID=PEER/CLIENT`); or put back a \
-    copy of the whole directory";
+    --new-cluster, and let it in again (`native-node member add ID=PEER/CLIENT`). If no majority \
+    of the servers has its data any more, make a new cluster of a backup (`native-node restore`)";
 
 /// Why storage cannot be opened or went out of service.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,22 @@ pub enum StorageError {
         dir: PathBuf,
         /// What the holder said of itself.
         holder: String,
+    },
+    /// A restore ended before it was complete.
+    #[error("the directory {} holds a restore that was not finished. Run `native-node restore` \
+        again with the same arguments, and start the server then", .dir.display())]
+    UnfinishedRestore {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A restore needs an empty directory.
+    #[error("the directory {} is not empty (it contains {found}). A backup is restored into an \
+        empty directory, or one that is not there yet", .dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the names in it.
+        found: String,
     },
     /// The directory holds something else.
     #[error("the directory {} is not empty and holds no data of this program (it contains \

@@ -29,6 +29,7 @@ mod log;
 mod options;
 mod peers;
 mod record;
+mod restore;
 mod service;
 mod snapshots;
 mod threads;

@@ -91,6 +91,7 @@ impl Storage {
         options: Options,
         events: impl Fn(StorageEvent) + Send + Sync + 'static,
     ) -> Result<(Opened, Self), StorageError> {
+        Self::refuse_unfinished_restore(dir)?;
         Self::open_on(Arc::new(RealDisk), dir, identity, options, events)
     }
 

@@ -5,6 +5,8 @@
 use testbed::{cluster, load};
 
 mod api;
+mod backup;
+mod cli;
 mod client;
 mod demo;
 mod description;

@@ -139,6 +139,24 @@ async fn a_cluster_with_every_lock_works() {
         }
     }
     assert_eq!(redirected, 2);
+
+    // People come in with the same, from files or the environment.
+    std::fs::write(certificates.file("token"), token + "\n").unwrap();
+    let run = async |arguments: &[&str], locked: bool| {
+        let mut command = program();
+        command.args(arguments).env("GLASSRAFT_CA", &ca);
+        command.args(["--endpoints", &format!("https://{}", cluster.address(1))]);
+        if !locked {
+            command.arg("--token-file").arg(certificates.file("token"));
+        }
+        run_to_end(command).await
+    };
+    let put = run(&["put", "by", "hand"], false).await;
+    assert!(put.status.success(), "{put:?}");
+    assert_eq!(run(&["get", "by"], false).await.stdout, b"hand");
+    let refused = run(&["get", "by"], true).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("unauthorized"), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(1));
 }
 
 /// Guards the two mix-ups: who speaks plainly to an encrypted address learns nothing and harms

@@ -26,7 +26,7 @@ use utoipa_swagger_ui::Config;
 use super::error::ApiError;
 use super::{App, HttpRequest, signed};
 use super::{
-    batch, faults, health, kv, leases, members, range, request, status, trace, txn, watch,
+    backup, batch, faults, health, kv, leases, members, range, request, status, trace, txn, watch,
 };
 use common::Common;
 use errors::Errors;
@@ -52,7 +52,7 @@ pub(super) use errors::codes;
         leases::grant, leases::show, leases::keep_alive, leases::revoke,
         leases::open, leases::close,
         members::list, members::join, members::set_voters, members::leave, members::transfer,
-        members::snapshot, status::get, trace::get,
+        members::snapshot, backup::get, status::get, trace::get,
         faults::show_faults, faults::set_faults, faults::end_faults,
         health::livez, health::readyz, health::metrics,
         document, page,

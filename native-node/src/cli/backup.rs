@@ -1,0 +1,246 @@
+//! `native-node backup` and `restore`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::Incoming;
+use raft_core::types::NodeId;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::connect::ClientArgs;
+use super::progress;
+use crate::backup::{self, BackupHead, Restore};
+use crate::client::ClientError;
+use crate::config::Members;
+use crate::http::backup::STATE_BYTES_HEADER;
+
+/// A stream that is silent for longer has broken off.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Save the whole state to a file, while the cluster goes on.
+///
+/// The file holds everything that was committed when the backup began, as one revision. It appears
+/// under its name once it is complete, checked and on disk.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node backup monday.backup
+  native-node backup \"backup-$(date +%F)\" --output json
+  native-node backup --verify monday.backup         check a file, without a cluster
+  native-node backup last.backup --stale --endpoints 127.0.0.1:7002
+                                                    what one server has, when no majority is left")]
+pub(super) struct BackupArgs {
+    /// Where to save it; a file that is there already stays as it is
+    file: PathBuf,
+    /// Check this file instead: each byte, and that the contents are what it announces
+    #[arg(long)]
+    verify: bool,
+    /// Save what a server has, even if it may be old: works without a majority
+    #[arg(long, conflicts_with = "verify")]
+    stale: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Make a server's data directory from a backup.
+///
+/// The backup is restored for each founding server of a new cluster, with the same file, name and
+/// list. Then all are started, without --new-cluster. Keys, revisions, leases with their remaining
+/// time, and sessions are as they were; the members are those of the list.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
+  native-node restore monday.backup --data new/1 --id 1 --cluster-id mine2 --members $M
+  native-node restore monday.backup --data new/2 --id 2 --cluster-id mine2 --members $M
+  native-node restore monday.backup --data new/3 --id 3 --cluster-id mine2 --members $M
+  native-node serve --id 1 --cluster-id mine2 --data new/1 --members $M        and so on
+
+Who watches keys must read them anew after a restore: revisions go on from that of the backup, so
+those that came after it are given a second time.")]
+pub(super) struct RestoreArgs {
+    /// The backup
+    file: PathBuf,
+    /// The data directory: empty, or not there yet
+    #[arg(long, env = "GLASSRAFT_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The server's number
+    #[arg(long, env = "GLASSRAFT_ID", value_name = "N")]
+    id: u64,
+    /// The new cluster's name
+    #[arg(long, env = "GLASSRAFT_CLUSTER_ID", value_name = "NAME")]
+    cluster_id: String,
+    /// Its founding servers, this one included, as ID=PEER/CLIENT
+    #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST")]
+    members: Members,
+    /// Give the cluster the name of the one that the backup is of. Only when all servers of that
+    /// one are gone for good, with their directories
+    #[arg(long)]
+    reuse_cluster_id: bool,
+    /// How to print what was done
+    #[arg(long, short, value_name = "FORM", default_value = "text")]
+    output: super::connect::Output,
+}
+
+pub(super) async fn backup(arguments: BackupArgs) -> anyhow::Result<()> {
+    let BackupArgs { file, verify, stale, client } = arguments;
+    if verify {
+        let head = load(&file)?;
+        let path = file.display();
+        return client
+            .print(&document(&file, &head), |_| format!("{path} is whole: {}", in_words(&head)));
+    }
+    ensure!(!file.exists(), "{} is there already; choose another name", file.display());
+    let consistency = if stale { "stale" } else { "linearizable" };
+    let path = format!("/cluster/backup?consistency={consistency}");
+    let from = if stale { client.client_of_these(Duration::ZERO) } else { client.client() }?;
+    let answer = from.open(&path).await?;
+    let unfinished = Unfinished::beside(&file)?;
+    receive(answer, &unfinished.path).await?;
+    let head = backup::check(&unfinished.path, &mut |_| {})?;
+    unfinished.finish(&file)?;
+    client.print(&document(&file, &head), |_| format!("{}: {}", file.display(), in_words(&head)))
+}
+
+pub(super) fn restore(arguments: RestoreArgs) -> anyhow::Result<()> {
+    let RestoreArgs { file, data, id, cluster_id, members, reuse_cluster_id, output } = arguments;
+    crate::config::check_cluster_id(&cluster_id)?;
+    let id = NodeId(id);
+    let restore = Restore {
+        file: file.clone(),
+        data: data.clone(),
+        id,
+        cluster_id,
+        members,
+        reuse_cluster_id,
+    };
+    let bar = progress::bytes(Restore::length(&file), "reading");
+    let restored = restore.run(&mut |bytes| {
+        bar.set_position(bytes);
+        if bytes >= bar.length().unwrap_or(0).saturating_sub(64) {
+            bar.set_message("writing");
+        }
+    })?;
+    bar.finish_and_clear();
+    let answer = json!({
+        "data": data, "id": id, "cluster_id": restore.cluster_id, "revision": restored.revision,
+        "backup": document(&file, &restored.backup),
+    });
+    let (data, revision) = (data.display(), restored.revision);
+    let text = format!(
+        "{data} holds {} at revision {revision}, for {id} of cluster {}. Restore it for the other \
+         founding servers too, then start them all without --new-cluster",
+        keys(restored.backup.keys),
+        restore.cluster_id,
+    );
+    super::connect::line(&match output {
+        super::connect::Output::Json => answer.to_string(),
+        super::connect::Output::Text => text,
+    })
+}
+
+fn load(file: &Path) -> anyhow::Result<BackupHead> {
+    let bar = progress::bytes(Restore::length(file), "checking");
+    let (head, _) = backup::load(file, &mut |bytes| bar.set_position(bytes))?;
+    bar.finish_and_clear();
+    Ok(head)
+}
+
+/// Writes what comes to a file; bounded by what is on its way.
+async fn receive(answer: Response<Incoming>, path: &Path) -> anyhow::Result<()> {
+    let total = answer.headers().get(STATE_BYTES_HEADER);
+    let total = total.and_then(|bytes| bytes.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let bar = progress::bytes(total, "saving");
+    let wrong = || format!("cannot write {}", path.display());
+    let file = File::options().write(true).open(path).with_context(wrong)?;
+    let (mut file, mut body) = (BufWriter::with_capacity(1 << 20, file), answer.into_body());
+    loop {
+        let broken = |why: String| {
+            let why =
+                format!("the server's stream broke off ({why}); nothing was saved, try again");
+            ClientError::Unavailable(why)
+        };
+        match timeout(SILENCE, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                let data = frame.into_data().unwrap_or_default();
+                file.write_all(&data).with_context(wrong)?;
+                bar.inc(data.len() as u64);
+            }
+            Ok(Some(Err(error))) => return Err(broken(error.to_string()).into()),
+            Ok(None) => break,
+            Err(_) => return Err(broken("nothing came for long".to_owned()).into()),
+        }
+    }
+    let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
+    file.and_then(|file| file.sync_all()).with_context(wrong)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// A file that is not complete yet, under a name of its own; gone when dropped.
+struct Unfinished {
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// In the directory where the complete one is to be.
+    fn beside(file: &Path) -> anyhow::Result<Self> {
+        let Some(name) = file.file_name() else { bail!("{} names no file", file.display()) };
+        let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
+        let path = file.with_file_name(name);
+        // It holds all that clients stored.
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        created.with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Gives it its name, durably, unless another file has that.
+    fn finish(self, file: &Path) -> anyhow::Result<()> {
+        ensure!(!file.exists(), "{} has appeared meanwhile and stays as it is", file.display());
+        std::fs::rename(&self.path, file)
+            .with_context(|| format!("cannot give the backup the name {}", file.display()))?;
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .with_context(|| format!("cannot sync {}", directory.display()))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Not there any more when it has its name; else what is left is harmless.
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+fn document(file: &Path, head: &BackupHead) -> Value {
+    json!({
+        "file": file, "bytes": Restore::length(file), "cluster_id": head.cluster_id,
+        "node": head.node, "release": head.release, "made_at_ms": head.made_at_ms,
+        "revision": head.revision, "keys": head.keys, "state_bytes": head.state_bytes,
+        "digest": format!("{:016x}", head.digest),
+    })
+}
+
+fn in_words(head: &BackupHead) -> String {
+    let made = SystemTime::UNIX_EPOCH + Duration::from_millis(head.made_at_ms);
+    format!(
+        "{} at revision {} of cluster {}, made by S{} on {}",
+        keys(head.keys),
+        head.revision,
+        head.cluster_id,
+        head.node,
+        humantime::format_rfc3339_seconds(made),
+    )
+}
+
+fn keys(number: u64) -> String {
+    if number == 1 { "1 key".to_owned() } else { format!("{number} keys") }
+}

@@ -1,0 +1,221 @@
+//! `native-node bench`: what a cluster that runs takes, as a client sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use bytes::Bytes;
+use clap::Args;
+use hdrhistogram::Histogram;
+use hyper::Method;
+use raft_core::kv::{KeyRange, Operation};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::connect::ClientArgs;
+use super::progress;
+use crate::client::{Client, ClientError};
+use crate::config::Span;
+use crate::http::request::Consistency;
+
+/// What the keys begin with.
+const PREFIX: &str = "native-node-bench/";
+
+/// Latencies are kept up to this, in µs.
+const LONGEST: u64 = 60_000_000;
+
+/// Load a cluster that runs, and see what it takes.
+///
+/// Each client sends its next request when the one before is answered. Keys are removed in the end.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  native-node bench                                     writes, 64 clients, 10 s
+  native-node bench --clients 1 --duration 5s           the latency of a single client
+  native-node bench --reads 90 --output json | jq .reads.p99_ms
+  native-node bench --reads 100 --stale --endpoints 127.0.0.1:7002    what one follower reads
+
+It loads the cluster in earnest: clients of yours will notice.")]
+pub(super) struct BenchArgs {
+    /// Clients at the same time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    clients: u64,
+    /// For how long
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    duration: Span,
+    /// The length of a value in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    value_size: usize,
+    /// How many of a hundred requests read; the others write
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100))]
+    reads: u64,
+    /// Read what the server has, without asking a majority
+    #[arg(long)]
+    stale: bool,
+    /// How many keys there are
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    keys: u64,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// What one client, or all of them, saw.
+struct Seen {
+    reads: Histogram<u64>,
+    writes: Histogram<u64>,
+    errors: u64,
+    last_error: Option<ClientError>,
+}
+
+impl Seen {
+    fn new() -> Self {
+        let empty = || Histogram::new_with_max(LONGEST, 3).expect("the bounds are good");
+        Self { reads: empty(), writes: empty(), errors: 0, last_error: None }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.errors += other.errors;
+        self.last_error = other.last_error.or(self.last_error.take());
+    }
+}
+
+/// What all clients have in common.
+struct Plan {
+    /// Writes are sent once: what a session costs is not what is measured.
+    client: Client,
+    value: Bytes,
+    keys: u64,
+    reads: u64,
+    consistency: Consistency,
+    stop: AtomicBool,
+    done: AtomicU64,
+}
+
+pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
+    let BenchArgs { clients, duration, value_size, reads, stale, keys, client } = arguments;
+    ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
+    let plan = Arc::new(Plan {
+        client: client.client_of_these(Duration::ZERO)?,
+        value: vec![b'v'; value_size].into(),
+        keys,
+        reads,
+        consistency: if stale { Consistency::Stale } else { Consistency::Linearizable },
+        stop: AtomicBool::new(false),
+        done: AtomicU64::new(0),
+    });
+    // Says what is wrong before it is wrong a thousand times.
+    plan.client.put(format!("{PREFIX}0").as_bytes(), plan.value.clone()).await?;
+    let start = Instant::now();
+    let mut workers = JoinSet::new();
+    for number in 0..clients {
+        workers.spawn(work(Arc::clone(&plan), number));
+    }
+    watch(&plan, start, duration.0).await;
+    plan.stop.store(true, Ordering::Relaxed);
+    let mut seen = Seen::new();
+    while let Some(worker) = workers.join_next().await {
+        seen.add(worker?);
+    }
+    let elapsed = start.elapsed();
+    let range = json!({"then": [Operation::DeleteRange(KeyRange::prefix(PREFIX))]});
+    plan.client.json(&Method::POST, "/txn", Some(&range)).await?;
+    if let (Some(error), 0) = (&seen.last_error, seen.reads.len() + seen.writes.len()) {
+        anyhow::bail!("no request had success; the last error: {error}");
+    }
+    let answer = json!({
+        "clients": clients, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
+        "reads_percent": reads, "consistency": plan.consistency.name(),
+        "requests_per_second": rate(seen.reads.len() + seen.writes.len(), elapsed),
+        "errors": seen.errors,
+        "last_error": seen.last_error.as_ref().map(ToString::to_string),
+        "reads": figures(&seen.reads, elapsed), "writes": figures(&seen.writes, elapsed),
+    });
+    client.print(&answer, in_words)
+}
+
+/// Waits, and shows that something happens.
+async fn watch(plan: &Plan, start: Instant, duration: Duration) {
+    const GLANCE: Duration = Duration::from_millis(250);
+    let bar = progress::spinner("loading".to_owned());
+    while let Some(left) = duration.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        tokio::time::sleep(left.min(GLANCE)).await;
+        let done = plan.done.load(Ordering::Relaxed);
+        bar.set_message(format!("{done} requests, {:.0}/s", rate(done, start.elapsed())));
+    }
+    bar.finish_and_clear();
+}
+
+async fn work(plan: Arc<Plan>, number: u64) -> Seen {
+    let mut seen = Seen::new();
+    // A walk over keys and kinds that differs between clients.
+    let mut draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    while !plan.stop.load(Ordering::Relaxed) {
+        draw ^= draw << 13;
+        draw ^= draw >> 7;
+        draw ^= draw << 17;
+        let key = format!("{PREFIX}{}", (draw >> 8) % plan.keys);
+        let reads = draw % 100 < plan.reads;
+        let start = Instant::now();
+        let result = if reads {
+            plan.client.get(key.as_bytes(), plan.consistency).await.map(drop)
+        } else {
+            plan.client.put(key.as_bytes(), plan.value.clone()).await.map(drop)
+        };
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(LONGEST);
+        match result {
+            Ok(()) if reads => seen.reads.saturating_record(micros),
+            Ok(()) => seen.writes.saturating_record(micros),
+            Err(error) => {
+                seen.errors += 1;
+                seen.last_error = Some(error);
+                continue;
+            }
+        }
+        plan.done.fetch_add(1, Ordering::Relaxed);
+    }
+    seen
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64()
+}
+
+/// Throughput and latencies; `null` where there were none.
+fn figures(histogram: &Histogram<u64>, elapsed: Duration) -> Value {
+    if histogram.is_empty() {
+        return Value::Null;
+    }
+    let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
+    let millis = |span: Duration| span.as_secs_f64() * 1e3;
+    json!({
+        "requests": histogram.len(), "per_second": rate(histogram.len(), elapsed),
+        "p50_ms": millis(at(0.5)), "p99_ms": millis(at(0.99)), "p99_9_ms": millis(at(0.999)),
+        "max_ms": millis(Duration::from_micros(histogram.max())),
+    })
+}
+
+fn in_words(answer: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let mut lines = vec![format!(
+        "{:<7}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "", "per s", "p50", "p99", "p99.9", "max"
+    )];
+    for kind in ["reads", "writes"] {
+        let figures = &answer[kind];
+        if figures.is_null() {
+            continue;
+        }
+        let millis = ["p50_ms", "p99_ms", "p99_9_ms", "max_ms"]
+            .map(|figure| format!("{:>7.2} ms", number(&figures[figure])));
+        let per_second = number(&figures["per_second"]);
+        lines.push(format!("{kind:<7}{per_second:>10.0}{}", millis.concat()));
+    }
+    if answer["errors"] != 0 {
+        let last = answer["last_error"].as_str().unwrap_or_default();
+        lines.push(format!("{} errors; the last one: {last}", answer["errors"]));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,165 @@
+//! How a client command finds the cluster, shows who it is, and prints its answer.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::client::{Client, ClientOptions, Tls, Token};
+use crate::config::{Address, Span};
+
+/// How a client command finds the cluster.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct ClientArgs {
+    /// Where servers listen for clients; any of them will do, the others are tried in turn.
+    /// https:// before an address for TLS
+    #[arg(
+        long,
+        env = "GLASSRAFT_ENDPOINTS",
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003"
+    )]
+    pub(super) endpoints: Vec<Endpoint>,
+    /// How long to go on trying
+    #[arg(long, env = "GLASSRAFT_TIMEOUT", value_name = "TIME", default_value = "5s")]
+    pub(super) timeout: Span,
+    /// A file that holds the token which the servers ask for [env: GLASSRAFT_TOKEN holds the token
+    /// itself]
+    #[arg(long, env = "GLASSRAFT_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// A PEM file with the certificates of whoever issued the servers'; means TLS [default: those
+    /// that the system trusts]
+    #[arg(long, env = "GLASSRAFT_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// How to print the answer
+    #[arg(long, short, value_name = "FORM", default_value = "text")]
+    pub(super) output: Output,
+}
+
+/// An address, and whether it was said to speak TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    tls: Option<bool>,
+    address: Address,
+}
+
+impl FromStr for Endpoint {
+    type Err = crate::config::AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
+            (Some(true), rest)
+        } else if let Some(rest) = text.strip_prefix("http://") {
+            (Some(false), rest)
+        } else {
+            (None, text)
+        };
+        Ok(Self { tls, address: rest.strip_suffix('/').unwrap_or(rest).parse()? })
+    }
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    Text,
+    /// JSON: a document, or one a line where there may be many.
+    Json,
+}
+
+impl ClientArgs {
+    /// A client that follows the leader and retries safely.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        self.patient_client(Duration::ZERO)
+    }
+
+    /// For what may take so long even if all goes well.
+    pub(super) fn patient_client(&self, least: Duration) -> anyhow::Result<Client> {
+        let patience = self.timeout.0.max(least);
+        Ok(Client::with(ClientOptions {
+            servers: self.endpoints.iter().map(|it| it.address.clone()).collect(),
+            patience,
+            follow: true,
+            // A command uses its session once; what it leaves behind is gone soon.
+            sessions: Some(patience * 2),
+            token: token(self.token_file.as_deref())?,
+            tls: self.tls()?,
+        }))
+    }
+
+    /// A client of exactly these servers.
+    pub(super) fn client_of_these(&self, least: Duration) -> anyhow::Result<Client> {
+        let servers = self.endpoints.iter().map(|it| it.address.clone()).collect();
+        let patience = self.timeout.0.max(least);
+        let (token, tls) = (token(self.token_file.as_deref())?, self.tls()?);
+        Ok(Client::with(ClientOptions { token, tls, ..ClientOptions::new(servers, patience) }))
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        let says = |tls| self.endpoints.iter().any(|it| it.tls == Some(tls));
+        let wanted = says(true) || self.ca.is_some();
+        ensure!(
+            !(wanted && says(false)),
+            "either all servers speak TLS or none: write https:// for all"
+        );
+        if !wanted {
+            return Ok(None);
+        }
+        Ok(Some(self.ca.as_deref().map_or_else(Tls::system, Tls::trusting)?))
+    }
+
+    /// Prints an answer in the form that is wanted.
+    pub(super) fn print(
+        &self,
+        answer: &serde_json::Value,
+        in_words: impl FnOnce(&serde_json::Value) -> String,
+    ) -> anyhow::Result<()> {
+        match self.output {
+            Output::Json => line(&answer.to_string()),
+            Output::Text => line(&in_words(answer)),
+        }
+    }
+}
+
+/// The token: from a file before one from the environment. Never from the command line, where every
+/// user of the machine could read it.
+fn token(file: Option<&Path>) -> anyhow::Result<Option<Token>> {
+    let text = match (file, std::env::var("GLASSRAFT_TOKEN")) {
+        (Some(path), _) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the token from {}", path.display()))?,
+        (None, Ok(text)) => text,
+        (None, Err(std::env::VarError::NotPresent)) => return Ok(None),
+        (None, Err(std::env::VarError::NotUnicode(_))) => {
+            bail!("GLASSRAFT_TOKEN holds bytes that no token has")
+        }
+    };
+    Ok(Some(Token::new(&text)?))
+}
+
+/// Prints a line; that nobody reads any more is an error like any other, and no panic.
+pub(super) fn line(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+
+    /// Guards endpoints: with and without a scheme, and no other scheme.
+    #[test]
+    fn endpoints_may_name_their_scheme() {
+        let read = |text: &str| text.parse::<Endpoint>();
+        let plain = read("127.0.0.1:7001").expect("an address");
+        assert_eq!(plain.tls, None);
+        let secure = read("https://127.0.0.1:7001/").expect("an address");
+        assert_eq!((secure.tls, &secure.address), (Some(true), &plain.address));
+        assert_eq!(read("http://127.0.0.1:7001").expect("an address").tls, Some(false));
+        assert!(read("ftp://127.0.0.1:7001").is_err() && read("https://127.0.0.1").is_err());
+    }
+}

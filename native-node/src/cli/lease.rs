@@ -1,0 +1,126 @@
+//! `native-node lease`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::connect::ClientArgs;
+use crate::config::Span;
+
+/// Leases: keys that are tied to one go when it ends.
+#[derive(Args)]
+pub(super) struct LeaseArgs {
+    #[command(subcommand)]
+    deed: LeaseDeed,
+}
+
+#[derive(Subcommand)]
+enum LeaseDeed {
+    /// Grant a lease that ends after this time unless it is kept alive
+    #[command(after_help = "Examples:
+  native-node lease grant 30s
+  LEASE=$(native-node lease grant 30s --output json | jq .lease)
+  native-node put workers/7 here --lease $LEASE
+  native-node lease keep-alive $LEASE &")]
+    Grant {
+        /// How long it lasts, for instance 30s
+        ttl: Span,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Keep a lease alive until this program ends
+    #[command(after_help = "Examples:
+  native-node lease keep-alive 12
+  native-node lease keep-alive 12 --once")]
+    KeepAlive {
+        /// The lease
+        lease: u64,
+        /// Let it begin anew a single time
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// End a lease now, and its keys with it
+    #[command(after_help = "Examples:
+  native-node lease revoke 12")]
+    Revoke {
+        /// The lease
+        lease: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show a lease, how long it has left, and its keys
+    #[command(after_help = "Examples:
+  native-node lease show 12 --output json")]
+    Show {
+        /// The lease
+        lease: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+pub(super) async fn run(arguments: LeaseArgs) -> anyhow::Result<()> {
+    match arguments.deed {
+        LeaseDeed::Grant { ttl, client } => {
+            let body = json!({"ttl_ms": u64::try_from(ttl.0.as_millis()).unwrap_or(u64::MAX)});
+            let answer = ask(&client, Method::POST, "/leases", Some(&body)).await?;
+            client.print(&answer, |it| format!("lease {} for {}", it["lease"], time(it, "ttl_ms")))
+        }
+        LeaseDeed::KeepAlive { lease, once, client } => keep_alive(&client, lease, once).await,
+        LeaseDeed::Revoke { lease, client } => {
+            let answer = ask(&client, Method::DELETE, &format!("/leases/{lease}"), None).await?;
+            client
+                .print(&answer, |it| format!("the lease is over; {} keys went with it", it["keys"]))
+        }
+        LeaseDeed::Show { lease, client } => {
+            let path = format!("/leases/{lease}");
+            let answer = client.client()?.json(&Method::GET, &path, None).await?;
+            client.print(&answer, |it| {
+                let keys = it["keys"].as_array().into_iter().flatten().map(|key| {
+                    "\n  ".to_owned() + &key.as_str().map_or_else(|| key.to_string(), str::to_owned)
+                });
+                let (left, ttl) = (time(it, "remaining_ms"), time(it, "ttl_ms"));
+                format!(
+                    "lease {lease} ends in {left} of {ttl}; its keys:{}",
+                    keys.collect::<String>()
+                )
+            })
+        }
+    }
+}
+
+async fn keep_alive(client: &ClientArgs, lease: u64, once: bool) -> anyhow::Result<()> {
+    let cluster = client.client()?;
+    let path = format!("/leases/{lease}/keep-alive");
+    loop {
+        let answer = cluster.json(&Method::POST, &path, None).await?;
+        client.print(&answer, |it| format!("lease {lease} has {} more", time(it, "ttl_ms")))?;
+        if once {
+            cluster.close().await;
+            return Ok(());
+        }
+        // Early enough for two more tries.
+        let ttl = Duration::from_millis(answer["ttl_ms"].as_u64().unwrap_or_default());
+        tokio::time::sleep((ttl / 3).max(Duration::from_millis(50))).await;
+    }
+}
+
+async fn ask(
+    client: &ClientArgs,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> anyhow::Result<Value> {
+    let cluster = client.client()?;
+    let answer = cluster.json(&method, path, body).await?;
+    cluster.close().await;
+    Ok(answer)
+}
+
+fn time(answer: &Value, field: &str) -> String {
+    Span(Duration::from_millis(answer[field].as_u64().unwrap_or_default())).to_string()
+}

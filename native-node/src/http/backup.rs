@@ -1,0 +1,113 @@
+//! `GET /cluster/backup`: the whole state at one revision, as a stream.
+//!
+//! The state is immutable, so writers never wait for a backup, and nothing of it is copied but the
+//! piece that is on its way. Pieces are made on a thread of their own: this one carries the load.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ApiError;
+use super::request::{self, Consistency};
+use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
+use crate::backup::Encoder;
+
+/// The lengths of all keys and values together, for telling progress.
+pub const STATE_BYTES_HEADER: HeaderName = HeaderName::from_static("x-raft-state-bytes");
+
+/// Backups that a server makes at once, at most.
+const MAX_BACKUPS: usize = 2;
+
+/// Whoever takes longer for a piece is cut, since an old state is kept for him.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+static BACKUPS: Semaphore = Semaphore::const_new(MAX_BACKUPS);
+
+/// Gives the whole state at one revision, for `native-node restore`.
+#[utoipa::path(
+    get, path = "/cluster/backup", operation_id = "backup", tag = "cluster",
+    params(("consistency" = Option<Consistency>, Query, description = "`stale` gives what this \
+        server has, even without a majority")),
+    responses((
+        status = 200, description = "The backup, which ends with its own checksum", body = Vec<u8>,
+        content_type = "application/octet-stream",
+        headers(
+            ("x-raft-revision" = u64, description = "Everything up to this revision is in it"),
+            ("x-raft-state-bytes" = u64, description = "The lengths of all keys and values"),
+        ),
+    )),
+)]
+pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let mut consistency = Consistency::Linearizable;
+    for (name, value) in request::parameters(request.uri()) {
+        match name {
+            "consistency" => consistency = request::parameter(name, &value)?,
+            other => return Err(ApiError::BadQuery(format!("unknown parameter `{other}`"))),
+        }
+    }
+    let slot = BACKUPS.try_acquire().map_err(|_| ApiError::Overloaded)?;
+    let permit = app.handle.admit(0).map_err(request::read_error)?;
+    let store = match consistency {
+        Consistency::Stale => app.handle.read_local(permit).await,
+        // What a lease would spare is nothing beside the backup itself.
+        Consistency::Linearizable | Consistency::Lease => {
+            consistency = Consistency::Linearizable;
+            app.handle.read(false, permit).await
+        }
+    };
+    let encoder = Encoder::new(&app.cluster_id, app.id.0, store.map_err(request::read_error)?);
+    let (revision, bytes) = (encoder.head().revision, encoder.head().state_bytes);
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(make(encoder, sender, app.draining.clone(), slot));
+    let pieces = stream::unfold(receiver, async |mut receiver| {
+        let piece: io::Result<Bytes> = receiver.recv().await?;
+        Some((piece, receiver))
+    });
+    let mut response = signed(app, Response::new(Body::from_stream(pieces)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(REVISION_HEADER, HeaderValue::from(revision));
+    headers.insert(STATE_BYTES_HEADER, HeaderValue::from(bytes));
+    headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static(consistency.name()));
+    Ok(response)
+}
+
+/// Makes a piece when the one before it is on its way. However it ends early, the end of the backup
+/// is missing, which whoever reads it notices.
+async fn make(
+    mut encoder: Encoder,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    draining: CancellationToken,
+    _slot: SemaphorePermit<'static>,
+) {
+    loop {
+        let making = tokio::task::spawn_blocking(move || {
+            let piece = encoder.next();
+            (encoder, piece)
+        });
+        let Ok((back, Some(piece))) = making.await else { return };
+        encoder = back;
+        let sent = tokio::select! {
+            () = draining.cancelled() => {
+                // Breaks the connection; when it is gone already, that is as good.
+                drop(sender.try_send(Err(io::Error::other("the server is about to end"))));
+                return;
+            }
+            sent = timeout(PATIENCE, sender.send(Ok(piece))) => sent,
+        };
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A data directory that begins with a state from elsewhere.
+//!
+//! A marker stands in the directory from before the first to after the last byte. While it is there
+//! the directory is no server's: one that started on half of it would not know what it lacks.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use raft_core::durable::{HardState, Write};
+use raft_core::kv::Snapshot;
+use raft_core::log::Entries;
+use raft_core::types::WriteId;
+
+use super::disk::{Disk, RealDisk};
+use super::error::io_error;
+use super::{Identity, Options, Storage, StorageError, StorageEvent};
+
+/// The marker's name.
+pub(super) const RESTORE_MARKER: &str = "restore.tmp";
+
+impl Storage {
+    /// Whether a directory is empty, not there, or holds a restore that was not finished.
+    pub fn is_free_for_restore(dir: &Path) -> Result<(), StorageError> {
+        names(&RealDisk, dir).map(drop)
+    }
+
+    /// Makes the data directory of a server that starts with this state, at the position that the
+    /// snapshot names, as a voter that has promised nothing.
+    ///
+    /// Blocks.
+    pub fn restore(
+        dir: &Path,
+        identity: Identity,
+        options: Options,
+        snapshot: Snapshot,
+    ) -> Result<(), StorageError> {
+        let disk = RealDisk;
+        let marker = dir.join(RESTORE_MARKER);
+        let left_over = names(&disk, dir)?;
+        disk.create_dir_all(dir).map_err(io_error("create the directory", dir))?;
+        let file = disk.create(&marker).map_err(io_error("create", &marker))?;
+        file.sync().map_err(io_error("sync", &marker))?;
+        let sync = || disk.sync_dir(dir).map_err(io_error("sync the directory", dir));
+        sync()?;
+        for name in left_over.iter().filter(|name| *name != RESTORE_MARKER) {
+            let path = dir.join(name);
+            disk.remove(&path).map_err(io_error("remove", &path))?;
+        }
+        fill(dir, identity, options, snapshot)?;
+        // Everything that was written is durable under its name, or this would bring it to light.
+        sync()?;
+        disk.remove(&marker).map_err(io_error("remove", &marker))?;
+        sync()
+    }
+
+    /// Refuses a directory in which a restore was not finished.
+    pub(super) fn refuse_unfinished_restore(dir: &Path) -> Result<(), StorageError> {
+        if dir.join(RESTORE_MARKER).exists() {
+            return Err(StorageError::UnfinishedRestore { dir: dir.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+fn fill(
+    dir: &Path,
+    identity: Identity,
+    options: Options,
+    snapshot: Snapshot,
+) -> Result<(), StorageError> {
+    let position = snapshot.meta.last;
+    let (events, reports) = mpsc::channel();
+    let report = move |event| drop(events.send(event));
+    let (_, storage) = Storage::open_on(Arc::new(RealDisk), dir, identity, options, report)?;
+    storage.save_snapshot(snapshot);
+    wait(&reports, |event| matches!(event, StorageEvent::SnapshotSaved { .. }))?;
+    let id = WriteId(1);
+    let hard_state = HardState { current_term: position.term, ..HardState::default() };
+    storage.submit(Write {
+        id,
+        hard_state,
+        truncate_from: None,
+        compact_to: Some(position),
+        entries: Entries::default(),
+        commit_index: position.index,
+    });
+    wait(
+        &reports,
+        |event| matches!(event, StorageEvent::Persisted { id: done, .. } if *done == id),
+    )?;
+    storage.close()
+}
+
+fn wait(
+    reports: &mpsc::Receiver<StorageEvent>,
+    wanted: impl Fn(&StorageEvent) -> bool,
+) -> Result<(), StorageError> {
+    loop {
+        let Ok(event) = reports.recv() else { return Err(StorageError::Closed) };
+        if wanted(&event) {
+            return Ok(());
+        }
+        match event {
+            StorageEvent::SnapshotFailed { error, .. } | StorageEvent::Failed { error, .. } => {
+                return Err(Arc::into_inner(error).unwrap_or(StorageError::Closed));
+            }
+            StorageEvent::Persisted { .. }
+            | StorageEvent::SnapshotSaved { .. }
+            | StorageEvent::DiskFull
+            | StorageEvent::DiskHasSpace => {}
+        }
+    }
+}
+
+/// The names in a directory that may be written; what an unfinished restore left is among them.
+fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, StorageError> {
+    let mut names = match disk.list(dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(io_error("list", dir)(error)),
+    };
+    names.retain(|name| name != "lost+found");
+    if !names.iter().any(|name| name == RESTORE_MARKER)
+        && let Some(found) = names.pop()
+    {
+        return Err(StorageError::NotEmpty { dir: dir.to_owned(), found });
+    }
+    Ok(names)
+}
