@@ -103,14 +103,14 @@ fn parse_line(line: &str) -> Result<Grant, &'static str> {
 }
 
 fn from_hex(digits: &str) -> Option<Digest> {
-    let mut digest = Digest::default();
+    let mut digest = [0_u8; 32];
     if digits.len() != 2 * digest.len() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (at, byte) in digest.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
     }
-    Some(digest)
+    Some(Digest::new(digest))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ impl Token {
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut random = [0; 32];
         getrandom::fill(&mut random)?;
-        Ok(Self(format!("{PREFIX}{}", hex(&random))))
+        Ok(Self(format!("{PREFIX}{}", hex(random))))
     }
 
     /// The secret itself: to be shown once.
@@ -27,7 +27,7 @@ impl Token {
 
     /// The line for the file, which holds no secret.
     pub fn line(&self, name: &str, scope: Scope) -> String {
-        format!("{name} {scope} sha256:{}", hex(&digest(self.0.as_bytes())))
+        format!("{name} {scope} sha256:{}", hex(hash(self.0.as_bytes())))
     }
 }
 
@@ -38,9 +38,13 @@ impl fmt::Debug for Token {
 }
 
 pub(super) fn digest(token: &[u8]) -> Digest {
+    Digest::new(hash(token))
+}
+
+fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
+fn hex(bytes: [u8; 32]) -> String {
     bytes.map(|byte| format!("{byte:02x}")).concat()
 }
