@@ -150,3 +150,29 @@ async fn bench_measures_and_completions_complete() {
         assert!(script.contains("transfer-leader"), "{script}");
     }
 }
+
+/// Guards who watches: when the server that tells is killed, another one goes on where it ended.
+#[tokio::test]
+async fn a_watch_goes_on_at_another_server() {
+    let mut cluster = Cluster::start();
+    cluster.leader().await;
+    let seen = cluster.data(1).with_file_name("seen");
+    let mut watch = command(&cluster, &["watch", "k/", "--from=0"]);
+    let mut watch = watch.stdout(std::fs::File::create(&seen).unwrap()).spawn().unwrap();
+    let shows = async |lines: &str| {
+        eventually("what happened is shown", async || {
+            (std::fs::read_to_string(&seen).unwrap() == lines).then_some(())
+        })
+        .await;
+    };
+    done(&cluster, &["put", "k/1", "a"]).await;
+    done(&cluster, &["put", "other", "a"]).await;
+    shows("1: k/1 = a\n").await;
+    // The first of the endpoints, which is asked first.
+    cluster.kill(1);
+    done(&cluster, &["put", "k/2", "b", "--timeout=20s"]).await;
+    done(&cluster, &["delete", "k/1", "--timeout=20s"]).await;
+    shows("1: k/1 = a\n3: k/2 = b\n4: k/1 is gone\n").await;
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
