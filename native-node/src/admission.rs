@@ -1,7 +1,8 @@
 //! How many client requests may be under way at once, by number and by bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::sync::{AtomicUsize, Ordering::Relaxed};
 
 /// The bounds and what of them is in use.
 #[derive(Debug)]
@@ -48,24 +49,5 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.requests.fetch_sub(1, Relaxed);
         self.admission.bytes.fetch_sub(self.bytes, Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Admission;
-
-    /// Guards memory against any number of clients, and that room comes back.
-    #[test]
-    fn requests_beyond_the_bounds_are_turned_away_until_others_end() {
-        let admission = Admission::new(2, 100);
-        let first = admission.admit(60).expect("room");
-        assert!(admission.admit(60).is_none(), "too many bytes");
-        let second = admission.admit(40).expect("room");
-        assert!(admission.admit(0).is_none(), "too many requests");
-        drop((first, second));
-        assert_eq!(admission.requests(), 0);
-        let _large = admission.admit(1000).expect("alone, it may be larger than the bound");
-        assert!(admission.admit(1).is_none());
     }
 }

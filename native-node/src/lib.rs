@@ -12,13 +12,18 @@ pub mod config;
 pub mod demo;
 pub mod driver;
 pub mod faults;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod guard;
 pub mod handle;
 pub mod http;
 pub mod metrics;
 pub mod reload;
 pub mod server;
+#[cfg(test)]
+mod shuttled;
 pub mod storage;
+mod sync;
 pub mod tls;
 pub mod trace;
 pub mod transport;

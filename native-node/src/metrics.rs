@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -62,6 +62,8 @@ pub struct DriverMetrics {
     pub log_bytes_written: Counter,
     /// One snapshot, from its beginning until it is durable.
     pub snapshot_duration: Histogram,
+    /// The newest snapshot that was saved since the start.
+    pub snapshot: SnapshotMetrics,
     /// Snapshots that could not be saved.
     pub snapshot_failures: Counter,
     /// Messages that came from peers.
@@ -83,6 +85,37 @@ impl Connections {
     /// Counts one that was cut before a request.
     pub fn refused(&self, reason: &'static str) {
         let _: u64 = self.refused.get_or_create(&RefusedLabels { reason }).inc();
+    }
+}
+
+/// The newest snapshot that was saved since the start; all zero before there is one.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotMetrics {
+    /// When it was durable, in seconds since 1970.
+    saved_at: Gauge<f64, AtomicU64>,
+    /// What it took, in seconds.
+    took: Gauge<f64, AtomicU64>,
+    /// Its length.
+    bytes: Gauge,
+}
+
+impl SnapshotMetrics {
+    /// One has just been saved.
+    pub fn saved(&self, bytes: u64, took: Duration) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.saved_at.set(now.as_secs_f64());
+        self.took.set(took.as_secs_f64());
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let mut gauge = |name: &str, help: &str, metric: &Gauge<f64, AtomicU64>| {
+            registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        };
+        gauge("raft_snapshot_last_timestamp", "When the newest was saved", &self.saved_at);
+        gauge("raft_snapshot_last_duration", "What saving the newest took", &self.took);
+        let (name, help) = ("raft_snapshot_last_size", "Length of the newest");
+        registry.register_with_unit(name, help, Unit::Bytes, self.bytes.clone());
     }
 }
 
@@ -168,6 +201,7 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         fsync_duration: seconds(),
         log_bytes_written: Counter::default(),
         snapshot_duration: seconds(),
+        snapshot: SnapshotMetrics::default(),
         snapshot_failures: Counter::default(),
         messages: Counter::default(),
         deferred: Counter::default(),
@@ -193,6 +227,7 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         Unit::Bytes,
         it.log_bytes_written,
     );
+    it.snapshot.register(registry);
     registry.register(
         "raft_snapshot_failures",
         "Snapshots that could not be saved",

@@ -216,7 +216,8 @@ async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
         drop(timeout(FRAME_TIME, more).await);
         events.iter_mut().for_each(slim);
         for event in &events {
-            tracing::debug!(target: "raft", "{event}");
+            let (seq, time_us) = (event.id.seq, event.time.0);
+            tracing::debug!(target: "raft", seq, time_us, "{event}");
         }
         if hub.watchers() == 0 {
             continue;

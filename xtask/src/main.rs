@@ -1,6 +1,7 @@
 //! The automation of this workspace: `cargo xtask help`.
 
 mod bench;
+mod decoders;
 mod demo;
 mod deps;
 mod fix;
@@ -64,6 +65,15 @@ enum Task {
         /// Passed on to the fuzzer
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Run libFuzzer on whatever decodes files, frames and requests; needs a C++ compiler
+    FuzzDecoders {
+        /// For how long, all decoders together
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+        /// Only this decoder, for instance `log` or `frame`
+        #[arg(long)]
+        target: Option<String>,
     },
     /// Measure: prints tables, writes target/bench/
     Bench {
@@ -135,6 +145,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Web => web::build_within_budget()?,
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
+        Task::FuzzDecoders { seconds, target } => decoders::fuzz(seconds, target.as_deref())?,
         Task::Fuzz { arguments } => fuzz::fuzz(&arguments)?,
         Task::Bench { what } => measure(&what)?,
         Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,

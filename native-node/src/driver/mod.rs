@@ -311,7 +311,8 @@ impl Run {
                 self.driver.metrics.log_bytes_written.inc_by(bytes);
                 self.step(Input::Persisted(id));
             }
-            StorageEvent::SnapshotSaved { meta, bytes: _, took } => {
+            StorageEvent::SnapshotSaved { meta, bytes, took } => {
+                self.driver.metrics.snapshot.saved(bytes, took);
                 self.driver.metrics.snapshot_duration.observe(took.as_secs_f64());
                 self.step(Input::SnapshotSaved(meta));
             }

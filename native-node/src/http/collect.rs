@@ -12,6 +12,7 @@ use raft_core::event::RoleName;
 use raft_core::types::NodeId;
 
 use super::App;
+use super::process::ProcessFigures;
 use crate::handle::Handle;
 use crate::transport::{LinkState, Links};
 
@@ -52,6 +53,11 @@ impl NodeCollector {
         out.gauge("raft_term", "Current term", status.term.0)?;
         out.gauge("raft_is_leader", "1 on the leader", leads)?;
         out.gauge("raft_has_leader", "1 if a leader is known", status.leader.is_some().into())?;
+        let (voters, members) = (&status.membership.voters, status.membership.members());
+        out.gauge("raft_voters", "Members that vote", voters.len() as u64)?;
+        out.gauge("raft_members", "Members, learners included", members.len() as u64)?;
+        let is_voter = voters.contains(&status.id).into();
+        out.gauge("raft_is_voter", "1 if this server votes", is_voter)?;
         out.gauge("raft_last_index", "Last entry of the log", status.last.index.0)?;
         out.gauge("raft_durable_index", "Last entry on disk", status.durable_index.0)?;
         out.gauge("raft_commit_index", "Last committed entry", status.commit_index.0)?;
@@ -75,7 +81,20 @@ impl NodeCollector {
         out.gauge("raft_wal_segments", "Files of the log", usage.log_segments)?;
         out.bytes("raft_wal_disk", "Files of the log", usage.log_bytes)?;
         out.bytes("raft_wal_queue", "Log entries not durable yet", usage.queued_bytes)?;
-        out.bytes("raft_snapshot_disk", "Files of snapshots", usage.snapshot_bytes)
+        out.bytes("raft_wal_reserve", "Files set aside for the log", usage.reserve_bytes)?;
+        out.bytes("raft_snapshot_disk", "Files of snapshots", usage.snapshot_bytes)?;
+        out.gauge("raft_snapshots", "Snapshots on disk", usage.snapshots)?;
+        let progress = usage.snapshot_progress.unwrap_or_default();
+        let gauge = ConstGauge::new(progress);
+        let (help, kind) = ("How much of a snapshot under way is written", gauge.metric_type());
+        gauge.encode(out.0.encode_descriptor(
+            "raft_snapshot_progress_ratio",
+            help,
+            None,
+            kind,
+        )?)?;
+        out.bytes("raft_disk_free", "Free on the disk of the data directory", usage.free_bytes)?;
+        out.gauge("raft_disk_full", "1 while new writes are refused for it", usage.full.into())
     }
 
     fn encode_progress(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -108,13 +127,31 @@ impl NodeCollector {
     }
 }
 
-/// The usual figures of a process, where the system tells them in files.
+/// The usual figures of a process.
 fn encode_process(out: &mut Out<'_>) -> fmt::Result {
-    let Ok(statm) = std::fs::read_to_string("/proc/self/statm") else { return Ok(()) };
-    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    let Some(pages) = pages else { return Ok(()) };
-    let resident = pages * rustix::param::page_size() as u64;
-    out.bytes("process_resident_memory", "Resident memory", resident)
+    let figures = ProcessFigures::now();
+    if let Some(seconds) = figures.cpu_seconds {
+        let counter = ConstCounter::new(seconds);
+        let help = "Time on processors, in user and kernel mode";
+        let (unit, kind) = (Some(&Unit::Seconds), counter.metric_type());
+        counter.encode(out.0.encode_descriptor("process_cpu", help, unit, kind)?)?;
+    }
+    if let Some(seconds) = figures.start_time {
+        out.seconds("process_start_time", "When the process began, since 1970", seconds)?;
+    }
+    let gauges = [
+        ("process_threads", "Threads", None, figures.threads),
+        ("process_open_fds", "Open file descriptors", None, figures.open_fds),
+        ("process_max_fds", "File descriptors that it may open", None, figures.max_fds),
+        ("process_virtual_memory", "Addresses taken", Some(&Unit::Bytes), figures.virtual_bytes),
+        ("process_resident_memory", "Resident memory", Some(&Unit::Bytes), figures.resident_bytes),
+    ];
+    for (name, help, unit, value) in gauges {
+        if let Some(value) = value {
+            out.one(name, help, unit, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Shorthand for the encoder.
@@ -123,6 +160,11 @@ struct Out<'a>(DescriptorEncoder<'a>);
 impl Out<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.one(name, help, None, value)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let (gauge, unit) = (ConstGauge::new(value), Some(&Unit::Seconds));
+        gauge.encode(self.0.encode_descriptor(name, help, unit, gauge.metric_type())?)
     }
 
     fn bytes(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -10,6 +10,8 @@ pub mod error;
 mod faults;
 pub mod forward;
 mod freshness;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub mod headers;
 mod health;
 mod held;
@@ -21,6 +23,7 @@ pub mod members;
 mod openapi;
 mod operations;
 mod origin;
+mod process;
 mod range;
 mod refusals;
 pub mod request;

@@ -76,7 +76,7 @@ fn done(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
 }
 
 /// Reads the body and checks it against the store's bounds.
-fn transaction(body: &[u8]) -> Result<Command, ApiError> {
+pub(super) fn transaction(body: &[u8]) -> Result<Command, ApiError> {
     let Body { compare, then, otherwise } = request::json_body(body)?;
     if compare.len() + then.len() + otherwise.len() > MAX_PARTS {
         return Err(ApiError::TooMany { what: "comparisons and operations", limit: MAX_PARTS });

@@ -24,6 +24,8 @@
 mod directory;
 pub mod disk;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod head;
 mod log;
 mod options;

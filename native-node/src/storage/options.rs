@@ -179,6 +179,10 @@ pub struct Usage {
     pub snapshots: u64,
     /// The bytes of submitted writes that are not durable yet.
     pub queued_bytes: u64,
+    /// The bytes that are free on the disk, as of a moment ago.
+    pub free_bytes: u64,
+    /// Whether new writes are refused for want of space.
+    pub full: bool,
     /// How much of the snapshot that is being written is done, from 0 to 1.
     pub snapshot_progress: Option<f64>,
 }

@@ -79,9 +79,10 @@ impl KnownPeers {
     }
 
     /// Whether a server is known by this data directory, so that [`Self::meet`] would not block.
+    /// Does not wait: while another one is being remembered, perhaps on a sick disk, it is unknown.
     pub fn knows(&self, peer: NodeId, storage: StorageId) -> bool {
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.get(&peer).is_some_and(|known| known.storage == storage)
+        let met = self.met.try_lock().ok();
+        met.is_some_and(|met| met.get(&peer).is_some_and(|known| known.storage == storage))
     }
 
     fn save(&self, met: &BTreeMap<NodeId, Met>) -> Result<(), StorageError> {

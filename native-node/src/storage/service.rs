@@ -177,6 +177,8 @@ impl Storage {
             snapshot_bytes: shared.snapshot_bytes.load(Ordering::Acquire),
             snapshots: shared.snapshots.load(Ordering::Acquire),
             queued_bytes: shared.queued_bytes.load(Ordering::Acquire),
+            free_bytes: shared.spares.free_bytes(),
+            full: shared.spares.is_full(),
             snapshot_progress: u32::try_from(progress)
                 .ok()
                 .map(|thousandths| f64::from(thousandths) / 1000.0),

@@ -18,6 +18,7 @@ mod http;
 mod http_doors;
 mod keys;
 mod members;
+mod operations;
 mod proxy;
 mod reads;
 mod restart;

@@ -2,6 +2,8 @@
 //! put a disk behind it that loses, tears, stalls, fills up and lies.
 
 mod faulty;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod memory;
 mod real;
 
 use std::fmt;

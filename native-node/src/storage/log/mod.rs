@@ -22,9 +22,13 @@
 
 mod replay;
 pub(super) mod segment;
+#[cfg(test)]
+mod shuttled;
 pub(super) mod spares;
-mod state;
+pub(super) mod state;
 mod writer;
+
+use crate::sync;
 
 pub(super) use replay::recover;
 pub(super) use writer::LogWriter;

@@ -4,13 +4,12 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use raft_core::types::LogIndex;
 
 use super::segment::{Segment, Spare};
+use super::sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::storage::StorageError;
 use crate::storage::directory::Directory;
 use crate::storage::disk::DiskFile;
@@ -19,6 +18,9 @@ use crate::storage::error::{io_error, is_full};
 /// How many spares are kept ready: one for the next segment, and one in reserve, so that term,
 /// vote and compaction still find room when the disk is full.
 const READY: usize = 2;
+
+/// How often the free space is asked for while nothing else is to be done.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Where the log gets its next segment from.
 pub(crate) trait SpareSource {
@@ -44,6 +46,9 @@ pub(crate) struct Spares {
     state: Mutex<State>,
     changed: Condvar,
     full: AtomicBool,
+    /// What was free when it was last asked for, in bytes. Asking may take long on a sick disk, so
+    /// only the thread that makes spares does.
+    free_bytes: AtomicU64,
     covered_by_older: AtomicU64,
     covered_by_newest: AtomicU64,
 }
@@ -97,6 +102,7 @@ impl Spares {
                 directory.remove(&path)?;
             }
         }
+        let free_bytes = directory.free_bytes()?;
         Ok(Self {
             directory,
             segment_bytes,
@@ -105,6 +111,7 @@ impl Spares {
             state: Mutex::new(state),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(free_bytes),
             covered_by_older: AtomicU64::new(0),
             covered_by_newest: AtomicU64::new(0),
         })
@@ -113,6 +120,11 @@ impl Spares {
     /// Whether the disk had no room for the next spare.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    /// What was free on the disk a moment ago, in bytes.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Acquire)
     }
 
     /// Says how much must stay free beside a new spare, in bytes.
@@ -163,24 +175,24 @@ impl Spares {
             }
             match progress {
                 Progress::Done => {}
-                Progress::Idle => self.wait_for_work(None),
-                Progress::Full => self.wait_for_work(Some(self.retry)),
+                Progress::Idle => {
+                    self.free_bytes.store(self.directory.free_bytes()?, Ordering::Release);
+                    self.wait_for_work(LOOK_AGAIN, true);
+                }
+                Progress::Full => self.wait_for_work(self.retry, false),
             }
         }
         Ok(())
     }
 
-    fn wait_for_work(&self, at_most: Option<Duration>) {
+    /// Waits, though not for ever. On a full disk a missing spare alone is no reason to go on at once.
+    fn wait_for_work(&self, at_most: Duration, for_spares: bool) {
         let state = self.lock();
-        // On a full disk a missing spare alone is no reason to go on at once.
         let nothing = |state: &mut State| {
-            let missing = at_most.is_none() && state.ready.len() < READY;
+            let missing = for_spares && state.ready.len() < READY;
             !state.closed && state.retired.is_empty() && !missing
         };
-        match at_most {
-            Some(time) => drop(self.changed.wait_timeout_while(state, time, nothing)),
-            None => drop(self.changed.wait_while(state, nothing)),
-        }
+        drop(self.changed.wait_timeout_while(state, at_most, nothing));
     }
 
     /// One step: a retired segment is removed, or a missing spare is made.
@@ -203,7 +215,9 @@ impl Spares {
 
     /// `None` when there is no room.
     fn prepare(&self) -> Result<Option<Spare>, StorageError> {
-        if self.directory.free_bytes()? < self.needed_bytes() {
+        let free_bytes = self.directory.free_bytes()?;
+        self.free_bytes.store(free_bytes, Ordering::Release);
+        if free_bytes < self.needed_bytes() {
             return Ok(None);
         }
         let number = {
@@ -258,7 +272,12 @@ impl SpareSource for Spares {
         if state.closed || (state.finishing && no_room) {
             return Err(StorageError::Closed);
         }
-        drop(self.changed.wait_timeout(state, self.retry));
+        // A spare may have come since the first look.
+        let none = |state: &mut State| {
+            let nothing = state.ready.is_empty() || bytes > self.segment_bytes;
+            nothing && !state.closed && !(state.finishing && no_room)
+        };
+        drop(self.changed.wait_timeout_while(state, self.retry, none));
         self.try_take(bytes)
     }
 

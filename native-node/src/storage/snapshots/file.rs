@@ -130,7 +130,7 @@ impl Writer<'_> {
 
 /// Reads the snapshot at `path`, which by its name is the one at `position`. Whatever does not fit
 /// is [`StorageError::Damaged`].
-pub(super) fn read(
+pub(crate) fn read(
     directory: &Directory,
     path: &Path,
     position: LogPosition,
@@ -210,5 +210,33 @@ impl Reader<'_> {
         self.offset = header.end(self.offset);
         self.number += 1;
         Ok(payload)
+    }
+}
+
+/// The parts of the format, for the fuzzer.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz {
+    use raft_core::codec;
+
+    use super::{Bytes, Chunk, Cursor, Directory, End, FileType, Head, Snapshot, SnapshotHead};
+
+    pub(crate) use super::read;
+
+    /// The start of the file of this snapshot, and its salt.
+    pub(crate) fn head(directory: &Directory, snapshot: &Snapshot) -> (Vec<u8>, u64) {
+        let (meta, store) = (snapshot.meta.clone(), &snapshot.store);
+        let body = SnapshotHead { meta, keys: store.len() as u64, digest: store.digest() };
+        let head = Head::new(directory, body);
+        (head.encode(FileType::Snapshot), head.salt)
+    }
+
+    /// The contents of the record of a chunk.
+    pub(crate) fn chunk(data: Bytes, next: Option<Cursor>) -> Vec<u8> {
+        codec::encode(&Chunk { data, next })
+    }
+
+    /// The contents of the record of the end.
+    pub(crate) fn end(chunks: u64) -> Vec<u8> {
+        codec::encode(&End { chunks })
     }
 }

@@ -2,6 +2,9 @@
 
 mod file;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use file::fuzz;
+
 use std::time::{Duration, Instant};
 
 use raft_core::kv::Snapshot;

@@ -2,7 +2,6 @@
 
 mod crash;
 mod damage;
-mod disk;
 mod foreign;
 mod full;
 mod real;
@@ -10,3 +9,5 @@ mod sequences;
 mod server;
 mod service;
 mod world;
+
+use super::disk::memory as disk;

@@ -13,7 +13,7 @@ const SECTOR: usize = 16;
 
 /// The disk; clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(in crate::storage::tests) struct MemoryDisk(Arc<Shared>);
+pub(in crate::storage) struct MemoryDisk(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -67,7 +67,7 @@ enum NameChange {
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::storage::tests) enum Fault {
+pub(in crate::storage) enum Fault {
     #[default]
     None,
     /// The process dies in the operation of this number, counting from 1 after [`MemoryDisk::set_fault`].
@@ -80,7 +80,7 @@ pub(in crate::storage::tests) enum Fault {
 
 /// What a loss of power does to that which is not durable.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::storage::tests) enum Loss {
+pub(in crate::storage) enum Loss {
     /// It is lost.
     All,
     /// It happens to be on the disk nevertheless.
@@ -95,50 +95,50 @@ impl MemoryDisk {
     }
 
     /// Arms a fault, counting operations from here.
-    pub(in crate::storage::tests) fn set_fault(&self, fault: Fault) {
+    pub(in crate::storage) fn set_fault(&self, fault: Fault) {
         let mut inner = self.lock_inner();
         (inner.fault, inner.operations, inner.syncs) = (fault, 0, 0);
     }
 
     /// Operations since the fault was armed.
-    pub(in crate::storage::tests) fn operations(&self) -> u64 {
+    pub(in crate::storage) fn operations(&self) -> u64 {
         self.lock_inner().operations
     }
 
     /// Syncs since the fault was armed.
-    pub(in crate::storage::tests) fn syncs(&self) -> u64 {
+    pub(in crate::storage) fn syncs(&self) -> u64 {
         self.lock_inner().syncs
     }
 
     /// Whether an armed crash has happened.
-    pub(in crate::storage::tests) fn is_dead(&self) -> bool {
+    pub(in crate::storage) fn is_dead(&self) -> bool {
         self.lock_inner().dead
     }
 
     /// How many bytes fit; 0 for any number.
-    pub(in crate::storage::tests) fn set_capacity(&self, bytes: u64) {
+    pub(in crate::storage) fn set_capacity(&self, bytes: u64) {
         self.lock_inner().capacity = bytes;
     }
 
     /// The bytes of all files.
-    pub(in crate::storage::tests) fn used(&self) -> u64 {
+    pub(in crate::storage) fn used(&self) -> u64 {
         self.lock_inner().used()
     }
 
     /// Makes every write and sync wait, or lets them go on.
-    pub(in crate::storage::tests) fn set_stalled(&self, stalled: bool) {
+    pub(in crate::storage) fn set_stalled(&self, stalled: bool) {
         self.lock_inner().stalled = stalled;
         self.0.moved.notify_all();
     }
 
     /// The process is gone, the machine runs on: what was written is seen by the next one.
-    pub(in crate::storage::tests) fn restart_process(&self) {
+    pub(in crate::storage) fn restart_process(&self) {
         let mut inner = self.lock_inner();
         (inner.dead, inner.fault, inner.locks) = (false, Fault::None, BTreeSet::new());
     }
 
     /// The machine loses power and starts again.
-    pub(in crate::storage::tests) fn lose_power(&self, loss: Loss) {
+    pub(in crate::storage) fn lose_power(&self, loss: Loss) {
         self.restart_process();
         let mut inner = self.lock_inner();
         let mut dice = Dice::new(match loss {
@@ -162,7 +162,7 @@ impl MemoryDisk {
     }
 
     /// An independent copy of the disk as it is.
-    pub(in crate::storage::tests) fn copy(&self) -> Self {
+    pub(in crate::storage) fn copy(&self) -> Self {
         let inner = self.lock_inner();
         Self(Arc::new(Shared {
             inner: Mutex::new(Inner {
@@ -178,20 +178,20 @@ impl MemoryDisk {
     }
 
     /// The names that end like this, in order.
-    pub(in crate::storage::tests) fn names(&self, end: &str) -> Vec<PathBuf> {
+    pub(in crate::storage) fn names(&self, end: &str) -> Vec<PathBuf> {
         let inner = self.lock_inner();
         let matching = |path: &&PathBuf| path.to_string_lossy().ends_with(end);
         inner.names.keys().filter(matching).cloned().collect()
     }
 
     /// A file's bytes.
-    pub(in crate::storage::tests) fn bytes(&self, path: &Path) -> Vec<u8> {
+    pub(in crate::storage) fn bytes(&self, path: &Path) -> Vec<u8> {
         let inner = self.lock_inner();
         inner.files[inner.names[path]].cached.clone()
     }
 
     /// Puts a file there, durably.
-    pub(in crate::storage::tests) fn put(&self, path: &Path, bytes: Vec<u8>) {
+    pub(in crate::storage) fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut inner = self.lock_inner();
         let file = inner.files.len();
         inner.files.push(File { cached: bytes.clone(), durable: bytes, unsynced: Vec::new() });
@@ -200,14 +200,14 @@ impl MemoryDisk {
     }
 
     /// Removes a file behind everybody's back.
-    pub(in crate::storage::tests) fn delete(&self, path: &Path) {
+    pub(in crate::storage) fn delete(&self, path: &Path) {
         let mut inner = self.lock_inner();
         inner.names.remove(path);
         inner.durable_names.remove(path);
     }
 
     /// Changes a file behind everybody's back.
-    pub(in crate::storage::tests) fn tamper(&self, path: &Path, change: impl Fn(&mut Vec<u8>)) {
+    pub(in crate::storage) fn tamper(&self, path: &Path, change: impl Fn(&mut Vec<u8>)) {
         let mut inner = self.lock_inner();
         let file = inner.names[path];
         change(&mut inner.files[file].cached);
@@ -327,15 +327,15 @@ fn dead() -> io::Error {
 
 /// Small seeded numbers (SplitMix64), so that a test's seed is its whole fate.
 #[derive(Clone, Debug)]
-pub(in crate::storage::tests) struct Dice(u64);
+pub(in crate::storage) struct Dice(u64);
 
 impl Dice {
-    pub(in crate::storage::tests) const fn new(seed: u64) -> Self {
+    pub(in crate::storage) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number below `bound`.
-    pub(in crate::storage::tests) fn below(&mut self, bound: u64) -> u64 {
+    pub(in crate::storage) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -344,7 +344,7 @@ impl Dice {
     }
 
     /// True once in `odds` times.
-    pub(in crate::storage::tests) fn one_in(&mut self, odds: u64) -> bool {
+    pub(in crate::storage) fn one_in(&mut self, odds: u64) -> bool {
         self.below(odds) == 0
     }
 }

@@ -1,0 +1,332 @@
+//! What operators are given, held against a cluster that runs: metrics, dashboard, alarms, the
+//! guide, and the files of ops/.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use bytes::Bytes;
+use hyper::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::cluster::{Cluster, eventually, program, run_to_end};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Words that are names of metrics of this program.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let own = ["raft_", "kv_", "http_", "trace_", "process_", "glassraft_build"];
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| own.iter().any(|prefix| word.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A cluster to which everything has happened that makes a series of its own.
+async fn eventful_cluster() -> Cluster {
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let client = cluster.client(leader);
+    client.put(b"x", Bytes::from_static(b"1")).await.unwrap();
+    client.request(&Method::POST, "/cluster/snapshot", Bytes::new()).await.unwrap();
+    for id in cluster.ids() {
+        let mut stranger =
+            tokio::net::TcpStream::connect(cluster.peer_address(id).to_string()).await.unwrap();
+        stranger.write_all(b"What is this?\r\n\r\n").await.unwrap();
+        let _end = stranger.read(&mut [0; 64]).await;
+    }
+    cluster
+}
+
+async fn metrics(cluster: &Cluster, id: usize) -> String {
+    let answer = cluster.client(id).request(&Method::GET, "/metrics", Bytes::new()).await.unwrap();
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}
+
+/// The names of all series of all servers, once every kind of them is there.
+async fn all_series(cluster: &Cluster) -> BTreeSet<String> {
+    eventually("refusals and round trips are counted", async || {
+        let mut all = BTreeSet::new();
+        for id in cluster.ids() {
+            let text = metrics(cluster, id).await;
+            let names = text.lines().filter(|line| !line.starts_with('#'));
+            all.extend(names.filter_map(|line| Some(line.split_once(['{', ' '])?.0.to_owned())));
+            // Of a histogram one speaks by the name of the whole.
+            let histograms = text.lines().filter_map(|line| {
+                line.strip_prefix("# TYPE ")?.strip_suffix(" histogram").map(str::to_owned)
+            });
+            all.extend(histograms);
+        }
+        let late = ["raft_peer_refused_total", "raft_peer_round_trip_seconds"];
+        late.iter().all(|name| all.contains(*name)).then_some(all)
+    })
+    .await
+}
+
+/// What is wrong with an exposition, by Prometheus' rules for names and by OpenMetrics' for form.
+fn faults(text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let (mut kinds, mut series) = (BTreeMap::new(), BTreeSet::new());
+    let mut helped = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap_or((rest, ""));
+            if kinds.insert(name.to_owned(), kind.to_owned()).is_some() {
+                faults.push(format!("{name} is declared twice"));
+            }
+        } else if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap_or((rest, ""));
+            if help.trim_end_matches('.').len() < 4 {
+                faults.push(format!("{name} is not explained"));
+            }
+            helped.insert(name.to_owned());
+        } else if !line.starts_with('#') {
+            let (id, value) = line.rsplit_once(' ').unwrap_or((line, ""));
+            if value.parse::<f64>().is_err() {
+                faults.push(format!("{line} has no value"));
+            }
+            if !series.insert(id.to_owned()) {
+                faults.push(format!("{id} is there twice"));
+            }
+        }
+    }
+    for (name, kind) in &kinds {
+        let letters =
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let reserved =
+            ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end));
+        let parts: BTreeSet<&str> = name.split('_').collect();
+        let small = ["ms", "milliseconds", "us", "micros", "minutes", "kb", "mb", "mib", "percent"];
+        if !letters || reserved || !helped.contains(name) {
+            faults.push(format!("{name} has a name that it must not have, or no help"));
+        }
+        if small.iter().any(|unit| parts.contains(unit)) {
+            faults.push(format!("{name} is not in base units"));
+        }
+        let sample = match kind.as_str() {
+            "counter" => format!("{name}_total"),
+            "histogram" => format!("{name}_bucket"),
+            _ => name.clone(),
+        };
+        let own = series.iter().filter(|id| id.split('{').next() == Some(&sample)).count();
+        if own == 0 {
+            faults.push(format!("{name} is a {kind} without {sample}"));
+        }
+        if kind == "histogram" && !text.contains(&format!("{name}_count")) {
+            faults.push(format!("{name} has no count"));
+        }
+    }
+    if !text.ends_with("# EOF\n") {
+        faults.push("the end is missing".to_owned());
+    }
+    faults
+}
+
+/// Guards whoever reads the metrics: names, units and form are the usual ones, and what the field
+/// expects is there; dashboard, alarms and guide speak of nothing that is not.
+#[tokio::test]
+async fn metrics_are_as_prometheus_wants_them_and_as_ops_uses_them() {
+    let cluster = eventful_cluster().await;
+    let all = all_series(&cluster).await;
+    for id in cluster.ids() {
+        let text = metrics(&cluster, id).await;
+        assert_eq!(faults(&text), Vec::<String>::new(), "{text}");
+    }
+    for wanted in [
+        "raft_term",
+        "raft_is_leader",
+        "raft_leader_changes_total",
+        "raft_commit_index",
+        "raft_applied_index",
+        "raft_proposals_pending",
+        "raft_wal_fsync_duration_seconds_bucket",
+        "raft_commit_duration_seconds_bucket",
+        "raft_peer_match_index",
+        "raft_peer_round_trip_seconds",
+        "raft_disk_free_bytes",
+        "raft_snapshot_last_timestamp_seconds",
+        "http_request_duration_seconds_bucket",
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "process_start_time_seconds",
+    ] {
+        assert!(all.contains(wanted), "{wanted} is missing in {all:#?}");
+    }
+    for file in ["ops/grafana/glassraft.json", "ops/prometheus/alerts.yml", "docs/OPERATIONS.md"] {
+        let used = metric_names(&read(file));
+        assert!(used.len() > 10, "{file} uses {used:?}");
+        let missing: Vec<&String> = used.difference(&all).collect();
+        assert!(missing.is_empty(), "{file} uses what no server has: {missing:?}");
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("ops/grafana/glassraft.json")).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() > 20);
+}
+
+/// Guards the check above: it finds what it is there for.
+#[test]
+fn a_bad_exposition_is_found_out() {
+    let good = "# HELP x_seconds What it takes.\n# TYPE x_seconds gauge\nx_seconds 1\n# EOF\n";
+    assert_eq!(faults(good), Vec::<String>::new());
+    for (from, to) in [
+        ("x_seconds", "x_ms"),
+        ("x_seconds", "x_total"),
+        ("What it takes.", "."),
+        ("x_seconds 1", "x_seconds one"),
+        ("x_seconds 1", "x_seconds 1\nx_seconds 1"),
+        ("gauge", "counter"),
+        ("# EOF\n", ""),
+    ] {
+        assert!(!faults(&good.replace(from, to)).is_empty(), "{from} -> {to}");
+    }
+}
+
+fn is_flag(word: &str) -> bool {
+    word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
+/// Guards the guide: each alarm is explained, each flag is one of the program's, each route
+/// answers.
+#[tokio::test]
+async fn the_guide_speaks_of_what_there_is() {
+    let guide = read("docs/OPERATIONS.md");
+    let alarms = read("ops/prometheus/alerts.yml");
+    let alarms: Vec<&str> =
+        alarms.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alarms.len() > 10);
+    for alarm in alarms {
+        assert!(guide.contains(&format!("`{alarm}`")), "the guide does not explain {alarm}");
+    }
+
+    let mut helps = String::new();
+    let mut waiting = vec![Vec::<String>::new()];
+    while let Some(words) = waiting.pop() {
+        let mut command = program();
+        command.args(&words).arg("--help");
+        let output = run_to_end(command).await;
+        assert!(output.status.success(), "{words:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let commands = help.split("Commands:\n").nth(1).unwrap_or_default();
+        let commands = commands.lines().take_while(|line| !line.is_empty());
+        for line in commands.filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+            let name = line.split_whitespace().next().unwrap();
+            if name != "help" && words.len() < 2 {
+                waiting.push([&words[..], &[name.to_owned()]].concat());
+            }
+        }
+        helps += &help;
+    }
+    let flags = guide.split_whitespace().map(|word| {
+        word.trim_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+            .split('=')
+            .next()
+            .unwrap()
+    });
+    // Of useradd, systemd-run, systemctl, kubectl and cargo.
+    let foreign = [
+        "--system",
+        "--home-dir",
+        "--shell",
+        "--uid",
+        "--property",
+        "--unit",
+        "--setenv",
+        "--now",
+        "--kustomize",
+        "--from-file",
+        "--test",
+    ];
+    for flag in flags.filter(|word| is_flag(word)) {
+        assert!(helps.contains(flag) || foreign.contains(&flag), "there is no {flag}");
+    }
+
+    let cluster = Cluster::start_with(1, &[]);
+    cluster.leader().await;
+    for route in guide.split('`').filter_map(|code| code.strip_prefix("GET ")) {
+        let answer = cluster.client(1).request(&Method::GET, route, Bytes::new()).await;
+        assert!(answer.is_ok(), "GET {route}: {:?}", answer.err());
+    }
+}
+
+/// Guards the files of ops/ where the tools that check them are installed.
+#[test]
+fn the_files_for_operators_pass_their_tools() {
+    let ops = root().join("ops");
+    let run = |name: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(name);
+        command.args(arguments).current_dir(&ops).stdin(Stdio::null());
+        match command.output() {
+            Err(_) => eprintln!("note: {name} is not installed; its part is not checked"),
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                let told = String::from_utf8_lossy(&output.stdout);
+                assert!(output.status.success(), "{name} {arguments:?}: {text}{told}");
+            }
+        }
+    };
+    run("promtool", &["check", "rules", "prometheus/alerts.yml"]);
+    run("promtool", &["check", "config", "prometheus/prometheus.yml"]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let unit = directory.path().join("native-node.service");
+    let text = read("ops/systemd/native-node.service");
+    let own = env!("CARGO_BIN_EXE_native-node");
+    std::fs::write(&unit, text.replace("/usr/local/bin/native-node", own)).unwrap();
+    run("systemd-analyze", &["verify", unit.to_str().unwrap()]);
+
+    for overlay in ["base", "founding"] {
+        let from = format!("kubernetes/{overlay}");
+        let built = std::process::Command::new("kubectl")
+            .args(["kustomize", &from])
+            .current_dir(&ops)
+            .output();
+        let Ok(built) = built else { continue };
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let manifest = directory.path().join(format!("{overlay}.yaml"));
+        std::fs::write(&manifest, &built.stdout).unwrap();
+        let text = String::from_utf8(built.stdout).unwrap();
+        assert_eq!(text.contains("--new-cluster"), overlay == "founding", "founding is a switch");
+        run("kubernetes-validate", &["--strict", manifest.to_str().unwrap()]);
+    }
+}
+
+/// Guards the log: with `raft=debug` each line of the protocol is an event of its own, as JSON too;
+/// without it there is none.
+#[tokio::test]
+async fn the_log_tells_the_protocol_where_it_is_asked_to() {
+    for (filter, tells) in [("--log=info,raft=debug", true), ("--log=info", false)] {
+        let cluster = Cluster::start_with(1, &[filter, "--log-format=json"]);
+        cluster.leader().await;
+        cluster.client(1).put(b"x", Bytes::from_static(b"1")).await.unwrap();
+        eventually("the log is written", async || {
+            let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+            let lines: Vec<serde_json::Value> =
+                log.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
+            let served = lines.iter().any(|line| line["message"] == "serving");
+            let events: Vec<_> = lines.into_iter().filter(|it| it["target"] == "raft").collect();
+            assert!(events.iter().all(|it| it["seq"].is_u64() && it["message"].is_string()));
+            let told = if tells { events.len() > 3 } else { events.is_empty() };
+            (served && told).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Guards the example for machines: it is a configuration that a server accepts.
+#[tokio::test]
+async fn the_example_configuration_is_accepted() {
+    let mut command = program();
+    command.args(["serve", "--print-config", "--config"]);
+    command.arg(root().join("ops/systemd/node.toml"));
+    command.env("GLASSRAFT_CLUSTER_SECRET_FILE", "/run/credentials/cluster-secret");
+    let output = run_to_end(command).await;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+}
