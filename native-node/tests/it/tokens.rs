@@ -103,6 +103,7 @@ async fn each_route_opens_to_its_scope_and_no_lower_one() {
         ("PUT", "/kv/a", "1", "write"),
         ("DELETE", "/kv/a", "", "write"),
         ("POST", "/txn", &txn, "write"),
+        ("POST", "/batch", "{}", "write"),
         ("POST", "/leases", &lease, "write"),
         ("POST", "/leases/1/keep-alive", "", "write"),
         ("DELETE", "/leases/1", "", "write"),
@@ -113,6 +114,9 @@ async fn each_route_opens_to_its_scope_and_no_lower_one() {
         ("DELETE", "/cluster/members/9", "", "admin"),
         ("POST", "/cluster/leader", "{\"to\": 9}", "admin"),
         ("POST", "/cluster/snapshot", "", "admin"),
+        ("GET", "/cluster/backup", "", "admin"),
+        ("GET", "/faults", "", "admin"),
+        ("PUT", "/faults", "{}", "admin"),
     ] {
         let what = format!("{method} {path}");
         let rank =
