@@ -16,6 +16,8 @@ use native_node::http::status::ClusterStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::hosts::Hosts;
+
 /// How long a condition may take before a test fails: long, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,7 +39,16 @@ pub struct Cluster {
 struct Node {
     client: Address,
     peer: Address,
+    /// The network namespace in which it runs, if not in ours.
+    namespace: Option<String>,
     child: Option<Child>,
+}
+
+impl Node {
+    /// On this machine's loopback.
+    fn here() -> Self {
+        Self { client: free_address(), peer: free_address(), namespace: None, child: None }
+    }
 }
 
 /// Timeouts for tests that are not about elections: on a busy machine the usual ones may pass while
@@ -53,23 +64,45 @@ impl Cluster {
     /// Starts servers with more arguments, in which `{id}` stands for a server's number.
     pub fn start_with(nodes: u16, arguments: &[&str]) -> Self {
         let mut cluster = Self::prepare(nodes, arguments);
-        for id in cluster.ids() {
-            cluster.spawn(id);
-        }
+        cluster.start_all();
         cluster
+    }
+
+    /// Starts all servers; none runs.
+    pub fn start_all(&mut self) {
+        for id in self.ids() {
+            self.spawn(id);
+        }
     }
 
     /// Chooses addresses, but starts nothing.
     pub fn prepare(nodes: u16, arguments: &[&str]) -> Self {
-        let node = |_| Node { client: free_address(), peer: free_address(), child: None };
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            nodes: (0..nodes).map(node).collect(),
-            arguments: arguments.iter().map(ToString::to_string).collect(),
-            originals: usize::from(nodes),
-            founders: usize::from(nodes),
-            name: "test".to_owned(),
-        }
+        let nodes = (0..nodes).map(|_| Node::here()).collect();
+        Self::of(tempfile::tempdir().unwrap(), nodes, arguments)
+    }
+
+    /// The same in a directory of the caller's choice.
+    pub fn prepare_in(directory: TempDir, nodes: u16, arguments: &[&str]) -> Self {
+        Self::of(directory, (0..nodes).map(|_| Node::here()).collect(), arguments)
+    }
+
+    /// The same with a server on each of these hosts, at its real address.
+    pub fn prepare_on(hosts: &Hosts, arguments: &[&str]) -> Self {
+        let node = |host| Node {
+            client: format!("{}:7001", hosts.address(host)).parse().unwrap(),
+            peer: format!("{}:8001", hosts.address(host)).parse().unwrap(),
+            namespace: Some(hosts.namespace(host)),
+            child: None,
+        };
+        let nodes = (1..=hosts.count()).map(node).collect();
+        Self::of(tempfile::tempdir().unwrap(), nodes, arguments)
+    }
+
+    fn of(directory: TempDir, nodes: Vec<Node>, arguments: &[&str]) -> Self {
+        let (originals, founders) = (nodes.len(), nodes.len());
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let name = "test".to_owned();
+        Self { directory, nodes, arguments, originals, founders, name }
     }
 
     /// The servers' numbers.
@@ -94,7 +127,7 @@ impl Cluster {
 
     /// Chooses addresses for one more server, which is to join.
     pub fn add(&mut self) -> usize {
-        self.nodes.push(Node { client: free_address(), peer: free_address(), child: None });
+        self.nodes.push(Node::here());
         self.nodes.len()
     }
 
@@ -157,7 +190,7 @@ impl Cluster {
 
     /// The command that starts a server.
     pub fn command(&self, id: usize) -> Command {
-        let mut command = program();
+        let mut command = program_in(self.nodes[id - 1].namespace.as_deref());
         command
             .args(["serve", "--cluster-id", &self.name, "--id"])
             .arg(id.to_string())
@@ -199,6 +232,29 @@ impl Cluster {
         let status = eventually("it ends", async || child.try_wait().unwrap()).await;
         self.node(id).child = None;
         status
+    }
+
+    /// Whether a server that was started has ended; its remains are taken.
+    pub fn has_ended(&mut self, id: usize) -> bool {
+        let node = self.node(id);
+        let ended = node.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+        if ended {
+            node.child = None;
+        }
+        ended
+    }
+
+    /// Servers that were started and have ended without being told to.
+    pub fn ended_by_themselves(&mut self) -> Vec<usize> {
+        let running = self.running();
+        running.into_iter().filter(|id| self.has_ended(*id)).collect()
+    }
+
+    /// How much memory a server uses (its resident set), in bytes, where the system tells.
+    pub fn memory(&self, id: usize) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid(id))).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
     }
 
     /// What a server says of itself, if it answers.
@@ -276,7 +332,17 @@ impl Drop for Cluster {
 
 /// The program under test.
 pub fn program() -> Command {
-    let mut command = Command::new(PROGRAM.get_or_init(beside_this_one));
+    program_in(None)
+}
+
+fn program_in(namespace: Option<&str>) -> Command {
+    let file = PROGRAM.get_or_init(beside_this_one);
+    let mut command =
+        Command::new(if namespace.is_some() { "ip".as_ref() } else { file.as_path() });
+    if let Some(namespace) = namespace {
+        // It becomes the program, so signals reach that.
+        command.args(["netns", "exec", namespace]).arg(file);
+    }
     // Settings of whoever runs the tests must not reach the servers.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GLASSRAFT_") {

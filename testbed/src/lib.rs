@@ -5,4 +5,7 @@
 
 pub mod cluster;
 pub mod faults;
+pub mod hosts;
 pub mod load;
+pub mod members;
+pub mod soak;

@@ -1,16 +1,19 @@
 //! Clients that write and read at the same time and write down what they saw.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use native_node::client::{Client, ClientError, ClientOptions};
+use hyper::Method;
+use native_node::client::{Client, ClientError, ClientOptions, escape};
 use native_node::config::Address;
 use native_node::http::request::Consistency;
-use raft_core::history::{self, Effect, Operation};
+use raft_core::history::{self, Effect, NotLinearizable, Operation};
+use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::eventually;
 
@@ -20,51 +23,113 @@ const KEYS: u64 = 5;
 /// How long one request may take. Whatever is unknown after it makes the search longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many pairs a page of a range holds at most.
+const PAGE: usize = 1000;
+
+/// How clients behave.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// How many there are.
+    pub clients: u64,
+    /// How they read.
+    pub consistency: Consistency,
+    /// How all keys begin. A history starts without any keys.
+    pub prefix: String,
+    /// How long each rests after a request.
+    pub pause: Duration,
+    /// Whether every second one writes with a session, and so may send a write again.
+    pub sessions: bool,
+}
+
+impl LoadOptions {
+    /// So many clients that never rest.
+    pub fn new(clients: u64) -> Self {
+        Self {
+            clients,
+            consistency: Consistency::Linearizable,
+            prefix: String::new(),
+            pause: Duration::ZERO,
+            sessions: false,
+        }
+    }
+}
+
 /// Clients at work.
 pub struct Load {
-    clients: JoinSet<Vec<Operation>>,
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
-    unknown: Arc<AtomicU64>,
+    clients: JoinSet<Seen>,
+    prefix: String,
+    shared: Arc<Shared>,
+}
+
+/// What the clients count together.
+struct Shared {
+    start: Instant,
+    stop: AtomicBool,
+    acknowledged: AtomicU64,
+    unknown: AtomicU64,
+    /// When the latest write was acknowledged, in ns since the start.
+    latest: AtomicU64,
+    /// The longest time between two acknowledged writes, in ns.
+    longest_gap: AtomicU64,
+}
+
+/// What clients saw.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Everything that they did to the keys that they share.
+    pub operations: Vec<Operation>,
+    /// Keys that were written once, with an acknowledgement: all of them must be found.
+    pub kept: Vec<Bytes>,
+    /// How all keys begin.
+    pub prefix: String,
 }
 
 impl Load {
     /// Starts so many clients. Each asks a server of its own choice first, and the others when that
     /// one cannot help.
     pub fn start(clients: u64, servers: &[Address]) -> Self {
-        Self::reading(clients, servers, Consistency::Linearizable)
+        Self::with(LoadOptions::new(clients), servers)
     }
 
     /// The same with reads of this kind.
     pub fn reading(clients: u64, servers: &[Address], consistency: Consistency) -> Self {
-        let stop = Arc::<AtomicBool>::default();
-        let (acknowledged, unknown) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let start = Instant::now();
+        Self::with(LoadOptions { consistency, ..LoadOptions::new(clients) }, servers)
+    }
+
+    /// Starts clients that behave so.
+    pub fn with(options: LoadOptions, servers: &[Address]) -> Self {
+        let shared = Arc::new(Shared {
+            start: Instant::now(),
+            stop: AtomicBool::new(false),
+            acknowledged: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
+            longest_gap: AtomicU64::new(0),
+        });
         let mut set = JoinSet::new();
-        for client in 0..clients {
+        for client in 0..options.clients {
             let beginning_with = |first| {
                 let mut order = servers.to_vec();
                 order.rotate_left(first);
-                let sessions = Some(ClientOptions::SESSION_TTL);
-                Client::with(ClientOptions { sessions, ..ClientOptions::new(order, PATIENCE) })
+                let mut settings = ClientOptions::new(order, PATIENCE);
+                settings.sessions =
+                    (options.sessions && client % 2 == 1).then_some(ClientOptions::SESSION_TTL);
+                Client::with(settings)
             };
             let worker = Worker {
                 client,
-                consistency,
+                options: options.clone(),
                 servers: (0..servers.len()).map(beginning_with).collect(),
-                start,
-                stop: Arc::clone(&stop),
-                acknowledged: Arc::clone(&acknowledged),
-                unknown: Arc::clone(&unknown),
+                shared: Arc::clone(&shared),
             };
             set.spawn(worker.run());
         }
-        Self { clients: set, stop, acknowledged, unknown }
+        Self { clients: set, prefix: options.prefix, shared }
     }
 
     /// Writes that were acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
+        self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Waits until this many more writes were acknowledged.
@@ -78,66 +143,104 @@ impl Load {
 
     /// Writes whose outcome the clients do not know.
     pub fn unknown(&self) -> u64 {
-        self.unknown.load(Ordering::Relaxed)
+        self.shared.unknown.load(Ordering::Relaxed)
+    }
+
+    /// The longest time without an acknowledged write since this was last asked, or the start.
+    pub fn take_longest_gap(&self) -> Duration {
+        let latest = self.shared.latest.load(Ordering::Relaxed);
+        let running = self.shared.now().saturating_sub(latest);
+        Duration::from_nanos(self.shared.longest_gap.swap(0, Ordering::Relaxed).max(running))
     }
 
     /// Ends the clients and gives what they saw.
-    pub async fn finish(self) -> Vec<Operation> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.join_all().await.concat()
+    pub async fn finish(self) -> Seen {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen { prefix: self.prefix, ..Seen::default() };
+        for seen in self.clients.join_all().await {
+            all.operations.extend(seen.operations);
+            all.kept.extend(seen.kept);
+        }
+        all
+    }
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap()
+    }
+
+    fn count(&self, known: bool) {
+        if known {
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            let now = self.now();
+            let gap = now.saturating_sub(self.latest.fetch_max(now, Ordering::Relaxed));
+            self.longest_gap.fetch_max(gap, Ordering::Relaxed);
+        } else {
+            self.unknown.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 struct Worker {
     client: u64,
-    consistency: Consistency,
+    options: LoadOptions,
     servers: Vec<Client>,
-    start: Instant,
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
-    unknown: Arc<AtomicU64>,
+    shared: Arc<Shared>,
 }
 
 impl Worker {
-    async fn run(self) -> Vec<Operation> {
-        let mut seen = Vec::new();
+    async fn run(self) -> Seen {
+        let mut seen = Seen::default();
         for number in 0.. {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
             // A cheap walk over keys, servers and kinds, different for each client.
             let draw = (number * 2_654_435_761 + self.client * 40_503) >> 7;
-            let key = Bytes::from(format!("key-{}", draw % KEYS));
             let server = usize::try_from(draw / KEYS).unwrap() % self.servers.len();
             let server = &self.servers[server];
-            let called = self.now();
-            let effect = if number % 3 == 0 {
-                let read = server.get(&key, self.consistency).await;
-                // A read without an answer saw nothing.
-                let Ok(value) = read else { continue };
-                Some((Effect::Read(value), true))
+            if number % 4 == 3 {
+                let key = format!("{}{}{}-{number}", self.options.prefix, KEPT, self.client);
+                let write = server.put(key.as_bytes(), Bytes::from_static(b"kept")).await;
+                if let Some(known) = written(&write) {
+                    self.shared.count(known);
+                    seen.kept.extend(known.then(|| Bytes::from(key)));
+                }
             } else {
-                let value = Bytes::from(format!("{}-{number}", self.client));
-                let write = server.put(&key, value.clone()).await;
-                written(&write).map(|known| (Effect::Write(Some(value)), known))
-            };
-            let Some((effect, known)) = effect else { continue };
-            if known && matches!(effect, Effect::Write(_)) {
-                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                let key = Bytes::from(format!("{}key-{}", self.options.prefix, draw % KEYS));
+                seen.operations.extend(self.act(server, key, number).await);
             }
-            if !known {
-                self.unknown.fetch_add(1, Ordering::Relaxed);
+            if !self.options.pause.is_zero() {
+                sleep(self.options.pause).await;
             }
-            let returned = known.then(|| self.now());
-            seen.push(Operation { key, called, returned, effect });
+        }
+        for client in &self.servers {
+            client.close().await;
         }
         seen
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap()
+    /// Reads or writes a key that others use at the same time; nothing when nothing came of it.
+    async fn act(&self, server: &Client, key: Bytes, number: u64) -> Option<Operation> {
+        let called = self.shared.now();
+        let (effect, known) = if number.is_multiple_of(2) {
+            // A read without an answer saw nothing.
+            let value = server.get(&key, self.options.consistency).await.ok()?;
+            (Effect::Read(value), true)
+        } else {
+            let value = Bytes::from(format!("{}-{number}", self.client));
+            let known = written(&server.put(&key, value.clone()).await)?;
+            self.shared.count(known);
+            (Effect::Write(Some(value)), known)
+        };
+        let returned = known.then(|| self.shared.now());
+        Some(Operation { key, called, returned, effect })
     }
 }
+
+/// After the prefix, what keys begin with that are written once.
+const KEPT: &str = "kept/";
 
 /// Whether the outcome of a write is known; nothing when it certainly did not happen.
 fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
@@ -148,20 +251,69 @@ fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
             Some(false)
         }
         Err(ClientError::Unavailable(_)) => None,
+        // The session ended while no server could be reached: an earlier try may have worked.
+        Err(refused) if refused.has_code("no_such_session") => Some(false),
         Err(refused @ ClientError::Refused { .. }) => panic!("a good write was refused: {refused}"),
     }
 }
 
-/// Adds what the cluster holds in the end and judges the whole.
-pub async fn judge(mut operations: Vec<Operation>, client: &Client) {
-    let end = operations.iter().filter_map(|it| it.returned).max().unwrap_or(0) + 1;
-    for key in 0..KEYS {
-        let key = Bytes::from(format!("key-{key}"));
-        let value = client.get(&key, Consistency::Linearizable).await.unwrap();
-        let effect = Effect::Read(value);
-        operations.push(Operation { key, called: end, returned: Some(end + 1), effect });
+impl Seen {
+    /// Adds what the cluster holds in the end.
+    pub async fn read_the_end(&mut self, client: &Client) {
+        let end = self.operations.iter().filter_map(|it| it.returned).max().unwrap_or(0) + 1;
+        for key in 0..KEYS {
+            let key = Bytes::from(format!("{}key-{key}", self.prefix));
+            let value = client.get(&key, Consistency::Linearizable).await.unwrap();
+            let effect = Effect::Read(value);
+            self.operations.push(Operation { key, called: end, returned: Some(end + 1), effect });
+        }
     }
-    if let Err(violation) = history::check(&operations) {
+
+    /// Judges the history.
+    pub fn check(&self) -> Result<(), Box<NotLinearizable>> {
+        history::check(&self.operations)
+    }
+
+    /// Which acknowledged writes the cluster does not hold. None may be missing.
+    pub async fn missing(&self, client: &Client) -> Vec<Bytes> {
+        let mut missing: BTreeSet<&[u8]> = self.kept.iter().map(|key| &key[..]).collect();
+        let prefix = escape(format!("{}{KEPT}", self.prefix).as_bytes());
+        let mut start = String::new();
+        loop {
+            let path = format!("/kv?prefix={prefix}&limit={PAGE}{start}");
+            let page = client.json(&Method::GET, &path, None).await.unwrap();
+            for pair in page["pairs"].as_array().unwrap() {
+                missing.remove(pair["key"].as_str().unwrap().as_bytes());
+            }
+            let Some(next) = page["next"].as_str() else { break };
+            start = format!("&start={}", escape(next.as_bytes()));
+        }
+        missing.into_iter().map(Bytes::copy_from_slice).collect()
+    }
+
+    /// Removes all keys of these clients, which have a prefix that ends with a slash.
+    pub async fn remove_all(&self, client: &Client) {
+        let start = self.prefix.strip_suffix('/').expect("a prefix of its own");
+        // What follows a slash in the order of bytes.
+        let range = json!({"start": self.prefix, "end": format!("{start}0")});
+        let body = json!({"then": [{"delete_range": range}]});
+        // Removing twice does no harm.
+        eventually("the keys are removed", async || {
+            client.json(&Method::POST, "/txn", Some(&body)).await.ok()
+        })
+        .await;
+    }
+}
+
+/// Adds what the cluster holds in the end and judges the whole: the history, and that all
+/// acknowledged writes are found again.
+pub async fn judge(mut seen: Seen, client: &Client) {
+    seen.read_the_end(client).await;
+    if let Err(violation) = seen.check() {
         panic!("{violation}");
     }
+    let missing = seen.missing(client).await;
+    assert!(missing.is_empty(), "acknowledged, and not found again: {missing:?}");
+    let (operations, kept) = (seen.operations.len(), seen.kept.len());
+    println!("{operations} operations are linearizable; {kept} acknowledged writes are found");
 }

@@ -11,6 +11,7 @@ mod paths;
 mod process;
 mod scenario;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod version;
@@ -74,6 +75,14 @@ enum Task {
         /// Only this decoder, for instance `log` or `frame`
         #[arg(long)]
         target: Option<String>,
+    },
+    /// Run a cluster of real processes under random faults and judge what clients see: --minutes M,
+    /// --seed S, --servers N
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Passed on to the soak
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Measure: prints tables, writes target/bench/
     Bench {
@@ -148,6 +157,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::FuzzDecoders { seconds, target } => decoders::fuzz(seconds, target.as_deref())?,
         Task::Fuzz { arguments } => fuzz::fuzz(&arguments)?,
         Task::Bench { what } => measure(&what)?,
+        Task::Soak { arguments } => soak::soak(&arguments)?,
         Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,
         Task::Test => return test::test(),
         Task::Verify => return Ok(test::verify()),

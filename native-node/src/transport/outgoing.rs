@@ -29,6 +29,8 @@ pub struct Outgoing {
     tasks: TaskTracker,
     stop: CancellationToken,
     peers: BTreeMap<NodeId, Peer>,
+    /// Ends the connections to servers that left, which are still told their last words.
+    leaving: BTreeMap<NodeId, CancellationToken>,
 }
 
 /// A server that is dialled.
@@ -50,7 +52,15 @@ impl Outgoing {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { identity, known, links, tasks, stop, peers: BTreeMap::new() }
+        Self {
+            identity,
+            known,
+            links,
+            tasks,
+            stop,
+            peers: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        }
     }
 
     /// Hands a message to its connection. Never waits: the connection's task takes it into its
@@ -106,6 +116,7 @@ impl Outgoing {
             if moved.is_some() {
                 peer.end.cancel();
             } else {
+                self.leaving.insert(id, peer.end.clone());
                 self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
                     // Its queues are closed; what is in them is still sent.
                     drop((peer.log, peer.snapshot));
@@ -114,6 +125,7 @@ impl Outgoing {
                 }));
             }
         }
+        self.leaving.retain(|_, end| !end.is_cancelled());
         for (id, address) in wanted {
             if !self.peers.contains_key(id) {
                 self.dial(*id, address);
@@ -124,6 +136,11 @@ impl Outgoing {
     }
 
     fn dial(&mut self, id: NodeId, address: &Address) {
+        if let Some(old) = self.leaving.remove(&id) {
+            // The other side keeps the newest connection only: two dialers would take it from each
+            // other without end.
+            old.cancel();
+        }
         let link = Arc::new(Link::default());
         let end = self.stop.child_token();
         let lane = |lane| {

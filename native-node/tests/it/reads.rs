@@ -35,7 +35,10 @@ async fn reads_are_linearizable(consistency: Consistency, arguments: &[&str]) {
     cluster.signal(frozen, Signal::CONT);
     load.more_writes(50).await;
     let seen = load.finish().await;
-    let reads = seen.iter().filter(|it| matches!(it.effect, raft_core::history::Effect::Read(_)));
+    let reads = seen
+        .operations
+        .iter()
+        .filter(|it| matches!(it.effect, raft_core::history::Effect::Read(_)));
     assert!(reads.count() > 50, "too few reads to judge by");
     judge(seen, &cluster.any_client()).await;
     cluster.any_client().put(b"end", Bytes::new()).await.unwrap();

@@ -1,0 +1,120 @@
+//! What a soak came to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::figures::Figures;
+
+/// See the module. Times in ms, sizes in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What decided on everything.
+    pub seed: u64,
+    /// How many servers there were.
+    pub servers: u16,
+    /// How long it ran, in seconds.
+    pub seconds: u64,
+    /// How many windows were judged.
+    pub windows: u64,
+    /// Windows whose history could not be searched through in time; all else about them was judged.
+    pub not_judged: u64,
+    /// Operations in the histories.
+    pub operations: u64,
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Acknowledged writes of keys that nobody wrote again: all were found.
+    pub kept: u64,
+    /// Writes whose outcome the clients did not know.
+    pub unknown: u64,
+    /// The most memory that a server used.
+    pub max_memory: u64,
+    /// The most that a data directory held.
+    pub max_disk: u64,
+    /// By the name of the fault.
+    pub deeds: BTreeMap<&'static str, DeedReport>,
+}
+
+/// One kind of fault. From its beginning to the first write after its end.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DeedReport {
+    /// For each time, the longest that nobody got a write through.
+    pub outages_ms: Vec<u64>,
+    /// For each time, from its end to the next acknowledged write.
+    pub recoveries_ms: Vec<u64>,
+}
+
+impl Report {
+    pub(super) const fn new(seed: u64, servers: u16) -> Self {
+        Self {
+            seed,
+            servers,
+            seconds: 0,
+            windows: 0,
+            not_judged: 0,
+            operations: 0,
+            acknowledged: 0,
+            kept: 0,
+            unknown: 0,
+            max_memory: 0,
+            max_disk: 0,
+            deeds: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        deed: &'static str,
+        outage: Duration,
+        recovery: Duration,
+        used: &Figures,
+    ) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+        let of_kind = self.deeds.entry(deed).or_default();
+        of_kind.outages_ms.push(millis(outage));
+        of_kind.recoveries_ms.push(millis(recovery));
+        self.max_memory = self.max_memory.max(used.memory);
+        self.max_disk = self.max_disk.max(used.disk);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| fault | times | outage median, ms | outage max, ms | recovery max, ms |")?;
+        writeln!(f, "| --- | ---: | ---: | ---: | ---: |")?;
+        for (name, DeedReport { outages_ms, recoveries_ms }) in &self.deeds {
+            let (times, max) = (outages_ms.len(), outages_ms.iter().max().unwrap_or(&0));
+            let recovery = recoveries_ms.iter().max().unwrap_or(&0);
+            writeln!(f, "| {name} | {times} | {} | {max} | {recovery} |", median(outages_ms))?;
+        }
+        let longest = self.deeds.values().flat_map(|it| &it.outages_ms).max().unwrap_or(&0);
+        let mib = |bytes: u64| bytes >> 20;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "seed {}, {} servers, {} s, {} windows: {} acknowledged writes, {} of unknown outcome; \
+             {} operations judged ({} windows not: search too long); {} writes of keys of their \
+             own, all found; longest without a write {longest} ms; at most {} MiB of memory and {} \
+             MiB of disk a server",
+            self.seed,
+            self.servers,
+            self.seconds,
+            self.windows,
+            self.acknowledged,
+            self.unknown,
+            self.operations,
+            self.not_judged,
+            self.kept,
+            mib(self.max_memory),
+            mib(self.max_disk),
+        )
+    }
+}
+
+fn median(values: &[u64]) -> u64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+}
