@@ -2,15 +2,16 @@
 //! both sync to disk before they answer. Both clusters are up all the time and take turns, so that
 //! what else runs on the machine slows both.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Contender};
+use crate::cluster::Cluster;
 use crate::disk::Sync;
 use crate::figures::median;
-use crate::load::{self, Load, Measured, Work};
+use crate::load::{self, Interface, Load, Measured, Work};
 use crate::report::{Machine, grouped};
 
 /// Clients at once, a row each.
@@ -23,10 +24,8 @@ pub struct Row {
     pub work: Work,
     /// How many there were.
     pub clients: usize,
-    /// The rounds of this project's servers.
-    pub ours: Vec<Measured>,
-    /// The rounds of etcd's; empty without etcd.
-    pub etcd: Vec<Measured>,
+    /// The rounds by each interface.
+    pub rounds: BTreeMap<Interface, Vec<Measured>>,
 }
 
 /// All that was measured.
@@ -44,21 +43,17 @@ pub struct Comparison {
     pub rows: Vec<Row>,
 }
 
-/// Measures one row, the contenders in turns.
-pub async fn measure(
-    ours: &Cluster,
-    etcd: Option<&Cluster>,
-    load: Load,
-    rounds: usize,
-) -> Result<Row> {
+/// Measures one row, the interfaces in turns.
+pub async fn measure(clusters: &[Cluster], load: Load, rounds: usize) -> Result<Row> {
     let Load { work, clients, .. } = load;
-    let mut row = Row { work, clients, ours: Vec::new(), etcd: Vec::new() };
+    let mut row = Row { work, clients, rounds: BTreeMap::new() };
     for _ in 0..rounds {
-        for cluster in [Some(ours), etcd].into_iter().flatten() {
-            let measured = load::run(cluster, load).await?;
-            match cluster.contender() {
-                Contender::Glassraft => row.ours.push(measured),
-                Contender::Etcd => row.etcd.push(measured),
+        for interface in Interface::ALL.into_iter().filter(|interface| interface.can(work)) {
+            let mut clusters = clusters.iter();
+            let reached = clusters.find(|cluster| cluster.contender() == interface.contender());
+            if let Some(cluster) = reached {
+                let measured = load::run(cluster, interface, load).await?;
+                row.rounds.entry(interface).or_default().push(measured);
             }
         }
     }
@@ -66,9 +61,14 @@ pub async fn measure(
 }
 
 impl Row {
-    /// Our figure and etcd's.
-    pub fn both(&self, of: impl Fn(&Measured) -> f64) -> (f64, Option<f64>) {
-        (median(&self.ours, &of).unwrap_or(0.0), median(&self.etcd, &of))
+    /// Median of a figure over an interface's rounds; `None` where it was not measured.
+    pub fn median(&self, interface: Interface, of: impl Fn(&Measured) -> f64) -> Option<f64> {
+        median(self.rounds.get(&interface)?, of)
+    }
+
+    /// How many times etcd's figure an interface's is.
+    fn ratio(&self, interface: Interface, of: impl Fn(&Measured) -> f64) -> Option<f64> {
+        Some(self.median(interface, &of)? / self.median(Interface::Grpc, &of)?)
     }
 }
 
@@ -88,49 +88,39 @@ impl fmt::Display for Comparison {
     }
 }
 
+/// Latencies stand beside their share of etcd's, throughput beside how many times etcd's it is.
 fn table(f: &mut fmt::Formatter<'_>, work: Work, rows: &[&Row]) -> fmt::Result {
     writeln!(f, "{}:\n", work.name())?;
     writeln!(
         f,
-        "| clients | | operations/s | p50 ms | p99 ms | p99.9 ms | CPU | memory MB | errors |"
+        "| clients | | operations/s | : etcd | p50 ms | p99 ms | : etcd | p99.9 ms | CPU | memory MB | errors |"
     )?;
-    writeln!(f, "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+    writeln!(f, "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
     for row in rows {
-        for (name, rounds) in [("glassraft", &row.ours), ("etcd", &row.etcd)] {
-            let Some(throughput) = median(rounds, |it| it.throughput) else { continue };
+        for (interface, rounds) in &row.rounds {
             let of = |of: fn(&Measured) -> f64| median(rounds, of).unwrap_or(0.0);
+            let ratio = |of: fn(&Measured) -> f64| match interface {
+                Interface::Grpc => String::new(),
+                Interface::Http | Interface::Grouped => {
+                    row.ratio(*interface, of).map_or_else(String::new, |it| format!("**{it:.2}**"))
+                }
+            };
             writeln!(
                 f,
-                "| {} | {name} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {} |",
+                "| {} | {} | {} | {} | {:.2} | {:.2} | {} | {:.2} | {:.2} | {:.0} | {} |",
                 row.clients,
-                grouped(throughput),
+                interface.name(),
+                grouped(of(|it| it.throughput)),
+                ratio(|it| it.throughput),
                 of(|it| it.p50),
                 of(|it| it.p99),
+                ratio(|it| it.p99),
                 of(|it| it.p999),
                 of(|it| it.cpu),
                 of(|it| it.memory as f64) / 1e6,
                 rounds.iter().map(|it| it.errors).sum::<u64>(),
             )?;
         }
-        ratios(f, row)?;
     }
     writeln!(f)
-}
-
-/// How many times etcd's throughput, and which share of its latencies.
-fn ratios(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
-    let ratio = |of: fn(&Measured) -> f64| {
-        let (ours, etcd) = row.both(of);
-        etcd.map(|etcd| ours / etcd)
-    };
-    let (Some(throughput), Some(p50), Some(p99), Some(p999)) =
-        (ratio(|it| it.throughput), ratio(|it| it.p50), ratio(|it| it.p99), ratio(|it| it.p999))
-    else {
-        return Ok(());
-    };
-    let clients = row.clients;
-    writeln!(
-        f,
-        "| {clients} | **ratio** | **{throughput:.2}** | {p50:.2} | **{p99:.2}** | {p999:.2} | | | |"
-    )
 }

@@ -5,19 +5,19 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::cluster::Contender;
-use crate::etcd::{CLIENTS, Comparison, Row};
+use crate::etcd::{Comparison, Row};
 use crate::failover;
-use crate::load::Work;
+use crate::load::{Interface, Work};
 
-const SIZE: (u32, u32) = (1120, 720);
+const SIZE: (u32, u32) = (1120, 800);
 const FONT: &str = "sans-serif";
 
-/// Two colours that the colour-blind tell apart (Okabe and Ito).
-const fn colour(contender: Contender) -> RGBColor {
-    match contender {
-        Contender::Glassraft => RGBColor(0, 114, 178),
-        Contender::Etcd => RGBColor(230, 159, 0),
+/// Colours that the colour-blind tell apart (Okabe and Ito).
+const fn colour(interface: Interface) -> RGBColor {
+    match interface {
+        Interface::Http => RGBColor(0, 114, 178),
+        Interface::Grouped => RGBColor(0, 158, 115),
+        Interface::Grpc => RGBColor(230, 159, 0),
     }
 }
 
@@ -28,10 +28,10 @@ pub fn comparison(comparison: &Comparison, file: &Path) -> Result<()> {
     root.fill(&WHITE).map_err(failed)?;
     let title = "Operations a second by clients, three servers on one machine";
     let root = root.titled(title, (FONT, 24)).map_err(failed)?;
-    let panels = root.split_evenly((2, 3));
+    let panels = root.split_evenly((2, 2));
     for (panel, work) in panels.iter().zip(Work::ALL) {
         let rows: Vec<&Row> = comparison.rows.iter().filter(|row| row.work == work).collect();
-        let all = rows.iter().flat_map(|row| row.ours.iter().chain(&row.etcd));
+        let all = rows.iter().flat_map(|row| row.rounds.values().flatten());
         let most = all.map(|it| it.throughput).fold(10.0, f64::max);
         let mut chart = ChartBuilder::on(panel)
             .caption(work.name(), (FONT, 18))
@@ -49,26 +49,20 @@ pub fn comparison(comparison: &Comparison, file: &Path) -> Result<()> {
             .y_label_formatter(&|throughput| format!("{throughput:.0}"))
             .draw()
             .map_err(failed)?;
-        for contender in [Contender::Glassraft, Contender::Etcd] {
-            let points: Vec<(f64, f64)> = CLIENTS
+        for interface in Interface::ALL.into_iter().filter(|interface| interface.can(work)) {
+            let points: Vec<(f64, f64)> = rows
                 .iter()
-                .filter_map(|clients| {
-                    let row = rows.iter().find(|row| row.clients == *clients)?;
-                    let (ours, etcd) = row.both(|it| it.throughput);
-                    let throughput = match contender {
-                        Contender::Glassraft => Some(ours),
-                        Contender::Etcd => etcd,
-                    };
-                    Some((*clients as f64, throughput?))
+                .filter_map(|row| {
+                    Some((row.clients as f64, row.median(interface, |it| it.throughput)?))
                 })
                 .collect();
-            let style = colour(contender).stroke_width(3);
+            let style = colour(interface).stroke_width(3);
             let dots = points.iter().map(|point| Circle::new(*point, 4, style.filled()));
             chart.draw_series(dots).map_err(failed)?;
             chart
                 .draw_series(LineSeries::new(points, style))
                 .map_err(failed)?
-                .label(contender.name())
+                .label(interface.name())
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
         }
         let mut legend = chart.configure_series_labels();
@@ -107,7 +101,7 @@ pub fn failovers(report: &failover::Report, file: &Path) -> Result<()> {
             let number = f64::from(number);
             [(at, (number - 1.0) / count * 100.0), (at, number / count * 100.0)]
         });
-        let style = colour(row.contender).stroke_width(3);
+        let style = colour(Interface::usual(row.contender)).stroke_width(3);
         chart
             .draw_series(LineSeries::new(steps, style))
             .map_err(failed)?

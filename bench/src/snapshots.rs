@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::cluster::{Cluster, SERVERS, eventually};
 use crate::figures::median;
 use crate::load::http::{Connection, request};
-use crate::load::{self, Load, Measured};
+use crate::load::{self, Interface, Load, Measured};
 use crate::report::{Machine, grouped};
 
 /// Snapshots in a row over which disk and memory must not grow.
@@ -65,7 +65,7 @@ pub async fn measure(cluster: &mut Cluster, load: Load, rounds: usize) -> Result
     snapshots_everywhere(cluster).await?;
     report.memory_before = cluster.usage_of(leader).memory;
     for _ in 0..rounds {
-        report.quiet.push(load::run(cluster, load).await?);
+        report.quiet.push(load::run(cluster, Interface::Http, load).await?);
         let taking = async {
             let until = Instant::now() + lasting;
             let mut took = Vec::new();
@@ -76,14 +76,15 @@ pub async fn measure(cluster: &mut Cluster, load: Load, rounds: usize) -> Result
             }
             anyhow::Ok(took)
         };
-        let writing = load::run(cluster, load);
+        let writing = load::run(cluster, Interface::Http, load);
         let (busy, took) = tokio::join!(writing, taking);
         report.busy.push(busy?);
         report.snapshot_seconds.extend(took?);
     }
     report.memory_peak = cluster.usage_of(leader).peak_memory;
     for _ in 0..CYCLES {
-        load::run(cluster, Load { lasting: Duration::from_secs(1), ..load }).await?;
+        load::run(cluster, Interface::Http, Load { lasting: Duration::from_secs(1), ..load })
+            .await?;
         snapshots_everywhere(cluster).await?;
         report.disk.push(cluster.disk(leader));
         report.memory.push(cluster.usage_of(leader).memory);

@@ -12,7 +12,7 @@ use tokio_tungstenite::connect_async;
 
 use crate::cluster::{Cluster, SERVERS};
 use crate::figures::median;
-use crate::load::{self, Load, Measured};
+use crate::load::{self, Interface, Load, Measured};
 use crate::report::{Machine, grouped};
 
 /// All that was measured.
@@ -41,9 +41,9 @@ pub async fn measure(cluster: &Cluster, load: Load, rounds: usize) -> Result<Rep
         bytes_per_second: Vec::new(),
     };
     for _ in 0..rounds {
-        report.alone.push(load::run(cluster, load).await?);
+        report.alone.push(load::run(cluster, Interface::Http, load).await?);
         let pages = Pages::attach(cluster).await?;
-        let (measured, bytes) = tokio::join!(load::run(cluster, load), async {
+        let (measured, bytes) = tokio::join!(load::run(cluster, Interface::Http, load), async {
             tokio::time::sleep(lasting).await;
             pages.bytes()
         });

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use bench::cluster::{Cluster, Contender, Setup};
 use bench::etcd::{self, CLIENTS, Comparison};
 use bench::failover::{self, ELECTION_TIMEOUT, Failovers};
-use bench::load::{self, Load, Work};
+use bench::load::{self, Interface, Load, Work};
 use bench::report::{Machine, first_line};
 use bench::{disk, plot, snapshots, watching};
 use clap::{Args, Parser, Subcommand};
@@ -126,26 +126,36 @@ async fn compare(
     work: &[Work],
     clients: &[usize],
 ) -> Result<()> {
-    let ours = start(options, Contender::Glassraft, None).await?.context("it was asked for")?;
-    let etcd = start(options, Contender::Etcd, None).await?;
-    for cluster in [Some(&ours), etcd.as_ref()].into_iter().flatten() {
+    let mut clusters = Vec::new();
+    for contender in [Contender::Glassraft, Contender::Etcd] {
+        clusters.extend(start(options, contender, None).await?);
+    }
+    for cluster in &clusters {
         load::fill(cluster, KEYS).await?;
     }
     let disk = disk::measure(&options.output)?;
-    let mut rows = Vec::new();
+    let mut measured = Vec::new();
     for &work in work {
         for &clients in clients {
             eprintln!("{}, {clients} clients", work.name());
             let lasting = Duration::from_secs(seconds);
             let load = Load { work, clients, lasting, keys: KEYS };
-            let row = etcd::measure(&ours, etcd.as_ref(), load, rounds).await?;
-            let (ours, theirs) = row.both(|it| it.throughput);
-            eprintln!("  {ours:.0}/s, etcd {:.0}/s", theirs.unwrap_or(0.0));
-            rows.push(row);
+            let row = etcd::measure(&clusters, load, rounds).await?;
+            for interface in Interface::ALL {
+                if let Some(throughput) = row.median(interface, |it| it.throughput) {
+                    eprintln!("  {throughput:.0}/s by {}", interface.name());
+                }
+            }
+            measured.push(row);
         }
     }
-    let comparison =
-        Comparison { machine: Machine::this(), etcd: version(options), disk, seconds, rows };
+    let comparison = Comparison {
+        machine: Machine::this(),
+        etcd: version(options),
+        disk,
+        seconds,
+        rows: measured,
+    };
     println!("{comparison}");
     write(options, "etcd", &comparison)?;
     plot::comparison(&comparison, &options.output.join("etcd.svg"))

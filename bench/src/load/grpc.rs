@@ -1,9 +1,9 @@
 //! What clients of etcd send: gRPC, several clients on a connection, as its own benchmark does.
 
 use anyhow::{Context as _, Result};
-use etcd_client::{Client, GetOptions, KvClient, Txn, TxnOp};
+use etcd_client::{Client, GetOptions, KvClient};
 
-use super::{BATCH, Exchange, VALUE_BYTES, key_name};
+use super::{Operation, VALUE_BYTES, key_name};
 
 /// Connections at most. HTTP/2 carries many requests at once, and so many gave etcd its best figures
 /// here with 256 and 1000 clients.
@@ -26,19 +26,14 @@ pub(super) async fn connect(addresses: &[String], how_many: usize) -> Result<Vec
 }
 
 impl GrpcClient {
-    pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+    pub(super) async fn perform(&mut self, operation: Operation) -> Result<()> {
         let value = [b'v'; VALUE_BYTES];
-        match exchange {
-            Exchange::Put(key) => drop(self.client.put(key_name(key), value, None).await?),
-            Exchange::Get(key) => drop(self.client.get(key_name(key), None).await?),
-            Exchange::StaleGet(key) => {
+        match operation {
+            Operation::Put(key) => drop(self.client.put(key_name(key), value, None).await?),
+            Operation::Get(key) => drop(self.client.get(key_name(key), None).await?),
+            Operation::StaleGet(key) => {
                 let options = GetOptions::new().with_serializable();
                 drop(self.client.get(key_name(key), Some(options)).await?);
-            }
-            Exchange::PutBatch(first) => {
-                let keys = (first..).take(BATCH).map(key_name);
-                let puts = keys.map(|key| TxnOp::put(key, value, None)).collect::<Vec<_>>();
-                drop(self.client.txn(Txn::new().and_then(puts)).await?);
             }
         }
         Ok(())

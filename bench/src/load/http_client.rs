@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::http::{Connection, request};
-use super::{BATCH, Exchange, VALUE_BYTES, key_name};
+use super::{Operation, VALUE_BYTES, key_name};
 
 /// A client with a connection of its own.
 pub(super) struct HttpClient {
@@ -29,8 +29,8 @@ pub(super) async fn connect(addresses: &[String], how_many: usize) -> Result<Vec
 }
 
 impl HttpClient {
-    pub(super) async fn exchange(&mut self, exchange: Exchange) -> Result<()> {
-        self.request = encode(exchange);
+    pub(super) async fn perform(&mut self, operation: Operation) -> Result<()> {
+        self.request = encode(operation);
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(&self.address).await?),
@@ -44,22 +44,14 @@ impl HttpClient {
     }
 }
 
-fn encode(exchange: Exchange) -> Vec<u8> {
-    match exchange {
-        Exchange::Put(key) => {
+fn encode(operation: Operation) -> Vec<u8> {
+    match operation {
+        Operation::Put(key) => {
             request("PUT", &format!("/kv/{}", key_name(key)), &[b'v'; VALUE_BYTES])
         }
-        Exchange::Get(key) => request("GET", &format!("/kv/{}", key_name(key)), b""),
-        Exchange::StaleGet(key) => {
+        Operation::Get(key) => request("GET", &format!("/kv/{}", key_name(key)), b""),
+        Operation::StaleGet(key) => {
             request("GET", &format!("/kv/{}?consistency=stale", key_name(key)), b"")
         }
-        Exchange::PutBatch(first) => request("POST", "/batch", batch(first).as_bytes()),
     }
-}
-
-fn batch(first: u64) -> String {
-    let value = "v".repeat(VALUE_BYTES);
-    let keys = (first..).take(BATCH).map(key_name);
-    let puts = keys.map(|key| format!(r#"{{"put":{{"key":"{key}","value":"{value}"}}}}"#));
-    format!(r#"{{"operations":[{}]}}"#, puts.collect::<Vec<_>>().join(","))
 }

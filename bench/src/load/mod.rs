@@ -1,6 +1,7 @@
 //! Clients that ask again as soon as they are answered (a closed loop), all on one thread, and what
 //! they saw.
 
+mod grouped;
 mod grpc;
 pub mod http;
 mod http_client;
@@ -20,9 +21,6 @@ use crate::cluster::{Cluster, Contender, SERVERS};
 /// Bytes of each value.
 pub const VALUE_BYTES: usize = 256;
 
-/// Operations that share an exchange, where a request holds many.
-pub const BATCH: usize = 64;
-
 /// This long clients are at work before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -41,13 +39,11 @@ pub enum Work {
     StaleGet,
     /// Nine linearizable reads to each write.
     Mix,
-    /// [`BATCH`] durable writes in an exchange: `POST /batch` here, a transaction in etcd.
-    PutBatch,
 }
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Put, Self::Get, Self::StaleGet, Self::Mix, Self::PutBatch];
+    pub const ALL: [Self; 4] = [Self::Put, Self::Get, Self::StaleGet, Self::Mix];
 
     /// As it stands in tables.
     pub const fn name(self) -> &'static str {
@@ -56,26 +52,65 @@ impl Work {
             Self::Get => "linearizable get",
             Self::StaleGet => "stale get",
             Self::Mix => "90% get, 10% put",
-            Self::PutBatch => "put, 64 an exchange",
-        }
-    }
-
-    /// Operations in one exchange.
-    const fn operations(self) -> u64 {
-        match self {
-            Self::Put | Self::Get | Self::StaleGet | Self::Mix => 1,
-            Self::PutBatch => BATCH as u64,
         }
     }
 }
 
-/// One exchange of a client.
+/// One operation on a key.
 #[derive(Clone, Copy, Debug)]
-enum Exchange {
+enum Operation {
     Put(u64),
     Get(u64),
     StaleGet(u64),
-    PutBatch(u64),
+}
+
+/// How clients speak with servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interface {
+    /// This project's HTTP: a connection for each client, an exchange for each operation.
+    Http,
+    /// This project's client for Rust, whose operations share exchanges as far as they come at the
+    /// same time: all clients are tasks of one program.
+    Grouped,
+    /// etcd's gRPC: clients share connections, and requests that come at the same time share
+    /// packets.
+    Grpc,
+}
+
+impl Interface {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Grouped, Self::Grpc];
+
+    /// As it stands in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "glassraft, HTTP",
+            Self::Grouped => "glassraft, grouped",
+            Self::Grpc => "etcd, gRPC",
+        }
+    }
+
+    /// Whose servers it reaches.
+    pub const fn contender(self) -> Contender {
+        match self {
+            Self::Http | Self::Grouped => Contender::Glassraft,
+            Self::Grpc => Contender::Etcd,
+        }
+    }
+
+    /// The one that is also used where speed is not what is measured.
+    pub const fn usual(contender: Contender) -> Self {
+        match contender {
+            Contender::Glassraft => Self::Http,
+            Contender::Etcd => Self::Grpc,
+        }
+    }
+
+    /// Whether it can do that.
+    pub const fn can(self, work: Work) -> bool {
+        !matches!((self, work), (Self::Grouped, Work::StaleGet))
+    }
 }
 
 /// What clients are to do.
@@ -96,13 +131,13 @@ pub struct Load {
 pub struct Measured {
     /// Operations a second.
     pub throughput: f64,
-    /// Half of the exchanges took less, in milliseconds.
+    /// Half of the operations took less, in milliseconds.
     pub p50: f64,
     /// All but one in a hundred.
     pub p99: f64,
     /// All but one in a thousand.
     pub p999: f64,
-    /// Exchanges that failed.
+    /// Operations that failed.
     pub errors: u64,
     /// Processor time of all servers for each second of the run.
     pub cpu: f64,
@@ -129,7 +164,7 @@ impl Tally {
 
     fn count(&mut self, start: Instant, succeeded: bool) {
         let now = Instant::now();
-        // Only whole exchanges within the time count, and all that ended within it do.
+        // What ended within the time counts.
         if now < self.from || now > self.until {
             return;
         }
@@ -158,14 +193,16 @@ impl Dice {
 /// A client, of whichever servers.
 enum Client {
     Http(http_client::HttpClient),
+    Grouped(grouped::GroupedClient),
     Grpc(Box<grpc::GrpcClient>),
 }
 
 impl Client {
-    async fn exchange(&mut self, exchange: Exchange) -> Result<()> {
+    async fn perform(&mut self, operation: Operation) -> Result<()> {
         match self {
-            Self::Http(client) => client.exchange(exchange).await,
-            Self::Grpc(client) => client.exchange(exchange).await,
+            Self::Http(client) => client.perform(operation).await,
+            Self::Grouped(client) => client.perform(operation).await,
+            Self::Grpc(client) => client.perform(operation).await,
         }
     }
 }
@@ -175,12 +212,12 @@ pub async fn fill(cluster: &Cluster, keys: u64) -> Result<()> {
     let leader = cluster.address(cluster.leader().await?);
     let next = Rc::new(RefCell::new(0..keys));
     let mut tasks = JoinSet::new();
-    for mut client in connect(cluster.contender(), &[leader], 256).await? {
+    for mut client in connect(Interface::usual(cluster.contender()), &[leader], 256).await? {
         let next = Rc::clone(&next);
         tasks.spawn_local(async move {
             loop {
                 let Some(key) = next.borrow_mut().next() else { return anyhow::Ok(()) };
-                client.exchange(Exchange::Put(key)).await?;
+                client.perform(Operation::Put(key)).await?;
             }
         });
     }
@@ -193,16 +230,16 @@ pub async fn fill(cluster: &Cluster, keys: u64) -> Result<()> {
 /// Lets clients work.
 ///
 /// # Errors
-/// When the servers cannot be reached at all, or not a single exchange succeeds.
-pub async fn run(cluster: &Cluster, load: Load) -> Result<Measured> {
+/// When the servers cannot be reached at all, or not a single operation succeeds.
+pub async fn run(cluster: &Cluster, interface: Interface, load: Load) -> Result<Measured> {
     let Load { work, clients, lasting, .. } = load;
     let addresses: Vec<String> = match work {
         Work::StaleGet => (0..SERVERS).map(|server| cluster.address(server)).collect(),
-        Work::Put | Work::Get | Work::Mix | Work::PutBatch => {
+        Work::Put | Work::Get | Work::Mix => {
             vec![cluster.address(cluster.leader().await?)]
         }
     };
-    let clients = connect(cluster.contender(), &addresses, clients).await?;
+    let clients = connect(interface, &addresses, clients).await?;
     let tally = Rc::new(RefCell::new(Tally::new(lasting)?));
     let (from, until) = (tally.borrow().from, tally.borrow().until);
     let mut tasks = JoinSet::new();
@@ -217,11 +254,11 @@ pub async fn run(cluster: &Cluster, load: Load) -> Result<Measured> {
         ended.context("a client ended in a bug")?;
     }
     let tally = tally.borrow();
-    let exchanges = tally.latencies.len();
-    ensure!(exchanges > 0, "no {} succeeded", work.name());
+    let succeeded = tally.latencies.len();
+    ensure!(succeeded > 0, "no {} succeeded", work.name());
     let milliseconds = |quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1000.0;
     Ok(Measured {
-        throughput: (exchanges * work.operations()) as f64 / lasting.as_secs_f64(),
+        throughput: succeeded as f64 / lasting.as_secs_f64(),
         p50: milliseconds(0.5),
         p99: milliseconds(0.99),
         p999: milliseconds(0.999),
@@ -237,27 +274,31 @@ pub struct Prober(Client);
 impl Prober {
     /// Connects it to a server.
     pub async fn connect(contender: Contender, address: &str) -> Result<Self> {
-        let mut clients = connect(contender, &[address.to_owned()], 1).await?;
+        let mut clients = connect(Interface::usual(contender), &[address.to_owned()], 1).await?;
         Ok(Self(clients.pop().context("one client was asked for")?))
     }
 
     /// Writes a key; an error when that is not acknowledged.
     pub async fn put(&mut self) -> Result<()> {
-        self.0.exchange(Exchange::Put(0)).await
+        self.0.perform(Operation::Put(0)).await
     }
 }
 
 async fn connect(
-    contender: Contender,
+    interface: Interface,
     addresses: &[String],
     how_many: usize,
 ) -> Result<Vec<Client>> {
-    match contender {
-        Contender::Glassraft => {
+    match interface {
+        Interface::Grouped => {
+            let clients = grouped::connect(addresses, how_many)?;
+            Ok(clients.into_iter().map(Client::Grouped).collect())
+        }
+        Interface::Http => {
             let clients = http_client::connect(addresses, how_many).await?;
             Ok(clients.into_iter().map(Client::Http).collect())
         }
-        Contender::Etcd => {
+        Interface::Grpc => {
             let clients = grpc::connect(addresses, how_many).await?;
             Ok(clients.into_iter().map(|client| Client::Grpc(Box::new(client))).collect())
         }
@@ -273,15 +314,14 @@ async fn work_until(
 ) {
     while Instant::now() < until {
         let key = dice.below(load.keys);
-        let exchange = match load.work {
-            Work::Put => Exchange::Put(key),
-            Work::StaleGet => Exchange::StaleGet(key),
-            Work::PutBatch => Exchange::PutBatch(key),
-            Work::Mix if dice.below(10) == 0 => Exchange::Put(key),
-            Work::Get | Work::Mix => Exchange::Get(key),
+        let operation = match load.work {
+            Work::Put => Operation::Put(key),
+            Work::StaleGet => Operation::StaleGet(key),
+            Work::Mix if dice.below(10) == 0 => Operation::Put(key),
+            Work::Get | Work::Mix => Operation::Get(key),
         };
         let start = Instant::now();
-        let succeeded = client.exchange(exchange).await.is_ok();
+        let succeeded = client.perform(operation).await.is_ok();
         tally.borrow_mut().count(start, succeeded);
         if !succeeded {
             sleep(PAUSE).await;

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::http::headers::IDEMPOTENCY_KEY;
+
 /// A request for whichever server can carry it out.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -12,6 +14,8 @@ pub struct Call {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Whether it changes nothing, although its method is not one that says so.
+    only_reads: bool,
 }
 
 /// What it means to send a request twice.
@@ -19,6 +23,8 @@ pub struct Call {
 pub(super) enum Kind {
     /// The same as to send it once.
     Repeatable,
+    /// The same as to send it once, since it has a name of its own (`Idempotency-Key`).
+    Named,
     /// In a session, the same as to send it once.
     InSession,
     /// Perhaps to do it twice.
@@ -28,7 +34,13 @@ pub(super) enum Kind {
 impl Call {
     /// A request without a body; the path may have parameters.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), headers: HeaderMap::new(), body: Bytes::new() }
+        Self {
+            method,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            only_reads: false,
+        }
     }
 
     /// With this body.
@@ -45,9 +57,21 @@ impl Call {
         self
     }
 
+    /// A request that changes nothing, although its method is not one that says so.
+    #[must_use]
+    pub(super) const fn only_reads(mut self) -> Self {
+        self.only_reads = true;
+        self
+    }
+
     /// Whether it only looks.
     pub(super) fn reads(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
+        self.only_reads || matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    /// Whether whoever carried it out leads: it changes keys.
+    pub(super) fn changes(&self) -> bool {
+        matches!(self.kind(), Kind::InSession | Kind::Named)
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -59,6 +83,8 @@ impl Call {
         // One session too many ends by itself, and a second snapshot finds nothing to do.
         if self.reads() || path == "/sessions" || path == "/cluster/snapshot" {
             Kind::Repeatable
+        } else if self.headers.contains_key(IDEMPOTENCY_KEY) {
+            Kind::Named
         } else if ["/kv", "/set", "/txn", "/leases"].into_iter().any(below) {
             Kind::InSession
         } else {
@@ -83,5 +109,10 @@ mod tests {
         assert_eq!(kind(Method::POST, "/settings"), Kind::Once);
         assert_eq!(kind(Method::DELETE, "/sessions/7"), Kind::Once);
         assert_eq!(kind(Method::POST, "/cluster/members"), Kind::Once);
+        let batch = Call::new(Method::POST, "/batch");
+        assert_eq!(batch.kind(), Kind::Once);
+        assert_eq!(batch.clone().only_reads().kind(), Kind::Repeatable);
+        let named = batch.header(IDEMPOTENCY_KEY, HeaderValue::from_static("n"));
+        assert_eq!(named.kind(), Kind::Named);
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::config::Address;
 
 /// Why a request had no success.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server understood and said no; nothing happened.
     #[error("{detail} ({code}): {hint}")]

@@ -11,6 +11,7 @@ mod backoff;
 mod call;
 mod connect;
 mod error;
+mod grouped;
 mod servers;
 mod sessions;
 
@@ -33,6 +34,7 @@ pub use connect::{BadToken, Tls, TlsError, Token};
 use connect::{Connections, NoAnswer};
 pub use error::ClientError;
 use error::{Verdict, judge};
+pub use grouped::{Grouped, Written};
 use servers::Servers;
 use sessions::{Session, Sessions, Ticket};
 
@@ -196,7 +198,7 @@ impl Client {
         self.look_around();
         match (call.kind(), &self.shared.sessions) {
             (Kind::InSession, Some(sessions)) => self.write(call, sessions, deadline).await,
-            (Kind::Repeatable | Kind::InSession | Kind::Once, _) => {
+            (Kind::Repeatable | Kind::Named | Kind::InSession | Kind::Once, _) => {
                 self.settle(call, None, deadline).await
             }
         }
@@ -300,12 +302,13 @@ impl Client {
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
         let harmless = call.kind() == Kind::Repeatable;
-        let repeatable = harmless || ticket.is_some();
+        let named = call.kind() == Kind::Named;
+        let repeatable = harmless || ticket.is_some() || named;
         let attempt = match ticket {
-            // There must be time for another one.
-            Some(_) => ATTEMPT.min(self.patience / 2),
             None if harmless => ATTEMPT,
-            None => self.patience,
+            None if !named => self.patience,
+            // There must be time for another one.
+            None | Some(_) => ATTEMPT.min(self.patience / 2),
         };
         let (mut last, mut doubt, mut backoff) = (NOBODY.to_owned(), None, Backoff::new());
         loop {
@@ -364,7 +367,7 @@ impl Client {
         };
         if status.is_success() {
             let forwarded = headers.contains_key(FORWARDED_HEADER);
-            let leader = node_of(&headers).filter(|_| forwarded || call.kind() == Kind::InSession);
+            let leader = node_of(&headers).filter(|_| forwarded || call.changes());
             servers.answered(server, leader, forwarded);
             return Attempt::Done(Answer { headers, body });
         }
