@@ -14,6 +14,7 @@ mod disks;
 mod doors;
 mod failover;
 mod faults;
+mod grouped;
 mod growth;
 mod hosts;
 mod http;
