@@ -1,12 +1,14 @@
 //! From the leader's `kill -9` to the first acknowledged write, over and over.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, Contender, SERVERS};
 use crate::load::Prober;
@@ -17,6 +19,9 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The pause before a server is asked again.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_millis(100);
 
 /// How long nobody may answer before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,27 +49,49 @@ pub struct Report {
 /// Kills the leader once, measures, starts it again, and waits until all is well.
 pub async fn once(cluster: &mut Cluster) -> Result<Duration> {
     let leader = cluster.leader().await?;
-    let mut probers = Vec::new();
-    for server in (0..SERVERS).filter(|server| *server != leader) {
-        probers.push(Prober::connect(cluster.contender(), &cluster.address(server)).await?);
-    }
-    let killed = cluster.kill(leader)?;
+    let contender = cluster.contender();
     let mut asking = JoinSet::new();
-    for mut prober in probers {
+    let begin = Arc::new(Notify::new());
+    for server in (0..SERVERS).filter(|server| *server != leader) {
+        let (address, begin) = (cluster.address(server), Arc::clone(&begin));
+        let first = Prober::connect(contender, &address).await?;
         asking.spawn_local(async move {
-            while prober.put().await.is_err() {
-                sleep(PAUSE).await;
-            }
-            Instant::now()
+            begin.notified().await;
+            first_write(contender, &address, first).await
         });
     }
-    let first = tokio::time::timeout(PATIENCE, asking.join_next()).await;
+    // So that they wait already when the leader dies.
+    yield_now().await;
+    let killed = cluster.kill(leader)?;
+    begin.notify_waiters();
+    let first = timeout(PATIENCE, asking.join_next()).await;
     let first = first.context("nobody took a write for 30 s")?.context("nobody was asked")?;
     let took = first.context("a client ended in a bug")? - killed;
     asking.shutdown().await;
     cluster.spawn(leader)?;
     cluster.caught_up(leader).await?;
     Ok(took)
+}
+
+/// Asks one server again and again; returns when it has acknowledged a write.
+async fn first_write(contender: Contender, address: &str, first: Prober) -> Instant {
+    let mut prober = Some(first);
+    loop {
+        // A server that knows of no leader may keep the request until it is too old: both get the
+        // same short time for each attempt, and a connection of its own for the next one.
+        let asked = match &mut prober {
+            Some(prober) => timeout(ATTEMPT, prober.put()).await,
+            None => Ok(Err(anyhow::anyhow!("no connection"))),
+        };
+        match asked {
+            Ok(Ok(())) => return Instant::now(),
+            Ok(Err(_)) => sleep(PAUSE).await,
+            Err(_) => prober = None,
+        }
+        if prober.is_none() {
+            prober = Prober::connect(contender, address).await.ok();
+        }
+    }
 }
 
 impl Failovers {
