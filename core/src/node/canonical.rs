@@ -93,7 +93,7 @@ impl Progress {
         (match_index, next_index, acked_round, matched_round, answered, told_commit).hash(hasher);
         std::mem::discriminant(mode).hash(hasher);
         match mode {
-            Mode::Probe { waiting } => waiting.hash(hasher),
+            Mode::Probe { in_flight } => in_flight.hash(hasher),
             Mode::Replicate { in_flight } => in_flight.hash(hasher),
             Mode::Lost => {}
             Mode::Snapshot(Transfer { last, cursor, sent_at: _ }) => (last, cursor).hash(hasher),

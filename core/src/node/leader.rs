@@ -133,7 +133,7 @@ impl Node {
         let (now, patience) = (self.now, self.config.election_timeout_max);
         let Some(progress) = self.progress_of(peer) else { return };
         match &mut progress.mode {
-            Mode::Probe { waiting } => *waiting = false,
+            Mode::Probe { in_flight } => *in_flight = None,
             Mode::Replicate { .. } | Mode::Lost => {}
             Mode::Snapshot(transfer) => {
                 if now.since(transfer.sent_at) >= patience {

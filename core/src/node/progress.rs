@@ -34,8 +34,9 @@ pub(crate) struct Progress {
 pub(crate) enum Mode {
     /// It is not known where the logs agree: one message at a time.
     Probe {
-        /// Whether that message is under way; a heartbeat clears it, for it may be lost.
-        waiting: bool,
+        /// The last index of that message while it is not answered; a heartbeat clears it, for it
+        /// may be lost.
+        in_flight: Option<LogIndex>,
     },
     /// They agree up to `next_index`: messages follow each other without waiting.
     Replicate {
@@ -66,7 +67,7 @@ impl Progress {
         Self {
             match_index: LogIndex(0),
             next_index: last.next(),
-            mode: Mode::Probe { waiting: false },
+            mode: Mode::Probe { in_flight: None },
             acked_round: 0,
             matched_round: 0,
             heard_at: now,
@@ -89,8 +90,13 @@ impl Progress {
         self.match_index = self.match_index.max(index);
         self.next_index = self.next_index.max(self.match_index.next());
         match &mut self.mode {
-            Mode::Probe { .. } => {
+            Mode::Probe { in_flight } => {
                 self.next_index = self.match_index.next();
+                // Where the logs agree is known. But a follower that took nothing of what it was
+                // sent has no room for more now: it is asked again with the next heartbeat.
+                if !news && in_flight.is_some_and(|last| index < last) {
+                    return false;
+                }
                 self.mode = Mode::Replicate { in_flight: VecDeque::new() };
                 true
             }
@@ -102,7 +108,7 @@ impl Progress {
             }
             Mode::Snapshot(transfer) => {
                 if transfer.last.is_some_and(|last| last.index <= index) {
-                    self.mode = Mode::Probe { waiting: false };
+                    self.mode = Mode::Probe { in_flight: None };
                 }
                 news
             }
@@ -121,7 +127,7 @@ impl Progress {
         if stands {
             let next = candidate.next().min(rejected).max(LogIndex(1));
             self.next_index = next.max(self.match_index.next());
-            self.mode = Mode::Probe { waiting: false };
+            self.mode = Mode::Probe { in_flight: None };
         }
         stands
     }
@@ -129,7 +135,7 @@ impl Progress {
     /// Whether another message with entries may be sent now.
     pub(crate) fn has_room(&self, max_in_flight: usize) -> bool {
         match &self.mode {
-            Mode::Probe { waiting } => !waiting,
+            Mode::Probe { in_flight } => in_flight.is_none(),
             Mode::Replicate { in_flight } => in_flight.len() < max_in_flight,
             Mode::Snapshot(_) | Mode::Lost => false,
         }
@@ -138,7 +144,7 @@ impl Progress {
     /// Takes in that entries up to `last` were sent.
     pub(crate) fn sent(&mut self, last: LogIndex) {
         match &mut self.mode {
-            Mode::Probe { waiting } => *waiting = true,
+            Mode::Probe { in_flight } => *in_flight = Some(last),
             Mode::Replicate { in_flight } => {
                 in_flight.push_back(last);
                 self.next_index = last.next();
@@ -154,7 +160,7 @@ impl Progress {
 
     pub(crate) fn state(&self) -> ProgressState {
         let (mode, in_flight) = match &self.mode {
-            Mode::Probe { waiting } => (ProgressMode::Probe, usize::from(*waiting)),
+            Mode::Probe { in_flight } => (ProgressMode::Probe, usize::from(in_flight.is_some())),
             Mode::Replicate { in_flight } => (ProgressMode::Replicate, in_flight.len()),
             Mode::Snapshot(transfer) => {
                 (ProgressMode::Snapshot, usize::from(transfer.last.is_some()))

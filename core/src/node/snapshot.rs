@@ -83,7 +83,7 @@ impl Node {
 
     /// The snapshot that a follower was receiving is gone here: start over with another.
     pub(crate) fn restart_transfer(&mut self, peer: NodeId) {
-        self.set_mode(peer, Mode::Probe { waiting: false });
+        self.set_mode(peer, Mode::Probe { in_flight: None });
     }
 
     // The follower's side

@@ -7,7 +7,7 @@ use raft_core::kv::Command;
 use raft_core::log::{Entry, Payload};
 use raft_core::message::{AppendResult, Body};
 use raft_core::sim::Action;
-use raft_core::types::{LogIndex, LogPosition, RequestId, SECOND, Term};
+use raft_core::types::{LogIndex, LogPosition, NodeId, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check, value_at};
 
@@ -18,6 +18,13 @@ fn noop(term: u64, index: u64) -> Entry {
 fn append(prev_log: LogPosition, entries: Vec<Entry>, commit: u64) -> Body {
     let entries = entries.into();
     Body::AppendEntries { prev_log, entries, leader_commit: LogIndex(commit), round: 1 }
+}
+
+/// How many messages with entries were sent there.
+fn with_entries(alone: &Alone, to: NodeId) -> usize {
+    let has_entries =
+        |body: &Body| matches!(body, Body::AppendEntries { entries, .. } if !entries.is_empty());
+    alone.sent.iter().filter(|message| message.to == to && has_entries(&message.body)).count()
 }
 
 /// Guards §5.3: a write reaches every server.
@@ -143,15 +150,40 @@ fn the_window_bounds_what_is_under_way() {
     for request in 0..200 {
         alone.propose(request, "x", "1");
     }
-    let with_entries = |to| {
-        move |message: &&raft_core::message::Message| {
-            message.to == to
-                && matches!(&message.body, Body::AppendEntries { entries, .. } if !entries.is_empty())
-        }
-    };
     let window = raft_core::config::Config::default().max_in_flight;
-    assert_eq!(alone.sent.iter().filter(with_entries(S2)).count(), window);
-    assert!(alone.sent.iter().filter(with_entries(S3)).count() <= 1, "S3 has never answered");
+    assert_eq!(with_entries(&alone, S2), window);
+    assert!(with_entries(&alone, S3) <= 1, "S3 has never answered");
+}
+
+/// Guards the network and a follower whose disk is full (pitfall 39): one that hears the leader but
+/// takes none of the entries is sent them once a heartbeat, not again with each of its answers, and
+/// goes on at once when it takes them.
+#[check]
+fn a_follower_that_takes_no_entries_is_not_flooded() {
+    let mut alone = Alone::leader();
+    for request in 0..10 {
+        alone.propose(request, "x", "1");
+    }
+    alone.persist_all();
+    alone.accept(S2, 11);
+    alone.accept(S3, 1);
+    let (prev_log, hint) = (LogPosition::new(1, 11), LogPosition::new(1, 1));
+    let result = AppendResult::Rejected { prev_log, hint };
+    alone.take_sent();
+    alone.receive(S3, 1, Body::AppendEntriesReply { round: 1, result });
+    for _ in 0..5 {
+        for _ in 0..3 {
+            alone.accept(S3, 1);
+        }
+        assert_eq!(with_entries(&alone, S3), 1);
+        alone.take_sent();
+        alone.time_out();
+        alone.accept(S2, 11);
+    }
+    alone.accept(S3, 11);
+    alone.take_sent();
+    alone.propose(99, "y", "1");
+    assert_eq!(with_entries(&alone, S3), 1, "no wait for a heartbeat any more");
 }
 
 /// Guards against lost messages: replication goes on under heavy loss.

@@ -144,6 +144,9 @@ struct Run {
     known_leader: Option<NodeId>,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
+    /// The entries of this batch that were taken in from a leader and that the disk does not know
+    /// of yet, in bytes.
+    unsubmitted: u64,
     end: Option<End>,
 }
 
@@ -163,6 +166,7 @@ impl Driver {
             waiting: WaitingList::default(),
             proposals: Vec::new(),
             reads: Vec::new(),
+            unsubmitted: 0,
             end: None,
         };
         // What starting already decided, for instance to campaign alone in a cluster of one.
@@ -291,14 +295,18 @@ impl Run {
     }
 
     /// A message from a peer. Entries that the disk has no room for are not taken in, as if the
-    /// network had lost them: the leader sends them again.
-    fn receive(&mut self, message: Message) {
-        if let Body::AppendEntries { entries, .. } = &message.body
+    /// leader had sent fewer; it sends them again. What else the message says is heard all the
+    /// same: the leader lives, and so much is committed.
+    fn receive(&mut self, mut message: Message) {
+        if let Body::AppendEntries { entries, .. } = &mut message.body
             && !entries.is_empty()
-            && self.driver.storage.accepting() != Acceptance::Yes
         {
-            self.driver.metrics.deferred.inc();
-            return;
+            let room = self.driver.storage.room_for(entries, self.unsubmitted);
+            if room < entries.len() {
+                self.driver.metrics.deferred.inc();
+                *entries = entries.part(0..room);
+            }
+            self.unsubmitted += entries.iter().map(|entry| entry.size() as u64).sum::<u64>();
         }
         self.step(Input::Receive(message));
     }
@@ -362,6 +370,7 @@ impl Run {
                 Output::Respond(request, outcome) => answers.push((request, outcome)),
             }
         }
+        self.unsubmitted = 0;
         // After the sending: whoever has left is still told so.
         driver.peers.update(&status, driver.replica.store());
         if driver.revisions.receiver_count() > 0 {

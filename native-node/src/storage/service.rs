@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use raft_core::durable::{Recovered, Write};
 use raft_core::kv::Snapshot;
-use raft_core::log::Entry;
+use raft_core::log::{Entry, Payload};
 use raft_core::types::{LogIndex, LogPosition};
 
 use super::directory::{Contents, Directory};
@@ -22,9 +22,6 @@ use super::{
     Acceptance, CutTail, Identity, KnownPeers, Opened, Options, StorageError, StorageEvent,
     StorageId, Usage,
 };
-
-/// What a write costs in the queue beside its entries, in bytes.
-const WRITE_OVERHEAD: usize = 64;
 
 /// The open storage of one server. Dropping it is like [`Storage::close`] without the answer.
 #[derive(Debug)]
@@ -57,6 +54,8 @@ pub(super) struct Shared {
     pub(super) queued_bytes: AtomicU64,
     pub(super) log_segments: AtomicU64,
     pub(super) log_bytes: AtomicU64,
+    /// What the last segment has room for beside what was written, in bytes.
+    pub(super) segment_room: AtomicU64,
     pub(super) snapshots: AtomicU64,
     pub(super) snapshot_bytes: AtomicU64,
     /// In thousandths; above that none is being written.
@@ -117,6 +116,7 @@ impl Storage {
             queued_bytes: AtomicU64::new(0),
             log_segments: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
+            segment_room: AtomicU64::new(log.room()),
             snapshots: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(0),
             snapshot_progress: AtomicU64::new(u64::MAX),
@@ -164,6 +164,33 @@ impl Storage {
         } else {
             Acceptance::Yes
         }
+    }
+
+    /// How many of a leader's entries can be taken in, from the first on, when `queued` bytes more
+    /// than this knows of wait already.
+    ///
+    /// On a full disk there is still some room, or a cluster whose disks are all full could not even
+    /// agree on a leader: what others wrote goes as far as it leaves a segment in reserve, and what
+    /// the servers need among themselves (a leader's no-op, a change of members) goes in always.
+    pub fn room_for(&self, entries: &[Entry], queued: u64) -> usize {
+        match self.accepting() {
+            Acceptance::Yes => return entries.len(),
+            Acceptance::Backlogged | Acceptance::Failed => return 0,
+            Acceptance::DiskFull => {}
+        }
+        let shared = &self.shared;
+        // A segment that is only begun is as long as this one at least.
+        let room = if shared.spares.has_more_than_the_reserve() {
+            shared.options.segment_bytes / 2
+        } else {
+            shared.segment_room.load(Ordering::Acquire)
+        };
+        let mut bytes = queued + shared.queued_bytes.load(Ordering::Acquire) + WRITE_OVERHEAD;
+        let fits = |entry: &&Entry| {
+            bytes += entry_cost(entry);
+            bytes <= room || !matches!(entry.payload, Payload::Command(_))
+        };
+        entries.iter().take_while(fits).count()
     }
 
     /// What the directory holds and what is under way.
@@ -246,12 +273,20 @@ impl Shared {
         let (count, bytes) = log.usage();
         self.log_segments.store(count, Ordering::Release);
         self.log_bytes.store(bytes, Ordering::Release);
+        self.segment_room.store(log.room(), Ordering::Release);
     }
 }
 
+/// What a write costs in the queue beside its entries, in bytes. No less than on the disk.
+const WRITE_OVERHEAD: u64 = 128;
+
 /// What a write costs in the queue, in bytes.
 pub(super) fn cost(write: &Write) -> u64 {
-    (WRITE_OVERHEAD + write.entries.iter().map(Entry::size).sum::<usize>()) as u64
+    WRITE_OVERHEAD + write.entries.iter().map(entry_cost).sum::<u64>()
+}
+
+fn entry_cost(entry: &Entry) -> u64 {
+    entry.size() as u64
 }
 
 /// Reads what the directory holds and makes it ready to go on.

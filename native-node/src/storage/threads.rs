@@ -232,10 +232,11 @@ impl LogThread<'_> {
         };
         let appended = self.log.append(&self.batch, &self.shared.spares)?;
         let (bytes, sync) = (appended.bytes, appended.sync);
+        // First what room is left, then that nothing waits for it: never too much of it.
+        self.remove_superseded();
         self.shared.queued_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
         self.batch.clear();
         self.bytes = 0;
-        self.remove_superseded();
         (self.shared.events)(StorageEvent::Persisted { id, bytes, sync });
         Ok(())
     }

@@ -196,6 +196,11 @@ impl LogWriter {
         spares.retire(self.segments.drain(..count).collect());
     }
 
+    /// What the last segment still has room for, in bytes.
+    pub(crate) const fn room(&self) -> u64 {
+        (self.tail.capacity - self.tail.offset).saturating_sub(END_BYTES + HEADER_BYTES as u64)
+    }
+
     /// How many segments there are, and their length in bytes.
     pub(crate) fn usage(&self) -> (u64, u64) {
         (self.segments.len() as u64, self.segments.iter().map(|segment| segment.bytes).sum())
