@@ -20,8 +20,9 @@ pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);
 /// The pause before a server is asked again.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_millis(100);
+/// How long one attempt may take: many times what a write takes, and short beside an election, since
+/// a server that holds a request back is asked again only after it.
+const ATTEMPT: Duration = Duration::from_millis(25);
 
 /// How long nobody may answer before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use raft_core::event::RoleName;
 use raft_core::kv::KvStore;
 use raft_core::membership::{Membership, MembershipChange};
 use raft_core::message::{Body, Message};
@@ -328,8 +329,11 @@ impl Run {
                 self.driver.metrics.snapshot_failures.inc();
                 self.step(Input::SnapshotFailed(meta));
             }
-            // A snapshot lets old parts of the log go.
-            StorageEvent::DiskFull => self.step(Input::Compact),
+            StorageEvent::DiskFull => {
+                // A snapshot lets old parts of the log go.
+                self.step(Input::Compact);
+                self.hand_over();
+            }
             StorageEvent::DiskHasSpace => {}
             StorageEvent::Failed { first_lost, error } => {
                 if let Some(write) = first_lost {
@@ -337,6 +341,16 @@ impl Run {
                 }
                 self.end = Some(End::DiskFailed(error));
             }
+        }
+    }
+
+    /// A leader whose disk has become full lets another one lead, which may have room. Once: where
+    /// all disks are full leadership must not go round and round.
+    fn hand_over(&mut self) {
+        if self.driver.replica.status().role == RoleName::Leader {
+            tracing::info!("handing leadership over: another disk may have room");
+            let request = self.waiting.add_own_transfer();
+            self.step(Input::TransferLeadership { request, to: None });
         }
     }
 

@@ -7,6 +7,7 @@ use raft_core::event::Outcome;
 use raft_core::kv::KvStore;
 use raft_core::membership::Membership;
 use raft_core::types::{NodeId, RequestId, Time};
+use tokio::sync::oneshot;
 
 use crate::admission::Permit;
 use crate::handle::{Reply, RequestError, Written};
@@ -24,13 +25,23 @@ pub(super) enum Waiting {
 #[derive(Default)]
 pub(super) struct WaitingList {
     last_request: RequestId,
-    /// A permit is given back with the answer.
-    requests: HashMap<RequestId, (Waiting, Permit)>,
+    /// A permit is given back with the answer. What the driver itself asks for needs none.
+    requests: HashMap<RequestId, (Waiting, Option<Permit>)>,
 }
 
 impl WaitingList {
     /// Numbers a request.
     pub(super) fn add(&mut self, waiting: Waiting, permit: Permit) -> RequestId {
+        self.insert(waiting, Some(permit))
+    }
+
+    /// Numbers a request of the driver's own to hand leadership over, whose answer nobody waits for.
+    pub(super) fn add_own_transfer(&mut self) -> RequestId {
+        let (reply, _) = oneshot::channel();
+        self.insert(Waiting::Transfer(reply), None)
+    }
+
+    fn insert(&mut self, waiting: Waiting, permit: Option<Permit>) -> RequestId {
         self.last_request = self.last_request.next();
         self.requests.insert(self.last_request, (waiting, permit));
         self.last_request

@@ -86,10 +86,29 @@ async fn refuses_writes_but_reads(cluster: &Cluster, leader: usize) {
     }
 }
 
-/// Guards pitfall 39 with the injected full disk: refused clearly, reads go on, and it recovers by
+/// Guards pitfall 39 with injected full disks: refused clearly, reads go on, and it recovers by
 /// itself.
 #[tokio::test]
-async fn pitfall_39_a_full_disk_refuses_writes_and_recovers() {
+async fn pitfall_39_full_disks_refuse_writes_and_recover() {
+    let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, CALM[0], CALM[1]]);
+    let leader = cluster.leader().await;
+    let load = load(&cluster);
+    load.more_writes(50).await;
+    let mut plan = Plan::default();
+    for id in cluster.ids() {
+        plan.of(id).disk.full = true;
+    }
+    cluster.apply(&plan).await;
+    refuses_writes_but_reads(&cluster, leader).await;
+    cluster.heal().await;
+    load.more_writes(50).await;
+    end(&cluster, load).await;
+}
+
+/// Guards availability where one disk of three is full: the leader's. Another one leads, takes
+/// writes while it stays full, and brings the server up to date when there is room again.
+#[tokio::test]
+async fn a_leader_whose_disk_is_full_hands_over() {
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, CALM[0], CALM[1]]);
     let leader = cluster.leader().await;
     let load = load(&cluster);
@@ -97,9 +116,20 @@ async fn pitfall_39_a_full_disk_refuses_writes_and_recovers() {
     let mut plan = Plan::default();
     plan.of(leader).disk.full = true;
     cluster.apply(&plan).await;
-    refuses_writes_but_reads(&cluster, leader).await;
-    cluster.heal().await;
+    // The disk's fill is noticed with the next segment.
+    let filler = "v".repeat(100_000);
+    eventually("another one leads", async || {
+        send("PUT", &cluster.address(leader), "/kv/filler", &[], filler.clone()).await;
+        let status = cluster.status(leader).await?;
+        status.leader.filter(|place| place.id.0 != leader as u64)
+    })
+    .await;
+    for _ in 0..30 {
+        let answer = send("PUT", &cluster.address(leader), "/kv/filler", &[], filler.clone()).await;
+        assert_eq!(answer.status, 200, "three segments' worth, though one disk is full");
+    }
     load.more_writes(50).await;
+    cluster.heal().await;
     end(&cluster, load).await;
 }
 
