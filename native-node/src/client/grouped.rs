@@ -131,12 +131,12 @@ impl Client {
 impl Grouped {
     /// Sets a key.
     pub async fn put(&self, key: Bytes, value: Bytes) -> Result<Written, ClientError> {
-        written(self.ask(Operation::Put(Pair { key, value })).await?)
+        written(&self.ask(Operation::Put(Pair { key, value })).await?)
     }
 
     /// Removes a key.
     pub async fn delete(&self, key: Bytes) -> Result<Written, ClientError> {
-        written(self.ask(Operation::Delete(Key { key })).await?)
+        written(&self.ask(Operation::Delete(Key { key })).await?)
     }
 
     /// Reads a key as it is when all that was committed before counts; `None` when there is none.
@@ -167,9 +167,9 @@ fn refusal(problem: &serde_json::Value) -> ClientError {
     }
 }
 
-fn written(outcome: Outcome) -> Result<Written, ClientError> {
+fn written(outcome: &Outcome) -> Result<Written, ClientError> {
     match outcome {
-        Outcome::Written(written) => Ok(written),
+        Outcome::Written(written) => Ok(*written),
         Outcome::Found(_) | Outcome::Error(_) => Err(other()),
     }
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::figures::Figures;
-use super::{fill, flip};
+use super::{fill_all, fill_leader, flip};
 use crate::cluster::{Cluster, eventually};
 use crate::faults::Plan;
 
@@ -34,8 +34,9 @@ pub(super) enum Deed {
     /// `fdatasync` hangs for a follower, or for the leader.
     Stall,
     StallLeader,
-    /// No space for the leader.
+    /// No space for the leader, or for anybody.
     FillLeader,
+    FillAll,
     /// A server loses all it had, is taken out and let in again.
     Wipe,
     /// A bit of a stopped server's log flips; it refuses to start and is let in anew.
@@ -47,7 +48,7 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Kill,
         Self::KillLeader,
         Self::KillAll,
@@ -62,6 +63,7 @@ impl Deed {
         Self::Stall,
         Self::StallLeader,
         Self::FillLeader,
+        Self::FillAll,
         Self::Wipe,
         Self::Corrupt,
         Self::LeaveAndJoin,
@@ -88,6 +90,7 @@ impl Deed {
             Self::Stall => "stall a follower's disk",
             Self::StallLeader => "stall the leader's disk",
             Self::FillLeader => "fill the leader's disk",
+            Self::FillAll => "fill all disks",
             Self::Wipe => "wipe and let in again",
             Self::Corrupt => "flip a bit in a log",
             Self::LeaveAndJoin => "leave and join",
@@ -158,7 +161,13 @@ impl Deed {
             Self::FillLeader => {
                 plan.of(leader).disk.full = true;
                 cluster.apply(&plan).await;
-                fill(cluster, leader).await;
+                fill_leader(cluster, leader).await;
+                hold(cluster, &plan, base, time, figures).await;
+            }
+            Self::FillAll => {
+                ids.iter().for_each(|id| plan.of(*id).disk.full = true);
+                cluster.apply(&plan).await;
+                fill_all(cluster, leader).await;
                 hold(cluster, &plan, base, time, figures).await;
             }
             Self::Wipe => {

@@ -178,17 +178,32 @@ impl Window<'_> {
     }
 }
 
-/// Fills the leader's disk as far as it goes and checks that reads go on meanwhile.
-async fn fill(cluster: &Cluster, leader: usize) {
+/// What disks are filled with.
+const FILLER: Bytes = Bytes::from_static(&[b'f'; 64 << 10]);
+
+/// Fills the leader's disk as far as it goes, and waits until another one leads.
+async fn fill_leader(cluster: &Cluster, leader: usize) {
     let client = cluster.client(leader).with_patience(Duration::from_secs(2));
-    let value = Bytes::from(vec![b'f'; 64 << 10]);
+    let other = async || {
+        // Refused or not: the next look says what came of it.
+        drop(client.put(b"fill", FILLER).await);
+        let status = cluster.status(leader).await?;
+        status.leader.filter(|place| place.id.0 != leader as u64).map(drop)
+    };
+    eventually("another one leads, whose disk has room", other).await;
+}
+
+/// Fills all disks as far as they go and checks that reads go on meanwhile.
+async fn fill_all(cluster: &Cluster, leader: usize) {
+    let client = cluster.client(leader).with_patience(Duration::from_secs(2));
     let full = async || {
-        let error = client.put(b"fill", value.clone()).await.err()?;
+        let error = client.put(b"fill", FILLER).await.err()?;
         error.to_string().contains("no room").then_some(())
     };
-    eventually("the full disk is noticed", full).await;
-    let read = client.get(b"fill", Consistency::Stale).await.unwrap();
-    assert_eq!(read.map(|value| value.len()), Some(64 << 10), "reads go on");
+    eventually("the full disks are noticed", full).await;
+    let read = async || client.get(b"fill", Consistency::Linearizable).await.ok().flatten();
+    let read = eventually("reads go on", read).await;
+    assert_eq!(read.len(), FILLER.len());
 }
 
 /// A bug of a server shows in its log, even if nobody else noticed.
