@@ -42,11 +42,11 @@ impl Hosts {
         ip(&format!("netns add {name}"))?;
         let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
         run(Command::new("ip").args(["netns", "exec", name, "sh", "-c", forward]))?;
-        ip(&format!("link add {name} type veth peer name up netns {name}"))?;
+        ip(&format!("link add {name} type veth peer name uplink netns {name}"))?;
         ip(&format!("addr add {network}.0.2/24 dev {name}"))?;
         ip(&format!("link set {name} up"))?;
-        ip(&format!("-n {name} addr add {network}.0.1/24 dev up"))?;
-        ip(&format!("-n {name} link set up up"))?;
+        ip(&format!("-n {name} addr add {network}.0.1/24 dev uplink"))?;
+        ip(&format!("-n {name} link set uplink up"))?;
         ip(&format!("route add {network}.0.0/16 via {network}.0.1"))
     }
 

@@ -37,8 +37,29 @@ pub struct LoadOptions {
     pub prefix: String,
     /// How long each rests after a request.
     pub pause: Duration,
-    /// Whether every second one writes with a session, and so may send a write again.
-    pub sessions: bool,
+    /// Who writes in a session, and so may send a write again.
+    pub sessions: InSession,
+}
+
+/// Which clients use sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InSession {
+    /// Nobody: a write that meets the end of a connection stays in doubt.
+    Nobody,
+    /// Every second one.
+    Half,
+    /// All of them.
+    All,
+}
+
+impl InSession {
+    const fn includes(self, client: u64) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Half => client % 2 == 1,
+            Self::All => true,
+        }
+    }
 }
 
 impl LoadOptions {
@@ -49,7 +70,7 @@ impl LoadOptions {
             consistency: Consistency::Linearizable,
             prefix: String::new(),
             pause: Duration::ZERO,
-            sessions: false,
+            sessions: InSession::Nobody,
         }
     }
 }
@@ -113,7 +134,7 @@ impl Load {
                 order.rotate_left(first);
                 let mut settings = ClientOptions::new(order, PATIENCE);
                 settings.sessions =
-                    (options.sessions && client % 2 == 1).then_some(ClientOptions::SESSION_TTL);
+                    options.sessions.includes(client).then_some(ClientOptions::SESSION_TTL);
                 Client::with(settings)
             };
             let worker = Worker {

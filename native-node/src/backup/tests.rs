@@ -1,3 +1,5 @@
+//! What is saved comes back, and what is damaged is told from what is whole.
+
 use std::path::PathBuf;
 
 use raft_core::codec;

@@ -2,7 +2,7 @@
 //! way and both, and cables that are pulled. Skipped where the machine lets nobody build networks.
 
 use testbed::hosts::Hosts;
-use testbed::load::{Load, LoadOptions, judge};
+use testbed::load::{InSession, Load, LoadOptions, judge};
 
 use crate::cluster::{Cluster, eventually};
 
@@ -28,7 +28,8 @@ async fn three_hosts_survive_partitions_of_their_network() {
     cluster.start_all();
     let servers: Vec<_> = cluster.ids().map(|id| cluster.address(id)).collect();
     let leader = cluster.leader().await;
-    let load = Load::with(LoadOptions { sessions: true, ..LoadOptions::new(4) }, &servers);
+    let load =
+        Load::with(LoadOptions { sessions: InSession::Half, ..LoadOptions::new(4) }, &servers);
     load.more_writes(50).await;
 
     for other in cluster.ids().filter(|id| *id != leader) {

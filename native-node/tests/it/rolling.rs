@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::cluster::{CALM, Cluster, eventually};
-use crate::load::{Load, judge};
+use crate::load::{InSession, Load, LoadOptions, judge};
 
 /// Guards an upgrade in service: each server hands its office over before it ends, so that no write
 /// fails, is lost, or is slow for longer than clients retry.
@@ -12,7 +12,8 @@ async fn a_rolling_restart_fails_no_write() {
     let mut cluster = Cluster::start_with(3, &CALM);
     let first = cluster.leader().await;
     let servers: Vec<_> = cluster.ids().map(|id| cluster.address(id)).collect();
-    let load = Load::start(4, &servers);
+    let options = LoadOptions { sessions: InSession::All, ..LoadOptions::new(4) };
+    let load = Load::with(options, &servers);
     load.more_writes(50).await;
     // The leader in the middle, so that both ways of ending are there.
     let mut order: Vec<usize> = cluster.ids().filter(|id| *id != first).collect();

@@ -165,7 +165,9 @@ impl Deed {
                 hold(cluster, &plan, base, time, figures).await;
             }
             Self::FillAll => {
-                ids.iter().for_each(|id| plan.of(*id).disk.full = true);
+                for id in &ids {
+                    plan.of(*id).disk.full = true;
+                }
                 cluster.apply(&plan).await;
                 fill_all(cluster, leader).await;
                 hold(cluster, &plan, base, time, figures).await;

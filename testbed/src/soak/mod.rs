@@ -19,7 +19,7 @@ use native_node::http::request::Consistency;
 
 use crate::cluster::{Cluster, eventually};
 use crate::faults::{ALLOW_FAULTS, Plan};
-use crate::load::{Load, LoadOptions, Seen};
+use crate::load::{InSession, Load, LoadOptions, Seen};
 use deeds::Deed;
 use figures::Figures;
 pub use report::{DeedReport, Report};
@@ -93,7 +93,7 @@ impl Window<'_> {
         let options = LoadOptions {
             prefix: format!("w{number}/"),
             pause: PAUSE,
-            sessions: true,
+            sessions: InSession::Half,
             ..LoadOptions::new(CLIENTS)
         };
         let servers: Vec<_> = self.cluster.ids().map(|id| self.cluster.address(id)).collect();

@@ -3,6 +3,7 @@
 
 mod faulty;
 #[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "a fuzzer loses and tears nothing; tests do"))]
 pub(super) mod memory;
 mod real;
 
