@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::model::rules::Rule;
 use crate::source::sim::SimSetup;
 
 /// What an address asks for.
@@ -20,6 +21,10 @@ pub(crate) enum AddressError {
     Source(String),
     #[error("This link's seed, “{0}”, is not a whole number.")]
     Seed(String),
+    #[error(
+        "This link breaks a rule called “{0}”; the switches of the page name those that there are."
+    )]
+    Rule(String),
     #[error("This link asks for “{0}” servers; a cluster has 1 to {max}.", max = SimSetup::MOST)]
     Servers(String),
 }
@@ -41,6 +46,11 @@ impl Place {
                     setup.servers =
                         servers.ok_or_else(|| AddressError::Servers(value.into_owned()))?;
                 }
+                "break" => {
+                    let rule = Rule::coded(&value);
+                    setup.broken =
+                        Some(rule.ok_or_else(|| AddressError::Rule(value.into_owned()))?);
+                }
                 "cluster" => address = Some(value.into_owned()),
                 _ => {}
             }
@@ -60,6 +70,9 @@ impl Place {
                 form.append_pair("source", "simulate");
                 form.append_pair("seed", &setup.seed.to_string());
                 form.append_pair("servers", &setup.servers.to_string());
+                if let Some(rule) = setup.broken {
+                    form.append_pair("break", &Rule::of(rule).code());
+                }
             }
             Self::Live(address) => {
                 form.append_pair("source", "live");
@@ -79,22 +92,26 @@ pub(crate) fn parse_seed(text: &str) -> Result<u64, AddressError> {
 
 #[cfg(test)]
 mod tests {
+    use raft_core::rules::Mutation;
+
     use super::*;
+
+    fn five() -> SimSetup {
+        SimSetup { seed: 7, servers: 5, ..SimSetup::default() }
+    }
 
     /// Guards shared links: what is written is read back the same.
     #[test]
     fn an_address_is_read_back_as_written() {
         for place in [
-            Place::Simulate(SimSetup { seed: 7, servers: 5 }),
+            Place::Simulate(five()),
+            Place::Simulate(SimSetup { broken: Some(Mutation::CommitOldTerms), ..five() }),
             Place::Live(None),
             Place::Live(Some("http://127.0.0.1:7001/?a=b&c#d".to_owned())),
         ] {
             assert_eq!(Place::parse(&place.fragment()), Ok(place));
         }
-        assert_eq!(
-            Place::Simulate(SimSetup { seed: 7, servers: 5 }).fragment(),
-            "#source=simulate&seed=7&servers=5"
-        );
+        assert_eq!(Place::Simulate(five()).fragment(), "#source=simulate&seed=7&servers=5");
     }
 
     /// Guards links of later versions and links typed by hand.
@@ -106,6 +123,7 @@ mod tests {
         assert!(wrong("#seed=abc").contains("“abc”"));
         assert!(wrong("#servers=12").contains("1 to 9"));
         assert!(wrong("#servers=0").contains("1 to 9"));
+        assert!(wrong("#break=the_ice").contains("“the_ice”"));
         assert!(wrong("#source=mars").contains("“mars”"));
     }
 }

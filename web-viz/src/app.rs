@@ -21,11 +21,13 @@ use crate::view::events::{Events, clock};
 use crate::view::help::Help;
 use crate::view::matrix::Matrix;
 use crate::view::notice::notice;
+use crate::view::promises::Promises;
 use crate::view::stage::Stage;
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
 use crate::view::top::Top;
 use crate::view::transport::Transport;
+use crate::view::tray::newest_order;
 
 /// What reaches the root.
 pub(crate) enum Message {
@@ -130,6 +132,13 @@ impl Component for App {
                 />
                 { notice(model.notice.as_ref(), &self.dispatch) }
                 <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
+                <Promises
+                    open={model.ui.promises}
+                    violations={model.violations.clone()}
+                    breach={model.breach.clone()}
+                    feed={model.feed.clone()}
+                    dispatch={self.dispatch.clone()}
+                />
             </div>
         }
     }
@@ -182,7 +191,8 @@ impl App {
                 source={model.source}
                 seed={model.setup.seed}
                 digest={model.digest}
-                violations={model.violations.clone()}
+                breach={model.breach.clone()}
+                broken={model.broken_rule()}
                 phase={model.live.phase.clone()}
                 streams={model.live.streams()}
                 theme={model.ui.theme}
@@ -198,7 +208,7 @@ impl App {
         board(&Figures {
             leader: known.leader(),
             term: known.view.term(),
-            running: (known.running(), known.roster.len(), known.majority()),
+            running: (known.running(), known.voters().len(), known.majority()),
             vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
             failover: model.reign.last,
             first_write: model.first_write(),
@@ -224,8 +234,11 @@ impl App {
                 known={model.known.clone()}
                 selected={model.ui.selected}
                 permits={permits(model)}
-                network={model.network}
+                tray={model.ui.tray}
+                conditions={model.conditions.clone()}
                 setup={model.setup}
+                broken={model.broken_rule()}
+                order={newest_order(model)}
                 source={model.source}
                 cluster={model.live.typed.clone()}
                 {process}

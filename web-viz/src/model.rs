@@ -6,8 +6,11 @@ pub(crate) mod desk;
 pub(crate) mod failover;
 pub(crate) mod feed;
 pub(crate) mod known;
+pub(crate) mod lessons;
 pub(crate) mod live;
 pub(crate) mod playback;
+pub(crate) mod promises;
+pub(crate) mod rules;
 pub(crate) mod story;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,10 +19,13 @@ pub(crate) mod update;
 use std::collections::BTreeSet;
 
 use raft_core::event::{Event, EventKind};
+use raft_core::invariant::Violation;
+use raft_core::rules::Mutation;
 use raft_core::types::{LogIndex, Micros, NodeId, RequestId, Time};
 
 use crate::address::Place;
 use crate::model::deeds::Deed;
+use crate::model::deeds::conditions::Conditions;
 use crate::model::desk::{Ask, Desk, Op};
 use crate::model::failover::Reign;
 use crate::model::feed::{Feed, Filter, Weight};
@@ -37,7 +43,8 @@ use crate::source::sim::{Happened, SimSetup};
 pub(crate) struct Model {
     pub(crate) source: SourceKind,
     pub(crate) setup: SimSetup,
-    pub(crate) network: Network,
+    /// How network, disks and clocks of the simulation behave.
+    pub(crate) conditions: Shared<Conditions>,
     pub(crate) live: Live,
     pub(crate) playback: Playback,
     pub(crate) known: Shared<Known>,
@@ -45,27 +52,14 @@ pub(crate) struct Model {
     pub(crate) story: Story,
     pub(crate) reign: Reign,
     pub(crate) desk: Shared<Desk>,
-    /// Properties of Raft that the simulation saw broken.
-    pub(crate) violations: Vec<String>,
+    /// Properties of Raft that the simulation saw broken, first to last.
+    pub(crate) violations: Vec<Violation>,
+    /// The first of this run, also while an earlier moment is shown.
+    pub(crate) breach: Option<Violation>,
     /// Stands for the whole simulated run so far.
     pub(crate) digest: u64,
     pub(crate) ui: Ui,
     pub(crate) notice: Option<Notice>,
-}
-
-/// The simulated network as the sliders show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// Messages lost, in thousandths.
-    pub(crate) loss_permille: u16,
-    /// The middle of the delay's range.
-    pub(crate) delay: Micros,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { loss_permille: 0, delay: 17_500 }
-    }
 }
 
 /// What concerns the page alone.
@@ -79,6 +73,10 @@ pub(crate) struct Ui {
     /// What lies below the stage on a phone.
     pub(crate) sheet: Sheet,
     pub(crate) help: bool,
+    /// The list of what Raft promises is open.
+    pub(crate) promises: bool,
+    /// The part of the tray that is open.
+    pub(crate) tray: Tray,
     pub(crate) theme: Theme,
     /// The person asked their system for less motion.
     pub(crate) calm: bool,
@@ -93,6 +91,8 @@ impl Default for Ui {
             filter: Filter::default(),
             sheet: Sheet::default(),
             help: false,
+            promises: false,
+            tray: Tray::default(),
             theme: Theme::default(),
             calm: false,
         }
@@ -127,6 +127,29 @@ impl Sheet {
             Self::Log => "Log",
             Self::Store => "Client",
             Self::Events => "Events",
+        }
+    }
+}
+
+/// The parts of the tray of what one can do, which take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tray {
+    #[default]
+    Server,
+    Network,
+    Members,
+    Rules,
+}
+
+impl Tray {
+    pub(crate) const ALL: [Self; 4] = [Self::Server, Self::Network, Self::Members, Self::Rules];
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Server => "Server",
+            Self::Network => "Network",
+            Self::Members => "Members",
+            Self::Rules => "Rules",
         }
     }
 }
@@ -182,6 +205,8 @@ pub(crate) enum Action {
     /// The same seed again.
     Again,
     SeedTyped(String),
+    /// The same run with this rule broken, or with all kept.
+    Break(Option<Mutation>),
     Deed(Deed),
     Ui(UiAction),
     Desk(DeskAction),
@@ -212,6 +237,8 @@ pub(crate) enum UiAction {
     Stage(Size),
     Sheet(Sheet),
     Help(bool),
+    Promises(bool),
+    Tray(Tray),
     Calm(bool),
 }
 
@@ -229,6 +256,8 @@ pub(crate) enum DeskAction {
 pub(crate) enum SimEffect {
     /// Begin a run.
     Begin(SimSetup),
+    /// Begin a run, do in it what was done in the present one, and go as far.
+    Rerun(SimSetup),
     /// Run up to a time.
     Advance(Time),
     /// Let the next thing happen.
@@ -260,7 +289,7 @@ impl Default for Model {
         Self {
             source: SourceKind::Simulate,
             setup: SimSetup::default(),
-            network: Network::default(),
+            conditions: Shared::default(),
             live: Live::default(),
             playback: Playback::default(),
             known: Shared::new(Known::default()),
@@ -269,6 +298,7 @@ impl Default for Model {
             reign: Reign::default(),
             desk: Shared::new(Desk::default()),
             violations: Vec::new(),
+            breach: None,
             digest: 0,
             ui: Ui::default(),
             notice: None,
@@ -294,6 +324,12 @@ impl Model {
             }
     }
 
+    /// The rule that is broken in what is shown.
+    pub(crate) fn broken_rule(&self) -> Option<Mutation> {
+        let simulated = self.source == SourceKind::Simulate;
+        self.setup.config().mutation.filter(|_| simulated)
+    }
+
     /// Forgets the cluster that was shown.
     fn clear(&mut self, roster: BTreeSet<NodeId>) {
         self.known = Shared::new(Known { roster, ..Known::default() });
@@ -302,6 +338,7 @@ impl Model {
         self.reign = Reign::default();
         self.desk.change().asks.clear();
         self.violations.clear();
+        self.breach = None;
         self.ui.column = None;
         self.ui.selected = None;
         self.notice = None;
@@ -315,6 +352,9 @@ impl Model {
         known.view.observe(&event);
         if matches!(event.kind, EventKind::Started(_) | EventKind::Attached(_)) {
             known.widen_roster();
+        }
+        if self.source == SourceKind::Simulate && may_retire(&event.kind) {
+            known.drop_retired();
         }
         self.reign.observe(&event, known);
         self.story.observe(&event, known, led, pace);
@@ -330,4 +370,12 @@ impl Model {
         self.feed.change().push(event, heeded);
         again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
     }
+}
+
+/// Whether a server may have left the cluster for good by this.
+const fn may_retire(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Started(_) | EventKind::Crashed | EventKind::ConfigurationCommitted { .. }
+    )
 }

@@ -4,16 +4,20 @@
 pub(crate) mod act;
 pub(crate) mod board;
 pub(crate) mod caption;
+mod dialog;
 pub(crate) mod events;
 pub(crate) mod help;
 pub(crate) mod matrix;
 pub(crate) mod notice;
 pub(crate) mod parts;
+pub(crate) mod promises;
+mod rules;
 pub(crate) mod stage;
 pub(crate) mod store;
 pub(crate) mod tabs;
 pub(crate) mod top;
 pub(crate) mod transport;
+pub(crate) mod tray;
 
 use yew::Callback;
 

@@ -101,8 +101,16 @@ impl Verb {
             | Deed::SplitLeader
             | Deed::Heal
             | Deed::Loss(_)
+            | Deed::Repeat(_)
+            | Deed::Overtake(_)
             | Deed::Delay(_)
-            | Deed::Elect(_) => None,
+            | Deed::Sync(_)
+            | Deed::Elect(_)
+            | Deed::Link(..)
+            | Deed::Disk(..)
+            | Deed::Clock(..)
+            | Deed::Member(_)
+            | Deed::Message(..) => None,
         }
     }
 }

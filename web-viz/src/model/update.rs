@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use raft_core::rules::Mutation;
 use raft_core::types::{Micros, NodeId};
 
 use super::desk::AskState;
 use super::desk::Desk;
-use super::{Action, DeskAction, Effect, Model, Network, Notice, SimEffect, Ui, UiAction};
+use super::story::Tone;
+use super::{Action, DeskAction, Effect, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
 use crate::source::SourceKind;
 use crate::source::sim::{Happened, SimSetup};
@@ -20,6 +22,7 @@ impl Model {
             Action::Source(kind) => return self.open(self.place_of(kind)),
             Action::Simulate(setup) => return self.open(Place::Simulate(setup)),
             Action::Again => return self.open(Place::Simulate(self.setup)),
+            Action::Break(rule) => return self.break_rule(rule),
             Action::SeedTyped(text) => return self.seed_typed(&text),
             Action::ClusterTyped(address) => self.live.typed = address,
             Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
@@ -88,7 +91,6 @@ impl Model {
             Place::Simulate(setup) => {
                 self.source = SourceKind::Simulate;
                 self.setup = setup;
-                self.network = Network::default();
                 self.clear((1..=setup.servers).map(NodeId).collect());
                 self.playback.jump(raft_core::types::Time(0));
                 self.playback.playing = true;
@@ -112,6 +114,24 @@ impl Model {
         Vec::new()
     }
 
+    /// Begins the run again without a rule, or with all of them: what was done is done again.
+    fn break_rule(&mut self, broken: Option<Mutation>) -> Vec<Effect> {
+        if self.source == SourceKind::Live {
+            self.notice("Real servers keep all rules. Switch to Simulate to break one.".to_owned());
+            return Vec::new();
+        }
+        let setup = SimSetup { broken, ..self.setup };
+        let playing = self.playback.playing;
+        let mut effects = self.open(Place::Simulate(setup));
+        self.playback.playing = playing;
+        for effect in &mut effects {
+            if matches!(effect, Effect::Sim(SimEffect::Begin(_))) {
+                *effect = Effect::Sim(SimEffect::Rerun(setup));
+            }
+        }
+        effects
+    }
+
     fn submit(&mut self) -> Option<Effect> {
         let ask = self.desk.change().submit(self.known.leader())?;
         match self.source {
@@ -133,9 +153,22 @@ impl Model {
             return Vec::new();
         }
         self.playback.now = happened.now;
-        self.violations = happened.violations;
+        self.conditions = happened.conditions;
+        let broken = std::mem::replace(&mut self.violations, happened.violations);
         self.digest = happened.digest;
-        happened.events.into_iter().filter_map(|event| self.observe(event)).collect()
+        let effects = happened.events.into_iter().filter_map(|event| self.observe(event)).collect();
+        self.note_breach(broken.is_empty());
+        effects
+    }
+
+    /// Stops the clock where a promise is first seen broken, and says which.
+    fn note_breach(&mut self, held: bool) {
+        let Some(first) = self.violations.first().filter(|_| held) else { return };
+        self.playback.playing = false;
+        let headline = format!("{} is violated.", first.property);
+        let why = first.explanation.clone();
+        self.breach = Some(first.clone());
+        self.story.say(Tone::Bad, &headline, why, self.playback.now);
     }
 }
 
@@ -153,6 +186,8 @@ impl Ui {
             UiAction::Stage(size) => self.stage = size,
             UiAction::Sheet(sheet) => self.sheet = sheet,
             UiAction::Help(open) => self.help = open,
+            UiAction::Promises(open) => self.promises = open,
+            UiAction::Tray(tray) => self.tray = tray,
             UiAction::Calm(calm) => self.calm = calm,
         }
     }

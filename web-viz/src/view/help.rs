@@ -1,10 +1,10 @@
 //! The help: what the picture means, and the keys.
 
 use raft_core::message::MessageName;
-use web_sys::HtmlDialogElement;
 use yew::prelude::*;
 
 use super::Dispatch;
+use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
 use crate::keys::KEYS;
 use crate::model::{Action, UiAction};
@@ -19,17 +19,7 @@ pub(crate) struct HelpProps {
 /// See the module.
 #[component]
 pub(crate) fn Help(props: &HelpProps) -> Html {
-    let dialog = use_node_ref();
-    use_effect_with((props.open, dialog.clone()), |(open, dialog)| {
-        if let Some(dialog) = dialog.cast::<HtmlDialogElement>() {
-            if *open && !dialog.open() {
-                // Fails only for a dialog that is open or not in the document.
-                let _ = dialog.show_modal();
-            } else if !*open && dialog.open() {
-                dialog.close();
-            }
-        }
-    });
+    let dialog = use_dialog(props.open);
     let close = props.dispatch.reform(|()| Action::Ui(UiAction::Help(false)));
     let onclose = close.reform(|_: Event| ());
     let onclick = close.reform(|_: MouseEvent| ());

@@ -40,6 +40,9 @@ pub(crate) enum Icon {
     Crown,
     Split,
     Flag,
+    Disk,
+    Clock,
+    Plus,
 }
 
 impl Icon {
@@ -75,6 +78,9 @@ impl Icon {
             Self::Crown => "M4 18h16M4.5 15L3 7l5 3.5L12 4l4 6.5L21 7l-1.5 8z",
             Self::Split => "M12 3v4M12 10v4M12 17v4M5 9v6M5 9H3M5 15H3M19 9v6M19 9h2M19 15h2",
             Self::Flag => "M6 21V4M6 5h11l-2 4 2 4H6",
+            Self::Disk => "M5 6.5c0-4 14-4 14 0v11c0 4-14 4-14 0zM5 6.5c0 4 14 4 14 0",
+            Self::Clock => "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4l3 2",
+            Self::Plus => "M12 5v14M5 12h14",
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The bar at the top: what is shown, where it comes from, and whether Raft's promises hold.
 
+use raft_core::invariant::Violation;
+use raft_core::rules::Mutation;
 use yew::prelude::*;
 
 use super::Dispatch;
 use super::parts::{Icon, glyph};
 use crate::model::live::Phase;
+use crate::model::rules::Rule;
 use crate::model::{Action, Theme, UiAction};
-use crate::num;
 use crate::source::SourceKind;
 
 /// Properties of [`Top`].
@@ -16,7 +18,10 @@ pub(crate) struct TopProps {
     pub(crate) seed: u64,
     /// Stands for all that happened in the simulation.
     pub(crate) digest: u64,
-    pub(crate) violations: Vec<String>,
+    /// The first promise that was broken in this run.
+    pub(crate) breach: Option<Violation>,
+    /// The rule that is broken on purpose.
+    pub(crate) broken: Option<Mutation>,
     pub(crate) phase: Phase,
     /// Open streams, and how many there should be.
     pub(crate) streams: (usize, usize),
@@ -151,29 +156,61 @@ fn promises(props: &TopProps) -> Html {
             </span>
         };
     }
-    match props.violations.first() {
-        None => html! {
-            <span
-                class="chip good"
-                title="Raft's five safety properties hold after every event so far"
+    let open = props.dispatch.reform(|_: MouseEvent| Action::Ui(UiAction::Promises(true)));
+    let (class, state, icon, words, title) = match &props.breach {
+        None => (
+            "chip good",
+            "holding",
+            Icon::Check,
+            "Safe".to_owned(),
+            "What Raft promises held after every event so far. Press for the list".to_owned(),
+        ),
+        Some(first) => (
+            "chip bad",
+            "broken",
+            Icon::Cross,
+            format!("{} violated", first.property),
+            format!("{} Press for the proof", first.explanation),
+        ),
+    };
+    html! {
+        <>
+            if let Some(rule) = props.broken {
+                { broken_rule(rule, props) }
+            }
+            <button
+                type="button"
+                {class}
+                {title}
+                aria-haspopup="dialog"
                 data-testid="invariants"
-                data-state="holding"
+                data-state={state}
+                onclick={open}
             >
-                { glyph(Icon::Check) }
-                { "Safe" }
-                <span class="wide-only">{ " so far" }</span>
-            </span>
-        },
-        Some(first) => html! {
-            <span
-                class="chip bad"
-                title={num::count(props.violations.len(), "violation", "violations")}
-                data-testid="invariants"
-                data-state="broken"
-            >
-                { glyph(Icon::Cross) }
-                { first }
-            </span>
-        },
+                { glyph(icon) }
+                <span>{ words }</span>
+                if props.breach.is_none() {
+                    <span class="wide-only">{ " so far" }</span>
+                }
+            </button>
+        </>
+    }
+}
+
+/// Says which rule is broken, as long as one is; pressed, it is kept again.
+fn broken_rule(rule: Mutation, props: &TopProps) -> Html {
+    let rule = Rule::of(rule);
+    let onclick = props.dispatch.reform(|_: MouseEvent| Action::Break(None));
+    html! {
+        <button
+            type="button"
+            class="chip warn"
+            title={format!("{} Press to keep the rule again", rule.instead)}
+            data-testid="broken-rule"
+            {onclick}
+        >
+            <span>{ "Broken: " }{ rule.name }</span>
+            { glyph(Icon::Close) }
+        </button>
     }
 }

@@ -166,11 +166,18 @@ pub(super) async fn ask(ask: &Ask, address: &str) -> AskState {
             return AskState::Failed(format!("a live server is not asked for {command} from here"));
         }
         Request::Read(key) => (Method::GET, format!("/get/{}", escaped(key)), None),
+        Request::Change(_) | Request::Transfer(_) => {
+            return AskState::Failed(
+                "a live cluster's members are not changed from here".to_owned(),
+            );
+        }
     };
     let answer = fetch(method, address, &path, None, body).await;
     let state = match &ask.request {
-        Request::Write(_) => json::<Written>(answer, address)
-            .map(|done| format!("done at index {}, revision {}", done.index, done.revision)),
+        Request::Write(_) | Request::Change(_) | Request::Transfer(_) => {
+            json::<Written>(answer, address)
+                .map(|done| format!("done at index {}, revision {}", done.index, done.revision))
+        }
         Request::Read(key) => json::<Found>(answer, address)
             .map(|found| format!("{key} = {}", String::from_utf8_lossy(&found.value))),
     };
