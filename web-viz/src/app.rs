@@ -22,6 +22,7 @@ use crate::view::help::Help;
 use crate::view::matrix::Matrix;
 use crate::view::notice::notice;
 use crate::view::promises::Promises;
+use crate::view::scrub::scrub;
 use crate::view::stage::Stage;
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
@@ -122,14 +123,20 @@ impl Component for App {
                         />
                     </div>
                 </main>
-                <Transport
-                    source={model.source}
-                    playing={model.playback.playing}
-                    speed={model.playback.speed}
-                    clock={clock(model.playback.now, model.source)}
-                    pacing={model.permits_pacing()}
-                    dispatch={self.dispatch.clone()}
-                />
+                <footer class="dock">
+                    { scrub(model, &self.dispatch) }
+                    <Transport
+                        source={model.source}
+                        playing={model.playback.playing}
+                        past={model.in_the_past()}
+                        speed={model.playback.speed}
+                        clock={clock(model.playback.now, model.source)}
+                        pacing={model.permits_pacing()}
+                        turns={(model.turn_before(), model.turn_after())}
+                        undo={model.history.run.deeds > 0}
+                        dispatch={self.dispatch.clone()}
+                    />
+                </footer>
                 { notice(model.notice.as_ref(), &self.dispatch) }
                 <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
                 <Promises

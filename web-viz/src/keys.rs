@@ -1,7 +1,8 @@
 //! What the keys do. Each has a button too.
 
-use raft_core::types::NodeId;
+use raft_core::types::{NodeId, Time};
 
+use crate::model::history::Jump;
 use crate::model::{Action, Model, UiAction};
 
 /// One line of the help.
@@ -11,9 +12,16 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 9] = [
+pub(crate) const KEYS: [Key; 13] = [
     Key { keys: &["Space"], does: "play, pause" },
-    Key { keys: &["→"], does: "let the next thing happen" },
+    Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
+    Key {
+        keys: &[".", ","],
+        does: "the next, the previous turn on the tape: election, crash, write …",
+    },
+    Key { keys: &["Home", "End"], does: "to the beginning; as far as it has been run" },
+    Key { keys: &["Z"], does: "undo the last thing you did, in a branch of its own" },
+    Key { keys: &["B"], does: "the next branch" },
     Key { keys: &["[", "]"], does: "slower, faster" },
     Key { keys: &["1", "…", "9"], does: "select a server; again to let go" },
     Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
@@ -29,6 +37,13 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
     match key {
         " " => Some(Action::TogglePlay),
         "ArrowRight" => Some(Action::Step),
+        "ArrowLeft" => Some(Action::Jump(Jump::Back)),
+        "Home" => Some(Action::Jump(Jump::Time(Time(0)))),
+        "End" => Some(Action::Jump(Jump::End)),
+        "z" | "Z" => Some(Action::Jump(Jump::Undo)),
+        "," => model.turn_before().map(Action::Jump),
+        "." => model.turn_after().map(Action::Jump),
+        "b" | "B" => model.next_branch().map(Action::Jump),
         "[" => Some(Action::Speed(model.playback.speed.slower())),
         "]" => Some(Action::Speed(model.playback.speed.faster())),
         "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),

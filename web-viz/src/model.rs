@@ -5,6 +5,7 @@ pub(crate) mod deeds;
 pub(crate) mod desk;
 pub(crate) mod failover;
 pub(crate) mod feed;
+pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod lessons;
 pub(crate) mod live;
@@ -12,6 +13,7 @@ pub(crate) mod playback;
 pub(crate) mod promises;
 pub(crate) mod rules;
 pub(crate) mod story;
+pub(crate) mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod update;
@@ -29,6 +31,7 @@ use crate::model::deeds::conditions::Conditions;
 use crate::model::desk::{Ask, Desk, Op};
 use crate::model::failover::Reign;
 use crate::model::feed::{Feed, Filter, Weight};
+use crate::model::history::{History, Jump};
 use crate::model::known::Known;
 use crate::model::live::{Live, Report};
 use crate::model::playback::{Pace, Playback, Speed};
@@ -36,7 +39,7 @@ use crate::model::story::Story;
 use crate::scene::layout::Size;
 use crate::shared::Shared;
 use crate::source::SourceKind;
-use crate::source::sim::{Happened, SimSetup};
+use crate::source::sim::{Happened, Landed, SimSetup};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Model {
     pub(crate) conditions: Shared<Conditions>,
     pub(crate) live: Live,
     pub(crate) playback: Playback,
+    /// The run that the playback is in.
+    pub(crate) history: History,
     pub(crate) known: Shared<Known>,
     pub(crate) feed: Shared<Feed>,
     pub(crate) story: Story,
@@ -198,6 +203,7 @@ pub(crate) enum Action {
     Open(Place),
     TogglePlay,
     Step,
+    Jump(Jump),
     Speed(Speed),
     Source(SourceKind),
     /// A new run of the simulation.
@@ -218,6 +224,8 @@ pub(crate) enum Action {
     Answered(u64, desk::AskState),
     /// The simulation ran.
     Happened(Happened),
+    /// The simulation was put somewhere else.
+    Landed(Box<Landed>),
     Live(Report),
     ClusterTyped(String),
     ClusterConnect,
@@ -262,6 +270,8 @@ pub(crate) enum SimEffect {
     Advance(Time),
     /// Let the next thing happen.
     Step,
+    /// Go elsewhere in the run.
+    Jump(Jump),
     Act(raft_core::sim::Action),
     /// Put a client's question.
     Ask(Ask),
@@ -292,6 +302,7 @@ impl Default for Model {
             conditions: Shared::default(),
             live: Live::default(),
             playback: Playback::default(),
+            history: History::default(),
             known: Shared::new(Known::default()),
             feed: Shared::new(Feed::default()),
             story: Story::default(),
@@ -336,6 +347,7 @@ impl Model {
         self.feed = Shared::new(Feed::default());
         self.story = Story::default();
         self.reign = Reign::default();
+        self.history = History::default();
         self.desk.change().asks.clear();
         self.violations.clear();
         self.breach = None;
@@ -362,13 +374,18 @@ impl Model {
             SourceKind::Simulate => self.desk.change().observe(&event, known),
             SourceKind::Live => None,
         };
+        self.enlist(event);
+        again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
+    }
+
+    /// Adds an event that is known already to the list.
+    fn enlist(&mut self, event: Event) {
         let heeded = if let EventKind::MessageSent(message) = &event.kind {
-            known.presence(message.to).runs()
+            self.known.presence(message.to).runs()
         } else {
             true
         };
         self.feed.change().push(event, heeded);
-        again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
     }
 }
 

@@ -48,12 +48,20 @@ impl Session {
                 return vec![Action::Happened(self.sim.insert(sim).happened())];
             }
             SimEffect::End => self.sim = None,
-            SimEffect::Advance(_) | SimEffect::Step | SimEffect::Act(_) | SimEffect::Ask(_) => {}
+            SimEffect::Advance(_)
+            | SimEffect::Step
+            | SimEffect::Jump(_)
+            | SimEffect::Act(_)
+            | SimEffect::Ask(_) => {}
         }
         let Some(sim) = &mut self.sim else { return Vec::new() };
         match effect {
             SimEffect::Advance(time) => vec![Action::Happened(sim.advance(time))],
             SimEffect::Step => vec![Action::Happened(sim.step())],
+            SimEffect::Jump(jump) => {
+                let landed = sim.jump(jump).map(|landed| Action::Landed(Box::new(landed)));
+                landed.into_iter().collect()
+            }
             SimEffect::Act(action) => vec![act(sim, action)],
             SimEffect::Ask(ask) => put(sim, &ask),
             SimEffect::Begin(_) | SimEffect::Rerun(_) | SimEffect::End => Vec::new(),
@@ -99,11 +107,17 @@ mod tests {
     use raft_core::rules::Mutation;
     use raft_core::types::{LogIndex, NodeId};
 
+    use raft_core::sim::BranchId;
+
     use super::*;
     use crate::address::Place;
     use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+    use crate::model::feed::{Filter, Weight};
+    use crate::model::history::Jump;
+    use crate::model::tape::MarkKind;
     use crate::model::{DeskAction, UiAction};
     use crate::scene::grid::{Cell, EntryState, cell};
+    use crate::scene::tape::TapeScene;
     use crate::source::sim::SimSetup;
 
     /// Lets the page run, frame by frame as a browser would, until `done` or for too long.
@@ -324,6 +338,80 @@ mod tests {
         assert!(!session.model.playback.playing, "the clock stops where it happens");
         let headline = &session.model.story.caption.headline;
         assert!(headline.ends_with("is violated."), "{headline}");
+    }
+
+    /// Guards travel in time as the page shows it: what was said and listed at a moment is there again
+    /// when one goes back to it, the client's answers included, and the way forward repeats itself
+    /// without anything being asked twice.
+    #[test]
+    fn going_back_shows_what_was_shown() {
+        let mut session = opened(3);
+        play(&mut session, |model| model.known.leader().is_some());
+        let before = session.model.clone();
+        session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+        session.dispatch(Action::Submit);
+        play(&mut session, |model| model.known.committed() > before.known.committed());
+        let leader = session.model.known.leader().unwrap();
+        session.dispatch(Action::Deed(Deed::Crash(leader)));
+        play(&mut session, |model| model.reign.last.is_some());
+        let end = session.model.clone();
+        assert_eq!(end.history.run.deeds, 2);
+
+        session.dispatch(Action::Jump(Jump::Time(before.playback.now)));
+        let shown = &session.model;
+        assert!(!shown.playback.playing && shown.in_the_past());
+        assert_eq!(shown.digest, before.digest);
+        assert_eq!(shown.story.caption, before.story.caption);
+        assert_eq!(shown.known.leader(), before.known.leader());
+        assert!(shown.desk.asks.is_empty(), "the write lies ahead");
+        assert_eq!(numbers(shown), numbers(&before));
+
+        session.dispatch(Action::TogglePlay);
+        play(&mut session, |model| !model.in_the_past() && model.playback.now >= end.playback.now);
+        session.dispatch(Action::Jump(Jump::Time(end.playback.now)));
+        let shown = &session.model;
+        assert_eq!((shown.digest, shown.history.run.deeds), (end.digest, 2));
+        assert_eq!(shown.reign, end.reign);
+        assert_eq!(shown.desk.asks, end.desk.asks);
+        assert_eq!(shown.history.run.branches.len(), 1);
+    }
+
+    /// The numbers of the events that are listed.
+    fn numbers(model: &Model) -> Vec<u64> {
+        let all = Filter { least: Weight::Routine, ..Filter::default() };
+        model.feed.lines(&all).iter().map(|line| line.number).collect()
+    }
+
+    /// Guards forks: acting in the past begins a branch with a tape of its own, undo another, and the
+    /// first can be gone back to.
+    #[test]
+    fn acting_in_the_past_and_undoing_begin_branches() {
+        let mut session = opened(3);
+        session.dispatch(Action::Jump(Jump::Undo));
+        assert!(session.model.notice.as_ref().unwrap().words.contains("Nothing was done"));
+        play(&mut session, |model| model.known.leader().is_some());
+        let (leader, elected) = (session.model.known.leader().unwrap(), session.model.playback.now);
+        session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+        session.dispatch(Action::Deed(Deed::Crash(leader)));
+        play(&mut session, |model| model.reign.last.is_some());
+        let (digest, end) = (session.model.digest, session.model.playback.now);
+
+        session.dispatch(Action::Jump(Jump::Time(elected)));
+        session.dispatch(Action::Deed(Deed::Isolate(leader)));
+        assert_eq!(session.model.history.run.current, BranchId(1));
+        assert!(session.model.notice.as_ref().unwrap().words.contains("branch B begins here"));
+        let scene = TapeScene::of(&session.model.history, 100);
+        assert_eq!(scene.lanes.len(), 2);
+        let kinds = |lane: usize| scene.lanes[lane].dots.iter().map(|dot| dot.kind);
+        assert!(kinds(0).any(|kind| kind == MarkKind::Stop));
+        assert!(kinds(1).all(|kind| kind != MarkKind::Stop));
+        assert!(kinds(1).any(|kind| kind == MarkKind::Cut));
+
+        session.dispatch(Action::Jump(Jump::Undo));
+        assert_eq!(session.model.history.run.current, BranchId(2));
+        assert!(!session.model.known.isolated(leader));
+        session.dispatch(Action::Jump(Jump::Branch(BranchId(0), end)));
+        assert_eq!((session.model.digest, session.model.playback.now), (digest, end));
     }
 
     /// Guards a shared link: the same setup and actions give the same run.

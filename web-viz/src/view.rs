@@ -12,6 +12,7 @@ pub(crate) mod notice;
 pub(crate) mod parts;
 pub(crate) mod promises;
 mod rules;
+pub(crate) mod scrub;
 pub(crate) mod stage;
 pub(crate) mod store;
 pub(crate) mod tabs;

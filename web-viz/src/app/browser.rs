@@ -77,7 +77,11 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     let key = event.key();
     let target = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
     let element = target.map(|target| target.tag_name()).unwrap_or_default();
+    let handle = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
+    let handle = handle.is_some_and(|target| target.class_list().contains("handle"));
     let keeps = match element.as_str() {
+        // The handle of the run goes by events, as the page does.
+        "INPUT" if handle => false,
         "INPUT" | "SELECT" | "TEXTAREA" => true,
         "BUTTON" => key == " ",
         _ => false,
@@ -85,8 +89,8 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     if keeps {
         return None;
     }
-    // The space bar would scroll, the arrow too.
-    if matches!(key.as_str(), " " | "ArrowRight") {
+    // They would scroll.
+    if matches!(key.as_str(), " " | "ArrowLeft" | "ArrowRight" | "Home" | "End") {
         event.prevent_default();
     }
     Some(key)

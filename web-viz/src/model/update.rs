@@ -11,7 +11,7 @@ use super::story::Tone;
 use super::{Action, DeskAction, Effect, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
 use crate::source::SourceKind;
-use crate::source::sim::{Happened, SimSetup};
+use crate::source::sim::SimSetup;
 
 impl Model {
     /// Takes in an action; gives back what must happen outside.
@@ -28,6 +28,7 @@ impl Model {
             Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
             Action::TogglePlay => self.playback.playing = !self.playback.playing,
             Action::Step => return self.step(),
+            Action::Jump(jump) => return self.jump(jump),
             Action::Speed(speed) => match self.permits_pacing() {
                 Ok(()) => self.playback.speed = speed,
                 Err(why) => self.notice(why),
@@ -40,6 +41,7 @@ impl Model {
             Action::Asked(number, request) => self.desk.change().taken(number, request),
             Action::Answered(number, state) => self.desk.change().settle(number, state),
             Action::Happened(happened) => return self.happened(happened),
+            Action::Landed(landed) => self.landed(*landed),
             Action::Live(report) => return self.report(report),
             Action::Notice(words) => self.notice(words),
             Action::Dismiss => self.notice = None,
@@ -148,21 +150,8 @@ impl Model {
         }
     }
 
-    fn happened(&mut self, happened: Happened) -> Vec<Effect> {
-        if self.source != SourceKind::Simulate {
-            return Vec::new();
-        }
-        self.playback.now = happened.now;
-        self.conditions = happened.conditions;
-        let broken = std::mem::replace(&mut self.violations, happened.violations);
-        self.digest = happened.digest;
-        let effects = happened.events.into_iter().filter_map(|event| self.observe(event)).collect();
-        self.note_breach(broken.is_empty());
-        effects
-    }
-
     /// Stops the clock where a promise is first seen broken, and says which.
-    fn note_breach(&mut self, held: bool) {
+    pub(super) fn note_breach(&mut self, held: bool) {
         let Some(first) = self.violations.first().filter(|_| held) else { return };
         self.playback.playing = false;
         let headline = format!("{} is violated.", first.property);

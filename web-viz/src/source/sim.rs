@@ -1,12 +1,17 @@
-//! A cluster that runs inside the page. It knows no clock: the page says up to when it shall run.
+//! A cluster that runs inside the page, on a timeline: one can go back in it, and acting in its past
+//! begins another branch. It knows no clock: the page says up to when it shall run.
 
 use raft_core::event::Event;
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
-use raft_core::sim::{Action, ActionError, Deed, NetworkConfig, SimConfig, Simulation};
+use raft_core::sim::{
+    Action, ActionError, Deed, Moment, NetworkConfig, SimConfig, Simulation, Timeline,
+};
 use raft_core::types::{MILLISECOND, RequestId, Time};
+use raft_core::view::ClusterView;
 
 use crate::model::deeds::conditions::Conditions;
+use crate::model::history::{Jump, Run};
 use crate::model::lessons::Play;
 use crate::shared::Shared;
 
@@ -72,11 +77,21 @@ pub(crate) struct Happened {
     pub(crate) conditions: Shared<Conditions>,
     /// Stands for all events so far; the same wherever the same run runs.
     pub(crate) digest: u64,
+    pub(crate) run: Run,
+}
+
+/// Where a jump landed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Landed {
+    /// What is shown there.
+    pub(crate) view: ClusterView,
+    /// Where it is; its events are those right before, not those since.
+    pub(crate) happened: Happened,
 }
 
 /// See the module.
 pub(crate) struct Sim {
-    simulation: Simulation,
+    timeline: Timeline,
     conditions: Shared<Conditions>,
     /// The last thing that those conditions take into account.
     last_deed: Option<Deed>,
@@ -88,9 +103,9 @@ const STEPS_PER_FRAME: usize = 3000;
 
 impl Sim {
     pub(crate) fn new(setup: SimSetup) -> Self {
-        let simulation = Simulation::new(setup.config());
-        let conditions = Shared::new(Conditions::of(simulation.config(), &[]));
-        Self { simulation, conditions, last_deed: None }
+        let timeline = Timeline::new(setup.config());
+        let conditions = Shared::new(Conditions::of(timeline.config(), &[]));
+        Self { timeline, conditions, last_deed: None }
     }
 
     /// A run in which everything is done that was done in another, and which goes as far. What is
@@ -98,40 +113,36 @@ impl Sim {
     pub(crate) fn again(setup: SimSetup, other: Option<&Self>) -> Self {
         let mut sim = Self::new(setup);
         if let Some(other) = other {
-            for deed in other.simulation.journal() {
-                sim.simulation.run_until(deed.at.time);
-                let _ = sim.simulation.act(deed.action.clone());
+            for deed in other.simulation().journal() {
+                sim.timeline.run_until(deed.at.time);
+                let _ = sim.timeline.act(deed.action.clone());
             }
-            sim.simulation.run_until(other.simulation.now());
+            sim.timeline.run_until(other.simulation().now());
         }
         sim
     }
 
     /// Runs up to `time`, or as far as one frame allows.
     pub(crate) fn advance(&mut self, time: Time) -> Happened {
-        let broken = self.simulation.violations().len();
+        let broken = self.simulation().violations().len();
         for _ in 0..STEPS_PER_FRAME {
             // What breaks a promise is to be seen at once, and not some events later.
-            if self.simulation.violations().len() > broken {
+            if self.simulation().violations().len() > broken {
                 break;
             }
-            if self.simulation.next_at().is_none_or(|next| next > time) {
-                self.simulation.run_until(time);
+            if self.simulation().next_at().is_none_or(|next| next > time) {
+                self.timeline.run_until(time);
                 break;
             }
-            self.simulation.step();
+            self.timeline.step();
         }
         self.happened()
     }
 
     /// Lets the next thing happen that leaves a trace.
     pub(crate) fn step(&mut self) -> Happened {
-        while self.simulation.step() {
-            let happened = self.happened();
-            if !happened.events.is_empty() {
-                return happened;
-            }
-        }
+        let before = self.timeline.view().events;
+        while self.timeline.step() && self.timeline.view().events == before {}
         self.happened()
     }
 
@@ -140,27 +151,155 @@ impl Sim {
         &mut self,
         action: Action,
     ) -> Result<(Option<RequestId>, Happened), ActionError> {
-        let request = self.simulation.act(action)?;
+        let request = self.timeline.act(action)?;
         Ok((request, self.happened()))
+    }
+
+    /// Goes elsewhere in the run. `None` when there is no such place.
+    pub(crate) fn jump(&mut self, jump: Jump) -> Option<Landed> {
+        match jump {
+            Jump::Time(time) => self.timeline.seek_time(time),
+            Jump::End => self.timeline.seek(self.end()),
+            Jump::Back => self.back(),
+            Jump::Undo => {
+                let last = self.simulation().journal().len().checked_sub(1)?;
+                self.timeline.seek_before(last);
+                self.timeline.part();
+            }
+            Jump::Branch(branch, time) => {
+                if !self.timeline.switch(branch) {
+                    return None;
+                }
+                self.timeline.seek_time(time);
+            }
+        }
+        Some(self.landed())
+    }
+
+    /// Goes to before the last thing that left a trace.
+    fn back(&mut self) {
+        let events = self.timeline.view().events;
+        while self.timeline.view().events == events {
+            let Moment { happened, .. } = self.timeline.moment();
+            let journal = self.simulation().journal();
+            // A deed comes after what happened at its moment.
+            if let Some(last) = journal.last().filter(|deed| deed.at.happened == happened) {
+                let (last, at) = (journal.len() - 1, last.at);
+                self.timeline.seek_before(last);
+                debug_assert_eq!(self.timeline.moment(), at);
+                continue;
+            }
+            let Some(before) = happened.checked_sub(1) else { return };
+            let deeds = journal.iter().rev().map(|deed| deed.at);
+            let rested =
+                deeds.take_while(|at| at.happened >= before).find(|at| at.happened == before);
+            self.timeline.seek(rested.unwrap_or(Moment { happened: before, time: Time(0) }));
+        }
+    }
+
+    /// How far the current branch has been run.
+    fn end(&self) -> Moment {
+        let current = self.timeline.current();
+        let branch = self.timeline.branches().find(|branch| branch.id == current);
+        branch.map_or(self.timeline.moment(), |branch| branch.end)
+    }
+
+    const fn simulation(&self) -> &Simulation {
+        self.timeline.simulation()
+    }
+
+    fn landed(&mut self) -> Landed {
+        let lead_up = self.timeline.take_lead_up();
+        Landed {
+            view: self.timeline.view().clone(),
+            happened: Happened { events: lead_up, ..self.happened() },
+        }
     }
 
     /// What has happened since it was last asked.
     pub(crate) fn happened(&mut self) -> Happened {
+        let conditions = self.conditions();
+        let simulation = self.timeline.simulation();
         Happened {
-            now: self.simulation.now(),
-            events: self.simulation.take_events(),
-            violations: self.simulation.violations().to_vec(),
-            conditions: self.conditions(),
-            digest: self.simulation.digest(),
+            now: simulation.now(),
+            violations: simulation.violations().to_vec(),
+            conditions,
+            digest: simulation.digest(),
+            run: Run {
+                current: self.timeline.current(),
+                at_end: self.timeline.at_end(),
+                deeds: simulation.journal().len(),
+                branches: self.timeline.branches().collect(),
+            },
+            events: self.timeline.take_events(),
         }
     }
 
     fn conditions(&mut self) -> Shared<Conditions> {
-        let journal = self.simulation.journal();
+        let journal = self.timeline.simulation().journal();
         if journal.last() != self.last_deed.as_ref() {
             self.last_deed = journal.last().cloned();
-            self.conditions = Shared::new(Conditions::of(self.simulation.config(), journal));
+            self.conditions = Shared::new(Conditions::of(self.timeline.config(), journal));
         }
         self.conditions.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::sim::BranchId;
+    use raft_core::types::NodeId;
+
+    use super::*;
+
+    fn digest(sim: &Sim) -> u64 {
+        sim.simulation().digest()
+    }
+
+    /// Guards stepping back: it is the reverse of stepping, through happenings and deeds alike, and
+    /// ends at the beginning.
+    #[test]
+    fn stepping_back_goes_the_way_of_the_steps() {
+        let mut sim = Sim::new(SimSetup { seed: 3, ..SimSetup::default() });
+        sim.advance(Time(300 * MILLISECOND));
+        let mut digests = Vec::new();
+        for number in 0..30 {
+            digests.push(digest(&sim));
+            match number {
+                7 => drop(sim.act(Action::Crash(NodeId(2))).unwrap()),
+                19 => drop(sim.act(Action::Restart(NodeId(2))).unwrap()),
+                _ => drop(sim.step()),
+            }
+        }
+        for expected in digests.iter().rev() {
+            sim.jump(Jump::Back);
+            assert_eq!(digest(&sim), *expected);
+        }
+        sim.jump(Jump::Time(Time(0)));
+        let first = digest(&sim);
+        assert_eq!(digest(&Sim::new(SimSetup { seed: 3, ..SimSetup::default() })), first);
+        sim.jump(Jump::Back);
+        assert_eq!(digest(&sim), first, "there is nothing before the beginning");
+        sim.jump(Jump::End);
+        assert!(sim.timeline.at_end());
+        assert_eq!(sim.timeline.branches().count(), 1);
+    }
+
+    /// Guards undo: the cluster goes on as if the last deed had not been done, and the branch in
+    /// which it was done stays.
+    #[test]
+    fn undo_parts_before_the_last_deed() {
+        let mut sim = Sim::new(SimSetup { seed: 3, ..SimSetup::default() });
+        assert!(sim.jump(Jump::Undo).is_none(), "nothing was done yet");
+        sim.advance(Time(300 * MILLISECOND));
+        let before = digest(&sim);
+        sim.act(Action::Crash(NodeId(1))).unwrap();
+        sim.advance(Time(900 * MILLISECOND));
+        let crashed = digest(&sim);
+        let landed = sim.jump(Jump::Undo).unwrap();
+        assert_eq!((digest(&sim), landed.happened.now), (before, Time(300 * MILLISECOND)));
+        assert_eq!(landed.happened.run.current, BranchId(1));
+        sim.jump(Jump::Branch(BranchId(0), Time(u64::MAX))).unwrap();
+        assert_eq!(digest(&sim), crashed);
     }
 }

@@ -6,6 +6,7 @@ use yew::prelude::*;
 use super::Dispatch;
 use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
+use super::scrub::{SIGNS, sign_glyph};
 use crate::keys::KEYS;
 use crate::model::{Action, UiAction};
 
@@ -99,6 +100,18 @@ fn picture() -> Html {
                     <div><dt>{ *name }</dt><dd>{ *meaning }</dd></div>
                 }) }
             </dl>
+            <h2>{ "The tape at the bottom" }</h2>
+            <p>
+                { "The whole run: a colour a term, the server that leads, hatched while nobody does. \
+                   Drag the handle to go anywhere in it. What you do in the past begins a branch; \
+                   each branch is a lane, and its letter switches to it." }
+            </p>
+            <ul class="shapes">
+                { for SIGNS.iter().map(|(kind, words)| html! {
+                    <li>{ sign_glyph(*kind) }{ *words }</li>
+                }) }
+            </ul>
+            <h2>{ "Messages" }</h2>
             <ul class="shapes">
                 { for shapes.into_iter().map(|(name, letter, words)| html! {
                     <li>

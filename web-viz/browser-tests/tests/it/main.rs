@@ -3,3 +3,4 @@
 mod live;
 mod looks;
 mod simulate;
+mod travel;
