@@ -158,7 +158,7 @@ impl App {
             match effect {
                 Effect::Address(place) => browser::set_fragment(&place.fragment()),
                 Effect::SaveTheme(theme) => browser::set_theme(theme),
-                Effect::Connect(address) => self.live.connect(address),
+                Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
                 Effect::Supervise(node, verb) => self.live.supervise(node, verb),
@@ -248,6 +248,7 @@ impl App {
                 order={newest_order(model)}
                 source={model.source}
                 cluster={model.live.typed.clone()}
+                token={model.live.wants_token().then(|| model.live.token.clone())}
                 {process}
                 dispatch={self.dispatch.clone()}
             />

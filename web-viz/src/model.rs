@@ -228,6 +228,7 @@ pub(crate) enum Action {
     Landed(Box<Landed>),
     Live(Report),
     ClusterTyped(String),
+    TokenTyped(String),
     ClusterConnect,
     Theme(Theme),
     Notice(String),
@@ -282,8 +283,8 @@ pub(crate) enum SimEffect {
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     Sim(SimEffect),
-    /// Watch a live cluster; `None` for the one that the page came from.
-    Connect(Option<String>),
+    /// Watch a live cluster (`None` for the one that the page came from) with this token, if any.
+    Connect(Option<String>, String),
     Disconnect,
     /// Put a client's question to a live server.
     AskLive(Ask, String),

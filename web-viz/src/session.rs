@@ -24,7 +24,7 @@ impl Session {
             for effect in self.model.update(action) {
                 match effect {
                     Effect::Sim(effect) => actions.extend(self.simulate(effect)),
-                    Effect::Connect(_)
+                    Effect::Connect(..)
                     | Effect::Disconnect
                     | Effect::AskLive(..)
                     | Effect::Supervise(..)

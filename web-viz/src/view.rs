@@ -4,6 +4,7 @@
 pub(crate) mod act;
 pub(crate) mod board;
 pub(crate) mod caption;
+pub(crate) mod cluster;
 mod dialog;
 pub(crate) mod events;
 pub(crate) mod help;

@@ -31,6 +31,8 @@ pub(crate) enum Report {
     Members(Vec<(NodeId, String)>),
     /// Nobody answered at the address.
     Failed(String),
+    /// The cluster lets nobody in without a token, or not with this one.
+    Locked(String),
     /// A server's stream is open.
     Opened(NodeId),
     /// A server's stream broke, or could not be opened.
@@ -124,6 +126,8 @@ pub(crate) enum Phase {
     Watching,
     /// Nobody answered; the page goes on trying.
     Failed(String),
+    /// The cluster asks for a token, or for another one.
+    Locked(String),
 }
 
 /// One server as the page reaches it.
@@ -142,6 +146,8 @@ struct Peer {
 pub(crate) struct Live {
     /// What stands in the address field.
     pub(crate) typed: String,
+    /// The token that the cluster asks for. It is for this address alone, and is kept nowhere else.
+    pub(crate) token: String,
     pub(crate) phase: Phase,
     peers: BTreeMap<NodeId, Peer>,
     processes: Option<BTreeMap<NodeId, Process>>,
@@ -162,9 +168,23 @@ impl Live {
         Some(format!("{scheme}{}", typed.trim_end_matches('/')))
     }
 
+    /// Begins to look for a cluster. A token for another one is forgotten.
     pub(super) fn begin(&mut self, cluster: Option<String>) {
-        *self =
-            Self { typed: cluster.unwrap_or_default(), phase: Phase::Looking, ..Self::default() };
+        let same = cluster == self.address_typed();
+        let token = if same { std::mem::take(&mut self.token) } else { String::new() };
+        let typed = cluster.unwrap_or_default();
+        *self = Self { typed, token, phase: Phase::Looking, ..Self::default() };
+    }
+
+    /// Takes in another address. What lets the person in at one must not be shown to another.
+    pub(super) fn retype(&mut self, address: String) {
+        self.typed = address;
+        self.token.clear();
+    }
+
+    /// Whether the person is to be asked for a token.
+    pub(crate) fn wants_token(&self) -> bool {
+        matches!(self.phase, Phase::Locked(_)) || !self.token.is_empty()
     }
 
     pub(super) const fn watches(&self) -> bool {
@@ -233,6 +253,12 @@ impl Model {
                 self.story.say(Tone::Bad, "No cluster answers.", more, now);
                 self.live.phase = Phase::Failed(why);
             }
+            Report::Locked(why) => {
+                let now = self.playback.now;
+                let more = format!("{why} Type one under “Cluster”; one that may read is enough.");
+                self.story.say(Tone::Bad, "The cluster asks for a token.", more, now);
+                self.live.phase = Phase::Locked(why);
+            }
             Report::Opened(node) => {
                 if let Some(peer) = self.live.peers.get_mut(&node) {
                     peer.open = true;
@@ -253,6 +279,11 @@ impl Model {
             Report::Refused(why) => return self.update(super::Action::Notice(why)),
         }
         Vec::new()
+    }
+
+    /// Watches the cluster that is typed.
+    pub(super) fn connect(&self) -> Effect {
+        Effect::Connect(self.live.address_typed(), self.live.token.clone())
     }
 
     /// Says where the page looks for a cluster.
@@ -283,7 +314,7 @@ impl Model {
     pub(super) fn catch_up(&mut self, wall: Micros) -> Vec<Effect> {
         if self.live.overflowed {
             self.live.overflowed = false;
-            return vec![Effect::Connect(self.live.address_typed())];
+            return vec![self.connect()];
         }
         let now = Time(wall.saturating_sub(DELAY));
         self.playback.now = now;
@@ -321,5 +352,42 @@ impl Model {
         for node in before.keys().filter(|node| !absent.contains_key(node)) {
             self.reign.in_sight(*node, &self.known);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Action;
+
+    /// Guards the token: it is kept while the page tries again, and is shown to no other cluster.
+    #[test]
+    fn a_token_is_for_one_address_alone() {
+        let mut model = Model::default();
+        model.update(Action::ClusterTyped("s1:7001".to_owned()));
+        model.update(Action::TokenTyped(" secret ".to_owned()));
+        let effects = model.update(Action::ClusterConnect);
+        let shown = |effects: &[Effect]| {
+            effects.iter().find_map(|effect| {
+                let Effect::Connect(address, token) = effect else { return None };
+                Some((address.clone(), token.clone()))
+            })
+        };
+        let expected = (Some("http://s1:7001".to_owned()), "secret".to_owned());
+        assert_eq!(shown(&effects), Some(expected.clone()));
+        assert_eq!(shown(&model.update(Action::ClusterConnect)), Some(expected));
+        model.update(Action::ClusterTyped("s2:7001".to_owned()));
+        let other = Some((Some("http://s2:7001".to_owned()), String::new()));
+        assert_eq!(shown(&model.update(Action::ClusterConnect)), other);
+    }
+
+    /// Guards the person who has no token yet: the field appears when the cluster asks for one.
+    #[test]
+    fn a_locked_cluster_asks_for_a_token() {
+        let mut model = Model::default();
+        model.update(Action::ClusterConnect);
+        assert!(!model.live.wants_token());
+        model.update(Action::Live(Report::Locked("a token is needed".to_owned())));
+        assert!(model.live.wants_token());
     }
 }

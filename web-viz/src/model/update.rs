@@ -24,7 +24,8 @@ impl Model {
             Action::Again => return self.open(Place::Simulate(self.setup)),
             Action::Break(rule) => return self.break_rule(rule),
             Action::SeedTyped(text) => return self.seed_typed(&text),
-            Action::ClusterTyped(address) => self.live.typed = address,
+            Action::ClusterTyped(address) => self.live.retype(address),
+            Action::TokenTyped(token) => token.trim().clone_into(&mut self.live.token),
             Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
             Action::TogglePlay => self.playback.playing = !self.playback.playing,
             Action::Step => return self.step(),
@@ -101,9 +102,9 @@ impl Model {
             Place::Live(cluster) => {
                 self.source = SourceKind::Live;
                 self.clear(BTreeSet::new());
-                self.look(cluster.clone());
+                self.look(cluster);
                 self.playback.playing = true;
-                vec![Effect::Sim(SimEffect::End), Effect::Connect(cluster), address]
+                vec![Effect::Sim(SimEffect::End), self.connect(), address]
             }
         }
     }

@@ -8,6 +8,7 @@ use raft_core::types::NodeId;
 use yew::prelude::*;
 
 use super::Dispatch;
+use super::cluster::ClusterForm;
 use super::parts::{DeedButton, Icon, deed_button, glyph, typed};
 use super::tray::{self, Offer, face};
 use crate::model::deeds::Deed;
@@ -36,6 +37,8 @@ pub(crate) struct ActProps {
     pub(crate) source: SourceKind,
     /// What stands in the field for a live cluster's address.
     pub(crate) cluster: String,
+    /// What stands in the field for a token; `None` where none is asked for.
+    pub(crate) token: Option<String>,
     /// The process behind the selected server, where one is known.
     pub(crate) process: Option<String>,
     pub(crate) dispatch: Dispatch,
@@ -72,7 +75,11 @@ pub(crate) fn Act(props: &ActProps) -> Html {
             if props.source == SourceKind::Simulate {
                 { run(props) }
             } else {
-                { cluster(props) }
+                <ClusterForm
+                    address={props.cluster.clone()}
+                    token={props.token.clone()}
+                    dispatch={props.dispatch.clone()}
+                />
             }
         </div>
     }
@@ -147,43 +154,6 @@ fn first_thing(props: &ActProps) -> Html {
 fn subject(deed: Deed) -> String {
     let (Deed::Crash(node) | Deed::Restart(node)) = deed else { return String::new() };
     node.to_string()
-}
-
-/// Which live cluster is watched.
-fn cluster(props: &ActProps) -> Html {
-    let dispatch = props.dispatch.clone();
-    let oninput = Callback::from(move |event: InputEvent| {
-        if let Some(address) = typed(&event) {
-            dispatch.emit(Action::ClusterTyped(address));
-        }
-    });
-    let dispatch = props.dispatch.clone();
-    let onsubmit = Callback::from(move |event: SubmitEvent| {
-        event.prevent_default();
-        dispatch.emit(Action::ClusterConnect);
-    });
-    html! {
-        <section aria-labelledby="cluster-title">
-            <h2 id="cluster-title">{ "Cluster" }</h2>
-            <form class="cluster" {onsubmit}>
-            <input
-                type="text"
-                inputmode="url"
-                aria-label="Address of any server of the cluster; empty for this page's own"
-                placeholder="this page's"
-                value={props.cluster.clone()}
-                spellcheck="false"
-                autocomplete="off"
-                data-testid="cluster"
-                {oninput}
-            />
-            <button type="submit" class="button" data-testid="connect">{ "Connect" }</button>
-            </form>
-            <p class="hint">
-                { "The address of any server; empty for the cluster of this page." }
-            </p>
-        </section>
-    }
 }
 
 /// What the run is made from.

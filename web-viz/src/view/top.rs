@@ -126,6 +126,7 @@ fn badge(props: &TopProps) -> Html {
             ("wait", "looking …".to_owned(), String::new())
         }
         (SourceKind::Live, Phase::Failed(why)) => ("off", "no answer".to_owned(), why.clone()),
+        (SourceKind::Live, Phase::Locked(why)) => ("off", "token needed".to_owned(), why.clone()),
     };
     html! {
         <span
