@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use raft_core::scenario::Arm;
+
+use crate::model::lessons::{self, Play};
 use crate::model::rules::Rule;
 use crate::source::sim::SimSetup;
 
@@ -25,6 +28,8 @@ pub(crate) enum AddressError {
         "This link breaks a rule called “{0}”; the switches of the page name those that there are."
     )]
     Rule(String),
+    #[error("There is no lesson “{0}”; press Lessons for the list.")]
+    Lesson(String),
     #[error("This link asks for “{0}” servers; a cluster has 1 to {max}.", max = SimSetup::MOST)]
     Servers(String),
 }
@@ -51,6 +56,11 @@ impl Place {
                     setup.broken =
                         Some(rule.ok_or_else(|| AddressError::Rule(value.into_owned()))?);
                 }
+                "lesson" => {
+                    let number = lessons::named(&value);
+                    let number = number.ok_or_else(|| AddressError::Lesson(value.into_owned()))?;
+                    setup.lesson = Some(Play { number, arm: Arm::Kept });
+                }
                 "cluster" => address = Some(value.into_owned()),
                 _ => {}
             }
@@ -68,6 +78,10 @@ impl Place {
         match self {
             Self::Simulate(setup) => {
                 form.append_pair("source", "simulate");
+                if let Some(lesson) = setup.lesson.and_then(Play::lesson) {
+                    form.append_pair("lesson", &lessons::name(lesson));
+                    return form.finish();
+                }
                 form.append_pair("seed", &setup.seed.to_string());
                 form.append_pair("servers", &setup.servers.to_string());
                 if let Some(rule) = setup.broken {
@@ -100,12 +114,18 @@ mod tests {
         SimSetup { seed: 7, servers: 5, ..SimSetup::default() }
     }
 
+    fn lesson(name: &str) -> SimSetup {
+        let number = lessons::named(name).unwrap();
+        SimSetup { lesson: Some(Play { number, arm: Arm::Kept }), ..SimSetup::default() }
+    }
+
     /// Guards shared links: what is written is read back the same.
     #[test]
     fn an_address_is_read_back_as_written() {
         for place in [
             Place::Simulate(five()),
             Place::Simulate(SimSetup { broken: Some(Mutation::CommitOldTerms), ..five() }),
+            Place::Simulate(lesson("12b")),
             Place::Live(None),
             Place::Live(Some("http://127.0.0.1:7001/?a=b&c#d".to_owned())),
         ] {
@@ -124,6 +144,7 @@ mod tests {
         assert!(wrong("#servers=12").contains("1 to 9"));
         assert!(wrong("#servers=0").contains("1 to 9"));
         assert!(wrong("#break=the_ice").contains("“the_ice”"));
+        assert!(wrong("#lesson=99").contains("“99”"));
         assert!(wrong("#source=mars").contains("“mars”"));
     }
 }

@@ -9,7 +9,7 @@ use yew::prelude::*;
 
 use crate::address::Place;
 use crate::keys;
-use crate::model::{Action, Effect, UiAction};
+use crate::model::{Action, Effect, List, UiAction};
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::source::live::LiveSource;
@@ -19,6 +19,8 @@ use crate::view::board::{Figures, board};
 use crate::view::caption::caption;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
+use crate::view::lesson::Lesson;
+use crate::view::lessons::Lessons;
 use crate::view::matrix::Matrix;
 use crate::view::notice::notice;
 use crate::view::promises::Promises;
@@ -91,14 +93,14 @@ impl Component for App {
     fn view(&self, _ctx: &Context<Self>) -> Html {
         let model = &self.session.model;
         html! {
-            <div class="page" data-sheet={model.ui.sheet.name()}>
+            <div class="page" data-sheet={model.ui.sheet.name()} data-lesson={model.course.is_some().to_string()}>
                 { self.top() }
                 <main>
                     <div class="centre">
                         { caption(&model.story) }
                         { self.board() }
                         { self.stage() }
-                        { tabs(model.ui.sheet, &self.dispatch) }
+                        { tabs(model.ui.sheet, model.course.is_some(), &self.dispatch) }
                         <Matrix
                             known={model.known.clone()}
                             selected={model.ui.selected}
@@ -106,7 +108,12 @@ impl Component for App {
                             dispatch={self.dispatch.clone()}
                         />
                     </div>
-                    { self.acting() }
+                    <div class="left">
+                        if let Some(course) = &model.course {
+                            <Lesson course={course.clone()} dispatch={self.dispatch.clone()} />
+                        }
+                        { self.acting() }
+                    </div>
                     <div class="side">
                         <Store
                             desk={model.desk.clone()}
@@ -139,8 +146,9 @@ impl Component for App {
                 </footer>
                 { notice(model.notice.as_ref(), &self.dispatch) }
                 <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
+                <Lessons open={model.ui.list == Some(List::Lessons)} dispatch={self.dispatch.clone()} />
                 <Promises
-                    open={model.ui.promises}
+                    open={model.ui.list == Some(List::Promises)}
                     violations={model.violations.clone()}
                     breach={model.breach.clone()}
                     feed={model.feed.clone()}

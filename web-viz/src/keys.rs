@@ -3,7 +3,7 @@
 use raft_core::types::{NodeId, Time};
 
 use crate::model::history::Jump;
-use crate::model::{Action, Model, UiAction};
+use crate::model::{Action, LessonAction, List, Model, UiAction};
 
 /// One line of the help.
 pub(crate) struct Key {
@@ -12,7 +12,7 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 13] = [
+pub(crate) const KEYS: [Key; 15] = [
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
     Key {
@@ -27,6 +27,8 @@ pub(crate) const KEYS: [Key; 13] = [
     Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
     Key { keys: &["F"], does: "freeze it, or let it go on" },
     Key { keys: &["P"], does: "cut it off from the others, or mend the links" },
+    Key { keys: &["L"], does: "the list of lessons" },
+    Key { keys: &["⇧ →", "⇧ ←"], does: "next and previous page of the lesson" },
     Key { keys: &["C"], does: "send the client's request" },
     Key { keys: &["?"], does: "this help; Esc closes it" },
 ];
@@ -49,6 +51,9 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),
         "f" | "F" => server().map(|node| Action::Deed(model.toggle_freeze(node))),
         "p" | "P" => server().map(|node| Action::Deed(model.toggle_isolate(node))),
+        "l" | "L" => Some(Action::Ui(UiAction::List(Some(List::Lessons)))),
+        "Shift+ArrowRight" => Some(Action::Lesson(LessonAction::Next)),
+        "Shift+ArrowLeft" => Some(Action::Lesson(LessonAction::Back)),
         "c" | "C" => Some(Action::Submit),
         "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
         "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),

@@ -1,6 +1,7 @@
 //! Everything that the page knows, and how an action changes it. Pure: what must happen outside
 //! (in the simulation, in a live cluster, in the browser) is returned as effects.
 
+pub(crate) mod course;
 pub(crate) mod deeds;
 pub(crate) mod desk;
 pub(crate) mod failover;
@@ -13,6 +14,7 @@ pub(crate) mod playback;
 pub(crate) mod promises;
 pub(crate) mod rules;
 pub(crate) mod story;
+mod study;
 pub(crate) mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,6 +28,7 @@ use raft_core::rules::Mutation;
 use raft_core::types::{LogIndex, Micros, NodeId, RequestId, Time};
 
 use crate::address::Place;
+use crate::model::course::Course;
 use crate::model::deeds::Deed;
 use crate::model::deeds::conditions::Conditions;
 use crate::model::desk::{Ask, Desk, Op};
@@ -39,6 +42,7 @@ use crate::model::story::Story;
 use crate::scene::layout::Size;
 use crate::shared::Shared;
 use crate::source::SourceKind;
+use crate::source::script::Stretch;
 use crate::source::sim::{Happened, Landed, SimSetup};
 
 /// See the module.
@@ -63,6 +67,8 @@ pub(crate) struct Model {
     pub(crate) breach: Option<Violation>,
     /// Stands for the whole simulated run so far.
     pub(crate) digest: u64,
+    /// The lesson that is open.
+    pub(crate) course: Option<Shared<Course>>,
     pub(crate) ui: Ui,
     pub(crate) notice: Option<Notice>,
 }
@@ -78,8 +84,8 @@ pub(crate) struct Ui {
     /// What lies below the stage on a phone.
     pub(crate) sheet: Sheet,
     pub(crate) help: bool,
-    /// The list of what Raft promises is open.
-    pub(crate) promises: bool,
+    /// The list that is open, beside the help.
+    pub(crate) list: Option<List>,
     /// The part of the tray that is open.
     pub(crate) tray: Tray,
     pub(crate) theme: Theme,
@@ -96,7 +102,7 @@ impl Default for Ui {
             filter: Filter::default(),
             sheet: Sheet::default(),
             help: false,
-            promises: false,
+            list: None,
             tray: Tray::default(),
             theme: Theme::default(),
             calm: false,
@@ -109,17 +115,20 @@ impl Default for Ui {
 pub(crate) enum Sheet {
     #[default]
     Act,
+    Lesson,
     Log,
     Store,
     Events,
 }
 
 impl Sheet {
-    pub(crate) const ALL: [Self; 4] = [Self::Act, Self::Log, Self::Store, Self::Events];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Lesson, Self::Act, Self::Log, Self::Store, Self::Events];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Act => "act",
+            Self::Lesson => "lesson",
             Self::Log => "log",
             Self::Store => "store",
             Self::Events => "events",
@@ -129,11 +138,20 @@ impl Sheet {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Act => "Servers",
+            Self::Lesson => "Lesson",
             Self::Log => "Log",
             Self::Store => "Client",
             Self::Events => "Events",
         }
     }
+}
+
+/// What opens over the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    Lessons,
+    /// What Raft promises.
+    Promises,
 }
 
 /// The parts of the tray of what one can do, which take turns.
@@ -214,6 +232,7 @@ pub(crate) enum Action {
     /// The same run with this rule broken, or with all kept.
     Break(Option<Mutation>),
     Deed(Deed),
+    Lesson(LessonAction),
     Ui(UiAction),
     Desk(DeskAction),
     /// Send the desk's question.
@@ -235,6 +254,24 @@ pub(crate) enum Action {
     Dismiss,
 }
 
+/// What concerns a lesson.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LessonAction {
+    /// Begin the lesson of this place among all.
+    Open(usize),
+    Page(usize),
+    Next,
+    Back,
+    /// Play the shown page again.
+    Again,
+    /// A part that the lesson does not have.
+    Stay,
+    Choose(usize),
+    /// Go on without the lesson, in its cluster.
+    Alone,
+    Leave,
+}
+
 /// What changes the page alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum UiAction {
@@ -246,7 +283,7 @@ pub(crate) enum UiAction {
     Stage(Size),
     Sheet(Sheet),
     Help(bool),
-    Promises(bool),
+    List(Option<List>),
     Tray(Tray),
     Calm(bool),
 }
@@ -273,6 +310,12 @@ pub(crate) enum SimEffect {
     Step,
     /// Go elsewhere in the run.
     Jump(Jump),
+    /// Begin a lesson's run, and let its script go so far at once.
+    Study(SimSetup, Stretch),
+    /// Let a lesson's script go on.
+    Script(Stretch),
+    /// Let the cluster go on without its script.
+    Unscript,
     Act(raft_core::sim::Action),
     /// Put a client's question.
     Ask(Ask),
@@ -312,6 +355,7 @@ impl Default for Model {
             violations: Vec::new(),
             breach: None,
             digest: 0,
+            course: None,
             ui: Ui::default(),
             notice: None,
         }

@@ -43,6 +43,10 @@ impl Session {
                 let sim = self.sim.insert(Sim::new(setup));
                 return vec![Action::Happened(sim.happened())];
             }
+            SimEffect::Study(setup, stretch) => {
+                let sim = self.sim.insert(Sim::new(setup));
+                return vec![Action::Happened(sim.play(stretch))];
+            }
             SimEffect::Rerun(setup) => {
                 let sim = Sim::again(setup, self.sim.as_ref());
                 return vec![Action::Happened(self.sim.insert(sim).happened())];
@@ -51,6 +55,8 @@ impl Session {
             SimEffect::Advance(_)
             | SimEffect::Step
             | SimEffect::Jump(_)
+            | SimEffect::Script(_)
+            | SimEffect::Unscript
             | SimEffect::Act(_)
             | SimEffect::Ask(_) => {}
         }
@@ -62,9 +68,16 @@ impl Session {
                 let landed = sim.jump(jump).map(|landed| Action::Landed(Box::new(landed)));
                 landed.into_iter().collect()
             }
+            SimEffect::Script(stretch) => vec![Action::Happened(sim.play(stretch))],
+            SimEffect::Unscript => {
+                sim.drop_script();
+                Vec::new()
+            }
             SimEffect::Act(action) => vec![act(sim, action)],
             SimEffect::Ask(ask) => put(sim, &ask),
-            SimEffect::Begin(_) | SimEffect::Rerun(_) | SimEffect::End => Vec::new(),
+            SimEffect::Begin(_) | SimEffect::Study(..) | SimEffect::Rerun(_) | SimEffect::End => {
+                Vec::new()
+            }
         }
     }
 }
@@ -102,16 +115,18 @@ fn sentence(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod teaching;
+
+#[cfg(test)]
 mod tests {
     use raft_core::event::RoleName;
-    use raft_core::rules::Mutation;
     use raft_core::types::{LogIndex, NodeId};
 
     use raft_core::sim::BranchId;
 
     use super::*;
     use crate::address::Place;
-    use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+    use crate::model::deeds::Deed;
     use crate::model::feed::{Filter, Weight};
     use crate::model::history::Jump;
     use crate::model::tape::MarkKind;
@@ -121,7 +136,7 @@ mod tests {
     use crate::source::sim::SimSetup;
 
     /// Lets the page run, frame by frame as a browser would, until `done` or for too long.
-    fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
+    pub(super) fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
         for _ in 0..60 * 120 {
             if done(&session.model) {
                 return;
@@ -131,7 +146,7 @@ mod tests {
         panic!("not within two minutes at 60 frames a second: {:?}", session.model.story.caption);
     }
 
-    fn opened(servers: u64) -> Session {
+    pub(super) fn opened(servers: u64) -> Session {
         let mut session = Session::default();
         session.dispatch(Action::Open(Place::Simulate(SimSetup {
             seed: 7,
@@ -217,127 +232,6 @@ mod tests {
         session.dispatch(Action::Step);
         assert!(session.model.known.view.events > events);
         assert!(session.model.playback.now >= now);
-    }
-
-    /// Guards members that come and go by a button: a new server joins, votes, leads when told to, and
-    /// is gone from the ring once it was removed and switched off.
-    #[test]
-    fn members_join_lead_and_leave() {
-        let member = |deed| Action::Deed(Deed::Member(deed));
-        let mut session = opened(3);
-        session.dispatch(member(MemberDeed::AddVoter));
-        assert_eq!(session.model.notice.as_ref().unwrap().words, "Nobody leads now.");
-        play(&mut session, |model| model.known.committed() > LogIndex(0));
-        session.dispatch(member(MemberDeed::AddVoter));
-        let four = NodeId(4);
-        play(&mut session, |model| model.known.voters().contains(&four));
-        assert_eq!(session.model.known.majority(), 3);
-        play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
-        session.dispatch(member(MemberDeed::Transfer(four)));
-        let before = session.model.known.committed();
-        play(&mut session, |model| {
-            model.known.leader() == Some(four) && model.known.committed() > before
-        });
-        session.dispatch(member(MemberDeed::AddLearner));
-        let learns = |model: &Model| {
-            model.known.membership().is_some_and(|it| it.learners.contains(&NodeId(5)))
-        };
-        play(&mut session, learns);
-        assert_eq!(session.model.known.majority(), 3, "a learner does not count");
-        play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
-        session.dispatch(member(MemberDeed::Promote(NodeId(5))));
-        play(&mut session, |model| model.known.voters().len() == 5);
-        play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
-        session.dispatch(member(MemberDeed::Remove(four)));
-        play(&mut session, |model| model.known.leader().is_some_and(|leader| leader != four));
-        play(&mut session, |model| !model.known.voters().contains(&four));
-        assert!(session.model.known.roster.contains(&four), "it still runs");
-        session.dispatch(Action::Deed(Deed::Crash(four)));
-        assert!(!session.model.known.roster.contains(&four));
-        assert!(session.model.violations.is_empty());
-    }
-
-    /// Guards the tray: each fault of disks, clocks, links and the network is taken by the simulator,
-    /// shows as a switch that is on, and can be taken back; and the cluster lives through it.
-    #[test]
-    fn every_fault_of_the_tray_is_taken_and_can_be_taken_back() {
-        let mut session = opened(3);
-        play(&mut session, |model| model.known.leader().is_some());
-        let leader = session.model.known.leader().unwrap();
-        let [one, other] =
-            [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect::<Vec<_>>()[..]
-        else {
-            unreachable!()
-        };
-        let deeds = [
-            Deed::Disk(one, DiskDeed::Stall),
-            Deed::Disk(one, DiskDeed::Mend),
-            Deed::Disk(one, DiskDeed::Slow),
-            Deed::Disk(one, DiskDeed::Quicken),
-            Deed::Disk(one, DiskDeed::FailSnapshot),
-            Deed::Member(MemberDeed::Snapshot(leader)),
-            Deed::Disk(one, DiskDeed::Mend),
-            Deed::Clock(one, ClockDeed::Rate(500)),
-            Deed::Clock(one, ClockDeed::Jump(500_000)),
-            Deed::Clock(one, ClockDeed::Rate(1000)),
-            Deed::Link(leader, one, LinkDeed::Cut),
-            Deed::Link(leader, one, LinkDeed::Mend),
-            Deed::Link(leader, one, LinkDeed::Slow),
-            Deed::Link(leader, one, LinkDeed::Quicken),
-            Deed::Loss(50),
-            Deed::Repeat(50),
-            Deed::Overtake(50),
-            Deed::Delay(20_000),
-            Deed::Sync(10_000),
-            Deed::Heal,
-            Deed::Disk(other, DiskDeed::Tear),
-            Deed::Restart(other),
-            Deed::Disk(one, DiskDeed::FlipBit),
-            Deed::Crash(one),
-        ];
-        for deed in deeds {
-            session.dispatch(Action::Deed(deed));
-            assert_eq!(session.model.notice, None, "{deed:?}");
-            for _ in 0..200 {
-                session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
-            }
-        }
-        assert!(!session.model.conditions.disturbed());
-        session.dispatch(Action::Deed(Deed::Restart(one)));
-        let words = &session.model.notice.as_ref().unwrap().words;
-        assert!(words.contains("Wipe it first"), "{words}");
-        session.dispatch(Action::Dismiss);
-        session.dispatch(Action::Deed(Deed::Disk(one, DiskDeed::Wipe)));
-        session.dispatch(Action::Deed(Deed::Restart(one)));
-        assert_eq!(session.model.notice, None);
-        assert!(session.model.violations.is_empty());
-    }
-
-    /// Guards the switches: the same run, deeds included, goes on without the rule, stops where the
-    /// first promise is broken and names it; with the rule kept again it is the run that it was.
-    #[test]
-    fn a_broken_rule_is_seen_in_the_same_run() {
-        let mut session = opened(4);
-        play(&mut session, |model| model.known.leader().is_some());
-        session.dispatch(Action::Deed(Deed::SplitLeader));
-        let digest = session.model.digest;
-        let now = session.model.playback.now;
-        session.dispatch(Action::Break(Some(Mutation::HalfIsMajority)));
-        assert_eq!(session.model.broken_rule(), Some(Mutation::HalfIsMajority));
-        assert_eq!(session.model.playback.now, now);
-        assert!(!session.model.known.view.cut_links.is_empty(), "it was cut again");
-        session.dispatch(Action::Break(None));
-        assert_eq!((session.model.digest, session.model.breach.clone()), (digest, None));
-
-        let mut session = opened(4);
-        session.dispatch(Action::Break(Some(Mutation::HalfIsMajority)));
-        play(&mut session, |model| model.known.leader().is_some());
-        let halves = [[1, 2], [3, 4]].map(|half| half.map(NodeId).into());
-        session.simulate(SimEffect::Act(sim::Action::Partition(halves.to_vec())));
-        play(&mut session, |model| model.breach.is_some());
-        assert!(!session.model.playback.playing, "the clock stops where it happens");
-        let headline = &session.model.story.caption.headline;
-        assert!(headline.ends_with("is violated."), "{headline}");
     }
 
     /// Guards travel in time as the page shows it: what was said and listed at a moment is there again

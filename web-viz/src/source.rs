@@ -1,6 +1,7 @@
 //! Where events come from. Each source yields events; nothing else of it is drawn.
 
 pub(crate) mod live;
+pub(crate) mod script;
 pub(crate) mod sim;
 
 /// The kinds of source.

@@ -74,7 +74,7 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     if event.ctrl_key() || event.meta_key() || event.alt_key() || event.default_prevented() {
         return None;
     }
-    let key = event.key();
+    let mut key = event.key();
     let target = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
     let element = target.map(|target| target.tag_name()).unwrap_or_default();
     let handle = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
@@ -92,6 +92,10 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     // They would scroll.
     if matches!(key.as_str(), " " | "ArrowLeft" | "ArrowRight" | "Home" | "End") {
         event.prevent_default();
+    }
+    // A letter's capital is the same key; a shifted arrow is another.
+    if event.shift_key() && key.starts_with("Arrow") {
+        key.insert_str(0, "Shift+");
     }
     Some(key)
 }

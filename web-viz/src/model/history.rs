@@ -201,6 +201,7 @@ impl Model {
         self.playback.now = happened.now;
         self.digest = happened.digest;
         self.conditions = happened.conditions;
+        self.scripted(happened.script);
         let number = self.known.view.events + happened.events.len() as u64;
         let held = self.violations.is_empty();
         self.note_violations(happened.violations, number);
@@ -230,8 +231,13 @@ impl Model {
         known.widen_roster();
         known.drop_retired();
         self.known = Shared::new(known);
-        self.breach = happened.violations.first().cloned();
+        let elsewhere = self.history.run.current != happened.run.current;
         self.violations = happened.violations;
+        if elsewhere || !self.violations.is_empty() {
+            self.breach =
+                self.breach.take().filter(|_| !elsewhere).or(self.violations.first().cloned());
+        }
+        self.scripted(happened.script);
         let parted = self.enter(&happened.run);
         self.playback.jump(happened.now);
         self.digest = happened.digest;

@@ -28,7 +28,6 @@ pub(crate) fn all() -> &'static [Scenario] {
     &SCENARIOS
 }
 
-#[allow(dead_code, reason = "for the address")]
 /// What an address calls it: `8`, `12b`, `commit-what-was-verified`.
 pub(crate) fn name(scenario: &Scenario) -> String {
     let stem = scenario.file.trim_end_matches(".md");
@@ -36,7 +35,6 @@ pub(crate) fn name(scenario: &Scenario) -> String {
     scenario.header.lesson.clone().unwrap_or_else(|| base.to_owned())
 }
 
-#[allow(dead_code, reason = "for the address")]
 /// The lesson that an address calls so.
 pub(crate) fn named(wanted: &str) -> Option<usize> {
     all().iter().position(|scenario| name(scenario) == wanted)

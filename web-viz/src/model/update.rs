@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::types::{Micros, NodeId};
 
 use super::desk::AskState;
 use super::desk::Desk;
 use super::story::Tone;
-use super::{Action, DeskAction, Effect, Model, Notice, SimEffect, Ui, UiAction};
+use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
 use crate::source::SourceKind;
 use crate::source::sim::SimSetup;
@@ -21,6 +22,7 @@ impl Model {
             Action::Open(place) => return self.open(place),
             Action::Source(kind) => return self.open(self.place_of(kind)),
             Action::Simulate(setup) => return self.open(Place::Simulate(setup)),
+            Action::Again if self.course.is_some() => return self.lesson(LessonAction::Again),
             Action::Again => return self.open(Place::Simulate(self.setup)),
             Action::Break(rule) => return self.break_rule(rule),
             Action::SeedTyped(text) => return self.seed_typed(&text),
@@ -50,6 +52,7 @@ impl Model {
                 self.ui.theme = theme;
                 return vec![Effect::SaveTheme(theme)];
             }
+            Action::Lesson(action) => return self.lesson(action),
             Action::Ui(action) => self.ui.update(action),
             Action::Desk(action) => self.desk.change().update(action),
         }
@@ -83,15 +86,19 @@ impl Model {
 
     fn place_of(&self, kind: SourceKind) -> Place {
         match kind {
-            SourceKind::Simulate => Place::Simulate(self.setup),
+            SourceKind::Simulate => Place::Simulate(self.setup.free()),
             SourceKind::Live => Place::Live(self.live.address_typed()),
         }
     }
 
-    fn open(&mut self, place: Place) -> Vec<Effect> {
+    pub(super) fn open(&mut self, place: Place) -> Vec<Effect> {
         let address = Effect::Address(place.clone());
         match place {
+            Place::Simulate(SimSetup { lesson: Some(play), .. }) => {
+                self.lesson(LessonAction::Open(play.number))
+            }
             Place::Simulate(setup) => {
+                self.leave_course();
                 self.source = SourceKind::Simulate;
                 self.setup = setup;
                 self.clear((1..=setup.servers).map(NodeId).collect());
@@ -100,6 +107,7 @@ impl Model {
                 vec![Effect::Disconnect, Effect::Sim(SimEffect::Begin(setup)), address]
             }
             Place::Live(cluster) => {
+                self.leave_course();
                 self.source = SourceKind::Live;
                 self.clear(BTreeSet::new());
                 self.look(cluster);
@@ -111,7 +119,7 @@ impl Model {
 
     fn seed_typed(&mut self, text: &str) -> Vec<Effect> {
         if let Ok(seed) = parse_seed(text) {
-            return self.open(Place::Simulate(SimSetup { seed, ..self.setup }));
+            return self.open(Place::Simulate(SimSetup { seed, ..self.setup.free() }));
         }
         self.notice(format!("“{}” is no seed: give a whole number.", text.trim()));
         Vec::new()
@@ -123,12 +131,13 @@ impl Model {
             self.notice("Real servers keep all rules. Switch to Simulate to break one.".to_owned());
             return Vec::new();
         }
-        let setup = SimSetup { broken, ..self.setup };
+        let scripted = self.course.is_some();
+        let setup = SimSetup { broken, ..self.setup.free() };
         let playing = self.playback.playing;
         let mut effects = self.open(Place::Simulate(setup));
         self.playback.playing = playing;
         for effect in &mut effects {
-            if matches!(effect, Effect::Sim(SimEffect::Begin(_))) {
+            if !scripted && matches!(effect, Effect::Sim(SimEffect::Begin(_))) {
                 *effect = Effect::Sim(SimEffect::Rerun(setup));
             }
         }
@@ -154,10 +163,11 @@ impl Model {
     /// Stops the clock where a promise is first seen broken, and says which.
     pub(super) fn note_breach(&mut self, held: bool) {
         let Some(first) = self.violations.first().filter(|_| held) else { return };
-        self.playback.playing = false;
+        // A lesson goes on to the end of its step.
+        self.playback.playing &= self.course.is_some();
         let headline = format!("{} is violated.", first.property);
         let why = first.explanation.clone();
-        self.breach = Some(first.clone());
+        self.breach = Some(Violation { time: self.playback.now, ..first.clone() });
         self.story.say(Tone::Bad, &headline, why, self.playback.now);
     }
 }
@@ -176,7 +186,7 @@ impl Ui {
             UiAction::Stage(size) => self.stage = size,
             UiAction::Sheet(sheet) => self.sheet = sheet,
             UiAction::Help(open) => self.help = open,
-            UiAction::Promises(open) => self.promises = open,
+            UiAction::List(list) => self.list = list,
             UiAction::Tray(tray) => self.tray = tray,
             UiAction::Calm(calm) => self.calm = calm,
         }

@@ -14,6 +14,7 @@ use crate::model::deeds::conditions::Conditions;
 use crate::model::history::{Jump, Run};
 use crate::model::lessons::Play;
 use crate::shared::Shared;
+use crate::source::script::{Script, ScriptReport, Stretch};
 
 /// What makes a run: the same setup and the same actions give the same events, everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub(crate) struct Happened {
     /// Stands for all events so far; the same wherever the same run runs.
     pub(crate) digest: u64,
     pub(crate) run: Run,
+    /// How the lesson's script stands, as long as there is one.
+    pub(crate) script: Option<ScriptReport>,
 }
 
 /// Where a jump landed.
@@ -95,6 +98,8 @@ pub(crate) struct Sim {
     conditions: Shared<Conditions>,
     /// The last thing that those conditions take into account.
     last_deed: Option<Deed>,
+    /// A lesson's commands; none once somebody else acts.
+    script: Option<Script>,
 }
 
 /// What happens in one frame at most, so that a high speed cannot stop the page: then the clock
@@ -103,9 +108,10 @@ const STEPS_PER_FRAME: usize = 3000;
 
 impl Sim {
     pub(crate) fn new(setup: SimSetup) -> Self {
-        let timeline = Timeline::new(setup.config());
+        let mut timeline = Timeline::new(setup.config());
         let conditions = Shared::new(Conditions::of(timeline.config(), &[]));
-        Self { timeline, conditions, last_deed: None }
+        let script = setup.lesson.and_then(|play| Script::new(play, &mut timeline));
+        Self { timeline, conditions, last_deed: None, script }
     }
 
     /// A run in which everything is done that was done in another, and which goes as far. What is
@@ -124,6 +130,14 @@ impl Sim {
 
     /// Runs up to `time`, or as far as one frame allows.
     pub(crate) fn advance(&mut self, time: Time) -> Happened {
+        let mut time = time;
+        if let Some(script) = &mut self.script {
+            if self.timeline.at_end() {
+                script.advance(&mut self.timeline, time);
+                return self.happened();
+            }
+            time = time.min(self.end().time);
+        }
         let broken = self.simulation().violations().len();
         for _ in 0..STEPS_PER_FRAME {
             // What breaks a promise is to be seen at once, and not some events later.
@@ -142,6 +156,14 @@ impl Sim {
     /// Lets the next thing happen that leaves a trace.
     pub(crate) fn step(&mut self) -> Happened {
         let before = self.timeline.view().events;
+        if let Some(script) = self.script.as_mut().filter(|_| self.timeline.at_end()) {
+            while self.timeline.view().events == before && script.may_go_on() {
+                let simulation = self.timeline.simulation();
+                let next = simulation.next_at().unwrap_or(simulation.now());
+                script.advance(&mut self.timeline, next);
+            }
+            return self.happened();
+        }
         while self.timeline.step() && self.timeline.view().events == before {}
         self.happened()
     }
@@ -152,7 +174,21 @@ impl Sim {
         action: Action,
     ) -> Result<(Option<RequestId>, Happened), ActionError> {
         let request = self.timeline.act(action)?;
+        self.script = None;
         Ok((request, self.happened()))
+    }
+
+    /// Lets a lesson's script go on; in the past it has no say.
+    pub(crate) fn play(&mut self, stretch: Stretch) -> Happened {
+        if let Some(script) = self.script.as_mut().filter(|_| self.timeline.at_end()) {
+            script.play(stretch, &mut self.timeline);
+        }
+        self.happened()
+    }
+
+    /// From now on the cluster goes on by itself.
+    pub(crate) fn drop_script(&mut self) {
+        self.script = None;
     }
 
     /// Goes elsewhere in the run. `None` when there is no such place.
@@ -165,11 +201,13 @@ impl Sim {
                 let last = self.simulation().journal().len().checked_sub(1)?;
                 self.timeline.seek_before(last);
                 self.timeline.part();
+                self.script = None;
             }
             Jump::Branch(branch, time) => {
                 if !self.timeline.switch(branch) {
                     return None;
                 }
+                self.script = None;
                 self.timeline.seek_time(time);
             }
         }
@@ -219,6 +257,9 @@ impl Sim {
     /// What has happened since it was last asked.
     pub(crate) fn happened(&mut self) -> Happened {
         let conditions = self.conditions();
+        // What the script let happen it has taken in itself; the rest came about without it.
+        let mut events = self.script.as_mut().map(Script::news).unwrap_or_default();
+        events.extend(self.timeline.take_events());
         let simulation = self.timeline.simulation();
         Happened {
             now: simulation.now(),
@@ -231,7 +272,8 @@ impl Sim {
                 deeds: simulation.journal().len(),
                 branches: self.timeline.branches().collect(),
             },
-            events: self.timeline.take_events(),
+            events,
+            script: self.script.as_ref().map(|script| script.report(&self.timeline)),
         }
     }
 

@@ -48,6 +48,7 @@ pub(crate) enum Icon {
     Disk,
     Clock,
     Plus,
+    Book,
 }
 
 impl Icon {
@@ -90,6 +91,9 @@ impl Icon {
             Self::Flag => "M6 21V4M6 5h11l-2 4 2 4H6",
             Self::Disk => "M5 6.5c0-4 14-4 14 0v11c0 4-14 4-14 0zM5 6.5c0 4 14 4 14 0",
             Self::Clock => "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4l3 2",
+            Self::Book => {
+                "M12 6.5C9.5 4.6 6.5 4.4 3.5 5v13c3-.6 6-.4 8.5 1.5 2.5-1.9 5.5-2.1 8.5-1.5V5c-3-.6-6-.4-8.5 1.5zM12 6.5v13"
+            }
             Self::Plus => "M12 5v14M5 12h14",
         }
     }

@@ -8,6 +8,7 @@ use super::Dispatch;
 use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
 use crate::model::feed::{Feed, Filter, Weight};
+use crate::model::history::Jump;
 use crate::model::promises::promise;
 use crate::model::{Action, UiAction};
 use crate::num;
@@ -29,7 +30,7 @@ pub(crate) struct PromisesProps {
 #[component]
 pub(crate) fn Promises(props: &PromisesProps) -> Html {
     let dialog = use_dialog(props.open);
-    let close = props.dispatch.reform(|()| Action::Ui(UiAction::Promises(false)));
+    let close = props.dispatch.reform(|()| Action::Ui(UiAction::List(None)));
     let onclose = close.reform(|_: Event| ());
     let onclick = close.reform(|_: MouseEvent| ());
     html! {
@@ -80,10 +81,19 @@ fn proof(breach: &Violation, props: &PromisesProps) -> Html {
     let mut evidence: Vec<_> =
         all.iter().filter(|line| breach.evidence.contains(&line.event.id)).collect();
     evidence.reverse();
+    let (dispatch, at) = (props.dispatch.clone(), breach.time);
+    let there = Callback::from(move |_: MouseEvent| {
+        dispatch.emit(Action::Ui(UiAction::List(None)));
+        dispatch.emit(Action::Jump(Jump::Time(at)));
+    });
     html! {
         <section class="proof" data-testid="proof">
             <h3>{ format!("{} is violated", breach.property) }</h3>
             <p>{ &breach.explanation }</p>
+            <button type="button" class="button" data-testid="go-to-violation" onclick={there}>
+                { glyph(Icon::Flag) }
+                <span>{ format!("Go there, {}", num::span(breach.time.0)) }</span>
+            </button>
             <ol>
                 { for evidence.into_iter().map(|line| html! {
                     <li>

@@ -8,7 +8,7 @@ use super::Dispatch;
 use super::parts::{Icon, glyph};
 use crate::model::live::Phase;
 use crate::model::rules::Rule;
-use crate::model::{Action, Theme, UiAction};
+use crate::model::{Action, List, Theme, UiAction};
 use crate::source::SourceKind;
 
 /// Properties of [`Top`].
@@ -35,6 +35,7 @@ pub(crate) fn Top(props: &TopProps) -> Html {
     let theme = props.theme.other();
     let change_theme = props.dispatch.reform(move |_| Action::Theme(theme));
     let help = props.dispatch.reform(|_| Action::Ui(UiAction::Help(true)));
+    let lessons = props.dispatch.reform(|_| Action::Ui(UiAction::List(Some(List::Lessons))));
     let theme_label = format!("Change to {} colours", theme.name());
     html! {
         <header class="top">
@@ -43,6 +44,17 @@ pub(crate) fn Top(props: &TopProps) -> Html {
                 <span>{ "Glassraft" }</span>
             </div>
             { sources(props) }
+            <button
+                type="button"
+                class="button lessons-button"
+                title="Lessons (L)"
+                aria-haspopup="dialog"
+                data-testid="lessons"
+                onclick={lessons}
+            >
+                { glyph(Icon::Book) }
+                <span>{ "Lessons" }</span>
+            </button>
             <div class="facts">
                 { badge(props) }
                 { promises(props) }
@@ -157,7 +169,8 @@ fn promises(props: &TopProps) -> Html {
             </span>
         };
     }
-    let open = props.dispatch.reform(|_: MouseEvent| Action::Ui(UiAction::Promises(true)));
+    let open =
+        props.dispatch.reform(|_: MouseEvent| Action::Ui(UiAction::List(Some(List::Promises))));
     let (class, state, icon, words, title) = match &props.breach {
         None => (
             "chip good",
