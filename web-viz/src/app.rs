@@ -19,6 +19,7 @@ use crate::view::board::{Figures, board};
 use crate::view::caption::caption;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
+use crate::view::history::History;
 use crate::view::lesson::Lesson;
 use crate::view::lessons::Lessons;
 use crate::view::matrix::Matrix;
@@ -120,7 +121,13 @@ impl Component for App {
                             known={model.known.clone()}
                             selected={model.ui.selected}
                             dispatch={self.dispatch.clone()}
-                        />
+                        >
+                            <History
+                                clients={model.clients.clone()}
+                                source={model.source}
+                                now={model.playback.now}
+                            />
+                        </Store>
                         <Events
                             feed={model.feed.clone()}
                             filter={model.ui.filter.clone()}

@@ -1,6 +1,7 @@
 //! Everything that the page knows, and how an action changes it. Pure: what must happen outside
 //! (in the simulation, in a live cluster, in the browser) is returned as effects.
 
+pub(crate) mod clients;
 pub(crate) mod course;
 pub(crate) mod deeds;
 pub(crate) mod desk;
@@ -28,6 +29,7 @@ use raft_core::rules::Mutation;
 use raft_core::types::{LogIndex, Micros, NodeId, RequestId, Time};
 
 use crate::address::Place;
+use crate::model::clients::Clients;
 use crate::model::course::Course;
 use crate::model::deeds::Deed;
 use crate::model::deeds::conditions::Conditions;
@@ -61,6 +63,8 @@ pub(crate) struct Model {
     pub(crate) story: Story,
     pub(crate) reign: Reign,
     pub(crate) desk: Shared<Desk>,
+    /// What all clients of the simulation asked and got.
+    pub(crate) clients: Shared<Clients>,
     /// Properties of Raft that the simulation saw broken, first to last.
     pub(crate) violations: Vec<Violation>,
     /// The first of this run, also while an earlier moment is shown.
@@ -237,6 +241,8 @@ pub(crate) enum Action {
     Desk(DeskAction),
     /// Send the desk's question.
     Submit,
+    /// Write the desk's key, and read it from every server at the same time.
+    Burst,
     /// The simulation took a question and gave it a number.
     Asked(u64, RequestId),
     /// A question was answered, but not by an event.
@@ -352,6 +358,7 @@ impl Default for Model {
             story: Story::default(),
             reign: Reign::default(),
             desk: Shared::new(Desk::default()),
+            clients: Shared::default(),
             violations: Vec::new(),
             breach: None,
             digest: 0,
@@ -394,6 +401,7 @@ impl Model {
         self.reign = Reign::default();
         self.history = History::default();
         self.desk.change().asks.clear();
+        self.clients = Shared::default();
         self.violations.clear();
         self.breach = None;
         self.ui.column = None;

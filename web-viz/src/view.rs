@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 mod dialog;
 pub(crate) mod events;
 pub(crate) mod help;
+pub(crate) mod history;
 pub(crate) mod lesson;
 pub(crate) mod lessons;
 pub(crate) mod matrix;

@@ -133,6 +133,13 @@ impl Desk {
         ask
     }
 
+    /// A question to this very server.
+    pub(crate) fn inquire(&mut self, request: Request, node: NodeId) -> Ask {
+        let ask = self.ask(request, node, false);
+        self.keep(ask.clone());
+        ask
+    }
+
     fn keep(&mut self, ask: Ask) {
         self.next += 1;
         self.asks.push_front(ask);

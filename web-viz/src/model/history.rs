@@ -201,6 +201,7 @@ impl Model {
         self.playback.now = happened.now;
         self.digest = happened.digest;
         self.conditions = happened.conditions;
+        self.clients = happened.clients;
         self.scripted(happened.script);
         let number = self.known.view.events + happened.events.len() as u64;
         let held = self.violations.is_empty();
@@ -237,6 +238,7 @@ impl Model {
             self.breach =
                 self.breach.take().filter(|_| !elsewhere).or(self.violations.first().cloned());
         }
+        self.clients = happened.clients;
         self.scripted(happened.script);
         let parted = self.enter(&happened.run);
         self.playback.jump(happened.now);

@@ -6,8 +6,8 @@ use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::types::{Micros, NodeId};
 
-use super::desk::AskState;
-use super::desk::Desk;
+use super::desk::{AskState, Desk, Op, Request};
+use super::known::Presence;
 use super::story::Tone;
 use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
@@ -41,6 +41,7 @@ impl Model {
                 Err(why) => self.notice(why),
             },
             Action::Submit => return self.submit().into_iter().collect(),
+            Action::Burst => return self.burst(),
             Action::Asked(number, request) => self.desk.change().taken(number, request),
             Action::Answered(number, state) => self.desk.change().settle(number, state),
             Action::Happened(happened) => return self.happened(happened),
@@ -158,6 +159,30 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// A write and, at the same time, a read from every server that runs: what a history needs to be
+    /// worth a verdict.
+    fn burst(&mut self) -> Vec<Effect> {
+        if self.source == SourceKind::Live {
+            self.notice(
+                "This works on a simulated cluster. Switch to Simulate to try it.".to_owned(),
+            );
+            return Vec::new();
+        }
+        let key = self.desk.key.trim().to_owned();
+        let running = |node: &NodeId| self.known.presence(*node) == Presence::Up;
+        let readers: Vec<NodeId> = self.known.voters().into_iter().filter(running).collect();
+        let op = std::mem::replace(&mut self.desk.change().op, Op::Put);
+        let write = self.submit();
+        self.desk.change().op = op;
+        if write.is_none() {
+            return Vec::new();
+        }
+        let read = |node| self.desk.change().inquire(Request::Read(key.clone()), node);
+        let reads: Vec<_> = readers.into_iter().map(read).collect();
+        let reads = reads.into_iter().map(|ask| Effect::Sim(SimEffect::Ask(ask)));
+        write.into_iter().chain(reads).collect()
     }
 
     /// Stops the clock where a promise is first seen broken, and says which.

@@ -199,3 +199,18 @@ fn a_page_shows_the_same_whichever_way_it_was_reached() {
     assert!(session.model.course.is_none());
     play(&mut session, |model| model.known.leader().is_some());
 }
+
+/// Guards the verdict on what clients saw: a write with reads on all sides is explained by one order,
+/// and the stale read of lesson 10 by none.
+#[test]
+fn the_verdict_follows_what_clients_saw() {
+    let mut session = opened(3);
+    play(&mut session, |model| model.known.leader().is_some());
+    session.dispatch(Action::Burst);
+    assert_eq!(session.model.desk.asks.len(), 4);
+    play(&mut session, |model| model.desk.asks.iter().all(|ask| ask.state != AskState::Waiting));
+    assert!(session.model.clients.operations.len() >= 2);
+    assert_eq!(session.model.clients.wrong, None);
+    study(&mut session, lessons::named("10").unwrap());
+    assert!(session.model.clients.wrong.is_some());
+}

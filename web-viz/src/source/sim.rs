@@ -1,7 +1,7 @@
 //! A cluster that runs inside the page, on a timeline: one can go back in it, and acting in its past
 //! begins another branch. It knows no clock: the page says up to when it shall run.
 
-use raft_core::event::Event;
+use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::sim::{
@@ -10,6 +10,7 @@ use raft_core::sim::{
 use raft_core::types::{MILLISECOND, RequestId, Time};
 use raft_core::view::ClusterView;
 
+use crate::model::clients::Clients;
 use crate::model::deeds::conditions::Conditions;
 use crate::model::history::{Jump, Run};
 use crate::model::lessons::Play;
@@ -79,6 +80,8 @@ pub(crate) struct Happened {
     /// Stands for all events so far; the same wherever the same run runs.
     pub(crate) digest: u64,
     pub(crate) run: Run,
+    /// What clients asked and got so far.
+    pub(crate) clients: Shared<Clients>,
     /// How the lesson's script stands, as long as there is one.
     pub(crate) script: Option<ScriptReport>,
 }
@@ -98,6 +101,7 @@ pub(crate) struct Sim {
     conditions: Shared<Conditions>,
     /// The last thing that those conditions take into account.
     last_deed: Option<Deed>,
+    clients: Shared<Clients>,
     /// A lesson's commands; none once somebody else acts.
     script: Option<Script>,
 }
@@ -111,7 +115,8 @@ impl Sim {
         let mut timeline = Timeline::new(setup.config());
         let conditions = Shared::new(Conditions::of(timeline.config(), &[]));
         let script = setup.lesson.and_then(|play| Script::new(play, &mut timeline));
-        Self { timeline, conditions, last_deed: None, script }
+        let clients = Shared::default();
+        Self { timeline, conditions, last_deed: None, clients, script }
     }
 
     /// A run in which everything is done that was done in another, and which goes as far. What is
@@ -248,6 +253,7 @@ impl Sim {
 
     fn landed(&mut self) -> Landed {
         let lead_up = self.timeline.take_lead_up();
+        self.judge_clients();
         Landed {
             view: self.timeline.view().clone(),
             happened: Happened { events: lead_up, ..self.happened() },
@@ -260,6 +266,9 @@ impl Sim {
         // What the script let happen it has taken in itself; the rest came about without it.
         let mut events = self.script.as_mut().map(Script::news).unwrap_or_default();
         events.extend(self.timeline.take_events());
+        if events.iter().any(concerns_clients) {
+            self.judge_clients();
+        }
         let simulation = self.timeline.simulation();
         Happened {
             now: simulation.now(),
@@ -273,7 +282,15 @@ impl Sim {
                 branches: self.timeline.branches().collect(),
             },
             events,
+            clients: self.clients.clone(),
             script: self.script.as_ref().map(|script| script.report(&self.timeline)),
+        }
+    }
+
+    fn judge_clients(&mut self) {
+        let judged = Clients::judge(self.timeline.simulation().history());
+        if judged.operations != self.clients.operations {
+            self.clients = Shared::new(judged);
         }
     }
 
@@ -285,6 +302,11 @@ impl Sim {
         }
         self.conditions.clone()
     }
+}
+
+/// Whether it may change what clients know.
+const fn concerns_clients(event: &Event) -> bool {
+    matches!(event.kind, EventKind::ClientRequest { .. } | EventKind::ClientAnswer { .. })
 }
 
 #[cfg(test)]
