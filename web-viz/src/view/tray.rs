@@ -423,7 +423,7 @@ fn slider(props: &ActProps, slider: Slider, why_not: Option<&str>) -> Html {
                 data-testid={slider.testid}
                 {oninput}
             />
-            <output>{ &slider.words }</output>
+            <output data-testid={format!("{}-words", slider.testid)}>{ &slider.words }</output>
         </label>
     }
 }
