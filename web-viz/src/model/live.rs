@@ -1,10 +1,12 @@
 //! A live cluster as the page follows it: its servers, their event streams, and the queue that
-//! brings the streams into one order.
+//! brings the streams into one order ([`merge`]).
 //!
 //! Events are shown a moment after they happened ([`DELAY`]), so that those of all servers have
 //! come and a message is never seen to arrive before it was sent.
 
-use std::collections::{BTreeMap, VecDeque};
+mod merge;
+
+use std::collections::BTreeMap;
 
 use raft_core::event::Event;
 use raft_core::types::{MILLISECOND, Micros, NodeId, Time};
@@ -13,6 +15,7 @@ use super::deeds::Deed;
 use super::known::{Presence, names};
 use super::story::Tone;
 use super::{Effect, Model};
+use merge::Merge;
 
 /// How far behind the cluster the picture is.
 const DELAY: Micros = 300 * MILLISECOND;
@@ -137,8 +140,6 @@ struct Peer {
     open: bool,
     /// When its newest events came, by the page's clock.
     heard: Micros,
-    /// The newest time shown of it: its events stay in order whatever its clock does.
-    newest: Time,
 }
 
 /// See the module.
@@ -151,7 +152,7 @@ pub(crate) struct Live {
     pub(crate) phase: Phase,
     peers: BTreeMap<NodeId, Peer>,
     processes: Option<BTreeMap<NodeId, Process>>,
-    queue: VecDeque<(Time, Event)>,
+    merge: Merge,
     overflowed: bool,
     /// The demo's newest measurement.
     pub(crate) first_write: Option<FirstWrite>,
@@ -220,17 +221,19 @@ impl Live {
         (!peer.open || silent).then_some(Presence::Unreachable)
     }
 
+    fn set_open(&mut self, node: NodeId, open: bool) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.open = open;
+            self.merge.set_open(node, open);
+        }
+    }
+
     fn enqueue(&mut self, node: NodeId, events: Vec<Event>, wall: Micros) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.heard = wall;
-        for event in events {
-            peer.newest = peer.newest.max(event.time);
-            let at = peer.newest;
-            let place = self.queue.partition_point(|(time, _)| *time <= at);
-            self.queue.insert(place, (at, event));
-        }
-        if self.queue.len() > LONGEST_QUEUE {
-            self.queue.clear();
+        self.merge.push(node, events, wall);
+        if self.merge.len() > LONGEST_QUEUE {
+            self.merge = Merge::default();
             self.overflowed = true;
         }
     }
@@ -259,16 +262,8 @@ impl Model {
                 self.story.say(Tone::Bad, "The cluster asks for a token.", more, now);
                 self.live.phase = Phase::Locked(why);
             }
-            Report::Opened(node) => {
-                if let Some(peer) = self.live.peers.get_mut(&node) {
-                    peer.open = true;
-                }
-            }
-            Report::Lost(node) => {
-                if let Some(peer) = self.live.peers.get_mut(&node) {
-                    peer.open = false;
-                }
-            }
+            Report::Opened(node) => self.live.set_open(node, true),
+            Report::Lost(node) => self.live.set_open(node, false),
             Report::Events(node, events, wall) => self.live.enqueue(node, events, wall),
             Report::Processes(processes) => {
                 self.live.processes = processes.map(|processes| {
@@ -305,7 +300,7 @@ impl Model {
         self.live.phase = Phase::Watching;
         self.known.change().roster.extend(members.iter().map(|(node, _)| *node));
         for (node, address) in members {
-            let fresh = Peer { address: address.clone(), open: false, heard: 0, newest: Time(0) };
+            let fresh = Peer { address: address.clone(), open: false, heard: 0 };
             self.live.peers.entry(node).or_insert(fresh).address = address;
         }
     }
@@ -318,7 +313,7 @@ impl Model {
         }
         let now = Time(wall.saturating_sub(DELAY));
         self.playback.now = now;
-        while let Some((_, event)) = self.live.queue.pop_front_if(|(at, _)| *at <= now) {
+        while let Some(event) = self.live.merge.pop(now, wall) {
             self.observe(event);
         }
         self.note_absences(wall);
@@ -345,7 +340,7 @@ impl Model {
             if before.get(node) == Some(presence) {
                 continue;
             }
-            let seen = self.live.peers.get(node).map_or(now, |peer| peer.newest.min(now));
+            let seen = self.live.merge.newest(*node).unwrap_or(now).min(now);
             self.reign.out_of_sight(*node, seen);
             self.story.absent(*node, *presence, &self.known, led, (now, pace));
         }
