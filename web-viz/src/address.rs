@@ -1,9 +1,12 @@
 //! The part of the page's address after `#`: what is shown, so that a link shows the same.
 
+use std::rc::Rc;
+
 use thiserror::Error;
 
 use raft_core::scenario::Arm;
 
+use crate::link::{LinkError, Recall};
 use crate::model::lessons::{self, Play};
 use crate::model::rules::Rule;
 use crate::source::sim::SimSetup;
@@ -13,6 +16,8 @@ use crate::source::sim::SimSetup;
 pub(crate) enum Place {
     /// A simulated cluster.
     Simulate(SimSetup),
+    /// The same with what was done in it, at the moment at which the link was made.
+    Run(SimSetup, Rc<Recall>),
     /// A running cluster; `None` for the one that the page came from.
     Live(Option<String>),
 }
@@ -32,6 +37,8 @@ pub(crate) enum AddressError {
     Lesson(String),
     #[error("This link asks for “{0}” servers; a cluster has 1 to {max}.", max = SimSetup::MOST)]
     Servers(String),
+    #[error(transparent)]
+    Run(#[from] LinkError),
 }
 
 impl Place {
@@ -41,7 +48,7 @@ impl Place {
         let fragment = fragment.trim_start_matches('#');
         let mut setup = SimSetup::default();
         let mut source = "simulate".to_owned();
-        let mut address = None;
+        let (mut address, mut recall, mut arm) = (None, None, Arm::Kept);
         for (name, value) in form_urlencoded::parse(fragment.as_bytes()) {
             match &*name {
                 "source" => source = value.into_owned(),
@@ -61,12 +68,19 @@ impl Place {
                     let number = number.ok_or_else(|| AddressError::Lesson(value.into_owned()))?;
                     setup.lesson = Some(Play { number, arm: Arm::Kept });
                 }
+                "arm" => arm = if value == "broken" { Arm::Broken } else { Arm::Kept },
+                "run" => recall = Some(Recall::decode(&value)?),
                 "cluster" => address = Some(value.into_owned()),
                 _ => {}
             }
         }
+        if let Some(play) = &mut setup.lesson {
+            play.arm = arm;
+        }
         match source.as_str() {
-            "simulate" => Ok(Self::Simulate(setup)),
+            "simulate" => {
+                Ok(recall.map_or(Self::Simulate(setup), |recall| Self::Run(setup, recall)))
+            }
             "live" => Ok(Self::Live(address)),
             _ => Err(AddressError::Source(source)),
         }
@@ -76,16 +90,25 @@ impl Place {
     pub(crate) fn fragment(&self) -> String {
         let mut form = form_urlencoded::Serializer::for_suffix(String::from("#"), 1);
         match self {
-            Self::Simulate(setup) => {
+            Self::Simulate(setup) | Self::Run(setup, _) => {
                 form.append_pair("source", "simulate");
                 if let Some(lesson) = setup.lesson.and_then(Play::lesson) {
                     form.append_pair("lesson", &lessons::name(lesson));
+                    if let Self::Run(_, recall) = self {
+                        if setup.lesson.is_some_and(|play| play.arm == Arm::Broken) {
+                            form.append_pair("arm", "broken");
+                        }
+                        form.append_pair("run", &recall.encode());
+                    }
                     return form.finish();
                 }
                 form.append_pair("seed", &setup.seed.to_string());
                 form.append_pair("servers", &setup.servers.to_string());
                 if let Some(rule) = setup.broken {
                     form.append_pair("break", &Rule::of(rule).code());
+                }
+                if let Self::Run(_, recall) = self {
+                    form.append_pair("run", &recall.encode());
                 }
             }
             Self::Live(address) => {
@@ -107,6 +130,8 @@ pub(crate) fn parse_seed(text: &str) -> Result<u64, AddressError> {
 #[cfg(test)]
 mod tests {
     use raft_core::rules::Mutation;
+    use raft_core::sim::{Action, Deed, Moment};
+    use raft_core::types::{NodeId, Time};
 
     use super::*;
 
@@ -119,6 +144,16 @@ mod tests {
         SimSetup { lesson: Some(Play { number, arm: Arm::Kept }), ..SimSetup::default() }
     }
 
+    fn broken(setup: SimSetup) -> SimSetup {
+        SimSetup { lesson: setup.lesson.map(|play| Play { arm: Arm::Broken, ..play }), ..setup }
+    }
+
+    fn recall() -> Recall {
+        let at = Moment { happened: 3, time: Time(40) };
+        let journal = vec![Deed { at, action: Action::Crash(NodeId(2)) }];
+        Recall { journal, at, deeds: 1, digest: 99 }
+    }
+
     /// Guards shared links: what is written is read back the same.
     #[test]
     fn an_address_is_read_back_as_written() {
@@ -126,6 +161,8 @@ mod tests {
             Place::Simulate(five()),
             Place::Simulate(SimSetup { broken: Some(Mutation::CommitOldTerms), ..five() }),
             Place::Simulate(lesson("12b")),
+            Place::Run(five(), Rc::new(recall())),
+            Place::Run(broken(lesson("8")), Rc::new(recall())),
             Place::Live(None),
             Place::Live(Some("http://127.0.0.1:7001/?a=b&c#d".to_owned())),
         ] {
@@ -146,5 +183,6 @@ mod tests {
         assert!(wrong("#break=the_ice").contains("“the_ice”"));
         assert!(wrong("#lesson=99").contains("“99”"));
         assert!(wrong("#source=mars").contains("“mars”"));
+        assert!(wrong("#run=abc").contains("cut off"));
     }
 }

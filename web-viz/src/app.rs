@@ -2,14 +2,18 @@
 //! network from here on happens here and in `source::live`.
 
 mod browser;
+mod files;
+mod picture;
 
 use gloo_events::{EventListener, EventListenerOptions};
 use gloo_render::{AnimationFrame, request_animation_frame};
+use gloo_timers::callback::Timeout;
+use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
 use crate::address::Place;
 use crate::keys;
-use crate::model::{Action, Effect, List, UiAction};
+use crate::model::{Action, Effect, List, Save, UiAction};
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::source::live::LiveSource;
@@ -26,6 +30,7 @@ use crate::view::matrix::Matrix;
 use crate::view::notice::notice;
 use crate::view::promises::Promises;
 use crate::view::scrub::scrub;
+use crate::view::share::Share;
 use crate::view::stage::Stage;
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
@@ -39,6 +44,8 @@ pub(crate) enum Message {
     /// The browser is about to draw; its clock in milliseconds.
     Frame(f64),
     Key(String),
+    /// A file that was chosen.
+    Load(web_sys::File),
 }
 
 /// See the module.
@@ -50,6 +57,9 @@ pub(crate) struct App {
     frame: Option<AnimationFrame>,
     /// When the frame before was drawn.
     drawn_at: Option<f64>,
+    /// The address that is about to be shown: one that changes fast is shown when it rests.
+    address: Option<Timeout>,
+    load: Callback<web_sys::File>,
     _listeners: Vec<EventListener>,
 }
 
@@ -65,10 +75,15 @@ impl Component for App {
             dispatch,
             frame: None,
             drawn_at: None,
+            address: None,
+            load: ctx.link().callback(Message::Load),
             _listeners: listeners(ctx),
         };
         app.act(Action::Theme(browser::theme()));
         app.act(Action::Ui(UiAction::Calm(browser::wants_less_motion())));
+        if browser::is_embedded() {
+            app.act(Action::Ui(UiAction::Embed));
+        }
         app.open(&browser::fragment());
         app.keep_moving(ctx);
         app
@@ -86,6 +101,7 @@ impl Component for App {
                 let Some(action) = keys::action(&key, &self.session.model) else { return false };
                 self.act(action);
             }
+            Message::Load(file) => self.load(file),
         }
         self.keep_moving(ctx);
         true
@@ -94,7 +110,11 @@ impl Component for App {
     fn view(&self, _ctx: &Context<Self>) -> Html {
         let model = &self.session.model;
         html! {
-            <div class="page" data-sheet={model.ui.sheet.name()} data-lesson={model.course.is_some().to_string()}>
+            <div
+                class={classes!("page", model.ui.embedded.then_some("embedded"))}
+                data-sheet={model.ui.sheet.name()}
+                data-lesson={model.course.is_some().to_string()}
+            >
                 { self.top() }
                 <main>
                     <div class="centre">
@@ -154,6 +174,7 @@ impl Component for App {
                 { notice(model.notice.as_ref(), &self.dispatch) }
                 <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
                 <Lessons open={model.ui.list == Some(List::Lessons)} dispatch={self.dispatch.clone()} />
+                { self.share() }
                 <Promises
                     open={model.ui.list == Some(List::Promises)}
                     violations={model.violations.clone()}
@@ -171,7 +192,19 @@ impl App {
     fn act(&mut self, action: Action) {
         for effect in self.session.dispatch(action) {
             match effect {
-                Effect::Address(place) => browser::set_fragment(&place.fragment()),
+                Effect::Address(place) => {
+                    let show = move || browser::set_fragment(&place.fragment());
+                    self.address = Some(browser::later(show));
+                }
+                Effect::Copy(text) => self.copy(text),
+                Effect::Save(save) => self.save(save),
+                Effect::Give(text) => {
+                    if files::give("glassraft.ndjson", "application/x-ndjson", &text).is_err() {
+                        self.act(Action::Notice(
+                            "The browser refused to save the file.".to_owned(),
+                        ));
+                    }
+                }
                 Effect::SaveTheme(theme) => browser::set_theme(theme),
                 Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
@@ -203,6 +236,59 @@ impl App {
             let link = ctx.link().clone();
             let draw = move |time| link.send_message(Message::Frame(time));
             self.frame = Some(request_animation_frame(draw));
+        }
+    }
+
+    fn copy(&self, text: String) {
+        let dispatch = self.dispatch.clone();
+        spawn_local(async move {
+            let words = match files::copy(text).await {
+                Ok(()) => "Copied.",
+                Err(_) => "The browser keeps its clipboard shut: mark the text and copy it.",
+            };
+            dispatch.emit(Action::Notice(words.to_owned()));
+        });
+    }
+
+    fn save(&self, save: Save) {
+        let dispatch = self.dispatch.clone();
+        spawn_local(async move {
+            if picture::save(save).await.is_err() {
+                dispatch
+                    .emit(Action::Notice("The browser refused to draw the picture.".to_owned()));
+            }
+        });
+    }
+
+    fn load(&self, file: web_sys::File) {
+        let dispatch = self.dispatch.clone();
+        spawn_local(async move {
+            dispatch.emit(match files::read(file).await {
+                Ok(text) => Action::Load(text),
+                Err(_) => Action::Notice("This file cannot be read.".to_owned()),
+            });
+        });
+    }
+
+    fn share(&self) -> Html {
+        let model = &self.session.model;
+        if !model.ui.share {
+            return Html::default();
+        }
+        let fragment = model.place().fragment();
+        let link = browser::address("", &fragment);
+        let frame = browser::address("?embed=1", &fragment);
+        html! {
+            <Share
+                open={true}
+                source={model.source}
+                {link}
+                embedded={format!("<iframe src=\"{frame}\" width=\"800\" height=\"600\"></iframe>")}
+                digest={model.digest}
+                now={model.playback.now}
+                load={self.load.clone()}
+                dispatch={self.dispatch.clone()}
+            />
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 15] = [
+pub(crate) const KEYS: [Key; 16] = [
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
     Key {
@@ -30,6 +30,7 @@ pub(crate) const KEYS: [Key; 15] = [
     Key { keys: &["L"], does: "the list of lessons" },
     Key { keys: &["⇧ →", "⇧ ←"], does: "next and previous page of the lesson" },
     Key { keys: &["C"], does: "send the client's request" },
+    Key { keys: &["S"], does: "share the run as a link, save and open traces and pictures" },
     Key { keys: &["?"], does: "this help; Esc closes it" },
 ];
 
@@ -56,6 +57,7 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "Shift+ArrowLeft" => Some(Action::Lesson(LessonAction::Back)),
         "c" | "C" => Some(Action::Submit),
         "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
+        "s" | "S" => Some(Action::Ui(UiAction::Share(true))),
         "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),
         "Escape" => Some(Action::Ui(UiAction::Select(None))),
         _ => {

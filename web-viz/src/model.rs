@@ -5,6 +5,7 @@ pub(crate) mod clients;
 pub(crate) mod course;
 pub(crate) mod deeds;
 pub(crate) mod desk;
+mod effect;
 pub(crate) mod failover;
 pub(crate) mod feed;
 pub(crate) mod history;
@@ -14,6 +15,7 @@ pub(crate) mod live;
 pub(crate) mod playback;
 pub(crate) mod promises;
 pub(crate) mod rules;
+pub(crate) mod share;
 pub(crate) mod story;
 mod study;
 pub(crate) mod tape;
@@ -22,18 +24,21 @@ pub(crate) mod testing;
 pub(crate) mod update;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
-use raft_core::types::{LogIndex, Micros, NodeId, RequestId, Time};
+use raft_core::types::{LogIndex, Micros, NodeId, RequestId};
 
 use crate::address::Place;
+use crate::link::Recall;
 use crate::model::clients::Clients;
 use crate::model::course::Course;
 use crate::model::deeds::Deed;
 use crate::model::deeds::conditions::Conditions;
-use crate::model::desk::{Ask, Desk, Op};
+use crate::model::desk::{Desk, Op};
+pub(crate) use crate::model::effect::{Effect, Save, SimEffect};
 use crate::model::failover::Reign;
 use crate::model::feed::{Feed, Filter, Weight};
 use crate::model::history::{History, Jump};
@@ -44,7 +49,6 @@ use crate::model::story::Story;
 use crate::scene::layout::Size;
 use crate::shared::Shared;
 use crate::source::SourceKind;
-use crate::source::script::Stretch;
 use crate::source::sim::{Happened, Landed, SimSetup};
 
 /// See the module.
@@ -58,6 +62,8 @@ pub(crate) struct Model {
     pub(crate) playback: Playback,
     /// The run that the playback is in.
     pub(crate) history: History,
+    /// What a link to the shown moment tells, as of the latest pause or deed.
+    pub(crate) link: Option<Rc<Recall>>,
     pub(crate) known: Shared<Known>,
     pub(crate) feed: Shared<Feed>,
     pub(crate) story: Story,
@@ -79,6 +85,7 @@ pub(crate) struct Model {
 
 /// What concerns the page alone.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Ui {
     /// The stage's size.
     pub(crate) stage: Size,
@@ -90,6 +97,10 @@ pub(crate) struct Ui {
     pub(crate) help: bool,
     /// The list that is open, beside the help.
     pub(crate) list: Option<List>,
+    /// Whether the dialog to share and save is open.
+    pub(crate) share: bool,
+    /// Stage and transport alone, for another page to frame.
+    pub(crate) embedded: bool,
     /// The part of the tray that is open.
     pub(crate) tray: Tray,
     pub(crate) theme: Theme,
@@ -107,6 +118,8 @@ impl Default for Ui {
             sheet: Sheet::default(),
             help: false,
             list: None,
+            share: false,
+            embedded: false,
             tray: Tray::default(),
             theme: Theme::default(),
             calm: false,
@@ -251,6 +264,17 @@ pub(crate) enum Action {
     Happened(Happened),
     /// The simulation was put somewhere else.
     Landed(Box<Landed>),
+    /// What a link to the shown moment tells.
+    Linked(Rc<Recall>),
+    Save(Save),
+    SaveTrace,
+    /// Show the trace that this text is.
+    Load(String),
+    /// A recording is about to be shown.
+    Replaying,
+    /// The text of a trace that is to be saved.
+    Traced(String),
+    Copy(String),
     Live(Report),
     ClusterTyped(String),
     TokenTyped(String),
@@ -290,6 +314,8 @@ pub(crate) enum UiAction {
     Sheet(Sheet),
     Help(bool),
     List(Option<List>),
+    Share(bool),
+    Embed,
     Tray(Tray),
     Calm(bool),
 }
@@ -303,47 +329,6 @@ pub(crate) enum DeskAction {
     Target(Option<NodeId>),
 }
 
-/// What an action asks of the simulation.
-#[derive(Clone, Debug)]
-pub(crate) enum SimEffect {
-    /// Begin a run.
-    Begin(SimSetup),
-    /// Begin a run, do in it what was done in the present one, and go as far.
-    Rerun(SimSetup),
-    /// Run up to a time.
-    Advance(Time),
-    /// Let the next thing happen.
-    Step,
-    /// Go elsewhere in the run.
-    Jump(Jump),
-    /// Begin a lesson's run, and let its script go so far at once.
-    Study(SimSetup, Stretch),
-    /// Let a lesson's script go on.
-    Script(Stretch),
-    /// Let the cluster go on without its script.
-    Unscript,
-    Act(raft_core::sim::Action),
-    /// Put a client's question.
-    Ask(Ask),
-    End,
-}
-
-/// What an action asks of the world outside.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    Sim(SimEffect),
-    /// Watch a live cluster (`None` for the one that the page came from) with this token, if any.
-    Connect(Option<String>, String),
-    Disconnect,
-    /// Put a client's question to a live server.
-    AskLive(Ask, String),
-    /// Ask the demo's supervisor to do something to a process.
-    Supervise(NodeId, live::Verb),
-    /// Show this in the address bar.
-    Address(Place),
-    SaveTheme(Theme),
-}
-
 impl Default for Model {
     fn default() -> Self {
         Self {
@@ -353,6 +338,7 @@ impl Default for Model {
             live: Live::default(),
             playback: Playback::default(),
             history: History::default(),
+            link: None,
             known: Shared::new(Known::default()),
             feed: Shared::new(Feed::default()),
             story: Story::default(),
@@ -373,7 +359,7 @@ impl Model {
     /// How source time relates to the wall.
     pub(crate) fn pace(&self) -> Pace {
         match self.source {
-            SourceKind::Simulate => Pace::of(self.playback.speed),
+            SourceKind::Simulate | SourceKind::Replay => Pace::of(self.playback.speed),
             SourceKind::Live => Pace::REAL,
         }
     }
@@ -383,6 +369,7 @@ impl Model {
         self.playback.playing
             && match self.source {
                 SourceKind::Simulate => true,
+                SourceKind::Replay => !self.history.run.at_end,
                 SourceKind::Live => self.live.watches(),
             }
     }
@@ -400,6 +387,7 @@ impl Model {
         self.story = Story::default();
         self.reign = Reign::default();
         self.history = History::default();
+        self.link = None;
         self.desk.change().asks.clear();
         self.clients = Shared::default();
         self.violations.clear();
@@ -425,7 +413,7 @@ impl Model {
         self.story.observe(&event, known, led, pace);
         let again = match self.source {
             SourceKind::Simulate => self.desk.change().observe(&event, known),
-            SourceKind::Live => None,
+            SourceKind::Live | SourceKind::Replay => None,
         };
         self.enlist(event);
         again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))

@@ -18,6 +18,7 @@ pub(crate) mod promises;
 mod prose;
 mod rules;
 pub(crate) mod scrub;
+pub(crate) mod share;
 pub(crate) mod stage;
 pub(crate) mod store;
 pub(crate) mod tabs;

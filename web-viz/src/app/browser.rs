@@ -1,5 +1,6 @@
 //! The few things that the page asks of the browser directly.
 
+use gloo_timers::callback::Timeout;
 use gloo_utils::{document_element, window};
 use raft_core::types::Micros;
 use wasm_bindgen::JsCast as _;
@@ -60,6 +61,25 @@ pub(super) fn set_fragment(fragment: &str) {
     if let Ok(history) = window().history() {
         let _ = history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(fragment));
     }
+}
+
+/// The whole address of the page with this query and fragment.
+pub(super) fn address(query: &str, fragment: &str) -> String {
+    let location = window().location();
+    let origin = location.origin().unwrap_or_default();
+    let path = location.pathname().unwrap_or_default();
+    format!("{origin}{path}{query}{fragment}")
+}
+
+/// Whether the page was asked to show stage and transport alone.
+pub(super) fn is_embedded() -> bool {
+    let query = window().location().search().unwrap_or_default();
+    query.trim_start_matches('?').split('&').any(|part| part == "embed=1")
+}
+
+/// Does something in a moment, unless it is dropped before.
+pub(super) fn later(act: impl FnOnce() + 'static) -> Timeout {
+    Timeout::new(250, act)
 }
 
 /// Microseconds since 1970.

@@ -118,6 +118,10 @@ pub(crate) enum MessageDeed {
     Duplicate,
 }
 
+/// Why nothing can be done in a recording.
+pub(crate) const RECORDED: &str =
+    "This is a recording: one can look at it, but not act. Switch to Simulate to try things.";
+
 impl Model {
     /// What the key X does to a server: it stops one that runs and starts one that does not.
     pub(crate) fn toggle_crash(&self, node: NodeId) -> Deed {

@@ -154,7 +154,7 @@ impl History {
 impl Model {
     /// Whether the person looks at what happened before.
     pub(crate) const fn in_the_past(&self) -> bool {
-        matches!(self.source, SourceKind::Simulate) && !self.history.run.at_end
+        matches!(self.source, SourceKind::Simulate | SourceKind::Replay) && !self.history.run.at_end
     }
 
     /// To the nearest turn of the story before the present.
@@ -193,6 +193,7 @@ impl Model {
             return Vec::new();
         }
         let from = self.playback.now;
+        let deeds = self.history.run.deeds;
         if self.enter(&happened.run) {
             let [new, old] = [happened.run.current, self.parent()].map(branch_name);
             let words = format!("You acted in the past: branch {new} begins here, {old} stays.");
@@ -216,11 +217,15 @@ impl Model {
         if !relives {
             self.remember(self.known.view.events, false);
         }
+        let mut effects: Vec<Effect> = effects;
+        if deeds != self.history.run.deeds || !self.playback.playing {
+            effects.extend(self.tell_link());
+        }
         effects
     }
 
     /// The simulation was put somewhere else.
-    pub(super) fn landed(&mut self, landed: Landed) {
+    pub(super) fn landed(&mut self, landed: Landed) -> Vec<Effect> {
         let Landed { view, happened } = landed;
         if self.history.is_frontier(self.known.view.events) {
             self.history.past().feed = self.feed.clone();
@@ -228,7 +233,9 @@ impl Model {
         let number = view.events;
         let first = number.saturating_sub(happened.events.len() as u64);
         let mut known = Known { view, ..Known::default() };
-        known.roster = (1..=self.setup.servers).map(NodeId).collect();
+        if self.source == SourceKind::Simulate {
+            known.roster = (1..=self.setup.servers).map(NodeId).collect();
+        }
         known.widen_roster();
         known.drop_retired();
         self.known = Shared::new(known);
@@ -258,6 +265,7 @@ impl Model {
         if self.ui.selected.is_some_and(|node| !self.known.roster.contains(&node)) {
             self.ui.selected = None;
         }
+        self.tell_link()
     }
 
     /// Takes note of the branch in which the run is. Whether it is a new one.

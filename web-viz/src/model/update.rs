@@ -6,6 +6,7 @@ use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::types::{Micros, NodeId};
 
+use super::deeds;
 use super::desk::{AskState, Desk, Op, Request};
 use super::known::Presence;
 use super::story::Tone;
@@ -29,7 +30,7 @@ impl Model {
             Action::ClusterTyped(address) => self.live.retype(address),
             Action::TokenTyped(token) => token.trim().clone_into(&mut self.live.token),
             Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
-            Action::TogglePlay => self.playback.playing = !self.playback.playing,
+            Action::TogglePlay => return self.toggle_play(),
             Action::Step => return self.step(),
             Action::Jump(jump) => return self.jump(jump),
             Action::Speed(speed) => match self.permits_pacing() {
@@ -45,7 +46,15 @@ impl Model {
             Action::Asked(number, request) => self.desk.change().taken(number, request),
             Action::Answered(number, state) => self.desk.change().settle(number, state),
             Action::Happened(happened) => return self.happened(happened),
-            Action::Landed(landed) => self.landed(*landed),
+            Action::Landed(landed) => return self.landed(*landed),
+            Action::Linked(recall) => return self.linked(recall),
+            Action::Load(text) => return vec![Effect::Sim(SimEffect::Load(text))],
+            Action::Replaying => return self.begin_replay(),
+            Action::SaveTrace => return self.save_trace(),
+            Action::Traced(text) => return vec![Effect::Give(text)],
+            Action::Save(save) => return vec![Effect::Save(save)],
+            Action::Copy(text) => return vec![Effect::Copy(text)],
+            Action::Ui(UiAction::Share(open)) => return self.share(open),
             Action::Live(report) => return self.report(report),
             Action::Notice(words) => self.notice(words),
             Action::Dismiss => self.notice = None,
@@ -69,7 +78,7 @@ impl Model {
             return Vec::new();
         }
         match self.source {
-            SourceKind::Simulate => {
+            SourceKind::Simulate | SourceKind::Replay => {
                 vec![Effect::Sim(SimEffect::Advance(self.playback.target(elapsed)))]
             }
             SourceKind::Live => self.catch_up(wall),
@@ -87,7 +96,7 @@ impl Model {
 
     fn place_of(&self, kind: SourceKind) -> Place {
         match kind {
-            SourceKind::Simulate => Place::Simulate(self.setup.free()),
+            SourceKind::Simulate | SourceKind::Replay => Place::Simulate(self.setup.free()),
             SourceKind::Live => Place::Live(self.live.address_typed()),
         }
     }
@@ -106,6 +115,16 @@ impl Model {
                 self.playback.jump(raft_core::types::Time(0));
                 self.playback.playing = true;
                 vec![Effect::Disconnect, Effect::Sim(SimEffect::Begin(setup)), address]
+            }
+            Place::Run(setup, recall) => {
+                let setup = SimSetup { servers: setup.config().servers, ..setup };
+                self.leave_course();
+                self.source = SourceKind::Simulate;
+                self.setup = setup;
+                self.clear((1..=setup.servers).map(NodeId).collect());
+                self.playback.jump(raft_core::types::Time(0));
+                self.playback.playing = false;
+                vec![Effect::Disconnect, Effect::Sim(SimEffect::Recall(setup, recall)), address]
             }
             Place::Live(cluster) => {
                 self.leave_course();
@@ -146,9 +165,14 @@ impl Model {
     }
 
     fn submit(&mut self) -> Option<Effect> {
+        if self.source == SourceKind::Replay {
+            self.notice(deeds::RECORDED.to_owned());
+            return None;
+        }
         let ask = self.desk.change().submit(self.known.leader())?;
         match self.source {
             SourceKind::Simulate => Some(Effect::Sim(SimEffect::Ask(ask))),
+            SourceKind::Replay => None,
             SourceKind::Live => {
                 if let Some(address) = self.live.client_address(ask.node) {
                     Some(Effect::AskLive(ask, address))
@@ -212,6 +236,8 @@ impl Ui {
             UiAction::Sheet(sheet) => self.sheet = sheet,
             UiAction::Help(open) => self.help = open,
             UiAction::List(list) => self.list = list,
+            UiAction::Share(open) => self.share = open,
+            UiAction::Embed => self.embedded = true,
             UiAction::Tray(tray) => self.tray = tray,
             UiAction::Calm(calm) => self.calm = calm,
         }

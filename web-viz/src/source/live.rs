@@ -3,7 +3,7 @@
 
 mod api;
 mod plan;
-mod shift;
+pub(super) mod shift;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -10,6 +10,7 @@ use raft_core::sim::{
 use raft_core::types::{MILLISECOND, RequestId, Time};
 use raft_core::view::ClusterView;
 
+use crate::link::Recall;
 use crate::model::clients::Clients;
 use crate::model::deeds::conditions::Conditions;
 use crate::model::history::{Jump, Run};
@@ -131,6 +132,48 @@ impl Sim {
             sim.timeline.run_until(other.simulation().now());
         }
         sim
+    }
+
+    /// The run that a link tells of, all that was done in it included.
+    pub(crate) fn recall(setup: SimSetup, recall: &Recall) -> Self {
+        let mut sim = Self {
+            timeline: Timeline::of(setup.config(), recall.journal.clone()),
+            ..Self::new(setup)
+        };
+        sim.timeline.run_to_moment(recall.at);
+        sim
+    }
+
+    /// Goes to where a link's playhead stands, where that lies back.
+    pub(crate) fn rewind(&mut self, recall: &Recall) -> Option<Landed> {
+        let next = self.timeline.journal().get(recall.deeds);
+        if next.is_some_and(|deed| deed.at == recall.at) {
+            self.timeline.seek_before(recall.deeds);
+        } else if self.timeline.moment() > recall.at {
+            self.timeline.seek(recall.at);
+        } else {
+            return None;
+        }
+        Some(self.landed())
+    }
+
+    /// All that happened up to this moment, from the beginning on.
+    pub(crate) fn trace(&self) -> Vec<Event> {
+        let simulation = self.simulation();
+        let mut again = Timeline::of(self.timeline.config().clone(), simulation.journal().to_vec());
+        again.run_to_moment(simulation.moment());
+        again.take_events()
+    }
+
+    /// What a link to this run and moment tells.
+    pub(crate) fn link(&self) -> Recall {
+        let simulation = self.simulation();
+        Recall {
+            journal: self.timeline.journal().to_vec(),
+            at: simulation.moment(),
+            deeds: simulation.journal().len(),
+            digest: simulation.digest(),
+        }
     }
 
     /// Runs up to `time`, or as far as one frame allows.

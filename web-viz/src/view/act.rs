@@ -74,7 +74,7 @@ pub(crate) fn Act(props: &ActProps) -> Html {
             </section>
             if props.source == SourceKind::Simulate {
                 { run(props) }
-            } else {
+            } else if props.source == SourceKind::Live {
                 <ClusterForm
                     address={props.cluster.clone()}
                     token={props.token.clone()}

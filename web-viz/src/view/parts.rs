@@ -29,6 +29,7 @@ pub(crate) enum Icon {
     Next,
     ToEnd,
     Undo,
+    Share,
     Again,
     Dice,
     Sun,
@@ -62,6 +63,7 @@ impl Icon {
             Self::Next => "M3 5.5v13l9-6.5zM12 5.5v13l9-6.5z",
             Self::ToEnd => "M4 12h12M11 7l5 5-5 5M20 5v14",
             Self::Undo => "M8 5L4 9l4 4M4 9h10a5.5 5.5 0 0 1 0 11h-3",
+            Self::Share => "M12 15V3.5M7.5 7.5L12 3.5l4.5 4M5 12v8h14v-8",
             Self::Again => "M5 12a7 7 0 1 0 2.2-5.1M5 4v4h4",
             Self::Dice => "M5 5h14v14H5zM9 9h.01M15 15h.01M15 9h.01M9 15h.01M12 12h.01",
             Self::Sun => {

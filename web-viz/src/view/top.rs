@@ -72,6 +72,16 @@ pub(crate) fn Top(props: &TopProps) -> Html {
             <button
                 type="button"
                 class="button quiet"
+                aria-label="Share and save"
+                title="Share and save (S)"
+                data-testid="share"
+                onclick={props.dispatch.reform(|_| Action::Ui(UiAction::Share(true)))}
+            >
+                { glyph(Icon::Share) }
+            </button>
+            <button
+                type="button"
+                class="button quiet"
                 aria-label="Help"
                 title="Help (?)"
                 data-testid="help"
@@ -114,6 +124,11 @@ fn sources(props: &TopProps) -> Html {
         <div class="switch" role="group" aria-label="Source">
             { choice(SourceKind::Simulate, "Simulate", "A cluster inside this page") }
             { choice(SourceKind::Live, "Live", "A cluster of real servers") }
+            if props.source == SourceKind::Replay {
+                <button type="button" aria-pressed="true" data-testid="source-replay" title="A recording">
+                    { "Replay" }
+                </button>
+            }
         </div>
     }
 }
@@ -128,6 +143,10 @@ fn badge(props: &TopProps) -> Html {
                 props.digest
             );
             ("on", format!("seed {}", props.seed), title)
+        }
+        (SourceKind::Replay, _) => {
+            let title = format!("A recording; digest {:016x}", props.digest);
+            ("on", "recorded".to_owned(), title)
         }
         (SourceKind::Live, Phase::Watching) => {
             let (open, all) = props.streams;
@@ -155,9 +174,9 @@ fn badge(props: &TopProps) -> Html {
 
 /// Whether the properties of figure 3 held so far.
 fn promises(props: &TopProps) -> Html {
-    if props.source == SourceKind::Live {
-        let title = "The five safety properties need all events in one order, which a live cluster \
-                     does not give; the simulation checks them after every event";
+    if props.source != SourceKind::Simulate {
+        let title = "The safety properties need all events in one order, which a live cluster and \
+                     its recordings do not give; the simulation checks them after every event";
         return html! {
             <span
                 class="chip unchecked"

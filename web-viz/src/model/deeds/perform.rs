@@ -26,6 +26,7 @@ impl Model {
                 let action = self.action(deed);
                 action.map(|action| Effect::Sim(SimEffect::Act(action))).into_iter().collect()
             }
+            SourceKind::Replay => Vec::new(),
             SourceKind::Live => Verb::of(deed)
                 .map(|(node, verb)| Effect::Supervise(node, verb))
                 .into_iter()

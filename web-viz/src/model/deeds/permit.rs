@@ -30,13 +30,14 @@ impl Model {
         match self.source {
             SourceKind::Simulate => self.simulation_permits(deed),
             SourceKind::Live => self.live_permits(deed),
+            SourceKind::Replay => Err(super::RECORDED.to_owned()),
         }
     }
 
     /// Whether the clock can be stepped and its speed chosen, else why not.
     pub(crate) fn permits_pacing(&self) -> Permit {
         match self.source {
-            SourceKind::Simulate => Ok(()),
+            SourceKind::Simulate | SourceKind::Replay => Ok(()),
             SourceKind::Live => Err("A live cluster runs at its own speed.".to_owned()),
         }
     }
