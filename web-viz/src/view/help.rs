@@ -46,7 +46,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 8] = [
+const PICTURE: [(&str, &str); 11] = [
     (
         "Term",
         "Time is cut into terms, each with at most one leader. A server's number and colour tell \
@@ -83,6 +83,21 @@ const PICTURE: [(&str, &str); 8] = [
          across a link: nothing passes there.",
     ),
     ("Disk", "A small cylinder shows while a write is on its way to that server's disk."),
+    (
+        "Faults",
+        "On the left: a server with its disk, clock and links; the network; the members; the rules. \
+         What is not possible says why.",
+    ),
+    (
+        "Safe so far",
+        "What Raft promises is checked after every event. Press the chip for the list. With a rule \
+         broken the clock stops where a promise fails.",
+    ),
+    (
+        "Linearizable",
+        "The bars of the client run from call to answer: full a write, hollow a read, torn off \
+         without an answer yet. The verdict says whether one order explains them all.",
+    ),
 ];
 
 fn picture() -> Html {

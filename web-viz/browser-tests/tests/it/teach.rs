@@ -127,6 +127,7 @@ async fn members_join_and_lead_and_clients_are_judged() -> Result<()> {
         wait_text(page, "loss-words", "0 %").await;
         page.click("tray-server").await;
         page.click("disk-stall").await;
+        page.press("c").await;
         let other = page.wait_for_leader(Some("S4")).await;
         assert_ne!(other, "S4", "a leader whose disk hangs gives way");
         page.click("disk-mend").await;

@@ -56,6 +56,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::TransferStarted { .. }
         | EventKind::TransferAborted { .. }
         | EventKind::PeerLostLog { .. } => members(event, known),
+        EventKind::Fault(it) => super::faults::fault(it),
         EventKind::WriteFailed { .. } => Some(turn(
             Tone::Bad,
             format!("{node} stops: its disk refused a write."),
@@ -90,7 +91,6 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::ConfigurationRolledBack { .. }
         | EventKind::PeerDismissed { .. }
         | EventKind::LeaseRead { .. }
-        | EventKind::Fault(_)
         | EventKind::Summarised { .. } => None,
     }
 }
