@@ -21,6 +21,7 @@ use crate::view::Dispatch;
 use crate::view::act::{Act, permits};
 use crate::view::board::{Figures, board};
 use crate::view::caption::caption;
+use crate::view::compare::Compare;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
 use crate::view::history::History;
@@ -175,6 +176,7 @@ impl Component for App {
                 <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
                 <Lessons open={model.ui.list == Some(List::Lessons)} dispatch={self.dispatch.clone()} />
                 { self.share() }
+                { self.compare() }
                 <Promises
                     open={model.ui.list == Some(List::Promises)}
                     violations={model.violations.clone()}
@@ -268,6 +270,18 @@ impl App {
                 Err(_) => Action::Notice("This file cannot be read.".to_owned()),
             });
         });
+    }
+
+    fn compare(&self) -> Html {
+        let Some(comparison) = &self.session.model.comparison else { return Html::default() };
+        let branches = self.session.model.history.run.shown().map(|branch| branch.id);
+        html! {
+            <Compare
+                comparison={comparison.clone()}
+                branches={branches.collect::<Vec<_>>()}
+                dispatch={self.dispatch.clone()}
+            />
+        }
     }
 
     fn share(&self) -> Html {

@@ -12,7 +12,7 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 16] = [
+pub(crate) const KEYS: [Key; 17] = [
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
     Key {
@@ -22,6 +22,7 @@ pub(crate) const KEYS: [Key; 16] = [
     Key { keys: &["Home", "End"], does: "to the beginning; as far as it has been run" },
     Key { keys: &["Z"], does: "undo the last thing you did, in a branch of its own" },
     Key { keys: &["B"], does: "the next branch" },
+    Key { keys: &["="], does: "two branches side by side" },
     Key { keys: &["[", "]"], does: "slower, faster" },
     Key { keys: &["1", "…", "9"], does: "select a server; again to let go" },
     Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
@@ -46,6 +47,7 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "z" | "Z" => Some(Action::Jump(Jump::Undo)),
         "," => model.turn_before().map(Action::Jump),
         "." => model.turn_after().map(Action::Jump),
+        "=" => Some(Action::Compare(None)),
         "b" | "B" => model.next_branch().map(Action::Jump),
         "[" => Some(Action::Speed(model.playback.speed.slower())),
         "]" => Some(Action::Speed(model.playback.speed.faster())),

@@ -2,6 +2,7 @@
 //! (in the simulation, in a live cluster, in the browser) is returned as effects.
 
 pub(crate) mod clients;
+pub(crate) mod compare;
 pub(crate) mod course;
 pub(crate) mod deeds;
 pub(crate) mod desk;
@@ -29,11 +30,13 @@ use std::rc::Rc;
 use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
+use raft_core::sim::BranchId;
 use raft_core::types::{LogIndex, Micros, NodeId, RequestId};
 
 use crate::address::Place;
 use crate::link::Recall;
 use crate::model::clients::Clients;
+use crate::model::compare::Comparison;
 use crate::model::course::Course;
 use crate::model::deeds::Deed;
 use crate::model::deeds::conditions::Conditions;
@@ -64,6 +67,8 @@ pub(crate) struct Model {
     pub(crate) history: History,
     /// What a link to the shown moment tells, as of the latest pause or deed.
     pub(crate) link: Option<Rc<Recall>>,
+    /// Two branches that are shown side by side.
+    pub(crate) comparison: Option<Comparison>,
     pub(crate) known: Shared<Known>,
     pub(crate) feed: Shared<Feed>,
     pub(crate) story: Story,
@@ -266,6 +271,10 @@ pub(crate) enum Action {
     Landed(Box<Landed>),
     /// What a link to the shown moment tells.
     Linked(Rc<Recall>),
+    /// Put two branches side by side; `None` for the current one and its neighbour.
+    Compare(Option<(BranchId, BranchId)>),
+    Compared(Box<Comparison>),
+    Uncompare,
     Save(Save),
     SaveTrace,
     /// Show the trace that this text is.
@@ -339,6 +348,7 @@ impl Default for Model {
             playback: Playback::default(),
             history: History::default(),
             link: None,
+            comparison: None,
             known: Shared::new(Known::default()),
             feed: Shared::new(Feed::default()),
             story: Story::default(),
@@ -388,6 +398,7 @@ impl Model {
         self.reign = Reign::default();
         self.history = History::default();
         self.link = None;
+        self.comparison = None;
         self.desk.change().asks.clear();
         self.clients = Shared::default();
         self.violations.clear();

@@ -74,6 +74,7 @@ impl Session {
             | SimEffect::Unscript
             | SimEffect::Trace
             | SimEffect::Link
+            | SimEffect::Compare(..)
             | SimEffect::Act(_)
             | SimEffect::Ask(_) => {}
         }
@@ -97,6 +98,10 @@ impl Session {
                 let (events, digest) = (sim.trace(), sim.link().digest);
                 let run = self.model.place().fragment();
                 vec![Action::Traced(trace::write(&events, digest, run))]
+            }
+            SimEffect::Compare(left, right) => {
+                let comparison = sim.compare([left, right]).map(Box::new);
+                comparison.map(Action::Compared).into_iter().collect()
             }
             SimEffect::Link => vec![Action::Linked(Rc::new(sim.link()))],
             SimEffect::Act(action) => vec![act(sim, action)],
@@ -176,6 +181,7 @@ fn play(replay: &mut Replay, effect: &SimEffect) -> Vec<Action> {
         | SimEffect::Recall(..)
         | SimEffect::Load(_)
         | SimEffect::Link
+        | SimEffect::Compare(..)
         | SimEffect::Act(_)
         | SimEffect::Ask(_)
         | SimEffect::End => Vec::new(),
@@ -219,7 +225,7 @@ mod teaching;
 
 #[cfg(test)]
 mod tests {
-    use raft_core::event::RoleName;
+    use raft_core::event::{EventKind, RoleName};
     use raft_core::types::{LogIndex, NodeId};
 
     use raft_core::sim::BranchId;
@@ -402,6 +408,18 @@ mod tests {
         session.dispatch(Action::Jump(Jump::Undo));
         assert_eq!(session.model.history.run.current, BranchId(2));
         assert!(!session.model.known.isolated(leader));
+        // Looking at two branches leaves the page where it is.
+        let (here, shown) = (session.model.digest, session.model.playback.now);
+        session.dispatch(Action::Compare(Some((BranchId(0), BranchId(1)))));
+        let comparison = session.model.comparison.clone().unwrap();
+        let [left, right] = comparison.sides.each_ref().map(|side| side.first.as_ref().unwrap());
+        assert_eq!(left.kind, EventKind::Crashed);
+        assert!(matches!(right.kind, EventKind::LinkChanged { up: false, .. }), "{right}");
+        session.dispatch(Action::Step);
+        session.dispatch(Action::Jump(Jump::Back));
+        assert_eq!(session.model.digest, here);
+        assert!(session.model.playback.now <= shown);
+
         session.dispatch(Action::Jump(Jump::Branch(BranchId(0), end)));
         assert_eq!((session.model.digest, session.model.playback.now), (digest, end));
     }

@@ -5,6 +5,7 @@ pub(crate) mod act;
 pub(crate) mod board;
 pub(crate) mod caption;
 pub(crate) mod cluster;
+pub(crate) mod compare;
 mod dialog;
 pub(crate) mod events;
 pub(crate) mod help;

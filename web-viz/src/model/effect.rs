@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use raft_core::sim::BranchId;
 use raft_core::types::{NodeId, Time};
 
 use super::Theme;
@@ -28,6 +29,8 @@ pub(crate) enum SimEffect {
     Trace,
     /// Tell what a link to the shown moment holds.
     Link,
+    /// Put two branches side by side.
+    Compare(BranchId, BranchId),
     /// Run up to a time.
     Advance(Time),
     /// Let the next thing happen.

@@ -5,13 +5,14 @@ use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::sim::{
-    Action, ActionError, Deed, Moment, NetworkConfig, SimConfig, Simulation, Timeline,
+    Action, ActionError, BranchId, Deed, Moment, NetworkConfig, SimConfig, Simulation, Timeline,
 };
 use raft_core::types::{MILLISECOND, RequestId, Time};
 use raft_core::view::ClusterView;
 
 use crate::link::Recall;
 use crate::model::clients::Clients;
+use crate::model::compare::{Comparison, Side};
 use crate::model::deeds::conditions::Conditions;
 use crate::model::history::{Jump, Run};
 use crate::model::lessons::Play;
@@ -163,6 +164,26 @@ impl Sim {
         let mut again = Timeline::of(self.timeline.config().clone(), simulation.journal().to_vec());
         again.run_to_moment(simulation.moment());
         again.take_events()
+    }
+
+    /// Looks at two branches side by side, and comes back. `None` where there are no such two.
+    pub(crate) fn compare(&mut self, branches: [BranchId; 2]) -> Option<Comparison> {
+        let end = |id| self.timeline.branches().find(|branch| branch.id == id).map(|it| it.end);
+        let [Some(left), Some(right)] = branches.map(end) else { return None };
+        let at = left.time.min(right.time);
+        let difference = self.timeline.compare(branches[0], branches[1]);
+        let (left, right) = difference.map_or((None, None), |it| (it.left, it.right));
+        let (current, here) = (self.timeline.current(), self.link());
+        let sides = [(branches[0], left), (branches[1], right)].map(|(branch, first)| {
+            self.timeline.switch(branch);
+            self.timeline.seek_time(at);
+            let simulation = self.simulation();
+            let violated = simulation.violations().iter().map(|it| it.property.to_string());
+            Side::of(branch, first, self.timeline.view(), violated.collect(), simulation.digest())
+        });
+        self.timeline.switch(current);
+        self.rewind(&here);
+        Some(Comparison { at, sides })
     }
 
     /// What a link to this run and moment tells.
@@ -354,7 +375,6 @@ const fn concerns_clients(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::sim::BranchId;
     use raft_core::types::NodeId;
 
     use super::*;

@@ -5,7 +5,7 @@ use raft_core::types::Time;
 use yew::prelude::*;
 
 use super::Dispatch;
-use super::parts::{term_class, typed};
+use super::parts::{Icon, glyph, term_class, typed};
 use crate::model::history::Jump;
 use crate::model::tape::MarkKind;
 use crate::model::{Action, Model};
@@ -68,6 +68,16 @@ pub(crate) fn Scrub(props: &ScrubProps) -> Html {
             if many {
                 <div class="branches" role="group" aria-label="Branches">
                     { for props.scene.lanes.iter().map(|lane| branch(lane, props)) }
+                    <button
+                        type="button"
+                        class="side-by-side"
+                        aria-label="Compare two branches"
+                        title="Compare two branches (=)"
+                        data-testid="compare"
+                        onclick={props.dispatch.reform(|_| Action::Compare(None))}
+                    >
+                        { glyph(Icon::Compare) }
+                    </button>
                 </div>
             }
             <div class="axis">

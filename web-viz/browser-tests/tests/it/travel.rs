@@ -50,6 +50,17 @@ async fn one_goes_back_acts_there_and_keeps_both_futures() -> Result<()> {
         page.press("z").await;
         page.wait("no crash", "document.querySelector('[data-testid^=revive-]') === null").await;
         page.wait("a third branch", "document.querySelectorAll('.lane').length === 3").await;
+        page.click("compare").await;
+        page.wait(
+            "two branches side by side",
+            "document.querySelector('dialog.compare')?.open === true",
+        )
+        .await;
+        let compared = page.text("comparison").await;
+        assert!(
+            compared.contains("First that differs") && compared.contains("Leader"),
+            "{compared}"
+        );
     })
     .await
 }
