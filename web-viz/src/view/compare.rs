@@ -107,10 +107,10 @@ fn choice(column: usize, props: &CompareProps) -> Html {
         dispatch.emit(Action::Compare(Some(pair)));
     });
     html! {
-        <select aria-label={if column == 0 { "Left" } else { "Right" }} {onchange}>
+        <select aria-label={if column == 0 { "Left branch" } else { "Right branch" }} {onchange}>
             { for props.branches.iter().map(|branch| html! {
                 <option value={branch.0.to_string()} selected={*branch == shown}>
-                    { format!("Branch {}", branch_name(*branch)) }
+                    { branch_name(*branch) }
                 </option>
             }) }
         </select>

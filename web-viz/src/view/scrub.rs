@@ -168,7 +168,7 @@ fn bar(bar: &Bar) -> Html {
             if let Some(leader) = words {
                 <b>{ leader.to_string() }</b>
                 if bar.width > 0.12 {
-                    { format!(" term {}", bar.term) }
+                    <i>{ format!(" term {}", bar.term) }</i>
                 }
             }
         </span>
