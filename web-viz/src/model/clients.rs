@@ -28,7 +28,7 @@ pub(crate) struct Bar {
 }
 
 /// Bars that are shown.
-const SHOWN: usize = 8;
+const SHOWN: usize = 6;
 
 /// A bar is at least so wide, in hundredths.
 const LEAST: f64 = 1.5;

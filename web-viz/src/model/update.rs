@@ -219,7 +219,7 @@ impl Model {
         self.playback.playing &= self.course.is_some();
         let headline = format!("{} is violated.", first.property);
         let why = first.explanation.clone();
-        self.breach = Some(Violation { time: self.playback.now, ..first.clone() });
+        self.breach = Some(Violation { time: first.time.min(self.playback.now), ..first.clone() });
         self.story.say(Tone::Bad, &headline, why, self.playback.now);
     }
 }

@@ -1,6 +1,8 @@
 //! The lesson card: Predict, Run, Explain, Break; Back and Next always at the same place.
 
 use raft_core::scenario::{Arm, Line, Phase};
+use wasm_bindgen::JsCast as _;
+use web_sys::HtmlElement;
 use yew::prelude::*;
 
 use super::Dispatch;
@@ -26,6 +28,8 @@ pub(crate) struct LessonProps {
 #[component]
 pub(crate) fn Lesson(props: &LessonProps) -> Html {
     let (course, dispatch): (&Course, _) = (&props.course, &props.dispatch);
+    let text = use_node_ref();
+    use_effect_with((course.at, course.script.line, text.clone()), |(_, _, text)| show_now(text));
     let leave = dispatch.reform(|_: MouseEvent| Action::Lesson(LessonAction::Leave));
     let header = &course.scenario.header;
     let number = header.lesson.as_ref().map_or("Rule".to_owned(), |it| format!("Lesson {it}"));
@@ -46,11 +50,21 @@ pub(crate) fn Lesson(props: &LessonProps) -> Html {
                 <h2>{ &course.scenario.title }</h2>
             </header>
             { phases(course, dispatch) }
-            <div class="page-text" key={course.at} aria-live="polite" data-testid="lesson-text">
+            <div class="page-text" ref={text} key={course.at} aria-live="polite" data-testid="lesson-text">
                 { body(course, dispatch) }
             </div>
             { footer(course, dispatch) }
         </section>
+    }
+}
+
+/// Scrolls the text, where it is longer than its place, so that the command under way is in sight.
+fn show_now(text: &NodeRef) {
+    let Some(text) = text.cast::<HtmlElement>() else { return };
+    let now = text.query_selector(".now").ok().flatten();
+    if let Some(now) = now.and_then(|now| now.dyn_into::<HtmlElement>().ok()) {
+        let below = now.offset_top() + now.offset_height() + 40 - text.client_height();
+        text.set_scroll_top(below.max(0));
     }
 }
 
