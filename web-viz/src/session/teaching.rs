@@ -10,6 +10,8 @@ use crate::model::course::Page;
 use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
 use crate::model::playback::Speed;
 use crate::model::{LessonAction, lessons};
+use crate::scene::Scene;
+use crate::scene::layout::Size;
 
 /// Guards members that come and go by a button: a new server joins, votes, leads when told to, and
 /// is gone from the ring once it was removed and switched off.
@@ -35,6 +37,12 @@ fn members_join_lead_and_leave() {
         |model: &Model| model.known.membership().is_some_and(|it| it.learners.contains(&NodeId(5)));
     play(&mut session, learns);
     assert_eq!(session.model.known.majority(), 3, "a learner does not count");
+    let size = Size { width: 800.0, height: 600.0 };
+    let model = &session.model;
+    let scene = Scene::of(&model.known, model.playback.now, model.pace(), size, None);
+    let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
+    assert_eq!(mark(5).title, "learner");
+    assert!(mark(5).disc < mark(4).disc, "it is drawn smaller");
     play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
     session.dispatch(member(MemberDeed::Promote(NodeId(5))));
     play(&mut session, |model| model.known.voters().len() == 5);
