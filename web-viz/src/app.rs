@@ -357,6 +357,7 @@ impl App {
                 selected={model.ui.selected}
                 permits={permits(model)}
                 tray={model.ui.tray}
+                playing={model.playback.playing}
                 conditions={model.conditions.clone()}
                 setup={model.setup}
                 broken={model.broken_rule()}

@@ -2,6 +2,7 @@
 //! and clicks into actions; they decide nothing.
 
 pub(crate) mod act;
+mod air;
 pub(crate) mod board;
 pub(crate) mod caption;
 pub(crate) mod cluster;

@@ -41,7 +41,6 @@ pub(crate) enum Deed {
     Disk(NodeId, DiskDeed),
     Clock(NodeId, ClockDeed),
     Member(MemberDeed),
-    #[allow(dead_code, reason = "for the gestures on the stage")]
     /// To a message on its way, by its name in the air.
     Message(EventId, MessageDeed),
 }
@@ -105,7 +104,6 @@ pub(crate) enum MemberDeed {
 }
 
 /// What can be done to a message on its way.
-#[allow(dead_code, reason = "for the gestures on the stage")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageDeed {
     Drop,

@@ -7,7 +7,7 @@ use super::tests::{opened, play};
 use super::*;
 use crate::address::Place;
 use crate::model::course::Page;
-use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
 use crate::model::playback::Speed;
 use crate::model::{LessonAction, lessons};
 use crate::scene::Scene;
@@ -221,4 +221,35 @@ fn the_verdict_follows_what_clients_saw() {
     assert_eq!(session.model.clients.wrong, None);
     study(&mut session, lessons::named("10").unwrap());
     assert!(session.model.clients.wrong.is_some());
+}
+
+/// Guards what is done to single messages: each deed is taken, and shows in what is drawn.
+#[test]
+fn a_message_is_held_doubled_released_and_lost() {
+    let mut session = opened(3);
+    play(&mut session, |model| model.known.leader().is_some());
+    let flying = |model: &Model| {
+        let mut flights = model.known.view.messages.iter();
+        flights.find(|(_, flight)| flight.end.is_none()).map(|(id, _)| *id)
+    };
+    play(&mut session, |model| flying(model).is_some());
+    let message = flying(&session.model).unwrap();
+    let copies = |model: &Model| model.known.view.messages.len();
+    let before = copies(&session.model);
+    for deed in [
+        MessageDeed::Delay(50_000),
+        MessageDeed::Hold,
+        MessageDeed::Duplicate,
+        MessageDeed::Release,
+        MessageDeed::Drop,
+    ] {
+        session.dispatch(Action::Deed(Deed::Message(message, deed)));
+        assert_eq!(session.model.notice, None, "{deed:?}");
+        let flight = &session.model.known.view.messages[&message];
+        assert!(deed != MessageDeed::Hold || flight.held);
+    }
+    assert!(copies(&session.model) > before);
+    play(&mut session, |model| model.known.view.messages[&message].end.is_some());
+    session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Drop)));
+    assert!(session.model.notice.as_ref().unwrap().words.contains("not on its way"));
 }

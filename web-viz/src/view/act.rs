@@ -27,6 +27,7 @@ pub(crate) struct ActProps {
     pub(crate) known: Shared<Known>,
     pub(crate) selected: Option<NodeId>,
     pub(crate) tray: Tray,
+    pub(crate) playing: bool,
     pub(crate) permits: Permits,
     pub(crate) conditions: Shared<Conditions>,
     pub(crate) setup: SimSetup,

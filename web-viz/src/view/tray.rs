@@ -191,6 +191,7 @@ pub(super) fn server(props: &ActProps) -> Html {
                     <h3>{ "Links, one way each" }</h3>
                     <div class="links">{ for links.into_iter().map(|offer| link(offer, node, props)) }</div>
                 }
+                { super::air::air(node, props) }
             } else {
                 <p class="hint">{ "Choose a server here or on the ring." }</p>
             }
