@@ -54,7 +54,9 @@ impl Recall {
         }
         let wide = lz_str::decompress_from_encoded_uri_component(text);
         let json = wide.and_then(|wide| String::from_utf16(&wide).ok());
-        let recall: Option<Self> = json.and_then(|json| serde_json::from_str(&json).ok());
+        // By way of a plain value, as traces are read: the readers of actions come out smaller so.
+        let value = json.and_then(|json| serde_json::from_str::<serde_json::Value>(&json).ok());
+        let recall: Option<Self> = value.and_then(|value| serde_json::from_value(value).ok());
         let recall = recall.ok_or(LinkError::Unreadable)?;
         let moments = recall.journal.iter().map(|deed| deed.at).chain([recall.at]);
         if moments.map(|at| at.happened).max().unwrap_or(0) > LONGEST {
