@@ -2,14 +2,18 @@
 //! network from here on happens here and in `source::live`.
 
 mod browser;
+mod files;
+mod picture;
 
 use gloo_events::{EventListener, EventListenerOptions};
 use gloo_render::{AnimationFrame, request_animation_frame};
+use gloo_timers::callback::Timeout;
+use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
 use crate::address::Place;
 use crate::keys;
-use crate::model::{Action, Effect, UiAction};
+use crate::model::{Action, Effect, List, Save, UiAction};
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::source::live::LiveSource;
@@ -17,15 +21,23 @@ use crate::view::Dispatch;
 use crate::view::act::{Act, permits};
 use crate::view::board::{Figures, board};
 use crate::view::caption::caption;
+use crate::view::compare::Compare;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
+use crate::view::history::History;
+use crate::view::lesson::Lesson;
+use crate::view::lessons::Lessons;
 use crate::view::matrix::Matrix;
 use crate::view::notice::notice;
+use crate::view::promises::Promises;
+use crate::view::scrub::scrub;
+use crate::view::share::Share;
 use crate::view::stage::Stage;
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
 use crate::view::top::Top;
 use crate::view::transport::Transport;
+use crate::view::tray::newest_order;
 
 /// What reaches the root.
 pub(crate) enum Message {
@@ -33,6 +45,8 @@ pub(crate) enum Message {
     /// The browser is about to draw; its clock in milliseconds.
     Frame(f64),
     Key(String),
+    /// A file that was chosen.
+    Load(web_sys::File),
 }
 
 /// See the module.
@@ -44,6 +58,9 @@ pub(crate) struct App {
     frame: Option<AnimationFrame>,
     /// When the frame before was drawn.
     drawn_at: Option<f64>,
+    /// The address that is about to be shown: one that changes fast is shown when it rests.
+    address: Option<Timeout>,
+    load: Callback<web_sys::File>,
     _listeners: Vec<EventListener>,
 }
 
@@ -59,10 +76,15 @@ impl Component for App {
             dispatch,
             frame: None,
             drawn_at: None,
+            address: None,
+            load: ctx.link().callback(Message::Load),
             _listeners: listeners(ctx),
         };
         app.act(Action::Theme(browser::theme()));
         app.act(Action::Ui(UiAction::Calm(browser::wants_less_motion())));
+        if browser::is_embedded() {
+            app.act(Action::Ui(UiAction::Embed));
+        }
         app.open(&browser::fragment());
         app.keep_moving(ctx);
         app
@@ -80,6 +102,7 @@ impl Component for App {
                 let Some(action) = keys::action(&key, &self.session.model) else { return false };
                 self.act(action);
             }
+            Message::Load(file) => self.load(file),
         }
         self.keep_moving(ctx);
         true
@@ -88,14 +111,18 @@ impl Component for App {
     fn view(&self, _ctx: &Context<Self>) -> Html {
         let model = &self.session.model;
         html! {
-            <div class="page" data-sheet={model.ui.sheet.name()}>
+            <div
+                class={classes!("page", model.ui.embedded.then_some("embedded"))}
+                data-sheet={model.ui.sheet.name()}
+                data-lesson={model.course.is_some().to_string()}
+            >
                 { self.top() }
                 <main>
                     <div class="centre">
                         { caption(&model.story) }
                         { self.board() }
                         { self.stage() }
-                        { tabs(model.ui.sheet, &self.dispatch) }
+                        { tabs(model.ui.sheet, model.course.is_some(), &self.dispatch) }
                         <Matrix
                             known={model.known.clone()}
                             selected={model.ui.selected}
@@ -103,14 +130,25 @@ impl Component for App {
                             dispatch={self.dispatch.clone()}
                         />
                     </div>
-                    { self.acting() }
+                    <div class="left">
+                        if let Some(course) = &model.course {
+                            <Lesson course={course.clone()} dispatch={self.dispatch.clone()} />
+                        }
+                        { self.acting() }
+                    </div>
                     <div class="side">
                         <Store
                             desk={model.desk.clone()}
                             known={model.known.clone()}
                             selected={model.ui.selected}
                             dispatch={self.dispatch.clone()}
-                        />
+                        >
+                            <History
+                                clients={model.clients.clone()}
+                                source={model.source}
+                                now={model.playback.now}
+                            />
+                        </Store>
                         <Events
                             feed={model.feed.clone()}
                             filter={model.ui.filter.clone()}
@@ -120,16 +158,32 @@ impl Component for App {
                         />
                     </div>
                 </main>
-                <Transport
-                    source={model.source}
-                    playing={model.playback.playing}
-                    speed={model.playback.speed}
-                    clock={clock(model.playback.now, model.source)}
-                    pacing={model.permits_pacing()}
-                    dispatch={self.dispatch.clone()}
-                />
+                <footer class="dock">
+                    { scrub(model, &self.dispatch) }
+                    <Transport
+                        source={model.source}
+                        playing={model.playback.playing}
+                        past={model.in_the_past()}
+                        speed={model.playback.speed}
+                        clock={clock(model.playback.now, model.source)}
+                        pacing={model.permits_pacing()}
+                        turns={(model.turn_before(), model.turn_after())}
+                        undo={model.history.run.deeds > 0}
+                        dispatch={self.dispatch.clone()}
+                    />
+                </footer>
                 { notice(model.notice.as_ref(), &self.dispatch) }
                 <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
+                <Lessons open={model.ui.list == Some(List::Lessons)} dispatch={self.dispatch.clone()} />
+                { self.share() }
+                { self.compare() }
+                <Promises
+                    open={model.ui.list == Some(List::Promises)}
+                    violations={model.violations.clone()}
+                    breach={model.breach.clone()}
+                    feed={model.feed.clone()}
+                    dispatch={self.dispatch.clone()}
+                />
             </div>
         }
     }
@@ -140,9 +194,21 @@ impl App {
     fn act(&mut self, action: Action) {
         for effect in self.session.dispatch(action) {
             match effect {
-                Effect::Address(place) => browser::set_fragment(&place.fragment()),
+                Effect::Address(place) => {
+                    let show = move || browser::set_fragment(&place.fragment());
+                    self.address = Some(browser::later(show));
+                }
+                Effect::Copy(text) => self.copy(text),
+                Effect::Save(save) => self.save(save),
+                Effect::Give(text) => {
+                    if files::give("glassraft.ndjson", "application/x-ndjson", &text).is_err() {
+                        self.act(Action::Notice(
+                            "The browser refused to save the file.".to_owned(),
+                        ));
+                    }
+                }
                 Effect::SaveTheme(theme) => browser::set_theme(theme),
-                Effect::Connect(address) => self.live.connect(address),
+                Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
                 Effect::Supervise(node, verb) => self.live.supervise(node, verb),
@@ -175,6 +241,71 @@ impl App {
         }
     }
 
+    fn copy(&self, text: String) {
+        let dispatch = self.dispatch.clone();
+        spawn_local(async move {
+            let words = match files::copy(text).await {
+                Ok(()) => "Copied.",
+                Err(_) => "The browser keeps its clipboard shut: mark the text and copy it.",
+            };
+            dispatch.emit(Action::Notice(words.to_owned()));
+        });
+    }
+
+    fn save(&self, save: Save) {
+        let dispatch = self.dispatch.clone();
+        spawn_local(async move {
+            if picture::save(save).await.is_err() {
+                dispatch
+                    .emit(Action::Notice("The browser refused to draw the picture.".to_owned()));
+            }
+        });
+    }
+
+    fn load(&self, file: web_sys::File) {
+        let dispatch = self.dispatch.clone();
+        spawn_local(async move {
+            dispatch.emit(match files::read(file).await {
+                Ok(text) => Action::Load(text),
+                Err(_) => Action::Notice("This file cannot be read.".to_owned()),
+            });
+        });
+    }
+
+    fn compare(&self) -> Html {
+        let Some(comparison) = &self.session.model.comparison else { return Html::default() };
+        let branches = self.session.model.history.run.shown().map(|branch| branch.id);
+        html! {
+            <Compare
+                comparison={comparison.clone()}
+                branches={branches.collect::<Vec<_>>()}
+                dispatch={self.dispatch.clone()}
+            />
+        }
+    }
+
+    fn share(&self) -> Html {
+        let model = &self.session.model;
+        if !model.ui.share {
+            return Html::default();
+        }
+        let fragment = model.place().fragment();
+        let link = browser::address("", &fragment);
+        let frame = browser::address("?embed=1", &fragment);
+        html! {
+            <Share
+                open={true}
+                source={model.source}
+                {link}
+                embedded={format!("<iframe src=\"{frame}\" width=\"800\" height=\"600\"></iframe>")}
+                digest={model.digest}
+                now={model.playback.now}
+                load={self.load.clone()}
+                dispatch={self.dispatch.clone()}
+            />
+        }
+    }
+
     fn top(&self) -> Html {
         let model = &self.session.model;
         html! {
@@ -182,7 +313,8 @@ impl App {
                 source={model.source}
                 seed={model.setup.seed}
                 digest={model.digest}
-                violations={model.violations.clone()}
+                breach={model.breach.clone()}
+                broken={model.broken_rule()}
                 phase={model.live.phase.clone()}
                 streams={model.live.streams()}
                 theme={model.ui.theme}
@@ -198,7 +330,7 @@ impl App {
         board(&Figures {
             leader: known.leader(),
             term: known.view.term(),
-            running: (known.running(), known.roster.len(), known.majority()),
+            running: (known.running(), known.voters().len(), known.majority()),
             vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
             failover: model.reign.last,
             first_write: model.first_write(),
@@ -224,10 +356,15 @@ impl App {
                 known={model.known.clone()}
                 selected={model.ui.selected}
                 permits={permits(model)}
-                network={model.network}
+                tray={model.ui.tray}
+                playing={model.playback.playing}
+                conditions={model.conditions.clone()}
                 setup={model.setup}
+                broken={model.broken_rule()}
+                order={newest_order(model)}
                 source={model.source}
                 cluster={model.live.typed.clone()}
+                token={model.live.wants_token().then(|| model.live.token.clone())}
                 {process}
                 dispatch={self.dispatch.clone()}
             />

@@ -1,8 +1,9 @@
 //! What the keys do. Each has a button too.
 
-use raft_core::types::NodeId;
+use raft_core::types::{NodeId, Time};
 
-use crate::model::{Action, Model, UiAction};
+use crate::model::history::Jump;
+use crate::model::{Action, LessonAction, List, Model, UiAction};
 
 /// One line of the help.
 pub(crate) struct Key {
@@ -11,15 +12,26 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 9] = [
+pub(crate) const KEYS: [Key; 17] = [
     Key { keys: &["Space"], does: "play, pause" },
-    Key { keys: &["→"], does: "let the next thing happen" },
+    Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
+    Key {
+        keys: &[".", ","],
+        does: "the next, the previous turn on the tape: election, crash, write …",
+    },
+    Key { keys: &["Home", "End"], does: "to the beginning; as far as it has been run" },
+    Key { keys: &["Z"], does: "undo the last thing you did, in a branch of its own" },
+    Key { keys: &["B"], does: "the next branch" },
+    Key { keys: &["="], does: "two branches side by side" },
     Key { keys: &["[", "]"], does: "slower, faster" },
     Key { keys: &["1", "…", "9"], does: "select a server; again to let go" },
     Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
     Key { keys: &["F"], does: "freeze it, or let it go on" },
     Key { keys: &["P"], does: "cut it off from the others, or mend the links" },
+    Key { keys: &["L"], does: "the list of lessons" },
+    Key { keys: &["⇧ →", "⇧ ←"], does: "next and previous page of the lesson" },
     Key { keys: &["C"], does: "send the client's request" },
+    Key { keys: &["S"], does: "share the run as a link, save and open traces and pictures" },
     Key { keys: &["?"], does: "this help; Esc closes it" },
 ];
 
@@ -29,13 +41,25 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
     match key {
         " " => Some(Action::TogglePlay),
         "ArrowRight" => Some(Action::Step),
+        "ArrowLeft" => Some(Action::Jump(Jump::Back)),
+        "Home" => Some(Action::Jump(Jump::Time(Time(0)))),
+        "End" => Some(Action::Jump(Jump::End)),
+        "z" | "Z" => Some(Action::Jump(Jump::Undo)),
+        "," => model.turn_before().map(Action::Jump),
+        "." => model.turn_after().map(Action::Jump),
+        "=" => Some(Action::Compare(None)),
+        "b" | "B" => model.next_branch().map(Action::Jump),
         "[" => Some(Action::Speed(model.playback.speed.slower())),
         "]" => Some(Action::Speed(model.playback.speed.faster())),
         "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),
         "f" | "F" => server().map(|node| Action::Deed(model.toggle_freeze(node))),
         "p" | "P" => server().map(|node| Action::Deed(model.toggle_isolate(node))),
+        "l" | "L" => Some(Action::Ui(UiAction::List(Some(List::Lessons)))),
+        "Shift+ArrowRight" => Some(Action::Lesson(LessonAction::Next)),
+        "Shift+ArrowLeft" => Some(Action::Lesson(LessonAction::Back)),
         "c" | "C" => Some(Action::Submit),
         "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
+        "s" | "S" => Some(Action::Ui(UiAction::Share(true))),
         "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),
         "Escape" => Some(Action::Ui(UiAction::Select(None))),
         _ => {

@@ -13,6 +13,7 @@
 mod address;
 mod app;
 mod keys;
+mod link;
 mod model;
 mod num;
 mod scene;

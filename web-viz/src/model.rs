@@ -1,28 +1,50 @@
 //! Everything that the page knows, and how an action changes it. Pure: what must happen outside
 //! (in the simulation, in a live cluster, in the browser) is returned as effects.
 
+pub(crate) mod clients;
+pub(crate) mod compare;
+pub(crate) mod course;
 pub(crate) mod deeds;
 pub(crate) mod desk;
+mod effect;
 pub(crate) mod failover;
 pub(crate) mod feed;
+pub(crate) mod history;
 pub(crate) mod known;
+pub(crate) mod lessons;
 pub(crate) mod live;
 pub(crate) mod playback;
+pub(crate) mod promises;
+pub(crate) mod rules;
+pub(crate) mod share;
 pub(crate) mod story;
+mod study;
+pub(crate) mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod update;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use raft_core::event::{Event, EventKind};
-use raft_core::types::{LogIndex, Micros, NodeId, RequestId, Time};
+use raft_core::invariant::Violation;
+use raft_core::rules::Mutation;
+use raft_core::sim::BranchId;
+use raft_core::types::{LogIndex, Micros, NodeId, RequestId};
 
 use crate::address::Place;
+use crate::link::Recall;
+use crate::model::clients::Clients;
+use crate::model::compare::Comparison;
+use crate::model::course::Course;
 use crate::model::deeds::Deed;
-use crate::model::desk::{Ask, Desk, Op};
+use crate::model::deeds::conditions::Conditions;
+use crate::model::desk::{Desk, Op};
+pub(crate) use crate::model::effect::{Effect, Save, SimEffect};
 use crate::model::failover::Reign;
 use crate::model::feed::{Feed, Filter, Weight};
+use crate::model::history::{History, Jump};
 use crate::model::known::Known;
 use crate::model::live::{Live, Report};
 use crate::model::playback::{Pace, Playback, Speed};
@@ -30,46 +52,45 @@ use crate::model::story::Story;
 use crate::scene::layout::Size;
 use crate::shared::Shared;
 use crate::source::SourceKind;
-use crate::source::sim::{Happened, SimSetup};
+use crate::source::sim::{Happened, Landed, SimSetup};
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) source: SourceKind,
     pub(crate) setup: SimSetup,
-    pub(crate) network: Network,
+    /// How network, disks and clocks of the simulation behave.
+    pub(crate) conditions: Shared<Conditions>,
     pub(crate) live: Live,
     pub(crate) playback: Playback,
+    /// The run that the playback is in.
+    pub(crate) history: History,
+    /// What a link to the shown moment tells, as of the latest pause or deed.
+    pub(crate) link: Option<Rc<Recall>>,
+    /// Two branches that are shown side by side.
+    pub(crate) comparison: Option<Comparison>,
     pub(crate) known: Shared<Known>,
     pub(crate) feed: Shared<Feed>,
     pub(crate) story: Story,
     pub(crate) reign: Reign,
     pub(crate) desk: Shared<Desk>,
-    /// Properties of Raft that the simulation saw broken.
-    pub(crate) violations: Vec<String>,
+    /// What all clients of the simulation asked and got.
+    pub(crate) clients: Shared<Clients>,
+    /// Properties of Raft that the simulation saw broken, first to last.
+    pub(crate) violations: Vec<Violation>,
+    /// The first of this run, also while an earlier moment is shown.
+    pub(crate) breach: Option<Violation>,
     /// Stands for the whole simulated run so far.
     pub(crate) digest: u64,
+    /// The lesson that is open.
+    pub(crate) course: Option<Shared<Course>>,
     pub(crate) ui: Ui,
     pub(crate) notice: Option<Notice>,
 }
 
-/// The simulated network as the sliders show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// Messages lost, in thousandths.
-    pub(crate) loss_permille: u16,
-    /// The middle of the delay's range.
-    pub(crate) delay: Micros,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { loss_permille: 0, delay: 17_500 }
-    }
-}
-
 /// What concerns the page alone.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Ui {
     /// The stage's size.
     pub(crate) stage: Size,
@@ -79,6 +100,14 @@ pub(crate) struct Ui {
     /// What lies below the stage on a phone.
     pub(crate) sheet: Sheet,
     pub(crate) help: bool,
+    /// The list that is open, beside the help.
+    pub(crate) list: Option<List>,
+    /// Whether the dialog to share and save is open.
+    pub(crate) share: bool,
+    /// Stage and transport alone, for another page to frame.
+    pub(crate) embedded: bool,
+    /// The part of the tray that is open.
+    pub(crate) tray: Tray,
     pub(crate) theme: Theme,
     /// The person asked their system for less motion.
     pub(crate) calm: bool,
@@ -93,6 +122,10 @@ impl Default for Ui {
             filter: Filter::default(),
             sheet: Sheet::default(),
             help: false,
+            list: None,
+            share: false,
+            embedded: false,
+            tray: Tray::default(),
             theme: Theme::default(),
             calm: false,
         }
@@ -104,17 +137,20 @@ impl Default for Ui {
 pub(crate) enum Sheet {
     #[default]
     Act,
+    Lesson,
     Log,
     Store,
     Events,
 }
 
 impl Sheet {
-    pub(crate) const ALL: [Self; 4] = [Self::Act, Self::Log, Self::Store, Self::Events];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Lesson, Self::Act, Self::Log, Self::Store, Self::Events];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Act => "act",
+            Self::Lesson => "lesson",
             Self::Log => "log",
             Self::Store => "store",
             Self::Events => "events",
@@ -124,9 +160,41 @@ impl Sheet {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Act => "Servers",
+            Self::Lesson => "Lesson",
             Self::Log => "Log",
             Self::Store => "Client",
             Self::Events => "Events",
+        }
+    }
+}
+
+/// What opens over the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    Lessons,
+    /// What Raft promises.
+    Promises,
+}
+
+/// The parts of the tray of what one can do, which take turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tray {
+    #[default]
+    Server,
+    Network,
+    Members,
+    Rules,
+}
+
+impl Tray {
+    pub(crate) const ALL: [Self; 4] = [Self::Server, Self::Network, Self::Members, Self::Rules];
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Server => "Server",
+            Self::Network => "Network",
+            Self::Members => "Members",
+            Self::Rules => "Rules",
         }
     }
 }
@@ -175,6 +243,7 @@ pub(crate) enum Action {
     Open(Place),
     TogglePlay,
     Step,
+    Jump(Jump),
     Speed(Speed),
     Source(SourceKind),
     /// A new run of the simulation.
@@ -182,23 +251,64 @@ pub(crate) enum Action {
     /// The same seed again.
     Again,
     SeedTyped(String),
+    /// The same run with this rule broken, or with all kept.
+    Break(Option<Mutation>),
     Deed(Deed),
+    Lesson(LessonAction),
     Ui(UiAction),
     Desk(DeskAction),
     /// Send the desk's question.
     Submit,
+    /// Write the desk's key, and read it from every server at the same time.
+    Burst,
     /// The simulation took a question and gave it a number.
     Asked(u64, RequestId),
     /// A question was answered, but not by an event.
     Answered(u64, desk::AskState),
     /// The simulation ran.
     Happened(Happened),
+    /// The simulation was put somewhere else.
+    Landed(Box<Landed>),
+    /// What a link to the shown moment tells.
+    Linked(Rc<Recall>),
+    /// Put two branches side by side; `None` for the current one and its neighbour.
+    Compare(Option<(BranchId, BranchId)>),
+    Compared(Box<Comparison>),
+    Uncompare,
+    Save(Save),
+    SaveTrace,
+    /// Show the trace that this text is.
+    Load(String),
+    /// A recording is about to be shown.
+    Replaying,
+    /// The text of a trace that is to be saved.
+    Traced(String),
+    Copy(String),
     Live(Report),
     ClusterTyped(String),
+    TokenTyped(String),
     ClusterConnect,
     Theme(Theme),
     Notice(String),
     Dismiss,
+}
+
+/// What concerns a lesson.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LessonAction {
+    /// Begin the lesson of this place among all.
+    Open(usize),
+    Page(usize),
+    Next,
+    Back,
+    /// Play the shown page again.
+    Again,
+    /// A part that the lesson does not have.
+    Stay,
+    Choose(usize),
+    /// Go on without the lesson, in its cluster.
+    Alone,
+    Leave,
 }
 
 /// What changes the page alone.
@@ -212,6 +322,10 @@ pub(crate) enum UiAction {
     Stage(Size),
     Sheet(Sheet),
     Help(bool),
+    List(Option<List>),
+    Share(bool),
+    Embed,
+    Tray(Tray),
     Calm(bool),
 }
 
@@ -224,52 +338,27 @@ pub(crate) enum DeskAction {
     Target(Option<NodeId>),
 }
 
-/// What an action asks of the simulation.
-#[derive(Clone, Debug)]
-pub(crate) enum SimEffect {
-    /// Begin a run.
-    Begin(SimSetup),
-    /// Run up to a time.
-    Advance(Time),
-    /// Let the next thing happen.
-    Step,
-    Act(raft_core::sim::Action),
-    /// Put a client's question.
-    Ask(Ask),
-    End,
-}
-
-/// What an action asks of the world outside.
-#[derive(Clone, Debug)]
-pub(crate) enum Effect {
-    Sim(SimEffect),
-    /// Watch a live cluster; `None` for the one that the page came from.
-    Connect(Option<String>),
-    Disconnect,
-    /// Put a client's question to a live server.
-    AskLive(Ask, String),
-    /// Ask the demo's supervisor to do something to a process.
-    Supervise(NodeId, live::Verb),
-    /// Show this in the address bar.
-    Address(Place),
-    SaveTheme(Theme),
-}
-
 impl Default for Model {
     fn default() -> Self {
         Self {
             source: SourceKind::Simulate,
             setup: SimSetup::default(),
-            network: Network::default(),
+            conditions: Shared::default(),
             live: Live::default(),
             playback: Playback::default(),
+            history: History::default(),
+            link: None,
+            comparison: None,
             known: Shared::new(Known::default()),
             feed: Shared::new(Feed::default()),
             story: Story::default(),
             reign: Reign::default(),
             desk: Shared::new(Desk::default()),
+            clients: Shared::default(),
             violations: Vec::new(),
+            breach: None,
             digest: 0,
+            course: None,
             ui: Ui::default(),
             notice: None,
         }
@@ -280,7 +369,7 @@ impl Model {
     /// How source time relates to the wall.
     pub(crate) fn pace(&self) -> Pace {
         match self.source {
-            SourceKind::Simulate => Pace::of(self.playback.speed),
+            SourceKind::Simulate | SourceKind::Replay => Pace::of(self.playback.speed),
             SourceKind::Live => Pace::REAL,
         }
     }
@@ -290,8 +379,15 @@ impl Model {
         self.playback.playing
             && match self.source {
                 SourceKind::Simulate => true,
+                SourceKind::Replay => !self.history.run.at_end,
                 SourceKind::Live => self.live.watches(),
             }
+    }
+
+    /// The rule that is broken in what is shown.
+    pub(crate) fn broken_rule(&self) -> Option<Mutation> {
+        let simulated = self.source == SourceKind::Simulate;
+        self.setup.config().mutation.filter(|_| simulated)
     }
 
     /// Forgets the cluster that was shown.
@@ -300,8 +396,13 @@ impl Model {
         self.feed = Shared::new(Feed::default());
         self.story = Story::default();
         self.reign = Reign::default();
+        self.history = History::default();
+        self.link = None;
+        self.comparison = None;
         self.desk.change().asks.clear();
+        self.clients = Shared::default();
         self.violations.clear();
+        self.breach = None;
         self.ui.column = None;
         self.ui.selected = None;
         self.notice = None;
@@ -316,18 +417,34 @@ impl Model {
         if matches!(event.kind, EventKind::Started(_) | EventKind::Attached(_)) {
             known.widen_roster();
         }
+        if self.source == SourceKind::Simulate && may_retire(&event.kind) {
+            known.drop_retired();
+        }
         self.reign.observe(&event, known);
         self.story.observe(&event, known, led, pace);
         let again = match self.source {
             SourceKind::Simulate => self.desk.change().observe(&event, known),
-            SourceKind::Live => None,
+            SourceKind::Live | SourceKind::Replay => None,
         };
+        self.enlist(event);
+        again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
+    }
+
+    /// Adds an event that is known already to the list.
+    fn enlist(&mut self, event: Event) {
         let heeded = if let EventKind::MessageSent(message) = &event.kind {
-            known.presence(message.to).runs()
+            self.known.presence(message.to).runs()
         } else {
             true
         };
         self.feed.change().push(event, heeded);
-        again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
     }
+}
+
+/// Whether a server may have left the cluster for good by this.
+const fn may_retire(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Started(_) | EventKind::Crashed | EventKind::ConfigurationCommitted { .. }
+    )
 }

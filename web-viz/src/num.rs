@@ -45,11 +45,6 @@ pub(crate) fn span(micros: u64) -> String {
     }
 }
 
-/// `one server`, `3 servers`.
-pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ pub(crate) mod grid;
 pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod server;
+pub(crate) mod tape;
 pub(crate) mod traffic;
 
 use raft_core::types::{NodeId, Term, Time};

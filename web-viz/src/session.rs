@@ -1,18 +1,25 @@
 //! The model and the simulation behind it, joined: everything of the page that needs no browser.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use raft_core::sim;
+use raft_core::types::Time;
 
+use crate::link::Recall;
 use crate::model::desk::{Ask, AskState, Request};
+use crate::model::history::Jump;
 use crate::model::{Action, Effect, Model, SimEffect};
-use crate::source::sim::Sim;
+use crate::source::replay::Replay;
+use crate::source::sim::{Sim, SimSetup};
+use crate::source::trace;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) model: Model,
     sim: Option<Sim>,
+    replay: Option<Replay>,
 }
 
 impl Session {
@@ -24,11 +31,14 @@ impl Session {
             for effect in self.model.update(action) {
                 match effect {
                     Effect::Sim(effect) => actions.extend(self.simulate(effect)),
-                    Effect::Connect(_)
+                    Effect::Connect(..)
                     | Effect::Disconnect
                     | Effect::AskLive(..)
                     | Effect::Supervise(..)
                     | Effect::Address(_)
+                    | Effect::Copy(_)
+                    | Effect::Save(_)
+                    | Effect::Give(_)
                     | Effect::SaveTheme(_) => outside.push(effect),
                 }
             }
@@ -39,21 +49,142 @@ impl Session {
     /// Does to the simulation what is asked, if there is one.
     fn simulate(&mut self, effect: SimEffect) -> Vec<Action> {
         match effect {
+            SimEffect::Load(text) => return self.load(&text),
             SimEffect::Begin(setup) => {
+                self.replay = None;
                 let sim = self.sim.insert(Sim::new(setup));
                 return vec![Action::Happened(sim.happened())];
             }
-            SimEffect::End => self.sim = None,
-            SimEffect::Advance(_) | SimEffect::Step | SimEffect::Act(_) | SimEffect::Ask(_) => {}
+            SimEffect::Study(setup, stretch) => {
+                self.replay = None;
+                let sim = self.sim.insert(Sim::new(setup));
+                return vec![Action::Happened(sim.play(stretch))];
+            }
+            SimEffect::Rerun(setup) => {
+                self.replay = None;
+                let sim = Sim::again(setup, self.sim.as_ref());
+                return vec![Action::Happened(self.sim.insert(sim).happened())];
+            }
+            SimEffect::Recall(setup, recall) => return self.recall(setup, &recall),
+            SimEffect::End => (self.sim, self.replay) = (None, None),
+            SimEffect::Advance(_)
+            | SimEffect::Step
+            | SimEffect::Jump(_)
+            | SimEffect::Script(_)
+            | SimEffect::Unscript
+            | SimEffect::Trace
+            | SimEffect::Link
+            | SimEffect::Compare(..)
+            | SimEffect::Act(_)
+            | SimEffect::Ask(_) => {}
+        }
+        if let Some(replay) = &mut self.replay {
+            return play(replay, &effect);
         }
         let Some(sim) = &mut self.sim else { return Vec::new() };
         match effect {
             SimEffect::Advance(time) => vec![Action::Happened(sim.advance(time))],
             SimEffect::Step => vec![Action::Happened(sim.step())],
+            SimEffect::Jump(jump) => {
+                let landed = sim.jump(jump).map(|landed| Action::Landed(Box::new(landed)));
+                landed.into_iter().collect()
+            }
+            SimEffect::Script(stretch) => vec![Action::Happened(sim.play(stretch))],
+            SimEffect::Unscript => {
+                sim.drop_script();
+                Vec::new()
+            }
+            SimEffect::Trace => {
+                let (events, digest) = (sim.trace(), sim.link().digest);
+                let run = self.model.place().fragment();
+                vec![Action::Traced(trace::write(&events, digest, run))]
+            }
+            SimEffect::Compare(left, right) => {
+                let comparison = sim.compare([left, right]).map(Box::new);
+                comparison.map(Action::Compared).into_iter().collect()
+            }
+            SimEffect::Link => vec![Action::Linked(Rc::new(sim.link()))],
             SimEffect::Act(action) => vec![act(sim, action)],
             SimEffect::Ask(ask) => put(sim, &ask),
-            SimEffect::Begin(_) | SimEffect::End => Vec::new(),
+            SimEffect::Begin(_)
+            | SimEffect::Study(..)
+            | SimEffect::Rerun(_)
+            | SimEffect::Recall(..)
+            | SimEffect::Load(_)
+            | SimEffect::End => Vec::new(),
         }
+    }
+
+    /// Reads a trace, and shows it from its beginning.
+    fn load(&mut self, text: &str) -> Vec<Action> {
+        let (events, header) = match trace::read(text) {
+            Ok(read) => read,
+            Err(error) => return vec![Action::Notice(error.to_string())],
+        };
+        let words = format!("A recording of {} events. Play it, or go about in it.", events.len());
+        let replay = self.replay.insert(Replay::new(events));
+        self.sim = None;
+        // Once through all of it, so that the tape shows the whole.
+        let all = replay.advance(Time(u64::MAX));
+        let digest = format!("{:016x}", replay.digest());
+        let start = replay.jump(Jump::Time(Time(0)));
+        let notice = match header {
+            Some(header) if header.digest != digest => format!(
+                "These are not the events that were saved: their digest is {digest} and was {}. \
+                 The file was changed, or comes from another version of the page.",
+                header.digest
+            ),
+            _ => words,
+        };
+        let landed = start.map(|landed| Action::Landed(Box::new(landed)));
+        let actions = [Action::Replaying, Action::Happened(all)].into_iter().chain(landed);
+        actions.chain([Action::Notice(notice)]).collect()
+    }
+
+    /// Runs what a link tells of, up to where its playhead stands.
+    fn recall(&mut self, setup: SimSetup, recall: &Recall) -> Vec<Action> {
+        self.replay = None;
+        let sim = self.sim.insert(Sim::recall(setup, recall));
+        let happened = Action::Happened(sim.happened());
+        let landed = sim.rewind(recall).map(|landed| Action::Landed(Box::new(landed)));
+        let mut actions: Vec<_> = std::iter::once(happened).chain(landed).collect();
+        let digest = sim.link().digest;
+        if digest != recall.digest {
+            actions.push(Action::Notice(format!(
+                "This is not the run that was shared: its digest is {digest:016x} and was {:016x}. \
+                 The link was changed, or comes from another version of the page.",
+                recall.digest
+            )));
+        }
+        actions
+    }
+}
+
+/// Does to a recording what is asked, as far as a recording can be.
+fn play(replay: &mut Replay, effect: &SimEffect) -> Vec<Action> {
+    match effect {
+        SimEffect::Advance(time) => vec![Action::Happened(replay.advance(*time))],
+        SimEffect::Step => vec![Action::Happened(replay.step())],
+        SimEffect::Jump(jump) => {
+            let landed = replay.jump(*jump).map(|landed| Action::Landed(Box::new(landed)));
+            landed.into_iter().collect()
+        }
+        SimEffect::Trace => {
+            let text = trace::write(replay.trace(), replay.digest(), String::new());
+            vec![Action::Traced(text)]
+        }
+        SimEffect::Begin(_)
+        | SimEffect::Study(..)
+        | SimEffect::Script(_)
+        | SimEffect::Unscript
+        | SimEffect::Rerun(_)
+        | SimEffect::Recall(..)
+        | SimEffect::Load(_)
+        | SimEffect::Link
+        | SimEffect::Compare(..)
+        | SimEffect::Act(_)
+        | SimEffect::Ask(_)
+        | SimEffect::End => Vec::new(),
     }
 }
 
@@ -70,6 +201,8 @@ fn put(sim: &mut Sim, ask: &Ask) -> Vec<Action> {
     let action = match &ask.request {
         Request::Write(command) => sim::Action::Write { node, command: command.clone() },
         Request::Read(key) => sim::Action::Read { node, key: key.clone().into(), lease: false },
+        Request::Change(change) => sim::Action::ChangeMembership { node, change: change.clone() },
+        Request::Transfer(to) => sim::Action::Transfer { node, to: Some(*to) },
     };
     match sim.act(action) {
         Ok((request, happened)) => {
@@ -88,19 +221,26 @@ fn sentence(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod teaching;
+
+#[cfg(test)]
 mod tests {
-    use raft_core::event::RoleName;
+    use raft_core::event::{EventKind, RoleName};
     use raft_core::types::{LogIndex, NodeId};
+
+    use raft_core::sim::BranchId;
 
     use super::*;
     use crate::address::Place;
     use crate::model::deeds::Deed;
+    use crate::model::feed::{Filter, Weight};
+    use crate::model::tape::MarkKind;
     use crate::model::{DeskAction, UiAction};
     use crate::scene::grid::{Cell, EntryState, cell};
-    use crate::source::sim::SimSetup;
+    use crate::scene::tape::TapeScene;
 
     /// Lets the page run, frame by frame as a browser would, until `done` or for too long.
-    fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
+    pub(super) fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
         for _ in 0..60 * 120 {
             if done(&session.model) {
                 return;
@@ -110,9 +250,13 @@ mod tests {
         panic!("not within two minutes at 60 frames a second: {:?}", session.model.story.caption);
     }
 
-    fn opened(servers: u64) -> Session {
+    pub(super) fn opened(servers: u64) -> Session {
         let mut session = Session::default();
-        session.dispatch(Action::Open(Place::Simulate(SimSetup { seed: 7, servers })));
+        session.dispatch(Action::Open(Place::Simulate(SimSetup {
+            seed: 7,
+            servers,
+            ..SimSetup::default()
+        })));
         session
     }
 
@@ -192,6 +336,123 @@ mod tests {
         session.dispatch(Action::Step);
         assert!(session.model.known.view.events > events);
         assert!(session.model.playback.now >= now);
+    }
+
+    /// Guards travel in time as the page shows it: what was said and listed at a moment is there again
+    /// when one goes back to it, the client's answers included, and the way forward repeats itself
+    /// without anything being asked twice.
+    #[test]
+    fn going_back_shows_what_was_shown() {
+        let mut session = opened(3);
+        play(&mut session, |model| model.known.leader().is_some());
+        let before = session.model.clone();
+        session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+        session.dispatch(Action::Submit);
+        play(&mut session, |model| model.known.committed() > before.known.committed());
+        let leader = session.model.known.leader().unwrap();
+        session.dispatch(Action::Deed(Deed::Crash(leader)));
+        play(&mut session, |model| model.reign.last.is_some());
+        let end = session.model.clone();
+        assert_eq!(end.history.run.deeds, 2);
+
+        session.dispatch(Action::Jump(Jump::Time(before.playback.now)));
+        let shown = &session.model;
+        assert!(!shown.playback.playing && shown.in_the_past());
+        assert_eq!(shown.digest, before.digest);
+        assert_eq!(shown.story.caption, before.story.caption);
+        assert_eq!(shown.known.leader(), before.known.leader());
+        assert!(shown.desk.asks.is_empty(), "the write lies ahead");
+        assert_eq!(numbers(shown), numbers(&before));
+
+        session.dispatch(Action::TogglePlay);
+        play(&mut session, |model| !model.in_the_past() && model.playback.now >= end.playback.now);
+        session.dispatch(Action::Jump(Jump::Time(end.playback.now)));
+        let shown = &session.model;
+        assert_eq!((shown.digest, shown.history.run.deeds), (end.digest, 2));
+        assert_eq!(shown.reign, end.reign);
+        assert_eq!(shown.desk.asks, end.desk.asks);
+        assert_eq!(shown.history.run.branches.len(), 1);
+    }
+
+    /// The numbers of the events that are listed.
+    fn numbers(model: &Model) -> Vec<u64> {
+        let all = Filter { least: Weight::Routine, ..Filter::default() };
+        model.feed.lines(&all).iter().map(|line| line.number).collect()
+    }
+
+    /// Guards forks: acting in the past begins a branch with a tape of its own, undo another, and the
+    /// first can be gone back to.
+    #[test]
+    fn acting_in_the_past_and_undoing_begin_branches() {
+        let mut session = opened(3);
+        session.dispatch(Action::Jump(Jump::Undo));
+        assert!(session.model.notice.as_ref().unwrap().words.contains("Nothing was done"));
+        play(&mut session, |model| model.known.leader().is_some());
+        let (leader, elected) = (session.model.known.leader().unwrap(), session.model.playback.now);
+        session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+        session.dispatch(Action::Deed(Deed::Crash(leader)));
+        play(&mut session, |model| model.reign.last.is_some());
+        let (digest, end) = (session.model.digest, session.model.playback.now);
+
+        session.dispatch(Action::Jump(Jump::Time(elected)));
+        session.dispatch(Action::Deed(Deed::Isolate(leader)));
+        assert_eq!(session.model.history.run.current, BranchId(1));
+        assert!(session.model.notice.as_ref().unwrap().words.contains("branch B begins here"));
+        let scene = TapeScene::of(&session.model.history, 100);
+        assert_eq!(scene.lanes.len(), 2);
+        let kinds = |lane: usize| scene.lanes[lane].dots.iter().map(|dot| dot.kind);
+        assert!(kinds(0).any(|kind| kind == MarkKind::Stop));
+        assert!(kinds(1).all(|kind| kind != MarkKind::Stop));
+        assert!(kinds(1).any(|kind| kind == MarkKind::Cut));
+
+        session.dispatch(Action::Jump(Jump::Undo));
+        assert_eq!(session.model.history.run.current, BranchId(2));
+        assert!(!session.model.known.isolated(leader));
+        // Looking at two branches leaves the page where it is.
+        let (here, shown) = (session.model.digest, session.model.playback.now);
+        session.dispatch(Action::Compare(Some((BranchId(0), BranchId(1)))));
+        let comparison = session.model.comparison.clone().unwrap();
+        let [left, right] = comparison.sides.each_ref().map(|side| side.first.as_ref().unwrap());
+        assert_eq!(left.kind, EventKind::Crashed);
+        assert!(matches!(right.kind, EventKind::LinkChanged { up: false, .. }), "{right}");
+        session.dispatch(Action::Step);
+        session.dispatch(Action::Jump(Jump::Back));
+        assert_eq!(session.model.digest, here);
+        assert!(session.model.playback.now <= shown);
+
+        session.dispatch(Action::Jump(Jump::Branch(BranchId(0), end)));
+        assert_eq!((session.model.digest, session.model.playback.now), (digest, end));
+    }
+
+    /// Guards links: a fresh page that opens one shows the very run, in the past of a branch too, with
+    /// what lies ahead there; and says so when it is another run.
+    #[test]
+    fn a_link_gives_the_exact_run() {
+        let mut session = opened(3);
+        play(&mut session, |model| model.known.leader().is_some());
+        let leader = session.model.known.leader().unwrap();
+        session.dispatch(Action::Submit);
+        play(&mut session, |model| model.known.committed() > LogIndex(1));
+        session.dispatch(Action::Deed(Deed::Crash(leader)));
+        play(&mut session, |model| model.reign.last.is_some());
+        for jump in [Jump::End, Jump::Back, Jump::Undo, Jump::Time(Time(400_000)), Jump::Back] {
+            session.dispatch(Action::Jump(jump));
+            let outside = session.dispatch(Action::Ui(UiAction::Share(true)));
+            let [Effect::Address(place)] = &outside[..] else { panic!("{outside:?}") };
+            let mut fresh = Session::default();
+            fresh.dispatch(Action::Open(Place::parse(&place.fragment()).unwrap()));
+            let (there, here) = (&fresh.model, &session.model);
+            assert_eq!(there.notice, None, "{jump:?}");
+            assert_eq!((there.digest, there.playback.now), (here.digest, here.playback.now));
+            assert_eq!(there.known.leader(), here.known.leader());
+            assert!(!there.playback.playing);
+            assert_eq!(there.history.run.deeds, here.history.run.deeds);
+        }
+        let Some(recall) = session.model.link.clone() else { panic!("there is a link") };
+        let other = Recall { digest: 1, ..(*recall).clone() };
+        let mut fresh = Session::default();
+        fresh.dispatch(Action::Open(Place::Run(session.model.setup, Rc::new(other))));
+        assert!(fresh.model.notice.as_ref().unwrap().words.contains("not the run"));
     }
 
     /// Guards a shared link: the same setup and actions give the same run.

@@ -1,7 +1,10 @@
 //! Where events come from. Each source yields events; nothing else of it is drawn.
 
 pub(crate) mod live;
+pub(crate) mod replay;
+pub(crate) mod script;
 pub(crate) mod sim;
+pub(crate) mod trace;
 
 /// The kinds of source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,4 +14,6 @@ pub(crate) enum SourceKind {
     Simulate,
     /// A cluster of real servers.
     Live,
+    /// A recording.
+    Replay,
 }

@@ -2,18 +2,31 @@
 //! and clicks into actions; they decide nothing.
 
 pub(crate) mod act;
+mod air;
 pub(crate) mod board;
 pub(crate) mod caption;
+pub(crate) mod cluster;
+pub(crate) mod compare;
+mod dialog;
 pub(crate) mod events;
 pub(crate) mod help;
+pub(crate) mod history;
+pub(crate) mod lesson;
+pub(crate) mod lessons;
 pub(crate) mod matrix;
 pub(crate) mod notice;
 pub(crate) mod parts;
+pub(crate) mod promises;
+mod prose;
+mod rules;
+pub(crate) mod scrub;
+pub(crate) mod share;
 pub(crate) mod stage;
 pub(crate) mod store;
 pub(crate) mod tabs;
 pub(crate) mod top;
 pub(crate) mod transport;
+pub(crate) mod tray;
 
 use yew::Callback;
 

@@ -129,6 +129,12 @@ impl Runner {
         self.record.broken(simulation)
     }
 
+    /// Takes in what has happened so far, such as the start of the servers; [`Runner::advance`] does
+    /// so by itself. For a screen that shows the cluster before the first command.
+    pub fn take_in(&mut self, world: &mut impl World) {
+        self.record.take_in(world);
+    }
+
     /// Carries out the next command, or goes on with one that waits. A command that lets time pass
     /// stops at `until`, so that a screen can show what happens meanwhile.
     pub fn advance(&mut self, world: &mut impl World, until: Time) -> Result<Progress, Fault> {

@@ -3,12 +3,17 @@
 //! Nothing but the journal of each branch is kept, and now and then a checkpoint: any moment is
 //! reached by running again from the nearest checkpoint before it, to the very same events.
 
+mod target;
+mod walk;
+
 use std::collections::BTreeMap;
 
 use super::{Action, ActionError, Deed, Moment, SimConfig, Simulation};
 use crate::event::Event;
 use crate::types::{RequestId, Time};
 use crate::view::ClusterView;
+use target::Target;
+use walk::Walk;
 
 /// So many events lie between two checkpoints of a run at first.
 const DISTANCE: u64 = 4_000;
@@ -42,6 +47,8 @@ pub struct BranchInfo {
     pub end: Moment,
     /// How many actions it holds.
     pub deeds: usize,
+    /// How many of them it does not share with the branch from which it parted.
+    pub own_deeds: usize,
 }
 
 /// The first event in which two branches differ.
@@ -62,6 +69,8 @@ pub struct Timeline {
     present: Point,
     /// What happened since it was last asked for.
     events: Vec<Event>,
+    /// What led to the present when it was last jumped to.
+    lead_up: Vec<Event>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +78,8 @@ struct Branch {
     parted: Option<(BranchId, Moment)>,
     /// All that was done in it, what it shares with the branch before it included.
     journal: Vec<Deed>,
+    /// How many of them it shares.
+    shared: usize,
     end: Moment,
     /// By the number of events before each.
     checkpoints: BTreeMap<u64, Point>,
@@ -93,9 +104,15 @@ impl Timeline {
         let events = present.take_in();
         let checkpoints = BTreeMap::from([(present.view.events, present.clone())]);
         let end = journal.last().map_or(present.moment(), |deed| deed.at);
-        let first = Branch { parted: None, journal, end, checkpoints };
-        let mut timeline =
-            Self { config, branches: vec![first], current: BranchId(0), present, events };
+        let first = Branch { parted: None, journal, shared: 0, end, checkpoints };
+        let mut timeline = Self {
+            config,
+            branches: vec![first],
+            current: BranchId(0),
+            present,
+            events,
+            lead_up: Vec::new(),
+        };
         timeline.run_to(Target::Moment(end));
         timeline.branch_mut().end = timeline.moment();
         timeline
@@ -135,6 +152,7 @@ impl Timeline {
             parted: branch.parted,
             end: branch.end,
             deeds: branch.journal.len(),
+            own_deeds: branch.journal.len().saturating_sub(branch.shared),
         })
     }
 
@@ -148,6 +166,17 @@ impl Timeline {
     /// The events since the last call, or since the last jump if that was later.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// The events right before the moment that was last jumped to: those since the checkpoint from
+    /// which it was reached. They let a screen say what led there.
+    pub fn take_lead_up(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.lead_up)
+    }
+
+    /// All that is done in the current branch, also beyond the present moment.
+    pub fn journal(&self) -> &[Deed] {
+        &self.branch().journal
     }
 
     // Going on
@@ -165,6 +194,11 @@ impl Timeline {
         self.run_to(Target::Time(time));
     }
 
+    /// Runs on up to and including a moment.
+    pub fn run_to_moment(&mut self, moment: Moment) {
+        self.run_to(Target::Moment(moment));
+    }
+
     /// Does something now. In the past this begins a new branch; the old future stays.
     pub fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
         let in_the_past = !self.at_end();
@@ -172,9 +206,8 @@ impl Timeline {
         self.events.extend(self.present.take_in());
         let (journal, end) = (self.present.simulation.journal().to_vec(), self.moment());
         if in_the_past {
-            let parted = Some((self.current, end));
-            self.branches.push(Branch { parted, journal, end, checkpoints: BTreeMap::new() });
-            self.current = BranchId(self.branches.len() as u64 - 1);
+            let shared = journal.len() - 1;
+            self.begin_branch(journal, shared);
         } else {
             let branch = self.branch_mut();
             (branch.journal, branch.end) = (journal, end);
@@ -182,14 +215,34 @@ impl Timeline {
         Ok(request)
     }
 
+    /// Begins a branch that goes on from here without what was done later in this one. At the end of
+    /// a branch there is nothing to part from.
+    pub fn part(&mut self) {
+        if !self.at_end() {
+            let journal = self.present.simulation.journal().to_vec();
+            let shared = journal.len();
+            self.begin_branch(journal, shared);
+        }
+    }
+
     // Going elsewhere
 
     /// Goes to a moment of this branch; beyond its end, to the end.
     pub fn seek(&mut self, moment: Moment) {
         let moment = moment.min(self.branch().end);
-        self.present = self.nearest(self.current, |point| point.moment() <= moment);
-        self.run_to(Target::Moment(moment));
-        self.events.clear();
+        self.jump(|point| point.moment() <= moment, Target::Moment(moment));
+    }
+
+    /// Goes to where the deed with this number in the branch's journal was about to be done; without
+    /// such a deed, to the end.
+    pub fn seek_before(&mut self, deed: usize) {
+        let Some(at) = self.branch().journal.get(deed).map(|deed| deed.at) else {
+            self.seek(self.branch().end);
+            return;
+        };
+        let before =
+            |point: &Point| point.moment() <= at && point.simulation.journal().len() <= deed;
+        self.jump(before, Target::Deed(deed, at));
     }
 
     /// Goes to the last moment at this time in this branch; beyond its end, to the end.
@@ -199,9 +252,7 @@ impl Timeline {
             self.seek(end);
             return;
         }
-        self.present = self.nearest(self.current, |point| point.moment().time <= time);
-        self.run_to(Target::Time(time));
-        self.events.clear();
+        self.jump(|point| point.moment().time <= time, Target::Time(time));
     }
 
     /// Goes to another branch, to its end. Whether there is such a branch.
@@ -228,6 +279,22 @@ impl Timeline {
 
     // Inside
 
+    fn jump(&mut self, from: impl Fn(&Point) -> bool, to: Target) {
+        self.present = self.nearest(self.current, from);
+        self.events.clear();
+        self.run_to(to);
+        self.lead_up = std::mem::take(&mut self.events);
+    }
+
+    /// From here on the present belongs to a branch of its own, in which `journal` was done; the first
+    /// `shared` of it in the branch before it too.
+    fn begin_branch(&mut self, journal: Vec<Deed>, shared: usize) {
+        let end = self.moment();
+        let parted = Some((self.current, end));
+        self.branches.push(Branch { parted, journal, shared, end, checkpoints: BTreeMap::new() });
+        self.current = BranchId(self.branches.len() as u64 - 1);
+    }
+
     fn branch(&self) -> &Branch {
         self.get(self.current).expect("the current branch exists")
     }
@@ -245,8 +312,13 @@ impl Timeline {
     fn nearest(&self, id: BranchId, fits: impl Fn(&Point) -> bool) -> Point {
         let mut limit = None;
         let mut branch = self.get(id).expect("the caller has seen it");
+        // At the moment of parting itself the other branch may have done what this one has not.
+        let journal = &branch.journal;
         loop {
-            let shared = |point: &&Point| limit.is_none_or(|limit| point.moment() <= limit);
+            let shared = |point: &&Point| {
+                limit.is_none_or(|limit| point.moment() <= limit)
+                    && journal.starts_with(point.simulation.journal())
+            };
             let found = branch.checkpoints.values().rev().filter(shared).find(|it| fits(it));
             if let Some(found) = found {
                 return found.clone();
@@ -278,7 +350,10 @@ impl Timeline {
         loop {
             let done = self.present.simulation.journal().len();
             let moment = self.moment();
-            let Some(deed) = self.branch().journal.get(done) else { return };
+            let Some(deed) = self.branch().journal.get(done).filter(|_| !target.precedes(done))
+            else {
+                return;
+            };
             let due = deed.at <= moment || target.allows(deed.at);
             if deed.at.happened > moment.happened || !due {
                 return;
@@ -335,42 +410,6 @@ impl Timeline {
     }
 }
 
-/// How far to run.
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    Moment(Moment),
-    Time(Time),
-    /// So many happenings from the beginning.
-    Happened(u64),
-}
-
-impl Target {
-    fn is_ahead(self, simulation: &Simulation) -> bool {
-        match self {
-            Self::Moment(moment) => simulation.happened < moment.happened,
-            Self::Time(time) => simulation.next_at().is_some_and(|next| next <= time),
-            Self::Happened(number) => simulation.happened < number,
-        }
-    }
-
-    /// Whether a deed lies on the way.
-    fn allows(self, at: Moment) -> bool {
-        match self {
-            Self::Moment(moment) => at <= moment,
-            Self::Time(time) => at.time <= time,
-            Self::Happened(number) => at.happened < number,
-        }
-    }
-
-    const fn time(self) -> Time {
-        match self {
-            Self::Moment(moment) => moment.time,
-            Self::Time(time) => time,
-            Self::Happened(_) => Time(0),
-        }
-    }
-}
-
 /// Where there are too many, removes the checkpoint that is missed least: the gap that it leaves is
 /// small for how far back it lies.
 fn thin_out(checkpoints: &mut BTreeMap<u64, Point>) {
@@ -387,51 +426,6 @@ fn thin_out(checkpoints: &mut BTreeMap<u64, Point>) {
     let least = at.windows(3).min_by_key(|window| loss(window)).map(|window| window[1]);
     if let Some(least) = least {
         checkpoints.remove(&least);
-    }
-}
-
-/// The events of one branch from a moment on, one by one.
-struct Walk {
-    branch: BranchId,
-    simulation: Simulation,
-    events: std::vec::IntoIter<Event>,
-}
-
-impl Walk {
-    fn new(timeline: &Timeline, branch: BranchId, start: Moment) -> Self {
-        let mut simulation = timeline.nearest(branch, |point| point.moment() < start).simulation;
-        let journal = timeline.get(branch).map_or(&[][..], |branch| &branch.journal);
-        let done = simulation.journal().len();
-        for deed in journal.iter().skip(done).take_while(|deed| deed.at < start) {
-            simulation.run_to(deed.at);
-            let _ = simulation.act(deed.action.clone());
-        }
-        simulation.run_to(start);
-        let _ = simulation.take_events();
-        Self { branch, simulation, events: Vec::new().into_iter() }
-    }
-
-    fn next(&mut self, timeline: &Timeline) -> Option<Event> {
-        loop {
-            if let Some(event) = self.events.next() {
-                return Some(event);
-            }
-            let branch = timeline.get(self.branch)?;
-            let done = self.simulation.journal().len();
-            match branch.journal.get(done) {
-                Some(deed) if deed.at.happened <= self.simulation.happened => {
-                    self.simulation.run_to(deed.at);
-                    let _ = self.simulation.act(deed.action.clone());
-                }
-                _ if self.simulation.happened >= branch.end.happened => return None,
-                _ => {
-                    if !self.simulation.step() {
-                        return None;
-                    }
-                }
-            }
-            self.events = self.simulation.take_events().into_iter();
-        }
     }
 }
 

@@ -93,6 +93,38 @@ fn acting_in_the_past_parts_and_keeps_the_old_future() {
     assert!(!timeline.switch(BranchId(7)));
 }
 
+/// Guards undo: the moment before a deed is reached although the deed was done at that very moment,
+/// and going on from there without it leaves the old future as it was.
+#[check]
+fn a_deed_is_taken_back_by_parting_right_before_it() {
+    let mut timeline = Timeline::new(SimConfig { manual_elections: true, ..SimConfig::default() });
+    timeline.act(Action::Elect(S1)).expect("possible");
+    timeline.run_until(Time(SECOND));
+    assert!(timeline.step());
+    // Both right after what happened last, at the same moment.
+    timeline.act(write("kept")).expect("possible");
+    let before = timeline.simulation().digest();
+    timeline.act(write("regretted")).expect("possible");
+    timeline.run_until(Time(2 * SECOND));
+    let old = timeline.simulation().digest();
+    timeline.seek_before(2);
+    assert_eq!(timeline.simulation().digest(), before);
+    assert!(!timeline.take_lead_up().is_empty(), "what led there can be told");
+    timeline.part();
+    timeline.run_until(Time(3 * SECOND));
+    assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("kept"));
+    assert_eq!(timeline.journal().len(), 2);
+    let own: Vec<_> = timeline.branches().map(|branch| branch.own_deeds).collect();
+    assert_eq!(own, [3, 0]);
+    // The new branch finds its own past, not the checkpoint of the other at the same moment.
+    timeline.seek_time(Time(1500 * MILLISECOND));
+    assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("kept"));
+    assert!(timeline.switch(BranchId(0)));
+    assert_eq!(timeline.simulation().digest(), old);
+    timeline.part();
+    assert_eq!(timeline.branches().count(), 2, "at the end there is nothing to part from");
+}
+
 /// Guards the comparison of two futures: it names the first event that differs.
 #[check]
 fn two_branches_are_compared_by_their_first_difference() {

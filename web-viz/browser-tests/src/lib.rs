@@ -6,11 +6,13 @@
 
 mod browser;
 mod demo;
+mod guarded;
 mod page;
 mod serve;
 
 pub use browser::{Colours, Looks, Screen, with_page};
 pub use demo::Demo;
+pub use guarded::Guarded;
 pub use page::Page;
 pub use serve::Site;
 

@@ -1,5 +1,6 @@
 //! The few things that the page asks of the browser directly.
 
+use gloo_timers::callback::Timeout;
 use gloo_utils::{document_element, window};
 use raft_core::types::Micros;
 use wasm_bindgen::JsCast as _;
@@ -62,6 +63,25 @@ pub(super) fn set_fragment(fragment: &str) {
     }
 }
 
+/// The whole address of the page with this query and fragment.
+pub(super) fn address(query: &str, fragment: &str) -> String {
+    let location = window().location();
+    let origin = location.origin().unwrap_or_default();
+    let path = location.pathname().unwrap_or_default();
+    format!("{origin}{path}{query}{fragment}")
+}
+
+/// Whether the page was asked to show stage and transport alone.
+pub(super) fn is_embedded() -> bool {
+    let query = window().location().search().unwrap_or_default();
+    query.trim_start_matches('?').split('&').any(|part| part == "embed=1")
+}
+
+/// Does something in a moment, unless it is dropped before.
+pub(super) fn later(act: impl FnOnce() + 'static) -> Timeout {
+    Timeout::new(250, act)
+}
+
 /// Microseconds since 1970.
 pub(super) fn wall_clock() -> Micros {
     whole(js_sys::Date::now() * 1000.0)
@@ -74,10 +94,14 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     if event.ctrl_key() || event.meta_key() || event.alt_key() || event.default_prevented() {
         return None;
     }
-    let key = event.key();
+    let mut key = event.key();
     let target = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
     let element = target.map(|target| target.tag_name()).unwrap_or_default();
+    let handle = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
+    let handle = handle.is_some_and(|target| target.class_list().contains("handle"));
     let keeps = match element.as_str() {
+        // The handle of the run goes by events, as the page does.
+        "INPUT" if handle => false,
         "INPUT" | "SELECT" | "TEXTAREA" => true,
         "BUTTON" => key == " ",
         _ => false,
@@ -85,9 +109,13 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     if keeps {
         return None;
     }
-    // The space bar would scroll, the arrow too.
-    if matches!(key.as_str(), " " | "ArrowRight") {
+    // They would scroll.
+    if matches!(key.as_str(), " " | "ArrowLeft" | "ArrowRight" | "Home" | "End") {
         event.prevent_default();
+    }
+    // A letter's capital is the same key; a shifted arrow is another.
+    if event.shift_key() && key.starts_with("Arrow") {
+        key.insert_str(0, "Shift+");
     }
     Some(key)
 }

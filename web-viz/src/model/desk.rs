@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use raft_core::event::{Event, EventKind, Outcome};
 use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use raft_core::membership::MembershipChange;
 use raft_core::types::{NodeId, RequestId};
 
 use super::known::Known;
@@ -34,6 +35,21 @@ impl Op {
 pub(crate) enum Request {
     Write(Command),
     Read(String),
+    /// Other members.
+    Change(MembershipChange),
+    /// Another leader.
+    Transfer(NodeId),
+}
+
+impl Request {
+    fn words(&self) -> String {
+        match self {
+            Self::Write(command) => command.to_string(),
+            Self::Read(key) => format!("get {key}"),
+            Self::Change(change) => change.to_string(),
+            Self::Transfer(to) => format!("hand over to {to}"),
+        }
+    }
 }
 
 /// A question and how it stands.
@@ -100,9 +116,7 @@ impl Desk {
         let ask = self.compose(leader);
         self.complaint = ask.as_ref().err().cloned();
         let ask = ask.ok()?;
-        self.next += 1;
-        self.asks.push_front(ask.clone());
-        self.asks.truncate(KEPT);
+        self.keep(ask.clone());
         // The next press writes something new, so that each write is told from the last.
         if self.op == Op::Put
             && let Ok(number) = self.value.parse::<u32>()
@@ -110,6 +124,31 @@ impl Desk {
             self.value = number.wrapping_add(1).to_string();
         }
         Some(ask)
+    }
+
+    /// A question that does not come from the form.
+    pub(crate) fn order(&mut self, request: Request, leader: NodeId) -> Ask {
+        let ask = self.ask(request, leader, true);
+        self.keep(ask.clone());
+        ask
+    }
+
+    /// A question to this very server.
+    pub(crate) fn inquire(&mut self, request: Request, node: NodeId) -> Ask {
+        let ask = self.ask(request, node, false);
+        self.keep(ask.clone());
+        ask
+    }
+
+    fn keep(&mut self, ask: Ask) {
+        self.next += 1;
+        self.asks.push_front(ask);
+        self.asks.truncate(KEPT);
+    }
+
+    fn ask(&self, request: Request, node: NodeId, follows_leader: bool) -> Ask {
+        let (words, number) = (request.words(), self.next);
+        Ask { number, words, request, node, follows_leader, id: None, state: AskState::Waiting }
     }
 
     fn compose(&self, leader: Option<NodeId>) -> Result<Ask, String> {
@@ -131,19 +170,7 @@ impl Desk {
             Op::Delete => Request::Write(Command::delete(key.to_owned())),
             Op::Get => Request::Read(key.to_owned()),
         };
-        let words = match &request {
-            Request::Write(command) => command.to_string(),
-            Request::Read(key) => format!("get {key}"),
-        };
-        Ok(Ask {
-            number: self.next,
-            words,
-            request,
-            node,
-            follows_leader: self.target.is_none(),
-            id: None,
-            state: AskState::Waiting,
-        })
+        Ok(self.ask(request, node, self.target.is_none()))
     }
 
     /// The simulator took a question and gave it a number.
@@ -237,7 +264,12 @@ impl Desk {
                 Request::Write(_) => {
                     format!("{node} crashed before it answered: the write may or may not survive")
                 }
-                Request::Read(_) => format!("{node} crashed before it answered"),
+                Request::Change(_) => {
+                    format!("{node} crashed before it answered: the change may or may not survive")
+                }
+                Request::Read(_) | Request::Transfer(_) => {
+                    format!("{node} crashed before it answered")
+                }
             });
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Failover {
 }
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reign {
     /// Who leads, or led last.
     leader: Option<(NodeId, Term)>,

@@ -135,6 +135,14 @@ impl Feed {
         self.next += 1;
     }
 
+    /// The list as it was when so many events had happened.
+    pub(crate) fn until(&self, number: u64) -> Self {
+        let before = |line: &&Rc<Line>| line.number < number;
+        let kept =
+            self.kept.each_ref().map(|kept| kept.iter().take_while(before).cloned().collect());
+        Self { next: number, kept }
+    }
+
     /// The lines that pass, newest first.
     pub(crate) fn lines(&self, filter: &Filter) -> Vec<Rc<Line>> {
         let mut lines: Vec<_> =

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::event::RoleName;
+use raft_core::membership::Membership;
 use raft_core::types::{LogIndex, NodeId, Term};
 use raft_core::view::{ClusterView, Liveness, NodeView};
 
@@ -41,6 +42,34 @@ impl Known {
         self.roster.extend(self.view.nodes.keys().chain(voters).copied());
     }
 
+    /// Takes servers out of the roster that have left the cluster and are switched off.
+    pub(crate) fn drop_retired(&mut self) {
+        let Some(members) = self.membership().map(Membership::members) else { return };
+        let view = &self.view;
+        let is_down =
+            |id: &NodeId| view.nodes.get(id).is_some_and(|node| node.liveness == Liveness::Down);
+        self.roster.retain(|id| members.contains(id) || !is_down(id));
+    }
+
+    /// Who belongs to the cluster, as its leader has it; without one, as the server with the longest
+    /// log has it.
+    pub(crate) fn membership(&self) -> Option<&Membership> {
+        let longest = || {
+            let told = self.view.nodes.values().filter(|node| !node.membership.voters.is_empty());
+            told.max_by_key(|node| node.last)
+        };
+        let node = self.leader().and_then(|leader| self.node(leader)).or_else(longest)?;
+        Some(&node.membership)
+    }
+
+    /// The servers whose votes count; all, as long as nothing is known.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        match self.membership() {
+            Some(membership) if !membership.voters.is_empty() => membership.voters.clone(),
+            Some(_) | None => self.roster.clone(),
+        }
+    }
+
     pub(crate) fn node(&self, node: NodeId) -> Option<&NodeView> {
         self.view.nodes.get(&node)
     }
@@ -76,14 +105,14 @@ impl Known {
         self.leadership().map(|(leader, _)| leader)
     }
 
-    /// How many servers take part.
+    /// How many voters take part.
     pub(crate) fn running(&self) -> usize {
-        self.roster.iter().filter(|node| self.presence(**node).runs()).count()
+        self.voters().iter().filter(|node| self.presence(**node).runs()).count()
     }
 
     /// How many servers make a majority.
     pub(crate) fn majority(&self) -> usize {
-        self.roster.len() / 2 + 1
+        self.voters().len() / 2 + 1
     }
 
     /// Whether messages pass in both directions.
@@ -111,7 +140,9 @@ impl Known {
     /// Whether `node` and those that it can talk with and that run are a majority.
     pub(crate) fn reaches_majority(&self, node: NodeId) -> bool {
         let circle = self.circle(node);
-        let running = circle.iter().filter(|other| self.presence(**other).runs()).count();
+        let voters = self.voters();
+        let voting = circle.iter().filter(|other| voters.contains(other));
+        let running = voting.filter(|other| self.presence(**other).runs()).count();
         running >= self.majority()
     }
 

@@ -1,10 +1,12 @@
 //! A live cluster as the page follows it: its servers, their event streams, and the queue that
-//! brings the streams into one order.
+//! brings the streams into one order ([`merge`]).
 //!
 //! Events are shown a moment after they happened ([`DELAY`]), so that those of all servers have
 //! come and a message is never seen to arrive before it was sent.
 
-use std::collections::{BTreeMap, VecDeque};
+mod merge;
+
+use std::collections::BTreeMap;
 
 use raft_core::event::Event;
 use raft_core::types::{MILLISECOND, Micros, NodeId, Time};
@@ -13,6 +15,7 @@ use super::deeds::Deed;
 use super::known::{Presence, names};
 use super::story::Tone;
 use super::{Effect, Model};
+use merge::Merge;
 
 /// How far behind the cluster the picture is.
 const DELAY: Micros = 300 * MILLISECOND;
@@ -31,6 +34,8 @@ pub(crate) enum Report {
     Members(Vec<(NodeId, String)>),
     /// Nobody answered at the address.
     Failed(String),
+    /// The cluster lets nobody in without a token, or not with this one.
+    Locked(String),
     /// A server's stream is open.
     Opened(NodeId),
     /// A server's stream broke, or could not be opened.
@@ -101,8 +106,16 @@ impl Verb {
             | Deed::SplitLeader
             | Deed::Heal
             | Deed::Loss(_)
+            | Deed::Repeat(_)
+            | Deed::Overtake(_)
             | Deed::Delay(_)
-            | Deed::Elect(_) => None,
+            | Deed::Sync(_)
+            | Deed::Elect(_)
+            | Deed::Link(..)
+            | Deed::Disk(..)
+            | Deed::Clock(..)
+            | Deed::Member(_)
+            | Deed::Message(..) => None,
         }
     }
 }
@@ -116,6 +129,8 @@ pub(crate) enum Phase {
     Watching,
     /// Nobody answered; the page goes on trying.
     Failed(String),
+    /// The cluster asks for a token, or for another one.
+    Locked(String),
 }
 
 /// One server as the page reaches it.
@@ -125,8 +140,6 @@ struct Peer {
     open: bool,
     /// When its newest events came, by the page's clock.
     heard: Micros,
-    /// The newest time shown of it: its events stay in order whatever its clock does.
-    newest: Time,
 }
 
 /// See the module.
@@ -134,10 +147,12 @@ struct Peer {
 pub(crate) struct Live {
     /// What stands in the address field.
     pub(crate) typed: String,
+    /// The token that the cluster asks for. It is for this address alone, and is kept nowhere else.
+    pub(crate) token: String,
     pub(crate) phase: Phase,
     peers: BTreeMap<NodeId, Peer>,
     processes: Option<BTreeMap<NodeId, Process>>,
-    queue: VecDeque<(Time, Event)>,
+    merge: Merge,
     overflowed: bool,
     /// The demo's newest measurement.
     pub(crate) first_write: Option<FirstWrite>,
@@ -154,9 +169,23 @@ impl Live {
         Some(format!("{scheme}{}", typed.trim_end_matches('/')))
     }
 
+    /// Begins to look for a cluster. A token for another one is forgotten.
     pub(super) fn begin(&mut self, cluster: Option<String>) {
-        *self =
-            Self { typed: cluster.unwrap_or_default(), phase: Phase::Looking, ..Self::default() };
+        let same = cluster == self.address_typed();
+        let token = if same { std::mem::take(&mut self.token) } else { String::new() };
+        let typed = cluster.unwrap_or_default();
+        *self = Self { typed, token, phase: Phase::Looking, ..Self::default() };
+    }
+
+    /// Takes in another address. What lets the person in at one must not be shown to another.
+    pub(super) fn retype(&mut self, address: String) {
+        self.typed = address;
+        self.token.clear();
+    }
+
+    /// Whether the person is to be asked for a token.
+    pub(crate) fn wants_token(&self) -> bool {
+        matches!(self.phase, Phase::Locked(_)) || !self.token.is_empty()
     }
 
     pub(super) const fn watches(&self) -> bool {
@@ -192,17 +221,19 @@ impl Live {
         (!peer.open || silent).then_some(Presence::Unreachable)
     }
 
+    fn set_open(&mut self, node: NodeId, open: bool) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.open = open;
+            self.merge.set_open(node, open);
+        }
+    }
+
     fn enqueue(&mut self, node: NodeId, events: Vec<Event>, wall: Micros) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.heard = wall;
-        for event in events {
-            peer.newest = peer.newest.max(event.time);
-            let at = peer.newest;
-            let place = self.queue.partition_point(|(time, _)| *time <= at);
-            self.queue.insert(place, (at, event));
-        }
-        if self.queue.len() > LONGEST_QUEUE {
-            self.queue.clear();
+        self.merge.push(node, events, wall);
+        if self.merge.len() > LONGEST_QUEUE {
+            self.merge = Merge::default();
             self.overflowed = true;
         }
     }
@@ -225,16 +256,14 @@ impl Model {
                 self.story.say(Tone::Bad, "No cluster answers.", more, now);
                 self.live.phase = Phase::Failed(why);
             }
-            Report::Opened(node) => {
-                if let Some(peer) = self.live.peers.get_mut(&node) {
-                    peer.open = true;
-                }
+            Report::Locked(why) => {
+                let now = self.playback.now;
+                let more = format!("{why} Type one under “Cluster”; one that may read is enough.");
+                self.story.say(Tone::Bad, "The cluster asks for a token.", more, now);
+                self.live.phase = Phase::Locked(why);
             }
-            Report::Lost(node) => {
-                if let Some(peer) = self.live.peers.get_mut(&node) {
-                    peer.open = false;
-                }
-            }
+            Report::Opened(node) => self.live.set_open(node, true),
+            Report::Lost(node) => self.live.set_open(node, false),
             Report::Events(node, events, wall) => self.live.enqueue(node, events, wall),
             Report::Processes(processes) => {
                 self.live.processes = processes.map(|processes| {
@@ -245,6 +274,11 @@ impl Model {
             Report::Refused(why) => return self.update(super::Action::Notice(why)),
         }
         Vec::new()
+    }
+
+    /// Watches the cluster that is typed.
+    pub(super) fn connect(&self) -> Effect {
+        Effect::Connect(self.live.address_typed(), self.live.token.clone())
     }
 
     /// Says where the page looks for a cluster.
@@ -266,7 +300,7 @@ impl Model {
         self.live.phase = Phase::Watching;
         self.known.change().roster.extend(members.iter().map(|(node, _)| *node));
         for (node, address) in members {
-            let fresh = Peer { address: address.clone(), open: false, heard: 0, newest: Time(0) };
+            let fresh = Peer { address: address.clone(), open: false, heard: 0 };
             self.live.peers.entry(node).or_insert(fresh).address = address;
         }
     }
@@ -275,11 +309,11 @@ impl Model {
     pub(super) fn catch_up(&mut self, wall: Micros) -> Vec<Effect> {
         if self.live.overflowed {
             self.live.overflowed = false;
-            return vec![Effect::Connect(self.live.address_typed())];
+            return vec![self.connect()];
         }
         let now = Time(wall.saturating_sub(DELAY));
         self.playback.now = now;
-        while let Some((_, event)) = self.live.queue.pop_front_if(|(at, _)| *at <= now) {
+        while let Some(event) = self.live.merge.pop(now, wall) {
             self.observe(event);
         }
         self.note_absences(wall);
@@ -306,12 +340,49 @@ impl Model {
             if before.get(node) == Some(presence) {
                 continue;
             }
-            let seen = self.live.peers.get(node).map_or(now, |peer| peer.newest.min(now));
+            let seen = self.live.merge.newest(*node).unwrap_or(now).min(now);
             self.reign.out_of_sight(*node, seen);
             self.story.absent(*node, *presence, &self.known, led, (now, pace));
         }
         for node in before.keys().filter(|node| !absent.contains_key(node)) {
             self.reign.in_sight(*node, &self.known);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Action;
+
+    /// Guards the token: it is kept while the page tries again, and is shown to no other cluster.
+    #[test]
+    fn a_token_is_for_one_address_alone() {
+        let mut model = Model::default();
+        model.update(Action::ClusterTyped("s1:7001".to_owned()));
+        model.update(Action::TokenTyped(" secret ".to_owned()));
+        let effects = model.update(Action::ClusterConnect);
+        let shown = |effects: &[Effect]| {
+            effects.iter().find_map(|effect| {
+                let Effect::Connect(address, token) = effect else { return None };
+                Some((address.clone(), token.clone()))
+            })
+        };
+        let expected = (Some("http://s1:7001".to_owned()), "secret".to_owned());
+        assert_eq!(shown(&effects), Some(expected.clone()));
+        assert_eq!(shown(&model.update(Action::ClusterConnect)), Some(expected));
+        model.update(Action::ClusterTyped("s2:7001".to_owned()));
+        let other = Some((Some("http://s2:7001".to_owned()), String::new()));
+        assert_eq!(shown(&model.update(Action::ClusterConnect)), other);
+    }
+
+    /// Guards the person who has no token yet: the field appears when the cluster asks for one.
+    #[test]
+    fn a_locked_cluster_asks_for_a_token() {
+        let mut model = Model::default();
+        model.update(Action::ClusterConnect);
+        assert!(!model.live.wants_token());
+        model.update(Action::Live(Report::Locked("a token is needed".to_owned())));
+        assert!(model.live.wants_token());
     }
 }

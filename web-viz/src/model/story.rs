@@ -1,6 +1,7 @@
 //! The caption: what just happened, and why, in two sentences for somebody who sees Raft for the
 //! first time. Told from events and the view after them.
 
+mod faults;
 mod tell;
 
 use raft_core::event::Event;

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use raft_core::invariant::Violation;
+use raft_core::rules::Mutation;
 use raft_core::types::{Micros, NodeId};
 
-use super::desk::AskState;
-use super::desk::Desk;
-use super::{Action, DeskAction, Effect, Model, Network, Notice, SimEffect, Ui, UiAction};
+use super::deeds;
+use super::desk::{AskState, Desk, Op, Request};
+use super::known::Presence;
+use super::story::Tone;
+use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
 use crate::source::SourceKind;
-use crate::source::sim::{Happened, SimSetup};
+use crate::source::sim::SimSetup;
 
 impl Model {
     /// Takes in an action; gives back what must happen outside.
@@ -19,12 +23,16 @@ impl Model {
             Action::Open(place) => return self.open(place),
             Action::Source(kind) => return self.open(self.place_of(kind)),
             Action::Simulate(setup) => return self.open(Place::Simulate(setup)),
+            Action::Again if self.course.is_some() => return self.lesson(LessonAction::Again),
             Action::Again => return self.open(Place::Simulate(self.setup)),
+            Action::Break(rule) => return self.break_rule(rule),
             Action::SeedTyped(text) => return self.seed_typed(&text),
-            Action::ClusterTyped(address) => self.live.typed = address,
+            Action::ClusterTyped(address) => self.live.retype(address),
+            Action::TokenTyped(token) => token.trim().clone_into(&mut self.live.token),
             Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
-            Action::TogglePlay => self.playback.playing = !self.playback.playing,
+            Action::TogglePlay => return self.toggle_play(),
             Action::Step => return self.step(),
+            Action::Jump(jump) => return self.jump(jump),
             Action::Speed(speed) => match self.permits_pacing() {
                 Ok(()) => self.playback.speed = speed,
                 Err(why) => self.notice(why),
@@ -34,9 +42,22 @@ impl Model {
                 Err(why) => self.notice(why),
             },
             Action::Submit => return self.submit().into_iter().collect(),
+            Action::Burst => return self.burst(),
             Action::Asked(number, request) => self.desk.change().taken(number, request),
             Action::Answered(number, state) => self.desk.change().settle(number, state),
             Action::Happened(happened) => return self.happened(happened),
+            Action::Landed(landed) => return self.landed(*landed),
+            Action::Linked(recall) => return self.linked(recall),
+            Action::Load(text) => return vec![Effect::Sim(SimEffect::Load(text))],
+            Action::Replaying => return self.begin_replay(),
+            Action::Compare(branches) => return self.compare(branches),
+            Action::Compared(comparison) => self.comparison = Some(*comparison),
+            Action::Uncompare => self.comparison = None,
+            Action::SaveTrace => return self.save_trace(),
+            Action::Traced(text) => return vec![Effect::Give(text)],
+            Action::Save(save) => return vec![Effect::Save(save)],
+            Action::Copy(text) => return vec![Effect::Copy(text)],
+            Action::Ui(UiAction::Share(open)) => return self.share(open),
             Action::Live(report) => return self.report(report),
             Action::Notice(words) => self.notice(words),
             Action::Dismiss => self.notice = None,
@@ -44,6 +65,7 @@ impl Model {
                 self.ui.theme = theme;
                 return vec![Effect::SaveTheme(theme)];
             }
+            Action::Lesson(action) => return self.lesson(action),
             Action::Ui(action) => self.ui.update(action),
             Action::Desk(action) => self.desk.change().update(action),
         }
@@ -59,7 +81,7 @@ impl Model {
             return Vec::new();
         }
         match self.source {
-            SourceKind::Simulate => {
+            SourceKind::Simulate | SourceKind::Replay => {
                 vec![Effect::Sim(SimEffect::Advance(self.playback.target(elapsed)))]
             }
             SourceKind::Live => self.catch_up(wall),
@@ -77,45 +99,83 @@ impl Model {
 
     fn place_of(&self, kind: SourceKind) -> Place {
         match kind {
-            SourceKind::Simulate => Place::Simulate(self.setup),
+            SourceKind::Simulate | SourceKind::Replay => Place::Simulate(self.setup.free()),
             SourceKind::Live => Place::Live(self.live.address_typed()),
         }
     }
 
-    fn open(&mut self, place: Place) -> Vec<Effect> {
+    pub(super) fn open(&mut self, place: Place) -> Vec<Effect> {
         let address = Effect::Address(place.clone());
         match place {
+            Place::Simulate(SimSetup { lesson: Some(play), .. }) => {
+                self.lesson(LessonAction::Open(play.number))
+            }
             Place::Simulate(setup) => {
+                self.leave_course();
                 self.source = SourceKind::Simulate;
                 self.setup = setup;
-                self.network = Network::default();
                 self.clear((1..=setup.servers).map(NodeId).collect());
                 self.playback.jump(raft_core::types::Time(0));
                 self.playback.playing = true;
                 vec![Effect::Disconnect, Effect::Sim(SimEffect::Begin(setup)), address]
             }
+            Place::Run(setup, recall) => {
+                let setup = SimSetup { servers: setup.config().servers, ..setup };
+                self.leave_course();
+                self.source = SourceKind::Simulate;
+                self.setup = setup;
+                self.clear((1..=setup.servers).map(NodeId).collect());
+                self.playback.jump(raft_core::types::Time(0));
+                self.playback.playing = false;
+                vec![Effect::Disconnect, Effect::Sim(SimEffect::Recall(setup, recall)), address]
+            }
             Place::Live(cluster) => {
+                self.leave_course();
                 self.source = SourceKind::Live;
                 self.clear(BTreeSet::new());
-                self.look(cluster.clone());
+                self.look(cluster);
                 self.playback.playing = true;
-                vec![Effect::Sim(SimEffect::End), Effect::Connect(cluster), address]
+                vec![Effect::Sim(SimEffect::End), self.connect(), address]
             }
         }
     }
 
     fn seed_typed(&mut self, text: &str) -> Vec<Effect> {
         if let Ok(seed) = parse_seed(text) {
-            return self.open(Place::Simulate(SimSetup { seed, ..self.setup }));
+            return self.open(Place::Simulate(SimSetup { seed, ..self.setup.free() }));
         }
         self.notice(format!("“{}” is no seed: give a whole number.", text.trim()));
         Vec::new()
     }
 
+    /// Begins the run again without a rule, or with all of them: what was done is done again.
+    fn break_rule(&mut self, broken: Option<Mutation>) -> Vec<Effect> {
+        if self.source == SourceKind::Live {
+            self.notice("Real servers keep all rules. Switch to Simulate to break one.".to_owned());
+            return Vec::new();
+        }
+        let scripted = self.course.is_some();
+        let setup = SimSetup { broken, ..self.setup.free() };
+        let playing = self.playback.playing;
+        let mut effects = self.open(Place::Simulate(setup));
+        self.playback.playing = playing;
+        for effect in &mut effects {
+            if !scripted && matches!(effect, Effect::Sim(SimEffect::Begin(_))) {
+                *effect = Effect::Sim(SimEffect::Rerun(setup));
+            }
+        }
+        effects
+    }
+
     fn submit(&mut self) -> Option<Effect> {
+        if self.source == SourceKind::Replay {
+            self.notice(deeds::RECORDED.to_owned());
+            return None;
+        }
         let ask = self.desk.change().submit(self.known.leader())?;
         match self.source {
             SourceKind::Simulate => Some(Effect::Sim(SimEffect::Ask(ask))),
+            SourceKind::Replay => None,
             SourceKind::Live => {
                 if let Some(address) = self.live.client_address(ask.node) {
                     Some(Effect::AskLive(ask, address))
@@ -128,14 +188,39 @@ impl Model {
         }
     }
 
-    fn happened(&mut self, happened: Happened) -> Vec<Effect> {
-        if self.source != SourceKind::Simulate {
+    /// A write and, at the same time, a read from every server that runs: what a history needs to be
+    /// worth a verdict.
+    fn burst(&mut self) -> Vec<Effect> {
+        if self.source == SourceKind::Live {
+            self.notice(
+                "This works on a simulated cluster. Switch to Simulate to try it.".to_owned(),
+            );
             return Vec::new();
         }
-        self.playback.now = happened.now;
-        self.violations = happened.violations;
-        self.digest = happened.digest;
-        happened.events.into_iter().filter_map(|event| self.observe(event)).collect()
+        let key = self.desk.key.trim().to_owned();
+        let running = |node: &NodeId| self.known.presence(*node) == Presence::Up;
+        let readers: Vec<NodeId> = self.known.voters().into_iter().filter(running).collect();
+        let op = std::mem::replace(&mut self.desk.change().op, Op::Put);
+        let write = self.submit();
+        self.desk.change().op = op;
+        if write.is_none() {
+            return Vec::new();
+        }
+        let read = |node| self.desk.change().inquire(Request::Read(key.clone()), node);
+        let reads: Vec<_> = readers.into_iter().map(read).collect();
+        let reads = reads.into_iter().map(|ask| Effect::Sim(SimEffect::Ask(ask)));
+        write.into_iter().chain(reads).collect()
+    }
+
+    /// Stops the clock where a promise is first seen broken, and says which.
+    pub(super) fn note_breach(&mut self, held: bool) {
+        let Some(first) = self.violations.first().filter(|_| held) else { return };
+        // A lesson goes on to the end of its step.
+        self.playback.playing &= self.course.is_some();
+        let headline = format!("{} is violated.", first.property);
+        let why = first.explanation.clone();
+        self.breach = Some(Violation { time: first.time.min(self.playback.now), ..first.clone() });
+        self.story.say(Tone::Bad, &headline, why, self.playback.now);
     }
 }
 
@@ -153,6 +238,10 @@ impl Ui {
             UiAction::Stage(size) => self.stage = size,
             UiAction::Sheet(sheet) => self.sheet = sheet,
             UiAction::Help(open) => self.help = open,
+            UiAction::List(list) => self.list = list,
+            UiAction::Share(open) => self.share = open,
+            UiAction::Embed => self.embedded = true,
+            UiAction::Tray(tray) => self.tray = tray,
             UiAction::Calm(calm) => self.calm = calm,
         }
     }

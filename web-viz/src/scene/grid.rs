@@ -173,7 +173,7 @@ pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
             entry.payload,
             names(holding),
             durable.len(),
-            known.roster.len()
+            known.voters().len()
         ));
     }
     if !compacted.is_empty() {

@@ -51,6 +51,9 @@ pub(crate) struct Ballot {
     pub(crate) dots: Vec<(Point, Option<bool>)>,
 }
 
+/// Who does not vote is smaller than the others by this factor.
+const OUTSIDER: f64 = 0.78;
+
 /// Steps of an arc: finer ones nobody can see, and each costs a change of the document.
 const ARC_STEPS: f64 = 240.0;
 
@@ -71,10 +74,12 @@ impl ServerMark {
         let unknown = NodeView::default();
         let node = known.node(id).unwrap_or(&unknown);
         let runs = presence == Presence::Up;
+        let leads = node.role == RoleName::Leader;
+        let outsider = outsider(id, known).filter(|_| runs && !leads);
         let mut mark = Self {
             id,
             spot,
-            disc: layout.disc,
+            disc: if outsider.is_some() { layout.disc * OUTSIDER } else { layout.disc },
             presence,
             role: node.role,
             term: node.term,
@@ -82,7 +87,7 @@ impl ServerMark {
             timer: arc(node, now).filter(|_| matches!(presence, Presence::Up | Presence::Frozen)),
             votes: ballot(id, node, layout).filter(|_| runs),
             writing: runs && node.writes_in_flight > 0,
-            title: title(presence, node.role),
+            title: outsider.unwrap_or(title(presence, node.role)),
             figures: layout
                 .roomy
                 .then(|| format!("log {} · committed {}", node.last.index, node.commit_index)),
@@ -109,6 +114,15 @@ impl ServerMark {
         }
         words
     }
+}
+
+/// What a server is called that runs and does not vote.
+fn outsider(id: NodeId, known: &Known) -> Option<&'static str> {
+    let members = known.membership()?;
+    if members.is_voter(id) {
+        return None;
+    }
+    Some(if members.learners.contains(&id) { "learner" } else { "no member" })
 }
 
 const fn title(presence: Presence, role: RoleName) -> &'static str {

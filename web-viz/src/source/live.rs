@@ -3,7 +3,7 @@
 
 mod api;
 mod plan;
-mod shift;
+pub(super) mod shift;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use gloo_net::websocket::Message;
-use gloo_net::websocket::futures::WebSocket;
 use gloo_timers::future::sleep;
 use raft_core::codec::{self, FORMAT_VERSION};
 use raft_core::event::Event;
@@ -40,8 +39,10 @@ struct Watch {
     base: String,
     dispatch: Dispatch,
     plan: RefCell<Plan>,
+    /// What lets the person in; empty where nothing is asked for.
+    token: String,
     /// The supervisor's token, when there is a supervisor.
-    token: RefCell<Option<String>>,
+    supervisor: RefCell<Option<String>>,
     ended: RefCell<bool>,
 }
 
@@ -50,14 +51,16 @@ impl LiveSource {
         Self { dispatch, watch: None }
     }
 
-    /// Watches the cluster of which a server is at `address`; `None` for the page's own origin.
-    pub(crate) fn connect(&mut self, address: Option<String>) {
+    /// Watches the cluster of which a server is at `address`; `None` for the page's own origin. Its
+    /// servers are shown the token, unless it is empty.
+    pub(crate) fn connect(&mut self, address: Option<String>, token: String) {
         self.disconnect();
         let watch = Rc::new(Watch {
             base: address.unwrap_or_else(api::own_origin),
             dispatch: self.dispatch.clone(),
             plan: RefCell::default(),
-            token: RefCell::default(),
+            token,
+            supervisor: RefCell::default(),
             ended: RefCell::new(false),
         });
         self.watch = Some(Rc::clone(&watch));
@@ -73,8 +76,9 @@ impl LiveSource {
     /// Puts a client's question to the server at `address`.
     pub(crate) fn ask(&self, ask: Ask, address: &str) {
         let (dispatch, address) = (self.dispatch.clone(), address.to_owned());
+        let token = self.watch.as_ref().map(|watch| watch.token.clone()).unwrap_or_default();
         spawn_local(async move {
-            let state = api::ask(&ask, &address).await;
+            let state = api::ask(&ask, &address, &token).await;
             dispatch.emit(Action::Answered(ask.number, state));
         });
     }
@@ -83,10 +87,10 @@ impl LiveSource {
     pub(crate) fn supervise(&self, node: NodeId, verb: Verb) {
         let Some(watch) = self.watch.clone() else { return };
         spawn_local(async move {
-            let token = watch.token.borrow().clone().unwrap_or_default();
+            let token = watch.supervisor.borrow().clone().unwrap_or_default();
             match api::supervise(&watch.base, &token, node, verb).await {
                 Ok(overview) => watch.take_overview(overview),
-                Err(why) => watch.report(Report::Refused(why)),
+                Err(trouble) => watch.report(Report::Refused(trouble.words)),
             }
         });
     }
@@ -122,13 +126,18 @@ impl Watch {
                 self.take_overview(overview);
                 return true;
             }
-            match api::status(&self.base).await {
+            match api::status(&self.base, &self.token).await {
                 Ok(status) => {
                     self.report(Report::Processes(None));
                     self.take_status(&status);
                     return false;
                 }
-                Err(why) => self.report(Report::Failed(why)),
+                Err(trouble) if trouble.locked => {
+                    // Only the person can change that.
+                    self.report(Report::Locked(trouble.words));
+                    return false;
+                }
+                Err(trouble) => self.report(Report::Failed(trouble.words)),
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(4));
@@ -137,7 +146,7 @@ impl Watch {
     }
 
     fn take_overview(&self, overview: api::Overview) {
-        *self.token.borrow_mut() = Some(overview.token);
+        *self.supervisor.borrow_mut() = Some(overview.token);
         let members = overview.nodes.iter().map(|node| (node.id, api::address(&node.client)));
         self.take_members(members.collect());
         self.plan.borrow_mut().take_processes(&overview.nodes);
@@ -165,7 +174,7 @@ impl Watch {
     async fn mend(self: &Rc<Self>) {
         let witness = self.plan.borrow().witness();
         if let Some(address) = witness
-            && let Ok(status) = api::status(&address).await
+            && let Ok(status) = api::status(&address, &self.token).await
         {
             self.take_status(&status);
         }
@@ -179,7 +188,7 @@ impl Watch {
     /// Follows one server's stream until it ends.
     async fn follow(self: Rc<Self>, node: NodeId, address: String) {
         // A wrong address is found out by the browser at once, an absent server after a while.
-        if let Ok(mut socket) = WebSocket::open(&api::stream(&address)) {
+        if let Ok(mut socket) = api::open_stream(&address, &self.token) {
             let mut shift = None;
             while let Some(Ok(Message::Bytes(bytes))) = socket.next().await {
                 if self.is_over() {

@@ -133,7 +133,7 @@ fn draw(line: &Rc<Line>, position: usize, source: SourceKind) -> Html {
 /// A simulated time in seconds since its start, a real one as time of day.
 pub(crate) fn clock(time: Time, source: SourceKind) -> String {
     match source {
-        SourceKind::Simulate => format!("{:.3} s", real(time.0) / 1e6),
+        SourceKind::Simulate | SourceKind::Replay => format!("{:.3} s", real(time.0) / 1e6),
         SourceKind::Live => {
             let date = js_sys::Date::new(&(real(time.0) / 1e3).into());
             let (hours, minutes) = (date.get_hours(), date.get_minutes());

@@ -1,11 +1,12 @@
 //! The help: what the picture means, and the keys.
 
 use raft_core::message::MessageName;
-use web_sys::HtmlDialogElement;
 use yew::prelude::*;
 
 use super::Dispatch;
+use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
+use super::scrub::{SIGNS, sign_glyph};
 use crate::keys::KEYS;
 use crate::model::{Action, UiAction};
 
@@ -19,17 +20,7 @@ pub(crate) struct HelpProps {
 /// See the module.
 #[component]
 pub(crate) fn Help(props: &HelpProps) -> Html {
-    let dialog = use_node_ref();
-    use_effect_with((props.open, dialog.clone()), |(open, dialog)| {
-        if let Some(dialog) = dialog.cast::<HtmlDialogElement>() {
-            if *open && !dialog.open() {
-                // Fails only for a dialog that is open or not in the document.
-                let _ = dialog.show_modal();
-            } else if !*open && dialog.open() {
-                dialog.close();
-            }
-        }
-    });
+    let dialog = use_dialog(props.open);
     let close = props.dispatch.reform(|()| Action::Ui(UiAction::Help(false)));
     let onclose = close.reform(|_: Event| ());
     let onclick = close.reform(|_: MouseEvent| ());
@@ -55,7 +46,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 8] = [
+const PICTURE: [(&str, &str); 11] = [
     (
         "Term",
         "Time is cut into terms, each with at most one leader. A server's number and colour tell \
@@ -92,6 +83,21 @@ const PICTURE: [(&str, &str); 8] = [
          across a link: nothing passes there.",
     ),
     ("Disk", "A small cylinder shows while a write is on its way to that server's disk."),
+    (
+        "Faults",
+        "On the left: a server with its disk, clock and links; the network; the members; the rules. \
+         What is not possible says why.",
+    ),
+    (
+        "Safe so far",
+        "What Raft promises is checked after every event. Press the chip for the list. With a rule \
+         broken the clock stops where a promise fails.",
+    ),
+    (
+        "Linearizable",
+        "The bars of the client run from call to answer: full a write, hollow a read, torn off \
+         without an answer yet. The verdict says whether one order explains them all.",
+    ),
 ];
 
 fn picture() -> Html {
@@ -109,6 +115,18 @@ fn picture() -> Html {
                     <div><dt>{ *name }</dt><dd>{ *meaning }</dd></div>
                 }) }
             </dl>
+            <h2>{ "The tape at the bottom" }</h2>
+            <p>
+                { "The whole run: a colour a term, the server that leads, hatched while nobody does. \
+                   Drag the handle to go anywhere in it. What you do in the past begins a branch; \
+                   each branch is a lane, and its letter switches to it." }
+            </p>
+            <ul class="shapes">
+                { for SIGNS.iter().map(|(kind, words)| html! {
+                    <li>{ sign_glyph(*kind) }{ *words }</li>
+                }) }
+            </ul>
+            <h2>{ "Messages" }</h2>
             <ul class="shapes">
                 { for shapes.into_iter().map(|(name, letter, words)| html! {
                     <li>

@@ -24,6 +24,13 @@ pub(crate) enum Icon {
     Play,
     Pause,
     Step,
+    Back,
+    Previous,
+    Next,
+    ToEnd,
+    Undo,
+    Compare,
+    Share,
     Again,
     Dice,
     Sun,
@@ -40,6 +47,10 @@ pub(crate) enum Icon {
     Crown,
     Split,
     Flag,
+    Disk,
+    Clock,
+    Plus,
+    Book,
 }
 
 impl Icon {
@@ -48,6 +59,13 @@ impl Icon {
             Self::Play => "M8 5.5v13l10.5-6.5z",
             Self::Pause => "M8 5v14M16 5v14",
             Self::Step => "M6 5.5v13l9-6.5zM18 5v14",
+            Self::Back => "M18 5.5v13l-9-6.5zM6 5v14",
+            Self::Previous => "M12 5.5v13L3 12zM21 5.5v13L12 12z",
+            Self::Next => "M3 5.5v13l9-6.5zM12 5.5v13l9-6.5z",
+            Self::ToEnd => "M4 12h12M11 7l5 5-5 5M20 5v14",
+            Self::Compare => "M12 4v16M9 8H4v8h5M15 8h5v8h-5",
+            Self::Undo => "M8 5L4 9l4 4M4 9h10a5.5 5.5 0 0 1 0 11h-3",
+            Self::Share => "M12 15V3.5M7.5 7.5L12 3.5l4.5 4M5 12v8h14v-8",
             Self::Again => "M5 12a7 7 0 1 0 2.2-5.1M5 4v4h4",
             Self::Dice => "M5 5h14v14H5zM9 9h.01M15 15h.01M15 9h.01M9 15h.01M12 12h.01",
             Self::Sun => {
@@ -75,6 +93,12 @@ impl Icon {
             Self::Crown => "M4 18h16M4.5 15L3 7l5 3.5L12 4l4 6.5L21 7l-1.5 8z",
             Self::Split => "M12 3v4M12 10v4M12 17v4M5 9v6M5 9H3M5 15H3M19 9v6M19 9h2M19 15h2",
             Self::Flag => "M6 21V4M6 5h11l-2 4 2 4H6",
+            Self::Disk => "M5 6.5c0-4 14-4 14 0v11c0 4-14 4-14 0zM5 6.5c0 4 14 4 14 0",
+            Self::Clock => "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4l3 2",
+            Self::Book => {
+                "M12 6.5C9.5 4.6 6.5 4.4 3.5 5v13c3-.6 6-.4 8.5 1.5 2.5-1.9 5.5-2.1 8.5-1.5V5c-3-.6-6-.4-8.5 1.5zM12 6.5v13"
+            }
+            Self::Plus => "M12 5v14M5 12h14",
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct StoreProps {
     pub(crate) known: Shared<Known>,
     pub(crate) selected: Option<NodeId>,
     pub(crate) dispatch: Dispatch,
+    /// The history of all clients.
+    pub(crate) children: Html,
 }
 
 /// See the module.
@@ -27,14 +29,34 @@ pub(crate) struct StoreProps {
 pub(crate) fn Store(props: &StoreProps) -> Html {
     html! {
         <section class="panel store sheet-store" aria-labelledby="store-title">
-            <header><h2 id="store-title">{ "Client" }</h2></header>
+            <header>
+                <h2 id="store-title">{ "Client" }</h2>
+                { burst(props) }
+            </header>
             { form(props) }
             if let Some(complaint) = &props.desk.complaint {
                 <p class="complaint" role="alert" data-testid="complaint">{ complaint }</p>
             }
             { answers(&props.desk) }
+            { props.children.clone() }
             { table(props) }
         </section>
+    }
+}
+
+/// A write, and reads from all servers while it is under way.
+fn burst(props: &StoreProps) -> Html {
+    let onclick = props.dispatch.reform(|_: MouseEvent| Action::Burst);
+    html! {
+        <button
+            type="button"
+            class="button small-words"
+            title="Put the key and, at the same time, get it from every server"
+            data-testid="burst"
+            {onclick}
+        >
+            { "Put, and get everywhere" }
+        </button>
     }
 }
 

@@ -6,7 +6,7 @@ use super::Dispatch;
 use crate::model::{Action, Sheet, UiAction};
 
 /// See the module.
-pub(crate) fn tabs(chosen: Sheet, dispatch: &Dispatch) -> Html {
+pub(crate) fn tabs(chosen: Sheet, studying: bool, dispatch: &Dispatch) -> Html {
     let tab = |sheet: Sheet| {
         let onclick = dispatch.reform(move |_: MouseEvent| Action::Ui(UiAction::Sheet(sheet)));
         html! {
@@ -20,5 +20,6 @@ pub(crate) fn tabs(chosen: Sheet, dispatch: &Dispatch) -> Html {
             </button>
         }
     };
-    html! { <nav class="tabs" aria-label="Panels">{ for Sheet::ALL.into_iter().map(tab) }</nav> }
+    let sheets = Sheet::ALL.into_iter().filter(|sheet| studying || *sheet != Sheet::Lesson);
+    html! { <nav class="tabs" aria-label="Panels">{ for sheets.map(tab) }</nav> }
 }

@@ -1,12 +1,14 @@
 //! The bar at the top: what is shown, where it comes from, and whether Raft's promises hold.
 
+use raft_core::invariant::Violation;
+use raft_core::rules::Mutation;
 use yew::prelude::*;
 
 use super::Dispatch;
 use super::parts::{Icon, glyph};
 use crate::model::live::Phase;
-use crate::model::{Action, Theme, UiAction};
-use crate::num;
+use crate::model::rules::Rule;
+use crate::model::{Action, List, Theme, UiAction};
 use crate::source::SourceKind;
 
 /// Properties of [`Top`].
@@ -16,7 +18,10 @@ pub(crate) struct TopProps {
     pub(crate) seed: u64,
     /// Stands for all that happened in the simulation.
     pub(crate) digest: u64,
-    pub(crate) violations: Vec<String>,
+    /// The first promise that was broken in this run.
+    pub(crate) breach: Option<Violation>,
+    /// The rule that is broken on purpose.
+    pub(crate) broken: Option<Mutation>,
     pub(crate) phase: Phase,
     /// Open streams, and how many there should be.
     pub(crate) streams: (usize, usize),
@@ -30,6 +35,7 @@ pub(crate) fn Top(props: &TopProps) -> Html {
     let theme = props.theme.other();
     let change_theme = props.dispatch.reform(move |_| Action::Theme(theme));
     let help = props.dispatch.reform(|_| Action::Ui(UiAction::Help(true)));
+    let lessons = props.dispatch.reform(|_| Action::Ui(UiAction::List(Some(List::Lessons))));
     let theme_label = format!("Change to {} colours", theme.name());
     html! {
         <header class="top">
@@ -38,6 +44,17 @@ pub(crate) fn Top(props: &TopProps) -> Html {
                 <span>{ "Glassraft" }</span>
             </div>
             { sources(props) }
+            <button
+                type="button"
+                class="button lessons-button"
+                title="Lessons (L)"
+                aria-haspopup="dialog"
+                data-testid="lessons"
+                onclick={lessons}
+            >
+                { glyph(Icon::Book) }
+                <span>{ "Lessons" }</span>
+            </button>
             <div class="facts">
                 { badge(props) }
                 { promises(props) }
@@ -51,6 +68,16 @@ pub(crate) fn Top(props: &TopProps) -> Html {
                 onclick={change_theme}
             >
                 { glyph(if theme == Theme::Dark { Icon::Moon } else { Icon::Sun }) }
+            </button>
+            <button
+                type="button"
+                class="button quiet"
+                aria-label="Share and save"
+                title="Share and save (S)"
+                data-testid="share"
+                onclick={props.dispatch.reform(|_| Action::Ui(UiAction::Share(true)))}
+            >
+                { glyph(Icon::Share) }
             </button>
             <button
                 type="button"
@@ -97,6 +124,11 @@ fn sources(props: &TopProps) -> Html {
         <div class="switch" role="group" aria-label="Source">
             { choice(SourceKind::Simulate, "Simulate", "A cluster inside this page") }
             { choice(SourceKind::Live, "Live", "A cluster of real servers") }
+            if props.source == SourceKind::Replay {
+                <button type="button" aria-pressed="true" data-testid="source-replay" title="A recording">
+                    { "Replay" }
+                </button>
+            }
         </div>
     }
 }
@@ -112,6 +144,10 @@ fn badge(props: &TopProps) -> Html {
             );
             ("on", format!("seed {}", props.seed), title)
         }
+        (SourceKind::Replay, _) => {
+            let title = format!("A recording; digest {:016x}", props.digest);
+            ("on", "recorded".to_owned(), title)
+        }
         (SourceKind::Live, Phase::Watching) => {
             let (open, all) = props.streams;
             let title = "Event streams open, of the cluster's servers".to_owned();
@@ -121,6 +157,7 @@ fn badge(props: &TopProps) -> Html {
             ("wait", "looking …".to_owned(), String::new())
         }
         (SourceKind::Live, Phase::Failed(why)) => ("off", "no answer".to_owned(), why.clone()),
+        (SourceKind::Live, Phase::Locked(why)) => ("off", "token needed".to_owned(), why.clone()),
     };
     html! {
         <span
@@ -137,9 +174,9 @@ fn badge(props: &TopProps) -> Html {
 
 /// Whether the properties of figure 3 held so far.
 fn promises(props: &TopProps) -> Html {
-    if props.source == SourceKind::Live {
-        let title = "The five safety properties need all events in one order, which a live cluster \
-                     does not give; the simulation checks them after every event";
+    if props.source != SourceKind::Simulate {
+        let title = "The safety properties need all events in one order, which a live cluster and \
+                     its recordings do not give; the simulation checks them after every event";
         return html! {
             <span
                 class="chip unchecked"
@@ -151,29 +188,62 @@ fn promises(props: &TopProps) -> Html {
             </span>
         };
     }
-    match props.violations.first() {
-        None => html! {
-            <span
-                class="chip good"
-                title="Raft's five safety properties hold after every event so far"
+    let open =
+        props.dispatch.reform(|_: MouseEvent| Action::Ui(UiAction::List(Some(List::Promises))));
+    let (class, state, icon, words, title) = match &props.breach {
+        None => (
+            "chip good",
+            "holding",
+            Icon::Check,
+            "Safe".to_owned(),
+            "What Raft promises held after every event so far. Press for the list".to_owned(),
+        ),
+        Some(first) => (
+            "chip bad",
+            "broken",
+            Icon::Cross,
+            format!("{} violated", first.property),
+            format!("{} Press for the proof", first.explanation),
+        ),
+    };
+    html! {
+        <>
+            if let Some(rule) = props.broken {
+                { broken_rule(rule, props) }
+            }
+            <button
+                type="button"
+                {class}
+                {title}
+                aria-haspopup="dialog"
                 data-testid="invariants"
-                data-state="holding"
+                data-state={state}
+                onclick={open}
             >
-                { glyph(Icon::Check) }
-                { "Safe" }
-                <span class="wide-only">{ " so far" }</span>
-            </span>
-        },
-        Some(first) => html! {
-            <span
-                class="chip bad"
-                title={num::count(props.violations.len(), "violation", "violations")}
-                data-testid="invariants"
-                data-state="broken"
-            >
-                { glyph(Icon::Cross) }
-                { first }
-            </span>
-        },
+                { glyph(icon) }
+                <span>{ words }</span>
+                if props.breach.is_none() {
+                    <span class="wide-only">{ " so far" }</span>
+                }
+            </button>
+        </>
+    }
+}
+
+/// Says which rule is broken, as long as one is; pressed, it is kept again.
+fn broken_rule(rule: Mutation, props: &TopProps) -> Html {
+    let rule = Rule::of(rule);
+    let onclick = props.dispatch.reform(|_: MouseEvent| Action::Break(None));
+    html! {
+        <button
+            type="button"
+            class="chip warn"
+            title={format!("{} Press to keep the rule again", rule.instead)}
+            data-testid="broken-rule"
+            {onclick}
+        >
+            <span>{ "Broken: " }{ rule.name }</span>
+            { glyph(Icon::Close) }
+        </button>
     }
 }

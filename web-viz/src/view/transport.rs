@@ -5,6 +5,7 @@ use yew::prelude::*;
 use super::Dispatch;
 use super::parts::{Icon, glyph, typed};
 use crate::model::Action;
+use crate::model::history::Jump;
 use crate::model::playback::Speed;
 use crate::source::SourceKind;
 
@@ -13,10 +14,16 @@ use crate::source::SourceKind;
 pub(crate) struct TransportProps {
     pub(crate) source: SourceKind,
     pub(crate) playing: bool,
+    /// Whether what is shown happened before.
+    pub(crate) past: bool,
     pub(crate) speed: Speed,
     pub(crate) clock: AttrValue,
     /// Whether steps and speeds are possible, else why not.
     pub(crate) pacing: Result<(), String>,
+    /// To the turns of the story before and after the present.
+    pub(crate) turns: (Option<Jump>, Option<Jump>),
+    /// Whether something was done that can be undone.
+    pub(crate) undo: bool,
     pub(crate) dispatch: Dispatch,
 }
 
@@ -31,7 +38,8 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
     let step = props.dispatch.reform(|_| Action::Step);
     let again = props.dispatch.reform(|_| Action::Again);
     html! {
-        <footer class="transport" aria-label="Time">
+        <div class="transport" role="group" aria-label="Time">
+            { back(props, why_not.as_ref()) }
             <button
                 type="button"
                 class="button round primary"
@@ -54,12 +62,30 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
             >
                 { glyph(Icon::Step) }
             </button>
+            { travel(props, why_not.as_ref(), props.turns.1, ("next", "wide-transport"), Icon::Next, "To the next turn (.)") }
+            if props.past {
+                { travel(props, None, Some(Jump::End), ("to-end", "wide-transport"), Icon::ToEnd, "As far as it has been run (End)") }
+            }
             { speed(props, why_not.clone()) }
+            if props.past {
+                <span class="past wide-transport">{ "In the past: what you do begins a branch" }</span>
+            }
             <output class="clock" aria-label="Time" data-testid="clock">{ &props.clock }</output>
             if props.source == SourceKind::Simulate {
                 <button
                     type="button"
                     class="button"
+                    title="Undo what you did last, in a branch of its own (Z)"
+                    aria-disabled={(!props.undo).then_some("true")}
+                    data-testid="undo"
+                    onclick={props.dispatch.reform(|_| Action::Jump(Jump::Undo))}
+                >
+                    { glyph(Icon::Undo) }
+                    <span>{ "Undo" }</span>
+                </button>
+                <button
+                    type="button"
+                    class="button again"
                     title="Begin the same run again"
                     data-testid="again"
                     onclick={again}
@@ -68,7 +94,43 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                     <span>{ "Restart" }</span>
                 </button>
             }
-        </footer>
+        </div>
+    }
+}
+
+/// Back by one event, and to the turn before.
+fn back(props: &TransportProps, why_not: Option<&String>) -> Html {
+    html! {
+        <>
+            { travel(props, why_not, props.turns.0, ("previous", "wide-transport"), Icon::Previous, "To the turn before (,)") }
+            { travel(props, why_not, Some(Jump::Back), ("back", ""), Icon::Back, "Back to before the last event (←)") }
+        </>
+    }
+}
+
+/// A round button that goes elsewhere in the run.
+fn travel(
+    props: &TransportProps,
+    why_not: Option<&String>,
+    jump: Option<Jump>,
+    (testid, class): (&'static str, &'static str),
+    icon: Icon,
+    title: &'static str,
+) -> Html {
+    let onclick = jump.map(|jump| props.dispatch.reform(move |_: MouseEvent| Action::Jump(jump)));
+    let disabled = (why_not.is_some() || jump.is_none()).then_some("true");
+    html! {
+        <button
+            type="button"
+            class={classes!("button", "round", class)}
+            aria-label={title}
+            title={why_not.cloned().unwrap_or_else(|| title.to_owned())}
+            aria-disabled={disabled}
+            data-testid={testid}
+            {onclick}
+        >
+            { glyph(icon) }
+        </button>
     }
 }
 

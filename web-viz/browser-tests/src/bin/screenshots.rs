@@ -30,6 +30,8 @@ enum Scene {
     Simulate,
     Election,
     Partition,
+    Lesson,
+    Violation,
     Live,
 }
 
@@ -49,7 +51,13 @@ impl Picture {
             .flat_map(|looks| [Scene::Simulate, Scene::Live].map(|scene| Self { scene, looks }));
         let dark =
             [Scene::Election, Scene::Partition].map(|scene| Self { scene, looks: Looks::PLAIN });
-        full.chain(dark)
+        let class = [
+            (Scene::Lesson, Looks { screen: Screen::Desktop, colours: Colours::Light }),
+            (Scene::Lesson, Looks { screen: Screen::Phone, colours: Colours::Dark }),
+            (Scene::Violation, Looks { screen: Screen::Desktop, colours: Colours::Light }),
+        ];
+        let class = class.into_iter().map(|(scene, looks)| Self { scene, looks });
+        full.chain(dark).chain(class)
     }
 
     fn name(self) -> String {
@@ -57,6 +65,8 @@ impl Picture {
             Scene::Simulate => "simulate",
             Scene::Election => "election",
             Scene::Partition => "partition",
+            Scene::Lesson => "lesson",
+            Scene::Violation => "violation",
             Scene::Live => "live",
         };
         let colours = match self.looks.colours {
@@ -79,7 +89,13 @@ impl Picture {
         } else {
             let site = Site::open().await?;
             let servers = if self.scene == Scene::Partition { 5 } else { 3 };
-            let url = format!("{}/#source=simulate&seed=1&servers={servers}", site.url());
+            let url = match self.scene {
+                Scene::Lesson => format!("{}/#lesson=8", site.url()),
+                Scene::Violation => format!("{}/#lesson=4", site.url()),
+                Scene::Simulate | Scene::Election | Scene::Partition | Scene::Live => {
+                    format!("{}/#source=simulate&seed=1&servers={servers}", site.url())
+                }
+            };
             self.shoot(&url, &path).await?;
         }
         println!("{}", path.display());
@@ -92,6 +108,8 @@ impl Picture {
                 Scene::Simulate => simulated(page, self.looks).await,
                 Scene::Election => election(page).await,
                 Scene::Partition => partition(page).await,
+                Scene::Lesson => lesson(page).await,
+                Scene::Violation => violation(page).await,
                 Scene::Live => live(page, self.looks).await,
             }
             page.ask("window.scrollTo(0, 0)").await;
@@ -129,6 +147,29 @@ async fn partition(page: &Page) {
     page.wait("the majority's write", committed).await;
     page.wait("messages", "document.querySelectorAll('.flight').length > 3").await;
     page.press(" ").await;
+}
+
+/// The third step of figure 8, half played.
+async fn lesson(page: &Page) {
+    page.click("phase-run").await;
+    for _ in 0..3 {
+        page.click("lesson-next").await;
+    }
+    page.wait("messages", "document.querySelectorAll('.flight').length > 1").await;
+    let half = "document.querySelectorAll('.commands [data-state=done]').length > 6";
+    page.wait("half of the step", half).await;
+    page.press(" ").await;
+}
+
+/// A rule broken, what gave way, and the proof.
+async fn violation(page: &Page) {
+    page.click("phase-break").await;
+    while page.ask("document.querySelector('[data-testid=lesson-verdict]') === null").await == true
+    {
+        page.click("lesson-next").await;
+    }
+    page.click("invariants").await;
+    page.wait("the proof", "document.querySelector('[data-testid=proof]') !== null").await;
 }
 
 /// A leader, some committed writes, and one on its way to the followers.

@@ -1,7 +1,7 @@
 //! A cluster of real processes.
 
 use anyhow::Result;
-use browser_tests::{Demo, Looks, Site, with_page};
+use browser_tests::{Demo, Guarded, Looks, Site, with_page};
 
 const ALL: [&str; 3] = ["S1", "S2", "S3"];
 
@@ -36,6 +36,40 @@ async fn the_page_follows_a_real_failover() -> Result<()> {
     })
     .await?;
     demo.end().await;
+    Ok(())
+}
+
+/// Guards a cluster that asks for tokens: the page says so, asks for one, says that a wrong one is
+/// wrong, and with the right one sees and writes. The token is not in the page's address.
+#[tokio::test]
+async fn a_cluster_that_asks_for_a_token_gets_one() -> Result<()> {
+    let server = Guarded::start().await?;
+    let result = with_page(&server.url(), Looks::PLAIN, async |page| {
+        page.wait(
+            "the question for a token",
+            "document.querySelector('[data-testid=token]') !== null",
+        )
+        .await;
+        page.fill("token", "wrong").await;
+        page.click("connect").await;
+        page.wait("the answer", "document.body.innerText.includes('the token is not known')").await;
+        page.fill("token", server.token()).await;
+        page.click("connect").await;
+        page.wait_for_leader(None).await;
+        page.fill("key", "fruit").await;
+        page.fill("value", "plum").await;
+        page.click("submit").await;
+        page.wait_for_entry("fruit = plum", &["S1"]).await;
+        let address = page.ask("location.href").await;
+        assert!(!address.to_string().contains(server.token()), "{address}");
+    })
+    .await;
+    // The browser itself writes to the console that it was refused, and nothing else may.
+    if let Err(error) = result {
+        let words = error.to_string();
+        let refused = |line: &str| line.contains("Failed to load resource");
+        assert!(words.lines().skip(1).all(refused), "{words}");
+    }
     Ok(())
 }
 

@@ -3,3 +3,5 @@
 mod live;
 mod looks;
 mod simulate;
+mod teach;
+mod travel;

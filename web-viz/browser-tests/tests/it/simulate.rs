@@ -57,7 +57,8 @@ async fn keys_do_what_buttons_do() -> Result<()> {
         )
         .await;
         let clock = page.text("clock").await;
-        page.press("\u{e014}").await; // the right arrow
+        // The right arrow, more than once: several things may happen in one millisecond.
+        page.press("\u{e014}\u{e014}\u{e014}\u{e014}\u{e014}").await;
         page.wait(
             "a step",
             &format!(

@@ -56,6 +56,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::TransferStarted { .. }
         | EventKind::TransferAborted { .. }
         | EventKind::PeerLostLog { .. } => members(event, known),
+        EventKind::Fault(it) => super::faults::fault(it),
         EventKind::WriteFailed { .. } => Some(turn(
             Tone::Bad,
             format!("{node} stops: its disk refused a write."),
@@ -90,7 +91,6 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::ConfigurationRolledBack { .. }
         | EventKind::PeerDismissed { .. }
         | EventKind::LeaseRead { .. }
-        | EventKind::Fault(_)
         | EventKind::Summarised { .. } => None,
     }
 }
@@ -151,7 +151,7 @@ fn election_due(node: NodeId, known: &Known) -> Caption {
             "It asks for votes, but can win only with {} of {}. With {alive} in reach it cannot, \
              so nobody is harmed and no write is promised.",
             known.majority(),
-            known.roster.len()
+            known.voters().len()
         ),
     )
 }
@@ -171,7 +171,7 @@ fn role_changed(
                 "{} of {} servers voted for it: a majority, and two majorities always share a \
                  server, so no second leader can win this term.",
                 known.majority(),
-                known.roster.len()
+                known.voters().len()
             ),
         )),
         RoleName::Candidate => Some(calm(
@@ -249,7 +249,7 @@ fn place(position: LogPosition) -> String {
 }
 
 pub(super) fn crashed(node: NodeId, known: &Known, led: Option<NodeId>) -> Caption {
-    let (running, all, needed) = (known.running(), known.roster.len(), known.majority());
+    let (running, all, needed) = (known.running(), known.voters().len(), known.majority());
     if running < needed {
         return turn(
             Tone::Bad,
@@ -375,7 +375,7 @@ fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
         );
     }
     if let Some(lonely) = known.roster.iter().find(|node| known.isolated(**node)) {
-        let rest = known.roster.len() - 1;
+        let rest = known.voters().len() - 1;
         let why = if rest >= known.majority() {
             "The others are a majority and go on without it. Alone it can neither win an election \
              nor commit a write."
@@ -395,7 +395,7 @@ fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
 /// Nothing remarkable: say what keeps the cluster as it is.
 fn steady(node: NodeId, known: &Known) -> Option<Caption> {
     let leader = known.leader().filter(|leader| *leader == node)?;
-    let all = known.roster.len();
+    let all = known.voters().len();
     if known.running() < all {
         let down = known.roster.iter().copied().filter(|id| !known.presence(*id).runs());
         return Some(calm(

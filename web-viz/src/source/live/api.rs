@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use gloo_net::http::{Method, RequestBuilder};
+use gloo_net::websocket::futures::WebSocket;
+use gloo_utils::errors::JsError;
 use raft_core::kv::Command;
 use raft_core::types::NodeId;
 use serde::Deserialize;
@@ -116,18 +118,43 @@ pub(super) fn address(client: &str) -> String {
     format!("{scheme}://{client}")
 }
 
-/// The address of a server's event stream.
-pub(super) fn stream(address: &str) -> String {
+/// Opens a server's event stream. The token goes as a protocol, since a page cannot send it otherwise
+/// with a WebSocket; a protocol without one is offered too, for the server to choose.
+pub(super) fn open_stream(address: &str, token: &str) -> Result<WebSocket, JsError> {
     // http becomes ws, https wss.
-    format!("ws{}/trace?format=binary", address.strip_prefix("http").unwrap_or(address))
+    let url = format!("ws{}/trace?format=binary", address.strip_prefix("http").unwrap_or(address));
+    if token.is_empty() {
+        return WebSocket::open(&url);
+    }
+    WebSocket::open_with_protocols(&url, &["glassraft.trace", &format!("bearer.{token}")])
 }
 
-pub(super) async fn overview(base: &str) -> Result<Overview, String> {
-    json(fetch(Method::GET, base, "/demo/nodes", None, None).await, base)
+/// Why there is no answer to read.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// In words.
+    pub(super) words: String,
+    /// Whether a token is missing, or another one is needed.
+    pub(super) locked: bool,
 }
 
-pub(super) async fn status(base: &str) -> Result<Status, String> {
-    json(fetch(Method::GET, base, "/cluster/status?progress=local", None, None).await, base)
+/// Proves to a server who asks.
+#[derive(Clone, Copy, Debug)]
+enum Proof<'a> {
+    /// The person's token, if any.
+    Person(&'a str),
+    /// What the demo's supervisor gave to its page.
+    Supervisor(&'a str),
+    Nothing,
+}
+
+pub(super) async fn overview(base: &str) -> Result<Overview, Trouble> {
+    json(fetch(Method::GET, base, "/demo/nodes", Proof::Nothing, None).await, base)
+}
+
+pub(super) async fn status(base: &str, token: &str) -> Result<Status, Trouble> {
+    let path = "/cluster/status?progress=local";
+    json(fetch(Method::GET, base, path, Proof::Person(token), None).await, base)
 }
 
 pub(super) async fn supervise(
@@ -135,13 +162,13 @@ pub(super) async fn supervise(
     token: &str,
     node: NodeId,
     verb: Verb,
-) -> Result<Overview, String> {
+) -> Result<Overview, Trouble> {
     let path = format!("/demo/nodes/{}/{}", node.0, verb.name());
-    json(fetch(Method::POST, base, &path, Some(token), None).await, base)
+    json(fetch(Method::POST, base, &path, Proof::Supervisor(token), None).await, base)
 }
 
 /// Asks a server for a write or a read.
-pub(super) async fn ask(ask: &Ask, address: &str) -> AskState {
+pub(super) async fn ask(ask: &Ask, address: &str, token: &str) -> AskState {
     let (method, path, body) = match &ask.request {
         Request::Write(Command::Put { key, value, .. }) => {
             (Method::POST, "/set".to_owned(), Some(set_body(key, value)))
@@ -166,15 +193,22 @@ pub(super) async fn ask(ask: &Ask, address: &str) -> AskState {
             return AskState::Failed(format!("a live server is not asked for {command} from here"));
         }
         Request::Read(key) => (Method::GET, format!("/get/{}", escaped(key)), None),
+        Request::Change(_) | Request::Transfer(_) => {
+            return AskState::Failed(
+                "a live cluster's members are not changed from here".to_owned(),
+            );
+        }
     };
-    let answer = fetch(method, address, &path, None, body).await;
+    let answer = fetch(method, address, &path, Proof::Person(token), body).await;
     let state = match &ask.request {
-        Request::Write(_) => json::<Written>(answer, address)
-            .map(|done| format!("done at index {}, revision {}", done.index, done.revision)),
+        Request::Write(_) | Request::Change(_) | Request::Transfer(_) => {
+            json::<Written>(answer, address)
+                .map(|done| format!("done at index {}, revision {}", done.index, done.revision))
+        }
         Request::Read(key) => json::<Found>(answer, address)
             .map(|found| format!("{key} = {}", String::from_utf8_lossy(&found.value))),
     };
-    state.map_or_else(AskState::Failed, AskState::Done)
+    state.map_or_else(|trouble| AskState::Failed(trouble.words), AskState::Done)
 }
 
 fn set_body(key: &[u8], value: &[u8]) -> String {
@@ -192,12 +226,16 @@ async fn fetch(
     method: Method,
     base: &str,
     path: &str,
-    token: Option<&str>,
+    proof: Proof<'_>,
     body: Option<String>,
 ) -> Option<(u16, String)> {
     let mut request = RequestBuilder::new(&format!("{base}{path}")).method(method);
-    if let Some(token) = token {
-        request = request.header("x-demo-token", token);
+    match proof {
+        Proof::Person("") | Proof::Nothing => {}
+        Proof::Person(token) => {
+            request = request.header("authorization", &format!("Bearer {token}"));
+        }
+        Proof::Supervisor(token) => request = request.header("x-demo-token", token),
     }
     let request = match body {
         Some(body) => request.header("content-type", "application/json").body(body),
@@ -208,21 +246,27 @@ async fn fetch(
 }
 
 /// Reads an answer, or says in words why there is none.
-fn json<T: DeserializeOwned>(answer: Option<(u16, String)>, address: &str) -> Result<T, String> {
+fn json<T: DeserializeOwned>(answer: Option<(u16, String)>, address: &str) -> Result<T, Trouble> {
+    let trouble = |words, locked| Trouble { words, locked };
     let Some((status, text)) = answer else {
-        return Err(format!(
+        let words = format!(
             "Nothing answers at {address}, or it does not let this page in (a server does with \
              --cors-origins {}).",
             own_origin()
-        ));
+        );
+        return Err(trouble(words, false));
     };
     if status >= 400 {
         let problem = serde_json::from_str::<Problem>(&text);
-        return Err(problem.map_or_else(
+        let words = problem.map_or_else(
             |_| format!("{address} is no Glassraft server: it answers {status}."),
             |problem| format!("{}; {}", problem.detail, problem.hint),
-        ));
+        );
+        // Unauthorized, forbidden.
+        return Err(trouble(words, status == 401 || status == 403));
     }
-    serde_json::from_str(&text)
-        .map_err(|_| format!("{address} answers, but not like a Glassraft server of this release."))
+    serde_json::from_str(&text).map_err(|_| {
+        let words = format!("{address} answers, but not like a Glassraft server of this release.");
+        trouble(words, false)
+    })
 }

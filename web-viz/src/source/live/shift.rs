@@ -13,7 +13,7 @@ pub(super) fn needed(event: Time, wall: Micros) -> i64 {
 }
 
 /// Moves all times of the events.
-pub(super) fn apply(events: &mut [Event], shift: i64) {
+pub(in crate::source) fn apply(events: &mut [Event], shift: i64) {
     if shift == 0 {
         return;
     }

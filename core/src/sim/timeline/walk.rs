@@ -1,0 +1,50 @@
+//! Walking along a branch without leaving the present.
+
+use super::super::{Moment, Simulation};
+use super::{BranchId, Timeline};
+use crate::event::Event;
+
+/// The events of one branch from a moment on, one by one.
+pub(super) struct Walk {
+    branch: BranchId,
+    simulation: Simulation,
+    events: std::vec::IntoIter<Event>,
+}
+
+impl Walk {
+    pub(super) fn new(timeline: &Timeline, branch: BranchId, start: Moment) -> Self {
+        let mut simulation = timeline.nearest(branch, |point| point.moment() < start).simulation;
+        let journal = timeline.get(branch).map_or(&[][..], |branch| &branch.journal);
+        let done = simulation.journal().len();
+        for deed in journal.iter().skip(done).take_while(|deed| deed.at < start) {
+            simulation.run_to(deed.at);
+            let _ = simulation.act(deed.action.clone());
+        }
+        simulation.run_to(start);
+        let _ = simulation.take_events();
+        Self { branch, simulation, events: Vec::new().into_iter() }
+    }
+
+    pub(super) fn next(&mut self, timeline: &Timeline) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.next() {
+                return Some(event);
+            }
+            let branch = timeline.get(self.branch)?;
+            let done = self.simulation.journal().len();
+            match branch.journal.get(done) {
+                Some(deed) if deed.at.happened <= self.simulation.happened => {
+                    self.simulation.run_to(deed.at);
+                    let _ = self.simulation.act(deed.action.clone());
+                }
+                _ if self.simulation.happened >= branch.end.happened => return None,
+                _ => {
+                    if !self.simulation.step() {
+                        return None;
+                    }
+                }
+            }
+            self.events = self.simulation.take_events().into_iter();
+        }
+    }
+}

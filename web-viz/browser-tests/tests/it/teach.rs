@@ -1,0 +1,138 @@
+//! What a class does with the page: lessons, faults, members, broken rules.
+
+use anyhow::Result;
+use browser_tests::{Looks, Page, Site, with_page};
+
+async fn wait_text(page: &Page, testid: &str, words: &str) {
+    let condition = format!(
+        "document.querySelector('[data-testid=\"{testid}\"]')?.innerText.includes({words:?}) ?? false"
+    );
+    page.wait(words, &condition).await;
+}
+
+/// Plays what the shown page plays, to its end.
+async fn wait_until_played(page: &Page) {
+    let held = "document.querySelector('[data-testid=play]').dataset.playing === 'false'";
+    page.wait("the step to be played", held).await;
+}
+
+/// Guards lessons from the list to the verdict: the question, each step, the answers with one's own
+/// choice, and the arm without the rule, in which what the file promises fails. By mouse and by keys.
+#[tokio::test]
+async fn a_lesson_is_gone_through_in_both_arms() -> Result<()> {
+    let site = Site::open().await?;
+    with_page(site.url(), Looks::PLAIN, async |page| {
+        page.press("l").await;
+        page.click("lesson-8").await;
+        page.slide("speed", 12).await;
+        page.click("phase-predict").await;
+        page.click("choice-3").await;
+        page.click("lesson-next").await;
+        wait_until_played(page).await;
+        page.click("lesson-next").await;
+        wait_text(page, "lesson-text", "elect S1").await;
+        wait_until_played(page).await;
+        page.press("\u{e008}\u{e012}").await; // shift and the left arrow
+        wait_text(page, "lesson-text", "Before").await;
+        page.click("phase-explain").await;
+        assert_eq!(page.attribute("invariants", "data-state").await, "holding");
+        while page.ask("document.querySelector('[data-testid=verdicts]') === null").await == true {
+            page.click("lesson-next").await;
+        }
+        wait_text(page, "verdicts", "Your choice").await;
+        page.click("lesson-next").await;
+        while page.ask("document.querySelector('[data-testid=lesson-verdict]') === null").await
+            == true
+        {
+            page.click("lesson-next").await;
+            wait_until_played(page).await;
+        }
+        wait_text(page, "lesson-verdict", "Leader Completeness").await;
+        assert_eq!(page.attribute("invariants", "data-state").await, "broken");
+        page.click("leave-lesson").await;
+        page.wait_for_leader(None).await;
+    })
+    .await
+}
+
+/// Guards broken rules: the switch stays visible, the clock stops where a promise fails, the chip
+/// names it and its list leads there from elsewhere; with the rule kept again all is well.
+#[tokio::test]
+async fn a_broken_rule_is_found_out() -> Result<()> {
+    let site = Site::open().await?;
+    let url = format!("{}/#source=simulate&seed=7&servers=4&break=half_is_majority", site.url());
+    with_page(&url, Looks::PLAIN, async |page| {
+        wait_text(page, "broken-rule", "More than half").await;
+        page.slide("speed", 9).await;
+        page.wait_for_leader(None).await;
+        page.click("play").await;
+        page.click("split").await;
+        page.click("play").await;
+        page.click("op-put").await;
+        page.wait("another leader or a violation", "document.querySelector('[data-testid=invariants]').dataset.state === 'broken' || document.querySelectorAll('.server.leader').length === 2").await;
+        for server in ["S1", "S2", "S3", "S4"] {
+            let choose = format!(
+                "(() => {{ const it = document.querySelector('[data-testid=target]'); it.value = '{}'; \
+                 it.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()",
+                &server[1..]
+            );
+            page.ask(&choose).await;
+            page.click("submit").await;
+        }
+        page.wait("a violation", "document.querySelector('[data-testid=invariants]').dataset.state === 'broken'")
+            .await;
+        wait_until_played(page).await;
+        let at = page.text("clock").await;
+        page.press("\u{e011}").await; // Home
+        page.click("invariants").await;
+        page.click("go-to-violation").await;
+        page.wait("the moment", &format!("document.querySelector('[data-testid=clock]').innerText.trim() === {at:?}"))
+            .await;
+        page.click("broken-rule").await;
+        page.wait("all rules", "document.querySelector('[data-testid=broken-rule]') === null").await;
+        assert_eq!(page.attribute("invariants", "data-state").await, "holding");
+    })
+    .await
+}
+
+/// Guards the tray: a server joins, is told to lead, and the verdict on what clients saw meanwhile.
+#[tokio::test]
+async fn members_join_and_lead_and_clients_are_judged() -> Result<()> {
+    let site = Site::open().await?;
+    with_page(site.url(), Looks::PLAIN, async |page| {
+        page.slide("speed", 8).await;
+        let leader = page.wait_for_leader(None).await;
+        page.click("burst").await;
+        wait_text(page, "verdict", "Linearizable").await;
+        page.wait(
+            "the answers",
+            "document.querySelectorAll('[data-testid=answers] .done').length >= 4",
+        )
+        .await;
+        page.click("tray-members").await;
+        page.click("add-voter").await;
+        wait_text(page, "members", "S1 S2 S3 S4").await;
+        page.wait(
+            "the change",
+            "document.querySelector('[data-testid=order]').dataset.state === 'done'",
+        )
+        .await;
+        page.click("choose-S4").await;
+        page.click("transfer").await;
+        assert_eq!(page.wait_for_leader(Some(&leader)).await, "S4");
+        page.click("tray-network").await;
+        page.slide("loss", 50).await;
+        wait_text(page, "loss-words", "5 %").await;
+        page.click("heal").await;
+        wait_text(page, "loss-words", "0 %").await;
+        page.click("tray-server").await;
+        page.click("disk-stall").await;
+        page.press("c").await;
+        let other = page.wait_for_leader(Some("S4")).await;
+        assert_ne!(other, "S4", "a leader whose disk hangs gives way");
+        page.click("disk-mend").await;
+        page.wait_for_role("S4", "follower").await;
+        assert_eq!(page.attribute("invariants", "data-state").await, "holding");
+    })
+    .await
+}

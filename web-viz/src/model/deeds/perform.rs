@@ -1,0 +1,175 @@
+//! What a deed does: to the simulation, or to a live cluster.
+
+use std::collections::BTreeSet;
+
+use raft_core::membership::MembershipChange;
+use raft_core::sim::{self, NetworkConfig};
+use raft_core::types::{EventId, NodeId};
+
+use super::conditions::{around, slower};
+use super::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
+use crate::model::desk::Request;
+use crate::model::known::Presence;
+use crate::model::live::Verb;
+use crate::model::{Effect, Model, SimEffect};
+use crate::source::SourceKind;
+use crate::source::sim::SimSetup;
+
+impl Model {
+    /// Carries a permitted deed out.
+    pub(in crate::model) fn perform(&mut self, deed: Deed) -> Vec<Effect> {
+        match self.source {
+            SourceKind::Simulate => {
+                if let Deed::Member(deed) = deed {
+                    return self.change_members(deed);
+                }
+                let action = self.action(deed);
+                action.map(|action| Effect::Sim(SimEffect::Act(action))).into_iter().collect()
+            }
+            SourceKind::Replay => Vec::new(),
+            SourceKind::Live => Verb::of(deed)
+                .map(|(node, verb)| Effect::Supervise(node, verb))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// The simulator's action; none for what is asked of a server.
+    fn action(&self, deed: Deed) -> Option<sim::Action> {
+        Some(match deed {
+            Deed::Crash(node) => sim::Action::Crash(node),
+            Deed::Restart(node) => sim::Action::Restart(node),
+            Deed::Freeze(node) => sim::Action::Freeze(node),
+            Deed::Thaw(node) => sim::Action::Thaw(node),
+            Deed::Isolate(node) => sim::Action::Partition(self.groups(&BTreeSet::from([node]))),
+            Deed::SplitLeader => {
+                sim::Action::Partition(self.groups(&self.minority_with(self.known.leader()?)))
+            }
+            Deed::Heal => sim::Action::Heal,
+            Deed::Loss(permille) => sim::Action::SetLoss { permille },
+            Deed::Repeat(permille) => sim::Action::SetDuplication { permille },
+            Deed::Overtake(permille) => sim::Action::SetReordering { permille },
+            Deed::Delay(middle) => {
+                let (min, max) = around(middle);
+                sim::Action::SetDelay { min, max }
+            }
+            Deed::Sync(middle) => {
+                let (min, max) = around(middle);
+                sim::Action::SetDiskDelay { min, max }
+            }
+            Deed::Elect(node) => sim::Action::Elect(node),
+            Deed::Link(from, to, deed) => self.link_action(from, to, deed),
+            Deed::Disk(node, deed) => self.disk_action(node, deed),
+            Deed::Clock(node, ClockDeed::Rate(rate_permille)) => {
+                sim::Action::SetClock { node, jump: 0, rate_permille }
+            }
+            Deed::Clock(node, ClockDeed::Jump(jump)) => {
+                let rate_permille = self.conditions.rate(node);
+                sim::Action::SetClock { node, jump, rate_permille }
+            }
+            Deed::Message(message, deed) => message_action(message, deed),
+            Deed::Member(MemberDeed::Snapshot(node)) => sim::Action::Compact(node),
+            Deed::Member(_) => return None,
+        })
+    }
+
+    fn link_action(&self, from: NodeId, to: NodeId, deed: LinkDeed) -> sim::Action {
+        match deed {
+            LinkDeed::Cut => sim::Action::SetLink { from, to, up: false },
+            LinkDeed::Mend => sim::Action::SetLink { from, to, up: true },
+            LinkDeed::Slow => {
+                let (delay_min, delay_max) = slower(self.conditions.delay);
+                let quality = NetworkConfig {
+                    delay_min,
+                    delay_max,
+                    loss_permille: self.conditions.loss,
+                    duplicate_permille: self.conditions.repeat,
+                    reorder_permille: self.conditions.overtake,
+                };
+                sim::Action::SetLinkQuality { from, to, quality: Some(quality) }
+            }
+            LinkDeed::Quicken => sim::Action::SetLinkQuality { from, to, quality: None },
+        }
+    }
+
+    fn disk_action(&self, node: NodeId, deed: DiskDeed) -> sim::Action {
+        match deed {
+            DiskDeed::Stall => sim::Action::StallDisk(node),
+            DiskDeed::Mend => sim::Action::MendDisk(node),
+            DiskDeed::Slow => {
+                let (min, max) = slower(self.conditions.sync);
+                sim::Action::SlowDisk { node, min, max }
+            }
+            DiskDeed::Quicken => {
+                let (min, max) = around(self.conditions.sync);
+                sim::Action::SlowDisk { node, min, max }
+            }
+            DiskDeed::FailWrite => sim::Action::FailWrite(node),
+            DiskDeed::FailSnapshot => sim::Action::FailSnapshot(node),
+            DiskDeed::Tear => sim::Action::TearWrite(node),
+            DiskDeed::FlipBit => sim::Action::FlipBit(node),
+            DiskDeed::Wipe => sim::Action::Wipe(node),
+        }
+    }
+
+    /// Asks the leader, and starts the server where a new one is to join.
+    fn change_members(&mut self, deed: MemberDeed) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let request = match deed {
+            MemberDeed::AddVoter | MemberDeed::AddLearner => {
+                let Some(node) = self.free_number() else { return effects };
+                let start = match self.known.node(node) {
+                    None => Some(sim::Action::AddServer(node)),
+                    Some(_) if self.known.presence(node) == Presence::Down => {
+                        Some(sim::Action::Restart(node))
+                    }
+                    Some(_) => None,
+                };
+                effects.extend(start.map(|action| Effect::Sim(SimEffect::Act(action))));
+                Request::Change(if deed == MemberDeed::AddVoter {
+                    MembershipChange::AddVoter(node)
+                } else {
+                    MembershipChange::AddLearner(node)
+                })
+            }
+            MemberDeed::Promote(node) => Request::Change(MembershipChange::AddVoter(node)),
+            MemberDeed::Remove(node) => Request::Change(MembershipChange::Remove(node)),
+            MemberDeed::Transfer(node) => Request::Transfer(node),
+            MemberDeed::Snapshot(node) => {
+                return vec![Effect::Sim(SimEffect::Act(sim::Action::Compact(node)))];
+            }
+        };
+        let leader = self.known.leader();
+        let ask = leader.map(|leader| self.desk.change().order(request, leader));
+        effects.extend(ask.map(|ask| Effect::Sim(SimEffect::Ask(ask))));
+        effects
+    }
+
+    /// The lowest number that no member has.
+    pub(in crate::model) fn free_number(&self) -> Option<NodeId> {
+        let members = self.known.membership().map(raft_core::membership::Membership::members);
+        let members = members.unwrap_or_default();
+        (1..=SimSetup::MOST).map(NodeId).find(|node| !members.contains(node))
+    }
+
+    fn groups(&self, apart: &BTreeSet<NodeId>) -> Vec<BTreeSet<NodeId>> {
+        vec![apart.clone(), self.known.roster.difference(apart).copied().collect()]
+    }
+
+    /// The largest set of servers around `leader` that is no majority.
+    fn minority_with(&self, leader: NodeId) -> BTreeSet<NodeId> {
+        let most = (self.known.majority() - 1).max(1);
+        let others = self.known.voters().into_iter().filter(|node| *node != leader);
+        std::iter::once(leader).chain(others).take(most).collect()
+    }
+}
+
+const fn message_action(message: EventId, deed: MessageDeed) -> sim::Action {
+    match deed {
+        MessageDeed::Drop => sim::Action::Drop(message),
+        MessageDeed::Hold => sim::Action::Hold(message),
+        MessageDeed::Release => sim::Action::Release(message),
+        MessageDeed::Delay(by) => sim::Action::Delay { message, by },
+        MessageDeed::Duplicate => sim::Action::Duplicate(message),
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether a deed is possible at the moment, else why not.
+
+use raft_core::event::RoleName;
+use raft_core::types::NodeId;
+
+use super::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+use crate::model::Model;
+use crate::model::known::Presence;
+use crate::source::SourceKind;
+use crate::source::sim::SimSetup;
+
+/// Why a cluster somewhere else cannot be harmed from this page.
+const NO_SUPERVISOR: &str =
+    "Only servers that `native-node demo` started can be stopped and started from here.";
+
+/// Why some deeds are for the simulation alone.
+const ONLY_SIMULATED: &str = "This works on a simulated cluster. Switch to Simulate to try it.";
+
+const NOBODY_LEADS: &str = "Nobody leads now.";
+
+type Permit = Result<(), String>;
+
+fn unless(wrong: bool, why: impl Into<String>) -> Permit {
+    if wrong { Err(why.into()) } else { Ok(()) }
+}
+
+impl Model {
+    /// Whether a deed can be done now, else why not.
+    pub(crate) fn permits(&self, deed: Deed) -> Permit {
+        match self.source {
+            SourceKind::Simulate => self.simulation_permits(deed),
+            SourceKind::Live => self.live_permits(deed),
+            SourceKind::Replay => Err(super::RECORDED.to_owned()),
+        }
+    }
+
+    /// Whether the clock can be stepped and its speed chosen, else why not.
+    pub(crate) fn permits_pacing(&self) -> Permit {
+        match self.source {
+            SourceKind::Simulate | SourceKind::Replay => Ok(()),
+            SourceKind::Live => Err("A live cluster runs at its own speed.".to_owned()),
+        }
+    }
+
+    fn simulation_permits(&self, deed: Deed) -> Permit {
+        match deed {
+            Deed::Crash(node) => {
+                let down = self.known.presence(node) == Presence::Down;
+                unless(down, format!("{node} is down already."))
+            }
+            Deed::Restart(node) => {
+                unless(self.known.presence(node) != Presence::Down, format!("{node} is running."))?;
+                let why = format!("The checksums on the disk of {node} do not fit. Wipe it first.");
+                unless(self.conditions.disk(node).damaged, why)
+            }
+            Deed::Freeze(node) => self.require_up(node),
+            Deed::Thaw(node) => {
+                let frozen = self.known.presence(node) == Presence::Frozen;
+                unless(!frozen, format!("{node} is not frozen."))
+            }
+            Deed::Elect(node) => {
+                self.require_up(node)?;
+                let leads =
+                    self.known.node(node).is_some_and(|known| known.role == RoleName::Leader);
+                unless(leads, format!("{node} leads already."))
+            }
+            Deed::Isolate(_) | Deed::SplitLeader if self.known.roster.len() < 2 => {
+                Err("One server alone has nobody to be cut off from.".to_owned())
+            }
+            Deed::Isolate(node) => {
+                let cut = self.known.isolated(node);
+                unless(cut, format!("{node} is cut off already. Mend the links first."))
+            }
+            Deed::SplitLeader => unless(self.known.leader().is_none(), NOBODY_LEADS),
+            Deed::Heal => {
+                let well = self.known.view.cut_links.is_empty() && !self.conditions.disturbed();
+                unless(well, "No link is cut.")
+            }
+            Deed::Link(from, to, deed) => self.link_permits(from, to, deed),
+            Deed::Disk(node, deed) => self.disk_permits(node, deed),
+            Deed::Clock(node, ClockDeed::Rate(rate)) => {
+                let same = self.conditions.rate(node) == rate;
+                unless(same, format!("The clock of {node} runs at that rate."))
+            }
+            Deed::Member(deed) => self.members_permit(deed),
+            // Whether a message still flies, only the simulation knows.
+            Deed::Message(..)
+            | Deed::Clock(_, ClockDeed::Jump(_))
+            | Deed::Loss(_)
+            | Deed::Repeat(_)
+            | Deed::Overtake(_)
+            | Deed::Delay(_)
+            | Deed::Sync(_) => Ok(()),
+        }
+    }
+
+    fn require_up(&self, node: NodeId) -> Permit {
+        let up = self.known.presence(node) == Presence::Up;
+        unless(!up, format!("{node} is not running."))
+    }
+
+    fn link_permits(&self, from: NodeId, to: NodeId, deed: LinkDeed) -> Permit {
+        let cut = self.known.view.cut_links.contains(&(from, to));
+        let slow = self.conditions.slow_links.contains(&(from, to));
+        match deed {
+            LinkDeed::Cut => unless(cut, format!("Nothing passes from {from} to {to} already.")),
+            LinkDeed::Mend => unless(!cut, format!("The link from {from} to {to} is whole.")),
+            LinkDeed::Slow => {
+                unless(slow, format!("The link from {from} to {to} is slow already."))
+            }
+            LinkDeed::Quicken => {
+                unless(!slow, format!("The link from {from} to {to} is not slow."))
+            }
+        }
+    }
+
+    fn disk_permits(&self, node: NodeId, deed: DiskDeed) -> Permit {
+        let disk = self.conditions.disk(node);
+        let down = self.known.presence(node) == Presence::Down;
+        match deed {
+            DiskDeed::Stall => unless(disk.stalled, format!("The disk of {node} hangs already.")),
+            DiskDeed::Mend => {
+                let well = !disk.stalled && !disk.fails;
+                unless(well, format!("Nothing ails the disk of {node}."))
+            }
+            DiskDeed::Slow => unless(disk.slow, format!("The disk of {node} is slow already.")),
+            DiskDeed::Quicken => unless(!disk.slow, format!("The disk of {node} is not slow.")),
+            DiskDeed::Tear | DiskDeed::FailWrite | DiskDeed::FailSnapshot => {
+                unless(down, format!("{node} is down, so it writes nothing."))
+            }
+            DiskDeed::FlipBit => {
+                let empty = self.known.node(node).is_none_or(|node| node.durable_index.0 == 0);
+                unless(empty, format!("The disk of {node} holds no entry yet."))
+            }
+            DiskDeed::Wipe => unless(!down, format!("{node} is running. Crash it first.")),
+        }
+    }
+
+    fn members_permit(&self, deed: MemberDeed) -> Permit {
+        if let MemberDeed::Snapshot(node) = deed {
+            self.require_up(node)?;
+            let fresh =
+                self.known.node(node).is_some_and(|node| node.last_applied <= node.base.index);
+            return unless(fresh, format!("{node} has applied nothing since its last snapshot."));
+        }
+        let Some(leader) = self.known.leader() else { return Err(NOBODY_LEADS.to_owned()) };
+        let members = self.known.membership().cloned().unwrap_or_default();
+        match deed {
+            MemberDeed::AddVoter | MemberDeed::AddLearner => {
+                let most = SimSetup::MOST;
+                unless(self.free_number().is_none(), format!("{most} servers are the most here."))
+            }
+            MemberDeed::Promote(node) => {
+                unless(!members.learners.contains(&node), format!("{node} is no learner."))
+            }
+            MemberDeed::Remove(node) => {
+                unless(!members.contains(node), format!("{node} is no member."))?;
+                let last = members.voters.len() == 1 && members.voters.contains(&node);
+                unless(last, "The last voter cannot leave.")
+            }
+            MemberDeed::Transfer(node) => {
+                unless(node == leader, format!("{node} leads already."))?;
+                unless(!members.is_voter(node), format!("{node} does not vote, so it cannot lead."))
+            }
+            MemberDeed::Snapshot(_) => Ok(()),
+        }
+    }
+
+    fn live_permits(&self, deed: Deed) -> Permit {
+        let (Deed::Crash(node) | Deed::Restart(node) | Deed::Freeze(node) | Deed::Thaw(node)) =
+            deed
+        else {
+            return Err(ONLY_SIMULATED.to_owned());
+        };
+        if !self.live.supervises(node) {
+            return Err(NO_SUPERVISOR.to_owned());
+        }
+        self.simulation_permits(deed)
+    }
+}

@@ -1,0 +1,76 @@
+//! Links to what is shown: the address follows each pause, deed and jump, so that copying it at any
+//! time shares the exact run.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use raft_core::types::Time;
+
+use super::{Effect, Model, Notice, SimEffect};
+use crate::address::Place;
+use crate::link::Recall;
+use crate::shared::Shared;
+use crate::source::SourceKind;
+
+impl Model {
+    pub(super) fn toggle_play(&mut self) -> Vec<Effect> {
+        self.playback.playing = !self.playback.playing;
+        if self.playback.playing { Vec::new() } else { self.tell_link() }
+    }
+
+    /// Opens or closes the dialog; what is shared holds still.
+    pub(super) fn share(&mut self, open: bool) -> Vec<Effect> {
+        self.ui.share = open;
+        if !open {
+            return Vec::new();
+        }
+        if self.source != SourceKind::Live {
+            self.playback.playing = false;
+        }
+        self.tell_link()
+    }
+
+    /// Asks for what a link to the shown moment holds.
+    pub(super) fn tell_link(&self) -> Vec<Effect> {
+        let simulated = self.source == SourceKind::Simulate;
+        simulated.then_some(Effect::Sim(SimEffect::Link)).into_iter().collect()
+    }
+
+    pub(super) fn save_trace(&mut self) -> Vec<Effect> {
+        if self.source == SourceKind::Live {
+            let words = "A live cluster's trace comes from its servers: GET /trace.".to_owned();
+            self.notice = Some(Notice { words });
+            return Vec::new();
+        }
+        vec![Effect::Sim(SimEffect::Trace)]
+    }
+
+    /// From here on a recording is shown.
+    pub(super) fn begin_replay(&mut self) -> Vec<Effect> {
+        self.leave_course();
+        self.source = SourceKind::Replay;
+        self.clear(BTreeSet::new());
+        self.conditions = Shared::default();
+        self.playback.jump(Time(0));
+        self.playback.playing = false;
+        self.ui.share = false;
+        vec![Effect::Disconnect]
+    }
+
+    pub(super) fn linked(&mut self, recall: Rc<Recall>) -> Vec<Effect> {
+        self.link = Some(recall);
+        // The address of a lesson opens the lesson.
+        if self.course.is_some() { Vec::new() } else { vec![Effect::Address(self.place())] }
+    }
+
+    /// What is shown, as an address names it.
+    pub(crate) fn place(&self) -> Place {
+        match (self.source, &self.link) {
+            (SourceKind::Simulate, Some(recall)) if recall.is_told() => {
+                Place::Run(self.setup, Rc::clone(recall))
+            }
+            (SourceKind::Simulate | SourceKind::Replay, _) => Place::Simulate(self.setup),
+            (SourceKind::Live, _) => Place::Live(self.live.address_typed()),
+        }
+    }
+}

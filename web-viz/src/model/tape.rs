@@ -1,0 +1,132 @@
+//! What happened in the course of a run, in few words: which term it was, who led, and what turned
+//! its story. It is what the scrubber shows.
+
+use raft_core::event::{Event, EventKind, Operation, RoleName};
+use raft_core::types::{NodeId, Term, Time};
+
+/// A turn of the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MarkKind {
+    /// A server stands for election.
+    Stand,
+    /// A server wins an election.
+    Win,
+    /// A server ceases to take part: it crashed or stands still.
+    Stop,
+    /// A server takes part again.
+    Return,
+    /// Links were cut.
+    Cut,
+    /// Links were mended.
+    Mend,
+    /// A client wants something changed.
+    Write,
+    /// Other members.
+    Members,
+    /// A promise of Raft is broken.
+    Violation,
+}
+
+impl MarkKind {
+    /// What an event means for the story; `None` for most of them.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few kinds of events turn a story")]
+    pub(crate) const fn of(event: &Event) -> Option<Self> {
+        match &event.kind {
+            EventKind::RoleChanged { role: RoleName::Candidate, .. } => Some(Self::Stand),
+            EventKind::RoleChanged { role: RoleName::Leader, .. } => Some(Self::Win),
+            EventKind::Crashed | EventKind::Frozen | EventKind::WriteFailed { .. } => {
+                Some(Self::Stop)
+            }
+            EventKind::Started(_) | EventKind::Thawed if event.time.0 > 0 => Some(Self::Return),
+            EventKind::LinkChanged { up: false, .. } => Some(Self::Cut),
+            EventKind::LinkChanged { up: true, .. } => Some(Self::Mend),
+            EventKind::ClientRequest { operation: Operation::Write(_), .. } => Some(Self::Write),
+            EventKind::ConfigurationAppended { .. } => Some(Self::Members),
+            _ => None,
+        }
+    }
+}
+
+/// A turn of the story, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) kind: MarkKind,
+    /// The server that it is about; the environment for links.
+    pub(crate) node: NodeId,
+    pub(crate) at: Time,
+    /// How many events there were then, this one included.
+    number: u64,
+}
+
+/// A stretch of time in one term under one leader, or under none. It lasts until the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) term: Term,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) from: Time,
+    number: u64,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tape {
+    pub(crate) spans: Vec<Span>,
+    pub(crate) marks: Vec<Mark>,
+}
+
+impl Tape {
+    pub(crate) fn mark(&mut self, kind: MarkKind, node: NodeId, at: Time, number: u64) {
+        // A partition cuts many links at once; that is one turn.
+        let links = matches!(kind, MarkKind::Cut | MarkKind::Mend);
+        let again = |mark: &Mark| mark.kind == kind && mark.at == at;
+        if !(links && self.marks.last().is_some_and(again)) {
+            self.marks.push(Mark { kind, node, at, number });
+        }
+    }
+
+    /// Whose time it is after `number` events.
+    pub(crate) fn reign(&mut self, term: Term, leader: Option<NodeId>, from: Time, number: u64) {
+        if self.spans.last().is_none_or(|span| (span.term, span.leader) != (term, leader)) {
+            self.spans.push(Span { term, leader, from, number });
+        }
+    }
+
+    /// What it was after `number` events.
+    pub(crate) fn until(&self, number: u64) -> Self {
+        let spans = self.spans.iter().take_while(|span| span.number <= number);
+        let marks = self.marks.iter().take_while(|mark| mark.number <= number);
+        Self { spans: spans.copied().collect(), marks: marks.copied().collect() }
+    }
+
+    /// The nearest turn before a time.
+    pub(crate) fn before(&self, now: Time) -> Option<Time> {
+        self.marks.iter().rev().map(|mark| mark.at).find(|at| *at < now)
+    }
+
+    /// The nearest turn after a time.
+    pub(crate) fn after(&self, now: Time) -> Option<Time> {
+        self.marks.iter().map(|mark| mark.at).find(|at| *at > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the tape against one line of a partition for each of its links, and forks against the
+    /// future that they left.
+    #[test]
+    fn a_tape_ends_where_a_branch_parts_from_it() {
+        let mut tape = Tape::default();
+        tape.reign(Term(0), None, Time(0), 3);
+        tape.mark(MarkKind::Cut, NodeId(0), Time(5), 4);
+        tape.mark(MarkKind::Cut, NodeId(0), Time(5), 5);
+        tape.reign(Term(1), Some(NodeId(1)), Time(9), 8);
+        tape.reign(Term(1), Some(NodeId(1)), Time(10), 9);
+        tape.mark(MarkKind::Win, NodeId(1), Time(9), 8);
+        assert_eq!((tape.spans.len(), tape.marks.len()), (2, 2));
+        assert_eq!((tape.before(Time(9)), tape.after(Time(5))), (Some(Time(5)), Some(Time(9))));
+        let parted = tape.until(7);
+        assert_eq!((parted.spans.len(), parted.marks.len()), (1, 1));
+    }
+}

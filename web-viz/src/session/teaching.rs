@@ -1,0 +1,255 @@
+//! What one can do to a cluster and learn from it, tried through the page's model.
+
+use raft_core::rules::Mutation;
+use raft_core::types::{LogIndex, NodeId};
+
+use super::tests::{opened, play};
+use super::*;
+use crate::address::Place;
+use crate::model::course::Page;
+use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
+use crate::model::playback::Speed;
+use crate::model::{LessonAction, lessons};
+use crate::scene::Scene;
+use crate::scene::layout::Size;
+
+/// Guards members that come and go by a button: a new server joins, votes, leads when told to, and
+/// is gone from the ring once it was removed and switched off.
+#[test]
+fn members_join_lead_and_leave() {
+    let member = |deed| Action::Deed(Deed::Member(deed));
+    let mut session = opened(3);
+    session.dispatch(member(MemberDeed::AddVoter));
+    assert_eq!(session.model.notice.as_ref().unwrap().words, "Nobody leads now.");
+    play(&mut session, |model| model.known.committed() > LogIndex(0));
+    session.dispatch(member(MemberDeed::AddVoter));
+    let four = NodeId(4);
+    play(&mut session, |model| model.known.voters().contains(&four));
+    assert_eq!(session.model.known.majority(), 3);
+    play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
+    session.dispatch(member(MemberDeed::Transfer(four)));
+    let before = session.model.known.committed();
+    play(&mut session, |model| {
+        model.known.leader() == Some(four) && model.known.committed() > before
+    });
+    session.dispatch(member(MemberDeed::AddLearner));
+    let learns =
+        |model: &Model| model.known.membership().is_some_and(|it| it.learners.contains(&NodeId(5)));
+    play(&mut session, learns);
+    assert_eq!(session.model.known.majority(), 3, "a learner does not count");
+    let size = Size { width: 800.0, height: 600.0 };
+    let model = &session.model;
+    let scene = Scene::of(&model.known, model.playback.now, model.pace(), size, None);
+    let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
+    assert_eq!(mark(5).title, "learner");
+    assert!(mark(5).disc < mark(4).disc, "it is drawn smaller");
+    play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
+    session.dispatch(member(MemberDeed::Promote(NodeId(5))));
+    play(&mut session, |model| model.known.voters().len() == 5);
+    play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
+    session.dispatch(member(MemberDeed::Remove(four)));
+    play(&mut session, |model| model.known.leader().is_some_and(|leader| leader != four));
+    play(&mut session, |model| !model.known.voters().contains(&four));
+    assert!(session.model.known.roster.contains(&four), "it still runs");
+    session.dispatch(Action::Deed(Deed::Crash(four)));
+    assert!(!session.model.known.roster.contains(&four));
+    assert!(session.model.violations.is_empty());
+}
+
+/// Guards the tray: each fault of disks, clocks, links and the network is taken by the simulator,
+/// shows as a switch that is on, and can be taken back; and the cluster lives through it.
+#[test]
+fn every_fault_of_the_tray_is_taken_and_can_be_taken_back() {
+    let mut session = opened(3);
+    play(&mut session, |model| model.known.leader().is_some());
+    let leader = session.model.known.leader().unwrap();
+    let [one, other] =
+        [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect::<Vec<_>>()[..]
+    else {
+        unreachable!()
+    };
+    let deeds = [
+        Deed::Disk(one, DiskDeed::Stall),
+        Deed::Disk(one, DiskDeed::Mend),
+        Deed::Disk(one, DiskDeed::Slow),
+        Deed::Disk(one, DiskDeed::Quicken),
+        Deed::Disk(one, DiskDeed::FailSnapshot),
+        Deed::Member(MemberDeed::Snapshot(leader)),
+        Deed::Disk(one, DiskDeed::Mend),
+        Deed::Clock(one, ClockDeed::Rate(500)),
+        Deed::Clock(one, ClockDeed::Jump(500_000)),
+        Deed::Clock(one, ClockDeed::Rate(1000)),
+        Deed::Link(leader, one, LinkDeed::Cut),
+        Deed::Link(leader, one, LinkDeed::Mend),
+        Deed::Link(leader, one, LinkDeed::Slow),
+        Deed::Link(leader, one, LinkDeed::Quicken),
+        Deed::Loss(50),
+        Deed::Repeat(50),
+        Deed::Overtake(50),
+        Deed::Delay(20_000),
+        Deed::Sync(10_000),
+        Deed::Heal,
+        Deed::Disk(other, DiskDeed::Tear),
+        Deed::Restart(other),
+        Deed::Disk(one, DiskDeed::FlipBit),
+        Deed::Crash(one),
+    ];
+    for deed in deeds {
+        session.dispatch(Action::Deed(deed));
+        assert_eq!(session.model.notice, None, "{deed:?}");
+        for _ in 0..200 {
+            session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+        }
+    }
+    assert!(!session.model.conditions.disturbed());
+    session.dispatch(Action::Deed(Deed::Restart(one)));
+    let words = &session.model.notice.as_ref().unwrap().words;
+    assert!(words.contains("Wipe it first"), "{words}");
+    session.dispatch(Action::Dismiss);
+    session.dispatch(Action::Deed(Deed::Disk(one, DiskDeed::Wipe)));
+    session.dispatch(Action::Deed(Deed::Restart(one)));
+    assert_eq!(session.model.notice, None);
+    assert!(session.model.violations.is_empty());
+}
+
+/// Guards the switches: the same run, deeds included, goes on without the rule, stops where the
+/// first promise is broken and names it; with the rule kept again it is the run that it was.
+#[test]
+fn a_broken_rule_is_seen_in_the_same_run() {
+    let mut session = opened(4);
+    play(&mut session, |model| model.known.leader().is_some());
+    session.dispatch(Action::Deed(Deed::SplitLeader));
+    let digest = session.model.digest;
+    let now = session.model.playback.now;
+    session.dispatch(Action::Break(Some(Mutation::HalfIsMajority)));
+    assert_eq!(session.model.broken_rule(), Some(Mutation::HalfIsMajority));
+    assert_eq!(session.model.playback.now, now);
+    assert!(!session.model.known.view.cut_links.is_empty(), "it was cut again");
+    session.dispatch(Action::Break(None));
+    assert_eq!((session.model.digest, session.model.breach.clone()), (digest, None));
+
+    let mut session = opened(4);
+    session.dispatch(Action::Break(Some(Mutation::HalfIsMajority)));
+    play(&mut session, |model| model.known.leader().is_some());
+    let halves = [[1, 2], [3, 4]].map(|half| half.map(NodeId).into());
+    session.simulate(SimEffect::Act(sim::Action::Partition(halves.to_vec())));
+    play(&mut session, |model| model.breach.is_some());
+    assert!(!session.model.playback.playing, "the clock stops where it happens");
+    let headline = &session.model.story.caption.headline;
+    assert!(headline.ends_with("is violated."), "{headline}");
+}
+
+/// Goes through a lesson page by page, each step played to its end.
+fn study(session: &mut Session, number: usize) {
+    session.dispatch(Action::Lesson(LessonAction::Open(number)));
+    session.dispatch(Action::Speed(Speed::at(9)));
+    let fails = loop {
+        let course = session.model.course.clone().unwrap();
+        if session.model.playback.playing {
+            assert!(matches!(course.page(), Page::Play { .. }), "{}", course.scenario.file);
+            play(session, |model| !model.playback.playing);
+        }
+        let course = session.model.course.clone().unwrap();
+        if let Some(Err(why)) = &course.script.end {
+            panic!("{why}");
+        }
+        if !course.has_next() {
+            break course.scenario.header.fails;
+        }
+        if *course.page() == Page::Answers {
+            assert!(session.model.violations.is_empty(), "{}", course.scenario.file);
+        }
+        session.dispatch(Action::Lesson(LessonAction::Next));
+    };
+    let course = session.model.course.clone().unwrap();
+    assert_eq!(course.script.end, Some(Ok(())), "{}", course.scenario.file);
+    let fails = fails.map(|fails| fails.to_string());
+    assert!(fails.is_none_or(|fails| course.script.broken.iter().any(|(it, _)| *it == fails)));
+}
+
+/// Guards the lessons as the page plays them, in frames: every one of them runs in both arms, ends
+/// as its file says, and in the end what was promised to fail has failed.
+#[test]
+fn every_lesson_can_be_gone_through() {
+    let mut session = Session::default();
+    for number in 0..lessons::all().len() {
+        study(&mut session, number);
+    }
+}
+
+/// Guards Back and Next: the way of the pages does not matter, only the page; and a student who
+/// does something else finds the step again.
+#[test]
+fn a_page_shows_the_same_whichever_way_it_was_reached() {
+    let mut session = Session::default();
+    session.dispatch(Action::Open(Place::parse("#lesson=8").unwrap()));
+    assert_eq!(session.model.known.roster.len(), 5);
+    let turn = |session: &mut Session, action| {
+        session.dispatch(Action::Lesson(action));
+        if session.model.playback.playing {
+            play(session, |model| !model.playback.playing);
+        }
+        (session.model.digest, session.model.playback.now)
+    };
+    let seen: Vec<_> = (0..6).map(|_| turn(&mut session, LessonAction::Next)).collect();
+    assert_eq!(turn(&mut session, LessonAction::Back), seen[4]);
+    assert_eq!(turn(&mut session, LessonAction::Next), seen[5]);
+    session.dispatch(Action::Deed(Deed::Crash(NodeId(2))));
+    assert!(session.model.course.as_ref().unwrap().astray);
+    assert_eq!(turn(&mut session, LessonAction::Again), seen[5]);
+    // Skipping is as good as watching.
+    turn(&mut session, LessonAction::Page(0));
+    for _ in 0..5 {
+        session.dispatch(Action::Lesson(LessonAction::Next));
+    }
+    assert_eq!(turn(&mut session, LessonAction::Next), seen[5]);
+    session.dispatch(Action::Lesson(LessonAction::Leave));
+    assert!(session.model.course.is_none());
+    play(&mut session, |model| model.known.leader().is_some());
+}
+
+/// Guards the verdict on what clients saw: a write with reads on all sides is explained by one order,
+/// and the stale read of lesson 10 by none.
+#[test]
+fn the_verdict_follows_what_clients_saw() {
+    let mut session = opened(3);
+    play(&mut session, |model| model.known.leader().is_some());
+    session.dispatch(Action::Burst);
+    assert_eq!(session.model.desk.asks.len(), 4);
+    play(&mut session, |model| model.desk.asks.iter().all(|ask| ask.state != AskState::Waiting));
+    assert!(session.model.clients.operations.len() >= 2);
+    assert_eq!(session.model.clients.wrong, None);
+    study(&mut session, lessons::named("10").unwrap());
+    assert!(session.model.clients.wrong.is_some());
+}
+
+/// Guards what is done to single messages: each deed is taken, and shows in what is drawn.
+#[test]
+fn a_message_is_held_doubled_released_and_lost() {
+    let mut session = opened(3);
+    play(&mut session, |model| model.known.leader().is_some());
+    let flying = |model: &Model| {
+        let mut flights = model.known.view.messages.iter();
+        flights.find(|(_, flight)| flight.end.is_none()).map(|(id, _)| *id)
+    };
+    play(&mut session, |model| flying(model).is_some());
+    let message = flying(&session.model).unwrap();
+    let copies = |model: &Model| model.known.view.messages.len();
+    let before = copies(&session.model);
+    for deed in [
+        MessageDeed::Delay(50_000),
+        MessageDeed::Hold,
+        MessageDeed::Duplicate,
+        MessageDeed::Release,
+        MessageDeed::Drop,
+    ] {
+        session.dispatch(Action::Deed(Deed::Message(message, deed)));
+        assert_eq!(session.model.notice, None, "{deed:?}");
+        let flight = &session.model.known.view.messages[&message];
+        assert!(deed != MessageDeed::Hold || flight.held);
+    }
+    assert!(copies(&session.model) > before);
+    play(&mut session, |model| model.known.view.messages[&message].end.is_some());
+    session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Drop)));
+    assert!(session.model.notice.as_ref().unwrap().words.contains("not on its way"));
+}

@@ -1,0 +1,74 @@
+//! Which live cluster is watched, and what lets the person in.
+
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::parts::typed;
+use crate::model::Action;
+
+/// Properties of [`ClusterForm`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct ClusterProps {
+    /// What stands in the field for the address.
+    pub(crate) address: String,
+    /// What stands in the field for the token; `None` where none is asked for.
+    pub(crate) token: Option<String>,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn ClusterForm(props: &ClusterProps) -> Html {
+    let dispatch = props.dispatch.clone();
+    let onsubmit = Callback::from(move |event: SubmitEvent| {
+        event.prevent_default();
+        dispatch.emit(Action::ClusterConnect);
+    });
+    html! {
+        <section aria-labelledby="cluster-title">
+            <h2 id="cluster-title">{ "Cluster" }</h2>
+            <form class="cluster" {onsubmit}>
+                <input
+                    type="text"
+                    inputmode="url"
+                    aria-label="Address of any server of the cluster; empty for this page's own"
+                    placeholder="this page's"
+                    value={props.address.clone()}
+                    spellcheck="false"
+                    autocomplete="off"
+                    data-testid="cluster"
+                    oninput={sending(&props.dispatch, Action::ClusterTyped)}
+                />
+                { for props.token.as_ref().map(|token| token_field(token, &props.dispatch)) }
+                <button type="submit" class="button" data-testid="connect">{ "Connect" }</button>
+            </form>
+            <p class="hint">
+                { "The address of any server; empty for the cluster of this page." }
+            </p>
+        </section>
+    }
+}
+
+fn token_field(token: &str, dispatch: &Dispatch) -> Html {
+    html! {
+        <input
+            type="password"
+            aria-label="Token that lets you into this cluster"
+            placeholder="token"
+            value={token.to_owned()}
+            autocomplete="off"
+            data-testid="token"
+            oninput={sending(dispatch, Action::TokenTyped)}
+        />
+    }
+}
+
+/// Sends what is typed as an action.
+fn sending(dispatch: &Dispatch, action: fn(String) -> Action) -> Callback<InputEvent> {
+    let dispatch = dispatch.clone();
+    Callback::from(move |event: InputEvent| {
+        if let Some(text) = typed(&event) {
+            dispatch.emit(action(text));
+        }
+    })
+}

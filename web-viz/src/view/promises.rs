@@ -1,0 +1,108 @@
+//! What Raft promises: each property with its section and whether it held, and the proof where it did
+//! not.
+
+use raft_core::invariant::{Property, Violation};
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::dialog::use_dialog;
+use super::parts::{Icon, glyph};
+use crate::model::feed::{Feed, Filter, Weight};
+use crate::model::history::Jump;
+use crate::model::promises::promise;
+use crate::model::{Action, UiAction};
+use crate::num;
+use crate::shared::Shared;
+
+/// Properties of [`Promises`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct PromisesProps {
+    pub(crate) open: bool,
+    /// What is violated at the moment that is shown.
+    pub(crate) violations: Vec<Violation>,
+    /// The first violation of the run.
+    pub(crate) breach: Option<Violation>,
+    pub(crate) feed: Shared<Feed>,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Promises(props: &PromisesProps) -> Html {
+    let dialog = use_dialog(props.open);
+    let close = props.dispatch.reform(|()| Action::Ui(UiAction::List(None)));
+    let onclose = close.reform(|_: Event| ());
+    let onclick = close.reform(|_: MouseEvent| ());
+    html! {
+        <dialog class="help promises" ref={dialog} aria-labelledby="promises-title" {onclose}>
+            if props.open {
+                <div class="help-head">
+                    <h2 id="promises-title">{ "What Raft promises" }</h2>
+                    <button type="button" class="button quiet" aria-label="Close" {onclick}>
+                        { glyph(Icon::Close) }
+                    </button>
+                </div>
+                if let Some(breach) = &props.breach {
+                    { proof(breach, props) }
+                }
+                <ul class="properties" data-testid="properties">
+                    { for Property::ALL.into_iter().map(|it| property(it, &props.violations)) }
+                </ul>
+            }
+        </dialog>
+    }
+}
+
+fn property(property: Property, violations: &[Violation]) -> Html {
+    let violation = violations.iter().find(|violation| violation.property == property);
+    let (section, words) = promise(property);
+    let (class, icon) =
+        if violation.is_some() { ("broken", Icon::Cross) } else { ("holding", Icon::Check) };
+    html! {
+        <li {class} data-state={class}>
+            { glyph(icon) }
+            <span>
+                <b>{ property.to_string() }</b>
+                <span class="section">{ section }</span>
+                <span class="says">{ words }</span>
+                if let Some(violation) = violation {
+                    <span class="says bad">
+                        { format!("Violated at {}: {}", num::span(violation.time.0), violation.explanation) }
+                    </span>
+                }
+            </span>
+        </li>
+    }
+}
+
+/// The first violation, the events that prove it, and the way there.
+fn proof(breach: &Violation, props: &PromisesProps) -> Html {
+    let all = props.feed.lines(&Filter { least: Weight::Routine, ..Filter::default() });
+    let mut evidence: Vec<_> =
+        all.iter().filter(|line| breach.evidence.contains(&line.event.id)).collect();
+    evidence.reverse();
+    let (dispatch, at) = (props.dispatch.clone(), breach.time);
+    let there = Callback::from(move |_: MouseEvent| {
+        dispatch.emit(Action::Ui(UiAction::List(None)));
+        dispatch.emit(Action::Jump(Jump::Time(at)));
+    });
+    html! {
+        <section class="proof" data-testid="proof">
+            <h3>{ format!("{} is violated", breach.property) }</h3>
+            <p>{ &breach.explanation }</p>
+            <button type="button" class="button" data-testid="go-to-violation" onclick={there}>
+                { glyph(Icon::Flag) }
+                <span>{ format!("Go there, {}", num::span(breach.time.0)) }</span>
+            </button>
+            <ol>
+                { for evidence.into_iter().map(|line| html! {
+                    <li>
+                        <time>{ num::span(line.event.time.0) }</time>
+                        <b>{ line.event.id.node.to_string() }</b>
+                        <span>{ line.event.kind.to_string() }</span>
+                    </li>
+                }) }
+            </ol>
+        </section>
+    }
+}

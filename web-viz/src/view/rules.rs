@@ -1,0 +1,60 @@
+//! The rules, each with a switch that breaks it, and what Raft promises.
+
+use yew::prelude::*;
+
+use super::act::ActProps;
+use crate::model::Action;
+use crate::model::rules::{RULES, Rule};
+use crate::source::SourceKind;
+
+/// The part of the tray with the switches.
+pub(super) fn rules(props: &ActProps) -> Html {
+    let live = props.source == SourceKind::Live;
+    html! {
+        <div class="rules">
+            <p class="hint">
+                { if live {
+                    "Real servers keep all rules. Switch to Simulate to break one."
+                } else {
+                    "Break a rule: the run begins again without it, and all that you did is done \
+                     again. The chip at the top tells what gives way."
+                } }
+            </p>
+            <ul data-testid="rules">
+                { for RULES.iter().map(|rule| switch(rule, props)) }
+            </ul>
+        </div>
+    }
+}
+
+fn switch(rule: &'static Rule, props: &ActProps) -> Html {
+    let broken = props.broken == Some(rule.mutation);
+    let asked = (!broken).then_some(rule.mutation);
+    let onclick = props.dispatch.reform(move |_: MouseEvent| Action::Break(asked));
+    let fails = rule.lesson().and_then(|(_, lesson)| lesson.header.fails);
+    html! {
+        <li class={classes!("rule", broken.then_some("broken"))}>
+            <button
+                type="button"
+                role="switch"
+                aria-checked={(!broken).to_string()}
+                aria-label={format!("{}, {}", rule.name, rule.section())}
+                aria-disabled={(props.source == SourceKind::Live).then_some("true")}
+                data-testid={format!("rule-{}", rule.code())}
+                {onclick}
+            >
+                <span class="knob" aria-hidden="true"></span>
+                <span class="name">{ rule.name }</span>
+                <span class="section">{ rule.section() }</span>
+            </button>
+            if broken {
+                <p>
+                    { rule.instead }
+                    if let Some(fails) = fails {
+                        { format!(" Sooner or later {fails} fails.") }
+                    }
+                </p>
+            }
+        </li>
+    }
+}

@@ -1,0 +1,168 @@
+//! The dialog to share and save what is shown.
+
+use raft_core::types::Time;
+use web_sys::HtmlDialogElement;
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::parts::{Icon, glyph};
+use crate::model::{Action, Save, UiAction};
+use crate::num::span;
+use crate::source::SourceKind;
+
+/// Properties of [`Share`].
+#[derive(PartialEq, Properties)]
+pub(crate) struct ShareProps {
+    pub(crate) open: bool,
+    pub(crate) source: SourceKind,
+    /// The whole address of what is shown.
+    pub(crate) link: AttrValue,
+    /// The same for a page that shows stage and transport alone.
+    pub(crate) embedded: AttrValue,
+    /// Stands for all that happened up to the shown moment.
+    pub(crate) digest: u64,
+    pub(crate) now: Time,
+    /// Where a chosen file goes.
+    pub(crate) load: Callback<web_sys::File>,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(crate) fn Share(props: &ShareProps) -> Html {
+    let dialog = use_node_ref();
+    use_effect_with((props.open, dialog.clone()), |(open, dialog)| {
+        if let Some(dialog) = dialog.cast::<HtmlDialogElement>() {
+            if *open && !dialog.open() {
+                // Fails only for a dialog that is open or not in the document.
+                let _ = dialog.show_modal();
+            } else if !*open && dialog.open() {
+                dialog.close();
+            }
+        }
+    });
+    let close = props.dispatch.reform(|()| Action::Ui(UiAction::Share(false)));
+    let onclose = close.reform(|_: Event| ());
+    let onclick = close.reform(|_: MouseEvent| ());
+    html! {
+        <dialog class="help share" ref={dialog} aria-labelledby="share-title" {onclose}>
+            <div class="help-head">
+                <h2 id="share-title">{ "Share and save" }</h2>
+                <button type="button" class="button quiet" aria-label="Close" {onclick}>
+                    { glyph(Icon::Close) }
+                </button>
+            </div>
+            { link(props) }
+            { traces(props) }
+            { pictures(props) }
+        </dialog>
+    }
+}
+
+fn link(props: &ShareProps) -> Html {
+    let what = match props.source {
+        SourceKind::Simulate => {
+            "Whoever opens this link sees the same run, with all that was done to it, at this moment."
+        }
+        SourceKind::Replay => "A recording is shared as its file: save the trace and send it.",
+        SourceKind::Live => "Whoever opens this link, and reaches the cluster, watches it too.",
+    };
+    html! {
+        <section>
+            <p>{ what }</p>
+            if props.source != SourceKind::Replay {
+            { copied("Link", "link", &props.link, props) }
+            }
+            if props.source != SourceKind::Live {
+                <p class="hint">
+                    { "At " }{ span(props.now.0) }{ " the digest of all that happened is " }
+                    <code data-testid="digest">{ format!("{:016x}", props.digest) }</code>
+                    { ". The same run has the same digest on every machine." }
+                </p>
+            }
+            if props.source != SourceKind::Replay {
+                { copied("To embed", "embed", &props.embedded, props) }
+            }
+        </section>
+    }
+}
+
+/// A text to copy.
+fn copied(name: &'static str, testid: &'static str, text: &AttrValue, props: &ShareProps) -> Html {
+    let content = text.to_string();
+    let onclick = props.dispatch.reform(move |_: MouseEvent| Action::Copy(content.clone()));
+    html! {
+        <div class="copied">
+            <label>
+                <span>{ name }</span>
+                <input type="text" readonly=true value={text.clone()} data-testid={testid} />
+            </label>
+            <button type="button" class="button" data-testid={format!("copy-{testid}")} {onclick}>
+                { "Copy" }
+            </button>
+        </div>
+    }
+}
+
+fn traces(props: &ShareProps) -> Html {
+    let load = props.load.clone();
+    let onchange = Callback::from(move |event: Event| {
+        let Some(input) = event.target_dyn_into::<web_sys::HtmlInputElement>() else { return };
+        if let Some(file) = input.files().and_then(|files| files.get(0)) {
+            load.emit(file);
+        }
+        // The same file can be chosen again.
+        input.set_value("");
+    });
+    let live = props.source == SourceKind::Live;
+    let trace = props.dispatch.reform(|_: MouseEvent| Action::SaveTrace);
+    html! {
+        <section>
+            <h2>{ "Trace" }</h2>
+            <p class="hint">
+                { "Every event as a line of JSON, to keep, to search and to open again here: what the \
+                   page saved, or what a server's /trace sent." }
+            </p>
+            <div class="buttons">
+                <button
+                    type="button"
+                    class="button"
+                    aria-disabled={live.then_some("true")}
+                    title={live.then_some("A live cluster's trace comes from its servers: GET /trace")}
+                    data-testid="save-trace"
+                    onclick={trace}
+                >
+                    { "Save the trace" }
+                </button>
+                <label class="button">
+                    { "Open a trace" }
+                    <input
+                        class="visually-hidden"
+                        type="file"
+                        accept=".ndjson,.jsonl,.json,application/x-ndjson"
+                        data-testid="open-trace"
+                        {onchange}
+                    />
+                </label>
+            </div>
+        </section>
+    }
+}
+
+fn pictures(props: &ShareProps) -> Html {
+    let save = |what: Save, name: &'static str, testid: &'static str| {
+        let onclick = props.dispatch.reform(move |_: MouseEvent| Action::Save(what));
+        html! {
+            <button type="button" class="button" data-testid={testid} {onclick}>{ name }</button>
+        }
+    };
+    html! {
+        <section>
+            <h2>{ "Picture of the stage" }</h2>
+            <div class="buttons">
+                { save(Save::Svg, "SVG", "save-svg") }
+                { save(Save::Png, "PNG", "save-png") }
+            </div>
+        </section>
+    }
+}

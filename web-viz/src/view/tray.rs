@@ -1,0 +1,430 @@
+//! The tray: all that can be done to one server, its links, disk and clock, to the network, and to
+//! the members.
+
+use raft_core::types::NodeId;
+use yew::prelude::*;
+
+use super::Dispatch;
+use super::act::ActProps;
+use super::parts::{DeedButton, Icon, deed_button, glyph, term_class, typed};
+use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+use crate::model::desk::{Ask, AskState, Request};
+use crate::model::known::Presence;
+use crate::model::{Action, Model, Tray, UiAction};
+use crate::num;
+use crate::source::SourceKind;
+
+/// A deed, and whether it is possible, else why not.
+pub(crate) type Offer = (Deed, Result<(), String>);
+
+/// A clock that is wrong runs at half or at double speed, or jumps by as much as this, in µs.
+const JUMP: i64 = 500_000;
+
+/// What the open part of the tray offers.
+pub(crate) fn offers(model: &Model) -> Vec<Deed> {
+    match (model.ui.tray, model.ui.selected) {
+        (Tray::Server, Some(node)) => server_offers(model, node),
+        (Tray::Members, selected) => member_offers(model, selected),
+        (Tray::Server, None) | (Tray::Network | Tray::Rules, _) => Vec::new(),
+    }
+}
+
+fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
+    let rate = |rate| Deed::Clock(node, ClockDeed::Rate(rate));
+    let disk = |deed| Deed::Disk(node, deed);
+    let mut offers = vec![
+        model.toggle_crash(node),
+        model.toggle_freeze(node),
+        model.toggle_isolate(node),
+        Deed::Elect(node),
+        model.toggle_stall(node),
+        model.toggle_slow_disk(node),
+        disk(DiskDeed::FailWrite),
+        disk(DiskDeed::Tear),
+        disk(DiskDeed::FlipBit),
+        disk(DiskDeed::Wipe),
+        disk(DiskDeed::FailSnapshot),
+        disk(DiskDeed::Mend),
+        rate(500),
+        rate(2000),
+        rate(1000),
+        Deed::Clock(node, ClockDeed::Jump(JUMP)),
+    ];
+    if model.conditions.disk(node).stalled {
+        // The first of the two buttons says so already.
+        offers.retain(|deed| *deed != disk(DiskDeed::Mend));
+        offers.insert(4, disk(DiskDeed::Mend));
+        offers.remove(5);
+    }
+    for peer in model.known.roster.iter().copied().filter(|peer| *peer != node) {
+        offers.extend([
+            model.toggle_link(node, peer),
+            model.toggle_link(peer, node),
+            model.toggle_slow(node, peer),
+        ]);
+    }
+    offers
+}
+
+fn member_offers(model: &Model, selected: Option<NodeId>) -> Vec<Deed> {
+    let mut offers = vec![MemberDeed::AddVoter, MemberDeed::AddLearner];
+    offers.extend(selected.into_iter().flat_map(|node| {
+        [
+            MemberDeed::Transfer(node),
+            MemberDeed::Snapshot(node),
+            MemberDeed::Promote(node),
+            MemberDeed::Remove(node),
+        ]
+    }));
+    offers.retain(|deed| match deed {
+        // Only a learner has anything to gain.
+        MemberDeed::Promote(node) => {
+            model.known.membership().is_some_and(|members| members.learners.contains(node))
+        }
+        MemberDeed::AddVoter
+        | MemberDeed::AddLearner
+        | MemberDeed::Transfer(_)
+        | MemberDeed::Snapshot(_)
+        | MemberDeed::Remove(_) => true,
+    });
+    offers.into_iter().map(Deed::Member).collect()
+}
+
+/// The button of a deed.
+pub(super) fn face(offer: &Offer, dispatch: &Dispatch) -> Html {
+    let (label, icon, key, testid) = match offer.0 {
+        Deed::Crash(_) => ("Crash", Icon::Bolt, Some("X"), "crash"),
+        Deed::Restart(_) => ("Restart", Icon::Power, Some("X"), "restart"),
+        Deed::Freeze(_) => ("Freeze", Icon::Snow, Some("F"), "freeze"),
+        Deed::Thaw(_) => ("Go on", Icon::Snow, Some("F"), "thaw"),
+        Deed::Isolate(_) => ("Cut off", Icon::Scissors, Some("P"), "isolate"),
+        Deed::SplitLeader => ("Split", Icon::Split, None, "split"),
+        Deed::Heal => ("Mend", Icon::Link, Some("P"), "heal"),
+        Deed::Elect(_) => ("Elect", Icon::Flag, None, "elect"),
+        Deed::Disk(_, deed) => {
+            let (label, testid) = disk_words(deed);
+            (label, Icon::Disk, None, testid)
+        }
+        Deed::Clock(_, ClockDeed::Rate(500)) => ("Slow", Icon::Clock, None, "clock-slow"),
+        Deed::Clock(_, ClockDeed::Rate(2000)) => ("Fast", Icon::Clock, None, "clock-fast"),
+        Deed::Clock(_, ClockDeed::Rate(_)) => ("Right", Icon::Clock, None, "clock-right"),
+        Deed::Clock(_, ClockDeed::Jump(_)) => ("Jump", Icon::Clock, None, "clock-jump"),
+        Deed::Member(deed) => return member_face(deed, offer, dispatch),
+        Deed::Link(..)
+        | Deed::Message(..)
+        | Deed::Loss(_)
+        | Deed::Repeat(_)
+        | Deed::Overtake(_)
+        | Deed::Delay(_)
+        | Deed::Sync(_) => return html! {},
+    };
+    let (label, testid) = (label.to_owned(), testid.to_owned());
+    deed_button(offer, DeedButton { label, icon, class: "", key, testid }, dispatch)
+}
+
+const fn disk_words(deed: DiskDeed) -> (&'static str, &'static str) {
+    match deed {
+        DiskDeed::Stall => ("Hang", "disk-stall"),
+        DiskDeed::Mend => ("Mend", "disk-mend"),
+        DiskDeed::Slow => ("Slow", "disk-slow"),
+        DiskDeed::Quicken => ("Not slow", "disk-quicken"),
+        DiskDeed::FailWrite => ("Fail write", "disk-fail"),
+        DiskDeed::FailSnapshot => ("Fail snap", "disk-fail-snapshot"),
+        DiskDeed::Tear => ("Tear", "disk-tear"),
+        DiskDeed::FlipBit => ("Flip a bit", "disk-flip"),
+        DiskDeed::Wipe => ("Wipe", "disk-wipe"),
+    }
+}
+
+fn member_face(deed: MemberDeed, offer: &Offer, dispatch: &Dispatch) -> Html {
+    let (label, icon, testid) = match deed {
+        MemberDeed::AddVoter => ("Add voter".to_owned(), Icon::Plus, "add-voter"),
+        MemberDeed::AddLearner => ("Add learner".to_owned(), Icon::Plus, "add-learner"),
+        MemberDeed::Promote(node) => (format!("Let {node} vote"), Icon::Check, "promote"),
+        MemberDeed::Remove(node) => (format!("Remove {node}"), Icon::Cross, "remove"),
+        MemberDeed::Transfer(node) => (format!("Let {node} lead"), Icon::Crown, "transfer"),
+        MemberDeed::Snapshot(_) => ("Snapshot".to_owned(), Icon::Disk, "snapshot"),
+    };
+    let testid = testid.to_owned();
+    deed_button(offer, DeedButton { label, icon, class: "", key: None, testid }, dispatch)
+}
+
+/// One server: what it is, and what can be done to it.
+pub(super) fn server(props: &ActProps) -> Html {
+    let of = |kind: fn(&Deed) -> bool| {
+        props.permits.tray.iter().filter(move |(deed, _)| kind(deed)).collect::<Vec<_>>()
+    };
+    let group = |title: &'static str, hint: &'static str, offers: Vec<&Offer>| {
+        html! {
+            <>
+                <h3 title={hint}>{ title }</h3>
+                <div class="deeds">
+                    { for offers.into_iter().map(|offer| face(offer, &props.dispatch)) }
+                </div>
+            </>
+        }
+    };
+    let links = of(|deed| matches!(deed, Deed::Link(..)));
+    html! {
+        <div class="one-server">
+            { chooser(props) }
+            if let Some(node) = props.selected {
+                { facts(node, props) }
+                <div class="deeds">
+                    { for of(|deed| !matches!(
+                        deed,
+                        Deed::Disk(..) | Deed::Clock(..) | Deed::Link(..)
+                    )).into_iter().map(|offer| face(offer, &props.dispatch)) }
+                </div>
+                { group(
+                    "Disk",
+                    "Hang: it finishes nothing. Tear: the power fails in the middle of a record. \
+                     Flip a bit: its checksum tells at the next start.",
+                    of(|deed| matches!(deed, Deed::Disk(..))),
+                ) }
+                { group(
+                    "Clock",
+                    "Half or double speed; or half a second ahead.",
+                    of(|deed| matches!(deed, Deed::Clock(..))),
+                ) }
+                if !links.is_empty() {
+                    <h3>{ "Links, one way each" }</h3>
+                    <div class="links">{ for links.into_iter().map(|offer| link(offer, node, props)) }</div>
+                }
+                { super::air::air(node, props) }
+            } else {
+                <p class="hint">{ "Choose a server here or on the ring." }</p>
+            }
+        </div>
+    }
+}
+
+/// The servers, to choose one of.
+fn chooser(props: &ActProps) -> Html {
+    let chip = |node: NodeId| {
+        let chosen = props.selected == Some(node);
+        let onclick =
+            props.dispatch.reform(move |_| Action::Ui(UiAction::Select((!chosen).then_some(node))));
+        let term = props.known.node(node).map(|known| known.term).unwrap_or_default();
+        let absent = !props.known.presence(node).runs();
+        html! {
+            <button
+                type="button"
+                class={classes!("chip-server", term_class(term), absent.then_some("absent"))}
+                aria-pressed={chosen.to_string()}
+                data-testid={format!("choose-{node}")}
+                {onclick}
+            >
+                if props.known.leader() == Some(node) {
+                    { glyph(Icon::Crown) }
+                }
+                { node.to_string() }
+            </button>
+        }
+    };
+    html! {
+        <div class="chips" role="group" aria-label="Choose a server">
+            { for props.known.roster.iter().map(|node| chip(*node)) }
+        </div>
+    }
+}
+
+/// The button of one direction of a link: pressed while it is cut or slow.
+fn link(offer: &Offer, node: NodeId, props: &ActProps) -> Html {
+    let (deed, permitted) = offer;
+    let Deed::Link(from, to, what) = *deed else { return html! {} };
+    let (pressed, slow) = match what {
+        LinkDeed::Cut => (false, false),
+        LinkDeed::Mend => (true, false),
+        LinkDeed::Slow => (false, true),
+        LinkDeed::Quicken => (true, true),
+    };
+    let words = match (slow, from == node) {
+        (true, _) => format!("slow → {to}"),
+        (false, true) => format!("cut → {to}"),
+        (false, false) => format!("cut ← {from}"),
+    };
+    let onclick = {
+        let deed = *deed;
+        props.dispatch.reform(move |_: MouseEvent| Action::Deed(deed))
+    };
+    html! {
+        <button
+            type="button"
+            class="button link-deed"
+            aria-pressed={pressed.to_string()}
+            aria-disabled={permitted.is_err().then_some("true")}
+            title={permitted.clone().err()}
+            data-testid={format!("{}-{from}-{to}", if slow { "slow" } else { "cut" })}
+            {onclick}
+        >
+            { words }
+        </button>
+    }
+}
+
+fn facts(id: NodeId, props: &ActProps) -> Html {
+    let known = &props.known;
+    let Some(node) = known.node(id) else {
+        return html! { <p class="hint">{ "Nothing is known of it yet." }</p> };
+    };
+    let fact = |name: &'static str, value: String| {
+        html! { <div><dt>{ name }</dt><dd>{ value }</dd></div> }
+    };
+    let nobody = || "–".to_owned();
+    html! {
+        <dl class="facts" data-testid="facts">
+            { fact("role", role_words(known.presence(id), node.role)) }
+            { fact("term", node.term.to_string()) }
+            { fact("voted for", node.voted_for.map_or_else(nobody, |node| node.to_string())) }
+            { fact("log ends", node.last.index.to_string()) }
+            { fact("on disk", node.durable_index.to_string()) }
+            { fact("committed", node.commit_index.to_string()) }
+            if let Some(process) = &props.process {
+                { fact("process", process.clone()) }
+            }
+        </dl>
+    }
+}
+
+fn role_words(presence: Presence, role: raft_core::event::RoleName) -> String {
+    match presence {
+        Presence::Up => role.to_string(),
+        Presence::Frozen => format!("{role}, frozen"),
+        Presence::Down => "down".to_owned(),
+        Presence::Unreachable => "out of sight".to_owned(),
+    }
+}
+
+/// The network and the disks as a whole.
+pub(super) fn network(props: &ActProps) -> Html {
+    let why_not = props.permits.network.as_ref().err().map(String::as_str);
+    let conditions = &props.conditions;
+    let known = |words: String| if why_not.is_some() { "–".to_owned() } else { words };
+    let share = |name, permille: u16, testid, deed: fn(u16) -> Deed| Slider {
+        name,
+        words: known(format!("{} %", permille / 10)),
+        value: u64::from(permille),
+        most: 500,
+        step: 10,
+        testid,
+        deed: Box::new(move |value| deed(u16::try_from(value).unwrap_or(u16::MAX))),
+    };
+    let time = |name, middle: u64, testid, deed: fn(u64) -> Deed| Slider {
+        name,
+        words: known(num::span(middle)),
+        value: middle / 500,
+        most: 240,
+        step: 1,
+        testid,
+        deed: Box::new(move |value| deed(value * 500)),
+    };
+    let sliders = [
+        share("Lost", conditions.loss, "loss", Deed::Loss),
+        share("Twice", conditions.repeat, "repeat", Deed::Repeat),
+        share("Overtake", conditions.overtake, "overtake", Deed::Overtake),
+        time("Delay", conditions.delay, "delay", Deed::Delay),
+        time("Disks", conditions.sync, "sync", Deed::Sync),
+    ];
+    html! {
+        <div class="network">
+            { for sliders.into_iter().map(|it| slider(props, it, why_not)) }
+            <p class="hint">
+                { "Messages lost, arriving twice and overtaken; how long they take, and how long a \
+                   disk takes to sync. For one link or disk, choose its server." }
+            </p>
+        </div>
+    }
+}
+
+/// Who belongs to the cluster.
+pub(super) fn members(props: &ActProps) -> Html {
+    let list = |nodes: &mut dyn Iterator<Item = NodeId>| {
+        let names: Vec<String> = nodes.map(|node| node.to_string()).collect();
+        if names.is_empty() { "–".to_owned() } else { names.join(" ") }
+    };
+    html! {
+        <div class="members">
+            if let Some(members) = props.known.membership() {
+                <dl class="facts" data-testid="members">
+                    <div><dt>{ "voters" }</dt><dd>{ list(&mut members.voters.iter().copied()) }</dd></div>
+                    if members.is_joint() {
+                        <div>
+                            <dt>{ "and those before" }</dt>
+                            <dd>{ list(&mut members.outgoing.iter().copied()) }</dd>
+                        </div>
+                    }
+                    <div><dt>{ "learners" }</dt><dd>{ list(&mut members.learners.iter().copied()) }</dd></div>
+                    <div><dt>{ "majority" }</dt><dd>{ props.known.majority() }</dd></div>
+                </dl>
+            }
+            { chooser(props) }
+            <div class="deeds">
+                { for props.permits.tray.iter().map(|offer| face(offer, &props.dispatch)) }
+            </div>
+            if let Some(order) = &props.order {
+                { outcome(order) }
+            }
+            if props.selected.is_none() {
+                <p class="hint">{ "Choose a server to remove it, let it lead or take a snapshot." }</p>
+            }
+        </div>
+    }
+}
+
+/// How the newest request about the members stands.
+fn outcome(order: &Ask) -> Html {
+    let (class, words) = match &order.state {
+        AskState::Waiting => ("waiting", "under way …".to_owned()),
+        AskState::Done(words) => ("done", words.clone()),
+        AskState::Failed(words) => ("failed", words.clone()),
+    };
+    html! {
+        <p class={classes!("order", class)} aria-live="polite" data-testid="order" data-state={class}>
+            <b>{ &order.words }</b>{ ": " }{ words }
+        </p>
+    }
+}
+
+/// The newest request about the members.
+pub(crate) fn newest_order(model: &Model) -> Option<Ask> {
+    let about = |ask: &&Ask| matches!(ask.request, Request::Change(_) | Request::Transfer(_));
+    let simulated = model.source == SourceKind::Simulate;
+    model.desk.asks.iter().find(about).filter(|_| simulated).cloned()
+}
+
+struct Slider {
+    name: &'static str,
+    words: String,
+    value: u64,
+    most: u64,
+    step: u64,
+    testid: &'static str,
+    deed: Box<dyn Fn(u64) -> Deed>,
+}
+
+fn slider(props: &ActProps, slider: Slider, why_not: Option<&str>) -> Html {
+    let (dispatch, deed) = (props.dispatch.clone(), slider.deed);
+    let oninput = Callback::from(move |event: InputEvent| {
+        if let Some(value) = typed(&event).and_then(|text| text.parse().ok()) {
+            dispatch.emit(Action::Deed(deed(value)));
+        }
+    });
+    html! {
+        <label class="slider" title={why_not.map(str::to_owned)}>
+            <span>{ slider.name }</span>
+            <input
+                type="range"
+                min="0"
+                max={slider.most.to_string()}
+                step={slider.step.to_string()}
+                value={slider.value.to_string()}
+                disabled={why_not.is_some()}
+                aria-valuetext={slider.words.clone()}
+                data-testid={slider.testid}
+                {oninput}
+            />
+            <output data-testid={format!("{}-words", slider.testid)}>{ &slider.words }</output>
+        </label>
+    }
+}
