@@ -152,6 +152,7 @@ impl Component for App {
                         <Events
                             feed={model.feed.clone()}
                             filter={model.ui.filter.clone()}
+                            why={model.ui.why.clone()}
                             roster={model.known.roster.clone()}
                             source={model.source}
                             dispatch={self.dispatch.clone()}

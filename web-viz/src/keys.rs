@@ -61,6 +61,7 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
         "s" | "S" => Some(Action::Ui(UiAction::Share(true))),
         "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),
+        "Escape" if model.ui.why.is_some() => Some(Action::Ui(UiAction::Inspect(None))),
         "Escape" => Some(Action::Ui(UiAction::Select(None))),
         _ => {
             let node =

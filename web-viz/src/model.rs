@@ -23,6 +23,7 @@ pub(crate) mod tape;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod update;
+pub(crate) mod why;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -31,7 +32,7 @@ use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::sim::BranchId;
-use raft_core::types::{LogIndex, Micros, NodeId, RequestId};
+use raft_core::types::{EventId, LogIndex, Micros, NodeId, RequestId};
 
 use crate::address::Place;
 use crate::link::Recall;
@@ -49,6 +50,7 @@ use crate::model::known::Known;
 use crate::model::live::{Live, Report};
 use crate::model::playback::{Pace, Playback, Speed};
 use crate::model::story::Story;
+use crate::model::why::Why;
 use crate::scene::layout::Size;
 use crate::shared::Shared;
 use crate::source::SourceKind;
@@ -97,6 +99,8 @@ pub(crate) struct Ui {
     pub(crate) selected: Option<NodeId>,
     pub(crate) column: Option<LogIndex>,
     pub(crate) filter: Filter,
+    /// What led to the event that was chosen.
+    pub(crate) why: Option<Why>,
     /// What lies below the stage on a phone.
     pub(crate) sheet: Sheet,
     pub(crate) help: bool,
@@ -120,6 +124,7 @@ impl Default for Ui {
             selected: None,
             column: None,
             filter: Filter::default(),
+            why: None,
             sheet: Sheet::default(),
             help: false,
             list: None,
@@ -316,6 +321,8 @@ pub(crate) enum LessonAction {
 pub(crate) enum UiAction {
     Select(Option<NodeId>),
     Column(Option<LogIndex>),
+    /// Why this event happened; `None` closes the answer.
+    Inspect(Option<EventId>),
     FilterWeight(Weight),
     /// Shows or hides the events of a server.
     FilterServer(NodeId),
@@ -394,6 +401,7 @@ impl Model {
     fn clear(&mut self, roster: BTreeSet<NodeId>) {
         self.known = Shared::new(Known { roster, ..Known::default() });
         self.feed = Shared::new(Feed::default());
+        self.ui.why = None;
         self.story = Story::default();
         self.reign = Reign::default();
         self.history = History::default();

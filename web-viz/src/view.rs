@@ -27,6 +27,7 @@ pub(crate) mod tabs;
 pub(crate) mod top;
 pub(crate) mod transport;
 pub(crate) mod tray;
+pub(crate) mod why;
 
 use yew::Callback;
 

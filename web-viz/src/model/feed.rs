@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use raft_core::event::{Event, EventKind, Timer};
 use raft_core::message::MessageName;
-use raft_core::types::NodeId;
+use raft_core::types::{EventId, NodeId};
 
 /// How much an event tells somebody who watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +141,13 @@ impl Feed {
         let kept =
             self.kept.each_ref().map(|kept| kept.iter().take_while(before).cloned().collect());
         Self { next: number, kept }
+    }
+
+    /// An event, if it is still kept.
+    pub(crate) fn find(&self, event: EventId) -> Option<Rc<Line>> {
+        // The newest are asked for most.
+        let mut all = self.kept.iter().flat_map(|kept| kept.iter().rev());
+        all.find(|line| line.event.id == event).cloned()
     }
 
     /// The lines that pass, newest first.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
-use raft_core::types::{Micros, NodeId};
+use raft_core::types::{EventId, Micros, NodeId};
 
 use super::deeds;
 use super::desk::{AskState, Desk, Op, Request};
 use super::known::Presence;
 use super::story::Tone;
+use super::why::Why;
 use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
 use crate::source::SourceKind;
@@ -66,6 +67,7 @@ impl Model {
                 return vec![Effect::SaveTheme(theme)];
             }
             Action::Lesson(action) => return self.lesson(action),
+            Action::Ui(UiAction::Inspect(event)) => self.inspect(event),
             Action::Ui(action) => self.ui.update(action),
             Action::Desk(action) => self.desk.change().update(action),
         }
@@ -212,6 +214,16 @@ impl Model {
         write.into_iter().chain(reads).collect()
     }
 
+    /// Answers why an event happened, and chooses the server that it happened to.
+    fn inspect(&mut self, event: Option<EventId>) {
+        self.ui.why = event.and_then(|event| Why::of(&self.feed, event));
+        if let Some(event) = self.ui.why.as_ref().and_then(Why::event)
+            && event.node != NodeId::ENVIRONMENT
+        {
+            self.ui.selected = Some(event.node);
+        }
+    }
+
     /// Stops the clock where a promise is first seen broken, and says which.
     pub(super) fn note_breach(&mut self, held: bool) {
         let Some(first) = self.violations.first().filter(|_| held) else { return };
@@ -229,6 +241,8 @@ impl Ui {
         match action {
             UiAction::Select(node) => self.selected = node,
             UiAction::Column(column) => self.column = column,
+            // The model answers, which knows the events.
+            UiAction::Inspect(_) => {}
             UiAction::FilterWeight(least) => self.filter.least = least,
             UiAction::FilterServer(node) => {
                 if !self.filter.hidden.remove(&node) {

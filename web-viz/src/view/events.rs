@@ -7,7 +7,9 @@ use raft_core::types::{NodeId, Time};
 use yew::prelude::*;
 
 use super::Dispatch;
+use super::why::{WhyCard, name};
 use crate::model::feed::{Feed, Filter, Line, Weight};
+use crate::model::why::Why;
 use crate::model::{Action, UiAction};
 use crate::num::{len, place, px, real};
 use crate::shared::Shared;
@@ -24,6 +26,7 @@ const SPARE: usize = 4;
 pub(crate) struct EventsProps {
     pub(crate) feed: Shared<Feed>,
     pub(crate) filter: Filter,
+    pub(crate) why: Option<Why>,
     pub(crate) roster: BTreeSet<NodeId>,
     pub(crate) source: SourceKind,
     pub(crate) dispatch: Dispatch,
@@ -46,9 +49,12 @@ pub(crate) fn Events(props: &EventsProps) -> Html {
                 { weights(props) }
             </header>
             { servers(props) }
+            if let Some(why) = props.why.clone() {
+                <WhyCard {why} source={props.source} dispatch={props.dispatch.clone()} />
+            }
             <div class="lines" ref={scroller} {onscroll} tabindex="0" data-testid="events">
                 <ol style={format!("height:{}px", px(len(lines.len()) * LINE))}>
-                    { for shown.map(|(position, line)| draw(line, position, props.source)) }
+                    { for shown.map(|(position, line)| draw(props, line, position)) }
                 </ol>
                 if lines.is_empty() {
                     <p class="hint">{ "Nothing to tell yet." }</p>
@@ -103,29 +109,32 @@ fn servers(props: &EventsProps) -> Html {
     }
 }
 
-fn draw(line: &Rc<Line>, position: usize, source: SourceKind) -> Html {
+fn draw(props: &EventsProps, line: &Rc<Line>, position: usize) -> Html {
     let event = &line.event;
+    let id = event.id;
+    let chosen = props.why.as_ref().and_then(Why::event) == Some(id);
+    let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::Inspect(Some(id))));
     let weight = match line.weight {
         Weight::Key => "key",
         Weight::Detail => "detail",
         Weight::Routine => "routine",
     };
     let words = event.kind.to_string();
-    let who = if event.id.node == NodeId::ENVIRONMENT {
-        "net".to_owned()
-    } else {
-        event.id.node.to_string()
-    };
+    let who = name(id.node);
     html! {
-        <li
-            key={line.number}
-            class={classes!("line", weight)}
-            style={format!("top:{}px", px(len(position) * LINE))}
-            title={words.clone()}
-        >
-            <span class="who">{ who }</span>
-            <time>{ clock(event.time, source) }</time>
-            <span class="what">{ words }</span>
+        <li key={line.number}>
+            <button
+                type="button"
+                class={classes!("line", weight)}
+                style={format!("top:{}px", px(len(position) * LINE))}
+                title={format!("{words}. Why?")}
+                aria-pressed={chosen.to_string()}
+                {onclick}
+            >
+                <span class="who">{ who }</span>
+                <time>{ clock(event.time, props.source) }</time>
+                <span class="what">{ words }</span>
+            </button>
         </li>
     }
 }

@@ -1,10 +1,11 @@
 //! The rules, each with a switch that breaks it, and what Raft promises.
 
+use raft_core::scenario::Scenario;
 use yew::prelude::*;
 
 use super::act::ActProps;
-use crate::model::Action;
 use crate::model::rules::{RULES, Rule};
+use crate::model::{Action, LessonAction};
 use crate::source::SourceKind;
 
 /// The part of the tray with the switches.
@@ -24,6 +25,17 @@ pub(super) fn rules(props: &ActProps) -> Html {
                 { for RULES.iter().map(|rule| switch(rule, props)) }
             </ul>
         </div>
+    }
+}
+
+/// The way to the lesson in which it surely fails.
+fn shown_by(number: usize, lesson: &Scenario, props: &ActProps) -> Html {
+    let open = Action::Lesson(LessonAction::Open(number));
+    let onclick = props.dispatch.reform(move |_: MouseEvent| open.clone());
+    html! {
+        <button type="button" class="shown-by" data-testid="shown-by" {onclick}>
+            { format!("See it fail: {}", lesson.title) }
+        </button>
     }
 }
 
@@ -54,6 +66,9 @@ fn switch(rule: &'static Rule, props: &ActProps) -> Html {
                         { format!(" Sooner or later {fails} fails.") }
                     }
                 </p>
+                if let Some((number, lesson)) = rule.lesson() {
+                    { shown_by(number, lesson, props) }
+                }
             }
         </li>
     }

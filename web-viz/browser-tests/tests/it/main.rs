@@ -5,3 +5,4 @@ mod looks;
 mod simulate;
 mod teach;
 mod travel;
+mod why;

@@ -1,0 +1,33 @@
+//! Why something happened.
+
+use anyhow::Result;
+use browser_tests::{Looks, Site, with_page};
+
+/// Guards "why does it lead?": a chosen event is traced back, over the other servers' votes, to the
+/// timer that ran out, with the rule, its section and its place in the core; and one can go along.
+#[tokio::test]
+async fn an_event_is_traced_back_to_what_began_it() -> Result<()> {
+    let site = Site::open().await?;
+    with_page(site.url(), Looks::PLAIN, async |page| {
+        page.wait_for_leader(None).await;
+        page.click("play").await;
+        page.ask(
+            "[...document.querySelectorAll('[data-testid=events] .line')]\
+             .find(line => line.innerText.includes('becomes leader')).click()",
+        )
+        .await;
+        let says = |words: &str| {
+            format!("document.querySelector('[data-testid=why]')?.innerText.includes('{words}')")
+        };
+        for words in
+            ["a majority voted for it", "because", "§5.2", "core/src/rules.rs:", "from outside"]
+        {
+            page.wait(words, &says(words)).await;
+        }
+        page.ask("document.querySelector('[data-testid=why] .step:not(:disabled)').click()").await;
+        page.wait("the step before", &says("counts a vote")).await;
+        page.press("\u{E00C}").await;
+        page.wait("it is closed", "document.querySelector('[data-testid=why]') === null").await;
+    })
+    .await
+}
