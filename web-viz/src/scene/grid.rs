@@ -140,6 +140,34 @@ fn state(server: &NodeView, index: LogIndex) -> EntryState {
     }
 }
 
+/// The voters that count for one index: those whose disks hold the same entry there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Quorum {
+    pub(crate) holders: Vec<NodeId>,
+    /// How many make a majority.
+    pub(crate) needed: usize,
+}
+
+impl Quorum {
+    pub(crate) fn is_reached(&self) -> bool {
+        self.holders.len() >= self.needed
+    }
+}
+
+/// Who counts at an index; of entries of different terms those of the newest.
+pub(crate) fn quorum(known: &Known, index: LogIndex) -> Quorum {
+    let nodes = || known.view.nodes.iter();
+    let newest = nodes().filter_map(|(_, node)| node.entry(index)).map(|entry| entry.term).max();
+    let voters = known.voters();
+    let holds = |(id, node): &(&NodeId, &NodeView)| {
+        let covered = index > LogIndex(0) && index <= node.base.index;
+        let same = node.entry(index).is_some_and(|entry| Some(entry.term) == newest);
+        voters.contains(id) && (covered || (same && index <= node.durable_index))
+    };
+    let holders = nodes().filter(holds).map(|(id, _)| *id).collect();
+    Quorum { holders, needed: known.majority() }
+}
+
 /// Who holds what at an index, in words: the answer to "is it safe?".
 pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
     let mut holders: BTreeMap<Term, (Vec<NodeId>, Vec<NodeId>, Entry)> = BTreeMap::new();
@@ -252,6 +280,24 @@ mod tests {
         assert_eq!(cell(&known, NodeId(1), LogIndex(4)), Cell::Compacted);
         assert_eq!(cell(&known, NodeId(1), LogIndex(7)), Cell::Empty { next: false });
         assert_eq!(Columns::of(&known).first, LogIndex(3));
+    }
+
+    /// Guards the marks of a chosen column: what is not on disk, or of an older term, does not count.
+    #[test]
+    fn only_disks_that_hold_the_same_entry_count() {
+        let script = append(append(Script::new(3).leader(1, 1), 1, 1, "1"), 2, 1, "1");
+        let script = durable(script, 1, 1);
+        let before = quorum(&script.known(), LogIndex(1));
+        assert_eq!((before.holders.clone(), before.needed), (vec![NodeId(1)], 2));
+        assert!(!before.is_reached());
+        let script = durable(script, 2, 1);
+        assert!(quorum(&script.known(), LogIndex(1)).is_reached());
+        let (index, term) = (LogIndex(1), Term(2));
+        let newer = Entry { index, term, payload: Payload::Noop };
+        let last = newer.position();
+        let script =
+            script.event(3, EventKind::EntriesAppended { last, entries: vec![newer].into() });
+        assert!(quorum(&script.known(), LogIndex(1)).holders.is_empty());
     }
 
     /// Guards the sentence that answers whether an entry is safe.

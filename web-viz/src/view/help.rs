@@ -75,7 +75,8 @@ const PICTURE: [(&str, &str); 11] = [
     (
         "Log",
         "One row a server, one column an index. Dashed: proposed. Solid: committed, it will never \
-         be lost. Filled: applied to the store. Underlined: on that server's disk.",
+         be lost. Filled: applied to the store. Underlined: on that server's disk. Choose \
+         a column to see which disks count for its majority.",
     ),
     (
         "Down, frozen, cut off",

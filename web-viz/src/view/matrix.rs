@@ -9,7 +9,7 @@ use super::parts::{Icon, glyph, term_class};
 use crate::model::known::Known;
 use crate::model::{Action, UiAction};
 use crate::num::{place, px, real};
-use crate::scene::grid::{Cell, Columns, EntryState, cell, column_words};
+use crate::scene::grid::{Cell, Columns, EntryState, Quorum, cell, column_words, quorum};
 use crate::shared::Shared;
 
 /// The width of a column in pixels; style/matrix.css knows it too.
@@ -85,6 +85,8 @@ fn key_to_marks() -> Html {
             { mark("committed", "committed") }
             { mark("applied", "applied") }
             { mark("proposed durable", "on disk") }
+            { mark("applied matched", "known to the leader") }
+            { mark("empty next", "sent next") }
         </ul>
     }
 }
@@ -110,6 +112,7 @@ fn row_name(node: NodeId, props: &MatrixProps) -> Html {
 
 fn column(index: LogIndex, first: LogIndex, props: &MatrixProps) -> Html {
     let chosen = props.column == Some(index);
+    let count = chosen.then(|| quorum(&props.known, index)).filter(|it| !it.holders.is_empty());
     let choose = props
         .dispatch
         .reform(move |_: MouseEvent| Action::Ui(UiAction::Column((!chosen).then_some(index))));
@@ -137,15 +140,32 @@ fn column(index: LogIndex, first: LogIndex, props: &MatrixProps) -> Html {
                 data-testid={format!("column-{index}")}
             >
                 { index.to_string() }
+                if let Some(count) = &count {
+                    { tally(count) }
+                }
             </button>
-            { for props.known.roster.iter().map(|node| draw(*node, index, props)) }
+            { for props.known.roster.iter().map(|node| {
+                let counts = count.as_ref().is_some_and(|count| count.holders.contains(node));
+                draw(*node, index, counts, props)
+            }) }
         </div>
     }
 }
 
-fn draw(node: NodeId, index: LogIndex, props: &MatrixProps) -> Html {
+/// How many disks hold the entry of a chosen column, of how many that are needed.
+fn tally(count: &Quorum) -> Html {
+    let reached = if count.is_reached() { "tally reached" } else { "tally" };
+    html! {
+        <span class={reached} title="disks that hold it / needed" data-testid="quorum">
+            { format!("{}/{}", count.holders.len(), count.needed) }
+        </span>
+    }
+}
+
+fn draw(node: NodeId, index: LogIndex, counts: bool, props: &MatrixProps) -> Html {
     let testid = format!("cell-{node}-{index}");
-    let row = (props.selected == Some(node)).then_some("selected");
+    let selected = (props.selected == Some(node)).then_some("selected");
+    let row = classes!(selected, counts.then_some("counts"));
     match cell(&props.known, node, index) {
         Cell::Empty { next } => html! {
             <span
