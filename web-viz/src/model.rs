@@ -292,6 +292,8 @@ pub(crate) enum Action {
     Live(Report),
     ClusterTyped(String),
     TokenTyped(String),
+    /// What the lines of the event list must say.
+    Search(String),
     ClusterConnect,
     Theme(Theme),
     Notice(String),
