@@ -244,6 +244,7 @@ impl Ui {
             UiAction::Column(column) => self.column = column,
             // The model answers, which knows the events.
             UiAction::Inspect(_) => {}
+            UiAction::Lanes(action) => self.lanes.update(action),
             UiAction::FilterWeight(least) => self.filter.least = least,
             UiAction::FilterServer(node) => {
                 if !self.filter.hidden.remove(&node) {
