@@ -16,8 +16,9 @@ use crate::model::known::{Known, Presence};
 use crate::model::lanes::{Lanes, LanesUi, Sign, State};
 use crate::num::{len, real, span};
 
-/// Arrows drawn at most. Beyond it heartbeats and their answers are left out, then the oldest.
-const MOST: usize = 600;
+/// Arrows drawn at most. Beyond it the oldest heartbeats and their answers are left out, then the
+/// oldest of all.
+const MOST: usize = 800;
 
 /// Room between the playhead and the right edge, for the heads of arrows.
 const MARGIN: f64 = 12.0;
@@ -355,15 +356,19 @@ fn thin(all: &mut Vec<Arrow>) -> bool {
     if all.len() <= MOST {
         return false;
     }
-    all.retain(|it| it.end == End::Lost || !is_routine(it));
-    let excess = all.len().saturating_sub(MOST);
+    let mut excess = all.len() - MOST;
+    all.retain(|it| {
+        let leave = excess > 0 && is_routine(it);
+        excess -= usize::from(leave);
+        !leave
+    });
     all.drain(..excess);
     true
 }
 
 fn is_routine(arrow: &Arrow) -> bool {
     let answer = arrow.name == MessageName::AppendEntriesReply && arrow.reply == Some(true);
-    answer || arrow.name == MessageName::Heartbeat
+    arrow.end != End::Lost && (answer || arrow.name == MessageName::Heartbeat)
 }
 
 /// The messages before and after a drawn one.

@@ -131,7 +131,7 @@ fn told(props: &SpaceTimeProps) -> Html {
     let words = match &scene.picked {
         Some(picked) => format!("{}: {}", clock(picked.sent, props.source), picked.words),
         None if scene.thinned => {
-            "Too many messages for this much time: heartbeats and their answers are left out."
+            "Too many messages for this much time: older heartbeats and answers are left out."
                 .to_owned()
         }
         None => "Strong: a request. Light: a reply. A cross: lost. Choose an arrow to read it."

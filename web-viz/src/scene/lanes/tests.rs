@@ -101,7 +101,10 @@ fn too_many_messages_are_thinned() {
     }
     let scene = scene(&known, &Lanes::default(), 2_500, None);
     assert!(scene.thinned);
-    assert_eq!(scene.arrows.len() + scene.moving.len(), 100);
+    let all: Vec<_> = scene.arrows.iter().chain(&scene.moving).collect();
+    assert_eq!(all.len(), MOST);
+    assert_eq!(all.iter().filter(|it| it.name == MessageName::RequestVote).count(), 100);
+    assert!(all.iter().any(|it| it.sent == Time(2_499)), "the newest stay");
 }
 
 /// Guards the words of a picked message, and the way to its neighbours without a mouse.
