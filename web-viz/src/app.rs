@@ -25,6 +25,7 @@ use crate::view::compare::Compare;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
 use crate::view::history::History;
+use crate::view::lanes::lanes;
 use crate::view::lesson::Lesson;
 use crate::view::lessons::Lessons;
 use crate::view::matrix::Matrix;
@@ -122,7 +123,7 @@ impl Component for App {
                         { caption(&model.story) }
                         { self.board() }
                         { self.stage() }
-                        { tabs(model.ui.sheet, model.course.is_some(), &self.dispatch) }
+                        { tabs(model.ui.sheet, model.course.is_some(), model.ui.lanes.open, &self.dispatch) }
                         <Matrix
                             known={model.known.clone()}
                             selected={model.ui.selected}
@@ -160,6 +161,7 @@ impl Component for App {
                     </div>
                 </main>
                 <footer class="dock">
+                    { lanes(model, &self.dispatch) }
                     { scrub(model, &self.dispatch) }
                     <Transport
                         source={model.source}
@@ -170,6 +172,7 @@ impl Component for App {
                         pacing={model.permits_pacing()}
                         turns={(model.turn_before(), model.turn_after())}
                         undo={model.history.run.deeds > 0}
+                        lanes={model.ui.lanes.open}
                         dispatch={self.dispatch.clone()}
                     />
                 </footer>

@@ -3,6 +3,7 @@
 use raft_core::types::{NodeId, Time};
 
 use crate::model::history::Jump;
+use crate::model::lanes::LanesAction;
 use crate::model::{Action, LessonAction, List, Model, UiAction};
 
 /// One line of the help.
@@ -12,7 +13,7 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 17] = [
+pub(crate) const KEYS: [Key; 18] = [
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
     Key {
@@ -28,6 +29,7 @@ pub(crate) const KEYS: [Key; 17] = [
     Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
     Key { keys: &["F"], does: "freeze it, or let it go on" },
     Key { keys: &["P"], does: "cut it off from the others, or mend the links" },
+    Key { keys: &["D"], does: "messages in time, as arrows between lanes; again to close" },
     Key { keys: &["L"], does: "the list of lessons" },
     Key { keys: &["⇧ →", "⇧ ←"], does: "next and previous page of the lesson" },
     Key { keys: &["C"], does: "send the client's request" },
@@ -54,6 +56,7 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),
         "f" | "F" => server().map(|node| Action::Deed(model.toggle_freeze(node))),
         "p" | "P" => server().map(|node| Action::Deed(model.toggle_isolate(node))),
+        "d" | "D" => Some(Action::Ui(UiAction::Lanes(LanesAction::Toggle))),
         "l" | "L" => Some(Action::Ui(UiAction::List(Some(List::Lessons)))),
         "Shift+ArrowRight" => Some(Action::Lesson(LessonAction::Next)),
         "Shift+ArrowLeft" => Some(Action::Lesson(LessonAction::Back)),

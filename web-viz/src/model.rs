@@ -11,6 +11,7 @@ pub(crate) mod failover;
 pub(crate) mod feed;
 pub(crate) mod history;
 pub(crate) mod known;
+pub(crate) mod lanes;
 pub(crate) mod lessons;
 pub(crate) mod live;
 pub(crate) mod playback;
@@ -47,6 +48,7 @@ use crate::model::failover::Reign;
 use crate::model::feed::{Feed, Filter, Weight};
 use crate::model::history::{History, Jump};
 use crate::model::known::Known;
+use crate::model::lanes::{LanesAction, LanesUi};
 use crate::model::live::{Live, Report};
 use crate::model::playback::{Pace, Playback, Speed};
 use crate::model::story::Story;
@@ -98,6 +100,8 @@ pub(crate) struct Ui {
     pub(crate) stage: Size,
     pub(crate) selected: Option<NodeId>,
     pub(crate) column: Option<LogIndex>,
+    /// The space-time diagram.
+    pub(crate) lanes: LanesUi,
     pub(crate) filter: Filter,
     /// What led to the event that was chosen.
     pub(crate) why: Option<Why>,
@@ -123,6 +127,7 @@ impl Default for Ui {
             stage: Size { width: 800.0, height: 520.0 },
             selected: None,
             column: None,
+            lanes: LanesUi::default(),
             filter: Filter::default(),
             why: None,
             sheet: Sheet::default(),
@@ -292,6 +297,8 @@ pub(crate) enum Action {
     Live(Report),
     ClusterTyped(String),
     TokenTyped(String),
+    /// What the lines of the event list must say.
+    Search(String),
     ClusterConnect,
     Theme(Theme),
     Notice(String),
@@ -323,6 +330,7 @@ pub(crate) enum UiAction {
     Column(Option<LogIndex>),
     /// Why this event happened; `None` closes the answer.
     Inspect(Option<EventId>),
+    Lanes(LanesAction),
     FilterWeight(Weight),
     /// Shows or hides the events of a server.
     FilterServer(NodeId),
@@ -412,6 +420,7 @@ impl Model {
         self.violations.clear();
         self.breach = None;
         self.ui.column = None;
+        self.ui.lanes.picked = None;
         self.ui.selected = None;
         self.notice = None;
     }
@@ -428,6 +437,7 @@ impl Model {
         if self.source == SourceKind::Simulate && may_retire(&event.kind) {
             known.drop_retired();
         }
+        self.history.record(&event, known, self.playback.now);
         self.reign.observe(&event, known);
         self.story.observe(&event, known, led, pace);
         let again = match self.source {

@@ -2,6 +2,7 @@
 //! that the picture makes is tested without a browser.
 
 pub(crate) mod grid;
+pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod server;

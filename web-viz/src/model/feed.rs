@@ -114,11 +114,16 @@ pub(crate) struct Filter {
     pub(crate) least: Weight,
     /// Servers that are left out.
     pub(crate) hidden: BTreeSet<NodeId>,
+    /// What a line must say, in small letters; empty for anything.
+    pub(crate) words: String,
 }
 
 impl Filter {
     fn passes(&self, line: &Line) -> bool {
-        line.weight >= self.least && !self.hidden.contains(&line.event.id.node)
+        line.weight >= self.least
+            && !self.hidden.contains(&line.event.id.node)
+            && (self.words.is_empty()
+                || line.event.kind.to_string().to_lowercase().contains(&self.words))
     }
 }
 
@@ -181,6 +186,19 @@ mod tests {
         assert_eq!(all.len(), KEPT + 1);
         assert_eq!(all.last().unwrap().event.kind, EventKind::Crashed);
         assert!(all.windows(2).all(|pair| pair[0].number > pair[1].number), "newest first");
+    }
+
+    /// Guards the search: what is typed is found however it is written, among what is shown.
+    #[test]
+    fn lines_are_found_by_their_words() {
+        let mut feed = Feed::default();
+        feed.push(event(0, 1, EventKind::Crashed), true);
+        feed.push(event(1, 1, EventKind::TimerFired { timer: Timer::Election }), true);
+        let found = |words: &str| {
+            let filter = Filter { words: words.to_lowercase(), ..Filter::default() };
+            feed.lines(&filter).len()
+        };
+        assert_eq!((found(""), found("Election"), found("no such thing")), (2, 1, 0));
     }
 
     /// Guards the default of the list: timers and heartbeats are hidden until asked for.

@@ -13,6 +13,7 @@ use super::desk::Ask;
 use super::failover::Reign;
 use super::feed::{Feed, Weight};
 use super::known::Known;
+use super::lanes::Lanes;
 use super::story::Story;
 use super::tape::{MarkKind, Tape};
 use super::{Effect, Model, Notice, SimEffect};
@@ -103,6 +104,7 @@ struct Past {
     /// How many events it has.
     events: u64,
     tape: Shared<Tape>,
+    lanes: Shared<Lanes>,
     turns: VecDeque<Turn>,
     /// The list of its events, as it was when the branch was left.
     feed: Shared<Feed>,
@@ -116,6 +118,7 @@ impl Past {
         Self {
             events: number,
             tape: Shared::new(self.tape.until(number)),
+            lanes: Shared::new(self.lanes.until(number)),
             turns: turns.cloned().collect(),
             feed: self.feed.clone(),
             violations,
@@ -144,6 +147,21 @@ impl History {
     /// What the scrubber shows of a branch.
     pub(crate) fn tape(&self, branch: BranchId) -> Shared<Tape> {
         self.pasts.get(&branch).map(|past| past.tape.clone()).unwrap_or_default()
+    }
+
+    /// What the servers of the current branch were.
+    pub(crate) fn lanes(&self) -> Shared<Lanes> {
+        self.pasts.get(&self.run.current).map(|past| past.lanes.clone()).unwrap_or_default()
+    }
+
+    /// Takes in an event that is new.
+    pub(super) fn record(&mut self, event: &Event, known: &Known, now: Time) {
+        self.past().lanes.change().observe(event, known, now);
+    }
+
+    /// Looks at a server of which something else than an event told.
+    pub(super) fn look(&mut self, node: NodeId, known: &Known, now: Time) {
+        self.past().lanes.change().look(node, known, now);
     }
 
     fn is_frontier(&self, number: u64) -> bool {

@@ -336,6 +336,9 @@ impl Model {
         let led = self.known.leader();
         let before = std::mem::replace(&mut self.known.change().absent, absent.clone());
         let (now, pace) = (self.playback.now, self.pace());
+        for node in before.keys().chain(absent.keys()) {
+            self.history.look(*node, &self.known, now);
+        }
         for (node, presence) in &absent {
             if before.get(node) == Some(presence) {
                 continue;

@@ -29,6 +29,7 @@ impl Model {
             Action::Break(rule) => return self.break_rule(rule),
             Action::SeedTyped(text) => return self.seed_typed(&text),
             Action::ClusterTyped(address) => self.live.retype(address),
+            Action::Search(words) => self.ui.filter.words = words.trim().to_lowercase(),
             Action::TokenTyped(token) => token.trim().clone_into(&mut self.live.token),
             Action::ClusterConnect => return self.open(Place::Live(self.live.address_typed())),
             Action::TogglePlay => return self.toggle_play(),
@@ -243,6 +244,7 @@ impl Ui {
             UiAction::Column(column) => self.column = column,
             // The model answers, which knows the events.
             UiAction::Inspect(_) => {}
+            UiAction::Lanes(action) => self.lanes.update(action),
             UiAction::FilterWeight(least) => self.filter.least = least,
             UiAction::FilterServer(node) => {
                 if !self.filter.hidden.remove(&node) {

@@ -144,6 +144,7 @@ fn state(server: &NodeView, index: LogIndex) -> EntryState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Quorum {
     pub(crate) holders: Vec<NodeId>,
+    pub(crate) voters: usize,
     /// How many make a majority.
     pub(crate) needed: usize,
 }
@@ -165,7 +166,7 @@ pub(crate) fn quorum(known: &Known, index: LogIndex) -> Quorum {
         voters.contains(id) && (covered || (same && index <= node.durable_index))
     };
     let holders = nodes().filter(holds).map(|(id, _)| *id).collect();
-    Quorum { holders, needed: known.majority() }
+    Quorum { holders, voters: voters.len(), needed: known.majority() }
 }
 
 /// Who holds what at an index, in words: the answer to "is it safe?".

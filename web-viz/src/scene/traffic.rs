@@ -185,7 +185,13 @@ fn progress(flight: &Flight, heard: bool, now: Time, pace: Pace) -> Option<(f64,
 }
 
 /// When and at which share of its way a lost message ends on the screen.
-fn doomed(sent: Time, at: Time, due: Option<Time>, why: DropReason, least: Micros) -> (Time, f64) {
+pub(super) fn doomed(
+    sent: Time,
+    at: Time,
+    due: Option<Time>,
+    why: DropReason,
+    least: Micros,
+) -> (Time, f64) {
     match why {
         DropReason::ReceiverDown => (at.max(sent.after(least)), 0.97),
         DropReason::QueueFull => (sent.after(least / 4), 0.12),

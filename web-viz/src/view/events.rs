@@ -7,6 +7,7 @@ use raft_core::types::{NodeId, Time};
 use yew::prelude::*;
 
 use super::Dispatch;
+use super::parts::typed;
 use super::why::{WhyCard, name};
 use crate::model::feed::{Feed, Filter, Line, Weight};
 use crate::model::why::Why;
@@ -48,7 +49,10 @@ pub(crate) fn Events(props: &EventsProps) -> Html {
                 <h2 id="events-title">{ "Events" }</h2>
                 { weights(props) }
             </header>
-            { servers(props) }
+            <div class="sieve">
+                { servers(props) }
+                { search(props) }
+            </div>
             if let Some(why) = props.why.clone() {
                 <WhyCard {why} source={props.source} dispatch={props.dispatch.clone()} />
             }
@@ -57,7 +61,13 @@ pub(crate) fn Events(props: &EventsProps) -> Html {
                     { for shown.map(|(position, line)| draw(props, line, position)) }
                 </ol>
                 if lines.is_empty() {
-                    <p class="hint">{ "Nothing to tell yet." }</p>
+                    <p class="hint">
+                        if props.filter.words.is_empty() {
+                            { "Nothing to tell yet." }
+                        } else {
+                            { "No event that is shown says this; “All” shows more." }
+                        }
+                    </p>
                 }
             </div>
         </section>
@@ -106,6 +116,26 @@ fn servers(props: &EventsProps) -> Html {
         <div class="server-chips" role="group" aria-label="Servers whose events are shown">
             { for props.roster.iter().map(|node| chip(*node)) }
         </div>
+    }
+}
+
+fn search(props: &EventsProps) -> Html {
+    let dispatch = props.dispatch.clone();
+    let oninput = Callback::from(move |event: InputEvent| {
+        if let Some(words) = typed(&event) {
+            dispatch.emit(Action::Search(words));
+        }
+    });
+    html! {
+        <input
+            type="search"
+            aria-label="Show only events that say"
+            placeholder="search"
+            spellcheck="false"
+            autocomplete="off"
+            data-testid="search"
+            {oninput}
+        />
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 11] = [
+const PICTURE: [(&str, &str); 12] = [
     (
         "Term",
         "Time is cut into terms, each with at most one leader. A server's number and colour tell \
@@ -71,6 +71,13 @@ const PICTURE: [(&str, &str); 11] = [
         "Messages",
         "They move along the links because they are on their way. Requests are solid, replies \
          hollow with + or −. One that is lost ends in a cross.",
+    ),
+    (
+        "Messages in time",
+        "Opens at the bottom. A lane is a server, an arrow a message from its sending to its arrival; \
+         the right edge is now. A lane is thick for the leader, dashed for a candidate, dotted for one \
+         that asks around, and fades out while down. A full dot: the leader sees a majority. A ring: \
+         a follower learns of it.",
     ),
     (
         "Log",

@@ -152,12 +152,12 @@ fn column(index: LogIndex, first: LogIndex, props: &MatrixProps) -> Html {
     }
 }
 
-/// How many disks hold the entry of a chosen column, of how many that are needed.
+/// How many voters' disks hold the entry of a chosen column; another colour from a majority on.
 fn tally(count: &Quorum) -> Html {
     let reached = if count.is_reached() { "tally reached" } else { "tally" };
     html! {
-        <span class={reached} title="disks that hold it / needed" data-testid="quorum">
-            { format!("{}/{}", count.holders.len(), count.needed) }
+        <span class={reached} title="disks that hold it, of the voters'" data-testid="quorum">
+            { format!("{}/{}", count.holders.len(), count.voters) }
         </span>
     }
 }

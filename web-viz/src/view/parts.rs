@@ -51,6 +51,7 @@ pub(crate) enum Icon {
     Clock,
     Plus,
     Book,
+    Lanes,
 }
 
 impl Icon {
@@ -98,6 +99,7 @@ impl Icon {
             Self::Book => {
                 "M12 6.5C9.5 4.6 6.5 4.4 3.5 5v13c3-.6 6-.4 8.5 1.5 2.5-1.9 5.5-2.1 8.5-1.5V5c-3-.6-6-.4-8.5 1.5zM12 6.5v13"
             }
+            Self::Lanes => "M3 6h18M3 18h18M6 6l4.5 12M13 18l4.5-12M17.9 10.2l-.4-4.2-3.2 2.7",
             Self::Plus => "M12 5v14M5 12h14",
         }
     }

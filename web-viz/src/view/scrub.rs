@@ -186,7 +186,7 @@ fn dot(dot: &Dot) -> Html {
 }
 
 /// The class and the shape of a turn; each has a shape of its own, so that colour is not needed.
-const fn sign(kind: MarkKind) -> (&'static str, &'static str) {
+pub(super) const fn sign(kind: MarkKind) -> (&'static str, &'static str) {
     match kind {
         MarkKind::Stand => ("stand", "M-4 3.5L0-4L4 3.5z"),
         MarkKind::Win => ("win", "M-5 4L-5-3L-2 0L0-4.5L2 0L5-3L5 4z"),

@@ -16,7 +16,7 @@ use crate::num::px;
 use crate::scene::Scene;
 use crate::scene::layout::Size;
 use flight::flight;
-pub(in crate::view) use flight::shape;
+pub(in crate::view) use flight::{kind, shape, tone};
 use legend::legend;
 use link::link;
 use server::server;
@@ -32,7 +32,7 @@ pub(crate) struct StageProps {
 #[component]
 pub(crate) fn Stage(props: &StageProps) -> Html {
     let frame = use_node_ref();
-    use_size(&frame, &props.dispatch);
+    use_size(&frame, &props.dispatch.reform(|size| Action::Ui(UiAction::Stage(size))));
     let scene = &props.scene;
     let Size { width, height } = scene.layout.size;
     html! {
@@ -95,10 +95,10 @@ fn dial(scene: &Scene) -> Html {
     }
 }
 
-/// Tells the model how large the stage is, now and whenever that changes.
+/// Tells how large an element is, now and whenever that changes.
 #[hook]
-fn use_size(frame: &NodeRef, dispatch: &Dispatch) {
-    let dispatch = dispatch.clone();
+pub(in crate::view) fn use_size(frame: &NodeRef, told: &Callback<Size>) {
+    let told = told.clone();
     use_effect_with(frame.clone(), move |frame| {
         let element = frame.cast::<web_sys::Element>();
         let watch = element.and_then(|element| {
@@ -107,7 +107,7 @@ fn use_size(frame: &NodeRef, dispatch: &Dispatch) {
                 let bounds = measured.get_bounding_client_rect();
                 let size = Size { width: bounds.width(), height: bounds.height() };
                 if size.width > 0.0 && size.height > 0.0 {
-                    dispatch.emit(Action::Ui(UiAction::Stage(size)));
+                    told.emit(size);
                 }
             });
             let observer = web_sys::ResizeObserver::new(changed.as_ref().unchecked_ref()).ok()?;

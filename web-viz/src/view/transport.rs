@@ -4,13 +4,15 @@ use yew::prelude::*;
 
 use super::Dispatch;
 use super::parts::{Icon, glyph, typed};
-use crate::model::Action;
 use crate::model::history::Jump;
+use crate::model::lanes::LanesAction;
 use crate::model::playback::Speed;
+use crate::model::{Action, UiAction};
 use crate::source::SourceKind;
 
 /// Properties of [`Transport`].
 #[derive(PartialEq, Properties)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(crate) struct TransportProps {
     pub(crate) source: SourceKind,
     pub(crate) playing: bool,
@@ -24,6 +26,8 @@ pub(crate) struct TransportProps {
     pub(crate) turns: (Option<Jump>, Option<Jump>),
     /// Whether something was done that can be undone.
     pub(crate) undo: bool,
+    /// Whether the space-time diagram is open.
+    pub(crate) lanes: bool,
     pub(crate) dispatch: Dispatch,
 }
 
@@ -70,6 +74,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
             if props.past {
                 <span class="past wide-transport">{ "In the past: what you do begins a branch" }</span>
             }
+            { diagram(props) }
             <output class="clock" aria-label="Time" data-testid="clock">{ &props.clock }</output>
             if props.source == SourceKind::Simulate {
                 <button
@@ -95,6 +100,23 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                 </button>
             }
         </div>
+    }
+}
+
+/// Opens and closes the space-time diagram.
+fn diagram(props: &TransportProps) -> Html {
+    html! {
+        <button
+            type="button"
+            class={classes!("button", "round", "lanes-button", props.lanes.then_some("primary"))}
+            aria-label="Messages in time"
+            aria-expanded={props.lanes.to_string()}
+            title="Messages in time: a lane a server, an arrow a message (D)"
+            data-testid="lanes-toggle"
+            onclick={props.dispatch.reform(|_| Action::Ui(UiAction::Lanes(LanesAction::Toggle)))}
+        >
+            { glyph(Icon::Lanes) }
+        </button>
     }
 }
 

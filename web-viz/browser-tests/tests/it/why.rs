@@ -11,6 +11,12 @@ async fn an_event_is_traced_back_to_what_began_it() -> Result<()> {
     with_page(site.url(), Looks::PLAIN, async |page| {
         page.wait_for_leader(None).await;
         page.click("play").await;
+        page.fill("search", "Becomes Leader").await;
+        page.wait(
+            "what is sought alone",
+            "document.querySelectorAll('[data-testid=events] .line').length === 1",
+        )
+        .await;
         page.ask(
             "[...document.querySelectorAll('[data-testid=events] .line')]\
              .find(line => line.innerText.includes('becomes leader')).click()",

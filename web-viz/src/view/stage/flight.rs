@@ -54,7 +54,7 @@ pub(super) fn flight(mark: &FlightMark, size: f64) -> Html {
     }
 }
 
-const fn kind(name: MessageName) -> &'static str {
+pub(in crate::view) const fn kind(name: MessageName) -> &'static str {
     match name {
         MessageName::Heartbeat => "heartbeat",
         MessageName::AppendEntries => "append",
@@ -67,7 +67,7 @@ const fn kind(name: MessageName) -> &'static str {
     }
 }
 
-const fn tone(reply: Option<bool>) -> &'static str {
+pub(in crate::view) const fn tone(reply: Option<bool>) -> &'static str {
     match reply {
         None => "request",
         Some(true) => "reply",
