@@ -20,6 +20,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+/// axe-core as one script, which finds what keeps people out of a page.
+///
+/// # Errors
+/// When it is not there.
+pub fn axe() -> Result<String> {
+    let script = given("GLASSRAFT_AXE", "the script of axe-core")?;
+    std::fs::read_to_string(script).context("axe-core cannot be read")
+}
+
 /// A path that the caller of the tests gives by a variable.
 fn given(variable: &str, what: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable).with_context(|| {

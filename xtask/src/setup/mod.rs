@@ -5,6 +5,7 @@
 //! with the command that would.
 
 mod apt;
+mod axe;
 mod browser;
 mod lints;
 mod node;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+pub(crate) use axe::script as axe;
 pub(crate) use schemathesis::program as schemathesis;
 pub(crate) use tools::check_wasm_bindgen;
 pub(crate) use wasm::{TARGET, WasmToolchain};
@@ -35,6 +37,8 @@ pub(crate) enum Part {
     Protoc,
     /// schemathesis, which tries the API against its description.
     Schemathesis,
+    /// axe-core, which judges the page for people who use it otherwise than most.
+    Axe,
     /// Chromium and its driver, for the browser tests.
     Browser,
     /// `wasm-bindgen` and its test runner.
@@ -44,12 +48,13 @@ pub(crate) enum Part {
 }
 
 /// All parts, quick ones first: what takes minutes should not hide that something is missing.
-pub(crate) const ALL: [Part; 8] = [
+pub(crate) const ALL: [Part; 9] = [
     Part::Lints,
     Part::Wasm,
     Part::Node,
     Part::Protoc,
     Part::Schemathesis,
+    Part::Axe,
     Part::Browser,
     Part::WasmBindgen,
     Part::Trunk,
@@ -66,6 +71,7 @@ impl Part {
             Self::Node => "Node.js".to_owned(),
             Self::Protoc => "protoc".to_owned(),
             Self::Schemathesis => schemathesis::title(),
+            Self::Axe => axe::title(),
             Self::Browser => "Chromium and chromedriver".to_owned(),
             Self::WasmBindgen => tools::WASM_BINDGEN.title(),
             Self::Trunk => tools::TRUNK.title(),
@@ -80,6 +86,7 @@ impl Part {
             Self::Node => node::present(),
             Self::Protoc => protoc::present(),
             Self::Schemathesis => schemathesis::present(),
+            Self::Axe => axe::present(),
             Self::Browser => browser::present(),
             Self::WasmBindgen => tools::WASM_BINDGEN.present(),
             Self::Trunk => tools::TRUNK.present(),
@@ -94,6 +101,7 @@ impl Part {
             Self::Node => apt::by_hand(&node::PACKAGES),
             Self::Protoc => apt::by_hand(&protoc::PACKAGES),
             Self::Schemathesis => schemathesis::by_hand(),
+            Self::Axe => axe::by_hand(),
             Self::Browser => apt::by_hand(&browser::PACKAGES),
             Self::WasmBindgen => tools::WASM_BINDGEN.by_hand(),
             Self::Trunk => tools::TRUNK.by_hand(),
@@ -107,6 +115,7 @@ impl Part {
             Self::Node => node::install(),
             Self::Protoc => protoc::install(),
             Self::Schemathesis => schemathesis::install(),
+            Self::Axe => axe::install(),
             Self::Browser => browser::install(),
             Self::WasmBindgen => tools::WASM_BINDGEN.install(),
             Self::Trunk => tools::TRUNK.install(),

@@ -30,6 +30,11 @@ pub(crate) fn program() -> PathBuf {
     directory().join("bin").join("schemathesis")
 }
 
+/// What installs packages there.
+pub(crate) fn pip() -> PathBuf {
+    directory().join("bin").join("pip")
+}
+
 pub(crate) fn title() -> String {
     PACKAGES.map(|(name, version)| format!("{name} {version}")).join(" and ")
 }
@@ -62,7 +67,7 @@ pub(crate) fn install() -> Result<()> {
             bail!("python3 cannot make {}", directory().display());
         }
     }
-    let mut install = Command::new(directory().join("bin").join("pip"));
+    let mut install = Command::new(pip());
     install.args(["install", "--disable-pip-version-check", "--quiet"]).args(pinned());
     run_logged(&mut install, &paths::log("pip-install"))
 }

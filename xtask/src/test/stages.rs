@@ -204,6 +204,7 @@ fn chromium_digests() -> Result<Command> {
 fn browser_tests() -> Vec<Command> {
     let mut tests = cargo(["test", "--no-fail-fast", "--package", BROWSER_TESTS]);
     tests.env("GLASSRAFT_DIST", paths::dist());
+    tests.env("GLASSRAFT_AXE", setup::axe());
     tests.env("GLASSRAFT_NODE_BIN", paths::node_binary("debug"));
     vec![cargo(["build", "--package=native-node"]), tests]
 }

@@ -1,5 +1,6 @@
 //! The page in a real browser; see the crate's documentation for what it needs.
 
+mod access;
 mod lanes;
 mod live;
 mod looks;
