@@ -46,7 +46,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 12] = [
+const PICTURE: [(&str, &str); 13] = [
     (
         "Term",
         "Time is cut into terms, each with at most one leader. A server's number and colour tell \
@@ -95,6 +95,11 @@ const PICTURE: [(&str, &str); 12] = [
         "Faults",
         "On the left: a server with its disk, clock and links; the network; the members; the rules. \
          What is not possible says why.",
+    ),
+    (
+        "Events",
+        "Choose one to see why it happened: what led to it, back to what came from outside, each step \
+         with its rule, the rule's section and its line in the core.",
     ),
     (
         "Safe so far",
