@@ -332,8 +332,12 @@ impl Plot<'_> {
 
     fn picked(&self, id: EventId) -> Option<Picked> {
         let flight = self.source.known.view.messages.get(&id)?;
-        let (sent, at, _, _) = self.course(flight);
-        Some(Picked { id, sent, words: format!("{} {}", words(flight), outcome(flight, sent, at)) })
+        let (sent, at, _, end) = self.course(flight);
+        Some(Picked {
+            id,
+            sent,
+            words: format!("{} {}", words(flight), outcome(flight, end, sent, at)),
+        })
     }
 }
 
@@ -342,12 +346,16 @@ pub(crate) fn words(flight: &Flight) -> String {
     format!("{} sends {}.", flight.message.from, flight.message)
 }
 
-fn outcome(flight: &Flight, sent: Time, at: Time) -> String {
+fn outcome(flight: &Flight, end: End, sent: Time, at: Time) -> String {
     match flight.end {
         Some(FlightEnd::Received { .. }) => format!("It arrives after {}.", span(at.since(sent))),
         Some(FlightEnd::Dropped { why, .. }) => format!("It is lost: {why}."),
         None if flight.held => "It is held in the air.".to_owned(),
-        None => "It is on its way.".to_owned(),
+        None => match end {
+            End::Lost => "Its receiver is not there.".to_owned(),
+            End::Untold => "Nobody told yet that it arrived.".to_owned(),
+            End::Flying | End::Arrived => "It is on its way.".to_owned(),
+        },
     }
 }
 

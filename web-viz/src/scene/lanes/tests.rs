@@ -119,6 +119,11 @@ fn a_picked_message_is_told() {
     assert!(picked.words.starts_with("S1 sends RequestVote to S2"), "{}", picked.words);
     assert!(picked.words.ends_with("It arrives after 200 µs."), "{}", picked.words);
     assert_eq!(scene.beside, [None, Some(EventId { node: NodeId(2), seq: 2_300 })]);
+    let gone = Script::new(3).crash(2);
+    let mut known = gone.known();
+    known.view.messages.extend([flight(1, 2, 2_000)]);
+    let picked = self::scene(&known, &Lanes::default(), 2_500, Some(id)).picked.unwrap();
+    assert!(picked.words.ends_with("Its receiver is not there."), "{}", picked.words);
 }
 
 /// Guards the lanes: role, term and signs at their times, the selected server marked.
