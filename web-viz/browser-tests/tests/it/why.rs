@@ -31,7 +31,7 @@ async fn an_event_is_traced_back_to_what_began_it() -> Result<()> {
             page.wait(words, &says(words)).await;
         }
         page.ask("document.querySelector('[data-testid=why] .step:not(:disabled)').click()").await;
-        page.wait("the step before", &says("counts a vote")).await;
+        page.wait("the step before", "document.querySelector('[data-testid=why] .step .what')?.innerText.startsWith('receives RequestVoteReply')").await;
         page.press("\u{E00C}").await;
         page.wait("it is closed", "document.querySelector('[data-testid=why]') === null").await;
     })
