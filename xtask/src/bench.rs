@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::paths;
 use crate::process::{display, find_program, probe, run, with_tools_on_path};
 use crate::setup::{self, Part, Report, WasmToolchain};
+use crate::web;
 
 /// What `cargo xtask bench core` is made of.
 const PACKAGE: &str = "bench";
@@ -56,6 +57,23 @@ pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     }
     run(&mut speed)?;
     println!("bench: figures are in {}", directory.join(format!("{what}.json")).display());
+    Ok(())
+}
+
+/// Measures the page in Chromium, as it is shipped.
+pub(crate) fn page(rounds: u32) -> Result<()> {
+    setup::ensure(&[Part::Browser], Report::Changes)?;
+    web::build()?;
+    let directory = paths::target().join("bench");
+    std::fs::create_dir_all(&directory).context("cannot create target/bench")?;
+    println!("{}", web::size_table()?);
+    let json = directory.join("page.json");
+    let mut speed = cargo(["run", "--package", "browser-tests", "--bin", "page_speed", "--"]);
+    speed.arg("--json").arg(&json).args(["--rounds", &rounds.to_string()]);
+    speed.args(["--chromium", &Part::Browser.present().unwrap_or_default()]);
+    speed.env("GLASSRAFT_DIST", paths::dist());
+    run(&mut speed)?;
+    println!("bench: figures are in {}", json.display());
     Ok(())
 }
 

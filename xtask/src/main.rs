@@ -130,6 +130,12 @@ enum Bench {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// The page in Chromium: its size, start, frames, seeking, memory, and what it costs when paused
+    Page {
+        /// How often each figure is taken; medians are reported
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
     /// What a page that follows every event costs
     Trace {
         /// How often each figure is taken; medians are reported
@@ -176,6 +182,7 @@ fn measure(what: &Bench) -> Result<()> {
         Bench::Snapshot { keys, seconds } => {
             bench::cluster("snapshot", &[("keys", *keys), ("seconds", *seconds)])
         }
+        Bench::Page { rounds } => bench::page(*rounds),
         Bench::Trace { rounds, seconds } => {
             bench::cluster("trace", &[("rounds", *rounds), ("seconds", *seconds)])
         }

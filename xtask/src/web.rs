@@ -31,6 +31,11 @@ pub(crate) fn build_within_budget() -> Result<()> {
     check_budget(&files)
 }
 
+/// What the built page weighs, file by file.
+pub(crate) fn size_table() -> Result<String> {
+    Ok(table(&sizes(&paths::dist())?))
+}
+
 /// Becomes `trunk serve`.
 pub(crate) fn serve(arguments: &[String]) -> Result<()> {
     replace(trunk()?.arg("serve").args(arguments))

@@ -61,12 +61,23 @@ impl Looks {
 /// # Errors
 /// When no browser can be had; the test itself panics.
 pub async fn with_page(url: &str, looks: Looks, test: impl AsyncFnOnce(&Page)) -> Result<()> {
+    with_browser(looks, async |page| {
+        page.open(url, looks).await.expect("the page opens");
+        test(page).await;
+    })
+    .await
+}
+
+/// As [`with_page`], with a browser that shows nothing yet.
+///
+/// # Errors
+/// When no browser can be had; the test itself panics.
+pub async fn with_browser(looks: Looks, test: impl AsyncFnOnce(&Page)) -> Result<()> {
     let _place = BROWSERS.acquire().await.expect("the semaphore is never closed");
     let mut driver = Driver::start().await?;
     let client = timeout(PATIENCE, driver.browser(looks)).await.context("no browser in time")??;
-    let page = Page::new(client.clone());
+    let page = Page::new(client.clone(), driver.process.id());
     let result = AssertUnwindSafe(async {
-        page.open(url, looks).await.expect("the page opens");
         test(&page).await;
         page.complaints().await.expect("the browser shows its console")
     })

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use url::{ParseError, Url};
 
 use crate::browser::{Colours, Looks, Screen};
+use crate::process::Process;
 
 /// How long a condition may take to come true. Elections in slow motion take some seconds, on a
 /// busy machine some more.
@@ -23,15 +24,25 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Page {
     client: Client,
+    /// The number of the driver's process, below which the browser's are.
+    driver: Option<u32>,
 }
 
 impl Page {
-    pub(crate) const fn new(client: Client) -> Self {
-        Self { client }
+    pub(crate) const fn new(client: Client, driver: Option<u32>) -> Self {
+        Self { client, driver }
+    }
+
+    /// The process that runs the page; `None` where processes cannot be looked at.
+    pub fn process(&self) -> Option<Process> {
+        Process::below(self.driver?)
     }
 
     /// Opens an address, with the colours that a system would ask for.
-    pub(crate) async fn open(&self, url: &str, looks: Looks) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the browser does not do as it is told.
+    pub async fn open(&self, url: &str, looks: Looks) -> Result<()> {
         let colours = match looks.colours {
             Colours::Dark => "dark",
             Colours::Light => "light",
@@ -51,7 +62,10 @@ impl Page {
     }
 
     /// Runs a devtools command.
-    async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
+    ///
+    /// # Errors
+    /// When the browser refuses.
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
         let command = Vendor {
             path: "goog/cdp/execute",
             body: json!({ "cmd": command, "params": parameters }),

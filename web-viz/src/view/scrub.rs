@@ -20,6 +20,8 @@ pub(crate) struct ScrubProps {
     pub(crate) now: Time,
     /// Whether something known lies ahead.
     pub(crate) past: bool,
+    /// Events up to the present moment.
+    pub(crate) events: u64,
     /// Who leads, in which term, at the present moment.
     pub(crate) words: AttrValue,
     pub(crate) dispatch: Dispatch,
@@ -40,6 +42,7 @@ pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
             scene={TapeScene::of(&model.history, room)}
             {now}
             past={model.in_the_past()}
+            events={model.known.view.events}
             words={format!("{}, term {term}, {leader}", span(now.0))}
             dispatch={dispatch.clone()}
         />
@@ -64,6 +67,7 @@ pub(crate) fn Scrub(props: &ScrubProps) -> Html {
             aria-label="The run so far"
             data-testid="scrub"
             data-past={props.past.to_string()}
+            data-events={props.events.to_string()}
         >
             if many {
                 <div class="branches" role="group" aria-label="Branches">

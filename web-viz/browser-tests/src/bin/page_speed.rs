@@ -1,0 +1,340 @@
+//! What the page costs, measured in a real Chromium: `cargo xtask bench page` builds the page and runs
+//! this, as `page_speed --json FILE [--rounds N] [--chromium VERSION]` with the variables that the
+//! tests need.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use browser_tests::{Looks, Page, Process, Site, with_browser};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// How long frames are counted and the paused page is watched.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// Puts at once, each of which goes to six followers: more than 200 messages on their way.
+const PUTS: u32 = 40;
+
+/// Messages that are on their way in every frame that counts.
+const MESSAGES: u64 = 200;
+
+/// Events of the run in which places are sought.
+const EVENTS: u64 = 100_000;
+
+/// Places that are sought, spread over the whole run.
+const PLACES: u32 = 200;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let options = Options::read()?;
+    let mut figures = Vec::new();
+    for measure in Measure::ALL {
+        let rounds = if measure == Measure::Hour { 1 } else { options.rounds };
+        for round in 1..=rounds {
+            eprintln!("page: {} ({round} of {rounds})", measure.name());
+            let found = measure.take().await?;
+            for figure in &found {
+                eprintln!("page:   {}: {:.1}", figure.name, figure.median());
+            }
+            add(&mut figures, found);
+        }
+    }
+    println!("| page | median | least | most | aim |\n| --- | ---: | ---: | ---: | ---: |");
+    for figure in &mut figures {
+        figure.values.sort_by(f64::total_cmp);
+    }
+    figures.iter().for_each(Figure::print);
+    let rows: Vec<Value> = figures.iter().map(Figure::json).collect();
+    let text = serde_json::to_vec_pretty(&json!({ "chromium": options.chromium, "page": rows }))?;
+    std::fs::write(&options.json, text)
+        .with_context(|| format!("cannot write {}", options.json.display()))
+}
+
+struct Options {
+    json: PathBuf,
+    rounds: u32,
+    /// The browser's version.
+    chromium: String,
+}
+
+impl Options {
+    fn read() -> Result<Self> {
+        let mut options = Self { json: PathBuf::new(), rounds: 3, chromium: String::new() };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--json" => options.json = value.into(),
+                "--rounds" => options.rounds = value.parse().context("--rounds takes a number")?,
+                "--chromium" => options.chromium = value,
+                _ => bail!("there is no {name}; there are --json, --rounds and --chromium"),
+            }
+        }
+        ensure!(!options.json.as_os_str().is_empty(), "--json must name the file for the figures");
+        Ok(options)
+    }
+}
+
+/// One figure, as often as it was taken.
+struct Figure {
+    name: &'static str,
+    /// What it should be, in words.
+    aim: &'static str,
+    values: Vec<f64>,
+}
+
+impl Figure {
+    const fn of(name: &'static str, aim: &'static str) -> Self {
+        Self { name, aim, values: Vec::new() }
+    }
+
+    fn with(mut self, value: f64) -> Self {
+        self.values.push(value);
+        self
+    }
+
+    fn median(&self) -> f64 {
+        self.values.get(self.values.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn print(&self) {
+        let [least, most] = [self.values.first(), self.values.last()];
+        println!(
+            "| {} | {:.1} | {:.1} | {:.1} | {} |",
+            self.name,
+            self.median(),
+            least.unwrap_or(&f64::NAN),
+            most.unwrap_or(&f64::NAN),
+            self.aim
+        );
+    }
+
+    fn json(&self) -> Value {
+        json!({ "name": self.name, "aim": self.aim, "median": self.median(), "values": self.values })
+    }
+}
+
+/// Adds what a round found.
+fn add(figures: &mut Vec<Figure>, found: Vec<Figure>) {
+    for figure in found {
+        match figures.iter_mut().find(|known| known.name == figure.name) {
+            Some(known) => known.values.extend(figure.values),
+            None => figures.push(figure),
+        }
+    }
+}
+
+/// What is measured with one browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    Start,
+    Frames,
+    Seek,
+    Hour,
+    Paused,
+}
+
+impl Measure {
+    const ALL: [Self; 5] = [Self::Start, Self::Frames, Self::Seek, Self::Hour, Self::Paused];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "the start",
+            Self::Frames => "frames",
+            Self::Seek => "going about in time",
+            Self::Hour => "an hour",
+            Self::Paused => "the pause",
+        }
+    }
+
+    async fn take(self) -> Result<Vec<Figure>> {
+        let site = Site::open().await?;
+        let mut found = Ok(Vec::new());
+        with_browser(Looks::PLAIN, async |page| {
+            found = match self {
+                Self::Start => start(page, &site).await,
+                Self::Frames => frames(page, &site).await,
+                Self::Seek => seek(page, &site).await,
+                Self::Hour => hour(page, &site).await,
+                Self::Paused => paused(page, &site).await,
+            };
+        })
+        .await?;
+        found
+    }
+}
+
+async fn open(page: &Page, site: &Site, servers: u64) -> Result<()> {
+    let url = format!("{}/#source=simulate&seed=1&servers={servers}", site.url());
+    page.open(&url, Looks::PLAIN).await
+}
+
+/// From the first byte asked for until servers are drawn and can be pressed, in a browser that has not
+/// seen the page before.
+async fn start(page: &Page, site: &Site) -> Result<Vec<Figure>> {
+    let watch = "new MutationObserver((_, watch) => { \
+                   if (document.querySelector('[data-testid=play]') \
+                       && document.querySelector('[data-testid=server-S1]')) { \
+                     watch.disconnect(); \
+                     requestAnimationFrame(() => window.usableAt = performance.now()); \
+                   } \
+                 }).observe(document, { childList: true, subtree: true })";
+    let script = json!({ "source": watch });
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", script).await?;
+    open(page, site, 3).await?;
+    page.wait("the first frame", "window.usableAt > 0").await;
+    let usable = number(&page.ask("window.usableAt").await)?;
+    Ok(vec![Figure::of("usable after, in ms", "≤ 1000").with(usable)])
+}
+
+/// Frames while more than 200 messages are drawn on their way between seven servers.
+async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
+    open(page, site, 7).await?;
+    page.slide("speed", 8).await;
+    page.wait_for_leader(None).await;
+    page.click("tray-network").await;
+    page.slide("delay", 240).await;
+    page.press(" ").await;
+    page.slide("speed", 1).await;
+    for _ in 0..PUTS {
+        page.press("c").await;
+    }
+    page.press(" ").await;
+    let flights = "document.querySelectorAll('[data-testid=flight]').length";
+    page.wait("the messages", &format!("{flights} >= {MESSAGES}")).await;
+    page.devtools("Performance.enable", json!({})).await?;
+    let before = page.devtools("Performance.getMetrics", json!({})).await?;
+    let counted = page
+        .ask(&format!(
+            "new Promise(done => {{ \
+               const times = []; let least = 1e9; const start = performance.now(); \
+               const tick = () => {{ \
+                 const now = performance.now(); times.push(now); \
+                 least = Math.min(least, {flights}); \
+                 if (now - start < {}) requestAnimationFrame(tick); \
+                 else done({{ times, least }}); \
+               }}; \
+               requestAnimationFrame(tick); \
+             }})",
+            WATCH.as_millis()
+        ))
+        .await;
+    let after = page.devtools("Performance.getMetrics", json!({})).await?;
+    let least = counted["least"].as_u64().unwrap_or(0);
+    ensure!(least >= MESSAGES, "there were frames with {least} messages only");
+    let times: Vec<f64> =
+        counted["times"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_by(f64::total_cmp);
+    let span = times.last().zip(times.first()).map_or(f64::NAN, |(last, first)| last - first);
+    let count = f64::from(u32::try_from(gaps.len())?);
+    let spent = |name: &str| metric(&after, name) - metric(&before, name);
+    Ok(vec![
+        Figure::of("frames/s, 7 servers, 200 messages", "60").with(1000.0 * count / span),
+        Figure::of("the slowest of 20 frames, in ms", "≤ 17").with(share(&gaps, 95)),
+        Figure::of("script a frame, in ms", "").with(1000.0 * spent("ScriptDuration") / count),
+        Figure::of("style and layout a frame, in ms", "")
+            .with(1000.0 * (spent("RecalcStyleDuration") + spent("LayoutDuration")) / count),
+    ])
+}
+
+/// From moving the handle until the document shows the moment, all over a run of 100,000 events.
+async fn seek(page: &Page, site: &Site) -> Result<Vec<Figure>> {
+    open(page, site, 5).await?;
+    page.slide("speed", 15).await;
+    let told = "Number(document.querySelector('[data-testid=scrub]').dataset.events)";
+    page.wait("the events", &format!("{told} >= {EVENTS}")).await;
+    page.press(" ").await;
+    let times = page
+        .ask(&format!(
+            "(async () => {{ \
+               const handle = document.querySelector('[data-testid=seek]'); \
+               const end = Number(handle.value); \
+               const channel = new MessageChannel(); \
+               const rest = () => new Promise(done => {{ \
+                 channel.port1.onmessage = done; channel.port2.postMessage(0); \
+               }}); \
+               const times = []; let place = 0.5; \
+               for (let count = 0; count < {PLACES}; count++) {{ \
+                 place = (place + 0.6180339887) % 1; \
+                 handle.value = Math.round(end * place); \
+                 const start = performance.now(); \
+                 handle.dispatchEvent(new Event('input', {{ bubbles: true }})); \
+                 await rest(); \
+                 document.body.getBoundingClientRect(); \
+                 times.push(performance.now() - start); \
+                 await new Promise(requestAnimationFrame); \
+               }} \
+               return times; \
+             }})()"
+        ))
+        .await;
+    let mut times: Vec<f64> =
+        times.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    times.sort_by(f64::total_cmp);
+    Ok(vec![
+        Figure::of("going to a moment in 100,000 events, in ms", "≤ 16").with(share(&times, 50)),
+        Figure::of("the slowest of 20 such, in ms", "≤ 16").with(share(&times, 95)),
+    ])
+}
+
+/// What the page's process holds after an hour of simulated time.
+async fn hour(page: &Page, site: &Site) -> Result<Vec<Figure>> {
+    open(page, site, 3).await?;
+    page.slide("speed", 15).await;
+    page.wait_for_leader(None).await;
+    let process = process(page)?;
+    let before = process.memory().context("memory cannot be read")?;
+    let clock = "parseFloat(document.querySelector('[data-testid=clock]').innerText)";
+    // At a hundred times the speed of life it takes 36 s, where the machine can follow.
+    while number(&page.ask(clock).await)? < 3600.0 {
+        sleep(Duration::from_millis(500)).await;
+    }
+    let after = process.memory().context("memory cannot be read")?;
+    let grown = after.saturating_sub(before);
+    Ok(vec![
+        Figure::of("memory of the page's process at the start, in MB", "").with(megabytes(before)),
+        Figure::of("what a simulated hour adds, in MB", "").with(megabytes(grown)),
+    ])
+}
+
+/// What the page's process works while the clock stands.
+async fn paused(page: &Page, site: &Site) -> Result<Vec<Figure>> {
+    open(page, site, 3).await?;
+    page.slide("speed", 8).await;
+    page.wait_for_leader(None).await;
+    page.press(" ").await;
+    let process = process(page)?;
+    let rests = "document.getAnimations().every(it => it.playState !== 'running')";
+    page.wait("the page to rest", rests).await;
+    let before = process.time().context("its time cannot be read")?;
+    sleep(WATCH).await;
+    let worked = process.time().context("its time cannot be read")?.saturating_sub(before);
+    let share = 100.0 * worked.as_secs_f64() / WATCH.as_secs_f64();
+    Ok(vec![Figure::of("processor while paused, in %", "0").with(share)])
+}
+
+fn process(page: &Page) -> Result<Process> {
+    page.process().context("the browser's processes can be looked at on Linux alone")
+}
+
+fn number(value: &Value) -> Result<f64> {
+    value.as_f64().with_context(|| format!("{value} is no number"))
+}
+
+/// The value below which so many of a hundred lie.
+fn share(sorted: &[f64], of_hundred: usize) -> f64 {
+    let place = (sorted.len() * of_hundred / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(place).copied().unwrap_or(f64::NAN)
+}
+
+fn metric(answer: &Value, name: &str) -> f64 {
+    let metrics = answer["metrics"].as_array().into_iter().flatten();
+    let found = metrics.filter(|metric| metric["name"] == name).find_map(|it| it["value"].as_f64());
+    found.unwrap_or(0.0)
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes / 1000).unwrap_or(u32::MAX)) / 1e3
+}
