@@ -236,7 +236,7 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
     registry.register("raft_peer_messages_received", "Messages from peers", it.messages);
     registry.register(
         "raft_append_deferred",
-        "AppendEntries not taken in, since the disk could not follow",
+        "AppendEntries of which not all entries were taken in, since the disk could not follow",
         it.deferred,
     );
     metrics

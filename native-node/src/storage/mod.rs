@@ -15,9 +15,9 @@
 //!   exact rule), and a gap is never started upon.
 //! - A write or sync that fails poisons the storage: it is not tried again, since what reached the
 //!   disk is unknown then. Only a restart, which reads it back, goes on.
-//! - A full disk is noticed when the segment after the next cannot be made; entries are refused
-//!   from then on ([`Acceptance::DiskFull`]) while what is under way, and term, vote and
-//!   compaction, still have two segments of room.
+//! - A full disk is noticed when the segment after the next cannot be made; what clients
+//!   ask is refused from then on ([`Acceptance::DiskFull`]). A leader's entries still fill the open
+//!   segment; one more is in reserve for term, vote, compaction and the servers' own entries.
 //! - Every file names cluster, server and format version, and one server at a time uses a directory
 //!   ([`directory`] lists the files).
 

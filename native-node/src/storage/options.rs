@@ -158,7 +158,8 @@ pub enum Acceptance {
     Yes,
     /// The disk is behind; wait for completions.
     Backlogged,
-    /// The disk is full; it is tried again by itself.
+    /// The disk is full; it is tried again by itself. What a leader sends may still fit
+    /// ([`super::Storage::room_for`]).
     DiskFull,
     /// The storage has failed.
     Failed,

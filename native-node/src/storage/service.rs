@@ -170,8 +170,9 @@ impl Storage {
     /// than this knows of wait already.
     ///
     /// On a full disk there is still some room, or a cluster whose disks are all full could not even
-    /// agree on a leader: what others wrote goes as far as it leaves a segment in reserve, and what
-    /// the servers need among themselves (a leader's no-op, a change of members) goes in always.
+    /// agree on a leader: what clients wrote goes in as far as the open segment has room, so that the
+    /// spare stays in reserve, and what the servers need among themselves (a leader's no-op, a change
+    /// of members) goes in always.
     pub fn room_for(&self, entries: &[Entry], queued: u64) -> usize {
         match self.accepting() {
             Acceptance::Yes => return entries.len(),
@@ -179,12 +180,7 @@ impl Storage {
             Acceptance::DiskFull => {}
         }
         let shared = &self.shared;
-        // A segment that is only begun is as long as this one at least.
-        let room = if shared.spares.has_more_than_the_reserve() {
-            shared.options.segment_bytes / 2
-        } else {
-            shared.segment_room.load(Ordering::Acquire)
-        };
+        let room = shared.segment_room.load(Ordering::Acquire);
         let mut bytes = queued + shared.queued_bytes.load(Ordering::Acquire) + WRITE_OVERHEAD;
         let fits = |entry: &&Entry| {
             bytes += entry_cost(entry);

@@ -143,11 +143,6 @@ impl Spares {
         self.covered_by_newest.store(newest.0, Ordering::Release);
     }
 
-    /// Whether a segment can be begun and one more is left for what must find room.
-    pub(crate) fn has_more_than_the_reserve(&self) -> bool {
-        self.lock().ready.len() >= READY
-    }
-
     /// The bytes of the spares that are ready.
     pub(crate) fn ready_bytes(&self) -> u64 {
         self.lock().ready.iter().map(|spare| spare.bytes).sum()

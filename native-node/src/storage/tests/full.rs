@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use raft_core::durable::Write;
-use raft_core::types::{LogIndex, LogPosition};
+use raft_core::log::{Entry, Payload};
+use raft_core::types::{LogIndex, LogPosition, Term};
 
 use super::disk::MemoryDisk;
 use super::server::{Server, model_of, persisted, wait_until, writes};
@@ -59,6 +60,40 @@ fn a_full_disk_is_reported_early_and_left_by_itself() {
     server.storage.close().expect("nothing failed");
     let (opened, _) = open(&disk).expect("an intact directory");
     assert_eq!(Model::of(&opened.recovered), model_of(&all));
+}
+
+/// Guards the reserve of a full disk: a leader's entries go in as far as the open segment has room,
+/// with all that waits already, and take no spare; those of the servers themselves go in always.
+#[test]
+fn a_full_disk_takes_entries_as_far_as_the_open_segment_goes() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(8 << 10);
+    let options = Options { disk_retry: Duration::from_millis(1), ..options() };
+    let segment = options.segment_bytes;
+    let server = Server::start(&disk, options).expect("a new directory");
+    let mut all = writes(400).into_iter();
+    while server.storage.accepting() == Acceptance::Yes {
+        server.write_and_settle(all.next().expect("the disk is smaller"));
+    }
+    let reserve = server.storage.usage().reserve_bytes;
+    assert!(reserve >= segment, "{reserve}");
+    let entry = |payload| Entry { index: LogIndex(1), term: Term(1), payload };
+    let noop = || entry(Payload::Noop);
+    let large = entry(Payload::Command(vec![0; 2 << 10].into()));
+    let small = vec![entry(Payload::Command(vec![0; 8].into())); 100];
+    assert_eq!(server.storage.room_for(&[noop(), large, noop()], 0), 1);
+    assert_eq!(server.storage.room_for(&vec![noop(); 100], segment), 100);
+    assert!(server.storage.room_for(&small, 0) < 100, "more than a segment holds");
+    assert_eq!(server.storage.room_for(&small, segment), 0, "so much waits already");
+    for write in all {
+        if server.storage.room_for(&write.entries, 0) < write.entries.len() {
+            break;
+        }
+        server.storage.submit(write.clone());
+        server.wait_for(write.id);
+        assert_eq!(server.storage.usage().reserve_bytes, reserve, "it took a spare");
+    }
+    assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
 }
 
 /// Guards the way out of a full disk: entries stop while there is still room for the snapshot with
