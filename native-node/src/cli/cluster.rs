@@ -25,6 +25,9 @@ pub(super) struct MemberArgs {
 #[derive(Subcommand)]
 enum MemberDeed {
     /// Show who belongs to the cluster and where each is found
+    #[command(after_help = "Examples:
+  native-node member list
+  native-node member list --output json")]
     List {
         #[command(flatten)]
         client: ClientArgs,
@@ -47,6 +50,8 @@ and itself in --members.")]
         client: ClientArgs,
     },
     /// Give a learner a vote; returns once it has caught up and votes
+    #[command(after_help = "Examples:
+  native-node member promote 4")]
     Promote {
         /// Its number
         id: u64,
@@ -54,6 +59,11 @@ and itself in --members.")]
         client: ClientArgs,
     },
     /// Take a server out of the cluster
+    #[command(after_help = "Examples:
+  native-node member remove 4
+
+The leader can be removed too: another one leads then. The server itself goes on running until it is
+ended, and can be added again.")]
     Remove {
         /// Its number
         id: u64,

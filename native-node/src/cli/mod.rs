@@ -149,14 +149,13 @@ pub(crate) fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// Guards the definition of the command line as a whole, and that every command whose use is
-    /// not plain shows an example.
+    /// Guards the definition of the command line as a whole, and that every command shows an example.
     #[test]
     fn the_command_line_is_well_formed_and_shows_examples() {
         fn look(command: &clap::Command) {
             if command.has_subcommands() {
                 command.get_subcommands().for_each(look);
-            } else if !["list", "promote", "remove"].contains(&command.get_name()) {
+            } else {
                 let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("Examples:"), "{} shows none", command.get_name());
             }
