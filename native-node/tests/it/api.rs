@@ -146,11 +146,17 @@ async fn a_read_waits_for_the_revision_that_it_needs() {
     let next = put(&server, "n", "1").await + 1;
     let path = format!("/get/n?min_revision={next}");
     let waiting = send("GET", &server, &path, &[], "");
-    let soon = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let then = async {
+        // Who waits for a revision counts as one who watches keys.
+        eventually("the read waits", async || {
+            let metrics = send("GET", &server, "/metrics", &[], "").await;
+            let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+            text.lines().any(|line| line == "kv_watchers 1").then_some(())
+        })
+        .await;
         put(&server, "n", "later").await
     };
-    let (read, _) = tokio::join!(waiting, soon);
+    let (read, _) = tokio::join!(waiting, then);
     assert_eq!(read.json()["value"], "later", "it waits for what is yet to come");
     let path = format!("/get/n?min_revision={}", next + 1000);
     let never = send("GET", &server, &path, &[], "").await;
