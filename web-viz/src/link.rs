@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use raft_core::codec::{self, FORMAT_VERSION};
 use raft_core::sim::{Deed, Moment};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -28,6 +29,11 @@ pub(crate) enum LinkError {
          link, or for the trace as a file."
     )]
     Unreadable,
+    #[error(
+        "This link was made by another version of the page ({0}; this one reads {FORMAT_VERSION}). \
+         Ask for the trace as a file."
+    )]
+    Version(u16),
     #[error("This link's run is too long to be repeated here. Ask for its trace as a file.")]
     TooLong,
 }
@@ -40,11 +46,13 @@ const LONGEST: u64 = 3_000_000;
 const LONGEST_TEXT: usize = 200_000;
 
 impl Recall {
-    /// As characters that an address may hold.
+    /// As characters that an address may hold: the version in two bytes, little end first, and what the
+    /// codec makes of it, packed.
     pub(crate) fn encode(&self) -> String {
-        // Such a value always has a JSON form.
-        let json = serde_json::to_string(self).unwrap_or_default();
-        lz_str::compress_to_encoded_uri_component(json.as_str())
+        let mut bytes = FORMAT_VERSION.to_le_bytes().to_vec();
+        codec::encode_into(self, &mut bytes);
+        let wide: Vec<u16> = bytes.into_iter().map(u16::from).collect();
+        lz_str::compress_to_encoded_uri_component(&wide)
     }
 
     /// Reads what [`Recall::encode`] wrote.
@@ -52,12 +60,19 @@ impl Recall {
         if text.len() > LONGEST_TEXT {
             return Err(LinkError::TooLong);
         }
-        let wide = lz_str::decompress_from_encoded_uri_component(text);
-        let json = wide.and_then(|wide| String::from_utf16(&wide).ok());
-        // By way of a plain value, as traces are read: the readers of actions come out smaller so.
-        let value = json.and_then(|json| serde_json::from_str::<serde_json::Value>(&json).ok());
-        let recall: Option<Self> = value.and_then(|value| serde_json::from_value(value).ok());
-        let recall = recall.ok_or(LinkError::Unreadable)?;
+        let wide = lz_str::decompress_from_encoded_uri_component(text).unwrap_or_default();
+        let bytes: Vec<u8> = wide.into_iter().map_while(|it| u8::try_from(it).ok()).collect();
+        let (version, packed) = bytes.split_first_chunk().ok_or(LinkError::Unreadable)?;
+        let version = u16::from_le_bytes(*version);
+        if version != FORMAT_VERSION {
+            let plausible = (1..1000).contains(&version);
+            return Err(if plausible {
+                LinkError::Version(version)
+            } else {
+                LinkError::Unreadable
+            });
+        }
+        let recall: Self = codec::decode(packed).map_err(|_| LinkError::Unreadable)?;
         let moments = recall.journal.iter().map(|deed| deed.at).chain([recall.at]);
         if moments.map(|at| at.happened).max().unwrap_or(0) > LONGEST {
             return Err(LinkError::TooLong);
@@ -94,7 +109,7 @@ mod tests {
         for deeds in [0, 1, 50, 500] {
             let text = recall(deeds).encode();
             assert_eq!(*Recall::decode(&text).unwrap(), recall(deeds));
-            assert!(text.len() as u64 <= 150 + 40 * deeds, "{deeds}: {}", text.len());
+            assert!(text.len() as u64 <= 80 + 16 * deeds, "{deeds}: {}", text.len());
         }
     }
 
@@ -104,8 +119,17 @@ mod tests {
     fn a_damaged_or_endless_link_is_refused() {
         let text = recall(20).encode();
         for end in 0..text.len() {
-            assert_eq!(Recall::decode(&text[..end]), Err(LinkError::Unreadable), "{end}");
+            assert!(Recall::decode(&text[..end]).is_err(), "{end}");
         }
+        for (at, _) in text.char_indices() {
+            let changed = format!("{}X{}", &text[..at], &text[at + 1..]);
+            // What can still be read is another run; its digest tells.
+            let _ = Recall::decode(&changed);
+        }
+        let mut other = FORMAT_VERSION.wrapping_add(1).to_le_bytes().map(u16::from).to_vec();
+        other.push(0);
+        let other = lz_str::compress_to_encoded_uri_component(&other);
+        assert_eq!(Recall::decode(&other), Err(LinkError::Version(FORMAT_VERSION + 1)));
         assert_eq!(Recall::decode("nonsense€"), Err(LinkError::Unreadable));
         let mut endless = recall(2);
         endless.at.happened = u64::MAX;

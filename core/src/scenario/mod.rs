@@ -15,13 +15,14 @@
 //! # Ok::<(), raft_core::scenario::Fault>(())
 //! ```
 
+mod assemble;
 mod command;
 mod condition;
 mod guarantee;
 mod header;
 mod judge;
 mod library;
-mod markdown;
+mod outline;
 mod parse;
 mod perform;
 mod runner;
@@ -29,11 +30,13 @@ mod words;
 
 use std::fmt;
 
+pub use assemble::RIGHT;
 pub use command::{Command, Deed, Kind, MessageQuery};
 pub use condition::{Answer, AtLeast, Condition, Refusal};
 pub use guarantee::Guarantee;
 pub use header::Header;
 pub use library::{LIBRARY, Source, find};
+pub use outline::{Part, Placed, outline};
 pub use runner::{Progress, Runner, World};
 
 use crate::sim::SimConfig;
@@ -145,7 +148,12 @@ pub struct Fault {
 impl Scenario {
     /// Reads a scenario. `file` is what messages call it.
     pub fn parse(file: &str, text: &str) -> Result<Self, Fault> {
-        markdown::parse(file, text)
+        Self::of_parts(file, outline(text))
+    }
+
+    /// The scenario whose file has these parts.
+    pub fn of_parts(file: &str, parts: Vec<Placed>) -> Result<Self, Fault> {
+        assemble::assemble(file, parts)
     }
 
     /// What the simulation of one arm starts from.

@@ -27,10 +27,10 @@ pub(crate) struct Course {
 /// One page of a lesson.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// Something to read: Markdown.
-    Text { phase: Phase, title: String, text: String },
+    /// A sentence, below those of its paragraph that were read before.
+    Text { phase: Phase, title: String, said: Vec<String>, text: Sentence },
     /// What will happen?
-    Question { text: String },
+    Question { text: Vec<Paragraph> },
     /// It happens.
     Play { arm: Arm, step: usize },
     /// What the learner expected, and what is right.
@@ -38,6 +38,16 @@ pub(crate) enum Page {
     /// What became of the cluster without the rule.
     Verdict,
 }
+
+/// A sentence as HTML, and what stands below it: a list that it announces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    pub(crate) words: String,
+    pub(crate) below: Option<String>,
+}
+
+/// Sentences that stand together.
+pub(crate) type Paragraph = Vec<Sentence>;
 
 impl Course {
     /// A lesson at its first page.
@@ -57,6 +67,14 @@ impl Course {
 
     pub(crate) fn page(&self) -> &Page {
         &self.pages[self.at.min(self.pages.len() - 1)]
+    }
+
+    /// The page on which what is shown began: sentences of one paragraph come one after the other.
+    pub(crate) fn paragraph(&self) -> usize {
+        match self.page() {
+            Page::Text { said, .. } => self.at - said.len(),
+            Page::Question { .. } | Page::Play { .. } | Page::Answers | Page::Verdict => self.at,
+        }
     }
 
     /// The part of the lesson that a page belongs to.
@@ -117,17 +135,13 @@ fn pages(scenario: &Scenario) -> Vec<Page> {
         let title = step.title.clone();
         match step.phase {
             Phase::Introduction | Phase::Explain | Phase::Break => {
-                let texts = paragraphs(step).into_iter().map(|text| Page::Text {
-                    phase: step.phase,
-                    title: title.clone(),
-                    text,
-                });
-                pages.extend(texts);
+                let read = paragraphs(step);
+                pages.extend(read.iter().flat_map(|paragraph| told(step.phase, &title, paragraph)));
                 if step.title == "The answers" && scenario.question.is_some() {
                     pages.push(Page::Answers);
                 }
             }
-            Phase::Predict => pages.push(Page::Question { text: paragraphs(step).join("\n\n") }),
+            Phase::Predict => pages.push(Page::Question { text: paragraphs(step) }),
             Phase::Run if step.blocks.is_empty() => {}
             Phase::Run => pages.push(Page::Play { arm: Arm::Kept, step: number }),
         }
@@ -142,22 +156,73 @@ fn pages(scenario: &Scenario) -> Vec<Page> {
     pages
 }
 
-/// The text of a step, cut where a reader may take breath: what a colon announces stays with it.
-pub(crate) fn paragraphs(step: &Step) -> Vec<String> {
-    let mut paragraphs: Vec<String> = Vec::new();
+/// A page for each sentence of a paragraph.
+fn told(phase: Phase, title: &str, paragraph: &Paragraph) -> Vec<Page> {
+    let page = |(place, text): (usize, &Sentence)| Page::Text {
+        phase,
+        title: title.to_owned(),
+        said: paragraph[..place].iter().map(|sentence| sentence.words.clone()).collect(),
+        text: text.clone(),
+    };
+    paragraph.iter().enumerate().map(page).collect()
+}
+
+/// The text of a step. What is no paragraph, such as a list, stands below the sentence before it where
+/// a colon announces it.
+pub(crate) fn paragraphs(step: &Step) -> Vec<Paragraph> {
+    let mut paragraphs: Vec<Paragraph> = Vec::new();
     for block in &step.blocks {
         let Block::Prose(text) = block else { continue };
-        match paragraphs.last_mut().filter(|last| last.ends_with(':')) {
-            Some(last) => *last = format!("{last}\n\n{text}"),
-            None => paragraphs.push(text.clone()),
+        if !is_list(text) {
+            let sentence = |words: &str| Sentence { words: words.to_owned(), below: None };
+            paragraphs.push(text.lines().map(sentence).collect());
+            continue;
+        }
+        let last = paragraphs.last_mut().and_then(|paragraph| paragraph.last_mut());
+        match last.filter(|last| last.words.ends_with(':')) {
+            Some(last) => last.below = Some(text.clone()),
+            None => {
+                let below = Some(text.clone());
+                paragraphs.push(vec![Sentence { words: String::new(), below }]);
+            }
         }
     }
     paragraphs
 }
 
+/// Whether a text of a step is no paragraph.
+fn is_list(text: &str) -> bool {
+    ["<ul", "<ol", "<blockquote", "<table", "<pre"].iter().any(|tag| text.starts_with(tag))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards the pace of a lesson: one sentence at a time, and none that is cut in the middle of its
+    /// markup or of an abbreviation.
+    #[test]
+    fn a_page_tells_one_whole_sentence() {
+        let mut sentences = 0;
+        for number in 0..lessons::all().len() {
+            let course = Course::new(number).unwrap();
+            for page in &course.pages {
+                let Page::Text { text: Sentence { words, below }, .. } = page else { continue };
+                sentences += 1;
+                for tag in ["code", "em", "strong", "a"] {
+                    let count = |mark: &str| words.matches(mark).count();
+                    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+                    assert_eq!(count(&open), count(&close), "{words}");
+                }
+                let end = words.trim_end_matches(['"', '”', ')', '’']);
+                let whole = end.ends_with(['.', '?', '!', ':']) || words.ends_with('>');
+                assert!(whole || below.is_some(), "{}: {words}", course.scenario.file);
+                let stops = words.matches(". ").count();
+                assert!(stops <= 1, "{}: {words}", course.scenario.file);
+            }
+        }
+        assert!(sentences > 250, "{sentences}");
+    }
 
     /// Guards the lessons in the page: each has all four parts in their order, and every command of
     /// both arms is on some page.

@@ -1,14 +1,20 @@
-//! The lessons that are built in.
+//! The lessons that are built in: the files of `core/scenarios`, read when the page was built
+//! (`build.rs`).
 
 use std::sync::LazyLock;
 
+use raft_core::codec;
 use raft_core::rules::Mutation;
-use raft_core::scenario::{Arm, LIBRARY, Scenario};
+use raft_core::scenario::{Arm, Placed, Scenario};
+
+/// The parts of each file; prose is HTML, a sentence a line.
+const PREPARED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lessons.bin"));
 
 /// All of them, lessons first, read once.
 static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     // Whether each can be read, a test tells.
-    LIBRARY.iter().filter_map(|source| Scenario::parse(source.file, source.text).ok()).collect()
+    let files: Vec<(String, Vec<Placed>)> = codec::decode(PREPARED).unwrap_or_default();
+    files.into_iter().filter_map(|(file, parts)| Scenario::of_parts(&file, parts).ok()).collect()
 });
 
 /// A lesson that is played, by its place among all, and with or without its rule.
@@ -47,7 +53,30 @@ pub(crate) fn showing(rule: Mutation) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use raft_core::scenario::LIBRARY;
+
     use super::*;
+
+    /// Guards the promise that the page plays the very files: the same title, parts and commands.
+    #[test]
+    fn a_prepared_lesson_is_the_one_of_its_file() {
+        for (prepared, source) in all().iter().zip(LIBRARY) {
+            let read = Scenario::parse(source.file, source.text).unwrap();
+            assert_eq!((&prepared.file, &prepared.header), (&read.file, &read.header));
+            for arm in [Arm::Kept, Arm::Broken] {
+                assert!(prepared.lines(arm).eq(read.lines(arm)), "{}", source.file);
+            }
+            let titles = |scenario: &Scenario| {
+                scenario.steps.iter().map(|step| step.title.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(titles(prepared), titles(&read));
+            let right = |scenario: &Scenario| {
+                let question = scenario.question.clone()?;
+                question.choices.iter().position(|choice| choice.right)
+            };
+            assert_eq!(right(prepared), right(&read), "{}", source.file);
+        }
+    }
 
     /// Guards the list of lessons: every file is in it, and an address finds each.
     #[test]

@@ -7,8 +7,8 @@ use yew::prelude::*;
 
 use super::Dispatch;
 use super::parts::{Icon, glyph};
-use super::prose::prose;
-use crate::model::course::{Course, Page, paragraphs};
+use super::prose::{prose, telling, whole};
+use crate::model::course::{Course, Page, Paragraph, paragraphs};
 use crate::model::lessons;
 use crate::model::rules::Rule;
 use crate::model::{Action, LessonAction};
@@ -50,7 +50,7 @@ pub(crate) fn Lesson(props: &LessonProps) -> Html {
                 <h2>{ &course.scenario.title }</h2>
             </header>
             { phases(course, dispatch) }
-            <div class="page-text" ref={text} key={course.at} aria-live="polite" data-testid="lesson-text">
+            <div class="page-text" ref={text} key={course.paragraph()} aria-live="polite" data-testid="lesson-text">
                 { body(course, dispatch) }
             </div>
             { footer(course, dispatch) }
@@ -121,12 +121,12 @@ fn footer(course: &Course, dispatch: &Dispatch) -> Html {
 
 fn body(course: &Course, dispatch: &Dispatch) -> Html {
     match course.page() {
-        Page::Text { title, text, phase } => html! {
+        Page::Text { title, said, text, phase } => html! {
             <>
                 if *phase != Phase::Introduction && *title != phase.to_string() {
                     <h3>{ title }</h3>
                 }
-                { prose(text) }
+                { telling(said, text) }
             </>
         },
         Page::Question { text } => question(course, text, dispatch),
@@ -136,11 +136,11 @@ fn body(course: &Course, dispatch: &Dispatch) -> Html {
     }
 }
 
-fn question(course: &Course, text: &str, dispatch: &Dispatch) -> Html {
+fn question(course: &Course, text: &[Paragraph], dispatch: &Dispatch) -> Html {
     let choices = course.scenario.question.iter().flat_map(|question| question.choices.iter());
     html! {
         <>
-            { prose(text) }
+            { whole(text) }
             <div class="choices" role="radiogroup" aria-label="What do you expect?">
                 { for choices.enumerate().map(|(number, choice)| {
                     let chosen = course.choice == Some(number);
@@ -155,7 +155,7 @@ fn question(course: &Course, text: &str, dispatch: &Dispatch) -> Html {
                             {onclick}
                         >
                             <span class="mark" aria-hidden="true"></span>
-                            { prose(&choice.text) }
+                            <span>{ prose(&choice.text) }</span>
                         </button>
                     }
                 }) }
@@ -176,7 +176,7 @@ fn play(course: &Course, arm: Arm, step: usize, dispatch: &Dispatch) -> Html {
         <>
             <h3>{ &this.title }</h3>
             if arm == Arm::Kept {
-                { for paragraphs(this).iter().map(|text| prose(text)) }
+                { whole(&paragraphs(this)) }
             } else {
                 <p class="without">{ without(course) }</p>
             }
@@ -237,7 +237,7 @@ fn answers(course: &Course) -> Html {
                                 if chosen {
                                     <span class="yours">{ "Your choice" }</span>
                                 }
-                                { prose(&choice.comment) }
+                                <p class="comment">{ prose(&choice.comment) }</p>
                             </div>
                         </li>
                     }

@@ -1,0 +1,119 @@
+//! Reads the lessons' Markdown when the page is built, so that the page need not carry a reader of
+//! Markdown: a tenth of its weight. What the page gets are the parts of each file, with prose as HTML,
+//! cut into sentences.
+
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
+use raft_core::codec;
+use raft_core::scenario::{LIBRARY, Part, Placed, RIGHT, outline};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    let lessons: Vec<(&str, Vec<Placed>)> = LIBRARY
+        .iter()
+        .map(|source| (source.file, outline(source.text).into_iter().map(prepared).collect()))
+        .collect();
+    let target = Path::new(&env::var("OUT_DIR")?).join("lessons.bin");
+    fs::write(target, codec::encode(&lessons))?;
+    Ok(())
+}
+
+/// A part as the page wants it.
+fn prepared(placed: Placed) -> Placed {
+    let part = match placed.part {
+        Part::Prose(text) => Part::Prose(sentences(&text)),
+        Part::Numbered { text, items } => Part::Numbered {
+            text: sentences(&text),
+            items: items.iter().map(|item| whole(item)).collect(),
+        },
+        part
+        @ (Part::Header(_) | Part::Heading { .. } | Part::Commands(_) | Part::Misplaced(_)) => part,
+    };
+    Placed { part, ..placed }
+}
+
+/// A paragraph as its sentences, a line each; anything else, such as a list, as one line.
+fn sentences(markdown: &str) -> String {
+    let events: Vec<Event<'_>> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
+    let [Event::Start(Tag::Paragraph), inside @ .., Event::End(TagEnd::Paragraph)] =
+        events.as_slice()
+    else {
+        return on_one_line(events.into_iter());
+    };
+    let mut said = vec![Vec::new()];
+    let mut depth = 0_usize;
+    for event in inside {
+        match event {
+            Event::Text(text) if depth == 0 => {
+                let mut rest = &**text;
+                while let Some(end) = end_of_sentence(rest) {
+                    let (sentence, more) = rest.split_at(end);
+                    push(&mut said, Event::Text(sentence.to_owned().into()));
+                    said.push(Vec::new());
+                    rest = more.trim_start();
+                }
+                push(&mut said, Event::Text(rest.to_owned().into()));
+            }
+            // A line's end is where a sentence may end, too.
+            Event::SoftBreak if depth == 0 && is_ended(said.last()) => said.push(Vec::new()),
+            event => {
+                match event {
+                    Event::Start(_) => depth += 1,
+                    Event::End(_) => depth -= 1,
+                    _ => {}
+                }
+                push(&mut said, event.clone());
+            }
+        }
+    }
+    let lines = said.into_iter().map(|sentence| on_one_line(sentence.into_iter()));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn push<'a>(said: &mut [Vec<Event<'a>>], event: Event<'a>) {
+    if let Some(sentence) = said.last_mut() {
+        sentence.push(event);
+    }
+}
+
+/// Where the first sentence in a text ends that another one follows.
+fn end_of_sentence(text: &str) -> Option<usize> {
+    text.char_indices().filter(|(_, letter)| letter.is_whitespace()).map(|(at, _)| at).find(|at| {
+        let (before, after) = text.split_at(*at);
+        ends(before) && !after.trim_start().starts_with(char::is_lowercase)
+    })
+}
+
+/// Whether a text ends as a sentence does.
+fn ends(text: &str) -> bool {
+    let text = text.trim_end_matches(['"', '”', ')', '’']);
+    text.ends_with(['.', '?', '!']) && !["e.g.", "i.e.", "cf."].iter().any(|it| text.ends_with(it))
+}
+
+fn is_ended(sentence: Option<&Vec<Event<'_>>>) -> bool {
+    matches!(sentence.and_then(|events| events.last()), Some(Event::Text(text)) if ends(text))
+}
+
+/// An answer. Its mark is no text.
+fn whole(markdown: &str) -> String {
+    if let Some(comment) = markdown.strip_prefix(RIGHT) {
+        return format!("{RIGHT} {}", whole(comment));
+    }
+    let is_text = |it: &Event<'_>| {
+        !matches!(it, Event::Start(Tag::Paragraph) | Event::End(TagEnd::Paragraph))
+    };
+    on_one_line(Parser::new(markdown.trim()).filter(is_text))
+}
+
+fn on_one_line<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
+    let mut text = String::new();
+    let joined = events.map(|event| match event {
+        Event::SoftBreak | Event::HardBreak => Event::Text(" ".into()),
+        event => event,
+    });
+    html::push_html(&mut text, joined);
+    text.replace('\n', " ").trim().to_owned()
+}
