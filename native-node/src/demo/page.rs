@@ -61,7 +61,7 @@ pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
         .route("/demo/heal", post(heal))
         .with_state(Arc::clone(&desk));
     let router = if is_built(web_dir) {
-        router.fallback_service(ServeDir::new(web_dir))
+        router.fallback_service(ServeDir::new(web_dir).precompressed_gzip())
     } else {
         router.route("/", get(async || Html(NOT_BUILT))).fallback(async || ApiError::RouteNotFound)
     };

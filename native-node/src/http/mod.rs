@@ -169,7 +169,8 @@ fn router(app: &Arc<App>) -> Router {
         return router.fallback(async || ApiError::RouteNotFound);
     };
     let missing = (async || ApiError::RouteNotFound).with_state(());
-    let pages = ServeDir::new(directory).call_fallback_on_method_not_allowed(true);
+    let pages =
+        ServeDir::new(directory).precompressed_gzip().call_fallback_on_method_not_allowed(true);
     router.fallback_service(pages.fallback(missing))
 }
 

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_http::services::ServeDir;
 
@@ -13,6 +14,8 @@ use crate::given;
 pub struct Site {
     url: String,
     serving: JoinHandle<()>,
+    /// Ends it in order when it is dropped.
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Site {
@@ -22,11 +25,21 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new().fallback_service(ServeDir::new(dist));
+        let (stop, stopped) = oneshot::channel();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            let _ = stopped.await;
+        });
         let serving = tokio::spawn(async move {
             // Ends with the test.
-            let _ = axum::serve(listener, router).await;
+            let _ = serving.await;
         });
-        Ok(Self { url, serving })
+        Ok(Self { url, serving, stop: Some(stop) })
+    }
+
+    /// Closes the site and every connection to it.
+    pub async fn close(&mut self) {
+        drop(self.stop.take());
+        let _ = (&mut self.serving).await;
     }
 
     /// Where the page is.

@@ -4,6 +4,7 @@ mod access;
 mod lanes;
 mod live;
 mod looks;
+mod offline;
 mod simulate;
 mod teach;
 mod travel;
