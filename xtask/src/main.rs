@@ -10,6 +10,7 @@ mod metadata;
 mod paths;
 mod process;
 mod scenario;
+mod screenshots;
 mod setup;
 mod soak;
 mod test;
@@ -17,6 +18,7 @@ mod tidy;
 mod version;
 mod web;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -36,6 +38,14 @@ enum Task {
     Setup,
     /// Build the page into dist/ and hold it to its size
     Web,
+    /// Take the pictures in docs/screenshots anew, or those whose name contains NAME
+    Screenshots {
+        /// Part of a picture's name, for example `lesson` or `phone`
+        name: Option<String>,
+        /// Where the pictures go
+        #[arg(long, value_name = "DIR", default_value = "docs/screenshots")]
+        to: PathBuf,
+    },
     /// `trunk serve` with the right compiler: the page on port 8080, rebuilt as you edit
     Serve {
         /// Passed on to trunk, for example `--port 9000` or `--release`
@@ -158,6 +168,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::ensure(&setup::ALL, setup::Report::Everything)?,
         Task::Web => web::build_within_budget()?,
+        Task::Screenshots { name, to } => screenshots::take(&to, name.as_deref())?,
         Task::Serve { arguments } => web::serve(&arguments)?,
         Task::Demo { arguments } => demo::run_demo(&arguments)?,
         Task::FuzzDecoders { seconds, target } => decoders::fuzz(seconds, target.as_deref())?,
