@@ -215,7 +215,7 @@ impl App {
                 Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
-                Effect::Supervise(node, verb) => self.live.supervise(node, verb),
+                Effect::Supervise(order) => self.live.supervise(&order),
                 // The session carried it out.
                 Effect::Sim(_) => {}
             }

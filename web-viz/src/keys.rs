@@ -39,7 +39,7 @@ pub(crate) const KEYS: [Key; 18] = [
 
 /// What a key asks for. `key` is as the browser names it.
 pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
-    let server = || model.ui.selected.or_else(|| model.known.leader());
+    let server = || model.ui.selected.or_else(|| model.present().leader());
     match key {
         " " => Some(Action::TogglePlay),
         "ArrowRight" => Some(Action::Step),

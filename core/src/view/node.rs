@@ -24,6 +24,21 @@ pub enum Liveness {
     Frozen,
 }
 
+/// What was done to a server's disk from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskHealth {
+    /// Nothing.
+    #[default]
+    Well,
+    /// It finishes nothing.
+    Stalled,
+    /// It has no room.
+    Full,
+}
+
+/// The newest entries of a log that a view remembers; of older ones it knows that they are there.
+const ENTRIES: usize = 8_192;
+
 /// A running timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerView {
@@ -79,6 +94,8 @@ pub struct NodeView {
     pub durable_index: LogIndex,
     /// Batches that its disk has not finished.
     pub writes_in_flight: u64,
+    /// What is wrong with its disk.
+    pub disk: DiskHealth,
     /// Its commit index.
     pub commit_index: LogIndex,
     /// The voters' indexes that proved the last commit, where this server counted them.
@@ -224,6 +241,7 @@ impl NodeView {
             progress: state.progress.iter().cloned().collect(),
             time: now,
             summarised: self.summarised,
+            disk: self.disk,
             ..Self::default()
         };
     }
@@ -244,6 +262,9 @@ impl NodeView {
             self.entries.clear();
         }
         self.entries.extend(entries.iter().cloned());
+        while self.entries.len() > ENTRIES {
+            self.entries.pop_front();
+        }
         self.last = last;
     }
 

@@ -7,9 +7,9 @@ mod tell;
 use raft_core::event::Event;
 use raft_core::types::{NodeId, Time};
 
-use super::known::{Known, Presence};
+use super::known::Known;
 use super::playback::Pace;
-use tell::{crashed, frozen, tell};
+use tell::tell;
 
 /// What was said, and how it weighs against what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,26 +77,14 @@ impl Story {
         }
     }
 
-    /// A live server went out of sight, or its process was stopped.
-    pub(crate) fn absent(
-        &mut self,
-        node: NodeId,
-        presence: Presence,
-        known: &Known,
-        led: Option<NodeId>,
-        (now, pace): (Time, Pace),
-    ) {
-        let caption = match presence {
-            Presence::Down => crashed(node, known, led),
-            Presence::Frozen => frozen(node, led),
-            Presence::Unreachable => turn(
-                Tone::Bad,
-                format!("{node} is out of sight."),
-                "No events come from it. It may be down, or only the way to this page may be; the \
-                 others' events tell how the cluster takes it.",
-            ),
-            Presence::Up => return,
-        };
+    /// A live server's events come no more.
+    pub(crate) fn out_of_sight(&mut self, node: NodeId, (now, pace): (Time, Pace)) {
+        let caption = turn(
+            Tone::Bad,
+            format!("{node} is out of sight."),
+            "No events come from it. It may be down, or only the way to this page may be; the \
+             others' events tell how the cluster takes it.",
+        );
         self.offer(caption, now, pace);
     }
 
