@@ -20,7 +20,10 @@ pub(crate) const KEYS: [Key; 18] = [
         keys: &[".", ","],
         does: "the next, the previous turn on the tape: election, crash, write …",
     },
-    Key { keys: &["Home", "End"], does: "to the beginning; as far as it has been run" },
+    Key {
+        keys: &["Home", "End"],
+        does: "to the beginning; as far as it has been run, for a live cluster the present",
+    },
     Key { keys: &["Z"], does: "undo the last thing you did, in a branch of its own" },
     Key { keys: &["B"], does: "the next branch" },
     Key { keys: &["="], does: "two branches side by side" },

@@ -403,6 +403,11 @@ impl Model {
         }
     }
 
+    /// Whether what is shown goes on.
+    pub(crate) const fn plays(&self) -> bool {
+        self.playback.playing && self.moves()
+    }
+
     /// The rule that is broken in what is shown.
     pub(crate) fn broken_rule(&self) -> Option<Mutation> {
         let simulated = self.source == SourceKind::Simulate;

@@ -159,8 +159,7 @@ impl Model {
 
     /// What the button for a hanging disk does.
     pub(crate) fn toggle_stall(&self, node: NodeId) -> Deed {
-        let stalled = self.conditions.disk(node).stalled
-            || self.disk(node) == DiskHealth::Stalled;
+        let stalled = self.conditions.disk(node).stalled || self.disk(node) == DiskHealth::Stalled;
         Deed::Disk(node, if stalled { DiskDeed::Mend } else { DiskDeed::Stall })
     }
 

@@ -19,8 +19,8 @@ use super::story::Story;
 use super::tape::{MarkKind, Tape};
 use super::{Effect, Model, Notice, SimEffect};
 use crate::shared::Shared;
-use crate::source::{SourceKind, replay};
 use crate::source::sim::{Happened, Landed};
+use crate::source::{SourceKind, replay};
 
 /// Somewhere else in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

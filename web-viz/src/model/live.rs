@@ -11,7 +11,7 @@ mod travel;
 use std::collections::BTreeMap;
 
 use raft_core::event::{Event, EventKind};
-use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, Time};
+use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
 use raft_core::view::DiskHealth;
 
 use super::known::{Presence, names};
@@ -39,6 +39,9 @@ const LONG_QUEUE: usize = 4_000;
 
 /// Beyond this, what waits is left out up to a point from which the picture can go on.
 const LONGEST_QUEUE: usize = 30_000;
+
+/// A leader that is disturbed is lost no later than this.
+const LONGEST_LOSS: Micros = 15 * SECOND;
 
 /// Numbers of what the page itself tells as events of a server, far from the server's own.
 const OWN_NUMBERS: u64 = 1 << 48;
@@ -218,7 +221,8 @@ impl Live {
         for (node, process) in &after {
             let was = before.get(node).map(|process| process.state);
             let stood = matches!(was, Some(ProcessState::Dead | ProcessState::Frozen));
-            if stood && process.state == ProcessState::Running
+            if stood
+                && process.state == ProcessState::Running
                 && let Some(peer) = self.peers.get_mut(node)
             {
                 peer.lost = wall;
@@ -250,7 +254,9 @@ impl Model {
     pub(crate) fn first_write(&self) -> Option<f64> {
         let last = self.reign.last?;
         let measured = self.live.first_write?;
-        (measured.node == last.from).then_some(measured.after_ms).flatten()
+        // An older one was of an older fault.
+        let fits = measured.node == last.from && last.lost.since(measured.at) < LONGEST_LOSS;
+        fits.then_some(measured.after_ms).flatten()
     }
 
     /// Takes in what a live cluster tells; it is about the present, whatever moment is shown.

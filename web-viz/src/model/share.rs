@@ -39,7 +39,6 @@ impl Model {
         simulated.then_some(Effect::Sim(SimEffect::Link)).into_iter().collect()
     }
 
-
     /// From here on a recording is shown.
     pub(super) fn begin_replay(&mut self) -> Vec<Effect> {
         self.leave_course();

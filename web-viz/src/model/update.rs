@@ -13,6 +13,7 @@ use super::story::Tone;
 use super::why::Why;
 use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
+use crate::shared::Shared;
 use crate::source::SourceKind;
 use crate::source::sim::SimSetup;
 
@@ -40,7 +41,10 @@ impl Model {
                 Err(why) => self.notice(why),
             },
             Action::Deed(deed) => match self.permits(deed) {
-                Ok(()) => return self.perform(deed),
+                Ok(()) => {
+                    self.note_present();
+                    return self.perform(deed);
+                }
                 Err(why) => self.notice(why),
             },
             Action::Submit => return self.submit().into_iter().collect(),
@@ -104,6 +108,17 @@ impl Model {
         vec![Effect::Sim(SimEffect::Step)]
     }
 
+    /// Says what is acted on while the past of a live cluster is shown.
+    fn note_present(&mut self) {
+        if self.source == SourceKind::Live && self.in_the_past() {
+            self.notice(
+                "This is done to the cluster as it is now, while you look at its past. End shows \
+                 the present."
+                    .to_owned(),
+            );
+        }
+    }
+
     fn place_of(&self, kind: SourceKind) -> Place {
         match kind {
             SourceKind::Simulate | SourceKind::Replay => Place::Simulate(self.setup.free()),
@@ -139,6 +154,7 @@ impl Model {
             Place::Live(cluster) => {
                 self.leave_course();
                 self.source = SourceKind::Live;
+                self.conditions = Shared::default();
                 self.clear(BTreeSet::new());
                 self.look(cluster);
                 self.playback.playing = true;
@@ -180,6 +196,7 @@ impl Model {
             return None;
         }
         let leader = self.present().leader();
+        self.note_present();
         let ask = self.desk.change().submit(leader)?;
         match self.source {
             SourceKind::Simulate => Some(Effect::Sim(SimEffect::Ask(ask))),

@@ -225,8 +225,7 @@ impl Replay {
         if from < first || until <= from {
             return Vec::new();
         }
-        let played: Vec<Event> =
-            self.events.range(from - first..until - first).cloned().collect();
+        let played: Vec<Event> = self.events.range(from - first..until - first).cloned().collect();
         played.iter().for_each(|event| self.present.take(event, self.live));
         played
     }

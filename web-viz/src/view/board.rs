@@ -59,6 +59,16 @@ pub(crate) fn board(figures: &Figures) -> Html {
                     </dd>
                 </div>
             }
+            if let Some(after) = figures.first_write.filter(|_| figures.vacancy.is_none()) {
+                <div>
+                    <dt title="From the fault to the first write that was acknowledged after it">
+                        { "First write" }
+                    </dt>
+                    <dd data-testid="first-write">
+                        { num::span(num::whole(after * 1000.0)) }<small>{ "after the fault" }</small>
+                    </dd>
+                </div>
+            }
         </dl>
     }
 }

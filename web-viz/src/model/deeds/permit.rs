@@ -55,7 +55,10 @@ impl Model {
                 unless(down, format!("{node} is down already."))
             }
             Deed::Restart(node) => {
-                unless(self.present().presence(node) != Presence::Down, format!("{node} is running."))?;
+                unless(
+                    self.present().presence(node) != Presence::Down,
+                    format!("{node} is running."),
+                )?;
                 let why = format!("The checksums on the disk of {node} do not fit. Wipe it first.");
                 unless(self.conditions.disk(node).damaged, why)
             }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::event::{EventKind, Fault};
-use raft_core::types::NodeId;
+use raft_core::types::{NodeId, Time};
 use raft_core::view::DiskHealth;
 
 use crate::model::Model;
@@ -35,6 +35,8 @@ pub(crate) enum ProcessState {
 pub(crate) struct FirstWrite {
     /// The server that was disturbed.
     pub(crate) node: NodeId,
+    /// When.
+    pub(crate) at: Time,
     /// From the fault to the first acknowledged write, in milliseconds; `None` when there was none
     /// in time.
     pub(crate) after_ms: Option<f64>,

@@ -2,7 +2,7 @@
 //! aside meanwhile and goes on taking in what comes, so that the tape grows and the way back to the
 //! present is short.
 
-use raft_core::event::{Event, EventKind};
+use raft_core::event::Event;
 use raft_core::sim::Moment;
 use raft_core::types::{Micros, NodeId, Time};
 

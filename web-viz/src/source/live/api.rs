@@ -6,7 +6,7 @@ use gloo_net::http::{Method, RequestBuilder};
 use gloo_net::websocket::futures::WebSocket;
 use gloo_utils::errors::JsError;
 use raft_core::kv::Command;
-use raft_core::types::NodeId;
+use raft_core::types::{NodeId, Time};
 use raft_core::view::DiskHealth;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -80,6 +80,7 @@ struct DiskFaults {
 #[derive(Debug, Deserialize)]
 pub(super) struct Failover {
     node: NodeId,
+    at_ms: u64,
     first_write_ms: Option<f64>,
 }
 
@@ -108,7 +109,8 @@ impl From<Node> for Process {
 
 impl From<Failover> for FirstWrite {
     fn from(failover: Failover) -> Self {
-        Self { node: failover.node, after_ms: failover.first_write_ms }
+        let at = Time(failover.at_ms * 1_000);
+        Self { node: failover.node, at, after_ms: failover.first_write_ms }
     }
 }
 
@@ -188,11 +190,7 @@ pub(super) async fn status(base: &str, token: &str) -> Result<Status, Trouble> {
     json(fetch(Method::GET, base, path, Proof::Person(token), None).await, base)
 }
 
-pub(super) async fn supervise(
-    base: &str,
-    token: &str,
-    path: &str,
-) -> Result<Overview, Trouble> {
+pub(super) async fn supervise(base: &str, token: &str, path: &str) -> Result<Overview, Trouble> {
     json(fetch(Method::POST, base, path, Proof::Supervisor(token), None).await, base)
 }
 
