@@ -234,6 +234,8 @@ fn sentence(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod teaching;
 
 #[cfg(test)]

@@ -150,6 +150,12 @@ impl Live {
         !matches!(self.phase, Phase::Idle)
     }
 
+    /// How many events wait to be shown.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.merge.len()
+    }
+
     /// Where a server serves clients.
     pub(crate) fn client_address(&self, node: NodeId) -> Option<String> {
         self.peers.get(&node).map(|peer| peer.address.clone())

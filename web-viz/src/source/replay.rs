@@ -135,9 +135,19 @@ impl Replay {
         self.edge.passed
     }
 
+    /// How many events are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.events.len()
+    }
+
     /// Where what follows on the shown moment is forgotten, goes to the oldest that is kept.
     pub(crate) fn regain(&mut self) -> Option<Landed> {
-        (self.present.passed < self.first()).then(|| self.land(self.first()))
+        if self.present.passed >= self.first() {
+            return None;
+        }
+        self.now = self.times.front().copied().unwrap_or(self.end);
+        Some(self.land(self.first()))
     }
 
     /// Plays up to `time`.
