@@ -13,7 +13,7 @@ use raft_core::view::Liveness;
 use super::desk::Ask;
 use super::failover::Reign;
 use super::feed::{Feed, Weight};
-use super::known::{Known, Presence};
+use super::known::Known;
 use super::lanes::Lanes;
 use super::story::Story;
 use super::tape::{MarkKind, Tape};
@@ -110,12 +110,7 @@ struct Past {
     /// The list of its events, as it was when the branch was left.
     feed: Shared<Feed>,
     violations: usize,
-    /// Who of a live cluster was out of sight, since when.
-    absences: VecDeque<(Time, Absent)>,
 }
-
-/// Servers whose events do not come, and what is known of them instead.
-type Absent = BTreeMap<NodeId, Presence>;
 
 impl Past {
     /// The part of it that another branch shares, which parted after `number` events.
@@ -128,7 +123,6 @@ impl Past {
             turns: turns.cloned().collect(),
             feed: self.feed.clone(),
             violations,
-            absences: VecDeque::new(),
         }
     }
 
@@ -171,22 +165,6 @@ impl History {
     /// Looks at a server of which something else than an event told.
     pub(super) fn look(&mut self, node: NodeId, known: &Known, now: Time) {
         self.past().lanes.change().look(node, known, now);
-    }
-
-    /// Takes note of who is out of sight from now on.
-    pub(super) fn absent(&mut self, absent: Absent, now: Time) {
-        let absences = &mut self.past().absences;
-        absences.push_back((now, absent));
-        if absences.len() > TURNS {
-            absences.pop_front();
-        }
-    }
-
-    /// Who was out of sight at a time.
-    pub(super) fn absent_at(&self, time: Time) -> Absent {
-        let absences = self.pasts.get(&self.run.current).map(|past| &past.absences);
-        let mut before = absences.into_iter().flatten().rev().filter(|(since, _)| *since <= time);
-        before.next().map(|(_, absent)| absent.clone()).unwrap_or_default()
     }
 
     /// Takes note of how far a live cluster has come.

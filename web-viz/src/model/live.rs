@@ -6,6 +6,7 @@
 
 mod merge;
 mod process;
+mod sight;
 mod travel;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::story::Tone;
 use super::{Effect, Model};
 use merge::Merge;
 pub(crate) use process::{FirstWrite, Order, Process, ProcessState};
+use sight::Sights;
 use travel::Edge;
 
 /// How far behind the cluster the picture is.
@@ -110,6 +112,7 @@ pub(crate) struct Live {
     wall: Micros,
     /// How many events the page itself told.
     told: u64,
+    sights: Sights,
     /// The present, while an earlier moment is shown.
     edge: Option<Box<Edge>>,
     /// The demo's newest measurement.
@@ -349,7 +352,6 @@ impl Model {
         for node in before.keys().filter(|node| !absent.contains_key(node)) {
             self.reign.in_sight(*node, &self.known);
         }
-        self.history.absent(absent, now);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use raft_core::event::Event;
 use raft_core::sim::Moment;
-use raft_core::types::{Micros, NodeId, Time};
+use raft_core::types::{Micros, Time};
 
 use super::{DELAY, Live, Phase};
 use crate::model::failover::Reign;
@@ -107,6 +107,7 @@ impl Model {
             self.take_in(event.clone(), from);
         }
         self.note_absences(wall);
+        self.live.sights.note(&self.known, self.playback.now);
         if self.known.view.events > 0 {
             let (happened, time) = (self.known.view.events, self.playback.now);
             self.history.reach(Moment { happened, time });
@@ -184,12 +185,7 @@ impl Model {
         });
         let first = view.events.saturating_sub(happened.events.len() as u64);
         self.feed = Shared::new(edge.feed.until(first));
-        // Who was never heard of belongs to the cluster at any time, as far as anybody knows.
-        let unheard = |node: &NodeId| !edge.known.view.nodes.contains_key(node);
-        let roster = edge.known.roster.iter().copied().filter(unheard).collect();
-        let mut known = Known { view, roster, ..Known::default() };
-        known.widen_roster();
-        self.known = Shared::new(known);
+        self.known = Shared::new(Known { view, ..Known::default() });
         self.playback.jump(happened.now);
         self.history.run.at_end = false;
         self.notice = None;
@@ -205,9 +201,6 @@ impl Model {
     /// Says again what the page said at the moment that is shown, and who was out of sight then.
     fn recite_live(&mut self) {
         self.recite();
-        let absent = self.history.absent_at(self.playback.now);
-        if self.known.absent != absent {
-            self.known.change().absent = absent;
-        }
+        self.live.sights.recall(self.known.change(), self.playback.now);
     }
 }
