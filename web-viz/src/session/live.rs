@@ -101,7 +101,9 @@ impl Watched {
                 reports.push(Report::Events(*node, events, wall));
             }
         }
-        reports.into_iter().for_each(|report| self.report(report));
+        for report in reports {
+            self.report(report);
+        }
     }
 
     fn model(&self) -> &Model {
@@ -206,7 +208,7 @@ fn faults_of_real_servers_are_right_in_the_past() {
     let wall = watched.wall;
     watched.report(Report::Processes(Some(running()), wall));
     watched.pass(4 * SECOND);
-    let (well, leader) = (watched.model().playback.now, watched.model().known.leader().unwrap());
+    let (before, leader) = (watched.model().playback.now, watched.model().known.leader().unwrap());
     let ill = running().into_iter().map(|mut process| {
         if process.id == leader {
             (process.pid, process.state) = (None, ProcessState::Dead);
@@ -229,7 +231,7 @@ fn faults_of_real_servers_are_right_in_the_past() {
     assert!(kinds.contains(&MarkKind::Stop) && kinds.contains(&MarkKind::Cut), "{kinds:?}");
     assert!(tape.lanes[0].bars.iter().all(|bar| (0.0..=1.0).contains(&bar.x)), "{tape:?}");
 
-    watched.session.dispatch(Action::Jump(Jump::Time(well)));
+    watched.session.dispatch(Action::Jump(Jump::Time(before)));
     let model = watched.model();
     assert_eq!(model.known.presence(leader), Presence::Up);
     assert_eq!((model.known.leader(), model.known.view.cut_links.len()), (Some(leader), 0));
@@ -256,13 +258,13 @@ fn model_deed(from: NodeId, to: NodeId) -> Deed {
 fn a_server_out_of_sight_was_in_sight_before() {
     let mut watched = Watched::new();
     watched.pass(4 * SECOND);
-    let (well, gone) = (watched.model().playback.now, NodeId(3));
+    let (before, gone) = (watched.model().playback.now, NodeId(3));
     watched.streams.remove(&gone);
     let wall = watched.wall;
     watched.report(Report::Lost(gone, wall));
     watched.pass(2 * SECOND);
     assert_eq!(watched.model().known.presence(gone), Presence::Unreachable);
-    watched.session.dispatch(Action::Jump(Jump::Time(well)));
+    watched.session.dispatch(Action::Jump(Jump::Time(before)));
     assert_eq!(watched.model().known.presence(gone), Presence::Up);
     watched.session.dispatch(Action::Speed(Speed::at(11)));
     watched.session.dispatch(Action::TogglePlay);

@@ -220,7 +220,9 @@ impl Replay {
             let from = from.checked_sub(1).and_then(|from| self.checkpoints.get(from));
             self.present = from.cloned().unwrap_or_default();
             let way = self.present.passed - self.first()..passed - self.first();
-            self.events.range(way).for_each(|event| self.present.take(event, self.live));
+            for event in self.events.range(way) {
+                self.present.take(event, self.live);
+            }
         }
         let (first, last) = (self.first(), self.present.passed);
         let recent = last.saturating_sub(RECENT).max(first);
@@ -236,7 +238,9 @@ impl Replay {
             return Vec::new();
         }
         let played: Vec<Event> = self.events.range(from - first..until - first).cloned().collect();
-        played.iter().for_each(|event| self.present.take(event, self.live));
+        for event in &played {
+            self.present.take(event, self.live);
+        }
         played
     }
 

@@ -55,21 +55,29 @@ pub(crate) fn board(figures: &Figures) -> Html {
                 <div class={classes!(running.then_some("vacant"))}>
                     <dt>{ title }</dt>
                     <dd data-testid="failover" data-running={running.to_string()}>
-                        { figure }<small>{ detail }</small>
-                    </dd>
-                </div>
-            }
-            if let Some(after) = figures.first_write.filter(|_| figures.vacancy.is_none()) {
-                <div>
-                    <dt title="From the fault to the first write that was acknowledged after it">
-                        { "First write" }
-                    </dt>
-                    <dd data-testid="first-write">
-                        { num::span(num::whole(after * 1000.0)) }<small>{ "after the fault" }</small>
+                        { figure }
+                        <small>
+                            { detail }
+                            if let Some(after) = figures.first_write.filter(|_| !running) {
+                                { first_write(after) }
+                            }
+                        </small>
                     </dd>
                 </div>
             }
         </dl>
+    }
+}
+
+/// From the fault to the first write that was acknowledged after it.
+fn first_write(after_ms: f64) -> Html {
+    html! {
+        <span
+            title="From the fault to the first write that was acknowledged after it"
+            data-testid="first-write"
+        >
+            { ", first write " }{ num::span(num::whole(after_ms * 1000.0)) }
+        </span>
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
             for (x, label) in &mut scene.ticks {
                 *label = time_of_day(scene.axis.time(*x));
             }
+            // Within a second the clock on the wall says the same.
+            scene.ticks.dedup_by(|next, tick| next.1 == tick.1);
             clock(now, model.source)
         }
     };

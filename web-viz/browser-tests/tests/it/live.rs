@@ -309,7 +309,7 @@ async fn flood() -> Result<()> {
         page.wait("the cluster's state", "window.status_?.commit_index > 0").await;
         let committed = page.ask("window.status_.commit_index").await;
         let words = |server: &str| {
-            format!("document.querySelector('[data-testid=server-{server}]').outerHTML")
+            format!("(document.querySelector('[data-testid=server-{server}]')?.outerHTML ?? '')")
         };
         for server in ALL {
             let caught_up = format!("{}.includes('committed up to {committed}')", words(server));

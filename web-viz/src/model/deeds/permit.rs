@@ -180,48 +180,26 @@ impl Model {
 
     /// Whether the supervisor of a live cluster can do it.
     fn live_permits(&self, deed: Deed) -> Permit {
-        if let Deed::Link(_, _, LinkDeed::Slow | LinkDeed::Quicken)
-        | Deed::Disk(
-            _,
-            DiskDeed::Slow
+        let asked = deed == Deed::SplitLeader || self.order(deed).is_some();
+        unless(!asked, ONLY_SIMULATED)?;
+        unless(!self.live.is_supervised(), NO_SUPERVISOR)?;
+        if deed == Deed::Heal {
+            let ill = self.live.ails_anything() || !self.present().view.cut_links.is_empty();
+            return unless(!ill, "No link is cut and no disk is disturbed.");
+        }
+        let Deed::Disk(node, disk) = deed else { return self.simulation_permits(deed) };
+        let (is, why) = match disk {
+            DiskDeed::Stall => (DiskHealth::Stalled, "hangs already."),
+            DiskDeed::Fill => (DiskHealth::Full, "is full already."),
+            DiskDeed::Mend
+            | DiskDeed::Slow
             | DiskDeed::Quicken
             | DiskDeed::FailWrite
             | DiskDeed::FailSnapshot
             | DiskDeed::Tear
             | DiskDeed::FlipBit
-            | DiskDeed::Wipe,
-        )
-        | Deed::Loss(_)
-        | Deed::Repeat(_)
-        | Deed::Overtake(_)
-        | Deed::Delay(_)
-        | Deed::Sync(_)
-        | Deed::Elect(_)
-        | Deed::Clock(..)
-        | Deed::Member(_)
-        | Deed::Message(..) = deed
-        {
-            return Err(ONLY_SIMULATED.to_owned());
-        }
-        unless(!self.live.is_supervised(), NO_SUPERVISOR)?;
-        match deed {
-            Deed::Heal => {
-                let ill = self.live.ails_anything() || !self.present().view.cut_links.is_empty();
-                unless(!ill, "No link is cut and no disk is disturbed.")
-            }
-            Deed::Disk(node, DiskDeed::Stall) => {
-                let stalled = self.disk(node) == DiskHealth::Stalled;
-                unless(stalled, format!("The disk of {node} hangs already."))
-            }
-            Deed::Disk(node, DiskDeed::Fill) => {
-                let full = self.disk(node) == DiskHealth::Full;
-                unless(full, format!("The disk of {node} is full already."))
-            }
-            Deed::Disk(node, DiskDeed::Mend) => {
-                let well = self.disk(node) == DiskHealth::Well;
-                unless(well, format!("Nothing ails the disk of {node}."))
-            }
-            other => self.simulation_permits(other),
-        }
+            | DiskDeed::Wipe => (DiskHealth::Well, "works."),
+        };
+        unless(self.disk(node) == is, format!("The disk of {node} {why}"))
     }
 }

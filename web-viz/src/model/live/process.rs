@@ -131,15 +131,11 @@ pub(super) fn changes(
         };
         let was = before.get(node).unwrap_or(&well);
         changes.extend(lives(was, now).map(|kind| (*node, kind)));
-        let links = |peers: &BTreeSet<NodeId>, others: &BTreeSet<NodeId>, up| {
-            let changed = peers.difference(others).copied();
-            let change = |to| EventKind::LinkChanged { from: *node, to, up };
-            changed.map(change).collect::<Vec<_>>()
-        };
-        let cut = links(&now.cut_to, &was.cut_to, false);
-        let mended = links(&was.cut_to, &now.cut_to, true);
+        let link = |to: &NodeId, up| EventKind::LinkChanged { from: *node, to: *to, up };
+        let cut = now.cut_to.difference(&was.cut_to).map(|to| link(to, false));
+        let mended = was.cut_to.difference(&now.cut_to).map(|to| link(to, true));
         let disk = (was.disk != now.disk).then(|| disk(*node, now.disk));
-        let outside = cut.into_iter().chain(mended).chain(disk);
+        let outside = cut.chain(mended).chain(disk);
         changes.extend(outside.map(|kind| (NodeId::ENVIRONMENT, kind)));
     }
     changes

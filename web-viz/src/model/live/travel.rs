@@ -117,19 +117,20 @@ impl Model {
 
     /// Holds the present moment, which becomes the past.
     pub(in crate::model) fn hold(&mut self) -> Vec<Effect> {
-        self.travel(Jump::Time(self.playback.now))
+        self.playback.playing = false;
+        vec![Effect::Sim(SimEffect::Jump(Jump::Time(self.playback.now)))]
     }
 
     /// Goes elsewhere in what is kept of the cluster.
     pub(in crate::model) fn travel(&mut self, jump: Jump) -> Vec<Effect> {
-        let here = self.at_live_edge().then(|| Jump::Time(self.playback.now));
+        let here = self.at_live_edge().then_some(Jump::Time(self.playback.now));
         let end = self.live.edge.as_ref().map_or(self.playback.now, |edge| edge.now);
         match jump {
             Jump::End => {
                 self.return_to_edge();
                 return Vec::new();
             }
-            Jump::Time(time) if here.is_none() && time >= end => {
+            Jump::Time(time) if time >= end => {
                 self.return_to_edge();
                 return Vec::new();
             }
