@@ -10,7 +10,7 @@ use crate::link::Recall;
 use crate::model::desk::{Ask, AskState, Request};
 use crate::model::history::Jump;
 use crate::model::{Action, Effect, Model, SimEffect};
-use crate::source::replay::Replay;
+use crate::source::replay::{self, Replay};
 use crate::source::sim::{Sim, SimSetup};
 use crate::source::trace;
 
@@ -127,11 +127,12 @@ impl Session {
             Err(error) => return vec![Action::Notice(error.to_string())],
         };
         let words = format!("A recording of {} events. Play it, or go about in it.", events.len());
+        // As they were saved, whatever clock they are shown by.
+        let digest = format!("{:016x}", replay::digest(&events));
         let replay = self.replay.insert(Replay::new(events));
         self.sim = None;
         // Once through all of it, so that the tape shows the whole.
         let all = replay.advance(Time(u64::MAX));
-        let digest = format!("{:016x}", replay.digest());
         let start = replay.jump(Jump::Time(Time(0)));
         let notice = match header {
             Some(header) if header.digest != digest => format!(
@@ -183,8 +184,8 @@ fn play(replay: &mut Replay, effect: SimEffect) -> Vec<Action> {
             landed.into_iter().collect()
         }
         SimEffect::Trace => {
-            let text = trace::write(&replay.trace(), replay.digest(), String::new());
-            vec![Action::Traced(text)]
+            let events = replay.trace();
+            vec![Action::Traced(trace::write(&events, replay::digest(&events), String::new()))]
         }
         SimEffect::Begin(_)
         | SimEffect::Study(..)

@@ -423,6 +423,19 @@ fn a_flood_is_borne_while_the_past_is_shown() {
     watched.session.dispatch(Action::Jump(Jump::Time(middle)));
     println!("a seek took {:?}", start.elapsed());
     let shown = watched.model().known.committed();
+    let saved = watched.session.dispatch(Action::SaveTrace);
+    let [Effect::Give(text)] = &saved[..] else { panic!("{saved:?}") };
+    let mut opened = Session::default();
+    opened.dispatch(Action::Load(text.clone()));
+    assert!(opened.model.notice.as_ref().unwrap().words.starts_with("A recording"));
+    opened.dispatch(Action::Jump(Jump::End));
+    assert_eq!(
+        (opened.model.known.committed(), opened.model.known.leader()),
+        (shown, Some(NodeId(1)))
+    );
+    opened.dispatch(Action::Jump(Jump::Time(Time(0))));
+    assert!(opened.model.known.committed() < shown);
+
     watched.session.dispatch(Action::Jump(Jump::End));
     let end = watched.model().known.committed();
     assert!(shown < end && end == LogIndex(flood.index), "{shown} {end}");

@@ -1,6 +1,8 @@
 //! A recording: events, played as they stand. One can go about in it, but not act. It is a trace that
 //! was opened, or what came of a live cluster, which grows while one looks at its past.
 
+mod opening;
+
 use std::collections::VecDeque;
 use std::hash::{Hash as _, Hasher as _};
 
@@ -186,23 +188,20 @@ impl Replay {
         Some(landed)
     }
 
-    /// Stands for all events up to the shown moment that are kept, as the trace's header names it.
+    /// Stands for all events up to the shown moment; of a live cluster for nothing.
     pub(crate) fn digest(&self) -> u64 {
-        if !self.live {
-            return self.present.digest.finish();
-        }
-        let mut digest = StableHasher::default();
-        self.played().for_each(|event| event.hash(&mut digest));
-        digest.finish()
+        if self.live { 0 } else { self.present.digest.finish() }
     }
 
-    /// All events up to the shown moment that are kept.
+    /// All events up to the shown moment, and where what was before is forgotten first the state to
+    /// which it led.
     pub(crate) fn trace(&self) -> Vec<Event> {
-        self.played().cloned().collect()
-    }
-
-    fn played(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().take(self.present.passed.saturating_sub(self.first()))
+        let first = self.first();
+        let played = self.events.iter().take(self.present.passed.saturating_sub(first)).cloned();
+        let begin = self.checkpoints.front().filter(|begin| begin.passed > 0);
+        let time = self.times.front().copied().unwrap_or(self.end);
+        let state = begin.map(|begin| opening::events(&begin.view, time)).unwrap_or_default();
+        state.into_iter().chain(played).collect()
     }
 
     /// How many events there were at `time`.
@@ -258,7 +257,7 @@ impl Replay {
         Happened {
             now: self.now,
             events,
-            digest: if self.live { 0 } else { self.digest() },
+            digest: self.digest(),
             run: Run {
                 current: BranchId(0),
                 at_end: self.at_end(),
@@ -268,6 +267,15 @@ impl Replay {
             ..Happened::default()
         }
     }
+}
+
+/// Stands for these events.
+pub(crate) fn digest(events: &[Event]) -> u64 {
+    let mut digest = StableHasher::default();
+    for event in events {
+        event.hash(&mut digest);
+    }
+    digest.finish()
 }
 
 /// The only branch of what is recorded.
