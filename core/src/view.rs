@@ -7,7 +7,7 @@ mod node;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use node::{Liveness, NodeView, TimerView, VotesView};
+pub use node::{DiskHealth, Liveness, NodeView, TimerView, VotesView};
 
 use crate::event::{DropReason, Event, EventKind, Fault, Operation, Outcome};
 use crate::message::Message;
@@ -113,6 +113,9 @@ impl ClusterView {
             EventKind::Fault(Fault::MessageCopied { message, due }) => {
                 self.copied(event, *message, *due);
             }
+            EventKind::Fault(Fault::DiskStalled { node }) => self.disk(*node, DiskHealth::Stalled),
+            EventKind::Fault(Fault::DiskFull { node }) => self.disk(*node, DiskHealth::Full),
+            EventKind::Fault(Fault::DiskMended { node }) => self.disk(*node, DiskHealth::Well),
             EventKind::LinkChanged { from, to, up } => {
                 if *up {
                     self.cut_links.remove(&(*from, *to));
@@ -180,6 +183,10 @@ impl ClusterView {
     /// The highest term that any server knows.
     pub fn term(&self) -> Term {
         self.nodes.values().map(|node| node.term).max().unwrap_or_default()
+    }
+
+    fn disk(&mut self, node: NodeId, health: DiskHealth) {
+        self.nodes.entry(node).or_default().disk = health;
     }
 
     fn sent(&mut self, event: &Event, message: &Message) {

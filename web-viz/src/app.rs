@@ -13,7 +13,9 @@ use yew::prelude::*;
 
 use crate::address::Place;
 use crate::keys;
+use crate::model::live::Report;
 use crate::model::{Action, Effect, List, Save, UiAction};
+use crate::num;
 use crate::scene::Scene;
 use crate::session::Session;
 use crate::source::live::LiveSource;
@@ -50,6 +52,9 @@ pub(crate) enum Message {
     Load(web_sys::File),
 }
 
+/// How often what stands still is shown anew while a live cluster runs on, in milliseconds.
+const AT_REST_MS: f64 = 200.0;
+
 /// See the module.
 pub(crate) struct App {
     session: Session,
@@ -59,6 +64,8 @@ pub(crate) struct App {
     frame: Option<AnimationFrame>,
     /// When the frame before was drawn.
     drawn_at: Option<f64>,
+    /// When a frame was last shown.
+    shown_at: f64,
     /// The address that is about to be shown: one that changes fast is shown when it rests.
     address: Option<Timeout>,
     load: Callback<web_sys::File>,
@@ -77,6 +84,7 @@ impl Component for App {
             dispatch,
             frame: None,
             drawn_at: None,
+            shown_at: 0.0,
             address: None,
             load: ctx.link().callback(Message::Load),
             _listeners: listeners(ctx),
@@ -92,12 +100,22 @@ impl Component for App {
     }
 
     fn update(&mut self, ctx: &Context<Self>, message: Message) -> bool {
+        let mut differs = true;
         match message {
-            Message::Act(action) => self.act(action),
+            Message::Act(action) => {
+                // What comes of a live cluster is shown with the next frame.
+                differs = !matches!(action, Action::Live(Report::Events(..)));
+                self.act(action);
+            }
             Message::Frame(time) => {
                 self.frame = None;
                 let elapsed = time - self.drawn_at.replace(time).unwrap_or(time);
                 self.act(Action::Frame { elapsed, wall: browser::wall_clock() });
+                // While the past of a live cluster stands still, its tape grows, and that slowly.
+                differs = self.session.model.plays() || time - self.shown_at >= AT_REST_MS;
+                if differs {
+                    self.shown_at = time;
+                }
             }
             Message::Key(key) => {
                 let Some(action) = keys::action(&key, &self.session.model) else { return false };
@@ -106,7 +124,7 @@ impl Component for App {
             Message::Load(file) => self.load(file),
         }
         self.keep_moving(ctx);
-        true
+        differs
     }
 
     fn view(&self, _ctx: &Context<Self>) -> Html {
@@ -169,6 +187,7 @@ impl Component for App {
                         past={model.in_the_past()}
                         speed={model.playback.speed}
                         clock={clock(model.playback.now, model.source)}
+                        lag={model.lag().map(num::behind).map(AttrValue::from)}
                         pacing={model.permits_pacing()}
                         turns={(model.turn_before(), model.turn_after())}
                         undo={model.history.run.deeds > 0}
@@ -215,7 +234,7 @@ impl App {
                 Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
-                Effect::Supervise(node, verb) => self.live.supervise(node, verb),
+                Effect::Supervise(order) => self.live.supervise(&order),
                 // The session carried it out.
                 Effect::Sim(_) => {}
             }
@@ -321,6 +340,7 @@ impl App {
                 broken={model.broken_rule()}
                 phase={model.live.phase.clone()}
                 streams={model.live.streams()}
+                left_out={model.left_out()}
                 theme={model.ui.theme}
                 dispatch={self.dispatch.clone()}
             />

@@ -20,7 +20,10 @@ pub(crate) const KEYS: [Key; 18] = [
         keys: &[".", ","],
         does: "the next, the previous turn on the tape: election, crash, write …",
     },
-    Key { keys: &["Home", "End"], does: "to the beginning; as far as it has been run" },
+    Key {
+        keys: &["Home", "End"],
+        does: "to the beginning; as far as it has been run, for a live cluster the present",
+    },
     Key { keys: &["Z"], does: "undo the last thing you did, in a branch of its own" },
     Key { keys: &["B"], does: "the next branch" },
     Key { keys: &["="], does: "two branches side by side" },
@@ -39,7 +42,7 @@ pub(crate) const KEYS: [Key; 18] = [
 
 /// What a key asks for. `key` is as the browser names it.
 pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
-    let server = || model.ui.selected.or_else(|| model.known.leader());
+    let server = || model.ui.selected.or_else(|| model.present().leader());
     match key {
         " " => Some(Action::TogglePlay),
         "ArrowRight" => Some(Action::Step),

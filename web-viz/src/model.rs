@@ -32,7 +32,7 @@ use std::rc::Rc;
 use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
-use raft_core::sim::BranchId;
+use raft_core::sim::{BranchId, Moment};
 use raft_core::types::{EventId, LogIndex, Micros, NodeId, RequestId};
 
 use crate::address::Place;
@@ -281,6 +281,8 @@ pub(crate) enum Action {
     Landed(Box<Landed>),
     /// What a link to the shown moment tells.
     Linked(Rc<Recall>),
+    /// What is kept of a live cluster begins here from now on.
+    Forgotten(Moment),
     /// Put two branches side by side; `None` for the current one and its neighbour.
     Compare(Option<(BranchId, BranchId)>),
     Compared(Box<Comparison>),
@@ -384,19 +386,26 @@ impl Model {
     /// How source time relates to the wall.
     pub(crate) fn pace(&self) -> Pace {
         match self.source {
-            SourceKind::Simulate | SourceKind::Replay => Pace::of(self.playback.speed),
-            SourceKind::Live => Pace::REAL,
+            SourceKind::Live if !self.in_the_past() => Pace::REAL,
+            SourceKind::Simulate | SourceKind::Replay | SourceKind::Live => {
+                Pace::of(self.playback.speed)
+            }
         }
     }
 
     /// Whether the next frame will differ from this one.
     pub(crate) const fn moves(&self) -> bool {
-        self.playback.playing
-            && match self.source {
-                SourceKind::Simulate => true,
-                SourceKind::Replay => !self.history.run.at_end,
-                SourceKind::Live => self.live.watches(),
-            }
+        match self.source {
+            SourceKind::Simulate => self.playback.playing,
+            SourceKind::Replay => self.playback.playing && !self.history.run.at_end,
+            // The cluster goes on, whatever is shown of it.
+            SourceKind::Live => self.live.watches(),
+        }
+    }
+
+    /// Whether what is shown goes on.
+    pub(crate) const fn plays(&self) -> bool {
+        self.playback.playing && self.moves()
     }
 
     /// The rule that is broken in what is shown.
@@ -407,6 +416,7 @@ impl Model {
 
     /// Forgets the cluster that was shown.
     fn clear(&mut self, roster: BTreeSet<NodeId>) {
+        self.live.forget_edge();
         self.known = Shared::new(Known { roster, ..Known::default() });
         self.feed = Shared::new(Feed::default());
         self.ui.why = None;

@@ -45,6 +45,29 @@ pub(crate) fn span(micros: u64) -> String {
     }
 }
 
+/// How far behind something is: `0.3 s behind`, `2 min 05 s behind`.
+pub(crate) fn behind(micros: u64) -> String {
+    let tenths = micros / 100_000;
+    if tenths < 1_000 {
+        format!("{}.{} s behind", tenths / 10, tenths % 10)
+    } else {
+        format!("{} min {:02} s behind", tenths / 600, tenths / 10 % 60)
+    }
+}
+
+/// A count for people: `1,234,567`.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut words = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +80,10 @@ mod tests {
         assert_eq!(span(482_000), "0.48 s");
         assert_eq!(span(12_000_000), "12.0 s");
         assert_eq!(span(65_000_000), "1 min 05 s");
+        assert_eq!(behind(312_000), "0.3 s behind");
+        assert_eq!(behind(99_990_000), "99.9 s behind");
+        assert_eq!(behind(125_400_000), "2 min 05 s behind");
+        assert_eq!([7, 1_000, 1_234_567].map(grouped), ["7", "1,000", "1,234,567"]);
     }
 
     /// Guards against `-0` and long fractions, which make unchanged elements look changed.

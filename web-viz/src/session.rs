@@ -10,7 +10,7 @@ use crate::link::Recall;
 use crate::model::desk::{Ask, AskState, Request};
 use crate::model::history::Jump;
 use crate::model::{Action, Effect, Model, SimEffect};
-use crate::source::replay::Replay;
+use crate::source::replay::{self, Replay};
 use crate::source::sim::{Sim, SimSetup};
 use crate::source::trace;
 
@@ -66,10 +66,14 @@ impl Session {
                 return vec![Action::Happened(self.sim.insert(sim).happened())];
             }
             SimEffect::Recall(setup, recall) => return self.recall(setup, &recall),
-            SimEffect::End => (self.sim, self.replay) = (None, None),
+            SimEffect::Watch => {
+                self.sim = None;
+                self.replay = Some(Replay::live());
+            }
             SimEffect::Advance(_)
             | SimEffect::Step
             | SimEffect::Jump(_)
+            | SimEffect::Record(..)
             | SimEffect::Script(_)
             | SimEffect::Unscript
             | SimEffect::Trace
@@ -79,7 +83,7 @@ impl Session {
             | SimEffect::Ask(_) => {}
         }
         if let Some(replay) = &mut self.replay {
-            return play(replay, &effect);
+            return play(replay, effect);
         }
         let Some(sim) = &mut self.sim else { return Vec::new() };
         match effect {
@@ -111,7 +115,8 @@ impl Session {
             | SimEffect::Rerun(_)
             | SimEffect::Recall(..)
             | SimEffect::Load(_)
-            | SimEffect::End => Vec::new(),
+            | SimEffect::Record(..)
+            | SimEffect::Watch => Vec::new(),
         }
     }
 
@@ -122,11 +127,12 @@ impl Session {
             Err(error) => return vec![Action::Notice(error.to_string())],
         };
         let words = format!("A recording of {} events. Play it, or go about in it.", events.len());
+        // As they were saved, whatever clock they are shown by.
+        let digest = format!("{:016x}", replay::digest(&events));
         let replay = self.replay.insert(Replay::new(events));
         self.sim = None;
         // Once through all of it, so that the tape shows the whole.
         let all = replay.advance(Time(u64::MAX));
-        let digest = format!("{:016x}", replay.digest());
         let start = replay.jump(Jump::Time(Time(0)));
         let notice = match header {
             Some(header) if header.digest != digest => format!(
@@ -161,17 +167,25 @@ impl Session {
 }
 
 /// Does to a recording what is asked, as far as a recording can be.
-fn play(replay: &mut Replay, effect: &SimEffect) -> Vec<Action> {
+fn play(replay: &mut Replay, effect: SimEffect) -> Vec<Action> {
     match effect {
-        SimEffect::Advance(time) => vec![Action::Happened(replay.advance(*time))],
+        SimEffect::Record(events, end) => {
+            replay.append(events, end).map(Action::Forgotten).into_iter().collect()
+        }
+        SimEffect::Advance(_) | SimEffect::Step if let Some(landed) = replay.regain() => {
+            let words = "What came next is too long ago and was forgotten: this is the oldest \
+                         moment that is kept.";
+            vec![Action::Landed(Box::new(landed)), Action::Notice(words.to_owned())]
+        }
+        SimEffect::Advance(time) => vec![Action::Happened(replay.advance(time))],
         SimEffect::Step => vec![Action::Happened(replay.step())],
         SimEffect::Jump(jump) => {
-            let landed = replay.jump(*jump).map(|landed| Action::Landed(Box::new(landed)));
+            let landed = replay.jump(jump).map(|landed| Action::Landed(Box::new(landed)));
             landed.into_iter().collect()
         }
         SimEffect::Trace => {
-            let text = trace::write(replay.trace(), replay.digest(), String::new());
-            vec![Action::Traced(text)]
+            let events = replay.trace();
+            vec![Action::Traced(trace::write(&events, replay::digest(&events), String::new()))]
         }
         SimEffect::Begin(_)
         | SimEffect::Study(..)
@@ -184,7 +198,7 @@ fn play(replay: &mut Replay, effect: &SimEffect) -> Vec<Action> {
         | SimEffect::Compare(..)
         | SimEffect::Act(_)
         | SimEffect::Ask(_)
-        | SimEffect::End => Vec::new(),
+        | SimEffect::Watch => Vec::new(),
     }
 }
 
@@ -220,6 +234,8 @@ fn sentence(text: &str) -> String {
     format!("{first}{}.", letters.as_str())
 }
 
+#[cfg(test)]
+mod live;
 #[cfg(test)]
 mod teaching;
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{EventId, NodeId, Time, WriteId};
 
-/// See the module. Only simulated clusters have such events.
+/// See the module. Servers never tell of them: the simulator does, and whoever watches real servers
+/// together with their supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -65,6 +66,11 @@ pub enum Fault {
         /// How many of its seconds pass in 1000 true ones.
         rate_permille: u32,
     },
+    /// A disk has no room for more.
+    DiskFull {
+        /// Whose.
+        node: NodeId,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -79,6 +85,7 @@ impl fmt::Display for Fault {
             }
             Self::DiskStalled { node } => write!(f, "The disk of {node} finishes nothing any more"),
             Self::DiskMended { node } => write!(f, "The disk of {node} goes on"),
+            Self::DiskFull { node } => write!(f, "The disk of {node} has no room"),
             Self::SnapshotNotSaved { node } => {
                 write!(f, "The disk of {node} cannot save a snapshot")
             }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use imbl::Vector;
 
 use crate::event::{
-    CommitReason, Event, EventKind, NodeState, ProgressState, RoleName, RoleReason, Timer,
+    CommitReason, Event, EventKind, NodeState, ProgressState, RoleName, RoleReason, STATE_ENTRIES,
+    STATE_PAIRS, Timer,
 };
-use crate::kv::{Command, KvStore};
+use crate::kv::{Command, KvStore, Pair};
 use crate::log::{Entry, Payload};
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, NodeId, Term, Time};
@@ -23,6 +24,21 @@ pub enum Liveness {
     /// It is paused.
     Frozen,
 }
+
+/// What was done to a server's disk from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskHealth {
+    /// Nothing.
+    #[default]
+    Well,
+    /// It finishes nothing.
+    Stalled,
+    /// It has no room.
+    Full,
+}
+
+/// The newest entries of a log that a view remembers; of older ones it knows that they are there.
+const ENTRIES: usize = 8_192;
 
 /// A running timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +95,8 @@ pub struct NodeView {
     pub durable_index: LogIndex,
     /// Batches that its disk has not finished.
     pub writes_in_flight: u64,
+    /// What is wrong with its disk.
+    pub disk: DiskHealth,
     /// Its commit index.
     pub commit_index: LogIndex,
     /// The voters' indexes that proved the last commit, where this server counted them.
@@ -107,6 +125,35 @@ impl NodeView {
     pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
         let first = self.entries.front()?.index;
         self.entries.get(usize::try_from(index.0.checked_sub(first.0)?).ok()?)
+    }
+
+    /// What somebody would start from who begins to watch now, as far as it is known here.
+    pub fn state(&self) -> NodeState {
+        let told = self.entries.len().min(STATE_ENTRIES);
+        let pairs = self.store.iter().take(STATE_PAIRS);
+        NodeState {
+            role: self.role,
+            term: self.term,
+            voted_for: self.voted_for,
+            leader: self.leader,
+            membership: self.membership.clone(),
+            base: self.base,
+            last: self.last,
+            entries: self.entries.iter().skip(self.entries.len() - told).cloned().collect(),
+            durable_index: self.durable_index,
+            commit_index: self.commit_index,
+            last_applied: self.last_applied,
+            digest: self.digest,
+            revision: self.store.revision(),
+            pairs: pairs
+                .map(|(key, value)| Pair { key: key.clone(), value: value.clone() })
+                .collect(),
+            timekeeping: self.store.timekeeping(STATE_PAIRS),
+            timer: self
+                .timer
+                .map(|timer| (timer.timer, timer.due, timer.due.since(timer.armed_at))),
+            progress: self.progress.iter().map(|(peer, it)| (*peer, it.clone())).collect(),
+        }
     }
 
     /// Takes in one event of this server.
@@ -224,6 +271,7 @@ impl NodeView {
             progress: state.progress.iter().cloned().collect(),
             time: now,
             summarised: self.summarised,
+            disk: self.disk,
             ..Self::default()
         };
     }
@@ -244,6 +292,9 @@ impl NodeView {
             self.entries.clear();
         }
         self.entries.extend(entries.iter().cloned());
+        while self.entries.len() > ENTRIES {
+            self.entries.pop_front();
+        }
         self.last = last;
     }
 

@@ -52,6 +52,7 @@ fn act(supervisor: &Arc<Supervisor>, words: &[&str]) -> Option<Result<(), DeedEr
             let (from, to) = way.split_once('>')?;
             Disturbance::CutOneWay(number(from)?, number(to)?)
         }
+        ["split", apart] => Disturbance::split(&apart.replace(['S', 's'], ""))?,
         [name, id] => Disturbance::of_node(name, number(id)?)?,
         [name @ ("cut" | "heal"), one, other] => {
             Disturbance::of_link(name, number(one)?, number(other)?)?
@@ -81,4 +82,4 @@ fn help() {
 
 /// What can be typed.
 pub(super) const COMMANDS: &str = "kill N, restart N, freeze N, resume N, cut N M, cut N>M, \
-    isolate N, stall N, full N, heal [N [M]], status, quit";
+    isolate N, split N,M, stall N, full N, mend-disk N, heal [N [M]], status, quit";

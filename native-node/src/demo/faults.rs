@@ -16,7 +16,7 @@ use crate::faults::Faults;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A change of what is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Disturbance {
     /// The disk hangs.
     Stall(u64),
@@ -28,8 +28,15 @@ pub(super) enum Disturbance {
     Cut(u64, u64),
     /// The link carries nothing from the first to the second server.
     CutOneWay(u64, u64),
+    /// No link between one of these servers and any other carries anything. The first is the one
+    /// that it is about.
+    Split(Vec<u64>),
     /// The link is whole again.
     HealLink(u64, u64),
+    /// The link carries what the first server sends to the second again.
+    HealOneWay(u64, u64),
+    /// The disk works and has room again.
+    MendDisk(u64),
     /// Disk and links of the server are whole again.
     Heal(u64),
     /// All is whole again.
@@ -43,6 +50,7 @@ impl Disturbance {
             "stall" => Some(Self::Stall(id)),
             "full" => Some(Self::Full(id)),
             "isolate" => Some(Self::Isolate(id)),
+            "mend-disk" => Some(Self::MendDisk(id)),
             "heal" => Some(Self::Heal(id)),
             _ => None,
         }
@@ -54,19 +62,32 @@ impl Disturbance {
             "cut" => Some(Self::Cut(from, to)),
             "cut-one-way" => Some(Self::CutOneWay(from, to)),
             "heal" => Some(Self::HealLink(from, to)),
+            "heal-one-way" => Some(Self::HealOneWay(from, to)),
             _ => None,
         }
     }
 
+    /// A split, by the numbers of the servers on its one side, with commas between them.
+    pub(super) fn split(apart: &str) -> Option<Self> {
+        let apart: Option<Vec<u64>> = apart.split(',').map(|id| id.parse().ok()).collect();
+        apart.map(Self::Split)
+    }
+
     /// What it is called when the cluster's recovery from it is told, and the server that it hits
     /// most; nothing when it is no fault, or none that stops service.
-    pub(super) const fn measured(self) -> Option<(u64, &'static str)> {
-        match self {
+    pub(super) fn measured(&self) -> Option<(u64, &'static str)> {
+        match *self {
             Self::Stall(id) => Some((id, "stall")),
             Self::Isolate(id) => Some((id, "isolate")),
             Self::Cut(id, _) => Some((id, "cut")),
             Self::CutOneWay(id, _) => Some((id, "cut-one-way")),
-            Self::Full(_) | Self::HealLink(..) | Self::Heal(_) | Self::HealAll => None,
+            Self::Split(ref apart) => Some((*apart.first()?, "split")),
+            Self::Full(_)
+            | Self::HealLink(..)
+            | Self::HealOneWay(..)
+            | Self::MendDisk(_)
+            | Self::Heal(_)
+            | Self::HealAll => None,
         }
     }
 }
@@ -103,6 +124,21 @@ impl Wanted {
                 self.set_link(to, from, true)?;
             }
             Disturbance::CutOneWay(from, to) => self.set_link(from, to, true)?,
+            Disturbance::Split(apart) => {
+                for id in &apart {
+                    self.node(*id)?;
+                }
+                for id in &apart {
+                    for other in self.others(*id).into_iter().filter(|it| !apart.contains(it)) {
+                        self.set_link(*id, other, true)?;
+                        self.set_link(other, *id, true)?;
+                    }
+                }
+            }
+            Disturbance::HealOneWay(from, to) => self.set_link(from, to, false)?,
+            Disturbance::MendDisk(id) => {
+                self.node(id)?.disk = crate::storage::disk::DiskFaults::default();
+            }
             Disturbance::HealLink(from, to) => {
                 self.set_link(from, to, false)?;
                 self.set_link(to, from, false)?;
@@ -185,6 +221,19 @@ mod tests {
         assert!(matches!(wanted.change(Disturbance::Full(9)), Err(DeedError::NoSuchNode(9))));
         assert!(matches!(wanted.change(Disturbance::Cut(1, 9)), Err(DeedError::NoSuchNode(9))));
         assert!(matches!(wanted.change(Disturbance::Cut(1, 1)), Err(DeedError::NoSuchLink(1))));
+        wanted.change(Disturbance::Split(vec![3, 1])).expect("they are there");
+        assert_eq!(in_words(&wanted.of(2)), "cut to S1, cut from S1, cut to S3, cut from S3");
+        assert_eq!(in_words(&wanted.of(3)), "cut to S2, cut from S2", "the two stay together");
+        wanted.change(Disturbance::HealOneWay(3, 2)).expect("they are there");
+        assert_eq!(in_words(&wanted.of(3)), "cut from S2");
+        wanted.change(Disturbance::Full(3)).expect("it is there");
+        wanted.change(Disturbance::MendDisk(3)).expect("it is there");
+        assert_eq!(in_words(&wanted.of(3)), "cut from S2");
+        wanted.change(Disturbance::HealAll).expect("there is nothing to miss");
+        assert!(matches!(
+            wanted.change(Disturbance::Split(vec![1, 9])),
+            Err(DeedError::NoSuchNode(9))
+        ));
         assert!((1..=3).all(|id| wanted.of(id).is_none()), "a wrong change changes nothing");
     }
 }

@@ -44,9 +44,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
   native-node demo --port 9000 --dir /tmp/my-demo
   native-node demo --nodes 5 --open
 While it runs, type `kill 1`, `restart 1`, `freeze 1`, `resume 1`, `cut 1 2` (the link between S1
-and S2), `cut 1>2` (only from S1 to S2), `isolate 1` (all its links), `stall 1` (its disk hangs),
-`full 1` (its disk has no room; S1 notices within 16 MiB of writes), `heal`, `heal 1`, `status` or
-`quit`. Faults of links and disks outlast a restart of the server.")]
+and S2), `cut 1>2` (only from S1 to S2), `isolate 1` (all its links), `split 1,2` (the links of S1
+and S2 to all others), `stall 1` (its disk hangs), `full 1` (its disk has no room; S1 notices within
+16 MiB of writes), `mend-disk 1`, `heal`, `heal 1`, `status` or `quit`. Faults of links and disks outlast a restart of the server.")]
 pub struct DemoArgs {
     /// Where the servers keep data and logs
     #[arg(long, value_name = "DIR", default_value = ".demo")]

@@ -58,6 +58,7 @@ pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
         .route("/demo/nodes", get(nodes))
         .route("/demo/nodes/{id}/{deed}", post(act))
         .route("/demo/links/{from}/{to}/{deed}", post(act_on_link))
+        .route("/demo/split/{apart}", post(split))
         .route("/demo/heal", post(heal))
         .with_state(Arc::clone(&desk));
     let router = if is_built(web_dir) {
@@ -112,6 +113,14 @@ async fn act_on_link(
         _ => None,
     };
     desk.perform(&headers, |supervisor| disturbance.map(|it| supervisor.disturb(it)))
+}
+
+async fn split(
+    State(desk): State<Arc<Desk>>,
+    UrlPath(apart): UrlPath<String>,
+    headers: HeaderMap,
+) -> Response {
+    desk.perform(&headers, |supervisor| Disturbance::split(&apart).map(|it| supervisor.disturb(it)))
 }
 
 async fn heal(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {

@@ -99,8 +99,9 @@ impl Supervisor {
 
     /// Changes what is wrong with links and disks; a fault also starts a measurement.
     pub(super) fn disturb(self: &Arc<Self>, change: Disturbance) -> Result<(), DeedError> {
+        let measured = change.measured();
         self.wanted().change(change)?;
-        if let Some((id, name)) = change.measured() {
+        if let Some((id, name)) = measured {
             self.measure(id, name);
         }
         Ok(())

@@ -26,16 +26,40 @@ pub struct Demo {
     /// Its terminal: kept open, since the demo takes commands from there.
     stdin: Option<ChildStdin>,
     url: String,
-    _directory: TempDir,
+    port: u16,
+    directory: TempDir,
+}
+
+/// A demo that ended, with what its servers keep.
+#[derive(Debug)]
+pub struct Ended {
+    port: u16,
+    directory: TempDir,
+}
+
+impl Ended {
+    /// Starts it again, at the same place.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start(self) -> Result<Demo> {
+        Demo::start_at(self.port, self.directory).await
+    }
 }
 
 impl Demo {
     /// Starts three servers and waits until they have a leader and the page answers.
+    ///
+    /// # Errors
+    /// When they do not start.
     pub async fn start() -> Result<Self> {
+        let directory = tempfile::tempdir().context("no directory for the servers")?;
+        Self::start_at(free_port().await?, directory).await
+    }
+
+    async fn start_at(port: u16, directory: TempDir) -> Result<Self> {
         let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
         let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
-        let directory = tempfile::tempdir().context("no directory for the servers")?;
-        let port = free_port().await?;
         let mut process = Command::new(binary)
             .arg("demo")
             .args(["--port", &port.to_string()])
@@ -52,7 +76,7 @@ impl Demo {
         let ready = timeout(PATIENCE, ready_line(BufReader::new(stdout))).await;
         let url = ready.context("the demo is not ready in time")??;
         let stdin = process.stdin.take();
-        Ok(Self { process, stdin, url, _directory: directory })
+        Ok(Self { process, stdin, url, port, directory })
     }
 
     /// Where its page is.
@@ -60,16 +84,43 @@ impl Demo {
         &self.url
     }
 
+    /// Where its server of this number serves clients.
+    pub fn server(&self, number: u16) -> String {
+        format!("127.0.0.1:{}", self.port + number)
+    }
+
+    /// Loads the cluster with writes for so long, as fast as it takes them; gives how many it took in
+    /// a second.
+    ///
+    /// # Errors
+    /// When no load can be made.
+    pub async fn load(&self, span: Duration) -> Result<f64> {
+        let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
+        let servers = [1, 2, 3].map(|number| self.server(number)).join(",");
+        let load = Command::new(binary)
+            .args(["bench", "--output", "json", "--clients", "256", "--endpoints", &servers])
+            .args(["--duration", &format!("{}s", span.as_secs())])
+            .kill_on_drop(true)
+            .output();
+        let done = timeout(span + PATIENCE, load).await.context("the load does not end")??;
+        let said = String::from_utf8_lossy(&done.stderr);
+        anyhow::ensure!(done.status.success(), "the load failed: {said}");
+        let answer: serde_json::Value = serde_json::from_slice(&done.stdout)?;
+        answer["writes"]["per_second"].as_f64().context("the load does not say how much it was")
+    }
+
     /// Ends all its processes, in order. Without it they are ended by force.
-    pub async fn end(mut self) {
-        if let Some(mut stdin) = self.stdin.take() {
+    pub async fn end(self) -> Ended {
+        let Self { mut process, mut stdin, port, directory, .. } = self;
+        if let Some(mut stdin) = stdin.take() {
             use tokio::io::AsyncWriteExt as _;
             // A demo that is gone already needs no telling.
             let _ = stdin.write_all(b"quit\n").await;
             let _ = stdin.flush().await;
-            let _ = timeout(PATIENCE, self.process.wait()).await;
+            let _ = timeout(PATIENCE, process.wait()).await;
         }
-        let _ = self.process.kill().await;
+        let _ = process.kill().await;
+        Ended { port, directory }
     }
 }
 

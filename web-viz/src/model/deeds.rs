@@ -7,6 +7,7 @@ mod perform;
 mod permit;
 
 use raft_core::types::{EventId, Micros, NodeId};
+use raft_core::view::DiskHealth;
 
 use super::Model;
 use super::known::Presence;
@@ -66,6 +67,8 @@ pub(crate) enum DiskDeed {
     /// Its syncs take several times as long as others'.
     Slow,
     Quicken,
+    /// It has no room for more.
+    Fill,
     /// The next sync fails.
     FailWrite,
     /// The next snapshot cannot be saved.
@@ -123,7 +126,7 @@ pub(crate) const RECORDED: &str =
 impl Model {
     /// What the key X does to a server: it stops one that runs and starts one that does not.
     pub(crate) fn toggle_crash(&self, node: NodeId) -> Deed {
-        match self.known.presence(node) {
+        match self.present().presence(node) {
             Presence::Down => Deed::Restart(node),
             Presence::Up | Presence::Frozen | Presence::Unreachable => Deed::Crash(node),
         }
@@ -131,7 +134,7 @@ impl Model {
 
     /// What the key F does to a server.
     pub(crate) fn toggle_freeze(&self, node: NodeId) -> Deed {
-        match self.known.presence(node) {
+        match self.present().presence(node) {
             Presence::Frozen => Deed::Thaw(node),
             Presence::Up | Presence::Down | Presence::Unreachable => Deed::Freeze(node),
         }
@@ -139,12 +142,12 @@ impl Model {
 
     /// What the key P does: it cuts a server off, or mends the links.
     pub(crate) fn toggle_isolate(&self, node: NodeId) -> Deed {
-        if self.known.isolated(node) { Deed::Heal } else { Deed::Isolate(node) }
+        if self.present().isolated(node) { Deed::Heal } else { Deed::Isolate(node) }
     }
 
     /// What the button for one direction of a link does.
     pub(crate) fn toggle_link(&self, from: NodeId, to: NodeId) -> Deed {
-        let cut = self.known.view.cut_links.contains(&(from, to));
+        let cut = self.present().view.cut_links.contains(&(from, to));
         Deed::Link(from, to, if cut { LinkDeed::Mend } else { LinkDeed::Cut })
     }
 
@@ -156,8 +159,13 @@ impl Model {
 
     /// What the button for a hanging disk does.
     pub(crate) fn toggle_stall(&self, node: NodeId) -> Deed {
-        let stalled = self.conditions.disk(node).stalled;
+        let stalled = self.conditions.disk(node).stalled || self.disk(node) == DiskHealth::Stalled;
         Deed::Disk(node, if stalled { DiskDeed::Mend } else { DiskDeed::Stall })
+    }
+
+    /// What was done to a server's disk.
+    pub(super) fn disk(&self, node: NodeId) -> DiskHealth {
+        self.present().node(node).map(|known| known.disk).unwrap_or_default()
     }
 
     /// What the button for a slow disk does.

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use raft_core::event::Event;
 use raft_core::sim::BranchId;
-use raft_core::types::{NodeId, Time};
+use raft_core::types::Time;
 
 use super::Theme;
 use super::desk::Ask;
 use super::history::Jump;
-use super::live::Verb;
+use super::live::Order;
 use crate::address::Place;
 use crate::link::Recall;
 use crate::source::script::Stretch;
@@ -46,7 +47,10 @@ pub(crate) enum SimEffect {
     Act(raft_core::sim::Action),
     /// Put a client's question.
     Ask(Ask),
-    End,
+    /// Keep what comes of a live cluster from now on.
+    Watch,
+    /// What came of a live cluster, up to a time.
+    Record(Vec<Event>, Time),
 }
 
 /// What can be saved as a file.
@@ -67,8 +71,8 @@ pub(crate) enum Effect {
     Disconnect,
     /// Put a client's question to a live server.
     AskLive(Ask, String),
-    /// Ask the demo's supervisor to do something to a process.
-    Supervise(NodeId, Verb),
+    /// Ask the demo's supervisor to do something to its cluster.
+    Supervise(Order),
     /// Show this in the address bar.
     Address(Place),
     /// Put this into the clipboard.

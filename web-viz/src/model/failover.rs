@@ -26,6 +26,8 @@ pub(crate) struct Failover {
     pub(crate) to: NodeId,
     pub(crate) term: Term,
     pub(crate) took: Micros,
+    /// When the old one was lost.
+    pub(crate) lost: Time,
 }
 
 /// See the module.
@@ -147,7 +149,8 @@ impl Reign {
         if let Some((from, lost_at, _)) = self.vacancy()
             && self.leader != Some((node, term))
         {
-            self.last = Some(Failover { from, to: node, term, took: at.since(lost_at) });
+            let took = at.since(lost_at);
+            self.last = Some(Failover { from, to: node, term, took, lost: lost_at });
         }
         self.leader = Some((node, term));
         self.lost = None;

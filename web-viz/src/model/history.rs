@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use raft_core::event::Event;
+use raft_core::event::{Event, EventKind};
 use raft_core::invariant::Violation;
-use raft_core::sim::{BranchId, BranchInfo};
+use raft_core::sim::{BranchId, BranchInfo, Moment};
 use raft_core::types::{NodeId, Time};
+use raft_core::view::Liveness;
 
 use super::desk::Ask;
 use super::failover::Reign;
@@ -18,8 +19,8 @@ use super::story::Story;
 use super::tape::{MarkKind, Tape};
 use super::{Effect, Model, Notice, SimEffect};
 use crate::shared::Shared;
-use crate::source::SourceKind;
 use crate::source::sim::{Happened, Landed};
+use crate::source::{SourceKind, replay};
 
 /// Somewhere else in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,8 @@ impl Past {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) run: Run,
+    /// Where what is kept of the run begins.
+    pub(crate) begin: Time,
     pasts: BTreeMap<BranchId, Past>,
 }
 
@@ -164,6 +167,20 @@ impl History {
         self.past().lanes.change().look(node, known, now);
     }
 
+    /// Takes note of how far a live cluster has come.
+    pub(super) fn reach(&mut self, end: Moment) {
+        if self.run.branches.is_empty() {
+            self.begin = end.time;
+        }
+        self.run.branches = vec![replay::whole(end)];
+    }
+
+    /// What was before this moment is kept no longer.
+    pub(super) fn forget(&mut self, before: Moment) {
+        self.begin = before.time;
+        self.past().tape.change().forget(before.happened);
+    }
+
     fn is_frontier(&self, number: u64) -> bool {
         self.pasts.get(&self.run.current).is_none_or(|past| past.events <= number)
     }
@@ -172,7 +189,7 @@ impl History {
 impl Model {
     /// Whether the person looks at what happened before.
     pub(crate) const fn in_the_past(&self) -> bool {
-        matches!(self.source, SourceKind::Simulate | SourceKind::Replay) && !self.history.run.at_end
+        !self.history.run.at_end
     }
 
     /// To the nearest turn of the story before the present.
@@ -192,9 +209,8 @@ impl Model {
     }
 
     pub(super) fn jump(&mut self, jump: Jump) -> Vec<Effect> {
-        if let Err(why) = self.permits_pacing() {
-            self.notice = Some(Notice { words: why });
-            return Vec::new();
+        if self.source == SourceKind::Live {
+            return self.travel(jump);
         }
         if jump == Jump::Undo && self.history.run.deeds == 0 {
             let words = "Nothing was done to the cluster yet that could be undone.".to_owned();
@@ -208,6 +224,7 @@ impl Model {
     /// The simulation ran, through what is new or through what is known.
     pub(super) fn happened(&mut self, happened: Happened) -> Vec<Effect> {
         if self.source == SourceKind::Live {
+            self.relive(happened);
             return Vec::new();
         }
         let from = self.playback.now;
@@ -244,6 +261,10 @@ impl Model {
 
     /// The simulation was put somewhere else.
     pub(super) fn landed(&mut self, landed: Landed) -> Vec<Effect> {
+        if self.source == SourceKind::Live {
+            self.revisit(landed);
+            return Vec::new();
+        }
         let Landed { view, happened } = landed;
         if self.history.is_frontier(self.known.view.events) {
             self.history.past().feed = self.feed.clone();
@@ -307,7 +328,7 @@ impl Model {
     }
 
     /// Takes in an event: a new one, or one that the page has shown before.
-    fn take_in(&mut self, event: Event, from: Time) -> Option<Effect> {
+    pub(super) fn take_in(&mut self, event: Event, from: Time) -> Option<Effect> {
         if !self.history.is_frontier(self.known.view.events) {
             let known = self.known.change();
             known.view.observe(&event);
@@ -317,7 +338,7 @@ impl Model {
             return None;
         }
         let at = event.time.clamp(from, self.playback.now.max(from));
-        let mark = MarkKind::of(&event).map(|kind| (kind, event.id.node));
+        let mark = self.turn(&event).map(|kind| (kind, event.id.node));
         let told = Weight::of(&event.kind) > Weight::Routine;
         let effect = self.observe(event);
         let number = self.known.view.events;
@@ -332,6 +353,17 @@ impl Model {
         }
         self.remember(number, told);
         effect
+    }
+
+    /// What a new event means for the story that the tape tells.
+    fn turn(&self, event: &Event) -> Option<MarkKind> {
+        // Who watches a real server sees it again, and not how it started.
+        let back = matches!(event.kind, EventKind::Attached(_))
+            && self.known.node(event.id.node).is_some_and(|node| node.liveness == Liveness::Down);
+        let kind = MarkKind::of(event).or(back.then_some(MarkKind::Return))?;
+        let live = self.source == SourceKind::Live;
+        let tape = self.history.tape(self.history.run.current);
+        (!(live && kind == MarkKind::Write && tape.is_crowded(kind, event.time))).then_some(kind)
     }
 
     /// Remembers what the page says now, where that is something new.
@@ -357,7 +389,7 @@ impl Model {
     }
 
     /// Says again what the page said at the moment that is shown.
-    fn recite(&mut self) {
+    pub(super) fn recite(&mut self) {
         let number = self.known.view.events;
         let turn = self.history.past().turn(number).cloned();
         let (story, reign, asks) = match turn {
@@ -365,6 +397,10 @@ impl Model {
             None => (Story::default(), Reign::default(), VecDeque::new()),
         };
         (self.story, self.reign) = (story, reign);
+        if self.source == SourceKind::Live {
+            // What the person asks is asked of the cluster as it is now.
+            return;
+        }
         if self.desk.asks != asks {
             self.desk.change().asks = asks;
         }

@@ -1,21 +1,27 @@
 //! A live cluster as the page follows it: its servers, their event streams, and the queue that
-//! brings the streams into one order ([`merge`]).
+//! brings the streams into one order ([`merge`]). Going about in what was shown is in [`travel`].
 //!
 //! Events are shown a moment after they happened ([`DELAY`]), so that those of all servers have
 //! come and a message is never seen to arrive before it was sent.
 
 mod merge;
+mod process;
+mod sight;
+mod travel;
 
 use std::collections::BTreeMap;
 
-use raft_core::event::Event;
-use raft_core::types::{MILLISECOND, Micros, NodeId, Time};
+use raft_core::event::{Event, EventKind};
+use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
+use raft_core::view::DiskHealth;
 
-use super::deeds::Deed;
 use super::known::{Presence, names};
 use super::story::Tone;
 use super::{Effect, Model};
 use merge::Merge;
+pub(crate) use process::{FirstWrite, Order, Process, ProcessState};
+use sight::Sights;
+use travel::Edge;
 
 /// How far behind the cluster the picture is.
 const DELAY: Micros = 300 * MILLISECOND;
@@ -24,8 +30,23 @@ const DELAY: Micros = 300 * MILLISECOND;
 /// so silence means something.
 const SILENCE: Micros = 2_500 * MILLISECOND;
 
-/// What waits while the picture is held; beyond it the streams are begun anew on resuming.
-const LONGEST_QUEUE: usize = 50_000;
+/// So long a server that was lost may be looked for before it is called out of sight. Where a
+/// supervisor watches it, that one is heard first.
+const GRACE: Micros = DELAY;
+const SUPERVISED_GRACE: Micros = 900 * MILLISECOND;
+
+/// What waits to be shown is taken in without waiting for a frame from here on: a page out of sight
+/// draws none.
+const LONG_QUEUE: usize = 4_000;
+
+/// Beyond this, what waits is left out up to a point from which the picture can go on.
+const LONGEST_QUEUE: usize = 30_000;
+
+/// A leader that is disturbed is lost no later than this.
+const LONGEST_LOSS: Micros = 15 * SECOND;
+
+/// Numbers of what the page itself tells as events of a server, far from the server's own.
+const OWN_NUMBERS: u64 = 1 << 48;
 
 /// What a live cluster tells.
 #[derive(Clone, Debug)]
@@ -36,88 +57,18 @@ pub(crate) enum Report {
     Failed(String),
     /// The cluster lets nobody in without a token, or not with this one.
     Locked(String),
-    /// A server's stream is open.
-    Opened(NodeId),
-    /// A server's stream broke, or could not be opened.
-    Lost(NodeId),
+    /// A server's stream is open since this time by the page's clock.
+    Opened(NodeId, Micros),
+    /// A server's stream broke, or could not be opened, at this time.
+    Lost(NodeId, Micros),
     /// Events of one server, in order, and when they came by the page's clock.
     Events(NodeId, Vec<Event>, Micros),
-    /// What the demo's supervisor says of its processes; `None` when there is no supervisor.
-    Processes(Option<Vec<Process>>),
+    /// What the demo's supervisor says of its processes, and when; `None` when there is no supervisor.
+    Processes(Option<Vec<Process>>, Micros),
     /// The demo measured when writes went on after a fault.
     FirstWrite(FirstWrite),
     /// Something could not be done, for this reason.
     Refused(String),
-}
-
-/// The demo's measurement of a recovery.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct FirstWrite {
-    /// The server that was disturbed.
-    pub(crate) node: NodeId,
-    /// From the fault to the first acknowledged write, in milliseconds; `None` when there was none
-    /// in time.
-    pub(crate) after_ms: Option<f64>,
-}
-
-/// A process of the demo.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) id: NodeId,
-    pub(crate) pid: Option<u32>,
-    pub(crate) state: ProcessState,
-}
-
-/// How a process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProcessState {
-    Running,
-    Frozen,
-    Dead,
-}
-
-/// What the supervisor can do to a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Kill,
-    Restart,
-    Freeze,
-    Resume,
-}
-
-impl Verb {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Restart => "restart",
-            Self::Freeze => "freeze",
-            Self::Resume => "resume",
-        }
-    }
-
-    /// The verb for a deed, where there is one.
-    pub(super) const fn of(deed: Deed) -> Option<(NodeId, Self)> {
-        match deed {
-            Deed::Crash(node) => Some((node, Self::Kill)),
-            Deed::Restart(node) => Some((node, Self::Restart)),
-            Deed::Freeze(node) => Some((node, Self::Freeze)),
-            Deed::Thaw(node) => Some((node, Self::Resume)),
-            Deed::Isolate(_)
-            | Deed::SplitLeader
-            | Deed::Heal
-            | Deed::Loss(_)
-            | Deed::Repeat(_)
-            | Deed::Overtake(_)
-            | Deed::Delay(_)
-            | Deed::Sync(_)
-            | Deed::Elect(_)
-            | Deed::Link(..)
-            | Deed::Disk(..)
-            | Deed::Clock(..)
-            | Deed::Member(_)
-            | Deed::Message(..) => None,
-        }
-    }
 }
 
 /// How the page stands to the cluster.
@@ -140,6 +91,8 @@ struct Peer {
     open: bool,
     /// When its newest events came, by the page's clock.
     heard: Micros,
+    /// When its stream broke, or since when one is to be expected.
+    lost: Micros,
 }
 
 /// See the module.
@@ -153,7 +106,15 @@ pub(crate) struct Live {
     peers: BTreeMap<NodeId, Peer>,
     processes: Option<BTreeMap<NodeId, Process>>,
     merge: Merge,
+    /// Nothing but a new beginning helps.
     overflowed: bool,
+    /// The page's clock at the latest frame.
+    wall: Micros,
+    /// How many events the page itself told.
+    told: u64,
+    sights: Sights,
+    /// The present, while an earlier moment is shown.
+    edge: Option<Box<Edge>>,
     /// The demo's newest measurement.
     pub(crate) first_write: Option<FirstWrite>,
 }
@@ -192,6 +153,12 @@ impl Live {
         !matches!(self.phase, Phase::Idle)
     }
 
+    /// How many events wait to be shown.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.merge.len()
+    }
+
     /// Where a server serves clients.
     pub(crate) fn client_address(&self, node: NodeId) -> Option<String> {
         self.peers.get(&node).map(|peer| peer.address.clone())
@@ -202,27 +169,37 @@ impl Live {
         (self.peers.values().filter(|peer| peer.open).count(), self.peers.len())
     }
 
-    pub(crate) fn supervises(&self, node: NodeId) -> bool {
-        self.processes.as_ref().is_some_and(|processes| processes.contains_key(&node))
+    pub(crate) const fn is_supervised(&self) -> bool {
+        self.processes.is_some()
+    }
+
+    /// Whether links are cut or disks disturbed, as far as the supervisor says.
+    pub(super) fn ails_anything(&self) -> bool {
+        let ill = |it: &Process| !it.cut_to.is_empty() || it.disk != DiskHealth::Well;
+        self.processes.iter().flatten().any(|(_, process)| ill(process))
     }
 
     pub(crate) fn process(&self, node: NodeId) -> Option<&Process> {
         self.processes.as_ref()?.get(&node)
     }
 
-    /// What is known of a server besides its events; `None` when its events tell all.
-    fn absence(&self, node: NodeId, peer: &Peer, wall: Micros) -> Option<Presence> {
-        match self.process(node).map(|process| process.state) {
-            Some(ProcessState::Dead) => return Some(Presence::Down),
-            Some(ProcessState::Frozen) => return Some(Presence::Frozen),
-            Some(ProcessState::Running) | None => {}
-        }
-        let silent = wall.saturating_sub(peer.heard) > SILENCE;
-        (!peer.open || silent).then_some(Presence::Unreachable)
+    /// Whether there is nothing to be seen of a server. What the supervisor says of it is told as
+    /// events.
+    fn is_out_of_sight(&self, node: NodeId, peer: &Peer, wall: Micros) -> bool {
+        let grace = match self.process(node).map(|process| process.state) {
+            Some(ProcessState::Dead | ProcessState::Frozen) => return false,
+            Some(ProcessState::Running) => SUPERVISED_GRACE,
+            None => GRACE,
+        };
+        let lost = !peer.open && wall.saturating_sub(peer.lost) > grace;
+        lost || wall.saturating_sub(peer.heard.max(peer.lost)) > SILENCE
     }
 
-    fn set_open(&mut self, node: NodeId, open: bool) {
+    fn set_open(&mut self, node: NodeId, open: bool, wall: Micros) {
         if let Some(peer) = self.peers.get_mut(&node) {
+            if peer.open && !open {
+                peer.lost = wall;
+            }
             peer.open = open;
             self.merge.set_open(node, open);
         }
@@ -233,9 +210,51 @@ impl Live {
         peer.heard = wall;
         self.merge.push(node, events, wall);
         if self.merge.len() > LONGEST_QUEUE {
-            self.merge = Merge::default();
+            self.merge.skip();
+        }
+        if self.merge.len() > LONGEST_QUEUE {
+            self.merge.clear();
             self.overflowed = true;
         }
+    }
+
+    /// Takes in what the supervisor says, and tells what is new as events.
+    fn supervised(&mut self, processes: Option<Vec<Process>>, wall: Micros) {
+        let Some(processes) = processes else {
+            self.processes = None;
+            return;
+        };
+        let after = processes.into_iter().map(|process| (process.id, process)).collect();
+        let before = self.processes.get_or_insert_default();
+        let changes = process::changes(before, &after);
+        for (node, process) in &after {
+            let was = before.get(node).map(|process| process.state);
+            let stood = matches!(was, Some(ProcessState::Dead | ProcessState::Frozen));
+            if stood
+                && process.state == ProcessState::Running
+                && let Some(peer) = self.peers.get_mut(node)
+            {
+                peer.lost = wall;
+            }
+        }
+        self.processes = Some(after);
+        for (node, kind) in changes {
+            let event = self.tell(node, kind, wall);
+            self.merge.push(NodeId::ENVIRONMENT, vec![event], wall);
+        }
+    }
+
+    /// Something that the page knows from elsewhere, as an event.
+    fn tell(&mut self, node: NodeId, kind: EventKind, wall: Micros) -> Event {
+        self.told += 1;
+        // A process ended no later than its stream broke.
+        let broke = self.peers.get(&node).filter(|peer| !peer.open && peer.lost > 0);
+        let time = match (&kind, broke) {
+            (EventKind::Crashed, Some(peer)) => Time(peer.lost.min(wall)),
+            _ => Time(wall),
+        };
+        let id = EventId { node, seq: OWN_NUMBERS + self.told };
+        Event { id, time, cause: None, kind }
     }
 }
 
@@ -244,36 +263,42 @@ impl Model {
     pub(crate) fn first_write(&self) -> Option<f64> {
         let last = self.reign.last?;
         let measured = self.live.first_write?;
-        (measured.node == last.from).then_some(measured.after_ms).flatten()
+        // An older one was of an older fault.
+        let fits = measured.node == last.from && last.lost.since(measured.at) < LONGEST_LOSS;
+        fits.then_some(measured.after_ms).flatten()
     }
 
+    /// Takes in what a live cluster tells; it is about the present, whatever moment is shown.
     pub(super) fn report(&mut self, report: Report) -> Vec<Effect> {
         match report {
-            Report::Members(members) => self.members(members),
+            Report::Members(members) => self.at_edge(|model| model.members(members)),
             Report::Failed(why) => {
-                let now = self.playback.now;
                 let more = format!("{why} The page goes on trying.");
-                self.story.say(Tone::Bad, "No cluster answers.", more, now);
+                self.at_edge(|model| model.trouble("No cluster answers.", more));
                 self.live.phase = Phase::Failed(why);
             }
             Report::Locked(why) => {
-                let now = self.playback.now;
                 let more = format!("{why} Type one under “Cluster”; one that may read is enough.");
-                self.story.say(Tone::Bad, "The cluster asks for a token.", more, now);
+                self.at_edge(|model| model.trouble("The cluster asks for a token.", more));
                 self.live.phase = Phase::Locked(why);
             }
-            Report::Opened(node) => self.live.set_open(node, true),
-            Report::Lost(node) => self.live.set_open(node, false),
-            Report::Events(node, events, wall) => self.live.enqueue(node, events, wall),
-            Report::Processes(processes) => {
-                self.live.processes = processes.map(|processes| {
-                    processes.into_iter().map(|process| (process.id, process)).collect()
-                });
+            Report::Opened(node, wall) => self.live.set_open(node, true, wall),
+            Report::Lost(node, wall) => self.live.set_open(node, false, wall),
+            Report::Events(node, events, wall) => {
+                self.live.enqueue(node, events, wall);
+                if self.live.merge.len() > LONG_QUEUE {
+                    return self.at_edge(|model| model.catch_up(wall));
+                }
             }
+            Report::Processes(processes, wall) => self.live.supervised(processes, wall),
             Report::FirstWrite(measured) => self.live.first_write = Some(measured),
             Report::Refused(why) => return self.update(super::Action::Notice(why)),
         }
         Vec::new()
+    }
+
+    fn trouble(&mut self, headline: &str, why: String) {
+        self.story.say(Tone::Bad, headline, why, self.playback.now);
     }
 
     /// Watches the cluster that is typed.
@@ -300,52 +325,29 @@ impl Model {
         self.live.phase = Phase::Watching;
         self.known.change().roster.extend(members.iter().map(|(node, _)| *node));
         for (node, address) in members {
-            let fresh = Peer { address: address.clone(), open: false, heard: 0 };
+            let fresh = Peer { address: address.clone(), open: false, heard: 0, lost: 0 };
             self.live.peers.entry(node).or_insert(fresh).address = address;
         }
     }
 
-    /// Shows what happened up to a moment ago.
-    pub(super) fn catch_up(&mut self, wall: Micros) -> Vec<Effect> {
-        if self.live.overflowed {
-            self.live.overflowed = false;
-            return vec![self.connect()];
-        }
-        let now = Time(wall.saturating_sub(DELAY));
-        self.playback.now = now;
-        while let Some(event) = self.live.merge.pop(now, wall) {
-            self.observe(event);
-        }
-        self.note_absences(wall);
-        Vec::new()
-    }
-
     /// Tells the view who is out of sight, and the story when that changes.
     fn note_absences(&mut self, wall: Micros) {
-        let absent: BTreeMap<NodeId, Presence> = self
-            .live
-            .peers
-            .iter()
-            .filter_map(|(node, peer)| {
-                self.live.absence(*node, peer, wall).map(|presence| (*node, presence))
-            })
-            .collect();
+        let gone = |(node, peer): &(&NodeId, &Peer)| self.live.is_out_of_sight(**node, peer, wall);
+        let gone = self.live.peers.iter().filter(gone);
+        let absent: BTreeMap<NodeId, Presence> =
+            gone.map(|(node, _)| (*node, Presence::Unreachable)).collect();
         if absent == self.known.absent {
             return;
         }
-        let led = self.known.leader();
         let before = std::mem::replace(&mut self.known.change().absent, absent.clone());
         let (now, pace) = (self.playback.now, self.pace());
         for node in before.keys().chain(absent.keys()) {
             self.history.look(*node, &self.known, now);
         }
-        for (node, presence) in &absent {
-            if before.get(node) == Some(presence) {
-                continue;
-            }
+        for node in absent.keys().filter(|node| !before.contains_key(node)) {
             let seen = self.live.merge.newest(*node).unwrap_or(now).min(now);
             self.reign.out_of_sight(*node, seen);
-            self.story.absent(*node, *presence, &self.known, led, (now, pace));
+            self.story.out_of_sight(*node, (now, pace));
         }
         for node in before.keys().filter(|node| !absent.contains_key(node)) {
             self.reign.in_sight(*node, &self.known);

@@ -99,6 +99,11 @@ impl Pace {
         Self { per_millisecond: 1000.0 * speed.ratio() }
     }
 
+    /// Whether the source is as fast as a real cluster, or faster.
+    pub(crate) const fn is_brisk(self) -> bool {
+        self.per_millisecond >= 1000.0
+    }
+
     /// The source time that passes while `milliseconds` pass on the wall; never zero.
     pub(crate) fn span(self, milliseconds: f64) -> Micros {
         whole(milliseconds * self.per_millisecond).max(1)

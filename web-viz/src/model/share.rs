@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use raft_core::types::Time;
 
-use super::{Effect, Model, Notice, SimEffect};
+use super::{Effect, Model, SimEffect};
 use crate::address::Place;
 use crate::link::Recall;
 use crate::shared::Shared;
@@ -14,6 +14,9 @@ use crate::source::SourceKind;
 
 impl Model {
     pub(super) fn toggle_play(&mut self) -> Vec<Effect> {
+        if self.at_live_edge() {
+            return self.hold();
+        }
         self.playback.playing = !self.playback.playing;
         if self.playback.playing { Vec::new() } else { self.tell_link() }
     }
@@ -34,15 +37,6 @@ impl Model {
     pub(super) fn tell_link(&self) -> Vec<Effect> {
         let simulated = self.source == SourceKind::Simulate;
         simulated.then_some(Effect::Sim(SimEffect::Link)).into_iter().collect()
-    }
-
-    pub(super) fn save_trace(&mut self) -> Vec<Effect> {
-        if self.source == SourceKind::Live {
-            let words = "A live cluster's trace comes from its servers: GET /trace.".to_owned();
-            self.notice = Some(Notice { words });
-            return Vec::new();
-        }
-        vec![Effect::Sim(SimEffect::Trace)]
     }
 
     /// From here on a recording is shown.

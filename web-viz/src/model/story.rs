@@ -7,9 +7,9 @@ mod tell;
 use raft_core::event::Event;
 use raft_core::types::{NodeId, Time};
 
-use super::known::{Known, Presence};
+use super::known::Known;
 use super::playback::Pace;
-use tell::{crashed, frozen, tell};
+use tell::tell;
 
 /// What was said, and how it weighs against what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ enum Rank {
 
 /// A caption stands this long on the wall before one of a lower rank takes its place.
 const HOLD_MS: f64 = 3500.0;
+
+/// A small step stands this long on the wall before the next, where they come fast.
+const READ_MS: f64 = 700.0;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -77,31 +80,24 @@ impl Story {
         }
     }
 
-    /// A live server went out of sight, or its process was stopped.
-    pub(crate) fn absent(
-        &mut self,
-        node: NodeId,
-        presence: Presence,
-        known: &Known,
-        led: Option<NodeId>,
-        (now, pace): (Time, Pace),
-    ) {
-        let caption = match presence {
-            Presence::Down => crashed(node, known, led),
-            Presence::Frozen => frozen(node, led),
-            Presence::Unreachable => turn(
-                Tone::Bad,
-                format!("{node} is out of sight."),
-                "No events come from it. It may be down, or only the way to this page may be; the \
-                 others' events tell how the cluster takes it.",
-            ),
-            Presence::Up => return,
-        };
+    /// A live server's events come no more.
+    pub(crate) fn out_of_sight(&mut self, node: NodeId, (now, pace): (Time, Pace)) {
+        let caption = turn(
+            Tone::Bad,
+            format!("{node} is out of sight."),
+            "No events come from it. It may be down, or only the way to this page may be; the \
+             others' events tell how the cluster takes it.",
+        );
         self.offer(caption, now, pace);
     }
 
     fn offer(&mut self, caption: Caption, now: Time, pace: Pace) {
         let stood = pace.milliseconds(now.since(self.told_at));
+        // Small steps of a busy cluster would follow each other faster than anybody reads.
+        let small = caption.rank == Rank::Step && self.caption.rank == Rank::Step;
+        if small && pace.is_brisk() && stood < READ_MS {
+            return;
+        }
         let replaces = caption.rank >= self.caption.rank || stood >= HOLD_MS || self.number == 0;
         if replaces && caption != self.caption {
             *self = Self { caption, told_at: now, number: self.number + 1 };
@@ -139,8 +135,11 @@ mod tests {
     use crate::model::testing::Script;
 
     fn told(script: &Script) -> Story {
+        told_at(script, Pace::of(Speed::default()))
+    }
+
+    fn told_at(script: &Script, pace: Pace) -> Story {
         let (mut known, mut story) = (Known::default(), Story::default());
-        let pace = Pace::of(Speed::default());
         for event in script.events() {
             let led = known.leader();
             known.view.observe(event);
@@ -177,6 +176,23 @@ mod tests {
         // 3.5 s on the wall are 175 ms of the simulation at a twentieth of real time.
         let late = told(&script.wait(175_000).event(3, refused));
         assert_eq!(late.caption.headline, "S3 refuses S2 its vote for term 1.");
+    }
+
+    /// Guards readers of a busy cluster's caption, and screen readers: small steps do not chase each
+    /// other.
+    #[test]
+    fn small_steps_of_a_fast_cluster_can_be_read() {
+        let refused = |candidate: u64| EventKind::VoteRefused {
+            candidate: NodeId(candidate),
+            term: Term(1),
+            pre: true,
+            why: VoteRefusal::LeaderAlive(NodeId(1)),
+        };
+        let script = Script::new(3).event(3, refused(2)).wait(600_000).event(3, refused(1));
+        let told = |script: &Script| told_at(script, Pace::REAL).caption.headline;
+        assert_eq!(told(&script), "S3 refuses S2 its vote for term 1.");
+        let late = script.wait(200_000).event(3, refused(1));
+        assert_eq!(told(&late), "S3 refuses S1 its vote for term 1.");
     }
 
     /// Guards the explanation of commitment, which names who holds the entry.

@@ -2,7 +2,7 @@
 //! its story. It is what the scrubber shows.
 
 use raft_core::event::{Event, EventKind, Operation, RoleName};
-use raft_core::types::{NodeId, Term, Time};
+use raft_core::types::{MILLISECOND, Micros, NodeId, Term, Time};
 
 /// A turn of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,9 @@ pub(crate) struct Span {
     number: u64,
 }
 
+/// Writes of a busy cluster that follow each other faster than this are one turn.
+const CROWD: Micros = 50 * MILLISECOND;
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tape {
@@ -89,6 +92,19 @@ impl Tape {
         if self.spans.last().is_none_or(|span| (span.term, span.leader) != (term, leader)) {
             self.spans.push(Span { term, leader, from, number });
         }
+    }
+
+    /// Whether another turn of this kind would lie too close to the one before to be told from it.
+    pub(crate) fn is_crowded(&self, kind: MarkKind, at: Time) -> bool {
+        let last = self.marks.iter().rev().find(|mark| mark.kind == kind);
+        last.is_some_and(|mark| at.since(mark.at) < CROWD)
+    }
+
+    /// Forgets what was over after `number` events.
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.marks.retain(|mark| mark.number > number);
+        let over = self.spans.partition_point(|span| span.number <= number);
+        self.spans.drain(..over.saturating_sub(1));
     }
 
     /// What it was after `number` events.

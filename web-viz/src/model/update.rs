@@ -13,6 +13,7 @@ use super::story::Tone;
 use super::why::Why;
 use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
 use crate::address::{Place, parse_seed};
+use crate::shared::Shared;
 use crate::source::SourceKind;
 use crate::source::sim::SimSetup;
 
@@ -40,7 +41,10 @@ impl Model {
                 Err(why) => self.notice(why),
             },
             Action::Deed(deed) => match self.permits(deed) {
-                Ok(()) => return self.perform(deed),
+                Ok(()) => {
+                    self.note_present();
+                    return self.perform(deed);
+                }
                 Err(why) => self.notice(why),
             },
             Action::Submit => return self.submit().into_iter().collect(),
@@ -50,12 +54,19 @@ impl Model {
             Action::Happened(happened) => return self.happened(happened),
             Action::Landed(landed) => return self.landed(*landed),
             Action::Linked(recall) => return self.linked(recall),
+            Action::Forgotten(moment) => self.history.forget(moment),
             Action::Load(text) => return vec![Effect::Sim(SimEffect::Load(text))],
             Action::Replaying => return self.begin_replay(),
             Action::Compare(branches) => return self.compare(branches),
             Action::Compared(comparison) => self.comparison = Some(*comparison),
             Action::Uncompare => self.comparison = None,
-            Action::SaveTrace => return self.save_trace(),
+            Action::SaveTrace if self.at_live_edge() => {
+                // Holds the moment that is saved.
+                let mut effects = self.hold();
+                effects.push(Effect::Sim(SimEffect::Trace));
+                return effects;
+            }
+            Action::SaveTrace => return vec![Effect::Sim(SimEffect::Trace)],
             Action::Traced(text) => return vec![Effect::Give(text)],
             Action::Save(save) => return vec![Effect::Save(save)],
             Action::Copy(text) => return vec![Effect::Copy(text)],
@@ -80,24 +91,32 @@ impl Model {
     }
 
     fn frame(&mut self, elapsed: f64, wall: Micros) -> Vec<Effect> {
-        if !self.playback.playing {
-            return Vec::new();
-        }
         match self.source {
-            SourceKind::Simulate | SourceKind::Replay => {
+            SourceKind::Live => self.watch(elapsed, wall),
+            SourceKind::Simulate | SourceKind::Replay if self.playback.playing => {
                 vec![Effect::Sim(SimEffect::Advance(self.playback.target(elapsed)))]
             }
-            SourceKind::Live => self.catch_up(wall),
+            SourceKind::Simulate | SourceKind::Replay => Vec::new(),
         }
     }
 
     fn step(&mut self) -> Vec<Effect> {
-        if let Err(why) = self.permits_pacing() {
-            self.notice(why);
-            return Vec::new();
+        if self.at_live_edge() {
+            return self.hold();
         }
         self.playback.playing = false;
         vec![Effect::Sim(SimEffect::Step)]
+    }
+
+    /// Says what is acted on while the past of a live cluster is shown.
+    fn note_present(&mut self) {
+        if self.source == SourceKind::Live && self.in_the_past() {
+            self.notice(
+                "This is done to the cluster as it is now, while you look at its past. End shows \
+                 the present."
+                    .to_owned(),
+            );
+        }
     }
 
     fn place_of(&self, kind: SourceKind) -> Place {
@@ -135,10 +154,11 @@ impl Model {
             Place::Live(cluster) => {
                 self.leave_course();
                 self.source = SourceKind::Live;
+                self.conditions = Shared::default();
                 self.clear(BTreeSet::new());
                 self.look(cluster);
                 self.playback.playing = true;
-                vec![Effect::Sim(SimEffect::End), self.connect(), address]
+                vec![Effect::Sim(SimEffect::Watch), self.connect(), address]
             }
         }
     }
@@ -175,7 +195,9 @@ impl Model {
             self.notice(deeds::RECORDED.to_owned());
             return None;
         }
-        let ask = self.desk.change().submit(self.known.leader())?;
+        let leader = self.present().leader();
+        self.note_present();
+        let ask = self.desk.change().submit(leader)?;
         match self.source {
             SourceKind::Simulate => Some(Effect::Sim(SimEffect::Ask(ask))),
             SourceKind::Replay => None,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use raft_core::event::{RoleName, Timer};
 use raft_core::types::{LogIndex, NodeId, Term, Time};
-use raft_core::view::NodeView;
+use raft_core::view::{DiskHealth, NodeView};
 
 use super::layout::{Layout, Point, Spot};
 use crate::model::known::{Known, Presence};
@@ -87,7 +87,9 @@ impl ServerMark {
             timer: arc(node, now).filter(|_| matches!(presence, Presence::Up | Presence::Frozen)),
             votes: ballot(id, node, layout).filter(|_| runs),
             writing: runs && node.writes_in_flight > 0,
-            title: outsider.unwrap_or(title(presence, node.role)),
+            title: outsider
+                .or(ailment(node).filter(|_| runs))
+                .unwrap_or(title(presence, node.role)),
             figures: layout
                 .roomy
                 .then(|| format!("log {} · committed {}", node.last.index, node.commit_index)),
@@ -123,6 +125,17 @@ fn outsider(id: NodeId, known: &Known) -> Option<&'static str> {
         return None;
     }
     Some(if members.learners.contains(&id) { "learner" } else { "no member" })
+}
+
+/// What is said of a server whose disk is disturbed.
+const fn ailment(node: &NodeView) -> Option<&'static str> {
+    match (node.disk, node.role) {
+        (DiskHealth::Well, _) => None,
+        (DiskHealth::Stalled, RoleName::Leader) => Some("leader, disk hangs"),
+        (DiskHealth::Stalled, _) => Some("disk hangs"),
+        (DiskHealth::Full, RoleName::Leader) => Some("leader, disk full"),
+        (DiskHealth::Full, _) => Some("disk full"),
+    }
 }
 
 const fn title(presence: Presence, role: RoleName) -> &'static str {
@@ -226,5 +239,8 @@ mod tests {
         assert_eq!(words, "S1, leader, term 2");
         let words = scene(&Script::new(3).leader(1, 2).crash(1), 0).servers[0].words.clone();
         assert_eq!(words, "S1, down, term 2");
+        let hangs = EventKind::Fault(raft_core::event::Fault::DiskStalled { node: NodeId(1) });
+        let words = scene(&Script::new(3).leader(1, 2).event(0, hangs), 0).servers[0].words.clone();
+        assert_eq!(words, "S1, leader, disk hangs, term 2");
     }
 }

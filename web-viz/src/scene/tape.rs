@@ -11,10 +11,29 @@ use crate::num::{self, len, place, real};
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TapeScene {
-    /// How much time the width stands for.
-    pub(crate) width: Micros,
+    pub(crate) axis: Axis,
     pub(crate) ticks: Vec<(f64, String)>,
     pub(crate) lanes: Vec<Lane>,
+}
+
+/// The time that the width stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Axis {
+    /// Its left end.
+    pub(crate) begin: Time,
+    pub(crate) width: Micros,
+}
+
+impl Axis {
+    /// Where a time lies.
+    pub(crate) fn share(self, time: Time) -> f64 {
+        real(time.since(self.begin)) / real(self.width.max(1))
+    }
+
+    /// Which time lies there.
+    pub(crate) fn time(self, share: f64) -> Time {
+        self.begin.after(num::whole(share * real(self.width)))
+    }
 }
 
 /// One branch.
@@ -62,17 +81,18 @@ const NARROWEST: f64 = 0.0015;
 impl TapeScene {
     /// The run, in a width in which so many signs have room.
     pub(crate) fn of(history: &History, room: usize) -> Self {
-        let width = round_up(history.run.end().0);
-        let lanes = history.run.shown().map(|info| Lane::of(info, history, width, room)).collect();
-        Self { width, ticks: ticks(width, room), lanes }
+        let begin = history.begin;
+        let axis = Axis { begin, width: round_up(history.run.end().since(begin)) };
+        let lanes = history.run.shown().map(|info| Lane::of(info, history, axis, room)).collect();
+        Self { axis, ticks: ticks(axis.width, room), lanes }
     }
 }
 
 impl Lane {
-    fn of(info: &BranchInfo, history: &History, width: Micros, room: usize) -> Self {
+    fn of(info: &BranchInfo, history: &History, axis: Axis, room: usize) -> Self {
         let tape = history.tape(info.id);
-        let parted = info.parted.map(|(parent, at)| (share(at.time, width), branch_name(parent)));
-        let from = info.parted.map_or(Time(0), |(_, at)| at.time);
+        let parted = info.parted.map(|(parent, at)| (axis.share(at.time), branch_name(parent)));
+        let from = info.parted.map_or(axis.begin, |(_, at)| at.time);
         Self {
             id: info.id,
             name: branch_name(info.id),
@@ -80,14 +100,10 @@ impl Lane {
             parted,
             from,
             end: info.end.time,
-            bars: bars(&tape.spans, from, info.end.time, width),
-            dots: dots(&tape, width, room),
+            bars: bars(&tape.spans, from, info.end.time, axis),
+            dots: dots(&tape, axis, room),
         }
     }
-}
-
-fn share(time: Time, width: Micros) -> f64 {
-    real(time.0) / real(width)
 }
 
 /// The next longer time that reads well, so that the axis holds still most of the time.
@@ -114,7 +130,7 @@ fn ticks(width: Micros, room: usize) -> Vec<(f64, String)> {
     let step = all.into_iter().find(|step| width / step <= wanted).unwrap_or(width.max(1));
     (0..=width / step)
         .map(|tick| tick * step)
-        .map(|at| (share(Time(at), width), label(at)))
+        .map(|at| (real(at) / real(width), label(at)))
         .collect()
 }
 
@@ -127,14 +143,14 @@ fn label(at: Micros) -> String {
     }
 }
 
-fn bars(spans: &[Span], from: Time, end: Time, width: Micros) -> Vec<Bar> {
+fn bars(spans: &[Span], from: Time, end: Time, axis: Axis) -> Vec<Bar> {
     let mut bars: Vec<Bar> = Vec::new();
     let ends = spans.iter().skip(1).map(|span| span.from).chain([end]);
     for (span, until) in spans.iter().zip(ends) {
         // A stretch that spans the parting is drawn in two parts.
         let middle = from.clamp(span.from, until.max(span.from));
         for (start, stop, shared) in [(span.from, middle, true), (middle, until, false)] {
-            let (x, stop) = (share(start, width), share(stop, width));
+            let (x, stop) = (axis.share(start), axis.share(stop));
             let narrow = stop - x < NARROWEST;
             match bars.last_mut().filter(|last| narrow && last.shared == shared) {
                 Some(last) => last.width = (stop - last.x).max(last.width),
@@ -149,11 +165,11 @@ fn bars(spans: &[Span], from: Time, end: Time, width: Micros) -> Vec<Bar> {
     bars
 }
 
-fn dots(tape: &Tape, width: Micros, room: usize) -> Vec<Dot> {
+fn dots(tape: &Tape, axis: Axis, room: usize) -> Vec<Dot> {
     let mut dots: Vec<Dot> = Vec::new();
     let mut last = std::collections::BTreeMap::<(MarkKind, usize), usize>::new();
     for Mark { kind, at, .. } in &tape.marks {
-        let x = share(*at, width);
+        let x = axis.share(*at);
         let bucket = place(x * len(room));
         if let Some(dot) = last.get(&(*kind, bucket)).and_then(|place| dots.get_mut(*place)) {
             dot.count += 1;
@@ -194,10 +210,11 @@ mod tests {
             tape.mark(MarkKind::Write, NodeId(1), at, number);
             tape.reign(Term(number), Some(NodeId(1)), at, number);
         }
-        let dots = dots(&tape, SECOND, 50);
+        let axis = Axis { begin: Time(0), width: SECOND };
+        let dots = dots(&tape, axis, 50);
         assert_eq!(dots.len(), 50);
         assert_eq!(dots.iter().map(|dot| dot.count).sum::<usize>(), 1000);
-        let bars = bars(&tape.spans, Time(SECOND / 2), Time(SECOND), SECOND);
+        let bars = bars(&tape.spans, Time(SECOND / 2), Time(SECOND), axis);
         assert!(bars.len() <= 700, "{}", bars.len());
         assert!(bars.windows(2).all(|pair| pair[0].x + pair[0].width <= pair[1].x + 1e-9));
         let drawn: f64 = bars.iter().map(|bar| bar.width).sum();

@@ -14,12 +14,12 @@ use gloo_net::websocket::Message;
 use gloo_timers::future::sleep;
 use raft_core::codec::{self, FORMAT_VERSION};
 use raft_core::event::Event;
-use raft_core::types::NodeId;
+use raft_core::types::{Micros, NodeId};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::model::Action;
 use crate::model::desk::Ask;
-use crate::model::live::{Report, Verb};
+use crate::model::live::{Order, Report};
 use crate::num::whole;
 use crate::view::Dispatch;
 use plan::Plan;
@@ -83,12 +83,13 @@ impl LiveSource {
         });
     }
 
-    /// Asks the supervisor to do something to a process.
-    pub(crate) fn supervise(&self, node: NodeId, verb: Verb) {
+    /// Asks the supervisor to do something to its cluster.
+    pub(crate) fn supervise(&self, order: &Order) {
         let Some(watch) = self.watch.clone() else { return };
+        let path = order.path();
         spawn_local(async move {
             let token = watch.supervisor.borrow().clone().unwrap_or_default();
-            match api::supervise(&watch.base, &token, node, verb).await {
+            match api::supervise(&watch.base, &token, &path).await {
                 Ok(overview) => watch.take_overview(overview),
                 Err(trouble) => watch.report(Report::Refused(trouble.words)),
             }
@@ -128,7 +129,7 @@ impl Watch {
             }
             match api::status(&self.base, &self.token).await {
                 Ok(status) => {
-                    self.report(Report::Processes(None));
+                    self.report(Report::Processes(None, wall()));
                     self.take_status(&status);
                     return false;
                 }
@@ -151,7 +152,7 @@ impl Watch {
         self.take_members(members.collect());
         self.plan.borrow_mut().take_processes(&overview.nodes);
         let processes = overview.nodes.into_iter().map(Into::into).collect();
-        self.report(Report::Processes(Some(processes)));
+        self.report(Report::Processes(Some(processes), wall()));
         if let Some(failover) = overview.failover {
             self.report(Report::FirstWrite(failover.into()));
         }
@@ -172,7 +173,7 @@ impl Watch {
 
     /// Opens the streams that are missing, where that promises something.
     async fn mend(self: &Rc<Self>) {
-        let witness = self.plan.borrow().witness();
+        let witness = self.plan.borrow_mut().witness(api::milliseconds());
         if let Some(address) = witness
             && let Ok(status) = api::status(&address, &self.token).await
         {
@@ -208,21 +209,26 @@ impl Watch {
             }
         }
         self.plan.borrow_mut().closed(node, api::milliseconds());
-        self.report(Report::Lost(node));
+        self.report(Report::Lost(node, wall()));
     }
 
     fn pass_on(&self, node: NodeId, mut events: Vec<Event>, shift: &mut Option<i64>) {
-        let wall = whole(api::milliseconds() * 1000.0);
+        let wall = wall();
         if let Some(first) = events.first()
             && shift.is_none()
         {
             *shift = Some(shift::needed(first.time, wall));
             self.plan.borrow_mut().opened(node);
-            self.report(Report::Opened(node));
+            self.report(Report::Opened(node, wall));
         }
         shift::apply(&mut events, shift.unwrap_or_default());
         self.report(Report::Events(node, events, wall));
     }
+}
+
+/// The page's clock, in microseconds since 1970.
+fn wall() -> Micros {
+    whole(api::milliseconds() * 1000.0)
 }
 
 /// The events of one frame; see the server's `/trace?format=binary`.

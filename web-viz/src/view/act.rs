@@ -236,7 +236,7 @@ fn new_seed() -> u64 {
 /// What is possible at the moment.
 pub(crate) fn permits(model: &crate::model::Model) -> Permits {
     let ask = |deed: Deed| (deed, model.permits(deed));
-    let known = &model.known;
+    let known = model.present();
     let down: BTreeSet<NodeId> = known
         .roster
         .iter()

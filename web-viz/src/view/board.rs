@@ -55,11 +55,29 @@ pub(crate) fn board(figures: &Figures) -> Html {
                 <div class={classes!(running.then_some("vacant"))}>
                     <dt>{ title }</dt>
                     <dd data-testid="failover" data-running={running.to_string()}>
-                        { figure }<small>{ detail }</small>
+                        { figure }
+                        <small>
+                            { detail }
+                            if let Some(after) = figures.first_write.filter(|_| !running) {
+                                { first_write(after) }
+                            }
+                        </small>
                     </dd>
                 </div>
             }
         </dl>
+    }
+}
+
+/// From the fault to the first write that was acknowledged after it.
+fn first_write(after_ms: f64) -> Html {
+    html! {
+        <span
+            title="From the fault to the first write that was acknowledged after it"
+            data-testid="first-write"
+        >
+            { ", first write " }{ num::span(num::whole(after_ms * 1000.0)) }
+        </span>
     }
 }
 

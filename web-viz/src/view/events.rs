@@ -174,12 +174,16 @@ pub(crate) fn clock(time: Time, source: SourceKind) -> String {
     match source {
         SourceKind::Simulate | SourceKind::Replay => format!("{:.3} s", real(time.0) / 1e6),
         SourceKind::Live => {
-            let date = js_sys::Date::new(&(real(time.0) / 1e3).into());
-            let (hours, minutes) = (date.get_hours(), date.get_minutes());
-            let (seconds, millis) = (date.get_seconds(), date.get_milliseconds());
-            format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}")
+            format!("{}.{:03}", time_of_day(time), time.0 / 1_000 % 1_000)
         }
     }
+}
+
+/// A time since 1970 as a clock on the wall shows it.
+pub(crate) fn time_of_day(time: Time) -> String {
+    let date = js_sys::Date::new(&(real(time.0) / 1e3).into());
+    let (hours, minutes, seconds) = (date.get_hours(), date.get_minutes(), date.get_seconds());
+    format!("{hours:02}:{minutes:02}:{seconds:02}")
 }
 
 /// Follows the scroller. Somebody who reads further down keeps the lines that they read: what

@@ -46,7 +46,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 13] = [
+const PICTURE: [(&str, &str); 14] = [
     (
         "Term",
         "Time is cut into terms, each with at most one leader. A server's number and colour tell \
@@ -107,6 +107,12 @@ const PICTURE: [(&str, &str); 13] = [
          broken the clock stops where a promise fails.",
     ),
     (
+        "Live",
+        "Real servers, shown a moment late so that all have told; below the clock stands how late. Pause \
+         or go back at any time: the cluster runs on, and End shows the present. What you do is done \
+         to the cluster as it is now.",
+    ),
+    (
         "Linearizable",
         "The bars of the client run from call to answer: full a write, hollow a read, torn off \
          without an answer yet. The verdict says whether one order explains them all.",
@@ -131,8 +137,8 @@ fn picture() -> Html {
             <h2>{ "The tape at the bottom" }</h2>
             <p>
                 { "The whole run: a colour a term, the server that leads, hatched while nobody does. \
-                   Drag the handle to go anywhere in it. What you do in the past begins a branch; \
-                   each branch is a lane, and its letter switches to it." }
+                   Drag the handle to go anywhere in it. What you do in the past of a simulation begins a \
+                   branch; each branch is a lane, and its letter switches to it." }
             </p>
             <ul class="shapes">
                 { for SIGNS.iter().map(|(kind, words)| html! {

@@ -5,6 +5,7 @@ use raft_core::types::Time;
 use yew::prelude::*;
 
 use super::Dispatch;
+use super::events::{clock, time_of_day};
 use super::parts::{Icon, glyph, term_class, typed};
 use crate::model::history::Jump;
 use crate::model::tape::MarkKind;
@@ -27,23 +28,32 @@ pub(crate) struct ScrubProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// The scrubber of a source that has one.
+/// The scrubber.
 pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
-    if model.source == SourceKind::Live {
-        return Html::default();
-    }
     // A sign is some nine pixels wide.
     let room = if model.ui.stage.width < 600.0 { 36 } else { 110 };
     let now = model.playback.now;
     let term = model.known.view.term();
     let leader = model.known.leader().map_or("nobody leads".to_owned(), |it| format!("{it} leads"));
+    let mut scene = TapeScene::of(&model.history, room);
+    let moment = match model.source {
+        SourceKind::Simulate | SourceKind::Replay => span(now.0),
+        SourceKind::Live => {
+            for (x, label) in &mut scene.ticks {
+                *label = time_of_day(scene.axis.time(*x));
+            }
+            // Within a second the clock on the wall says the same.
+            scene.ticks.dedup_by(|next, tick| next.1 == tick.1);
+            clock(now, model.source)
+        }
+    };
     html! {
         <Scrub
-            scene={TapeScene::of(&model.history, room)}
+            {scene}
             {now}
             past={model.in_the_past()}
             events={model.known.view.events}
-            words={format!("{}, term {term}, {leader}", span(now.0))}
+            words={format!("{moment}, term {term}, {leader}")}
             dispatch={dispatch.clone()}
         />
     }
@@ -59,8 +69,8 @@ pub(crate) fn Scrub(props: &ScrubProps) -> Html {
         }
     });
     let many = props.scene.lanes.len() > 1;
-    let playhead =
-        format!("left:{:.3}%", 100.0 * real(props.now.0) / real(props.scene.width.max(1)));
+    let axis = props.scene.axis;
+    let playhead = format!("left:{:.3}%", 100.0 * axis.share(props.now).min(1.0));
     html! {
         <section
             class={classes!("scrub", many.then_some("many"), props.past.then_some("past"))}
@@ -92,8 +102,8 @@ pub(crate) fn Scrub(props: &ScrubProps) -> Html {
                 <input
                     class="handle"
                     type="range"
-                    min="0"
-                    max={props.scene.width.to_string()}
+                    min={axis.begin.0.to_string()}
+                    max={axis.begin.after(axis.width).0.to_string()}
                     step="1"
                     value={props.now.0.to_string()}
                     aria-label="Moment of the run"

@@ -114,7 +114,6 @@ fn traces(props: &ShareProps) -> Html {
         // The same file can be chosen again.
         input.set_value("");
     });
-    let live = props.source == SourceKind::Live;
     let trace = props.dispatch.reform(|_: MouseEvent| Action::SaveTrace);
     html! {
         <section>
@@ -127,8 +126,6 @@ fn traces(props: &ShareProps) -> Html {
                 <button
                     type="button"
                     class="button"
-                    aria-disabled={live.then_some("true")}
-                    title={live.then_some("A live cluster's trace comes from its servers: GET /trace")}
                     data-testid="save-trace"
                     onclick={trace}
                 >

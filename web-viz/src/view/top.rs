@@ -9,6 +9,7 @@ use super::parts::{Icon, glyph};
 use crate::model::live::Phase;
 use crate::model::rules::Rule;
 use crate::model::{Action, List, Theme, UiAction};
+use crate::num;
 use crate::source::SourceKind;
 
 /// Properties of [`Top`].
@@ -25,6 +26,8 @@ pub(crate) struct TopProps {
     pub(crate) phase: Phase,
     /// Open streams, and how many there should be.
     pub(crate) streams: (usize, usize),
+    /// Events of a live cluster that are not shown.
+    pub(crate) left_out: u64,
     pub(crate) theme: Theme,
     pub(crate) dispatch: Dispatch,
 }
@@ -167,6 +170,16 @@ fn badge(props: &TopProps) -> Html {
         >
             <span class={classes!("lamp", state)}></span>
             <span>{ words }</span>
+            if props.source == SourceKind::Live && props.left_out > 0 {
+                <span
+                    class="left-out wide-only"
+                    title="Events that were left out: more happened than could be sent and shown. \
+                           The state that they led to is shown."
+                    data-testid="left-out"
+                >
+                    { num::grouped(props.left_out) }{ " left out" }
+                </span>
+            }
             <span class="version">{ version }</span>
         </span>
     }

@@ -20,7 +20,9 @@ pub(crate) struct TransportProps {
     pub(crate) past: bool,
     pub(crate) speed: Speed,
     pub(crate) clock: AttrValue,
-    /// Whether steps and speeds are possible, else why not.
+    /// How far behind a live cluster that is.
+    pub(crate) lag: Option<AttrValue>,
+    /// Whether the speed can be chosen, else why not.
     pub(crate) pacing: Result<(), String>,
     /// To the turns of the story before and after the present.
     pub(crate) turns: (Option<Jump>, Option<Jump>),
@@ -37,13 +39,13 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
     let (play_icon, play_label) =
         if props.playing { (Icon::Pause, "Pause") } else { (Icon::Play, "Play") };
     let why_not = props.pacing.clone().err();
-    let disabled = why_not.is_some().then_some("true");
+    let live = props.source == SourceKind::Live;
     let toggle = props.dispatch.reform(|_| Action::TogglePlay);
     let step = props.dispatch.reform(|_| Action::Step);
     let again = props.dispatch.reform(|_| Action::Again);
     html! {
         <div class="transport" role="group" aria-label="Time">
-            { back(props, why_not.as_ref()) }
+            { back(props) }
             <button
                 type="button"
                 class="button round primary"
@@ -59,23 +61,42 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                 type="button"
                 class="button round"
                 aria-label="Step: let the next thing happen"
-                title={why_not.clone().unwrap_or_else(|| "Step (→)".to_owned())}
-                aria-disabled={disabled}
+                title="Step (→)"
                 data-testid="step"
                 onclick={step}
             >
                 { glyph(Icon::Step) }
             </button>
-            { travel(props, why_not.as_ref(), props.turns.1, ("next", "wide-transport"), Icon::Next, "To the next turn (.)") }
-            if props.past {
-                { travel(props, None, Some(Jump::End), ("to-end", "wide-transport"), Icon::ToEnd, "As far as it has been run (End)") }
+            { travel(props, props.turns.1, ("next", "wide-transport"), Icon::Next, "To the next turn (.)") }
+            if live {
+                // It stays in its place, so that nothing moves away under the finger.
+                { travel(props, props.past.then_some(Jump::End), ("to-end", ""), Icon::ToEnd, "Back to the present (End)") }
+            } else if props.past {
+                { travel(props, Some(Jump::End), ("to-end", "wide-transport"), Icon::ToEnd, "As far as it has been run (End)") }
             }
-            { speed(props, why_not.clone()) }
+            { speed(props, why_not) }
             if props.past {
-                <span class="past wide-transport">{ "In the past: what you do begins a branch" }</span>
+                <span class="past wide-transport" data-testid="past-words">
+                    { if live {
+                        "In the past: you act on the cluster as it is now"
+                    } else {
+                        "In the past: what you do begins a branch"
+                    } }
+                </span>
             }
             { diagram(props) }
-            <output class="clock" aria-label="Time" data-testid="clock">{ &props.clock }</output>
+            <div class={classes!("when", props.past.then_some("late"))}>
+                <output class="clock" aria-label="Time" data-testid="clock">{ &props.clock }</output>
+                if let Some(lag) = &props.lag {
+                    <span
+                        class="lag"
+                        title="How far the picture is behind the cluster: a moment, so that all servers have told"
+                        data-testid="lag"
+                    >
+                        { lag }
+                    </span>
+                }
+            </div>
             if props.source == SourceKind::Simulate {
                 <button
                     type="button"
@@ -121,11 +142,11 @@ fn diagram(props: &TransportProps) -> Html {
 }
 
 /// Back by one event, and to the turn before.
-fn back(props: &TransportProps, why_not: Option<&String>) -> Html {
+fn back(props: &TransportProps) -> Html {
     html! {
         <>
-            { travel(props, why_not, props.turns.0, ("previous", "wide-transport"), Icon::Previous, "To the turn before (,)") }
-            { travel(props, why_not, Some(Jump::Back), ("back", ""), Icon::Back, "Back to before the last event (←)") }
+            { travel(props, props.turns.0, ("previous", "wide-transport"), Icon::Previous, "To the turn before (,)") }
+            { travel(props, Some(Jump::Back), ("back", ""), Icon::Back, "Back to before the last event (←)") }
         </>
     }
 }
@@ -133,20 +154,19 @@ fn back(props: &TransportProps, why_not: Option<&String>) -> Html {
 /// A round button that goes elsewhere in the run.
 fn travel(
     props: &TransportProps,
-    why_not: Option<&String>,
     jump: Option<Jump>,
     (testid, class): (&'static str, &'static str),
     icon: Icon,
     title: &'static str,
 ) -> Html {
     let onclick = jump.map(|jump| props.dispatch.reform(move |_: MouseEvent| Action::Jump(jump)));
-    let disabled = (why_not.is_some() || jump.is_none()).then_some("true");
+    let disabled = jump.is_none().then_some("true");
     html! {
         <button
             type="button"
             class={classes!("button", "round", class)}
             aria-label={title}
-            title={why_not.cloned().unwrap_or_else(|| title.to_owned())}
+            {title}
             aria-disabled={disabled}
             data-testid={testid}
             {onclick}

@@ -39,6 +39,7 @@ fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
         Deed::Elect(node),
         model.toggle_stall(node),
         model.toggle_slow_disk(node),
+        disk(DiskDeed::Fill),
         disk(DiskDeed::FailWrite),
         disk(DiskDeed::Tear),
         disk(DiskDeed::FlipBit),
@@ -50,13 +51,13 @@ fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
         rate(1000),
         Deed::Clock(node, ClockDeed::Jump(JUMP)),
     ];
-    if model.conditions.disk(node).stalled {
+    if model.toggle_stall(node) == disk(DiskDeed::Mend) {
         // The first of the two buttons says so already.
         offers.retain(|deed| *deed != disk(DiskDeed::Mend));
         offers.insert(4, disk(DiskDeed::Mend));
         offers.remove(5);
     }
-    for peer in model.known.roster.iter().copied().filter(|peer| *peer != node) {
+    for peer in model.present().roster.iter().copied().filter(|peer| *peer != node) {
         offers.extend([
             model.toggle_link(node, peer),
             model.toggle_link(peer, node),
@@ -79,7 +80,7 @@ fn member_offers(model: &Model, selected: Option<NodeId>) -> Vec<Deed> {
     offers.retain(|deed| match deed {
         // Only a learner has anything to gain.
         MemberDeed::Promote(node) => {
-            model.known.membership().is_some_and(|members| members.learners.contains(node))
+            model.present().membership().is_some_and(|members| members.learners.contains(node))
         }
         MemberDeed::AddVoter
         | MemberDeed::AddLearner
@@ -126,6 +127,7 @@ const fn disk_words(deed: DiskDeed) -> (&'static str, &'static str) {
     match deed {
         DiskDeed::Stall => ("Hang", "disk-stall"),
         DiskDeed::Mend => ("Mend", "disk-mend"),
+        DiskDeed::Fill => ("Full", "disk-full"),
         DiskDeed::Slow => ("Slow", "disk-slow"),
         DiskDeed::Quicken => ("Not slow", "disk-quicken"),
         DiskDeed::FailWrite => ("Fail write", "disk-fail"),

@@ -33,6 +33,7 @@ enum Scene {
     Lesson,
     Violation,
     Live,
+    Past,
 }
 
 #[derive(Clone, Copy)]
@@ -56,8 +57,14 @@ impl Picture {
             (Scene::Lesson, Looks { screen: Screen::Phone, colours: Colours::Dark }),
             (Scene::Violation, Looks { screen: Screen::Desktop, colours: Colours::Light }),
         ];
+        let past = [
+            Looks::PLAIN,
+            Looks { screen: Screen::Desktop, colours: Colours::Light },
+            Looks { screen: Screen::Phone, colours: Colours::Dark },
+        ];
+        let past = past.into_iter().map(|looks| Self { scene: Scene::Past, looks });
         let class = class.into_iter().map(|(scene, looks)| Self { scene, looks });
-        full.chain(dark).chain(class)
+        full.chain(dark).chain(class).chain(past)
     }
 
     fn name(self) -> String {
@@ -68,6 +75,7 @@ impl Picture {
             Scene::Lesson => "lesson",
             Scene::Violation => "violation",
             Scene::Live => "live",
+            Scene::Past => "past",
         };
         let colours = match self.looks.colours {
             Colours::Dark => "dark",
@@ -82,7 +90,7 @@ impl Picture {
 
     async fn take(self, directory: &Path) -> Result<()> {
         let path = directory.join(self.name());
-        if self.scene == Scene::Live {
+        if matches!(self.scene, Scene::Live | Scene::Past) {
             let demo = Demo::start().await?;
             self.shoot(&format!("{}/#source=live", demo.url()), &path).await?;
             demo.end().await;
@@ -92,7 +100,11 @@ impl Picture {
             let url = match self.scene {
                 Scene::Lesson => format!("{}/#lesson=8", site.url()),
                 Scene::Violation => format!("{}/#lesson=4", site.url()),
-                Scene::Simulate | Scene::Election | Scene::Partition | Scene::Live => {
+                Scene::Simulate
+                | Scene::Election
+                | Scene::Partition
+                | Scene::Live
+                | Scene::Past => {
                     format!("{}/#source=simulate&seed=1&servers={servers}", site.url())
                 }
             };
@@ -111,6 +123,7 @@ impl Picture {
                 Scene::Lesson => lesson(page).await,
                 Scene::Violation => violation(page).await,
                 Scene::Live => live(page, self.looks).await,
+                Scene::Past => past(page, self.looks).await,
             }
             page.ask("window.scrollTo(0, 0)").await;
             std::fs::write(path, page.picture().await)
@@ -129,6 +142,21 @@ async fn election(page: &Page) {
     page.wait("an answer on its way", "document.querySelectorAll('.flight.vote.reply').length > 0")
         .await;
     page.press(" ").await;
+}
+
+/// The moment before a real cluster's leader was cut off, while it already has another.
+async fn past(page: &Page, looks: Looks) {
+    let leader = page.wait_for_leader(None).await;
+    write(page, looks, "planet", "Saturn").await;
+    page.press(leader.trim_start_matches('S')).await;
+    page.press("p").await;
+    page.wait_for_leader(Some(&leader)).await;
+    page.wait("the first write", "document.querySelector('[data-testid=first-write]') !== null")
+        .await;
+    page.press(" ").await;
+    page.wait("some lag", "parseFloat(document.querySelector('[data-testid=lag]').innerText) > 3")
+        .await;
+    show(page, looks, "log").await;
 }
 
 /// A leader with one follower, cut off from the other three, which have elected another.

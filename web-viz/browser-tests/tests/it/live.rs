@@ -1,7 +1,9 @@
 //! A cluster of real processes.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use browser_tests::{Demo, Guarded, Looks, Site, with_page};
+use browser_tests::{Demo, Guarded, Looks, Page, Site, with_page};
 
 const ALL: [&str; 3] = ["S1", "S2", "S3"];
 
@@ -95,5 +97,255 @@ async fn an_address_where_nobody_answers_is_named() -> Result<()> {
         let refused = |line: &&str| line.contains("Failed to load resource");
         assert!(lines.iter().all(refused), "{words}");
     }
+    Ok(())
+}
+
+/// Whether all that is wrong is what the browser itself writes of servers that do not answer.
+fn only_refused(result: Result<()>) {
+    let Err(error) = result else { return };
+    let words = error.to_string();
+    let refused = |line: &str| {
+        line.contains("Failed to load resource") || line.contains("WebSocket connection to")
+    };
+    assert!(words.lines().skip(1).all(refused), "{words}");
+}
+
+async fn in_sight(page: &Page, servers: usize) {
+    let words = format!("{servers} of 3");
+    let badge = "document.querySelector('[data-testid=badge]').innerText";
+    page.wait(&words, &format!("{badge}.includes('{words}')")).await;
+}
+
+async fn put(page: &Page, key: &str, value: &str) {
+    page.fill("key", key).await;
+    page.fill("value", value).await;
+    page.click("submit").await;
+}
+
+/// Guards the past of a real cluster: it is held, stepped through and scrubbed while the cluster runs
+/// on; what is done meanwhile is done to the present, and one key leads back to it.
+#[tokio::test]
+async fn the_past_of_a_real_cluster_can_be_gone_about_in() -> Result<()> {
+    let demo = Demo::start().await?;
+    let url = format!("{}/#source=live", demo.url());
+    with_page(&url, Looks::PLAIN, async |page| {
+        page.wait_for_leader(None).await;
+        in_sight(page, 3).await;
+        put(page, "fruit", "plum").await;
+        page.wait_for_entry("fruit = plum", &ALL).await;
+        page.click("play").await;
+        let past = "document.querySelector('[data-testid=scrub]').dataset.past";
+        page.wait("the past", &format!("{past} === 'true'")).await;
+        put(page, "fruit", "pear").await;
+        page.wait(
+            "the answer",
+            "document.querySelectorAll('[data-testid=answers] .done').length === 2",
+        )
+        .await;
+        let notice = page.text("notice").await;
+        assert!(notice.contains("as it is now"), "{notice}");
+        let lag = "parseFloat(document.querySelector('[data-testid=lag]').innerText)";
+        page.wait("the lag to grow", &format!("{lag} > 1.5")).await;
+        let pears =
+            page.ask("document.querySelectorAll('[data-words=\"fruit = pear\"]').length").await;
+        assert_eq!(pears, 0, "it lies ahead");
+        let clock = page.text("clock").await;
+        page.click("back").await;
+        page.wait(
+            "an earlier moment",
+            &format!("document.querySelector('[data-testid=clock]').innerText.trim() < '{clock}'"),
+        )
+        .await;
+        page.click("step").await;
+        page.press(",").await;
+        page.press("d").await;
+        page.click("to-end").await;
+        page.wait("the present", &format!("{past} === 'false'")).await;
+        page.wait_for_entry("fruit = pear", &ALL).await;
+        page.wait("the lag to be short", &format!("{lag} < 1.5")).await;
+        page.press("\u{e011}").await;
+        page.wait("the beginning", &format!("{past} === 'true'")).await;
+        page.press("\u{e010}").await;
+        page.wait("the present again", &format!("{past} === 'false'")).await;
+    })
+    .await?;
+    demo.end().await;
+    Ok(())
+}
+
+/// Guards faults of real links and disks from the page: they are drawn, the recovery is measured, and
+/// mending ends them.
+#[tokio::test]
+async fn real_links_are_cut_and_real_disks_hang() -> Result<()> {
+    let demo = Demo::start().await?;
+    let url = format!("{}/#source=live", demo.url());
+    with_page(&url, Looks::PLAIN, async |page| {
+        let first = page.wait_for_leader(None).await;
+        in_sight(page, 3).await;
+        page.click(&format!("choose-{first}")).await;
+        page.click("isolate").await;
+        page.wait(
+            "two links to be cut",
+            "document.querySelectorAll('[data-state=cut]').length === 2",
+        )
+        .await;
+        let second = page.wait_for_leader(Some(&first)).await;
+        page.wait(
+            "the time to the first write",
+            "document.querySelector('[data-testid=first-write]') !== null",
+        )
+        .await;
+        page.click("heal").await;
+        page.wait("mended links", "document.querySelectorAll('[data-state=cut]').length === 0")
+            .await;
+        page.wait_for_role(&first, "follower").await;
+        page.click(&format!("choose-{second}")).await;
+        page.click("disk-stall").await;
+        let words = format!("document.querySelector('[data-testid=server-{second}]').outerHTML");
+        page.wait("the disk to hang", &format!("{words}.includes('disk hangs')")).await;
+        page.wait_for_leader(Some(&second)).await;
+        page.click("disk-mend").await;
+        page.wait("the disk to work", &format!("!{words}.includes('disk hangs')")).await;
+        // One direction by itself.
+        page.click(&format!("cut-{second}-{first}")).await;
+        page.wait(
+            "one way to be cut",
+            "document.querySelectorAll('[data-state=one-way]').length === 1",
+        )
+        .await;
+        page.click(&format!("cut-{second}-{first}")).await;
+        let pressed =
+            format!("document.querySelector('[data-testid=cut-{second}-{first}]').ariaPressed");
+        page.wait("it to be mended", &format!("{pressed} === 'false'")).await;
+        page.click("split").await;
+        page.wait("a split", "document.querySelectorAll('[data-state=cut]').length === 2").await;
+    })
+    .await?;
+    demo.end().await;
+    Ok(())
+}
+
+/// Guards against losing the cluster for good: with all servers killed the page says so, and with
+/// them back it goes on by itself; the same when the whole demo ends and is started again.
+#[tokio::test]
+async fn the_connection_is_lost_and_recovers() -> Result<()> {
+    let demo = Demo::start().await?;
+    let url = format!("{}/#source=live", demo.url());
+    let result = with_page(&url, Looks::PLAIN, async |page| {
+        page.wait_for_leader(None).await;
+        in_sight(page, 3).await;
+        for server in ALL {
+            page.click(&format!("choose-{server}")).await;
+            page.click("crash").await;
+            page.wait_for_role(server, "none").await;
+        }
+        in_sight(page, 0).await;
+        for server in ALL {
+            page.click(&format!("revive-{server}")).await;
+        }
+        in_sight(page, 3).await;
+        page.wait_for_leader(None).await;
+        put(page, "fruit", "plum").await;
+        page.wait_for_entry("fruit = plum", &ALL).await;
+
+        let ended = demo.end().await;
+        in_sight(page, 0).await;
+        let again = ended.start().await.expect("the demo starts again");
+        in_sight(page, 3).await;
+        page.wait_for_leader(None).await;
+        put(page, "fruit", "pear").await;
+        page.wait_for_entry("fruit = pear", &ALL).await;
+        // What was before can still be looked at.
+        page.press("\u{e011}").await;
+        page.wait(
+            "the past",
+            "document.querySelector('[data-testid=scrub]').dataset.past === 'true'",
+        )
+        .await;
+        page.press("\u{e010}").await;
+        page.wait_for_entry("fruit = pear", &ALL).await;
+        again.end().await;
+    })
+    .await;
+    only_refused(result);
+    Ok(())
+}
+
+/// Guards the page beside a cluster under full load: it goes on drawing, says what was left out,
+/// comes to the cluster's very state once the load ends, and its past can be gone about in.
+#[tokio::test]
+async fn flood() -> Result<()> {
+    let demo = Demo::start().await?;
+    let url = format!("{}/#source=live", demo.url());
+    with_page(&url, Looks::PLAIN, async |page| {
+        page.wait_for_leader(None).await;
+        in_sight(page, 3).await;
+        let count = "(() => { window.frames_ = { drawn: 0, longest: 0, last: performance.now() }; \
+            const draw = now => { const it = window.frames_; it.drawn += 1; \
+              it.longest = Math.max(it.longest, now - it.last); it.last = now; \
+              requestAnimationFrame(draw); }; requestAnimationFrame(draw); return true; })()";
+        page.ask(count).await;
+        let span = Duration::from_secs(8);
+        let rate = demo.load(span).await.expect("there is a load");
+        let drawn = page.ask("window.frames_.drawn").await.as_f64().unwrap_or_default();
+        let longest = page.ask("Math.round(window.frames_.longest)").await;
+        let lag = page.text("lag").await;
+        let out = page.text("left-out").await;
+        println!(
+            "{rate:.0} writes/s; {:.1} frames/s, the longest took {longest} ms; {lag}; {out}",
+            drawn / span.as_secs_f64()
+        );
+        assert!(rate > 200.0, "there was hardly any load: {rate} writes/s");
+        assert!(drawn / span.as_secs_f64() > 4.0, "{drawn} frames in {span:?}");
+        page.wait("what was left out", "/\\d/.test(document.querySelector('[data-testid=left-out]')?.innerText)")
+            .await;
+
+        // The cluster's own word for how far it is.
+        let ask = format!(
+            "fetch('http://{}/cluster/status').then(it => it.json()).then(it => {{ window.status_ = it }})",
+            demo.server(1)
+        );
+        page.ask(&format!("(() => {{ {ask}; return true; }})()")).await;
+        page.wait("the cluster's state", "window.status_?.commit_index > 0").await;
+        let committed = page.ask("window.status_.commit_index").await;
+        let words = |server: &str| {
+            format!("(document.querySelector('[data-testid=server-{server}]')?.outerHTML ?? '')")
+        };
+        for server in ALL {
+            let caught_up = format!("{}.includes('committed up to {committed}')", words(server));
+            page.wait(&format!("{server} at {committed}"), &caught_up).await;
+        }
+        page.wait("a short lag", "parseFloat(document.querySelector('[data-testid=lag]').innerText) < 2")
+            .await;
+
+        page.click("play").await;
+        page.press("\u{e011}").await;
+        let earlier = format!("!{}.includes('committed up to {committed}')", words("S1"));
+        page.wait("an older state", &earlier).await;
+        page.click("step").await;
+        // Anywhere in what is kept: the seek and the new document, without the browser's painting.
+        let seeks = "(() => { const slider = document.querySelector('[data-testid=seek]'); \
+            const [min, max] = [Number(slider.min), Number(slider.max)]; const took = []; \
+            const seek = async left => { \
+              if (left === 0) { window.seeks_ = took.map(Math.round); return; } \
+              slider.value = String(min + (max - min) * left / 12); \
+              const start = performance.now(); \
+              slider.dispatchEvent(new Event('input', { bubbles: true })); \
+              for (let turn = 0; turn < 3; turn += 1) await null; \
+              took.push(performance.now() - start); \
+              setTimeout(() => seek(left - 1), 50); \
+            }; seek(8); return true; })()";
+        page.ask(seeks).await;
+        page.wait("all seeks", "window.seeks_ !== undefined").await;
+        let took = page.ask("window.seeks_").await;
+        println!("seeks took {took} ms");
+        let longest = page.ask("Math.max(...window.seeks_)").await.as_f64().unwrap_or(f64::MAX);
+        assert!(longest < 1_000.0, "{took}");
+        page.press("\u{e010}").await;
+        let now = format!("{}.includes('committed up to {committed}')", words("S1"));
+        page.wait("the present", &now).await;
+    })
+    .await?;
+    demo.end().await;
     Ok(())
 }

@@ -10,7 +10,6 @@ use super::conditions::{around, slower};
 use super::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
 use crate::model::desk::Request;
 use crate::model::known::Presence;
-use crate::model::live::Verb;
 use crate::model::{Effect, Model, SimEffect};
 use crate::source::SourceKind;
 use crate::source::sim::SimSetup;
@@ -27,10 +26,7 @@ impl Model {
                 action.map(|action| Effect::Sim(SimEffect::Act(action))).into_iter().collect()
             }
             SourceKind::Replay => Vec::new(),
-            SourceKind::Live => Verb::of(deed)
-                .map(|(node, verb)| Effect::Supervise(node, verb))
-                .into_iter()
-                .collect(),
+            SourceKind::Live => self.order(deed).map(Effect::Supervise).into_iter().collect(),
         }
     }
 
@@ -43,7 +39,7 @@ impl Model {
             Deed::Thaw(node) => sim::Action::Thaw(node),
             Deed::Isolate(node) => sim::Action::Partition(self.groups(&BTreeSet::from([node]))),
             Deed::SplitLeader => {
-                sim::Action::Partition(self.groups(&self.minority_with(self.known.leader()?)))
+                sim::Action::Partition(self.groups(&self.minority_with(self.present().leader()?)))
             }
             Deed::Heal => sim::Action::Heal,
             Deed::Loss(permille) => sim::Action::SetLoss { permille },
@@ -59,7 +55,7 @@ impl Model {
             }
             Deed::Elect(node) => sim::Action::Elect(node),
             Deed::Link(from, to, deed) => self.link_action(from, to, deed),
-            Deed::Disk(node, deed) => self.disk_action(node, deed),
+            Deed::Disk(node, deed) => return self.disk_action(node, deed),
             Deed::Clock(node, ClockDeed::Rate(rate_permille)) => {
                 sim::Action::SetClock { node, jump: 0, rate_permille }
             }
@@ -92,8 +88,10 @@ impl Model {
         }
     }
 
-    fn disk_action(&self, node: NodeId, deed: DiskDeed) -> sim::Action {
-        match deed {
+    fn disk_action(&self, node: NodeId, deed: DiskDeed) -> Option<sim::Action> {
+        Some(match deed {
+            // Not permitted: simulated disks have no end.
+            DiskDeed::Fill => return None,
             DiskDeed::Stall => sim::Action::StallDisk(node),
             DiskDeed::Mend => sim::Action::MendDisk(node),
             DiskDeed::Slow => {
@@ -109,7 +107,7 @@ impl Model {
             DiskDeed::Tear => sim::Action::TearWrite(node),
             DiskDeed::FlipBit => sim::Action::FlipBit(node),
             DiskDeed::Wipe => sim::Action::Wipe(node),
-        }
+        })
     }
 
     /// Asks the leader, and starts the server where a new one is to join.
@@ -118,9 +116,9 @@ impl Model {
         let request = match deed {
             MemberDeed::AddVoter | MemberDeed::AddLearner => {
                 let Some(node) = self.free_number() else { return effects };
-                let start = match self.known.node(node) {
+                let start = match self.present().node(node) {
                     None => Some(sim::Action::AddServer(node)),
-                    Some(_) if self.known.presence(node) == Presence::Down => {
+                    Some(_) if self.present().presence(node) == Presence::Down => {
                         Some(sim::Action::Restart(node))
                     }
                     Some(_) => None,
@@ -139,7 +137,7 @@ impl Model {
                 return vec![Effect::Sim(SimEffect::Act(sim::Action::Compact(node)))];
             }
         };
-        let leader = self.known.leader();
+        let leader = self.present().leader();
         let ask = leader.map(|leader| self.desk.change().order(request, leader));
         effects.extend(ask.map(|ask| Effect::Sim(SimEffect::Ask(ask))));
         effects
@@ -147,19 +145,19 @@ impl Model {
 
     /// The lowest number that no member has.
     pub(in crate::model) fn free_number(&self) -> Option<NodeId> {
-        let members = self.known.membership().map(raft_core::membership::Membership::members);
+        let members = self.present().membership().map(raft_core::membership::Membership::members);
         let members = members.unwrap_or_default();
         (1..=SimSetup::MOST).map(NodeId).find(|node| !members.contains(node))
     }
 
     fn groups(&self, apart: &BTreeSet<NodeId>) -> Vec<BTreeSet<NodeId>> {
-        vec![apart.clone(), self.known.roster.difference(apart).copied().collect()]
+        vec![apart.clone(), self.present().roster.difference(apart).copied().collect()]
     }
 
     /// The largest set of servers around `leader` that is no majority.
-    fn minority_with(&self, leader: NodeId) -> BTreeSet<NodeId> {
-        let most = (self.known.majority() - 1).max(1);
-        let others = self.known.voters().into_iter().filter(|node| *node != leader);
+    pub(in crate::model) fn minority_with(&self, leader: NodeId) -> BTreeSet<NodeId> {
+        let most = (self.present().majority() - 1).max(1);
+        let others = self.present().voters().into_iter().filter(|node| *node != leader);
         std::iter::once(leader).chain(others).take(most).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use raft_core::event::RoleName;
 use raft_core::types::NodeId;
+use raft_core::view::DiskHealth;
 
 use super::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
 use crate::model::Model;
@@ -11,7 +12,7 @@ use crate::source::sim::SimSetup;
 
 /// Why a cluster somewhere else cannot be harmed from this page.
 const NO_SUPERVISOR: &str =
-    "Only servers that `native-node demo` started can be stopped and started from here.";
+    "Only servers that `native-node demo` started can be disturbed from here.";
 
 /// Why some deeds are for the simulation alone.
 const ONLY_SIMULATED: &str = "This works on a simulated cluster. Switch to Simulate to try it.";
@@ -34,46 +35,54 @@ impl Model {
         }
     }
 
-    /// Whether the clock can be stepped and its speed chosen, else why not.
+    /// Whether the speed can be chosen, else why not.
     pub(crate) fn permits_pacing(&self) -> Permit {
         match self.source {
             SourceKind::Simulate | SourceKind::Replay => Ok(()),
-            SourceKind::Live => Err("A live cluster runs at its own speed.".to_owned()),
+            SourceKind::Live if self.in_the_past() => Ok(()),
+            SourceKind::Live => Err(
+                "A live cluster runs at its own speed. What was can be played at any: pause, or go \
+                 back."
+                    .to_owned(),
+            ),
         }
     }
 
     fn simulation_permits(&self, deed: Deed) -> Permit {
         match deed {
             Deed::Crash(node) => {
-                let down = self.known.presence(node) == Presence::Down;
+                let down = self.present().presence(node) == Presence::Down;
                 unless(down, format!("{node} is down already."))
             }
             Deed::Restart(node) => {
-                unless(self.known.presence(node) != Presence::Down, format!("{node} is running."))?;
+                unless(
+                    self.present().presence(node) != Presence::Down,
+                    format!("{node} is running."),
+                )?;
                 let why = format!("The checksums on the disk of {node} do not fit. Wipe it first.");
                 unless(self.conditions.disk(node).damaged, why)
             }
             Deed::Freeze(node) => self.require_up(node),
             Deed::Thaw(node) => {
-                let frozen = self.known.presence(node) == Presence::Frozen;
+                let frozen = self.present().presence(node) == Presence::Frozen;
                 unless(!frozen, format!("{node} is not frozen."))
             }
             Deed::Elect(node) => {
                 self.require_up(node)?;
                 let leads =
-                    self.known.node(node).is_some_and(|known| known.role == RoleName::Leader);
+                    self.present().node(node).is_some_and(|known| known.role == RoleName::Leader);
                 unless(leads, format!("{node} leads already."))
             }
-            Deed::Isolate(_) | Deed::SplitLeader if self.known.roster.len() < 2 => {
+            Deed::Isolate(_) | Deed::SplitLeader if self.present().roster.len() < 2 => {
                 Err("One server alone has nobody to be cut off from.".to_owned())
             }
             Deed::Isolate(node) => {
-                let cut = self.known.isolated(node);
+                let cut = self.present().isolated(node);
                 unless(cut, format!("{node} is cut off already. Mend the links first."))
             }
-            Deed::SplitLeader => unless(self.known.leader().is_none(), NOBODY_LEADS),
+            Deed::SplitLeader => unless(self.present().leader().is_none(), NOBODY_LEADS),
             Deed::Heal => {
-                let well = self.known.view.cut_links.is_empty() && !self.conditions.disturbed();
+                let well = self.present().view.cut_links.is_empty() && !self.conditions.disturbed();
                 unless(well, "No link is cut.")
             }
             Deed::Link(from, to, deed) => self.link_permits(from, to, deed),
@@ -95,12 +104,12 @@ impl Model {
     }
 
     fn require_up(&self, node: NodeId) -> Permit {
-        let up = self.known.presence(node) == Presence::Up;
+        let up = self.present().presence(node) == Presence::Up;
         unless(!up, format!("{node} is not running."))
     }
 
     fn link_permits(&self, from: NodeId, to: NodeId, deed: LinkDeed) -> Permit {
-        let cut = self.known.view.cut_links.contains(&(from, to));
+        let cut = self.present().view.cut_links.contains(&(from, to));
         let slow = self.conditions.slow_links.contains(&(from, to));
         match deed {
             LinkDeed::Cut => unless(cut, format!("Nothing passes from {from} to {to} already.")),
@@ -116,20 +125,23 @@ impl Model {
 
     fn disk_permits(&self, node: NodeId, deed: DiskDeed) -> Permit {
         let disk = self.conditions.disk(node);
-        let down = self.known.presence(node) == Presence::Down;
+        let down = self.present().presence(node) == Presence::Down;
         match deed {
             DiskDeed::Stall => unless(disk.stalled, format!("The disk of {node} hangs already.")),
             DiskDeed::Mend => {
                 let well = !disk.stalled && !disk.fails;
                 unless(well, format!("Nothing ails the disk of {node}."))
             }
+            DiskDeed::Fill => Err("Simulated disks have no end. Those of a live cluster that \
+                                   `native-node demo` started can be full."
+                .to_owned()),
             DiskDeed::Slow => unless(disk.slow, format!("The disk of {node} is slow already.")),
             DiskDeed::Quicken => unless(!disk.slow, format!("The disk of {node} is not slow.")),
             DiskDeed::Tear | DiskDeed::FailWrite | DiskDeed::FailSnapshot => {
                 unless(down, format!("{node} is down, so it writes nothing."))
             }
             DiskDeed::FlipBit => {
-                let empty = self.known.node(node).is_none_or(|node| node.durable_index.0 == 0);
+                let empty = self.present().node(node).is_none_or(|node| node.durable_index.0 == 0);
                 unless(empty, format!("The disk of {node} holds no entry yet."))
             }
             DiskDeed::Wipe => unless(!down, format!("{node} is running. Crash it first.")),
@@ -140,11 +152,11 @@ impl Model {
         if let MemberDeed::Snapshot(node) = deed {
             self.require_up(node)?;
             let fresh =
-                self.known.node(node).is_some_and(|node| node.last_applied <= node.base.index);
+                self.present().node(node).is_some_and(|node| node.last_applied <= node.base.index);
             return unless(fresh, format!("{node} has applied nothing since its last snapshot."));
         }
-        let Some(leader) = self.known.leader() else { return Err(NOBODY_LEADS.to_owned()) };
-        let members = self.known.membership().cloned().unwrap_or_default();
+        let Some(leader) = self.present().leader() else { return Err(NOBODY_LEADS.to_owned()) };
+        let members = self.present().membership().cloned().unwrap_or_default();
         match deed {
             MemberDeed::AddVoter | MemberDeed::AddLearner => {
                 let most = SimSetup::MOST;
@@ -166,15 +178,28 @@ impl Model {
         }
     }
 
+    /// Whether the supervisor of a live cluster can do it.
     fn live_permits(&self, deed: Deed) -> Permit {
-        let (Deed::Crash(node) | Deed::Restart(node) | Deed::Freeze(node) | Deed::Thaw(node)) =
-            deed
-        else {
-            return Err(ONLY_SIMULATED.to_owned());
-        };
-        if !self.live.supervises(node) {
-            return Err(NO_SUPERVISOR.to_owned());
+        let asked = deed == Deed::SplitLeader || self.order(deed).is_some();
+        unless(!asked, ONLY_SIMULATED)?;
+        unless(!self.live.is_supervised(), NO_SUPERVISOR)?;
+        if deed == Deed::Heal {
+            let ill = self.live.ails_anything() || !self.present().view.cut_links.is_empty();
+            return unless(!ill, "No link is cut and no disk is disturbed.");
         }
-        self.simulation_permits(deed)
+        let Deed::Disk(node, disk) = deed else { return self.simulation_permits(deed) };
+        let (is, why) = match disk {
+            DiskDeed::Stall => (DiskHealth::Stalled, "hangs already."),
+            DiskDeed::Fill => (DiskHealth::Full, "is full already."),
+            DiskDeed::Mend
+            | DiskDeed::Slow
+            | DiskDeed::Quicken
+            | DiskDeed::FailWrite
+            | DiskDeed::FailSnapshot
+            | DiskDeed::Tear
+            | DiskDeed::FlipBit
+            | DiskDeed::Wipe => (DiskHealth::Well, "works."),
+        };
+        unless(self.disk(node) == is, format!("The disk of {node} {why}"))
     }
 }

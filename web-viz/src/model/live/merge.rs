@@ -22,6 +22,7 @@ pub(crate) struct Merge {
     lanes: BTreeMap<NodeId, Lane>,
     /// When messages were sent whose arrival was not shown.
     under_way: BTreeMap<EventId, Time>,
+    left_out: u64,
 }
 
 /// One server's stream.
@@ -70,17 +71,49 @@ impl Merge {
         self.lanes.get(&node).map(|lane| lane.newest)
     }
 
+    /// The time of the next event, as far as any has come.
+    pub(crate) fn next_time(&self) -> Option<Time> {
+        self.lanes.values().filter_map(Lane::next_time).min()
+    }
+
+    /// How many events were left out since more came than could be shown.
+    pub(crate) const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Leaves out what waits, of each stream up to the latest point that tells all of the server's
+    /// state again.
+    pub(crate) fn skip(&mut self) {
+        for lane in self.lanes.values_mut() {
+            let fresh = |(_, event): &(Micros, Event)| matches!(event.kind, EventKind::Attached(_));
+            if let Some(place) = lane.queue.iter().rposition(fresh) {
+                lane.queue.drain(..place);
+                self.left_out += place as u64;
+            }
+        }
+        self.under_way.clear();
+    }
+
+    /// Forgets what waits of the servers' streams, which begin anew.
+    pub(crate) fn clear(&mut self) {
+        self.left_out += self.len() as u64;
+        self.lanes.retain(|node, _| *node == NodeId::ENVIRONMENT);
+        self.under_way.clear();
+    }
+
     /// The next event of those up to `now`, if there is one that can be shown at `wall`.
     pub(crate) fn pop(&mut self, now: Time, wall: Micros) -> Option<Event> {
-        let mut ready: Vec<(Time, NodeId)> = self
-            .lanes
-            .iter()
-            .filter_map(|(node, lane)| Some((lane.next_time()?, *node)))
-            .filter(|(time, _)| *time <= now)
-            .collect();
-        ready.sort_unstable();
-        let node = ready.into_iter().find_map(|(_, node)| self.unblocked(node, wall))?;
-        self.give_out(node)
+        let due = |(node, lane): (&NodeId, &Lane)| Some((lane.next_time()?, *node));
+        let mut after = None;
+        // The earliest that waits for nothing that is yet to come; seldom not the first.
+        loop {
+            let later = |next: &(Time, NodeId)| next.0 <= now && Some(*next) > after;
+            let next = self.lanes.iter().filter_map(due).filter(later).min()?;
+            if let Some(node) = self.unblocked(next.1, wall) {
+                return self.give_out(node);
+            }
+            after = Some(next);
+        }
     }
 
     /// The lane that must go on so that this one can: itself, or one with a sending that it waits for.

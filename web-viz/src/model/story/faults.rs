@@ -14,6 +14,12 @@ pub(super) fn fault(fault: &Fault) -> Option<Caption> {
             "What is not on disk is not promised: it acknowledges no entry and gives no vote. A \
              leader that cannot write gives way to another.",
         ),
+        Fault::DiskFull { node } => (
+            Tone::Bad,
+            format!("The disk of {node} has no room."),
+            "It takes no more of what clients write, and a leader gives way to another. What it \
+             acknowledged stays.",
+        ),
         Fault::DiskMended { node } => (
             Tone::Good,
             format!("The disk of {node} works again."),

@@ -6,12 +6,13 @@ use gloo_net::http::{Method, RequestBuilder};
 use gloo_net::websocket::futures::WebSocket;
 use gloo_utils::errors::JsError;
 use raft_core::kv::Command;
-use raft_core::types::NodeId;
+use raft_core::types::{NodeId, Time};
+use raft_core::view::DiskHealth;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::desk::{Ask, AskState, Request};
-use crate::model::live::{FirstWrite, Process, ProcessState, Verb};
+use crate::model::live::{FirstWrite, Process, ProcessState};
 
 /// What the page needs of `GET /cluster/status`.
 #[derive(Debug, Deserialize)]
@@ -50,12 +51,36 @@ pub(super) struct Node {
     pub(super) client: String,
     pub(super) pid: Option<u32>,
     pub(super) state: String,
+    #[serde(default)]
+    pub(super) faults: Faults,
+}
+
+/// What the demo does to a process beside that.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Faults {
+    /// By the number of the other server.
+    #[serde(default)]
+    links: BTreeMap<String, LinkFaults>,
+    #[serde(default)]
+    disk: DiskFaults,
+}
+
+#[derive(Debug, Deserialize)]
+struct LinkFaults {
+    cut_to: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct DiskFaults {
+    stalled: bool,
+    full: bool,
 }
 
 /// The demo's measurement of a recovery.
 #[derive(Debug, Deserialize)]
 pub(super) struct Failover {
     node: NodeId,
+    at_ms: u64,
     first_write_ms: Option<f64>,
 }
 
@@ -71,13 +96,21 @@ impl Node {
 
 impl From<Node> for Process {
     fn from(node: Node) -> Self {
-        Self { id: node.id, pid: node.pid, state: node.state() }
+        let cut = node.faults.links.iter().filter(|(_, link)| link.cut_to);
+        let cut_to = cut.filter_map(|(peer, _)| peer.parse().ok().map(NodeId)).collect();
+        let disk = match node.faults.disk {
+            DiskFaults { stalled: true, .. } => DiskHealth::Stalled,
+            DiskFaults { full: true, .. } => DiskHealth::Full,
+            DiskFaults { stalled: false, full: false } => DiskHealth::Well,
+        };
+        Self { id: node.id, pid: node.pid, state: node.state(), cut_to, disk }
     }
 }
 
 impl From<Failover> for FirstWrite {
     fn from(failover: Failover) -> Self {
-        Self { node: failover.node, after_ms: failover.first_write_ms }
+        let at = Time(failover.at_ms * 1_000);
+        Self { node: failover.node, at, after_ms: failover.first_write_ms }
     }
 }
 
@@ -157,14 +190,8 @@ pub(super) async fn status(base: &str, token: &str) -> Result<Status, Trouble> {
     json(fetch(Method::GET, base, path, Proof::Person(token), None).await, base)
 }
 
-pub(super) async fn supervise(
-    base: &str,
-    token: &str,
-    node: NodeId,
-    verb: Verb,
-) -> Result<Overview, Trouble> {
-    let path = format!("/demo/nodes/{}/{}", node.0, verb.name());
-    json(fetch(Method::POST, base, &path, Proof::Supervisor(token), None).await, base)
+pub(super) async fn supervise(base: &str, token: &str, path: &str) -> Result<Overview, Trouble> {
+    json(fetch(Method::POST, base, path, Proof::Supervisor(token), None).await, base)
 }
 
 /// Asks a server for a write or a read.

@@ -17,6 +17,9 @@ const LONGEST_PAUSE: f64 = 4_000.0;
 /// A server that the others cannot reach is tried this seldom: perhaps this page can.
 const AGAINST_ADVICE: f64 = 20_000.0;
 
+/// While nobody is missing, a server is asked this seldom whether somebody came in, in milliseconds.
+const BETWEEN_QUESTIONS: f64 = 3_000.0;
+
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stream {
@@ -39,6 +42,8 @@ pub(super) struct Plan {
     stopped: BTreeSet<NodeId>,
     /// Whom the server that was asked last can reach, itself included.
     reachable: Option<BTreeSet<NodeId>>,
+    /// When a server was last asked who belongs to the cluster.
+    asked: f64,
 }
 
 impl Plan {
@@ -73,15 +78,16 @@ impl Plan {
         self.reachable = Some(peers.chain([status.node.id]).collect());
     }
 
-    /// A server to ask about those that are missing; `None` when none is missing or nobody is
-    /// there to ask.
-    pub(super) fn witness(&self) -> Option<String> {
+    /// A server to ask about those that are missing, and now and then about new ones; `None` when
+    /// that is not due or nobody is there to ask.
+    pub(super) fn witness(&mut self, now: f64) -> Option<String> {
         let missing = |(node, peer): (&NodeId, &Peer)| {
             matches!(peer.stream, Stream::Closed { .. }) && !self.stopped.contains(node)
         };
-        if !self.peers.iter().any(missing) {
+        if !self.peers.iter().any(missing) && now - self.asked < BETWEEN_QUESTIONS {
             return None;
         }
+        self.asked = now;
         let open = |(node, peer): &(&NodeId, &Peer)| {
             peer.stream == Stream::Open && !self.stopped.contains(node)
         };
@@ -133,7 +139,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::api::{PeerStatus, Place};
+    use super::super::api::{Faults, PeerStatus, Place};
     use super::*;
 
     fn plan() -> Plan {
@@ -169,13 +175,28 @@ mod tests {
         assert_eq!(nodes(&plan.due(0.0)), [1, 2, 3]);
         assert_eq!(plan.due(0.0), [], "they are being opened");
         (1..=3).for_each(|id| plan.opened(NodeId(id)));
-        assert_eq!(plan.witness(), None);
+        assert_eq!(plan.witness(1.0), None);
         plan.closed(NodeId(2), 1_000.0);
-        assert_eq!(plan.witness().as_deref(), Some("http://s1"));
+        assert_eq!(plan.witness(1_000.0).as_deref(), Some("http://s1"));
         plan.take_status(&status(1, &[3]));
         assert_eq!(plan.due(9_000.0), []);
         plan.take_status(&status(1, &[2, 3]));
         assert_eq!(nodes(&plan.due(9_000.0)), [2]);
+    }
+
+    /// Guards against missing a member that was added: while all is well somebody is asked now and
+    /// then, and the new one's stream is opened.
+    #[test]
+    fn a_member_that_was_added_is_found() {
+        let mut plan = plan();
+        plan.due(0.0);
+        (1..=3).for_each(|id| plan.opened(NodeId(id)));
+        assert_eq!(plan.witness(BETWEEN_QUESTIONS - 1.0), None);
+        assert_eq!(plan.witness(BETWEEN_QUESTIONS).as_deref(), Some("http://s1"));
+        assert_eq!(plan.witness(BETWEEN_QUESTIONS + 1.0), None, "it was asked");
+        let told: Vec<_> = (1..=4).map(|id| (NodeId(id), format!("http://s{id}"))).collect();
+        assert!(plan.take_members(&told));
+        assert_eq!(nodes(&plan.due(BETWEEN_QUESTIONS)), [4]);
     }
 
     /// Guards the way back when every server was gone: without anybody to ask, each is tried with
@@ -185,7 +206,7 @@ mod tests {
         let mut plan = plan();
         plan.due(0.0);
         (1..=3).for_each(|id| plan.closed(NodeId(id), 0.0));
-        assert_eq!(plan.witness(), None);
+        assert_eq!(plan.witness(0.0), None);
         assert_eq!(plan.due(FIRST_PAUSE - 1.0), []);
         assert_eq!(nodes(&plan.due(FIRST_PAUSE)), [1, 2, 3]);
         (1..=3).for_each(|id| plan.closed(NodeId(id), FIRST_PAUSE));
@@ -202,6 +223,7 @@ mod tests {
             client: format!("s{id}"),
             pid: None,
             state: state.to_owned(),
+            faults: Faults::default(),
         };
         plan.take_processes(&[node(1, "running"), node(2, "stopped"), node(3, "frozen")]);
         assert_eq!(nodes(&plan.due(0.0)), [1]);

@@ -1,0 +1,214 @@
+//! What the demo's supervisor says of its processes, links and disks, and what it can be asked to
+//! do. What it says becomes events, as the simulator has them, so that the picture is drawn from
+//! events alone and is right in the past too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raft_core::event::{EventKind, Fault};
+use raft_core::types::{NodeId, Time};
+use raft_core::view::DiskHealth;
+
+use crate::model::Model;
+use crate::model::deeds::{Deed, DiskDeed, LinkDeed};
+
+/// A process of the demo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) id: NodeId,
+    pub(crate) pid: Option<u32>,
+    pub(crate) state: ProcessState,
+    /// The servers to which nothing passes from it.
+    pub(crate) cut_to: BTreeSet<NodeId>,
+    pub(crate) disk: DiskHealth,
+}
+
+/// How a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessState {
+    Running,
+    Frozen,
+    Dead,
+}
+
+/// The demo's measurement of a recovery.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FirstWrite {
+    /// The server that was disturbed.
+    pub(crate) node: NodeId,
+    /// When.
+    pub(crate) at: Time,
+    /// From the fault to the first acknowledged write, in milliseconds; `None` when there was none
+    /// in time.
+    pub(crate) after_ms: Option<f64>,
+}
+
+/// What the supervisor is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// To a process, by the supervisor's name for it.
+    Node(NodeId, &'static str),
+    /// To one direction of a link.
+    Link(NodeId, NodeId, &'static str),
+    /// Cuts these off from all others, the first being the one that it is about.
+    Split(Vec<NodeId>),
+    /// Links and disks are whole again.
+    Heal,
+}
+
+impl Order {
+    /// The path under which the supervisor takes it.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Node(node, verb) => format!("/demo/nodes/{}/{verb}", node.0),
+            Self::Link(from, to, verb) => format!("/demo/links/{}/{}/{verb}", from.0, to.0),
+            Self::Split(apart) => {
+                let apart: Vec<String> = apart.iter().map(|node| node.0.to_string()).collect();
+                format!("/demo/split/{}", apart.join(","))
+            }
+            Self::Heal => "/demo/heal".to_owned(),
+        }
+    }
+}
+
+impl Model {
+    /// What the supervisor is asked to do for a deed, where it can.
+    pub(in crate::model) fn order(&self, deed: Deed) -> Option<Order> {
+        match deed {
+            Deed::Crash(node) => Some(Order::Node(node, "kill")),
+            Deed::Restart(node) => Some(Order::Node(node, "restart")),
+            Deed::Freeze(node) => Some(Order::Node(node, "freeze")),
+            Deed::Thaw(node) => Some(Order::Node(node, "resume")),
+            Deed::Isolate(node) => Some(Order::Node(node, "isolate")),
+            Deed::SplitLeader => {
+                let leader = self.present().leader()?;
+                let others = self.minority_with(leader).into_iter().filter(|it| *it != leader);
+                Some(Order::Split(std::iter::once(leader).chain(others).collect()))
+            }
+            Deed::Heal => Some(Order::Heal),
+            Deed::Link(from, to, LinkDeed::Cut) => Some(Order::Link(from, to, "cut-one-way")),
+            Deed::Link(from, to, LinkDeed::Mend) => Some(Order::Link(from, to, "heal-one-way")),
+            Deed::Disk(node, DiskDeed::Stall) => Some(Order::Node(node, "stall")),
+            Deed::Disk(node, DiskDeed::Fill) => Some(Order::Node(node, "full")),
+            Deed::Disk(node, DiskDeed::Mend) => Some(Order::Node(node, "mend-disk")),
+            Deed::Link(_, _, LinkDeed::Slow | LinkDeed::Quicken)
+            | Deed::Disk(
+                _,
+                DiskDeed::Slow
+                | DiskDeed::Quicken
+                | DiskDeed::FailWrite
+                | DiskDeed::FailSnapshot
+                | DiskDeed::Tear
+                | DiskDeed::FlipBit
+                | DiskDeed::Wipe,
+            )
+            | Deed::Loss(_)
+            | Deed::Repeat(_)
+            | Deed::Overtake(_)
+            | Deed::Delay(_)
+            | Deed::Sync(_)
+            | Deed::Elect(_)
+            | Deed::Clock(..)
+            | Deed::Member(_)
+            | Deed::Message(..) => None,
+        }
+    }
+}
+
+/// What happened between two reports of the supervisor, and to whom; [`NodeId::ENVIRONMENT`] for
+/// links and disks.
+pub(super) fn changes(
+    before: &BTreeMap<NodeId, Process>,
+    after: &BTreeMap<NodeId, Process>,
+) -> Vec<(NodeId, EventKind)> {
+    let mut changes = Vec::new();
+    for (node, now) in after {
+        let well = Process {
+            id: *node,
+            pid: now.pid,
+            state: ProcessState::Running,
+            cut_to: BTreeSet::new(),
+            disk: DiskHealth::Well,
+        };
+        let was = before.get(node).unwrap_or(&well);
+        changes.extend(lives(was, now).map(|kind| (*node, kind)));
+        let link = |to: &NodeId, up| EventKind::LinkChanged { from: *node, to: *to, up };
+        let cut = now.cut_to.difference(&was.cut_to).map(|to| link(to, false));
+        let mended = was.cut_to.difference(&now.cut_to).map(|to| link(to, true));
+        let disk = (was.disk != now.disk).then(|| disk(*node, now.disk));
+        let outside = cut.chain(mended).chain(disk);
+        changes.extend(outside.map(|kind| (NodeId::ENVIRONMENT, kind)));
+    }
+    changes
+}
+
+/// What happened to a process. That it runs again, its own events tell.
+fn lives(was: &Process, now: &Process) -> Option<EventKind> {
+    match (was.state, now.state) {
+        (ProcessState::Running | ProcessState::Frozen, ProcessState::Dead) => {
+            Some(EventKind::Crashed)
+        }
+        // Another process in its place: its end went by unseen.
+        (ProcessState::Running | ProcessState::Frozen, ProcessState::Running)
+            if was.pid != now.pid =>
+        {
+            Some(EventKind::Crashed)
+        }
+        (ProcessState::Running | ProcessState::Dead, ProcessState::Frozen) => {
+            Some(EventKind::Frozen)
+        }
+        (ProcessState::Frozen, ProcessState::Running) => Some(EventKind::Thawed),
+        (ProcessState::Running, ProcessState::Running)
+        | (ProcessState::Frozen, ProcessState::Frozen)
+        | (ProcessState::Dead, ProcessState::Running | ProcessState::Dead) => None,
+    }
+}
+
+const fn disk(node: NodeId, health: DiskHealth) -> EventKind {
+    EventKind::Fault(match health {
+        DiskHealth::Well => Fault::DiskMended { node },
+        DiskHealth::Stalled => Fault::DiskStalled { node },
+        DiskHealth::Full => Fault::DiskFull { node },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(id: u64, pid: Option<u32>, state: ProcessState) -> Process {
+        let id = NodeId(id);
+        Process { id, pid, state, cut_to: BTreeSet::new(), disk: DiskHealth::Well }
+    }
+
+    fn map(processes: &[Process]) -> BTreeMap<NodeId, Process> {
+        processes.iter().map(|it| (it.id, it.clone())).collect()
+    }
+
+    /// Guards what is drawn of the supervisor's reports: each change is told once, as an event.
+    #[test]
+    fn each_change_becomes_an_event() {
+        use ProcessState::{Dead, Frozen, Running};
+        let well = map(&[process(1, Some(9), Running), process(2, Some(8), Running)]);
+        assert_eq!(changes(&BTreeMap::new(), &well), []);
+        let mut ill = well.clone();
+        let first = ill.get_mut(&NodeId(1)).unwrap();
+        first.cut_to.insert(NodeId(2));
+        first.disk = DiskHealth::Stalled;
+        *ill.get_mut(&NodeId(2)).unwrap() = process(2, None, Dead);
+        let cut = EventKind::LinkChanged { from: NodeId(1), to: NodeId(2), up: false };
+        let told = changes(&well, &ill);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[0], (NodeId::ENVIRONMENT, cut));
+        assert_eq!(told[2], (NodeId(2), EventKind::Crashed));
+        assert_eq!(changes(&ill, &ill), []);
+        let healed = changes(&ill, &well);
+        let mended = EventKind::Fault(Fault::DiskMended { node: NodeId(1) });
+        assert!(healed.contains(&(NodeId::ENVIRONMENT, mended)), "{healed:?}");
+        assert_eq!(healed.len(), 2, "that it runs its own events tell: {healed:?}");
+        let frozen = map(&[process(1, Some(9), Frozen), process(2, Some(8), Running)]);
+        assert_eq!(changes(&well, &frozen), [(NodeId(1), EventKind::Frozen)]);
+        assert_eq!(changes(&frozen, &well), [(NodeId(1), EventKind::Thawed)]);
+        let anew = map(&[process(1, Some(9), Running), process(2, Some(7), Running)]);
+        assert_eq!(changes(&well, &anew), [(NodeId(2), EventKind::Crashed)]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Who belonged to a live cluster and who was out of sight, at any time: what no event tells.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use raft_core::types::{NodeId, Time};
+
+use crate::model::known::{Known, Presence};
+
+/// Changes that are remembered; older ones are forgotten.
+const KEPT: usize = 10_000;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sights(VecDeque<Sight>);
+
+/// What holds from a time on.
+#[derive(Clone, Debug)]
+struct Sight {
+    since: Time,
+    roster: BTreeSet<NodeId>,
+    absent: BTreeMap<NodeId, Presence>,
+}
+
+impl Sights {
+    /// Takes note of what is known now, where that is something new.
+    pub(super) fn note(&mut self, known: &Known, now: Time) {
+        let last = self.0.back();
+        if last.is_some_and(|it| it.roster == known.roster && it.absent == known.absent) {
+            return;
+        }
+        let (roster, absent) = (known.roster.clone(), known.absent.clone());
+        self.0.push_back(Sight { since: now, roster, absent });
+        if self.0.len() > KEPT {
+            self.0.pop_front();
+        }
+    }
+
+    /// Tells a view what was so at a time.
+    pub(super) fn recall(&self, known: &mut Known, time: Time) {
+        let after = self.0.partition_point(|it| it.since <= time);
+        let Some(sight) = self.0.get(after.saturating_sub(1)) else { return };
+        known.roster.clone_from(&sight.roster);
+        known.absent.clone_from(&sight.absent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the ring in the past: it has the servers that were known then, each as it was in sight.
+    #[test]
+    fn what_was_in_sight_is_recalled() {
+        let (mut sights, mut known) = (Sights::default(), Known::default());
+        known.roster = BTreeSet::from([NodeId(1), NodeId(2)]);
+        sights.note(&known, Time(10));
+        known.absent.insert(NodeId(2), Presence::Unreachable);
+        sights.note(&known, Time(20));
+        sights.note(&known, Time(25));
+        known.absent.clear();
+        known.roster.insert(NodeId(3));
+        sights.note(&known, Time(30));
+        assert_eq!(sights.0.len(), 3, "only what is new");
+        let at = |time| {
+            let mut known = Known::default();
+            sights.recall(&mut known, Time(time));
+            (known.roster.len(), known.absent.len())
+        };
+        assert_eq!([5, 10, 20, 29, 30].map(at), [(2, 0), (2, 0), (2, 1), (2, 1), (3, 0)]);
+    }
+}
