@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use raft_core::sim::BranchId;
-use raft_core::types::{NodeId, Time};
+use raft_core::types::{EventId, NodeId, Time};
 
 use super::Theme;
 use super::desk::Ask;
@@ -78,4 +78,6 @@ pub(crate) enum Effect {
     /// Give the person a picture.
     Save(Save),
     SaveTheme(Theme),
+    /// Put the focus on a message of the stage.
+    Focus(EventId),
 }

@@ -103,6 +103,7 @@ impl Verb {
             Deed::Freeze(node) => Some((node, Self::Freeze)),
             Deed::Thaw(node) => Some((node, Self::Resume)),
             Deed::Isolate(_)
+            | Deed::Partition(_)
             | Deed::SplitLeader
             | Deed::Heal
             | Deed::Loss(_)

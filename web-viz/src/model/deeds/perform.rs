@@ -42,6 +42,7 @@ impl Model {
             Deed::Freeze(node) => sim::Action::Freeze(node),
             Deed::Thaw(node) => sim::Action::Thaw(node),
             Deed::Isolate(node) => sim::Action::Partition(self.groups(&BTreeSet::from([node]))),
+            Deed::Partition(groups) => sim::Action::Partition(groups.sets()),
             Deed::SplitLeader => {
                 sim::Action::Partition(self.groups(&self.minority_with(self.known.leader()?)))
             }

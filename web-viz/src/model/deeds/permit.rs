@@ -71,6 +71,12 @@ impl Model {
                 let cut = self.known.isolated(node);
                 unless(cut, format!("{node} is cut off already. Mend the links first."))
             }
+            Deed::Partition(groups) => {
+                let alone = groups.sets().len() < 2;
+                unless(alone, "There is nobody left to cut them off from.")?;
+                let apart = groups.are_apart(&self.known);
+                unless(apart, "They are cut off already. Mend the links first.")
+            }
             Deed::SplitLeader => unless(self.known.leader().is_none(), NOBODY_LEADS),
             Deed::Heal => {
                 let well = self.known.view.cut_links.is_empty() && !self.conditions.disturbed();
@@ -83,9 +89,13 @@ impl Model {
                 unless(same, format!("The clock of {node} runs at that rate."))
             }
             Deed::Member(deed) => self.members_permit(deed),
-            // Whether a message still flies, only the simulation knows.
-            Deed::Message(..)
-            | Deed::Clock(_, ClockDeed::Jump(_))
+            // Whether a message still flies that nobody told of, only the simulation knows.
+            Deed::Message(message, _) => {
+                let flight = self.known.view.messages.get(&message);
+                let ended = flight.is_none_or(|flight| flight.end.is_some());
+                unless(ended, "This message is not on its way any more.")
+            }
+            Deed::Clock(_, ClockDeed::Jump(_))
             | Deed::Loss(_)
             | Deed::Repeat(_)
             | Deed::Overtake(_)
