@@ -370,6 +370,7 @@ impl App {
         html! {
             <Act
                 known={model.known.clone()}
+                servers={model.ui.selection.servers()}
                 {selected}
                 message={model.ui.selection.message()}
                 permits={permits(model)}

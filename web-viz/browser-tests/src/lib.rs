@@ -8,12 +8,14 @@ mod browser;
 mod demo;
 mod guarded;
 mod page;
+mod pointer;
 mod serve;
 
 pub use browser::{Colours, Looks, Screen, with_page};
 pub use demo::Demo;
 pub use guarded::Guarded;
 pub use page::Page;
+pub use pointer::{Pointer, Touch};
 pub use serve::Site;
 
 use std::path::PathBuf;

@@ -150,14 +150,14 @@ impl Model {
         let now = self.playback.now;
         match &self.ui.selection {
             Selection::Servers(servers) if servers.len() == 1 => {
-                let timer = self.known.node(*servers.first()?)?.timer?;
-                let name = timer.timer.to_string();
-                Some(("timer", format!("{name}, {} left", left(timer.due, now))))
+                let timer = self.known.node(*servers.first()?)?.timer;
+                let words = timer.map(|it| format!("{}, {} left", it.timer, left(it.due, now)));
+                Some(("timer", or_none(words)))
             }
             Selection::Message(message) => {
                 let flight = self.known.view.messages.get(message)?;
-                let due = flight.due.filter(|_| flight.end.is_none())?;
-                Some(("arrives", format!("in {}", left(due, now))))
+                let due = flight.due.filter(|_| flight.end.is_none());
+                Some(("arrives", or_none(due.map(|due| format!("in {}", left(due, now))))))
             }
             Selection::Nothing
             | Selection::Servers(_)

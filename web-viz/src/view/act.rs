@@ -25,7 +25,9 @@ use crate::source::sim::SimSetup;
 #[derive(PartialEq, Properties)]
 pub(crate) struct ActProps {
     pub(crate) known: Shared<Known>,
-    /// The server that deeds are about.
+    /// The servers that are chosen.
+    pub(crate) servers: BTreeSet<NodeId>,
+    /// The one of them that deeds are about.
     pub(crate) selected: Option<NodeId>,
     /// The chosen message.
     pub(crate) message: Option<EventId>,

@@ -144,11 +144,11 @@ fn actions(props: &InspectorProps) -> Html {
             type="button"
             class="button small-words"
             aria-haspopup="menu"
-            title="What can be done to it (Menu)"
+            title={format!("What can be done to {node} (Menu)")}
             data-testid="open-menu"
             {onclick}
         >
-            { format!("Do to {node} …") }
+            { "Actions" }
         </button>
     }
 }
@@ -163,10 +163,11 @@ fn body(props: &InspectorProps) -> Html {
                     { for props.deeds.iter().map(|offer| deed(offer, &props.dispatch)) }
                 </div>
             }
-            <dl class="fields" data-testid="fields">
-                { for own.iter().enumerate().map(|(place, it)| {
+            <dl class="given" data-testid="fields">
+                { for own.iter().map(|it| {
                     // What flows stands after what it is about.
-                    let flows = props.flowing.as_ref().filter(|_| place + 1 == own.len());
+                    let about = matches!(it.fact.name, "because" | "fate");
+                    let flows = props.flowing.as_ref().filter(|_| about);
                     html! { <>{ fact(it) }{ for flows.map(flowing) }</> }
                 }) }
             </dl>
@@ -205,10 +206,6 @@ fn fact(shown: &Shown) -> Html {
         "role"
             | "because"
             | "votes"
-            | "voters"
-            | "learners"
-            | "joint with"
-            | "to become"
             | "majority by"
             | "entries"
             | "members"

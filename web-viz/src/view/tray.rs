@@ -9,7 +9,6 @@ use super::act::ActProps;
 use super::parts::{DeedButton, Icon, choose_server, deed_button, glyph, term_class, typed};
 use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
 use crate::model::desk::{Ask, AskState, Request};
-use crate::model::known::Presence;
 use crate::model::{Action, Model, Tray};
 use crate::num;
 use crate::source::SourceKind;
@@ -170,7 +169,9 @@ pub(super) fn server(props: &ActProps) -> Html {
         <div class="one-server">
             { chooser(props) }
             if let Some(node) = props.selected {
-                { facts(node, props) }
+                if let Some(process) = &props.process {
+                    <p class="hint" data-testid="process">{ format!("The process of {node}: {process}") }</p>
+                }
                 <div class="deeds">
                     { for of(|deed| !matches!(
                         deed,
@@ -203,7 +204,7 @@ pub(super) fn server(props: &ActProps) -> Html {
 /// The servers, to choose one of.
 fn chooser(props: &ActProps) -> Html {
     let chip = |node: NodeId| {
-        let chosen = props.selected == Some(node);
+        let chosen = props.servers.contains(&node);
         let onclick = props
             .dispatch
             .reform(move |event: MouseEvent| choose_server(node, chosen, event.shift_key()));
@@ -262,39 +263,6 @@ fn link(offer: &Offer, node: NodeId, props: &ActProps) -> Html {
         >
             { words }
         </button>
-    }
-}
-
-fn facts(id: NodeId, props: &ActProps) -> Html {
-    let known = &props.known;
-    let Some(node) = known.node(id) else {
-        return html! { <p class="hint">{ "Nothing is known of it yet." }</p> };
-    };
-    let fact = |name: &'static str, value: String| {
-        html! { <div><dt>{ name }</dt><dd>{ value }</dd></div> }
-    };
-    let nobody = || "–".to_owned();
-    html! {
-        <dl class="facts" data-testid="facts">
-            { fact("role", role_words(known.presence(id), node.role)) }
-            { fact("term", node.term.to_string()) }
-            { fact("voted for", node.voted_for.map_or_else(nobody, |node| node.to_string())) }
-            { fact("log ends", node.last.index.to_string()) }
-            { fact("on disk", node.durable_index.to_string()) }
-            { fact("committed", node.commit_index.to_string()) }
-            if let Some(process) = &props.process {
-                { fact("process", process.clone()) }
-            }
-        </dl>
-    }
-}
-
-fn role_words(presence: Presence, role: raft_core::event::RoleName) -> String {
-    match presence {
-        Presence::Up => role.to_string(),
-        Presence::Frozen => format!("{role}, frozen"),
-        Presence::Down => "down".to_owned(),
-        Presence::Unreachable => "out of sight".to_owned(),
     }
 }
 

@@ -42,7 +42,6 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         time,
         summarised,
     } = node;
-    let Membership { voters, outgoing, learners, target } = membership;
     let role = match (known.presence(id), liveness) {
         (Presence::Up, Liveness::Up) => role.to_string(),
         (Presence::Unreachable, _) => format!("{role}, out of sight"),
@@ -57,25 +56,22 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         Fact::new("current_term", term.to_string()),
         Fact::new("voted_for", or_none(*voted_for)),
         Fact::new("leader", or_none(*leader)),
-        Fact::new("votes", tally(votes.as_ref(), membership)),
+        Fact::new("writes in flight", writes_in_flight.to_string()),
         Fact::new("commit_index", commit_index.to_string()),
         Fact::new("last_applied", last_applied.to_string()),
         Fact::new("last_log_index", last.index.to_string()),
         Fact::new("last_log_term", last.term.to_string()),
         Fact::new("durable index", durable_index.to_string()),
         Fact::new("asked of disk", submitted_index.to_string()),
-        Fact::new("writes in flight", writes_in_flight.to_string()),
         Fact::new("entries in log", entries.len().to_string()),
+        Fact::new("revision", store.revision().to_string()),
         Fact::new("snapshot up to", base.index.to_string()),
         Fact::new("snapshot term", base.term.to_string()),
-        Fact::new("voters", list(voters.iter().copied())),
-        Fact::new("learners", list(learners.iter().copied())),
-        Fact::new("joint with", list(outgoing.iter().copied())),
-        Fact::new("to become", list(target.iter().copied())),
-        Fact::new("majority by", if proof.is_empty() { NONE.to_owned() } else { proof.join(", ") }),
-        Fact::new("revision", store.revision().to_string()),
         Fact::new("state digest", format!("{:08x}", digest >> 32)),
-        Fact::new("left out", format!("{summarised} events")),
+        Fact::new("events left out", summarised.to_string()),
+        Fact::new("votes", tally(votes.as_ref(), membership)),
+        Fact::new("majority by", if proof.is_empty() { NONE.to_owned() } else { proof.join(", ") }),
+        Fact::new("members", members(membership)),
     ];
     for (peer, state) in progress {
         let ProgressState { match_index, next_index, mode, in_flight, last_contact } = state;
@@ -89,6 +85,17 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         ]);
     }
     facts
+}
+
+/// `S1 S2 S3, joint with S4, learner S5`.
+fn members(membership: &Membership) -> String {
+    let Membership { voters, outgoing, learners, target } = membership;
+    let mut words = list(voters.iter().copied());
+    let others = [("joint with", outgoing), ("learning", learners), ("to become", target)];
+    for (what, nodes) in others.into_iter().filter(|(_, nodes)| !nodes.is_empty()) {
+        words.push_str(&format!(", {what} {}", list(nodes.iter().copied())));
+    }
+    words
 }
 
 const fn mode_name(mode: ProgressMode) -> &'static str {

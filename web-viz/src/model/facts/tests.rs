@@ -46,7 +46,7 @@ fn a_server_is_told_in_the_papers_names() {
     assert_eq!(value(&facts, "current_term"), "4");
     assert_eq!(value(&facts, "votes"), "1 of 2 needed: S2, no from S1, 1 open");
     assert_eq!(value(&facts, "voted_for"), NONE);
-    assert_eq!(value(&facts, "voters"), "S1 S2 S3");
+    assert_eq!(value(&facts, "members"), "S1 S2 S3");
     let down = server::facts(&script.crash(2).known(), NodeId(2));
     assert_eq!(value(&down, "role"), "down, was candidate");
     assert_eq!(down.len(), facts.len(), "nothing moves");
