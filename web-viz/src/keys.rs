@@ -179,6 +179,7 @@ mod tests {
         assert_eq!(session.model.ui.selection, Selection::Message(message));
         session.dispatch(action("h", &session.model).unwrap());
         assert!(!flight(&session).held);
+        assert!(flight(&session).end.is_some(), "it arrives at once, though the clock stands");
         session.dispatch(Action::Ui(UiAction::Pick(message)));
         assert!(action("Delete", &session.model).is_none());
     }

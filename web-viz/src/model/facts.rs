@@ -61,6 +61,9 @@ impl Shown {
     }
 }
 
+/// What changes with every moment is no news.
+const FLOWS: [&str; 1] = ["contact"];
+
 /// How long a change is marked while the clock runs, in milliseconds on the wall.
 const RECENT_MS: f64 = 600.0;
 
@@ -84,7 +87,7 @@ impl Inspected {
         let show = |fact: Fact| {
             let before = before(&fact).filter(|_| same);
             let changed = match before {
-                Some(before) if before.fact.value != fact.value => {
+                Some(before) if before.fact.value != fact.value && !FLOWS.contains(&fact.name) => {
                     Some((before.fact.value.clone(), wall))
                 }
                 Some(before) => before.changed.clone().filter(|_| playing),

@@ -86,9 +86,10 @@ impl Pull {
             Drag::Deed(MessageDeed::Drop | MessageDeed::Duplicate) => free,
             Drag::Deed(MessageDeed::Delay(_) | MessageDeed::Hold | MessageDeed::Release)
             | Drag::Nothing => {
-                // On its lane.
+                // On its lane, of which it does not come further than to the sender.
                 let (along, _) = self.way();
-                self.place.at(self.lane.0.bearing(self.lane.1), along.min(0.0))
+                let most = self.place.distance(self.lane.0);
+                self.place.at(self.lane.0.bearing(self.lane.1), along.clamp(-most, 0.0))
             }
         }
     }

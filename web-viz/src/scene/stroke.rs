@@ -60,9 +60,10 @@ impl Cut {
                 format!("cuts {}", groups.join(" from "))
             }
             Self::Links(links) => {
-                let link = |(one, other): &(NodeId, NodeId)| format!("{one} – {other}");
+                let link = |(one, other): &(NodeId, NodeId)| format!("{one}–{other}");
                 let links: Vec<String> = links.iter().map(link).collect();
-                format!("cuts the link {}", links.join(" and "))
+                let what = if links.len() == 1 { "link" } else { "links" };
+                format!("cuts the {what} {}", links.join(", "))
             }
         }
     }
@@ -157,7 +158,7 @@ mod tests {
         let across = [middle.at(0.6, -9.0), middle.at(0.6, 9.0)];
         let one = cut(&across, &known, &layout);
         assert_eq!(one, Cut::Links(vec![(NodeId(1), NodeId(2))]));
-        assert_eq!(one.words(), "cuts the link S1 – S2");
+        assert_eq!(one.words(), "cuts the link S1–S2");
         let outside = [Point { x: 2.0, y: 2.0 }, Point { x: 60.0, y: 2.0 }];
         assert_eq!(cut(&outside, &known, &layout), Cut::Nothing);
         assert_eq!(cut(&across[..1], &known, &layout), Cut::Nothing);

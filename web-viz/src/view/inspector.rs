@@ -251,13 +251,23 @@ fn table(rows: &[&Shown]) -> Html {
             <thead>
                 <tr>
                     <th scope="col"><span class="sr-only">{ "server" }</span></th>
-                    { for heads.iter().map(|head| html! { <th scope="col">{ *head }</th> }) }
+                    { for heads.iter().map(|head| column_head(head)) }
                 </tr>
             </thead>
             <tbody>
                 { for rows.chunks(heads.len().max(1)).map(row) }
             </tbody>
         </table>
+    }
+}
+
+/// A long name may be broken at its underscore.
+fn column_head(name: &str) -> Html {
+    match name.split_once('_') {
+        Some((first, second)) => {
+            html! { <th scope="col">{ format!("{first}_") }<wbr />{ second }</th> }
+        }
+        None => html! { <th scope="col">{ name }</th> },
     }
 }
 

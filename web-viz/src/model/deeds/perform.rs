@@ -23,8 +23,12 @@ impl Model {
                 if let Deed::Member(deed) = deed {
                     return self.change_members(deed);
                 }
-                let action = self.action(deed);
-                action.map(|action| Effect::Sim(SimEffect::Act(action))).into_iter().collect()
+                let action = self.action(deed).map(|action| Effect::Sim(SimEffect::Act(action)));
+                // What is due at once is seen at once, also while the clock stands.
+                let due =
+                    matches!(deed, Deed::Message(_, MessageDeed::Drop | MessageDeed::Release));
+                let happen = Effect::Sim(SimEffect::Advance(self.playback.now));
+                action.into_iter().chain(due.then_some(happen)).collect()
             }
             SourceKind::Replay => Vec::new(),
             SourceKind::Live => Verb::of(deed)

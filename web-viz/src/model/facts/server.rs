@@ -2,12 +2,11 @@
 
 use raft_core::event::{ProgressMode, ProgressState};
 use raft_core::membership::Membership;
-use raft_core::types::NodeId;
+use raft_core::types::{MILLISECOND, NodeId};
 use raft_core::view::{Liveness, NodeView, VotesView};
 
 use super::{Fact, NONE, list, or_none};
 use crate::model::known::{Known, Presence};
-use crate::num::span;
 
 /// All that is known of a server. Each fact has its place whether there is anything to say or not, so
 /// that nothing moves when that changes.
@@ -49,7 +48,7 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         (_, Liveness::Up | Liveness::Down) => format!("down, was {role}"),
     };
     let proof: Vec<String> =
-        commit_proof.iter().map(|(node, index)| format!("{node} {index}")).collect();
+        commit_proof.iter().map(|(node, index)| format!("{node}:{index}")).collect();
     let mut facts = vec![
         Fact::new("role", role),
         Fact::new("because", or_none(*role_reason)),
@@ -70,12 +69,12 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         Fact::new("state digest", format!("{:08x}", digest >> 32)),
         Fact::new("events left out", summarised.to_string()),
         Fact::new("votes", tally(votes.as_ref(), membership)),
-        Fact::new("majority by", if proof.is_empty() { NONE.to_owned() } else { proof.join(", ") }),
+        Fact::new("majority by", if proof.is_empty() { NONE.to_owned() } else { proof.join(" ") }),
         Fact::new("members", members(membership)),
     ];
     for (peer, state) in progress {
         let ProgressState { match_index, next_index, mode, in_flight, last_contact } = state;
-        let contact = last_contact.map(|then| format!("{} ago", span(time.since(then))));
+        let contact = last_contact.map(|then| format!("{} ms", time.since(then) / MILLISECOND));
         facts.extend([
             Fact::at(*peer, "next_index", next_index.to_string()),
             Fact::at(*peer, "match_index", match_index.to_string()),

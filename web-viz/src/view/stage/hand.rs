@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use gloo_events::{EventListener, EventListenerOptions};
 use gloo_timers::callback::Timeout;
 use wasm_bindgen::JsCast as _;
 use web_sys::Element;
@@ -40,6 +41,8 @@ type Rest = Rc<RefCell<Option<(Point, Timeout)>>>;
 #[hook]
 pub(super) fn use_hand(frame: &NodeRef, scene: &Scene, dispatch: &Dispatch) -> Listeners {
     let rest: Rest = use_mut_ref(|| None);
+    let holds = use_mut_ref(|| false);
+    use_stillness(frame, &holds);
     let down = {
         let (frame, scene, dispatch) = (frame.clone(), scene.clone(), dispatch.clone());
         let rest = rest.clone();
@@ -49,6 +52,7 @@ pub(super) fn use_hand(frame: &NodeRef, scene: &Scene, dispatch: &Dispatch) -> L
             };
             let at = pointer.at;
             let hit = scene.hit(at, pointer.touch);
+            *holds.borrow_mut() = matches!(hit, Hit::Message(..));
             match hit {
                 Hit::Server(node) if event.pointer_type() != "mouse" => {
                     let menu = dispatch.reform(move |()| Action::Ui(UiAction::Menu(Some(node))));
@@ -90,6 +94,25 @@ pub(super) fn use_hand(frame: &NodeRef, scene: &Scene, dispatch: &Dispatch) -> L
         up: tell(HandAction::Release, true),
         cancel,
     }
+}
+
+/// Keeps the page from scrolling under a finger that holds a message. Chromium does not heed
+/// `touch-action` on what lies inside a drawing.
+#[hook]
+fn use_stillness(frame: &NodeRef, holds: &Rc<RefCell<bool>>) {
+    let holds = holds.clone();
+    use_effect_with(frame.clone(), move |frame| {
+        let listener = svg(frame).map(|svg| {
+            let options = EventListenerOptions::enable_prevent_default();
+            // It comes after the pointer's own event.
+            EventListener::new_with_options(&svg, "touchstart", options, move |event| {
+                if *holds.borrow() {
+                    event.prevent_default();
+                }
+            })
+        });
+        move || drop(listener)
+    });
 }
 
 fn svg(frame: &NodeRef) -> Option<Element> {

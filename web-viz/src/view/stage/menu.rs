@@ -115,14 +115,23 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
             event.stop_propagation();
         })
     };
-    let outside = close.reform(|event: PointerEvent| event.prevent_default());
-    let also = {
+    // The finger that opened the menu lifts over it: only one that comes down there chooses.
+    let armed = use_mut_ref(|| false);
+    let onpointerdown = {
+        let armed = armed.clone();
+        Callback::from(move |_: PointerEvent| *armed.borrow_mut() = true)
+    };
+    let choose = {
         let (dispatch, close) = (props.dispatch.clone(), close.clone());
-        Callback::from(move |_: MouseEvent| {
-            close.emit(());
-            dispatch.emit(Action::Ui(UiAction::SelectAlso(node)));
+        Callback::from(move |(event, action): (MouseEvent, Action)| {
+            if event.detail() == 0 || *armed.borrow() {
+                close.emit(());
+                dispatch.emit(action);
+            }
         })
     };
+    let outside = close.reform(|event: PointerEvent| event.prevent_default());
+    let also = choose.reform(move |event| (event, Action::Ui(UiAction::SelectAlso(node))));
     html! {
         <>
             <div class="menu-ground" onpointerdown={outside} />
@@ -134,9 +143,10 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
                 style={place(*at, items.len() + usize::from(*among), &props.stage)}
                 data-testid="menu"
                 {onkeydown}
+                {onpointerdown}
             >
                 <p aria-hidden="true">{ node.to_string() }</p>
-                { for items.iter().map(|item| draw(item, &close, &props.dispatch)) }
+                { for items.iter().map(|item| draw(item, &choose)) }
                 if *among {
                     <button type="button" role="menuitem" tabindex="-1" onclick={also}>
                         { glyph(Icon::Cross) }
@@ -148,15 +158,9 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
     }
 }
 
-fn draw(item: &Item, close: &Callback<()>, dispatch: &Dispatch) -> Html {
+fn draw(item: &Item, choose: &Callback<(MouseEvent, Action)>) -> Html {
     let (deed, permitted) = item.offer.clone();
-    let onclick = {
-        let (close, dispatch) = (close.clone(), dispatch.clone());
-        Callback::from(move |_: MouseEvent| {
-            close.emit(());
-            dispatch.emit(Action::Deed(deed));
-        })
-    };
+    let onclick = choose.reform(move |event| (event, Action::Deed(deed)));
     let why_not = permitted.err();
     html! {
         <button

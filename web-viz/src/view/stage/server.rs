@@ -67,9 +67,6 @@ pub(super) fn server(mark: &ServerMark, open: bool, dispatch: &Dispatch) -> Html
             if selected {
                 <circle class="halo" r={px(mark.disc + 22.0)} />
             }
-            if mark.holds {
-                { holds(mark.disc) }
-            }
             if let Some(arc) = mark.timer {
                 { timer(arc, mark.disc) }
             }
@@ -80,6 +77,9 @@ pub(super) fn server(mark: &ServerMark, open: bool, dispatch: &Dispatch) -> Html
             }
             if mark.writing {
                 { disk(mark.disc) }
+            }
+            if mark.holds {
+                { holds(mark.disc) }
             }
             { label(mark) }
         </g>
