@@ -5,6 +5,8 @@ mod browser;
 mod files;
 mod picture;
 
+use std::rc::Rc;
+
 use gloo_events::{EventListener, EventListenerOptions};
 use gloo_render::{AnimationFrame, request_animation_frame};
 use gloo_timers::callback::Timeout;
@@ -354,9 +356,10 @@ impl App {
             size: model.ui.stage,
             marks,
             hand: &model.ui.hand,
+            refused: model.hand_refused(),
         });
         let menu = model.ui.menu.map(|node| menu_of(model, node));
-        html! { <Stage {scene} {menu} dispatch={self.dispatch.clone()} /> }
+        html! { <Stage scene={Rc::new(scene)} {menu} dispatch={self.dispatch.clone()} /> }
     }
 
     fn acting(&self) -> Html {

@@ -54,7 +54,7 @@ pub(crate) enum InHand {
 }
 
 /// What a scene is made of.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Source<'a> {
     pub(crate) known: &'a Known,
     pub(crate) now: Time,
@@ -62,12 +62,14 @@ pub(crate) struct Source<'a> {
     pub(crate) size: Size,
     pub(crate) marks: &'a Marks,
     pub(crate) hand: &'a Hand,
+    /// Why what the hand is about to do is not possible.
+    pub(crate) refused: Option<String>,
 }
 
 impl Scene {
     /// The cluster as it is at `now`.
     pub(crate) fn of(source: Source<'_>) -> Self {
-        let Source { known, now, pace, size, marks, hand } = source;
+        let Source { known, now, pace, size, marks, hand, refused } = source;
         let layout = Layout::of(size, &known.roster);
         let servers = known
             .roster
@@ -82,6 +84,9 @@ impl Scene {
             Hand::Free => {}
             Hand::Stroke(path) => scene.draw_stroke(path, known),
             Hand::Message(held) => scene.drag(held.id, &held.pull),
+        }
+        if let Some(hand) = scene.hand.as_mut().filter(|_| refused.is_some()) {
+            hand.words = refused;
         }
         scene
     }

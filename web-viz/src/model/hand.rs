@@ -105,14 +105,14 @@ impl Model {
         self.ui.hand = match traffic::hit(&flights, &layout, pointer.at, pointer.touch) {
             Hit::Server(_) => Hand::Free,
             Hit::Ground => Hand::Stroke(vec![pointer.at]),
-            Hit::Message(id, place) => {
+            Hit::Message(id, spot) => {
                 let Some(flight) = self.known.view.messages.get(&id) else { return };
                 let (from, to) = (flight.message.from, flight.message.to);
                 let Some(lane) = layout.lane(from, to) else { return };
                 let resumes = self.playback.playing;
                 let hand = (pointer.at, pointer.at);
                 let span = traffic::span(flight, now, pace);
-                let pull = Pull { lane, place, hand, speed: 0.0, copy: pointer.copy, span };
+                let pull = Pull { lane, place: spot, hand, speed: 0.0, copy: pointer.copy, span };
                 // A real cluster does not wait.
                 self.playback.playing &= self.source == SourceKind::Live;
                 Hand::Message(Held { id, pull, trail: vec![(pointer.at, pointer.time)], resumes })
@@ -125,7 +125,8 @@ impl Model {
             Hand::Free => Vec::new(),
             Hand::Stroke(mut path) => {
                 extend(&mut path, pointer.at);
-                self.stroke(&path)
+                let deeds = self.cuts(&path);
+                self.attempt(&deeds)
             }
             Hand::Message(mut held) => {
                 held.moved(pointer);
@@ -170,22 +171,34 @@ impl Model {
         hand
     }
 
-    /// Cuts what a stroke crosses.
-    fn stroke(&mut self, path: &[Point]) -> Vec<Effect> {
+    /// Why what letting go would do is not possible.
+    pub(crate) fn hand_refused(&self) -> Option<String> {
+        let deed = match &self.ui.hand {
+            Hand::Free => return None,
+            Hand::Stroke(path) => self.cuts(path).first().copied()?,
+            Hand::Message(held) => match held.pull.meaning() {
+                Drag::Press | Drag::Nothing => return None,
+                Drag::Deed(deed) => Deed::Message(held.id, deed),
+            },
+        };
+        self.permits(deed).err()
+    }
+
+    /// What cuts that which a stroke crosses.
+    fn cuts(&self, path: &[Point]) -> Vec<Deed> {
         let layout = Layout::of(self.ui.stage, &self.known.roster);
         match cut(path, &self.known, &layout) {
             Cut::Nothing => Vec::new(),
-            Cut::Apart(groups) => self.attempt(&[Deed::Partition(Groups::of(&groups))]),
+            Cut::Apart(groups) => vec![Deed::Partition(Groups::of(&groups))],
             Cut::Links(links) => {
                 let whole =
                     |from: NodeId, to: NodeId| !self.known.view.cut_links.contains(&(from, to));
-                let deeds: Vec<Deed> = links
+                links
                     .into_iter()
                     .flat_map(|(one, other)| [(one, other), (other, one)])
                     .filter(|(from, to)| whole(*from, *to))
                     .map(|(from, to)| Deed::Link(from, to, LinkDeed::Cut))
-                    .collect();
-                self.attempt(&deeds)
+                    .collect()
             }
         }
     }

@@ -187,6 +187,7 @@ mod tests {
             size,
             marks: &marks,
             hand: &Hand::Free,
+            refused: None,
         })
     }
 

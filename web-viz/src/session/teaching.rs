@@ -48,6 +48,7 @@ fn members_join_lead_and_leave() {
         size,
         marks: &marks,
         hand: &model.ui.hand,
+        refused: None,
     });
     let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
     assert_eq!(mark(5).title, "learner");

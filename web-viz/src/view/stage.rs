@@ -8,6 +8,8 @@ mod menu;
 mod messages;
 mod server;
 
+use std::rc::Rc;
+
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 use yew::prelude::*;
@@ -30,7 +32,7 @@ use server::server;
 /// Properties of [`Stage`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct StageProps {
-    pub(crate) scene: Scene,
+    pub(crate) scene: Rc<Scene>,
     /// The menu that is open.
     pub(crate) menu: Option<MenuMark>,
     pub(crate) dispatch: Dispatch,

@@ -119,6 +119,10 @@ fn a_stroke_that_is_none_cuts_nothing() {
     assert!(session.model.known.view.cut_links.is_empty());
     assert_eq!((session.model.history.run.deeds, &session.model.notice), (0, &None));
     session.model.source = SourceKind::Replay;
+    hand(&mut session, HandAction::Press(pointer(from, 0.0)));
+    hand(&mut session, HandAction::Move(pointer(to, 100.0)));
+    assert!(session.model.hand_refused().unwrap().contains("recording"), "it is said meanwhile");
+    hand(&mut session, HandAction::GiveUp);
     stroke(&mut session, from, to);
     assert!(session.model.notice.as_ref().unwrap().words.contains("recording"));
     assert_eq!(session.model.history.run.deeds, 0);

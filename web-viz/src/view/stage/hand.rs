@@ -39,7 +39,7 @@ type Rest = Rc<RefCell<Option<(Point, Timeout)>>>;
 
 /// See the module.
 #[hook]
-pub(super) fn use_hand(frame: &NodeRef, scene: &Scene, dispatch: &Dispatch) -> Listeners {
+pub(super) fn use_hand(frame: &NodeRef, scene: &Rc<Scene>, dispatch: &Dispatch) -> Listeners {
     let rest: Rest = use_mut_ref(|| None);
     let holds = use_mut_ref(|| false);
     use_stillness(frame, &holds);

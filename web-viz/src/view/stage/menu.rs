@@ -17,6 +17,7 @@ use crate::view::tray::Offer;
 const WIDTH: f64 = 268.0;
 const ITEM: f64 = 42.0;
 const HEAD: f64 = 54.0;
+const LINE: f64 = 17.0;
 
 /// An open menu.
 #[derive(Clone, PartialEq)]
@@ -140,7 +141,7 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
                 role="menu"
                 aria-label={format!("What to do to {node}")}
                 ref={list}
-                style={place(*at, items.len() + usize::from(*among), &props.stage)}
+                style={place(*at, height(items) + if *among { ITEM } else { 0.0 }, &props.stage)}
                 data-testid="menu"
                 {onkeydown}
                 {onpointerdown}
@@ -185,11 +186,17 @@ fn draw(item: &Item, choose: &Callback<(MouseEvent, Action)>) -> Html {
     }
 }
 
+/// How high a menu is at most: reasons take lines of their own.
+fn height(items: &[Item]) -> f64 {
+    let reasons = items.iter().filter_map(|item| item.offer.1.as_ref().err());
+    let lines = reasons.map(|why| why.len() / 30 + 1).sum();
+    HEAD + len(items.len()) * ITEM + len(lines) * LINE
+}
+
 /// Beside its server, and wholly on the screen.
-fn place(at: Point, items: usize, stage: &NodeRef) -> String {
+fn place(at: Point, height: f64, stage: &NodeRef) -> String {
     let Some(stage) = stage.cast::<Element>() else { return String::new() };
     let bounds = stage.get_bounding_client_rect();
-    let height = HEAD + len(items) * ITEM;
     let (x, y) = (bounds.left() + at.x, bounds.top() + at.y - height / 2.0);
     format!(
         "left:clamp(8px,{}px,100vw - {}px);top:clamp(8px,{}px,100dvh - {}px)",
