@@ -5,6 +5,8 @@ mod browser;
 mod files;
 mod picture;
 
+use std::rc::Rc;
+
 use gloo_events::{EventListener, EventListenerOptions};
 use gloo_render::{AnimationFrame, request_animation_frame};
 use gloo_timers::callback::Timeout;
@@ -16,7 +18,8 @@ use crate::keys;
 use crate::model::live::Report;
 use crate::model::{Action, Effect, List, Save, UiAction};
 use crate::num;
-use crate::scene::Scene;
+use crate::scene::marks::Marks;
+use crate::scene::{self, Scene};
 use crate::session::Session;
 use crate::source::live::LiveSource;
 use crate::view::Dispatch;
@@ -27,6 +30,7 @@ use crate::view::compare::Compare;
 use crate::view::events::{Events, clock};
 use crate::view::help::Help;
 use crate::view::history::History;
+use crate::view::inspector::inspector;
 use crate::view::lanes::lanes;
 use crate::view::lesson::Lesson;
 use crate::view::lessons::Lessons;
@@ -35,7 +39,7 @@ use crate::view::notice::notice;
 use crate::view::promises::Promises;
 use crate::view::scrub::scrub;
 use crate::view::share::Share;
-use crate::view::stage::Stage;
+use crate::view::stage::{Stage, menu_of};
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
 use crate::view::top::Top;
@@ -129,6 +133,7 @@ impl Component for App {
 
     fn view(&self, _ctx: &Context<Self>) -> Html {
         let model = &self.session.model;
+        let marks = Marks::of(&model.ui.selection, &model.known);
         html! {
             <div
                 class={classes!("page", model.ui.embedded.then_some("embedded"))}
@@ -140,12 +145,11 @@ impl Component for App {
                     <div class="centre">
                         { caption(&model.story) }
                         { self.board() }
-                        { self.stage() }
+                        { self.stage(&marks) }
                         { tabs(model.ui.sheet, model.course.is_some(), model.ui.lanes.open, &self.dispatch) }
                         <Matrix
                             known={model.known.clone()}
-                            selected={model.ui.selected}
-                            column={model.ui.column}
+                            marks={marks.clone()}
                             dispatch={self.dispatch.clone()}
                         />
                     </div>
@@ -156,10 +160,11 @@ impl Component for App {
                         { self.acting() }
                     </div>
                     <div class="side">
+                        { inspector(model, &self.dispatch) }
                         <Store
                             desk={model.desk.clone()}
                             known={model.known.clone()}
-                            selected={model.ui.selected}
+                            selected={model.ui.selection.server()}
                             dispatch={self.dispatch.clone()}
                         >
                             <History
@@ -171,7 +176,7 @@ impl Component for App {
                         <Events
                             feed={model.feed.clone()}
                             filter={model.ui.filter.clone()}
-                            why={model.ui.why.clone()}
+                            chosen={(marks.event, marks.message)}
                             roster={model.known.roster.clone()}
                             source={model.source}
                             dispatch={self.dispatch.clone()}
@@ -179,7 +184,7 @@ impl Component for App {
                     </div>
                 </main>
                 <footer class="dock">
-                    { lanes(model, &self.dispatch) }
+                    { lanes(model, &marks, &self.dispatch) }
                     { scrub(model, &self.dispatch) }
                     <Transport
                         source={model.source}
@@ -231,6 +236,7 @@ impl App {
                     }
                 }
                 Effect::SaveTheme(theme) => browser::set_theme(theme),
+                Effect::Focus(message) => browser::focus_message(message),
                 Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
@@ -361,16 +367,25 @@ impl App {
         })
     }
 
-    fn stage(&self) -> Html {
+    fn stage(&self, marks: &Marks) -> Html {
         let model = &self.session.model;
-        let now = model.playback.now;
-        let scene = Scene::of(&model.known, now, model.pace(), model.ui.stage, model.ui.selected);
-        html! { <Stage {scene} dispatch={self.dispatch.clone()} /> }
+        let scene = Scene::of(scene::Source {
+            known: &model.known,
+            now: model.playback.now,
+            pace: model.pace(),
+            size: model.ui.stage,
+            marks,
+            hand: &model.ui.hand,
+            refused: model.hand_refused(),
+        });
+        let menu = model.ui.menu.map(|node| menu_of(model, node));
+        html! { <Stage scene={Rc::new(scene)} {menu} dispatch={self.dispatch.clone()} /> }
     }
 
     fn acting(&self) -> Html {
         let model = &self.session.model;
-        let process = model.ui.selected.and_then(|node| model.live.process(node));
+        let selected = model.ui.selection.server();
+        let process = selected.and_then(|node| model.live.process(node));
         let process = process.map(|process| match process.pid {
             Some(pid) => format!("pid {pid}"),
             None => "ended".to_owned(),
@@ -378,7 +393,9 @@ impl App {
         html! {
             <Act
                 known={model.known.clone()}
-                selected={model.ui.selected}
+                servers={model.ui.selection.servers()}
+                {selected}
+                message={model.ui.selection.message()}
                 permits={permits(model)}
                 tray={model.ui.tray}
                 playing={model.playback.playing}

@@ -2,8 +2,11 @@
 
 use raft_core::types::{NodeId, Time};
 
+use crate::model::deeds::{Deed, LATER, MessageDeed};
+use crate::model::hand::{Hand, HandAction};
 use crate::model::history::Jump;
 use crate::model::lanes::LanesAction;
+use crate::model::selection::Selection;
 use crate::model::{Action, LessonAction, List, Model, UiAction};
 
 /// One line of the help.
@@ -13,7 +16,7 @@ pub(crate) struct Key {
 }
 
 /// All keys, as the help shows them.
-pub(crate) const KEYS: [Key; 18] = [
+pub(crate) const KEYS: [Key; 24] = [
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
     Key {
@@ -28,21 +31,32 @@ pub(crate) const KEYS: [Key; 18] = [
     Key { keys: &["B"], does: "the next branch" },
     Key { keys: &["="], does: "two branches side by side" },
     Key { keys: &["[", "]"], does: "slower, faster" },
-    Key { keys: &["1", "…", "9"], does: "select a server; again to let go" },
-    Key { keys: &["X"], does: "crash or restart the selected server, else the leader" },
+    Key { keys: &["1", "…", "9"], does: "choose a server; again to let go" },
+    Key { keys: &["⇧ 1", "…", "⇧ 9"], does: "choose a server besides the others" },
+    Key { keys: &["Menu"], does: "what can be done to the chosen server, as a menu beside it" },
+    Key { keys: &["X"], does: "crash or restart the chosen server, else the leader" },
     Key { keys: &["F"], does: "freeze it, or let it go on" },
-    Key { keys: &["P"], does: "cut it off from the others, or mend the links" },
+    Key {
+        keys: &["P"],
+        does: "cut it, or all that are chosen, off from the others, or mend the links",
+    },
+    Key { keys: &["M", "⇧ M"], does: "choose the next, the previous message on its way" },
+    Key { keys: &["Delete", "H"], does: "lose the chosen message; hold it, or release it" },
+    Key { keys: &["W", "T"], does: "let it arrive 50 ms later; let it arrive twice" },
     Key { keys: &["D"], does: "messages in time, as arrows between lanes; again to close" },
     Key { keys: &["L"], does: "the list of lessons" },
     Key { keys: &["⇧ →", "⇧ ←"], does: "next and previous page of the lesson" },
     Key { keys: &["C"], does: "send the client's request" },
     Key { keys: &["S"], does: "share the run as a link, save and open traces and pictures" },
+    Key { keys: &["Esc"], does: "let go of what is chosen; give up a stroke or a drag" },
     Key { keys: &["?"], does: "this help; Esc closes it" },
 ];
 
 /// What a key asks for. `key` is as the browser names it.
 pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
-    let server = || model.ui.selected.or_else(|| model.present().leader());
+    let server = || model.ui.selection.server().or_else(|| model.present().leader());
+    let message =
+        |deed| model.ui.selection.message().map(|id| Action::Deed(Deed::Message(id, deed)));
     match key {
         " " => Some(Action::TogglePlay),
         "ArrowRight" => Some(Action::Step),
@@ -58,7 +72,20 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "]" => Some(Action::Speed(model.playback.speed.faster())),
         "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),
         "f" | "F" => server().map(|node| Action::Deed(model.toggle_freeze(node))),
-        "p" | "P" => server().map(|node| Action::Deed(model.toggle_isolate(node))),
+        "p" | "P" => {
+            let servers = model.ui.selection.servers();
+            if servers.len() > 1 {
+                return Some(Action::Deed(model.toggle_apart(&servers)));
+            }
+            server().map(|node| Action::Deed(model.toggle_isolate(node)))
+        }
+        "m" | "M" => model.message_beside(true).map(|id| Action::Ui(UiAction::Reach(id))),
+        "Shift+M" => model.message_beside(false).map(|id| Action::Ui(UiAction::Reach(id))),
+        "Delete" => message(MessageDeed::Drop),
+        "h" | "H" => model.ui.selection.message().map(|id| Action::Deed(model.toggle_hold(id))),
+        "w" | "W" => message(MessageDeed::Delay(LATER)),
+        "t" | "T" => message(MessageDeed::Duplicate),
+        "ContextMenu" => server().map(|node| Action::Ui(UiAction::Menu(Some(node)))),
         "d" | "D" => Some(Action::Ui(UiAction::Lanes(LanesAction::Toggle))),
         "l" | "L" => Some(Action::Ui(UiAction::List(Some(List::Lessons)))),
         "Shift+ArrowRight" => Some(Action::Lesson(LessonAction::Next)),
@@ -67,14 +94,18 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
         "s" | "S" => Some(Action::Ui(UiAction::Share(true))),
         "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),
-        "Escape" if model.ui.why.is_some() => Some(Action::Ui(UiAction::Inspect(None))),
+        "Escape" if model.ui.hand != Hand::Free => Some(Action::Hand(HandAction::GiveUp)),
+        "Escape" if model.ui.menu.is_some() => Some(Action::Ui(UiAction::Menu(None))),
         "Escape" => Some(Action::Ui(UiAction::Select(None))),
         _ => {
-            let node =
-                key.parse().ok().map(NodeId).filter(|node| model.known.roster.contains(node));
-            node.map(|node| {
-                let again = model.ui.selected == Some(node);
-                Action::Ui(UiAction::Select((!again).then_some(node)))
+            let also = key.strip_prefix("Shift+");
+            let node = also.unwrap_or(key).parse().ok().map(NodeId);
+            node.filter(|node| model.known.roster.contains(node)).map(|node| {
+                let again = model.ui.selection == Selection::Servers(vec![node]);
+                Action::Ui(match also {
+                    Some(_) => UiAction::SelectAlso(node),
+                    None => UiAction::Select((!again).then_some(node)),
+                })
             })
         }
     }
@@ -84,7 +115,6 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
 mod tests {
     use super::*;
     use crate::address::Place;
-    use crate::model::deeds::Deed;
     use crate::session::Session;
     use crate::source::sim::SimSetup;
 
@@ -95,7 +125,7 @@ mod tests {
         session.dispatch(Action::Open(Place::Simulate(SimSetup::default())));
         assert!(action("x", &session.model).is_none(), "nobody leads and nobody is selected");
         session.dispatch(action("2", &session.model).unwrap());
-        assert_eq!(session.model.ui.selected, Some(NodeId(2)));
+        assert_eq!(session.model.ui.selection.server(), Some(NodeId(2)));
         assert!(matches!(action("x", &session.model), Some(Action::Deed(Deed::Crash(NodeId(2))))));
         session.dispatch(action("x", &session.model).unwrap());
         assert!(matches!(
@@ -103,8 +133,57 @@ mod tests {
             Some(Action::Deed(Deed::Restart(NodeId(2))))
         ));
         session.dispatch(action("2", &session.model).unwrap());
-        assert_eq!(session.model.ui.selected, None);
+        assert_eq!(session.model.ui.selection, Selection::Nothing);
         assert!(action("9", &session.model).is_none(), "there is no S9");
         assert!(action("q", &session.model).is_none());
+    }
+
+    /// Guards the partition of several servers without a mouse: those that are chosen together are cut
+    /// off from the rest, and the same key mends it.
+    #[test]
+    fn servers_chosen_together_are_cut_off_together() {
+        let mut session = Session::default();
+        let setup = SimSetup { servers: 5, ..SimSetup::default() };
+        session.dispatch(Action::Open(Place::Simulate(setup)));
+        for key in ["1", "Shift+2", "p"] {
+            session.dispatch(action(key, &session.model).unwrap());
+        }
+        assert_eq!(session.model.known.view.cut_links.len(), 12);
+        assert!(session.model.known.linked(NodeId(1), NodeId(2)));
+        session.dispatch(action("p", &session.model).unwrap());
+        assert!(session.model.known.view.cut_links.is_empty());
+        for key in ["Shift+3", "Shift+4", "Shift+5", "p"] {
+            session.dispatch(action(key, &session.model).unwrap());
+        }
+        assert!(session.model.notice.unwrap().words.contains("nobody left"));
+    }
+
+    /// Guards what is done to a message without a mouse.
+    #[test]
+    fn keys_choose_a_message_and_act_on_it() {
+        let mut session = Session::default();
+        session.dispatch(Action::Open(Place::Simulate(SimSetup::default())));
+        assert!(action("m", &session.model).is_none() && action("h", &session.model).is_none());
+        while session.model.message_beside(true).is_none() {
+            session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+        }
+        session.dispatch(Action::TogglePlay);
+        let focus = session.dispatch(action("m", &session.model).unwrap());
+        let message = session.model.ui.selection.message().unwrap();
+        assert!(matches!(focus[..], [crate::model::Effect::Focus(id)] if id == message));
+        let flight = |session: &Session| session.model.known.view.messages[&message].clone();
+        let due = flight(&session).due.unwrap();
+        session.dispatch(action("w", &session.model).unwrap());
+        assert_eq!(flight(&session).due, Some(due.after(LATER)));
+        session.dispatch(action("h", &session.model).unwrap());
+        assert!(flight(&session).held);
+        session.dispatch(action("m", &session.model).unwrap());
+        session.dispatch(action("Shift+M", &session.model).unwrap());
+        assert_eq!(session.model.ui.selection, Selection::Message(message));
+        session.dispatch(action("h", &session.model).unwrap());
+        assert!(!flight(&session).held);
+        assert!(flight(&session).end.is_some(), "it arrives at once, though the clock stands");
+        session.dispatch(Action::Ui(UiAction::Pick(message)));
+        assert!(action("Delete", &session.model).is_none());
     }
 }

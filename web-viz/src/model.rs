@@ -7,8 +7,10 @@ pub(crate) mod course;
 pub(crate) mod deeds;
 pub(crate) mod desk;
 mod effect;
+pub(crate) mod facts;
 pub(crate) mod failover;
 pub(crate) mod feed;
+pub(crate) mod hand;
 pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod lanes;
@@ -17,6 +19,7 @@ pub(crate) mod live;
 pub(crate) mod playback;
 pub(crate) mod promises;
 pub(crate) mod rules;
+pub(crate) mod selection;
 pub(crate) mod share;
 pub(crate) mod story;
 mod study;
@@ -44,15 +47,17 @@ use crate::model::deeds::Deed;
 use crate::model::deeds::conditions::Conditions;
 use crate::model::desk::{Desk, Op};
 pub(crate) use crate::model::effect::{Effect, Save, SimEffect};
+use crate::model::facts::Facts;
 use crate::model::failover::Reign;
 use crate::model::feed::{Feed, Filter, Weight};
+use crate::model::hand::{Hand, HandAction};
 use crate::model::history::{History, Jump};
 use crate::model::known::Known;
 use crate::model::lanes::{LanesAction, LanesUi};
 use crate::model::live::{Live, Report};
 use crate::model::playback::{Pace, Playback, Speed};
+use crate::model::selection::Selection;
 use crate::model::story::Story;
-use crate::model::why::Why;
 use crate::scene::layout::Size;
 use crate::shared::Shared;
 use crate::source::SourceKind;
@@ -89,6 +94,10 @@ pub(crate) struct Model {
     /// The lesson that is open.
     pub(crate) course: Option<Shared<Course>>,
     pub(crate) ui: Ui,
+    /// The facts of what is chosen.
+    pub(crate) inspected: Facts,
+    /// Milliseconds that passed on the wall while the clock ran.
+    wall: f64,
     pub(crate) notice: Option<Notice>,
 }
 
@@ -98,13 +107,15 @@ pub(crate) struct Model {
 pub(crate) struct Ui {
     /// The stage's size.
     pub(crate) stage: Size,
-    pub(crate) selected: Option<NodeId>,
-    pub(crate) column: Option<LogIndex>,
+    /// What is chosen, wherever it was chosen.
+    pub(crate) selection: Selection,
+    /// What a pointer on the stage is about.
+    pub(crate) hand: Hand,
+    /// The server whose menu is open.
+    pub(crate) menu: Option<NodeId>,
     /// The space-time diagram.
     pub(crate) lanes: LanesUi,
     pub(crate) filter: Filter,
-    /// What led to the event that was chosen.
-    pub(crate) why: Option<Why>,
     /// What lies below the stage on a phone.
     pub(crate) sheet: Sheet,
     pub(crate) help: bool,
@@ -125,11 +136,11 @@ impl Default for Ui {
     fn default() -> Self {
         Self {
             stage: Size { width: 800.0, height: 520.0 },
-            selected: None,
-            column: None,
+            selection: Selection::default(),
+            hand: Hand::default(),
+            menu: None,
             lanes: LanesUi::default(),
             filter: Filter::default(),
-            why: None,
             sheet: Sheet::default(),
             help: false,
             list: None,
@@ -149,19 +160,21 @@ pub(crate) enum Sheet {
     Act,
     Lesson,
     Log,
+    Inspect,
     Store,
     Events,
 }
 
 impl Sheet {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Lesson, Self::Act, Self::Log, Self::Store, Self::Events];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Lesson, Self::Act, Self::Log, Self::Inspect, Self::Store, Self::Events];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Act => "act",
             Self::Lesson => "lesson",
             Self::Log => "log",
+            Self::Inspect => "inspect",
             Self::Store => "store",
             Self::Events => "events",
         }
@@ -172,6 +185,7 @@ impl Sheet {
             Self::Act => "Servers",
             Self::Lesson => "Lesson",
             Self::Log => "Log",
+            Self::Inspect => "Chosen",
             Self::Store => "Client",
             Self::Events => "Events",
         }
@@ -265,6 +279,8 @@ pub(crate) enum Action {
     Break(Option<Mutation>),
     Deed(Deed),
     Lesson(LessonAction),
+    /// A pointer on the stage.
+    Hand(HandAction),
     Ui(UiAction),
     Desk(DeskAction),
     /// Send the desk's question.
@@ -329,6 +345,14 @@ pub(crate) enum LessonAction {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum UiAction {
     Select(Option<NodeId>),
+    /// Adds a server to those that are chosen, or takes it out again.
+    SelectAlso(NodeId),
+    /// Chooses a message; the same again lets go.
+    Pick(EventId),
+    /// Chooses a message and puts the focus on it.
+    Reach(EventId),
+    /// Opens the menu of a server.
+    Menu(Option<NodeId>),
     Column(Option<LogIndex>),
     /// Why this event happened; `None` closes the answer.
     Inspect(Option<EventId>),
@@ -377,6 +401,8 @@ impl Default for Model {
             digest: 0,
             course: None,
             ui: Ui::default(),
+            inspected: Facts::default(),
+            wall: 0.0,
             notice: None,
         }
     }
@@ -419,7 +445,6 @@ impl Model {
         self.live.forget_edge();
         self.known = Shared::new(Known { roster, ..Known::default() });
         self.feed = Shared::new(Feed::default());
-        self.ui.why = None;
         self.story = Story::default();
         self.reign = Reign::default();
         self.history = History::default();
@@ -429,9 +454,9 @@ impl Model {
         self.clients = Shared::default();
         self.violations.clear();
         self.breach = None;
-        self.ui.column = None;
-        self.ui.lanes.picked = None;
-        self.ui.selected = None;
+        self.ui.selection = Selection::Nothing;
+        self.ui.hand = Hand::Free;
+        self.ui.menu = None;
         self.notice = None;
     }
 

@@ -1,19 +1,25 @@
 //! What the stage shows, as plain figures: places, shapes and words. Pure, so that every claim
 //! that the picture makes is tested without a browser.
 
+pub(crate) mod drag;
 pub(crate) mod grid;
 pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod links;
+pub(crate) mod marks;
 pub(crate) mod server;
+pub(crate) mod stroke;
 pub(crate) mod tape;
 pub(crate) mod traffic;
 
-use raft_core::types::{NodeId, Term, Time};
+use raft_core::types::{EventId, Term, Time};
 
+use crate::model::hand::Hand;
 use crate::model::known::Known;
 use crate::model::playback::Pace;
-use layout::{Layout, Size};
+use drag::{Drag, Pull};
+use layout::{Layout, Point, Size};
+use marks::Marks;
 
 /// One picture of the cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,25 +29,93 @@ pub(crate) struct Scene {
     pub(crate) servers: Vec<server::ServerMark>,
     pub(crate) links: Vec<links::LinkMark>,
     pub(crate) flights: Vec<traffic::FlightMark>,
+    pub(crate) hand: Option<HandMark>,
+}
+
+/// What a pointer on the stage is about, as drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HandMark {
+    pub(crate) what: InHand,
+    /// What letting go does.
+    pub(crate) words: Option<String>,
+}
+
+/// See [`HandMark`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum InHand {
+    Stroke(Vec<Point>),
+    /// A message, dragged from where it was to where it is drawn.
+    Message {
+        id: EventId,
+        from: Point,
+        at: Point,
+        drag: Drag,
+    },
+}
+
+/// What a scene is made of.
+#[derive(Clone)]
+pub(crate) struct Source<'a> {
+    pub(crate) known: &'a Known,
+    pub(crate) now: Time,
+    pub(crate) pace: Pace,
+    pub(crate) size: Size,
+    pub(crate) marks: &'a Marks,
+    pub(crate) hand: &'a Hand,
+    /// Why what the hand is about to do is not possible.
+    pub(crate) refused: Option<String>,
 }
 
 impl Scene {
     /// The cluster as it is at `now`.
-    pub(crate) fn of(
-        known: &Known,
-        now: Time,
-        pace: Pace,
-        size: Size,
-        selected: Option<NodeId>,
-    ) -> Self {
+    pub(crate) fn of(source: Source<'_>) -> Self {
+        let Source { known, now, pace, size, marks, hand, refused } = source;
         let layout = Layout::of(size, &known.roster);
         let servers = known
             .roster
             .iter()
-            .map(|node| server::ServerMark::of(*node, known, now, &layout, selected == Some(*node)))
+            .map(|node| server::ServerMark::of(*node, known, now, &layout, marks))
             .collect();
         let links = links::marks(known, &layout);
-        let flights = traffic::marks(known, now, pace, &layout);
-        Self { term: known.view.term(), layout, servers, links, flights }
+        let flights = traffic::marks(known, now, pace, &layout, marks);
+        let term = known.view.term();
+        let mut scene = Self { term, layout, servers, links, flights, hand: None };
+        match hand {
+            Hand::Free => {}
+            Hand::Stroke(path) => scene.draw_stroke(path, known),
+            Hand::Message(held) => scene.drag(held.id, &held.pull),
+        }
+        if let Some(hand) = scene.hand.as_mut().filter(|_| refused.is_some()) {
+            hand.words = refused;
+        }
+        scene
+    }
+
+    /// What lies at a place.
+    pub(crate) fn hit(&self, at: Point, touch: bool) -> traffic::Hit {
+        traffic::hit(&self.flights, &self.layout, at, touch)
+    }
+
+    fn draw_stroke(&mut self, path: &[Point], known: &Known) {
+        // A press is no stroke yet.
+        let [first, .., last] = path else { return };
+        if path.len() < 3 && first.distance(*last) < 8.0 {
+            return;
+        }
+        let cut = stroke::cut(path, known, &self.layout);
+        for link in &mut self.links {
+            link.doomed = cut.takes(link.ends);
+        }
+        let (what, words) = (InHand::Stroke(path.to_vec()), Some(cut.words()));
+        self.hand = Some(HandMark { what, words });
+    }
+
+    fn drag(&mut self, id: EventId, pull: &Pull) {
+        let (from, at) = (pull.place, pull.at());
+        if let Some(mark) = self.flights.iter_mut().find(|mark| mark.id == id) {
+            (mark.at, mark.tail) = (at, at);
+        }
+        let what = InHand::Message { id, from, at, drag: pull.meaning() };
+        self.hand = Some(HandMark { what, words: pull.words() });
     }
 }

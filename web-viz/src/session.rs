@@ -39,6 +39,7 @@ impl Session {
                     | Effect::Copy(_)
                     | Effect::Save(_)
                     | Effect::Give(_)
+                    | Effect::Focus(_)
                     | Effect::SaveTheme(_) => outside.push(effect),
                 }
             }

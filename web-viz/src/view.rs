@@ -11,6 +11,7 @@ mod dialog;
 pub(crate) mod events;
 pub(crate) mod help;
 pub(crate) mod history;
+pub(crate) mod inspector;
 pub(crate) mod lanes;
 pub(crate) mod lesson;
 pub(crate) mod lessons;

@@ -8,6 +8,7 @@ mod browser;
 mod demo;
 mod guarded;
 mod page;
+mod pointer;
 mod process;
 mod serve;
 
@@ -15,6 +16,7 @@ pub use browser::{Colours, Looks, Screen, with_browser, with_page};
 pub use demo::Demo;
 pub use guarded::Guarded;
 pub use page::Page;
+pub use pointer::{Pointer, Touch};
 pub use process::Process;
 pub use serve::Site;
 

@@ -73,6 +73,11 @@ impl Page {
         self.client.issue_cmd(command).await.context("a devtools command")
     }
 
+    /// Sends a command of the driver's.
+    pub(crate) async fn issue(&self, command: Vendor) -> Result<Value> {
+        self.client.issue_cmd(command).await.context("a command of the driver")
+    }
+
     /// The errors that the console holds.
     pub(crate) async fn complaints(&self) -> Result<Vec<String>> {
         let log = Vendor { path: "se/log", body: json!({ "type": "browser" }) };
@@ -221,9 +226,9 @@ fn element(testid: &str) -> String {
 
 /// A command that is chromedriver's own.
 #[derive(Debug)]
-struct Vendor {
-    path: &'static str,
-    body: Value,
+pub(crate) struct Vendor {
+    pub(crate) path: &'static str,
+    pub(crate) body: Value,
 }
 
 impl WebDriverCompatibleCommand for Vendor {

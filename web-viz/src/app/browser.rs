@@ -1,10 +1,10 @@
 //! The few things that the page asks of the browser directly.
 
 use gloo_timers::callback::Timeout;
-use gloo_utils::{document_element, window};
-use raft_core::types::Micros;
+use gloo_utils::{document, document_element, window};
+use raft_core::types::{EventId, Micros};
 use wasm_bindgen::JsCast as _;
-use web_sys::{HtmlElement, KeyboardEvent};
+use web_sys::{HtmlElement, KeyboardEvent, SvgElement};
 
 use crate::model::Theme;
 use crate::num::whole;
@@ -77,6 +77,14 @@ pub(super) fn is_embedded() -> bool {
     query.trim_start_matches('?').split('&').any(|part| part == "embed=1")
 }
 
+/// Puts the focus on a message of the stage, if it is there.
+pub(super) fn focus_message(message: EventId) {
+    let found = document().query_selector(&format!("[data-message=\"{message}\"]"));
+    if let Some(element) = found.ok().flatten().and_then(|it| it.dyn_into::<SvgElement>().ok()) {
+        let _ = element.focus();
+    }
+}
+
 /// Does something in a moment, unless it is dropped before.
 pub(super) fn later(act: impl FnOnce() + 'static) -> Timeout {
     Timeout::new(250, act)
@@ -109,13 +117,22 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     if keeps {
         return None;
     }
-    // They would scroll.
-    if matches!(key.as_str(), " " | "ArrowLeft" | "ArrowRight" | "Home" | "End") {
+    // They would scroll, or open the browser's menu.
+    if matches!(key.as_str(), " " | "ArrowLeft" | "ArrowRight" | "Home" | "End" | "ContextMenu") {
         event.prevent_default();
     }
-    // A letter's capital is the same key; a shifted arrow is another.
-    if event.shift_key() && key.starts_with("Arrow") {
-        key.insert_str(0, "Shift+");
+    // A letter's capital is the same key, but for M's; a shifted arrow or digit is another. Where
+    // digits need the shift, they are digits.
+    if event.shift_key() && (key.starts_with("Arrow") || key.eq_ignore_ascii_case("m")) {
+        key = format!("Shift+{}", if key.len() == 1 { "M" } else { &key });
+    } else if event.shift_key()
+        && key.parse::<u8>().is_err()
+        && let Some(digit) = event.code().strip_prefix("Digit")
+    {
+        key = format!("Shift+{digit}");
+    } else if event.shift_key() && key == "F10" {
+        event.prevent_default();
+        "ContextMenu".clone_into(&mut key);
     }
     Some(key)
 }

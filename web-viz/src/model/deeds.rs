@@ -3,14 +3,18 @@
 //! through here.
 
 pub(crate) mod conditions;
+mod groups;
 mod perform;
 mod permit;
+
+use std::collections::BTreeSet;
 
 use raft_core::types::{EventId, Micros, NodeId};
 use raft_core::view::DiskHealth;
 
 use super::Model;
 use super::known::Presence;
+pub(crate) use groups::Groups;
 
 /// One thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum Deed {
     Thaw(NodeId),
     /// Cuts a server off from all others.
     Isolate(NodeId),
+    /// Cuts groups of servers off from each other.
+    Partition(Groups),
     /// Cuts the leader and as many others as are still no majority off from the rest.
     SplitLeader,
     /// Mends all links: nothing is cut, slow, lost, repeated or overtaken any more.
@@ -119,6 +125,9 @@ pub(crate) enum MessageDeed {
     Duplicate,
 }
 
+/// A message that is delayed by key or button arrives so much later, in µs.
+pub(crate) const LATER: Micros = 50_000;
+
 /// Why nothing can be done in a recording.
 pub(crate) const RECORDED: &str =
     "This is a recording: one can look at it, but not act. Switch to Simulate to try things.";
@@ -143,6 +152,19 @@ impl Model {
     /// What the key P does: it cuts a server off, or mends the links.
     pub(crate) fn toggle_isolate(&self, node: NodeId) -> Deed {
         if self.present().isolated(node) { Deed::Heal } else { Deed::Isolate(node) }
+    }
+
+    /// What the key P does to several servers: it cuts them off from the rest, or mends the links.
+    pub(crate) fn toggle_apart(&self, servers: &BTreeSet<NodeId>) -> Deed {
+        let groups = Groups::apart(servers, &self.known.roster);
+        let parted = groups.sets().len() > 1 && groups.are_apart(&self.known);
+        if parted { Deed::Heal } else { Deed::Partition(groups) }
+    }
+
+    /// What the key H does to a message.
+    pub(crate) fn toggle_hold(&self, message: EventId) -> Deed {
+        let held = self.known.view.messages.get(&message).is_some_and(|flight| flight.held);
+        Deed::Message(message, if held { MessageDeed::Release } else { MessageDeed::Hold })
     }
 
     /// What the button for one direction of a link does.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use raft_core::event::Event;
 use raft_core::sim::BranchId;
-use raft_core::types::Time;
+use raft_core::types::{EventId, Time};
 
 use super::Theme;
 use super::desk::Ask;
@@ -82,4 +82,6 @@ pub(crate) enum Effect {
     /// Give the person a picture.
     Save(Save),
     SaveTheme(Theme),
+    /// Put the focus on a message of the stage.
+    Focus(EventId),
 }

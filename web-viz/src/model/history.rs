@@ -301,9 +301,7 @@ impl Model {
             self.feed = feed;
         }
         self.recite();
-        if self.ui.selected.is_some_and(|node| !self.known.roster.contains(&node)) {
-            self.ui.selected = None;
-        }
+        self.ui.selection.retain(&self.known.roster);
         self.tell_link()
     }
 

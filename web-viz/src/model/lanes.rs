@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::event::{CommitReason, Event, EventKind, Fault, RoleName};
-use raft_core::types::{EventId, LogIndex, MILLISECOND, Micros, NodeId, SECOND, Term, Time};
+use raft_core::types::{LogIndex, MILLISECOND, Micros, NodeId, SECOND, Term, Time};
 
 use super::known::{Known, Presence};
 
@@ -192,13 +192,11 @@ pub(crate) struct LanesUi {
     pub(crate) window: Micros,
     /// In pixels.
     pub(crate) width: f64,
-    /// The message that is told in words.
-    pub(crate) picked: Option<EventId>,
 }
 
 impl Default for LanesUi {
     fn default() -> Self {
-        Self { open: false, window: 2 * SECOND, width: 800.0, picked: None }
+        Self { open: false, window: 2 * SECOND, width: 800.0 }
     }
 }
 
@@ -208,8 +206,6 @@ pub(crate) enum LanesAction {
     Toggle,
     Window(Micros),
     Width(f64),
-    /// Tells a message in words; the same again lets go.
-    Pick(EventId),
 }
 
 impl LanesUi {
@@ -218,9 +214,6 @@ impl LanesUi {
             LanesAction::Toggle => self.open = !self.open,
             LanesAction::Window(window) => self.window = window,
             LanesAction::Width(width) => self.width = width,
-            LanesAction::Pick(message) => {
-                self.picked = Some(message).filter(|_| self.picked != Some(message));
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ use raft_core::types::{EventId, Micros, NodeId};
 use super::deeds;
 use super::desk::{AskState, Desk, Op, Request};
 use super::known::Presence;
+use super::selection::Selection;
 use super::story::Tone;
 use super::why::Why;
 use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
@@ -20,6 +21,12 @@ use crate::source::sim::SimSetup;
 impl Model {
     /// Takes in an action; gives back what must happen outside.
     pub(crate) fn update(&mut self, action: Action) -> Vec<Effect> {
+        let effects = self.change(action);
+        self.inspect_again();
+        effects
+    }
+
+    fn change(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Frame { elapsed, wall } => return self.frame(elapsed, wall),
             Action::Open(place) => return self.open(place),
@@ -79,6 +86,11 @@ impl Model {
                 return vec![Effect::SaveTheme(theme)];
             }
             Action::Lesson(action) => return self.lesson(action),
+            Action::Hand(action) => return self.hand(action),
+            Action::Ui(UiAction::Reach(message)) => {
+                self.ui.selection = Selection::Message(message);
+                return vec![Effect::Focus(message)];
+            }
             Action::Ui(UiAction::Inspect(event)) => self.inspect(event),
             Action::Ui(action) => self.ui.update(action),
             Action::Desk(action) => self.desk.change().update(action),
@@ -91,6 +103,9 @@ impl Model {
     }
 
     fn frame(&mut self, elapsed: f64, wall: Micros) -> Vec<Effect> {
+        if self.playback.playing {
+            self.wall += elapsed;
+        }
         match self.source {
             SourceKind::Live => self.watch(elapsed, wall),
             SourceKind::Simulate | SourceKind::Replay if self.playback.playing => {
@@ -237,14 +252,10 @@ impl Model {
         write.into_iter().chain(reads).collect()
     }
 
-    /// Answers why an event happened, and chooses the server that it happened to.
+    /// Chooses an event, and answers why it happened.
     fn inspect(&mut self, event: Option<EventId>) {
-        self.ui.why = event.and_then(|event| Why::of(&self.feed, event));
-        if let Some(event) = self.ui.why.as_ref().and_then(Why::event)
-            && event.node != NodeId::ENVIRONMENT
-        {
-            self.ui.selected = Some(event.node);
-        }
+        let why = event.and_then(|event| Why::of(&self.feed, event));
+        self.ui.selection = why.map_or(Selection::Nothing, Selection::Event);
     }
 
     /// Stops the clock where a promise is first seen broken, and says which.
@@ -262,10 +273,23 @@ impl Model {
 impl Ui {
     fn update(&mut self, action: UiAction) {
         match action {
-            UiAction::Select(node) => self.selected = node,
-            UiAction::Column(column) => self.column = column,
-            // The model answers, which knows the events.
-            UiAction::Inspect(_) => {}
+            UiAction::Select(node) => self.selection = Selection::of(node.into_iter().collect()),
+            UiAction::SelectAlso(node) => self.selection.toggle(node),
+            UiAction::Pick(message) => {
+                let chosen = Selection::Message(message);
+                self.selection = if self.selection == chosen { Selection::Nothing } else { chosen };
+            }
+            UiAction::Column(column) => {
+                self.selection = column.map_or(Selection::Nothing, Selection::Entry);
+            }
+            UiAction::Menu(node) => {
+                self.menu = node;
+                if let Some(node) = node.filter(|node| !self.selection.servers().contains(node)) {
+                    self.selection = Selection::of(vec![node]);
+                }
+            }
+            // The model answers, which knows the events and the world outside.
+            UiAction::Inspect(_) | UiAction::Reach(_) => {}
             UiAction::Lanes(action) => self.lanes.update(action),
             UiAction::FilterWeight(least) => self.filter.least = least,
             UiAction::FilterServer(node) => {

@@ -3,7 +3,7 @@
 //!
 //! All that has happened stays at its place; as time passes the whole is moved to the left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::event::RoleName;
 use raft_core::message::MessageName;
@@ -11,6 +11,7 @@ use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, Term, Time};
 use raft_core::view::{Flight, FlightEnd};
 
 use super::layout::{Point, Size};
+use super::marks::Marks;
 use super::traffic::doomed;
 use crate::model::known::{Known, Presence};
 use crate::model::lanes::{Lanes, LanesUi, Sign, State};
@@ -54,6 +55,8 @@ pub(crate) struct LanesScene {
     /// Whether some messages are not drawn.
     pub(crate) thinned: bool,
     pub(crate) picked: Option<Picked>,
+    /// Messages that carry the chosen index.
+    pub(crate) carriers: BTreeSet<EventId>,
     /// The messages before and after the picked one; without one the newest.
     pub(crate) beside: [Option<EventId>; 2],
 }
@@ -171,7 +174,7 @@ pub(crate) struct Source<'a> {
     pub(crate) lanes: &'a Lanes,
     pub(crate) now: Time,
     pub(crate) ui: &'a LanesUi,
-    pub(crate) selected: Option<NodeId>,
+    pub(crate) marks: &'a Marks,
 }
 
 /// Where a time and a server are.
@@ -186,7 +189,7 @@ struct Plot<'a> {
 
 impl LanesScene {
     pub(crate) fn of(source: Source<'_>) -> Self {
-        let Source { known, ui, now, selected, .. } = source;
+        let Source { known, ui, now, marks, .. } = source;
         let lane = match known.roster.len() {
             _ if ui.width < 600.0 => 48.0,
             0..=5 => 40.0,
@@ -201,7 +204,7 @@ impl LanesScene {
             known.view.messages.iter().filter_map(|(id, it)| plot.arrow(*id, it)).collect();
         all.sort_unstable_by_key(|arrow| (arrow.sent, arrow.id));
         let thinned = thin(&mut all);
-        let beside = beside(&all, ui.picked);
+        let beside = beside(&all, marks.message);
         let (arrows, moving) =
             all.into_iter().partition(|it| matches!(it.end, End::Arrived | End::Lost));
         Self {
@@ -209,14 +212,19 @@ impl LanesScene {
             lane,
             shift: plot.width - plot.x(now),
             head: plot.width,
-            rows: plot.rows.iter().map(|(node, y)| plot.row(*node, *y, selected)).collect(),
+            rows: plot
+                .rows
+                .iter()
+                .map(|(node, y)| plot.row(*node, *y, marks.servers.contains(node)))
+                .collect(),
             bars: plot.rows.iter().flat_map(|(node, y)| plot.bars(*node, *y)).collect(),
             signs: plot.signs(),
             arrows,
             moving,
             ticks: plot.ticks(),
             thinned,
-            picked: ui.picked.and_then(|id| plot.picked(id)),
+            picked: marks.message.and_then(|id| plot.picked(id)),
+            carriers: marks.carriers.clone(),
             beside,
         }
     }
@@ -228,14 +236,14 @@ impl Plot<'_> {
         since / real(self.source.ui.window) * self.width
     }
 
-    fn row(&self, node: NodeId, y: f64, selected: Option<NodeId>) -> Row {
+    fn row(&self, node: NodeId, y: f64, selected: bool) -> Row {
         let (known, number) = (self.source.known, self.source.known.view.events);
         let now = self.source.now;
         let last = self.source.lanes.stretches(node, number, (now, now.after(1))).pop();
         let state = last.map(|(stretch, _)| stretch.state);
         let state = state.map(|it| State { presence: known.presence(node), ..it });
         let words = state.map_or_else(String::new, |it| format!(", {}", it.words()));
-        Row { node, y, selected: selected == Some(node), state, words: format!("{node}{words}") }
+        Row { node, y, selected, state, words: format!("{node}{words}") }
     }
 
     fn bars(&self, node: NodeId, y: f64) -> Vec<Bar> {

@@ -12,6 +12,8 @@ pub(crate) struct LinkMark {
     pub(crate) from: Point,
     pub(crate) to: Point,
     pub(crate) state: LinkState,
+    /// Whether the stroke that is being drawn would cut it.
+    pub(crate) doomed: bool,
 }
 
 /// Which directions of a link let messages pass.
@@ -44,6 +46,7 @@ pub(crate) fn marks(known: &Known, layout: &Layout) -> Vec<LinkMark> {
                 from: from.at.at(angle, layout.rim()),
                 to: to.at.at(angle, -layout.rim()),
                 state,
+                doomed: false,
             });
         }
     }

@@ -7,6 +7,7 @@ use raft_core::types::{LogIndex, NodeId, Term, Time};
 use raft_core::view::{DiskHealth, NodeView};
 
 use super::layout::{Layout, Point, Spot};
+use super::marks::Marks;
 use crate::model::known::{Known, Presence};
 use crate::num::real;
 
@@ -20,6 +21,8 @@ pub(crate) struct ServerMark {
     pub(crate) role: RoleName,
     pub(crate) term: Term,
     pub(crate) selected: bool,
+    /// Its disk holds the chosen index.
+    pub(crate) holds: bool,
     pub(crate) timer: Option<Arc>,
     pub(crate) votes: Option<Ballot>,
     /// Its disk has not finished a write.
@@ -58,13 +61,7 @@ const OUTSIDER: f64 = 0.78;
 const ARC_STEPS: f64 = 240.0;
 
 impl ServerMark {
-    pub(crate) fn of(
-        id: NodeId,
-        known: &Known,
-        now: Time,
-        layout: &Layout,
-        selected: bool,
-    ) -> Self {
+    pub(crate) fn of(id: NodeId, known: &Known, now: Time, layout: &Layout, marks: &Marks) -> Self {
         let spot = layout.spot(id).unwrap_or(Spot {
             at: layout.centre,
             label: layout.centre,
@@ -83,7 +80,8 @@ impl ServerMark {
             presence,
             role: node.role,
             term: node.term,
-            selected,
+            selected: marks.servers.contains(&id),
+            holds: marks.holders.contains(&id),
             timer: arc(node, now).filter(|_| matches!(presence, Presence::Up | Presence::Frozen)),
             votes: ballot(id, node, layout).filter(|_| runs),
             writing: runs && node.writes_in_flight > 0,
@@ -106,6 +104,9 @@ impl ServerMark {
         }
         if let Some(votes) = &self.votes {
             let _ = write!(words, ", {} of {} votes needed", votes.yes, votes.needed);
+        }
+        if self.holds {
+            words.push_str(", its disk holds the chosen entry");
         }
         if node.last.index > LogIndex(0) {
             let _ = write!(
@@ -182,15 +183,25 @@ fn ballot(id: NodeId, node: &NodeView, layout: &Layout) -> Option<Ballot> {
 mod tests {
     use raft_core::event::{EventKind, RoleReason};
 
-    use super::super::Scene;
     use super::super::layout::Size;
+    use super::super::{Scene, Source};
     use super::*;
+    use crate::model::hand::Hand;
     use crate::model::playback::Pace;
     use crate::model::testing::Script;
 
     fn scene(script: &Script, now: u64) -> Scene {
         let size = Size { width: 800.0, height: 600.0 };
-        Scene::of(&script.known(), Time(now), Pace::REAL, size, None)
+        let (known, marks) = (script.known(), Marks::default());
+        Scene::of(Source {
+            known: &known,
+            now: Time(now),
+            pace: Pace::REAL,
+            size,
+            marks: &marks,
+            hand: &Hand::Free,
+            refused: None,
+        })
     }
 
     /// Guards the arc: what it shows is the share of the timeout that is left.

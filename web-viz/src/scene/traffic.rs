@@ -6,13 +6,15 @@
 //! time.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use raft_core::event::DropReason;
-use raft_core::message::{Body, MessageName};
-use raft_core::types::{EventId, Micros, NodeId, Time};
+use raft_core::message::{Body, Message, MessageName};
+use raft_core::types::{EventId, LogIndex, Micros, NodeId, Term, Time};
 use raft_core::view::{Flight, FlightEnd};
 
 use super::layout::{Layout, Point};
+use super::marks::{Marks, carried};
 use crate::model::known::Known;
 use crate::model::playback::Pace;
 use crate::num::real;
@@ -33,17 +35,81 @@ const SAMPLE_MS: f64 = 900.0;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FlightMark {
     pub(crate) id: EventId,
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) term: Term,
     pub(crate) name: MessageName,
     /// For a reply, whether it agrees.
     pub(crate) reply: Option<bool>,
-    /// Entries that it carries.
+    /// Entries that it carries, and the index of the first.
     pub(crate) entries: usize,
+    pub(crate) first: LogIndex,
     pub(crate) at: Point,
     /// The end of its short trail.
     pub(crate) tail: Point,
     pub(crate) phase: Phase,
-    /// For those who cannot see it.
-    pub(crate) words: String,
+    /// Whether it stays in the air until it is released.
+    pub(crate) held: bool,
+    pub(crate) chosen: bool,
+    /// Whether it carries the chosen index.
+    pub(crate) carries: bool,
+}
+
+impl FlightMark {
+    /// For those who cannot see it. Costs too much to be made for every message in every frame.
+    pub(crate) fn words(&self) -> String {
+        let Self { name, from, to, term, first, .. } = self;
+        let mut words = format!("{name} {from} to {to}");
+        let last = first.0 + self.entries as u64;
+        let _ = match (self.entries, self.reply) {
+            (1, _) => write!(words, ", entry {first}"),
+            (2.., _) => write!(words, ", entries {first}-{}", last - 1),
+            (0, Some(true)) => write!(words, ", yes"),
+            (0, Some(false)) => write!(words, ", no"),
+            (0, None) => Ok(()),
+        };
+        let _ = write!(words, ", term {term}");
+        if self.held {
+            words.push_str(", held");
+        }
+        words
+    }
+
+    /// All that its words are made of; who keeps them by this need not make them again.
+    pub(crate) const fn label(&self) -> Label {
+        (self.id, self.to, self.term, self.first, self.held)
+    }
+}
+
+/// See [`FlightMark::label`].
+pub(crate) type Label = (EventId, NodeId, Term, LogIndex, bool);
+
+/// What lies under a pointer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Hit {
+    /// A message, and where it is.
+    Message(EventId, Point),
+    Server(NodeId),
+    Ground,
+}
+
+/// How far beside a message a mouse or a finger may come down.
+const NEAR: f64 = 7.0;
+const NEAR_TOUCH: f64 = 16.0;
+
+/// What lies at a place: the disc of a server, else the nearest message that moves, else a server's
+/// surroundings.
+pub(crate) fn hit(flights: &[FlightMark], layout: &Layout, at: Point, touch: bool) -> Hit {
+    let server = |reach: f64| {
+        let found = layout.spots().find(|(_, spot)| spot.at.distance(at) <= reach);
+        found.map(|(node, _)| Hit::Server(node))
+    };
+    let reach = layout.mark * 1.3 + if touch { NEAR_TOUCH } else { NEAR };
+    let moving = flights.iter().filter(|mark| mark.phase == Phase::Moving);
+    let near = moving.map(|mark| (mark.at.distance(at), mark)).filter(|(far, _)| *far <= reach);
+    let nearest = near.min_by(|(one, _), (other, _)| one.total_cmp(other));
+    let message = nearest.map(|(_, mark)| Hit::Message(mark.id, mark.at));
+    server(layout.disc).or(message).or_else(|| server(layout.rim())).unwrap_or(Hit::Ground)
 }
 
 /// What a message is doing.
@@ -69,15 +135,35 @@ enum Class {
 }
 
 /// All marks at `now`.
-pub(crate) fn marks(known: &Known, now: Time, pace: Pace, layout: &Layout) -> Vec<FlightMark> {
+pub(crate) fn marks(
+    known: &Known,
+    now: Time,
+    pace: Pace,
+    layout: &Layout,
+    chosen: &Marks,
+) -> Vec<FlightMark> {
     let mut sampler = Sampler::new(pace);
-    let visible = known.view.messages.iter().filter(|(_, flight)| sampler.shows(flight));
+    // What is chosen is shown whatever else is not.
+    let is_chosen = |id: &EventId| chosen.message == Some(*id) || chosen.carriers.contains(id);
+    let visible = known
+        .view
+        .messages
+        .iter()
+        .filter(|(id, flight)| sampler.shows(flight) || flight.held || is_chosen(id));
     let draw = |(id, flight): (&EventId, &Flight)| {
         let heard = known.presence(flight.message.to).runs();
         let (share, phase) = progress(flight, heard, now, pace)?;
-        mark(*id, flight, (share, phase), layout)
+        let mark = mark(*id, flight, (share, phase), layout)?;
+        let chosen = (chosen.message == Some(*id), chosen.carriers.contains(id));
+        Some(FlightMark { chosen: chosen.0, carries: chosen.1, ..mark })
     };
     visible.filter_map(draw).collect()
+}
+
+/// How long a message takes for its lane on the screen, in µs of the source.
+pub(crate) fn span(flight: &Flight, now: Time, pace: Pace) -> Micros {
+    let least = pace.span(if too_fast(pace) { LEAST_MS } else { LEAST_SLOW_MS });
+    flight.due.unwrap_or(now).since(flight.sent_at).max(least)
 }
 
 /// Chooses among routine messages. Looks at sending times alone, so a message once chosen stays
@@ -137,14 +223,27 @@ fn mark(
     let at = start.towards(end, share);
     let length = start.distance(end).max(1.0);
     let tail = start.towards(end, (share - 26.0 / length).max(0.0));
-    let entries = if let Body::AppendEntries { entries, .. } = &flight.message.body {
-        entries.len()
-    } else {
-        0
-    };
-    let words = format!("{} sends {}", flight.message.from, flight.message);
+    let (first, last) = carried(flight).unwrap_or((LogIndex(1), LogIndex(0)));
+    let entries = usize::try_from((last.0 + 1).saturating_sub(first.0)).unwrap_or(usize::MAX);
+    let Message { from, to, term, .. } = flight.message;
     let (name, reply) = (flight.message.body.name(), flight.message.body.reply());
-    Some(FlightMark { id, name, reply, entries, at, tail, phase, words })
+    let (held, chosen, carries) = (flight.held, false, false);
+    Some(FlightMark {
+        id,
+        from,
+        to,
+        term,
+        name,
+        reply,
+        entries,
+        first,
+        at,
+        tail,
+        phase,
+        held,
+        chosen,
+        carries,
+    })
 }
 
 /// How far along its lane a message is, and what it is doing; `None` when there is nothing to see.
@@ -162,6 +261,8 @@ fn progress(flight: &Flight, heard: bool, now: Time, pace: Pace) -> Option<(f64,
             (end, share, true)
         }
         (None, Some(due)) => (due.max(sent.after(least)), 1.0, false),
+        // Where on its way it is held, nobody knows.
+        (None, None) if flight.held => return Some((0.5, Phase::Moving)),
         (None, None) if heard => {
             // Nobody knows yet when it will arrive: it slows down on its way. After a while it was
             // lost, or its arrival went untold.
@@ -210,8 +311,8 @@ pub(super) fn doomed(
 mod tests {
     use std::collections::BTreeSet;
 
-    use raft_core::message::{AppendResult, Message};
-    use raft_core::types::{LogIndex, LogPosition, Term};
+    use raft_core::message::AppendResult;
+    use raft_core::types::LogPosition;
 
     use super::super::layout::Size;
     use super::*;
@@ -335,14 +436,18 @@ mod tests {
         let id = EventId { node: NodeId(1), seq: 0 };
         let due = Some(Time(20_000));
         known.view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
-        let marks = super::marks(&known, Time(10_000), slow(), &layout);
+        let none = Marks::default();
+        let marks = super::marks(&known, Time(10_000), slow(), &layout, &none);
         assert_eq!(marks.len(), 1);
         assert!((marks[0].at.x - layout.centre.x).abs() < 1.0, "{:?}", marks[0].at);
-        assert_eq!(
-            marks[0].words,
-            "S1 sends Heartbeat to S2, nothing after index 0 (term 0), committed up to 0"
-        );
+        assert_eq!(marks[0].words(), "Heartbeat S1 to S2, term 1");
+        let at = marks[0].at;
+        assert_eq!(hit(&marks, &layout, at.at(0.5, 12.0), false), Hit::Message(id, at));
+        assert_eq!(hit(&marks, &layout, at.at(0.5, 24.0), false), Hit::Ground);
+        assert_eq!(hit(&marks, &layout, at.at(0.5, 24.0), true), Hit::Message(id, at));
+        let server = layout.spot(NodeId(2)).unwrap().at;
+        assert_eq!(hit(&marks, &layout, server, false), Hit::Server(NodeId(2)));
         let alone = Layout::of(layout.size, &BTreeSet::from([NodeId(1)]));
-        assert!(super::marks(&known, Time(10_000), slow(), &alone).is_empty());
+        assert!(super::marks(&known, Time(10_000), slow(), &alone, &none).is_empty());
     }
 }

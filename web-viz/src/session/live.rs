@@ -155,7 +155,7 @@ fn one_goes_about_in_the_past_while_the_cluster_runs_on() {
     assert!(travels.model().playback.now > at);
     let event = travels.model().feed.lines(&Filter::default())[0].event.id;
     travels.session.dispatch(Action::Ui(UiAction::Inspect(Some(event))));
-    assert!(travels.model().ui.why.is_some());
+    assert!(travels.model().ui.selection.why().is_some());
 
     travels.session.dispatch(Action::Jump(Jump::End));
     assert!(!travels.model().in_the_past() && travels.model().playback.playing);

@@ -10,8 +10,9 @@ use crate::model::course::Page;
 use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
 use crate::model::playback::Speed;
 use crate::model::{LessonAction, lessons};
-use crate::scene::Scene;
 use crate::scene::layout::Size;
+use crate::scene::marks::Marks;
+use crate::scene::{Scene, Source};
 
 /// Guards members that come and go by a button: a new server joins, votes, leads when told to, and
 /// is gone from the ring once it was removed and switched off.
@@ -39,7 +40,16 @@ fn members_join_lead_and_leave() {
     assert_eq!(session.model.known.majority(), 3, "a learner does not count");
     let size = Size { width: 800.0, height: 600.0 };
     let model = &session.model;
-    let scene = Scene::of(&model.known, model.playback.now, model.pace(), size, None);
+    let marks = Marks::default();
+    let scene = Scene::of(Source {
+        known: &model.known,
+        now: model.playback.now,
+        pace: model.pace(),
+        size,
+        marks: &marks,
+        hand: &model.ui.hand,
+        refused: None,
+    });
     let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
     assert_eq!(mark(5).title, "learner");
     assert!(mark(5).disc < mark(4).disc, "it is drawn smaller");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use raft_core::rules::Mutation;
-use raft_core::types::NodeId;
+use raft_core::types::{EventId, NodeId};
 use yew::prelude::*;
 
 use super::Dispatch;
@@ -25,7 +25,12 @@ use crate::source::sim::SimSetup;
 #[derive(PartialEq, Properties)]
 pub(crate) struct ActProps {
     pub(crate) known: Shared<Known>,
+    /// The servers that are chosen.
+    pub(crate) servers: BTreeSet<NodeId>,
+    /// The one of them that deeds are about.
     pub(crate) selected: Option<NodeId>,
+    /// The chosen message.
+    pub(crate) message: Option<EventId>,
     pub(crate) tray: Tray,
     pub(crate) playing: bool,
     pub(crate) permits: Permits,

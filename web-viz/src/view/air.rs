@@ -1,28 +1,30 @@
 //! Messages on their way, and what can be done to each.
 
-use raft_core::types::{EventId, NodeId};
+use raft_core::types::EventId;
 use raft_core::view::Flight;
 use yew::prelude::*;
 
 use super::act::ActProps;
-use crate::model::Action;
-use crate::model::deeds::{Deed, MessageDeed};
+use crate::model::deeds::{Deed, LATER, MessageDeed};
+use crate::model::{Action, UiAction};
 use crate::source::SourceKind;
 
 /// Messages that are listed; the newest first.
 const LISTED: usize = 8;
 
-/// A message that is delayed arrives so much later, in µs.
-const LATER: u64 = 50_000;
-
-/// The messages to and from a server, while the clock stands: no hand is quicker than a message.
-pub(super) fn air(node: NodeId, props: &ActProps) -> Html {
+/// The messages to and from the chosen server, or all, while the clock stands: no hand is quicker
+/// than a message.
+pub(super) fn air(props: &ActProps) -> Html {
     if props.source != SourceKind::Simulate {
         return html! {};
     }
-    let flying = props.known.view.messages.iter().rev().filter(|(_, flight)| {
-        let concerns = [flight.message.from, flight.message.to].contains(&node);
-        flight.end.is_none() && concerns
+    let concerns = |flight: &Flight| {
+        let ends = [flight.message.from, flight.message.to];
+        props.selected.is_none_or(|node| ends.contains(&node))
+    };
+    let all = props.known.view.messages.iter().rev();
+    let flying = all.filter(|(id, flight)| {
+        flight.end.is_none() && (concerns(flight) || props.message == Some(**id))
     });
     let flying: Vec<_> = flying.take(LISTED).collect();
     html! {
@@ -31,7 +33,7 @@ pub(super) fn air(node: NodeId, props: &ActProps) -> Html {
             if props.playing {
                 <p class="hint">{ "Pause, and lose, hold, delay or double them here." }</p>
             } else if flying.is_empty() {
-                <p class="hint">{ "None to or from this server." }</p>
+                <p class="hint">{ "There are none." }</p>
             } else {
                 <ul class="air" data-testid="air">
                     { for flying.into_iter().map(|(id, flight)| row(*id, flight, props)) }
@@ -44,6 +46,7 @@ pub(super) fn air(node: NodeId, props: &ActProps) -> Html {
 fn row(id: EventId, flight: &Flight, props: &ActProps) -> Html {
     let message = &flight.message;
     let words = format!("{} {} → {}", message.body.name(), message.from, message.to);
+    let pick = props.dispatch.reform(move |_: MouseEvent| Action::Ui(UiAction::Pick(id)));
     let hold = if flight.held {
         ("Release", MessageDeed::Release, "release")
     } else {
@@ -66,7 +69,15 @@ fn row(id: EventId, flight: &Flight, props: &ActProps) -> Html {
     };
     html! {
         <li key={format!("{id}")} class={classes!(flight.held.then_some("held"))}>
-            <span>{ words.clone() }</span>
+            <button
+                type="button"
+                class="message-name"
+                aria-pressed={(props.message == Some(id)).to_string()}
+                data-testid="message-pick"
+                onclick={pick}
+            >
+                { words.clone() }
+            </button>
             { button(("Lose", MessageDeed::Drop, "drop")) }
             { button(hold) }
             { button(("Later", MessageDeed::Delay(LATER), "delay")) }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use raft_core::types::{NodeId, Time};
+use raft_core::types::{EventId, NodeId, Time};
 use yew::prelude::*;
 
 use super::Dispatch;
 use super::parts::typed;
-use super::why::{WhyCard, name};
+use super::why::name;
 use crate::model::feed::{Feed, Filter, Line, Weight};
-use crate::model::why::Why;
+use crate::model::selection::message_of;
 use crate::model::{Action, UiAction};
 use crate::num::{len, place, px, real};
 use crate::shared::Shared;
@@ -27,7 +27,8 @@ const SPARE: usize = 4;
 pub(crate) struct EventsProps {
     pub(crate) feed: Shared<Feed>,
     pub(crate) filter: Filter,
-    pub(crate) why: Option<Why>,
+    /// The chosen event and message.
+    pub(crate) chosen: (Option<EventId>, Option<EventId>),
     pub(crate) roster: BTreeSet<NodeId>,
     pub(crate) source: SourceKind,
     pub(crate) dispatch: Dispatch,
@@ -53,9 +54,6 @@ pub(crate) fn Events(props: &EventsProps) -> Html {
                 { servers(props) }
                 { search(props) }
             </div>
-            if let Some(why) = props.why.clone() {
-                <WhyCard {why} source={props.source} dispatch={props.dispatch.clone()} />
-            }
             <div class="lines" ref={scroller} {onscroll} tabindex="0" data-testid="events">
                 <ol style={format!("height:{}px", px(len(lines.len()) * LINE))}>
                     { for shown.map(|(position, line)| draw(props, line, position)) }
@@ -142,8 +140,11 @@ fn search(props: &EventsProps) -> Html {
 fn draw(props: &EventsProps, line: &Rc<Line>, position: usize) -> Html {
     let event = &line.event;
     let id = event.id;
-    let chosen = props.why.as_ref().and_then(Why::event) == Some(id);
-    let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::Inspect(Some(id))));
+    let (event_chosen, message) = props.chosen;
+    let chosen = event_chosen == Some(id);
+    let about = message.is_some() && message_of(event) == message;
+    let onclick =
+        props.dispatch.reform(move |_| Action::Ui(UiAction::Inspect((!chosen).then_some(id))));
     let weight = match line.weight {
         Weight::Key => "key",
         Weight::Detail => "detail",
@@ -155,7 +156,7 @@ fn draw(props: &EventsProps, line: &Rc<Line>, position: usize) -> Html {
         <li key={line.number}>
             <button
                 type="button"
-                class={classes!("line", weight)}
+                class={classes!("line", weight, about.then_some("about"))}
                 style={format!("top:{}px", px(len(position) * LINE))}
                 title={format!("{words}. Why?")}
                 aria-pressed={chosen.to_string()}

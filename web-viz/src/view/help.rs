@@ -46,7 +46,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 14] = [
+const PICTURE: [(&str, &str); 16] = [
     (
         "Term",
         "Time is cut into terms, each with at most one leader. A server's number and colour tell \
@@ -71,6 +71,18 @@ const PICTURE: [(&str, &str); 14] = [
         "Messages",
         "They move along the links because they are on their way. Requests are solid, replies \
          hollow with + or −. One that is lost ends in a cross.",
+    ),
+    (
+        "In hand",
+        "Draw a stroke across the ring to part the servers. Pull a message back along its lane to \
+         delay it, flick it away to lose it; with the shift key it arrives twice. Press a server \
+         twice, or rest on it with a finger, for what can be done to it.",
+    ),
+    (
+        "Chosen",
+        "What you choose is marked wherever it is shown, and the inspector says all that is known \
+         of it. What has just changed is marked there, with what it was. A tick at a server: its \
+         disk holds the chosen entry. A dashed ring around a message: it carries it.",
     ),
     (
         "Messages in time",

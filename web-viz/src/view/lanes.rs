@@ -1,12 +1,14 @@
 //! The space-time diagram, above the tape of the whole run.
 
+use std::collections::BTreeSet;
+
 use raft_core::message::MessageName;
-use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, SECOND};
+use raft_core::types::{EventId, MILLISECOND, Micros, SECOND};
 use yew::prelude::*;
 
 use super::Dispatch;
 use super::events::clock;
-use super::parts::{Icon, glyph, term_class};
+use super::parts::{Icon, choose_server, glyph, term_class};
 use super::scrub::sign;
 use super::stage::{kind, tone, use_size};
 use crate::model::known::Known;
@@ -16,18 +18,18 @@ use crate::model::{Action, Model, UiAction};
 use crate::num::{px, real};
 use crate::scene::lanes::{Arrow, Bar, End, LanesScene, Look, Row, SignMark, Source, words};
 use crate::scene::layout::Point;
+use crate::scene::marks::Marks;
 use crate::shared::Shared;
 use crate::source::SourceKind;
 
 /// The diagram, where it is open.
-pub(crate) fn lanes(model: &Model, dispatch: &Dispatch) -> Html {
+pub(crate) fn lanes(model: &Model, marks: &Marks, dispatch: &Dispatch) -> Html {
     let ui = &model.ui.lanes;
     if !ui.open {
         return Html::default();
     }
     let lanes = model.history.lanes();
-    let (now, selected) = (model.playback.now, model.ui.selected);
-    let source = Source { known: &model.known, lanes: &lanes, now, ui, selected };
+    let source = Source { known: &model.known, lanes: &lanes, now: model.playback.now, ui, marks };
     html! {
         <SpaceTime
             scene={LanesScene::of(source)}
@@ -51,6 +53,10 @@ pub(crate) struct SpaceTimeProps {
 
 fn act(dispatch: &Dispatch, action: LanesAction) -> Callback<MouseEvent> {
     dispatch.reform(move |_| Action::Ui(UiAction::Lanes(action)))
+}
+
+fn pick(dispatch: &Dispatch, message: EventId) -> Callback<MouseEvent> {
+    dispatch.reform(move |_| Action::Ui(UiAction::Pick(message)))
 }
 
 /// See the module.
@@ -106,12 +112,14 @@ pub(crate) fn SpaceTime(props: &SpaceTimeProps) -> Html {
                             <Arrows
                                 arrows={scene.arrows.clone()}
                                 picked={picked.filter(|id| scene.arrows.iter().any(|it| it.id == *id))}
+                                carriers={scene.carriers.clone()}
                                 known={props.known.clone()}
                                 dispatch={props.dispatch.clone()}
                             />
                             <Arrows
                                 arrows={scene.moving.clone()}
                                 picked={picked.filter(|id| scene.moving.iter().any(|it| it.id == *id))}
+                                carriers={scene.carriers.clone()}
                                 known={props.known.clone()}
                                 dispatch={props.dispatch.clone()}
                             />
@@ -152,7 +160,7 @@ fn beside(
     title: &'static str,
 ) -> Html {
     let there = props.scene.beside.get(side).copied().flatten();
-    let onclick = there.map(|id| act(&props.dispatch, LanesAction::Pick(id)));
+    let onclick = there.map(|id| pick(&props.dispatch, id));
     html! {
         <button
             type="button"
@@ -193,8 +201,8 @@ fn windows(props: &SpaceTimeProps) -> Html {
 }
 
 fn select(row: &Row, dispatch: &Dispatch) -> Callback<MouseEvent> {
-    let node: Option<NodeId> = (!row.selected).then_some(row.node);
-    dispatch.reform(move |_| Action::Ui(UiAction::Select(node)))
+    let (selected, node) = (row.selected, row.node);
+    dispatch.reform(move |event: MouseEvent| choose_server(node, selected, event.shift_key()))
 }
 
 fn name(row: &Row, dispatch: &Dispatch) -> Html {
@@ -295,6 +303,8 @@ fn draw_sign(mark: &SignMark) -> Html {
 struct ArrowsProps {
     arrows: Vec<Arrow>,
     picked: Option<EventId>,
+    /// Those that carry the chosen index.
+    carriers: BTreeSet<EventId>,
     /// For the words of the messages.
     known: Shared<Known>,
     dispatch: Dispatch,
@@ -303,7 +313,9 @@ struct ArrowsProps {
 /// What a message says never changes, so that arrows which are the same need not be drawn again.
 impl PartialEq for ArrowsProps {
     fn eq(&self, other: &Self) -> bool {
-        self.picked == other.picked && self.arrows == other.arrows
+        self.picked == other.picked
+            && self.carriers == other.carriers
+            && self.arrows == other.arrows
     }
 }
 
@@ -334,11 +346,12 @@ fn arrow(arrow: &Arrow, props: &ArrowsProps) -> Html {
                 tone(arrow.reply),
                 ending_class(arrow.end),
                 picked.then_some("picked"),
+                props.carriers.contains(&id).then_some("carries"),
             )}
             role="img"
             aria-label={words.clone()}
             data-testid="arrow"
-            onclick={act(&props.dispatch, LanesAction::Pick(id))}
+            onclick={pick(&props.dispatch, id)}
         >
             <title>{ words }</title>
             <path class="hit" d={line.clone()} />

@@ -10,6 +10,7 @@ use crate::model::known::Known;
 use crate::model::{Action, UiAction};
 use crate::num::{place, px, real};
 use crate::scene::grid::{Cell, Columns, EntryState, Quorum, cell, column_words, quorum};
+use crate::scene::marks::Marks;
 use crate::shared::Shared;
 
 /// The width of a column in pixels; style/matrix.css knows it too.
@@ -22,8 +23,7 @@ const SPARE: usize = 2;
 #[derive(PartialEq, Properties)]
 pub(crate) struct MatrixProps {
     pub(crate) known: Shared<Known>,
-    pub(crate) selected: Option<NodeId>,
-    pub(crate) column: Option<LogIndex>,
+    pub(crate) marks: Marks,
     pub(crate) dispatch: Dispatch,
 }
 
@@ -31,6 +31,14 @@ pub(crate) struct MatrixProps {
 #[component]
 pub(crate) fn Matrix(props: &MatrixProps) -> Html {
     let columns = Columns::of(&props.known);
+    // A mouse need only point at a column to see its quorum.
+    let pointed = use_state_eq(|| None);
+    let told = (*pointed).or(props.marks.column);
+    let leave = Callback::from({
+        let pointed = pointed.clone();
+        move |_: PointerEvent| pointed.set(None)
+    });
+    let point = Callback::from(move |index| pointed.set(Some(index)));
     // Many rows must be low ones.
     let rows = match props.known.roster.len() {
         0..=3 => "few",
@@ -51,9 +59,9 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
             <header>
                 <h2 id="matrix-title">{ "Logs" }</h2>
                 <p class="column-words" data-testid="column-words" aria-live="polite">
-                    { props.column.map(|index| column_words(&props.known, index)) }
+                    { told.map(|index| column_words(&props.known, index)) }
                 </p>
-                if props.column.is_none() {
+                if told.is_none() {
                     { key_to_marks() }
                 }
             </header>
@@ -62,12 +70,18 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
                     <span class="index-name">{ "index" }</span>
                     { for props.known.roster.iter().map(|node| row_name(*node, props)) }
                 </div>
-                <div class="columns" ref={scroller} onscroll={window.onscroll} tabindex="-1">
+                <div
+                    class="columns"
+                    ref={scroller}
+                    onscroll={window.onscroll}
+                    onpointerleave={leave}
+                    tabindex="-1"
+                >
                     <div
                         class="strip"
                         style={format!("width:{}px", px(real(columns.count()) * COLUMN))}
                     >
-                        { for shown.map(|index| column(index, columns.first, props)) }
+                        { for shown.map(|index| column(index, columns.first, told == Some(index), &point, props)) }
                     </div>
                 </div>
             </div>
@@ -97,7 +111,7 @@ fn row_name(node: NodeId, props: &MatrixProps) -> Html {
     let class = classes!(
         "row-name",
         term_class(term),
-        (props.selected == Some(node)).then_some("selected"),
+        props.marks.servers.contains(&node).then_some("selected"),
         (!known.presence(node).runs()).then_some("absent"),
     );
     html! {
@@ -110,24 +124,33 @@ fn row_name(node: NodeId, props: &MatrixProps) -> Html {
     }
 }
 
-fn column(index: LogIndex, first: LogIndex, props: &MatrixProps) -> Html {
-    let chosen = props.column == Some(index);
-    let count = chosen.then(|| quorum(&props.known, index)).filter(|it| !it.holders.is_empty());
+fn column(
+    index: LogIndex,
+    first: LogIndex,
+    told: bool,
+    point: &Callback<LogIndex>,
+    props: &MatrixProps,
+) -> Html {
+    let chosen = props.marks.column == Some(index);
+    let count = told.then(|| quorum(&props.known, index)).filter(|it| !it.holders.is_empty());
     let choose = props
         .dispatch
         .reform(move |_: MouseEvent| Action::Ui(UiAction::Column((!chosen).then_some(index))));
-    let point =
-        props.dispatch.reform(move |_: PointerEvent| Action::Ui(UiAction::Column(Some(index))));
-    // A finger that scrolls must not choose.
+    let point = point.clone();
     let point = Callback::from(move |event: PointerEvent| {
         if event.pointer_type() == "mouse" {
-            point.emit(event);
+            point.emit(index);
         }
     });
     html! {
         <div
             key={index.0}
-            class={classes!("column", chosen.then_some("chosen"))}
+            class={classes!(
+                "column",
+                told.then_some("told-of"),
+                chosen.then_some("chosen"),
+                props.marks.carries(index).then_some("carried"),
+            )}
             style={format!("left:{}px", px(real(index.0 - first.0) * COLUMN))}
             onpointerenter={point}
             onclick={choose}
@@ -164,7 +187,7 @@ fn tally(count: &Quorum) -> Html {
 
 fn draw(node: NodeId, index: LogIndex, counts: bool, props: &MatrixProps) -> Html {
     let testid = format!("cell-{node}-{index}");
-    let selected = (props.selected == Some(node)).then_some("selected");
+    let selected = props.marks.servers.contains(&node).then_some("selected");
     let row = classes!(selected, counts.then_some("counts"));
     match cell(&props.known, node, index) {
         Cell::Empty { next } => html! {

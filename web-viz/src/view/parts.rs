@@ -1,11 +1,11 @@
 //! Small pieces that several regions use.
 
-use raft_core::types::Term;
+use raft_core::types::{NodeId, Term};
 use yew::prelude::*;
 
 use super::Dispatch;
-use crate::model::Action;
 use crate::model::deeds::Deed;
+use crate::model::{Action, UiAction};
 
 /// How many colours the terms take turns in; style/tokens.css defines them.
 const TERM_COLOURS: u64 = 6;
@@ -149,6 +149,16 @@ pub(crate) fn deed_button(
             }
         </button>
     }
+}
+
+/// What pressing a server asks for: to choose it or let go of it, with the shift key besides those
+/// that are chosen.
+pub(crate) const fn choose_server(node: NodeId, chosen: bool, also: bool) -> Action {
+    Action::Ui(match (also, chosen) {
+        (true, _) => UiAction::SelectAlso(node),
+        (false, true) => UiAction::Select(None),
+        (false, false) => UiAction::Select(Some(node)),
+    })
 }
 
 /// The value of the input element in which an event happened.

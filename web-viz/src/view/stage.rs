@@ -1,9 +1,14 @@
 //! The stage: the ring of servers, the links between them, the messages on their way.
 
 mod flight;
+mod hand;
 mod legend;
 mod link;
+mod menu;
+mod messages;
 mod server;
+
+use std::rc::Rc;
 
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
@@ -15,16 +20,21 @@ use crate::model::{Action, UiAction};
 use crate::num::px;
 use crate::scene::Scene;
 use crate::scene::layout::Size;
-use flight::flight;
 pub(in crate::view) use flight::{kind, shape, tone};
+use hand::{in_hand, use_hand, words};
 use legend::legend;
 use link::link;
+pub(crate) use menu::menu_of;
+use menu::{Menu, MenuMark};
+use messages::use_messages;
 use server::server;
 
 /// Properties of [`Stage`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct StageProps {
-    pub(crate) scene: Scene,
+    pub(crate) scene: Rc<Scene>,
+    /// The menu that is open.
+    pub(crate) menu: Option<MenuMark>,
     pub(crate) dispatch: Dispatch,
 }
 
@@ -33,24 +43,41 @@ pub(crate) struct StageProps {
 pub(crate) fn Stage(props: &StageProps) -> Html {
     let frame = use_node_ref();
     use_size(&frame, &props.dispatch.reform(|size| Action::Ui(UiAction::Stage(size))));
+    let hand = use_hand(&frame, &props.scene, &props.dispatch);
+    let messages = use_messages(&props.scene, &props.dispatch);
     let scene = &props.scene;
     let Size { width, height } = scene.layout.size;
+    let open = props.menu.is_some();
     html! {
-        <section class="stage" ref={frame} aria-label="Cluster" data-testid="stage">
+        <section
+            class={classes!("stage", scene.hand.is_some().then_some("in-hand"))}
+            ref={frame.clone()}
+            aria-label="Cluster"
+            data-testid="stage"
+        >
             <svg
                 viewBox={format!("0 0 {} {}", px(width), px(height))}
                 width={px(width)}
                 height={px(height)}
                 role="group"
                 aria-label="Servers and the messages between them"
+                onpointerdown={hand.down}
+                onpointermove={hand.moved}
+                onpointerup={hand.up}
+                onpointercancel={hand.cancel}
             >
                 { definitions() }
                 { dial(scene) }
                 { for scene.links.iter().map(link) }
-                { for scene.servers.iter().map(|mark| server(mark, &props.dispatch)) }
-                { for scene.flights.iter().map(|mark| flight(mark, scene.layout.mark)) }
+                { for scene.servers.iter().map(|mark| server(mark, open, &props.dispatch)) }
+                { messages }
+                { in_hand(scene) }
             </svg>
             { legend() }
+            { words(scene) }
+            if let Some(menu) = &props.menu {
+                <Menu menu={menu.clone()} stage={frame} dispatch={props.dispatch.clone()} />
+            }
         </section>
     }
 }

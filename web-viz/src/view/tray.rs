@@ -6,11 +6,10 @@ use yew::prelude::*;
 
 use super::Dispatch;
 use super::act::ActProps;
-use super::parts::{DeedButton, Icon, deed_button, glyph, term_class, typed};
+use super::parts::{DeedButton, Icon, choose_server, deed_button, glyph, term_class, typed};
 use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
 use crate::model::desk::{Ask, AskState, Request};
-use crate::model::known::Presence;
-use crate::model::{Action, Model, Tray, UiAction};
+use crate::model::{Action, Model, Tray};
 use crate::num;
 use crate::source::SourceKind;
 
@@ -22,14 +21,14 @@ const JUMP: i64 = 500_000;
 
 /// What the open part of the tray offers.
 pub(crate) fn offers(model: &Model) -> Vec<Deed> {
-    match (model.ui.tray, model.ui.selected) {
+    match (model.ui.tray, model.ui.selection.server()) {
         (Tray::Server, Some(node)) => server_offers(model, node),
         (Tray::Members, selected) => member_offers(model, selected),
         (Tray::Server, None) | (Tray::Network | Tray::Rules, _) => Vec::new(),
     }
 }
 
-fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
+pub(super) fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
     let rate = |rate| Deed::Clock(node, ClockDeed::Rate(rate));
     let disk = |deed| Deed::Disk(node, deed);
     let mut offers = vec![
@@ -99,6 +98,7 @@ pub(super) fn face(offer: &Offer, dispatch: &Dispatch) -> Html {
         Deed::Freeze(_) => ("Freeze", Icon::Snow, Some("F"), "freeze"),
         Deed::Thaw(_) => ("Go on", Icon::Snow, Some("F"), "thaw"),
         Deed::Isolate(_) => ("Cut off", Icon::Scissors, Some("P"), "isolate"),
+        Deed::Partition(_) => ("Cut them off", Icon::Scissors, Some("P"), "partition"),
         Deed::SplitLeader => ("Split", Icon::Split, None, "split"),
         Deed::Heal => ("Mend", Icon::Link, Some("P"), "heal"),
         Deed::Elect(_) => ("Elect", Icon::Flag, None, "elect"),
@@ -171,7 +171,9 @@ pub(super) fn server(props: &ActProps) -> Html {
         <div class="one-server">
             { chooser(props) }
             if let Some(node) = props.selected {
-                { facts(node, props) }
+                if let Some(process) = &props.process {
+                    <p class="hint" data-testid="process">{ format!("The process of {node}: {process}") }</p>
+                }
                 <div class="deeds">
                     { for of(|deed| !matches!(
                         deed,
@@ -193,10 +195,10 @@ pub(super) fn server(props: &ActProps) -> Html {
                     <h3>{ "Links, one way each" }</h3>
                     <div class="links">{ for links.into_iter().map(|offer| link(offer, node, props)) }</div>
                 }
-                { super::air::air(node, props) }
             } else {
                 <p class="hint">{ "Choose a server here or on the ring." }</p>
             }
+            { super::air::air(props) }
         </div>
     }
 }
@@ -204,9 +206,10 @@ pub(super) fn server(props: &ActProps) -> Html {
 /// The servers, to choose one of.
 fn chooser(props: &ActProps) -> Html {
     let chip = |node: NodeId| {
-        let chosen = props.selected == Some(node);
-        let onclick =
-            props.dispatch.reform(move |_| Action::Ui(UiAction::Select((!chosen).then_some(node))));
+        let chosen = props.servers.contains(&node);
+        let onclick = props
+            .dispatch
+            .reform(move |event: MouseEvent| choose_server(node, chosen, event.shift_key()));
         let term = props.known.node(node).map(|known| known.term).unwrap_or_default();
         let absent = !props.known.presence(node).runs();
         html! {
@@ -262,39 +265,6 @@ fn link(offer: &Offer, node: NodeId, props: &ActProps) -> Html {
         >
             { words }
         </button>
-    }
-}
-
-fn facts(id: NodeId, props: &ActProps) -> Html {
-    let known = &props.known;
-    let Some(node) = known.node(id) else {
-        return html! { <p class="hint">{ "Nothing is known of it yet." }</p> };
-    };
-    let fact = |name: &'static str, value: String| {
-        html! { <div><dt>{ name }</dt><dd>{ value }</dd></div> }
-    };
-    let nobody = || "–".to_owned();
-    html! {
-        <dl class="facts" data-testid="facts">
-            { fact("role", role_words(known.presence(id), node.role)) }
-            { fact("term", node.term.to_string()) }
-            { fact("voted for", node.voted_for.map_or_else(nobody, |node| node.to_string())) }
-            { fact("log ends", node.last.index.to_string()) }
-            { fact("on disk", node.durable_index.to_string()) }
-            { fact("committed", node.commit_index.to_string()) }
-            if let Some(process) = &props.process {
-                { fact("process", process.clone()) }
-            }
-        </dl>
-    }
-}
-
-fn role_words(presence: Presence, role: raft_core::event::RoleName) -> String {
-    match presence {
-        Presence::Up => role.to_string(),
-        Presence::Frozen => format!("{role}, frozen"),
-        Presence::Down => "down".to_owned(),
-        Presence::Unreachable => "out of sight".to_owned(),
     }
 }
 

@@ -22,8 +22,12 @@ impl Model {
                 if let Deed::Member(deed) = deed {
                     return self.change_members(deed);
                 }
-                let action = self.action(deed);
-                action.map(|action| Effect::Sim(SimEffect::Act(action))).into_iter().collect()
+                let action = self.action(deed).map(|action| Effect::Sim(SimEffect::Act(action)));
+                // What is due at once is seen at once, also while the clock stands.
+                let due =
+                    matches!(deed, Deed::Message(_, MessageDeed::Drop | MessageDeed::Release));
+                let happen = Effect::Sim(SimEffect::Advance(self.playback.now));
+                action.into_iter().chain(due.then_some(happen)).collect()
             }
             SourceKind::Replay => Vec::new(),
             SourceKind::Live => self.order(deed).map(Effect::Supervise).into_iter().collect(),
@@ -38,6 +42,7 @@ impl Model {
             Deed::Freeze(node) => sim::Action::Freeze(node),
             Deed::Thaw(node) => sim::Action::Thaw(node),
             Deed::Isolate(node) => sim::Action::Partition(self.groups(&BTreeSet::from([node]))),
+            Deed::Partition(groups) => sim::Action::Partition(groups.sets()),
             Deed::SplitLeader => {
                 sim::Action::Partition(self.groups(&self.minority_with(self.present().leader()?)))
             }

@@ -80,6 +80,12 @@ impl Model {
                 let cut = self.present().isolated(node);
                 unless(cut, format!("{node} is cut off already. Mend the links first."))
             }
+            Deed::Partition(groups) => {
+                let alone = groups.sets().len() < 2;
+                unless(alone, "There is nobody left to cut them off from.")?;
+                let apart = groups.are_apart(self.present());
+                unless(apart, "They are cut off already. Mend the links first.")
+            }
             Deed::SplitLeader => unless(self.present().leader().is_none(), NOBODY_LEADS),
             Deed::Heal => {
                 let well = self.present().view.cut_links.is_empty() && !self.conditions.disturbed();
@@ -92,9 +98,13 @@ impl Model {
                 unless(same, format!("The clock of {node} runs at that rate."))
             }
             Deed::Member(deed) => self.members_permit(deed),
-            // Whether a message still flies, only the simulation knows.
-            Deed::Message(..)
-            | Deed::Clock(_, ClockDeed::Jump(_))
+            // Whether a message still flies that nobody told of, only the simulation knows.
+            Deed::Message(message, _) => {
+                let flight = self.known.view.messages.get(&message);
+                let ended = flight.is_none_or(|flight| flight.end.is_some());
+                unless(ended, "This message is not on its way any more.")
+            }
+            Deed::Clock(_, ClockDeed::Jump(_))
             | Deed::Loss(_)
             | Deed::Repeat(_)
             | Deed::Overtake(_)
@@ -181,6 +191,11 @@ impl Model {
     /// Whether the supervisor of a live cluster can do it.
     fn live_permits(&self, deed: Deed) -> Permit {
         let asked = deed == Deed::SplitLeader || self.order(deed).is_some();
+        let several = matches!(deed, Deed::Partition(groups) if groups.sets().len() > 2);
+        unless(
+            several,
+            "Real servers are parted in two at a time. Cut once more for the third part.",
+        )?;
         unless(!asked, ONLY_SIMULATED)?;
         unless(!self.live.is_supervised(), NO_SUPERVISOR)?;
         if deed == Deed::Heal {

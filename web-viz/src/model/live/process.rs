@@ -84,6 +84,14 @@ impl Model {
                 let others = self.minority_with(leader).into_iter().filter(|it| *it != leader);
                 Some(Order::Split(std::iter::once(leader).chain(others).collect()))
             }
+            Deed::Partition(groups) => {
+                // The supervisor cuts some off from all others: the fewer.
+                let [one, other] = <[BTreeSet<NodeId>; 2]>::try_from(groups.sets()).ok()?;
+                let apart = if one.len() > other.len() { other } else { one };
+                let leader = self.present().leader().filter(|leader| apart.contains(leader));
+                let others = apart.iter().copied().filter(|node| Some(*node) != leader);
+                Some(Order::Split(leader.into_iter().chain(others).collect()))
+            }
             Deed::Heal => Some(Order::Heal),
             Deed::Link(from, to, LinkDeed::Cut) => Some(Order::Link(from, to, "cut-one-way")),
             Deed::Link(from, to, LinkDeed::Mend) => Some(Order::Link(from, to, "heal-one-way")),

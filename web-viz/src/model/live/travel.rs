@@ -194,9 +194,7 @@ impl Model {
             self.enlist(event);
         }
         self.recite_live();
-        if self.ui.selected.is_some_and(|node| !self.known.roster.contains(&node)) {
-            self.ui.selected = None;
-        }
+        self.ui.selection.retain(&self.known.roster);
     }
 
     /// Says again what the page said at the moment that is shown, and who was out of sight then.

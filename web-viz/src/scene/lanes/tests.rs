@@ -26,9 +26,10 @@ fn flight(from: u64, to: u64, sent: u64) -> (EventId, Flight) {
 }
 
 fn scene(known: &Known, lanes: &Lanes, now: u64, picked: Option<EventId>) -> LanesScene {
-    let ui = LanesUi { open: true, window: 1_000, width: WIDTH, picked };
-    let (now, selected) = (Time(now), Some(NodeId(2)));
-    LanesScene::of(Source { known, lanes, now, ui: &ui, selected })
+    let ui = LanesUi { open: true, window: 1_000, width: WIDTH };
+    let servers = BTreeSet::from([NodeId(2)]);
+    let marks = Marks { message: picked, servers, ..Marks::default() };
+    LanesScene::of(Source { known, lanes, now: Time(now), ui: &ui, marks: &marks })
 }
 
 fn drawn(flights: Vec<(EventId, Flight)>, now: u64) -> LanesScene {
@@ -156,7 +157,8 @@ fn lanes_tell_roles_and_turns() {
 fn shown(session: &Session) -> LanesScene {
     let model = &session.model;
     let (lanes, now, ui) = (model.history.lanes(), model.playback.now, &model.ui.lanes);
-    LanesScene::of(Source { known: &model.known, lanes: &lanes, now, ui, selected: None })
+    let marks = Marks::default();
+    LanesScene::of(Source { known: &model.known, lanes: &lanes, now, ui, marks: &marks })
 }
 
 /// Lets the page run until the election of another leader.

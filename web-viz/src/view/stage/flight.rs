@@ -6,9 +6,10 @@ use yew::prelude::*;
 use crate::num::px;
 use crate::scene::traffic::{FlightMark, Phase};
 
-/// See the module. `size` is half the size of the mark, in pixels.
-pub(super) fn flight(mark: &FlightMark, size: f64) -> Html {
-    let FlightMark { id, name, reply, entries, at, tail, phase, words } = mark;
+/// See the module. `size` is half the size of the mark, in pixels; `name` is what it is called, and
+/// `stop` whether the tab key stops at it.
+pub(super) fn flight(mark: &FlightMark, size: f64, name: &AttrValue, stop: bool) -> Html {
+    let FlightMark { id, name: kind_of, reply, entries, at, tail, phase, .. } = mark;
     let key = id.to_string();
     let place = format!("translate({} {})", px(at.x), px(at.y));
     match *phase {
@@ -24,13 +25,28 @@ pub(super) fn flight(mark: &FlightMark, size: f64) -> Html {
         },
         Phase::Lost { share } => html! {
             <g {key} class="flight lost" transform={place} opacity={px(1.0 - share * share)}>
-                <title>{ words }</title>
                 <path d={cross(size * (0.75 + 0.35 * share))} />
             </g>
         },
         Phase::Moving => html! {
-            <g {key} class={classes!("flight", kind(*name), tone(*reply))} data-testid="flight">
-                <title>{ words }</title>
+            <g
+                key={key.clone()}
+                class={classes!(
+                    "flight",
+                    kind(*kind_of),
+                    tone(*reply),
+                    mark.held.then_some("held"),
+                    mark.chosen.then_some("chosen"),
+                    mark.carries.then_some("carries"),
+                )}
+                role="button"
+                tabindex={if stop { "0" } else { "-1" }}
+                aria-label={name.clone()}
+                aria-pressed={mark.chosen.to_string()}
+                data-testid="flight"
+                data-message={key}
+            >
+                <title>{ name }</title>
                 <line
                     class="trail"
                     x1={px(tail.x)}
@@ -39,14 +55,21 @@ pub(super) fn flight(mark: &FlightMark, size: f64) -> Html {
                     y2={px(at.y)}
                 />
                 <g transform={place}>
-                    { shape(*name, size) }
+                    <circle class="grip" r={px(size * 1.3 + 7.0)} />
+                    if mark.chosen || mark.carries {
+                        <circle class="ring" r={px(size * 1.3 + 7.0)} />
+                    }
+                    { shape(*kind_of, size) }
                     <text class="letter" style={format!("font-size:{}px", px(size * 1.25))}>
-                        { letter(*name, *reply) }
+                        { letter(*kind_of, *reply) }
                     </text>
                     if *entries > 1 {
                         <text class="count" x={px(size + 3.0)} y={px(-size * 0.5)}>
                             { format!("×{entries}") }
                         </text>
+                    }
+                    if mark.held {
+                        <path class="pin" d="M-2.5 -4v8M2.5 -4v8" transform={format!("translate({} {})", px(size + 7.0), px(size))} />
                     }
                 </g>
             </g>

@@ -8,7 +8,7 @@ use crate::scene::links::{LinkMark, LinkState};
 
 /// See the module.
 pub(super) fn link(mark: &LinkMark) -> Html {
-    let LinkMark { ends, from, to, state } = *mark;
+    let LinkMark { ends, from, to, state, doomed } = *mark;
     let class = match state {
         LinkState::Up => "link",
         LinkState::Cut => "link cut",
@@ -33,7 +33,7 @@ pub(super) fn link(mark: &LinkMark) -> Html {
     html! {
         <g
             key={format!("{}{}", ends.0, ends.1)}
-            {class}
+            class={classes!(class, doomed.then_some("doomed"))}
             data-testid={format!("link-{}-{}", ends.0, ends.1)}
             data-state={name(state)}
         >
@@ -41,6 +41,9 @@ pub(super) fn link(mark: &LinkMark) -> Html {
                 <title>{ words }</title>
             }
             { line("wire", from, to) }
+            if doomed {
+                { line("doom", from, to) }
+            }
             if state != LinkState::Up {
                 { wall(from, to, at) }
             }

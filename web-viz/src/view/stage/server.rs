@@ -9,22 +9,34 @@ use crate::num::px;
 use crate::scene::layout::{LINE, Point};
 use crate::scene::server::{Arc, Ballot, ServerMark};
 use crate::view::Dispatch;
-use crate::view::parts::term_class;
+use crate::view::parts::{choose_server, term_class};
 
-/// See the module.
-pub(super) fn server(mark: &ServerMark, dispatch: &Dispatch) -> Html {
+/// See the module. While a menu is `open`, a press is about that.
+pub(super) fn server(mark: &ServerMark, open: bool, dispatch: &Dispatch) -> Html {
     let (id, selected) = (mark.id, mark.selected);
-    let choose = Callback::from({
+    let choose = {
         let dispatch = dispatch.clone();
-        move |()| dispatch.emit(Action::Ui(UiAction::Select((!selected).then_some(id))))
-    });
-    let onclick = choose.reform(|_: MouseEvent| ());
-    let onkeydown = Callback::from(move |event: KeyboardEvent| {
-        if matches!(event.key().as_str(), "Enter" | " ") {
-            event.prevent_default();
-            event.stop_propagation();
-            choose.emit(());
+        move |also| {
+            if !open {
+                dispatch.emit(choose_server(id, selected, also));
+            }
         }
+    };
+    let menu = dispatch.reform(move |()| Action::Ui(UiAction::Menu(Some(id))));
+    let onclick = Callback::from({
+        let choose = choose.clone();
+        move |event: MouseEvent| choose(event.shift_key())
+    });
+    let oncontextmenu = menu.reform(|event: MouseEvent| event.prevent_default());
+    let ondblclick = menu.reform(|_: MouseEvent| ());
+    let onkeydown = Callback::from(move |event: KeyboardEvent| {
+        match (event.key().as_str(), event.shift_key()) {
+            ("Enter" | " ", also) => choose(also),
+            ("ContextMenu", _) | ("F10", true) => menu.emit(()),
+            _ => return,
+        }
+        event.prevent_default();
+        event.stop_propagation();
     });
     html! {
         <g
@@ -45,7 +57,10 @@ pub(super) fn server(mark: &ServerMark, dispatch: &Dispatch) -> Html {
             data-role={role(mark)}
             data-presence={presence(mark.presence)}
             data-term={mark.term.to_string()}
+            aria-haspopup="menu"
             {onclick}
+            {oncontextmenu}
+            {ondblclick}
             {onkeydown}
         >
             <circle class="hit" r={px((mark.disc + 17.0).max(24.0))} />
@@ -62,6 +77,9 @@ pub(super) fn server(mark: &ServerMark, dispatch: &Dispatch) -> Html {
             }
             if mark.writing {
                 { disk(mark.disc) }
+            }
+            if mark.holds {
+                { holds(mark.disc) }
             }
             { label(mark) }
         </g>
@@ -181,6 +199,17 @@ fn disk(disc: f64) -> Html {
         <g class="disk" transform={format!("translate({offset} {offset})")} data-testid="fsync">
             <circle r="11" />
             <path d="M-5 -3.5a5 2 0 0 1 10 0v7a5 2 0 0 1 -10 0zM-5 -3.5a5 2 0 0 0 10 0" />
+        </g>
+    }
+}
+
+/// Its disk holds the chosen entry.
+fn holds(disc: f64) -> Html {
+    let offset = px(disc * 0.76);
+    html! {
+        <g class="holds" transform={format!("translate(-{offset} {offset})")} data-testid="holds">
+            <circle r="9" />
+            <path d="M-4 0l3 3.2L4.4 -3" />
         </g>
     }
 }

@@ -1,0 +1,71 @@
+//! Groups of servers that are to be cut off from each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raft_core::types::NodeId;
+
+use crate::model::known::Known;
+use crate::source::sim::SimSetup;
+
+/// As many places as servers have numbers; the first stands for none.
+const PLACES: usize = SimSetup::MOST as usize + 1;
+
+/// The group of each server by its number; 0 for a server in none. So small that a deed is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Groups([u8; PLACES]);
+
+impl Groups {
+    pub(crate) fn of(groups: &[BTreeSet<NodeId>]) -> Self {
+        let mut places = [0; PLACES];
+        for (number, group) in (1..).zip(groups) {
+            for node in group {
+                if let Some(place) = usize::try_from(node.0).ok().and_then(|it| places.get_mut(it))
+                {
+                    *place = number;
+                }
+            }
+        }
+        Self(places)
+    }
+
+    /// These servers against all the others.
+    pub(crate) fn apart(servers: &BTreeSet<NodeId>, roster: &BTreeSet<NodeId>) -> Self {
+        Self::of(&[servers.clone(), roster.difference(servers).copied().collect()])
+    }
+
+    /// The groups, none of them empty.
+    pub(crate) fn sets(&self) -> Vec<BTreeSet<NodeId>> {
+        let mut sets: BTreeMap<u8, BTreeSet<NodeId>> = BTreeMap::new();
+        for (node, group) in (0..).map(NodeId).zip(self.0).filter(|(_, group)| *group > 0) {
+            sets.entry(group).or_default().insert(node);
+        }
+        sets.into_values().collect()
+    }
+
+    /// Whether nothing passes between any two of the groups already.
+    pub(crate) fn are_apart(&self, known: &Known) -> bool {
+        let sets = self.sets();
+        let cut = |from, to| known.view.cut_links.contains(&(from, to));
+        sets.iter().enumerate().all(|(place, one)| {
+            sets[place + 1..]
+                .iter()
+                .flatten()
+                .all(|other| one.iter().all(|node| cut(*node, *other) && cut(*other, *node)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards a partition on its way through a deed.
+    #[test]
+    fn groups_come_out_as_they_went_in() {
+        let set = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+        let sets = vec![set(&[1, 9]), set(&[2]), set(&[3, 4])];
+        assert_eq!(Groups::of(&sets).sets(), sets);
+        let all = set(&[1, 2]);
+        assert_eq!(Groups::apart(&all, &all).sets(), std::slice::from_ref(&all));
+    }
+}

@@ -1,0 +1,51 @@
+//! The facts of a log index: what stands there, and how far it is on each server.
+
+use raft_core::types::{LogIndex, NodeId};
+
+use super::{Fact, NONE, list, yes_or_no};
+use crate::model::known::Known;
+use crate::scene::grid::{Cell, EntryState, cell, quorum};
+
+/// See the module.
+pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
+    let quorum = quorum(known, index);
+    let entries = known.view.nodes.values().filter_map(|node| node.entry(index));
+    let newest = entries.max_by_key(|entry| entry.term);
+    let words = newest.map_or_else(
+        || "nothing that this page was told".to_owned(),
+        |entry| entry.payload.to_string(),
+    );
+    let reached = if quorum.is_reached() { "reached" } else { "not reached" };
+    let mut facts = vec![
+        Fact::new("entry", words),
+        Fact::new("term", newest.map_or_else(|| NONE.to_owned(), |entry| entry.term.to_string())),
+        Fact::new(
+            "majority",
+            format!("{} of {} needed, {reached}", quorum.holders.len(), quorum.needed),
+        ),
+        Fact::new("held by disks of", list(quorum.holders)),
+    ];
+    facts.extend(known.roster.iter().flat_map(|node| row(known, *node, index)));
+    facts
+}
+
+fn row(known: &Known, node: NodeId, index: LogIndex) -> [Fact; 3] {
+    let (term, state, durable) = match cell(known, node, index) {
+        Cell::Empty { .. } => (NONE.to_owned(), "not there", NONE),
+        Cell::Compacted => (NONE.to_owned(), "in its snapshot", "yes"),
+        Cell::Untold => (NONE.to_owned(), "there, untold", NONE),
+        Cell::Entry(entry) => {
+            let state = match entry.state {
+                EntryState::Proposed => "proposed",
+                EntryState::Committed => "committed",
+                EntryState::Applied => "applied",
+            };
+            (entry.term.to_string(), state, yes_or_no(entry.durable))
+        }
+    };
+    [
+        Fact::at(node, "state", state),
+        Fact::at(node, "on disk", durable),
+        Fact::at(node, "term", term),
+    ]
+}

@@ -1,0 +1,224 @@
+//! A pointer on the stage: it draws a stroke that cuts links, or holds a message. While a message is
+//! held the clock stands.
+
+use raft_core::types::{EventId, NodeId};
+
+use super::deeds::{Deed, Groups, LinkDeed};
+use super::selection::Selection;
+use super::{Effect, Model, Notice};
+use crate::scene::drag::{Drag, Pull};
+use crate::scene::layout::{Layout, Point};
+use crate::scene::marks::Marks;
+use crate::scene::stroke::{Cut, cut};
+use crate::scene::traffic::{self, Hit, Phase};
+use crate::source::SourceKind;
+
+/// A stroke of more points than this is long enough.
+const LONGEST: usize = 600;
+
+/// Points of a stroke are so far apart, in pixels.
+const APART: f64 = 3.0;
+
+/// How far back the hand's speed is measured, in milliseconds.
+const RECENT_MS: f64 = 70.0;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Hand {
+    #[default]
+    Free,
+    Stroke(Vec<Point>),
+    Message(Held),
+}
+
+/// A message that is held.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Held {
+    pub(crate) id: EventId,
+    pub(crate) pull: Pull,
+    /// Where the hand was lately, and when in milliseconds.
+    trail: Vec<(Point, f64)>,
+    /// Whether the clock is to go on afterwards.
+    resumes: bool,
+}
+
+/// Where a pointer is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pointer {
+    /// On the stage.
+    pub(crate) at: Point,
+    /// When, in milliseconds since some time.
+    pub(crate) time: f64,
+    /// Whether a key is held that asks for a copy.
+    pub(crate) copy: bool,
+    /// Whether it is a finger, which hits less well.
+    pub(crate) touch: bool,
+}
+
+/// What it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HandAction {
+    Press(Pointer),
+    Move(Pointer),
+    Release(Pointer),
+    /// The person thought better of it, or the browser took the pointer for itself.
+    GiveUp,
+}
+
+impl Held {
+    fn moved(&mut self, pointer: Pointer) {
+        let Pointer { at, time, copy, .. } = pointer;
+        self.trail.push((at, time));
+        self.trail.retain(|(_, then)| time - then <= RECENT_MS);
+        let (first, then) = self.trail.first().copied().unwrap_or((at, time));
+        self.pull.speed = first.distance(at) / (time - then).max(1.0);
+        self.pull.hand.1 = at;
+        self.pull.copy = copy;
+    }
+}
+
+impl Model {
+    pub(super) fn hand(&mut self, action: HandAction) -> Vec<Effect> {
+        match action {
+            HandAction::Press(pointer) => self.press(pointer),
+            HandAction::Move(pointer) => match &mut self.ui.hand {
+                Hand::Free => {}
+                Hand::Stroke(path) => extend(path, pointer.at),
+                Hand::Message(held) => held.moved(pointer),
+            },
+            HandAction::Release(pointer) => return self.release(pointer),
+            HandAction::GiveUp => {
+                self.let_go();
+            }
+        }
+        Vec::new()
+    }
+
+    fn press(&mut self, pointer: Pointer) {
+        if self.ui.hand != Hand::Free {
+            return;
+        }
+        let layout = Layout::of(self.ui.stage, &self.known.roster);
+        let marks = Marks::of(&self.ui.selection, &self.known);
+        let (now, pace) = (self.playback.now, self.pace());
+        let flights = traffic::marks(&self.known, now, pace, &layout, &marks);
+        self.ui.hand = match traffic::hit(&flights, &layout, pointer.at, pointer.touch) {
+            Hit::Server(_) => Hand::Free,
+            Hit::Ground => Hand::Stroke(vec![pointer.at]),
+            Hit::Message(id, spot) => {
+                let Some(flight) = self.known.view.messages.get(&id) else { return };
+                let (from, to) = (flight.message.from, flight.message.to);
+                let Some(lane) = layout.lane(from, to) else { return };
+                let resumes = self.playback.playing;
+                let hand = (pointer.at, pointer.at);
+                let span = traffic::span(flight, now, pace);
+                let pull = Pull { lane, place: spot, hand, speed: 0.0, copy: pointer.copy, span };
+                // A real cluster does not wait.
+                self.playback.playing &= self.source == SourceKind::Live;
+                Hand::Message(Held { id, pull, trail: vec![(pointer.at, pointer.time)], resumes })
+            }
+        };
+    }
+
+    fn release(&mut self, pointer: Pointer) -> Vec<Effect> {
+        match self.let_go() {
+            Hand::Free => Vec::new(),
+            Hand::Stroke(mut path) => {
+                extend(&mut path, pointer.at);
+                let deeds = self.cuts(&path);
+                self.attempt(&deeds)
+            }
+            Hand::Message(mut held) => {
+                held.moved(pointer);
+                match held.pull.meaning() {
+                    Drag::Press => {
+                        let again = self.ui.selection == Selection::Message(held.id);
+                        self.ui.selection =
+                            if again { Selection::Nothing } else { Selection::Message(held.id) };
+                        Vec::new()
+                    }
+                    Drag::Nothing => Vec::new(),
+                    Drag::Deed(deed) => self.attempt(&[Deed::Message(held.id, deed)]),
+                }
+            }
+        }
+    }
+
+    /// The next or the previous message that is seen on its way; without a chosen one the first or
+    /// the last.
+    pub(crate) fn message_beside(&self, next: bool) -> Option<EventId> {
+        let layout = Layout::of(self.ui.stage, &self.known.roster);
+        let marks = Marks::of(&self.ui.selection, &self.known);
+        let flights = traffic::marks(&self.known, self.playback.now, self.pace(), &layout, &marks);
+        let moving = flights.iter().filter(|mark| mark.phase == Phase::Moving);
+        let all: Vec<EventId> = moving.map(|mark| mark.id).collect();
+        let place = all.iter().position(|id| Some(*id) == marks.message);
+        let beside = match (place, next) {
+            (Some(place), true) => all.get(place + 1).or(all.first()),
+            (Some(place), false) => all[..place].last().or(all.last()),
+            (None, true) => all.first(),
+            (None, false) => all.last(),
+        };
+        beside.copied()
+    }
+
+    /// Ends what the hand does, and lets the clock go on; gives back what it was.
+    fn let_go(&mut self) -> Hand {
+        let hand = std::mem::take(&mut self.ui.hand);
+        if let Hand::Message(held) = &hand {
+            self.playback.playing |= held.resumes;
+        }
+        hand
+    }
+
+    /// Why what letting go would do is not possible.
+    pub(crate) fn hand_refused(&self) -> Option<String> {
+        let deed = match &self.ui.hand {
+            Hand::Free => return None,
+            Hand::Stroke(path) => self.cuts(path).first().copied()?,
+            Hand::Message(held) => match held.pull.meaning() {
+                Drag::Press | Drag::Nothing => return None,
+                Drag::Deed(deed) => Deed::Message(held.id, deed),
+            },
+        };
+        self.permits(deed).err()
+    }
+
+    /// What cuts that which a stroke crosses.
+    fn cuts(&self, path: &[Point]) -> Vec<Deed> {
+        let layout = Layout::of(self.ui.stage, &self.known.roster);
+        match cut(path, &self.known, &layout) {
+            Cut::Nothing => Vec::new(),
+            Cut::Apart(groups) => vec![Deed::Partition(Groups::of(&groups))],
+            Cut::Links(links) => {
+                let whole =
+                    |from: NodeId, to: NodeId| !self.known.view.cut_links.contains(&(from, to));
+                links
+                    .into_iter()
+                    .flat_map(|(one, other)| [(one, other), (other, one)])
+                    .filter(|(from, to)| whole(*from, *to))
+                    .map(|(from, to)| Deed::Link(from, to, LinkDeed::Cut))
+                    .collect()
+            }
+        }
+    }
+
+    /// Does these deeds, or says why the first of them is not possible.
+    fn attempt(&mut self, deeds: &[Deed]) -> Vec<Effect> {
+        if let Some(Err(words)) = deeds.first().map(|deed| self.permits(*deed)) {
+            self.notice = Some(Notice { words });
+            return Vec::new();
+        }
+        deeds.iter().flat_map(|deed| self.perform(*deed)).collect()
+    }
+}
+
+fn extend(path: &mut Vec<Point>, at: Point) {
+    let far = path.last().is_none_or(|last| last.distance(at) >= APART);
+    if far && path.len() < LONGEST {
+        path.push(at);
+    }
+}
+
+#[cfg(test)]
+mod tests;

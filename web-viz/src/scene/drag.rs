@@ -1,0 +1,157 @@
+//! A message in the hand: what dragging it means.
+
+use raft_core::types::Micros;
+
+use super::layout::Point;
+use crate::model::deeds::MessageDeed;
+use crate::num::{real, whole};
+
+/// A hand that moved less than this, in pixels, only pressed.
+const STILL: f64 = 7.0;
+
+/// So far from its lane a message is lost.
+const OFF: f64 = 64.0;
+
+/// So fast, in pixels in a millisecond, and so far a message is flicked away.
+const FLICK: f64 = 1.1;
+const FLICK_WAY: f64 = 36.0;
+
+/// A message in the hand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pull {
+    /// From the sender's rim to the receiver's.
+    pub(crate) lane: (Point, Point),
+    /// Where the message was.
+    pub(crate) place: Point,
+    /// Where it was grabbed, and where the hand is now.
+    pub(crate) hand: (Point, Point),
+    /// How fast the hand is, in pixels in a millisecond.
+    pub(crate) speed: f64,
+    /// Whether a copy is to be made.
+    pub(crate) copy: bool,
+    /// How long the message takes for its lane, in µs.
+    pub(crate) span: Micros,
+}
+
+/// What that means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drag {
+    /// It was only pressed.
+    Press,
+    /// It is let go without anything being done to it.
+    Nothing,
+    /// Something is done to it.
+    Deed(MessageDeed),
+}
+
+impl Pull {
+    /// How far it was dragged along its lane, forward, and how far aside, in pixels.
+    fn way(&self) -> (f64, f64) {
+        let angle = self.lane.0.bearing(self.lane.1);
+        let (from, to) = self.hand;
+        let (x, y) = (to.x - from.x, to.y - from.y);
+        (x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin())
+    }
+
+    pub(crate) fn meaning(&self) -> Drag {
+        let (along, aside) = self.way();
+        let far = along.hypot(aside);
+        if self.copy {
+            return Drag::Deed(MessageDeed::Duplicate);
+        }
+        if far < STILL {
+            return Drag::Press;
+        }
+        if aside.abs() > OFF || (self.speed > FLICK && far > FLICK_WAY) {
+            return Drag::Deed(MessageDeed::Drop);
+        }
+        // In proportion: the whole lane back is the whole way once more. Whole milliseconds read
+        // well, where there are any.
+        let share = -along / self.lane.0.distance(self.lane.1).max(1.0);
+        let later = whole(share * real(self.span));
+        let later = if later > 2_000 { (later + 500) / 1_000 * 1_000 } else { later };
+        if along > -STILL || later == 0 {
+            Drag::Nothing
+        } else {
+            Drag::Deed(MessageDeed::Delay(later))
+        }
+    }
+
+    /// Where the message is drawn.
+    pub(crate) fn at(&self) -> Point {
+        let (from, to) = self.hand;
+        let free = Point { x: self.place.x + to.x - from.x, y: self.place.y + to.y - from.y };
+        match self.meaning() {
+            Drag::Press => self.place,
+            Drag::Deed(MessageDeed::Drop | MessageDeed::Duplicate) => free,
+            Drag::Deed(MessageDeed::Delay(_) | MessageDeed::Hold | MessageDeed::Release)
+            | Drag::Nothing => {
+                // On its lane, of which it does not come further than to the sender.
+                let (along, _) = self.way();
+                let most = self.place.distance(self.lane.0);
+                self.place.at(self.lane.0.bearing(self.lane.1), along.clamp(-most, 0.0))
+            }
+        }
+    }
+
+    /// What letting go does, in words; `None` where it does nothing.
+    pub(crate) fn words(&self) -> Option<String> {
+        match self.meaning() {
+            Drag::Press => None,
+            Drag::Nothing => Some("pull it back to delay it, off its lane to lose it".to_owned()),
+            Drag::Deed(MessageDeed::Drop) => Some("is lost".to_owned()),
+            Drag::Deed(MessageDeed::Duplicate) => Some("arrives twice".to_owned()),
+            Drag::Deed(MessageDeed::Delay(by)) => Some(match by {
+                0..1_000 => format!("arrives {by} µs later"),
+                1_000..2_000_000 => format!("arrives {} ms later", by / 1_000),
+                _ => format!("arrives {} later", crate::num::span(by)),
+            }),
+            Drag::Deed(MessageDeed::Hold | MessageDeed::Release) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message in the middle of a lane of 200 px from left to right, dragged by so much.
+    fn pull(x: f64, y: f64) -> Pull {
+        let at = |x, y| Point { x, y };
+        Pull {
+            lane: (at(100.0, 50.0), at(300.0, 50.0)),
+            place: at(200.0, 50.0),
+            hand: (at(205.0, 52.0), at(205.0 + x, 52.0 + y)),
+            speed: 0.1,
+            copy: false,
+            span: 80_000,
+        }
+    }
+
+    /// Guards the meaning of each way to drag a message, and that it is said while it is dragged.
+    #[test]
+    fn each_way_to_drag_has_its_meaning() {
+        let meaning = |x, y| pull(x, y).meaning();
+        assert_eq!(meaning(2.0, 3.0), Drag::Press);
+        assert_eq!(meaning(60.0, 0.0), Drag::Nothing, "it cannot be pushed");
+        assert_eq!(meaning(-100.0, 20.0), Drag::Deed(MessageDeed::Delay(40_000)));
+        assert_eq!(pull(-100.0, 0.0).words().unwrap(), "arrives 40 ms later");
+        assert_eq!(meaning(-30.0, 70.0), Drag::Deed(MessageDeed::Drop));
+        assert_eq!(pull(0.0, -70.0).words().unwrap(), "is lost");
+        let flick = Pull { speed: 2.0, ..pull(40.0, 10.0) };
+        assert_eq!(flick.meaning(), Drag::Deed(MessageDeed::Drop));
+        let twitch = Pull { speed: 2.0, ..pull(3.0, 1.0) };
+        assert_eq!(twitch.meaning(), Drag::Press);
+        let copy = Pull { copy: true, ..pull(-100.0, 0.0) };
+        assert_eq!(copy.meaning(), Drag::Deed(MessageDeed::Duplicate));
+    }
+
+    /// Guards the sight of it: a delayed message stays on its lane, a lost one follows the hand.
+    #[test]
+    fn the_mark_goes_with_the_hand() {
+        assert_eq!(pull(-100.0, 20.0).at(), Point { x: 100.0, y: 50.0 });
+        assert_eq!(pull(-30.0, 70.0).at(), Point { x: 170.0, y: 120.0 });
+        assert_eq!(pull(2.0, 3.0).at(), Point { x: 200.0, y: 50.0 });
+        assert_eq!(pull(50.0, 0.0).at(), Point { x: 200.0, y: 50.0 });
+    }
+}

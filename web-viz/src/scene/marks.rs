@@ -1,0 +1,115 @@
+//! What the selection marks, wherever it was made.
+
+use std::collections::BTreeSet;
+
+use raft_core::message::Body;
+use raft_core::types::{EventId, LogIndex, NodeId};
+use raft_core::view::Flight;
+
+use super::grid::quorum;
+use crate::model::known::Known;
+use crate::model::selection::Selection;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Marks {
+    /// Servers that are chosen themselves.
+    pub(crate) servers: BTreeSet<NodeId>,
+    /// Servers whose disks hold the chosen index.
+    pub(crate) holders: BTreeSet<NodeId>,
+    pub(crate) message: Option<EventId>,
+    pub(crate) event: Option<EventId>,
+    /// Messages on their way that carry the chosen index.
+    pub(crate) carriers: BTreeSet<EventId>,
+    /// The chosen index.
+    pub(crate) column: Option<LogIndex>,
+    /// The first and the last index that the chosen message carries.
+    pub(crate) carried: Option<(LogIndex, LogIndex)>,
+}
+
+impl Marks {
+    pub(crate) fn of(selection: &Selection, known: &Known) -> Self {
+        let message = selection.message();
+        let column = selection.column();
+        let flight = message.and_then(|message| known.view.messages.get(&message));
+        Self {
+            servers: selection.servers(),
+            holders: column.map(|index| holders(known, index)).unwrap_or_default(),
+            message,
+            event: selection.why().and_then(crate::model::why::Why::event),
+            carriers: column.map(|index| carriers(known, index)).unwrap_or_default(),
+            column,
+            carried: flight.and_then(carried),
+        }
+    }
+
+    /// Whether a column of the matrix is marked by the chosen message.
+    pub(crate) fn carries(&self, index: LogIndex) -> bool {
+        self.carried.is_some_and(|(first, last)| (first..=last).contains(&index))
+    }
+}
+
+/// Whose disks hold the entry, voters or not.
+fn holders(known: &Known, index: LogIndex) -> BTreeSet<NodeId> {
+    let voters = quorum(known, index).holders;
+    let learners = known.view.nodes.iter().filter(|(id, node)| {
+        !known.voters().contains(id) && node.entry(index).is_some() && index <= node.durable_index
+    });
+    learners.map(|(id, _)| *id).chain(voters).collect()
+}
+
+/// The first and the last index of the entries that a message carries.
+pub(crate) fn carried(flight: &Flight) -> Option<(LogIndex, LogIndex)> {
+    let Body::AppendEntries { entries, .. } = &flight.message.body else { return None };
+    Some((entries.first()?.index, entries.last()?.index))
+}
+
+fn carriers(known: &Known, index: LogIndex) -> BTreeSet<EventId> {
+    let flying = known.view.messages.iter().filter(|(_, flight)| flight.end.is_none());
+    let carries = |flight: &Flight| {
+        carried(flight).is_some_and(|(first, last)| (first..=last).contains(&index))
+    };
+    flying.filter(|(_, flight)| carries(flight)).map(|(id, _)| *id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::event::EventKind;
+    use raft_core::log::{Entry, Payload};
+    use raft_core::message::Message;
+    use raft_core::types::{LogPosition, Term, WriteId};
+
+    use super::*;
+    use crate::model::testing::Script;
+
+    /// Guards the one selection on stage and matrix: an index marks who holds it and what carries it,
+    /// a message the indexes that it carries.
+    #[test]
+    fn an_index_marks_its_holders_and_its_carriers() {
+        let entry = Entry { term: Term(1), index: LogIndex(1), payload: Payload::Noop };
+        let last = LogPosition::new(1, 1);
+        let appended = EventKind::EntriesAppended { last, entries: vec![entry.clone()].into() };
+        let durable = EventKind::WritePersisted { write: WriteId(1), durable_index: LogIndex(1) };
+        let script = Script::new(3).leader(1, 1).event(1, appended).event(1, durable);
+        let seq = script.events().len() as u64;
+        let body = Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: vec![entry].into(),
+            leader_commit: LogIndex(0),
+            round: 1,
+        };
+        let (from, to) = (NodeId(1), NodeId(2));
+        let sent = EventKind::MessageSent(Message { from, to, seq, term: Term(1), body });
+        let known = script.event(1, sent).known();
+        let id = EventId { node: from, seq };
+
+        let marks = Marks::of(&Selection::Entry(LogIndex(1)), &known);
+        assert_eq!(marks.holders, BTreeSet::from([NodeId(1)]));
+        assert_eq!(marks.carriers, BTreeSet::from([id]));
+        assert!(marks.servers.is_empty());
+        let marks = Marks::of(&Selection::Message(id), &known);
+        assert!(marks.carries(LogIndex(1)) && !marks.carries(LogIndex(2)));
+        assert_eq!(marks.message, Some(id));
+        assert_eq!(Marks::of(&Selection::Nothing, &known), Marks::default());
+    }
+}

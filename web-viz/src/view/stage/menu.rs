@@ -1,0 +1,228 @@
+//! The menu of a server: what can be done to it, beside it.
+
+use raft_core::types::NodeId;
+use wasm_bindgen::JsCast as _;
+use web_sys::{Element, HtmlElement, SvgElement};
+use yew::prelude::*;
+
+use crate::model::deeds::{Deed, DiskDeed, MemberDeed};
+use crate::model::{Action, Model, UiAction};
+use crate::num::{len, px};
+use crate::scene::layout::{Layout, Point};
+use crate::view::Dispatch;
+use crate::view::parts::{Icon, glyph};
+use crate::view::tray::Offer;
+
+/// The size of the menu in pixels; style/hand.css knows it too.
+const WIDTH: f64 = 268.0;
+const ITEM: f64 = 42.0;
+const HEAD: f64 = 54.0;
+const LINE: f64 = 17.0;
+
+/// An open menu.
+#[derive(Clone, PartialEq)]
+pub(crate) struct MenuMark {
+    node: NodeId,
+    /// Where on the stage its server's right side is.
+    at: Point,
+    items: Vec<Item>,
+    /// Whether the server is chosen together with others.
+    among: bool,
+}
+
+#[derive(Clone, PartialEq)]
+struct Item {
+    label: &'static str,
+    icon: Icon,
+    key: Option<&'static str>,
+    offer: Offer,
+}
+
+/// What the menu of a server offers.
+pub(crate) fn menu_of(model: &Model, node: NodeId) -> MenuMark {
+    let layout = Layout::of(model.ui.stage, &model.known.roster);
+    let at = layout.spot(node).map_or(layout.centre, |spot| spot.at);
+    let at = Point { x: at.x + layout.rim(), y: at.y };
+    let item = |label, icon, key, deed| {
+        let offer = (deed, model.permits(deed));
+        Item { label, icon, key, offer }
+    };
+    let crash = match model.toggle_crash(node) {
+        deed @ Deed::Restart(_) => item("Restart", Icon::Power, Some("X"), deed),
+        deed => item("Crash", Icon::Bolt, Some("X"), deed),
+    };
+    let freeze = match model.toggle_freeze(node) {
+        deed @ Deed::Thaw(_) => item("Let it go on", Icon::Snow, Some("F"), deed),
+        deed => item("Freeze", Icon::Snow, Some("F"), deed),
+    };
+    let isolate = match model.toggle_isolate(node) {
+        deed @ Deed::Heal => item("Mend the links", Icon::Link, Some("P"), deed),
+        deed => item("Cut off", Icon::Scissors, Some("P"), deed),
+    };
+    let stall = match model.toggle_stall(node) {
+        deed @ Deed::Disk(_, DiskDeed::Mend) => item("Let its disk go on", Icon::Disk, None, deed),
+        deed => item("Stall its disk", Icon::Disk, None, deed),
+    };
+    let slow = match model.toggle_slow_disk(node) {
+        deed @ Deed::Disk(_, DiskDeed::Quicken) => {
+            item("Its disk at full speed", Icon::Disk, None, deed)
+        }
+        deed => item("Slow its disk", Icon::Disk, None, deed),
+    };
+    let elect = item("Elect now", Icon::Flag, None, Deed::Elect(node));
+    let lead = item("Let it lead", Icon::Crown, None, Deed::Member(MemberDeed::Transfer(node)));
+    let snapshot =
+        item("Take a snapshot", Icon::Disk, None, Deed::Member(MemberDeed::Snapshot(node)));
+    let items = vec![crash, freeze, isolate, elect, lead, stall, slow, snapshot];
+    MenuMark { node, at, items, among: model.ui.selection.servers().len() > 1 }
+}
+
+/// Properties of [`Menu`].
+#[derive(PartialEq, Properties)]
+pub(super) struct MenuProps {
+    pub(super) menu: MenuMark,
+    pub(super) stage: NodeRef,
+    pub(super) dispatch: Dispatch,
+}
+
+/// See the module.
+#[component]
+pub(super) fn Menu(props: &MenuProps) -> Html {
+    let MenuMark { node, at, items, among } = &props.menu;
+    let node = *node;
+    let list = use_node_ref();
+    use_effect_with((list.clone(), node), |(list, _)| {
+        go_to(list, |_, _| Some(0));
+    });
+    let close = {
+        let dispatch = props.dispatch.clone();
+        Callback::from(move |()| {
+            dispatch.emit(Action::Ui(UiAction::Menu(None)));
+            focus_server(node);
+        })
+    };
+    let onkeydown = {
+        let (close, list) = (close.clone(), list.clone());
+        Callback::from(move |event: KeyboardEvent| {
+            match event.key().as_str() {
+                "Escape" | "Tab" => close.emit(()),
+                "ArrowDown" => go_to(&list, |place, count| Some((place? + 1) % count)),
+                "ArrowUp" => go_to(&list, |place, count| Some((place? + count - 1) % count)),
+                "Home" => go_to(&list, |_, _| Some(0)),
+                "End" => go_to(&list, |_, count| count.checked_sub(1)),
+                _ => return,
+            }
+            event.prevent_default();
+            event.stop_propagation();
+        })
+    };
+    // The finger that opened the menu lifts over it: only one that comes down there chooses.
+    let armed = use_mut_ref(|| false);
+    let onpointerdown = {
+        let armed = armed.clone();
+        Callback::from(move |_: PointerEvent| *armed.borrow_mut() = true)
+    };
+    let choose = {
+        let (dispatch, close) = (props.dispatch.clone(), close.clone());
+        Callback::from(move |(event, action): (MouseEvent, Action)| {
+            if event.detail() == 0 || *armed.borrow() {
+                close.emit(());
+                dispatch.emit(action);
+            }
+        })
+    };
+    let outside = close.reform(|event: PointerEvent| event.prevent_default());
+    let also = choose.reform(move |event| (event, Action::Ui(UiAction::SelectAlso(node))));
+    html! {
+        <>
+            <div class="menu-ground" onpointerdown={outside} />
+            <div
+                class="menu"
+                role="menu"
+                aria-label={format!("What to do to {node}")}
+                ref={list}
+                style={place(*at, height(items) + if *among { ITEM } else { 0.0 }, &props.stage)}
+                data-testid="menu"
+                {onkeydown}
+                {onpointerdown}
+            >
+                <p aria-hidden="true">{ node.to_string() }</p>
+                { for items.iter().map(|item| draw(item, &choose)) }
+                if *among {
+                    <button type="button" role="menuitem" tabindex="-1" onclick={also}>
+                        { glyph(Icon::Cross) }
+                        <span>{ "Not among the chosen" }</span>
+                    </button>
+                }
+            </div>
+        </>
+    }
+}
+
+fn draw(item: &Item, choose: &Callback<(MouseEvent, Action)>) -> Html {
+    let (deed, permitted) = item.offer.clone();
+    let onclick = choose.reform(move |event| (event, Action::Deed(deed)));
+    let why_not = permitted.err();
+    html! {
+        <button
+            type="button"
+            role="menuitem"
+            tabindex="-1"
+            aria-disabled={why_not.is_some().then_some("true")}
+            data-testid={format!("menu-{}", item.label.to_lowercase().replace(' ', "-"))}
+            {onclick}
+        >
+            { glyph(item.icon) }
+            <span>
+                { item.label }
+                if let Some(why) = why_not {
+                    <small>{ why }</small>
+                }
+            </span>
+            if let Some(key) = item.key {
+                <kbd aria-hidden="true">{ key }</kbd>
+            }
+        </button>
+    }
+}
+
+/// How high a menu is at most: reasons take lines of their own.
+fn height(items: &[Item]) -> f64 {
+    let reasons = items.iter().filter_map(|item| item.offer.1.as_ref().err());
+    let lines = reasons.map(|why| why.len() / 30 + 1).sum();
+    HEAD + len(items.len()) * ITEM + len(lines) * LINE
+}
+
+/// Beside its server, and wholly on the screen.
+fn place(at: Point, height: f64, stage: &NodeRef) -> String {
+    let Some(stage) = stage.cast::<Element>() else { return String::new() };
+    let bounds = stage.get_bounding_client_rect();
+    let (x, y) = (bounds.left() + at.x, bounds.top() + at.y - height / 2.0);
+    format!(
+        "left:clamp(8px,{}px,100vw - {}px);top:clamp(8px,{}px,100dvh - {}px)",
+        px(x),
+        px(WIDTH + 8.0),
+        px(y),
+        px(height + 8.0)
+    )
+}
+
+/// Moves the focus to another item: from the place of the one in focus, and how many there are.
+fn go_to(list: &NodeRef, to: impl Fn(Option<usize>, usize) -> Option<usize>) {
+    let Some(list) = list.cast::<Element>() else { return };
+    let Ok(found) = list.query_selector_all("[role=menuitem]") else { return };
+    let items: Vec<HtmlElement> =
+        (0..found.length()).filter_map(|place| found.get(place)?.dyn_into().ok()).collect();
+    let focused = gloo_utils::document().active_element();
+    let place = items.iter().position(|item| Some(item.as_ref()) == focused.as_ref());
+    if let Some(item) = to(place, items.len()).and_then(|place| items.get(place)) {
+        let _ = item.focus();
+    }
+}
+
+fn focus_server(node: NodeId) {
+    let found = gloo_utils::document().query_selector(&format!("[data-testid=server-{node}]"));
+    if let Some(server) = found.ok().flatten().and_then(|it| it.dyn_into::<SvgElement>().ok()) {
+        let _ = server.focus();
+    }
+}
