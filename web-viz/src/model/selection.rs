@@ -161,7 +161,9 @@ pub(crate) fn message_of(event: &Event) -> Option<EventId> {
 /// The log index that an event is about.
 pub(crate) fn index_of(kind: &EventKind) -> Option<LogIndex> {
     let index = match kind {
-        EventKind::EntriesAppended { last, .. } => last.index,
+        EventKind::EntriesAppended { last, .. } | EventKind::SnapshotIgnored { last, .. } => {
+            last.index
+        }
         EventKind::LogTruncated { from, .. } => *from,
         EventKind::LogCompacted { to } => to.index,
         EventKind::WriteStarted { last_index: index, .. }
@@ -174,7 +176,6 @@ pub(crate) fn index_of(kind: &EventKind) -> Option<LogIndex> {
         EventKind::SnapshotSaved { meta } | EventKind::SnapshotInstalled { meta, .. } => {
             meta.last.index
         }
-        EventKind::SnapshotIgnored { last, .. } => last.index,
         EventKind::Started(_)
         | EventKind::Attached(_)
         | EventKind::Crashed

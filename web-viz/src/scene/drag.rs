@@ -97,7 +97,7 @@ impl Pull {
     /// What letting go does, in words; `None` where it does nothing.
     pub(crate) fn words(&self) -> Option<String> {
         match self.meaning() {
-            Drag::Press => None,
+            Drag::Press | Drag::Deed(MessageDeed::Hold | MessageDeed::Release) => None,
             Drag::Nothing => Some("pull it back to delay it, off its lane to lose it".to_owned()),
             Drag::Deed(MessageDeed::Drop) => Some("is lost".to_owned()),
             Drag::Deed(MessageDeed::Duplicate) => Some("arrives twice".to_owned()),
@@ -106,7 +106,6 @@ impl Pull {
                 1_000..2_000_000 => format!("arrives {} ms later", by / 1_000),
                 _ => format!("arrives {} later", crate::num::span(by)),
             }),
-            Drag::Deed(MessageDeed::Hold | MessageDeed::Release) => None,
         }
     }
 }

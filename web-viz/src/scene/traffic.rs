@@ -257,7 +257,9 @@ fn progress(flight: &Flight, heard: bool, now: Time, pace: Pace) -> Option<(f64,
     let (lane_end, stop, lost) = match (flight.end, flight.due) {
         (Some(FlightEnd::Received { at }), _) => (at.max(sent.after(least)), 1.0, false),
         (Some(FlightEnd::Dropped { at, why }), due) => {
-            let (end, share) = doomed(sent, at, due, why, least);
+            // Where every message can be followed, it ends when it does.
+            let followed = !too_fast(pace) && at > sent;
+            let (end, share) = doomed(sent, at, due, why, if followed { 1 } else { least });
             (end, share, true)
         }
         (None, Some(due)) => (due.max(sent.after(least)), 1.0, false),
@@ -301,6 +303,8 @@ pub(super) fn doomed(
                 let share = real(at.since(sent)) / real(due.since(sent));
                 (at.max(sent.after(least / 2)), share.clamp(0.1, 0.97))
             }
+            // It was held in the middle until then.
+            None if at > sent => (at, 0.5),
             // Lost at once as far as the network is concerned; on the screen half-way.
             _ => (sent.after(least / 2), 0.5),
         },
@@ -381,6 +385,21 @@ mod tests {
         let (share, phase) = lost(DropReason::ReceiverDown);
         assert!(share > 0.85, "{share}");
         assert!(matches!(phase, Phase::Lost { .. }));
+    }
+
+    /// Guards what a person does to a message while the clock stands: it is seen to be lost at once, where
+    /// it was, also one that was held.
+    #[test]
+    fn a_message_that_is_taken_away_ends_where_it_is() {
+        let at = Time(3_000);
+        let end = Some(FlightEnd::Dropped { at, why: DropReason::Lost });
+        let flying = Flight { end, due: Some(Time(21_000)), ..flight(heartbeat(), 1_000) };
+        let lost = |share| Some((share, Phase::Lost { share: 0.0 }));
+        assert_eq!(progress(&flying, true, at, slow()), lost(0.1));
+        let held = Flight { due: None, held: true, ..flying };
+        assert_eq!(progress(&held, true, at, slow()), lost(0.5));
+        let still = Flight { end: None, ..held };
+        assert_eq!(progress(&still, true, Time(9_000_000), slow()), Some((0.5, Phase::Moving)));
     }
 
     /// Guards Live, where nobody tells that a message was lost: it ends at a server that is down,

@@ -246,164 +246,178 @@ async fn a_whole_session_by_keys_alone() -> Result<()> {
     let site = Site::open().await?;
     with_page(&five(&site), Looks::PLAIN, async |page| {
         let leader = page.wait_for_leader(None).await;
-        let strike = async |key: &str| page.strike(key, false).await;
-        // A walk through the whole page: nothing in focus is unseen, and the messages are one stop.
-        let mut messages = 0;
-        strike(" ").await;
-        for _ in 0..45 {
-            strike(TAB).await;
-            if page.ask("document.activeElement === document.body").await == true {
-                break;
-            }
-            let what = page.ask("document.activeElement.outerHTML.slice(0, 90)").await;
-            assert!(is_marked(page).await, "unseen: {what}");
-            messages += u32::from(
-                page.ask("document.activeElement.dataset.testid === 'flight'").await == true,
-            );
-        }
-        assert!(messages <= 1, "{messages} stops at messages");
-        page.ask("document.activeElement.blur()").await;
-        strike(" ").await;
-
-        // Crash the leader, and see another.
-        strike("x").await;
-        page.wait_for_role(&leader, "none").await;
-        let second = page.wait_for_leader(Some(&leader)).await;
-        strike(leader.trim_start_matches('S')).await;
-        strike("x").await;
-        page.wait_for_role(&leader, "follower").await;
-
-        // Two servers apart from the rest.
-        strike("1").await;
-        page.strike("2", true).await;
-        page.wait(
-            "both to be chosen",
-            "document.querySelectorAll('.server[aria-pressed=true]').length === 2",
-        )
-        .await;
-        strike("p").await;
-        page.wait("cut links", "document.querySelectorAll('.link[data-state=cut]').length === 6")
-            .await;
-        strike("p").await;
-        page.wait("mended links", "document.querySelector('.link[data-state=cut]') === null").await;
-        strike(ESCAPE).await;
-        page.wait("to let go", "document.querySelector('.server[aria-pressed=true]') === null")
-            .await;
-
-        // The menu at a server.
-        page.ask("document.querySelector('[data-testid=server-S3]').focus()").await;
-        page.strike("\u{e03a}", true).await; // F10
-        page.wait("the menu", "document.activeElement.role === 'menuitem'").await;
-        strike(DOWN).await;
-        assert!(is_marked(page).await);
-        strike(ENTER).await;
-        page.wait(
-            "a frozen server",
-            "document.querySelector('[data-testid=server-S3]').dataset.presence === 'frozen'",
-        )
-        .await;
-        page.wait(
-            "the focus to come back",
-            "document.activeElement.dataset.testid === 'server-S3'",
-        )
-        .await;
-        strike("f").await;
-        page.wait(
-            "it to go on",
-            "document.querySelector('[data-testid=server-S3]').dataset.presence === 'up'",
-        )
-        .await;
-
-        // A write, a step back, a deed there, and undo.
-        page.wait_for_leader(None).await;
-        page.ask("document.activeElement.blur()").await;
-        strike("c").await;
-        page.wait_for_entry("x = 1", &["S1", "S2"]).await;
-        strike(" ").await;
-        strike(LEFT).await;
-        strike(RIGHT).await;
-        strike(LEFT).await;
-        page.wait(
-            "the past",
-            "document.querySelector('[data-testid=scrub]').dataset.past === 'true'",
-        )
-        .await;
-        let branches = count(page, ".lane").await;
-        strike("4").await;
-        strike("f").await;
-        page.wait(
-            "a branch",
-            &format!("document.querySelectorAll('.lane').length === {}", branches + 1),
-        )
-        .await;
-        strike("z").await;
-        page.wait("no frost", "document.querySelector('[data-presence=frozen]') === null").await;
-
-        // A message, chosen, delayed, held, and lost.
-        strike(ESCAPE).await;
-        strike(" ").await;
-        page.wait("messages", "document.querySelectorAll('.flight[data-message]').length > 1")
-            .await;
-        strike(" ").await;
-        strike("m").await;
-        page.wait(
-            "a message",
-            "document.querySelector('.flight.chosen') === document.activeElement",
-        )
-        .await;
-        assert!(is_marked(page).await);
-        let first = page.ask("document.activeElement.dataset.message").await;
-        strike(RIGHT).await;
-        page.wait("the next", &format!("document.activeElement.dataset.message !== {first}")).await;
-        page.strike("M", true).await;
-        strike("m").await;
-        page.wait(
-            "it again",
-            &format!("document.querySelector('.flight.chosen')?.dataset.message === {first}"),
-        )
-        .await;
-        strike("h").await;
-        page.wait("it to be held", "document.querySelector('.flight.chosen.held') !== null").await;
-        strike(DELETE).await;
-        page.wait(
-            "it to be lost",
-            &format!(
-                "document.querySelector('[data-message=\"{}\"]') === null",
-                first.as_str().unwrap_or_default()
-            ),
-        )
-        .await;
-
-        // The dialogs, and a lesson.
-        for (key, dialog) in [("s", "share"), ("?", "help"), ("l", "lessons")] {
-            strike(key).await;
-            page.wait(dialog, &format!("document.querySelector('dialog.{dialog}')?.open === true"))
-                .await;
-            assert!(
-                page.ask("document.querySelector('dialog[open]').contains(document.activeElement)")
-                    .await
-                    == true
-            );
-            if dialog != "lessons" {
-                strike(ESCAPE).await;
-                page.wait("it to close", "document.querySelector('dialog[open]') === null").await;
-            }
-        }
-        page.ask("document.querySelector('dialog.lessons ul button').focus()").await;
-        strike(ENTER).await;
-        page.wait("the lesson", "document.querySelector('.page').dataset.lesson === 'true'").await;
-        page.strike(RIGHT, true).await;
-        page.strike(LEFT, true).await;
-        page.ask("document.querySelector('[data-testid=leave-lesson]').focus()").await;
-        strike(ENTER).await;
-        page.wait(
-            "the lesson to be over",
-            "document.querySelector('.page').dataset.lesson === 'false'",
-        )
-        .await;
-        assert_ne!(leader, second);
+        walk(page).await;
+        crash(page, &leader).await;
+        part(page).await;
+        menu(page).await;
+        branch(page).await;
+        message(page).await;
+        lesson(page).await;
     })
     .await
+}
+
+/// A walk through the whole page: nothing in focus is unseen, and the messages are one stop.
+async fn walk(page: &Page) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    let mut messages = 0;
+    strike(" ").await;
+    for _ in 0..45 {
+        strike(TAB).await;
+        if page.ask("document.activeElement === document.body").await == true {
+            break;
+        }
+        let what = page.ask("document.activeElement.outerHTML.slice(0, 90)").await;
+        assert!(is_marked(page).await, "unseen: {what}");
+        messages +=
+            u32::from(page.ask("document.activeElement.dataset.testid === 'flight'").await == true);
+    }
+    assert!(messages <= 1, "{messages} stops at messages");
+    page.ask("document.activeElement.blur()").await;
+    strike(" ").await;
+}
+
+/// Crashes the leader, sees another, and lets it come back.
+async fn crash(page: &Page, leader: &str) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    strike("x").await;
+    page.wait_for_role(leader, "none").await;
+    page.wait_for_leader(Some(leader)).await;
+    strike(leader.trim_start_matches('S')).await;
+    strike("x").await;
+    page.wait_for_role(leader, "follower").await;
+}
+
+/// Cuts two servers off from the rest.
+async fn part(page: &Page) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    strike("1").await;
+    page.strike("2", true).await;
+    page.wait(
+        "both to be chosen",
+        "document.querySelectorAll('.server[aria-pressed=true]').length === 2",
+    )
+    .await;
+    strike("p").await;
+    page.wait("cut links", "document.querySelectorAll('.link[data-state=cut]').length === 6").await;
+    strike("p").await;
+    page.wait("mended links", "document.querySelector('.link[data-state=cut]') === null").await;
+    strike(ESCAPE).await;
+    page.wait("to let go", "document.querySelector('.server[aria-pressed=true]') === null").await;
+}
+
+/// Freezes a server by the menu beside it.
+async fn menu(page: &Page) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    page.ask("document.querySelector('[data-testid=server-S3]').focus()").await;
+    page.strike("\u{e03a}", true).await; // F10
+    page.wait("the menu", "document.activeElement.role === 'menuitem'").await;
+    strike(DOWN).await;
+    assert!(is_marked(page).await);
+    strike(ENTER).await;
+    page.wait(
+        "a frozen server",
+        "document.querySelector('[data-testid=server-S3]').dataset.presence === 'frozen'",
+    )
+    .await;
+    page.wait("the focus to come back", "document.activeElement.dataset.testid === 'server-S3'")
+        .await;
+    strike("f").await;
+    page.wait(
+        "it to go on",
+        "document.querySelector('[data-testid=server-S3]').dataset.presence === 'up'",
+    )
+    .await;
+}
+
+/// A write, a step back, a deed there, and undo.
+async fn branch(page: &Page) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    page.wait_for_leader(None).await;
+    page.ask("document.activeElement.blur()").await;
+    strike("c").await;
+    page.wait_for_entry("x = 1", &["S1", "S2"]).await;
+    strike(" ").await;
+    strike(LEFT).await;
+    strike(RIGHT).await;
+    strike(LEFT).await;
+    page.wait("the past", "document.querySelector('[data-testid=scrub]').dataset.past === 'true'")
+        .await;
+    let branches = count(page, ".lane").await;
+    strike("4").await;
+    strike("f").await;
+    page.wait(
+        "a branch",
+        &format!("document.querySelectorAll('.lane').length === {}", branches + 1),
+    )
+    .await;
+    strike("z").await;
+    page.wait("no frost", "document.querySelector('[data-presence=frozen]') === null").await;
+}
+
+/// A message is chosen, gone on from, held and lost.
+async fn message(page: &Page) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    strike(ESCAPE).await;
+    strike(" ").await;
+    page.wait("messages", "document.querySelectorAll('.flight[data-message]').length > 1").await;
+    strike(" ").await;
+    strike("m").await;
+    page.wait("a message", "document.querySelector('.flight.chosen') === document.activeElement")
+        .await;
+    assert!(is_marked(page).await);
+    let first = page.ask("document.activeElement.dataset.message").await;
+    strike(RIGHT).await;
+    page.wait("the next", &format!("document.activeElement.dataset.message !== {first}")).await;
+    page.strike("M", true).await;
+    strike("m").await;
+    page.wait(
+        "it again",
+        &format!("document.querySelector('.flight.chosen')?.dataset.message === {first}"),
+    )
+    .await;
+    strike("h").await;
+    page.wait("it to be held", "document.querySelector('.flight.chosen.held') !== null").await;
+    strike(DELETE).await;
+    page.wait(
+        "it to be lost",
+        &format!(
+            "document.querySelector('[data-message=\"{}\"]') === null",
+            first.as_str().unwrap_or_default()
+        ),
+    )
+    .await;
+}
+
+/// The dialogs, and a lesson.
+async fn lesson(page: &Page) {
+    let strike = async |key: &str| page.strike(key, false).await;
+    for (key, dialog) in [("s", "share"), ("?", "help"), ("l", "lessons")] {
+        strike(key).await;
+        page.wait(dialog, &format!("document.querySelector('dialog.{dialog}')?.open === true"))
+            .await;
+        assert!(
+            page.ask("document.querySelector('dialog[open]').contains(document.activeElement)")
+                .await
+                == true
+        );
+        if dialog != "lessons" {
+            strike(ESCAPE).await;
+            page.wait("it to close", "document.querySelector('dialog[open]') === null").await;
+        }
+    }
+    page.ask("document.querySelector('dialog.lessons ul button').focus()").await;
+    strike(ENTER).await;
+    page.wait("the lesson", "document.querySelector('.page').dataset.lesson === 'true'").await;
+    page.strike(RIGHT, true).await;
+    page.strike(LEFT, true).await;
+    page.ask("document.querySelector('[data-testid=leave-lesson]').focus()").await;
+    strike(ENTER).await;
+    page.wait(
+        "the lesson to be over",
+        "document.querySelector('.page').dataset.lesson === 'false'",
+    )
+    .await;
 }
 
 /// Guards the one selection: an event marks its server, its message and its index wherever they are

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use raft_core::types::NodeId;
 
 use crate::model::known::Known;
-use crate::source::sim::SimSetup;
 
-/// As many places as servers have numbers; the first stands for none.
-const PLACES: usize = SimSetup::MOST as usize + 1;
+/// A place for each number that a server may have; the first stands for none.
+const PLACES: usize = 10;
 
 /// The group of each server by its number; 0 for a server in none. So small that a deed is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +64,7 @@ mod tests {
         let set = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
         let sets = vec![set(&[1, 9]), set(&[2]), set(&[3, 4])];
         assert_eq!(Groups::of(&sets).sets(), sets);
+        assert_eq!(PLACES as u64, crate::source::sim::SimSetup::MOST + 1);
         let all = set(&[1, 2]);
         assert_eq!(Groups::apart(&all, &all).sets(), std::slice::from_ref(&all));
     }

@@ -23,11 +23,12 @@ impl Model {
                     return self.change_members(deed);
                 }
                 let action = self.action(deed).map(|action| Effect::Sim(SimEffect::Act(action)));
-                // What is due at once is seen at once, also while the clock stands.
+                // While the clock stands, what is due at once is seen at once all the same.
                 let due =
                     matches!(deed, Deed::Message(_, MessageDeed::Drop | MessageDeed::Release));
                 let happen = Effect::Sim(SimEffect::Advance(self.playback.now));
-                action.into_iter().chain(due.then_some(happen)).collect()
+                let happen = (due && !self.playback.playing).then_some(happen);
+                action.into_iter().chain(happen).collect()
             }
             SourceKind::Replay => Vec::new(),
             SourceKind::Live => self.order(deed).map(Effect::Supervise).into_iter().collect(),

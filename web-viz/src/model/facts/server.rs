@@ -1,5 +1,7 @@
 //! The facts of a server.
 
+use std::fmt::Write as _;
+
 use raft_core::event::{ProgressMode, ProgressState};
 use raft_core::membership::Membership;
 use raft_core::types::{MILLISECOND, NodeId};
@@ -94,7 +96,7 @@ fn members(membership: &Membership) -> String {
     let mut words = list(voters.iter().copied());
     let others = [("joint with", outgoing), ("learning", learners), ("to become", target)];
     for (what, nodes) in others.into_iter().filter(|(_, nodes)| !nodes.is_empty()) {
-        words.push_str(&format!(", {what} {}", list(nodes.iter().copied())));
+        let _ = write!(words, ", {what} {}", list(nodes.iter().copied()));
     }
     words
 }
@@ -126,10 +128,10 @@ fn tally(votes: Option<&VotesView>, membership: &Membership) -> String {
     let silent = membership.voters.iter().filter(|id| !answers.contains_key(id)).count();
     let mut words = format!("{what}{} of {needed} needed: {}", of(true).count(), list(of(true)));
     if !against.is_empty() {
-        words.push_str(&format!(", no from {}", list(against)));
+        let _ = write!(words, ", no from {}", list(against));
     }
     if silent > 0 {
-        words.push_str(&format!(", {silent} open"));
+        let _ = write!(words, ", {silent} open");
     }
     words
 }

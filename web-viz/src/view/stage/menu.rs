@@ -47,28 +47,29 @@ pub(crate) fn menu_of(model: &Model, node: NodeId) -> MenuMark {
         let offer = (deed, model.permits(deed));
         Item { label, icon, key, offer }
     };
-    let crash = match model.toggle_crash(node) {
-        deed @ Deed::Restart(_) => item("Restart", Icon::Power, Some("X"), deed),
-        deed => item("Crash", Icon::Bolt, Some("X"), deed),
+    // Each of these is one of two deeds, whichever is left to do.
+    let either = |deed, is_second: bool, labels: [&'static str; 2], icons: [Icon; 2], key| {
+        let place = usize::from(is_second);
+        item(labels[place], icons[place], key, deed)
     };
-    let freeze = match model.toggle_freeze(node) {
-        deed @ Deed::Thaw(_) => item("Let it go on", Icon::Snow, Some("F"), deed),
-        deed => item("Freeze", Icon::Snow, Some("F"), deed),
-    };
-    let isolate = match model.toggle_isolate(node) {
-        deed @ Deed::Heal => item("Mend the links", Icon::Link, Some("P"), deed),
-        deed => item("Cut off", Icon::Scissors, Some("P"), deed),
-    };
-    let stall = match model.toggle_stall(node) {
-        deed @ Deed::Disk(_, DiskDeed::Mend) => item("Let its disk go on", Icon::Disk, None, deed),
-        deed => item("Stall its disk", Icon::Disk, None, deed),
-    };
-    let slow = match model.toggle_slow_disk(node) {
-        deed @ Deed::Disk(_, DiskDeed::Quicken) => {
-            item("Its disk at full speed", Icon::Disk, None, deed)
-        }
-        deed => item("Slow its disk", Icon::Disk, None, deed),
-    };
+    let crash = model.toggle_crash(node);
+    let restarts = matches!(crash, Deed::Restart(_));
+    let crash = either(crash, restarts, ["Crash", "Restart"], [Icon::Bolt, Icon::Power], Some("X"));
+    let freeze = model.toggle_freeze(node);
+    let thaws = matches!(freeze, Deed::Thaw(_));
+    let freeze = either(freeze, thaws, ["Freeze", "Let it go on"], [Icon::Snow; 2], Some("F"));
+    let isolate = model.toggle_isolate(node);
+    let mends = isolate == Deed::Heal;
+    let icons = [Icon::Scissors, Icon::Link];
+    let isolate = either(isolate, mends, ["Cut off", "Mend the links"], icons, Some("P"));
+    let stall = model.toggle_stall(node);
+    let mends = matches!(stall, Deed::Disk(_, DiskDeed::Mend));
+    let labels = ["Stall its disk", "Let its disk go on"];
+    let stall = either(stall, mends, labels, [Icon::Disk; 2], None);
+    let slow = model.toggle_slow_disk(node);
+    let mends = matches!(slow, Deed::Disk(_, DiskDeed::Quicken));
+    let labels = ["Slow its disk", "Its disk at full speed"];
+    let slow = either(slow, mends, labels, [Icon::Disk; 2], None);
     let elect = item("Elect now", Icon::Flag, None, Deed::Elect(node));
     let lead = item("Let it lead", Icon::Crown, None, Deed::Member(MemberDeed::Transfer(node)));
     let snapshot =
