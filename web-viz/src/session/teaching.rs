@@ -2,6 +2,7 @@
 
 use raft_core::rules::Mutation;
 use raft_core::types::{LogIndex, NodeId};
+use raft_core::view::FlightEnd;
 
 use super::tests::{opened, play};
 use super::*;
@@ -246,20 +247,22 @@ fn a_message_is_held_doubled_released_and_lost() {
     let message = flying(&session.model).unwrap();
     let copies = |model: &Model| model.known.view.messages.len();
     let before = copies(&session.model);
-    for deed in [
-        MessageDeed::Delay(50_000),
-        MessageDeed::Hold,
-        MessageDeed::Duplicate,
-        MessageDeed::Release,
-        MessageDeed::Drop,
-    ] {
+    for deed in [MessageDeed::Delay(50_000), MessageDeed::Hold, MessageDeed::Duplicate] {
         session.dispatch(Action::Deed(Deed::Message(message, deed)));
         assert_eq!(session.model.notice, None, "{deed:?}");
         let flight = &session.model.known.view.messages[&message];
         assert!(deed != MessageDeed::Hold || flight.held);
     }
     assert!(copies(&session.model) > before);
-    play(&mut session, |model| model.known.view.messages[&message].end.is_some());
+    // What is released arrives at once, also while the clock stands; then nothing can be done to it.
+    session.dispatch(Action::TogglePlay);
+    session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Release)));
+    let end = |model: &Model, message| model.known.view.messages[&message].end;
+    assert!(matches!(end(&session.model, message), Some(FlightEnd::Received { .. })));
+    let copy = flying(&session.model).unwrap();
+    session.dispatch(Action::Deed(Deed::Message(copy, MessageDeed::Drop)));
+    assert!(matches!(end(&session.model, copy), Some(FlightEnd::Dropped { .. })));
+    assert_eq!(session.model.notice, None);
     session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Drop)));
     assert!(session.model.notice.as_ref().unwrap().words.contains("not on its way"));
 }
