@@ -91,11 +91,12 @@ fn key(event: &KeyboardEvent, id: EventId, ids: &[EventId], dispatch: &Dispatch)
     event.prevent_default();
     event.stop_propagation();
     if let Some(other) = other {
-        focus(*other);
+        focus_message(*other);
     }
 }
 
-fn focus(message: EventId) {
+/// Puts the focus on a message, if it is there.
+pub(crate) fn focus_message(message: EventId) {
     let found = gloo_utils::document().query_selector(&format!("[data-message=\"{message}\"]"));
     if let Some(element) = found.ok().flatten().and_then(|it| it.dyn_into::<SvgElement>().ok()) {
         let _ = element.focus();
