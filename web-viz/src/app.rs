@@ -39,7 +39,7 @@ use crate::view::notice::notice;
 use crate::view::promises::Promises;
 use crate::view::scrub::scrub;
 use crate::view::share::Share;
-use crate::view::stage::{Stage, menu_of};
+use crate::view::stage::{Stage, focus_message, menu_of};
 use crate::view::store::Store;
 use crate::view::tabs::tabs;
 use crate::view::top::Top;
@@ -236,7 +236,7 @@ impl App {
                     }
                 }
                 Effect::SaveTheme(theme) => browser::set_theme(theme),
-                Effect::Focus(message) => browser::focus_message(message),
+                Effect::Focus(message) => focus_message(message),
                 Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),

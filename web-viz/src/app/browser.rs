@@ -1,10 +1,10 @@
 //! The few things that the page asks of the browser directly.
 
 use gloo_timers::callback::Timeout;
-use gloo_utils::{document, document_element, window};
-use raft_core::types::{EventId, Micros};
+use gloo_utils::{document_element, window};
+use raft_core::types::Micros;
 use wasm_bindgen::JsCast as _;
-use web_sys::{HtmlElement, KeyboardEvent, SvgElement};
+use web_sys::{HtmlElement, KeyboardEvent};
 
 use crate::model::Theme;
 use crate::num::whole;
@@ -75,14 +75,6 @@ pub(super) fn address(query: &str, fragment: &str) -> String {
 pub(super) fn is_embedded() -> bool {
     let query = window().location().search().unwrap_or_default();
     query.trim_start_matches('?').split('&').any(|part| part == "embed=1")
-}
-
-/// Puts the focus on a message of the stage, if it is there.
-pub(super) fn focus_message(message: EventId) {
-    let found = document().query_selector(&format!("[data-message=\"{message}\"]"));
-    if let Some(element) = found.ok().flatten().and_then(|it| it.dyn_into::<SvgElement>().ok()) {
-        let _ = element.focus();
-    }
 }
 
 /// Does something in a moment, unless it is dropped before.

@@ -3,7 +3,7 @@
 //!
 //! All that has happened stays at its place; as time passes the whole is moved to the left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use raft_core::event::RoleName;
 use raft_core::message::MessageName;
@@ -56,7 +56,7 @@ pub(crate) struct LanesScene {
     pub(crate) thinned: bool,
     pub(crate) picked: Option<Picked>,
     /// Messages that carry the chosen index.
-    pub(crate) carriers: BTreeSet<EventId>,
+    pub(crate) carriers: Vec<EventId>,
     /// The messages before and after the picked one; without one the newest.
     pub(crate) beside: [Option<EventId>; 2],
 }

@@ -20,7 +20,7 @@ pub(crate) struct Marks {
     pub(crate) message: Option<EventId>,
     pub(crate) event: Option<EventId>,
     /// Messages on their way that carry the chosen index.
-    pub(crate) carriers: BTreeSet<EventId>,
+    pub(crate) carriers: Vec<EventId>,
     /// The chosen index.
     pub(crate) column: Option<LogIndex>,
     /// The first and the last index that the chosen message carries.
@@ -64,7 +64,7 @@ pub(crate) fn carried(flight: &Flight) -> Option<(LogIndex, LogIndex)> {
     Some((entries.first()?.index, entries.last()?.index))
 }
 
-fn carriers(known: &Known, index: LogIndex) -> BTreeSet<EventId> {
+fn carriers(known: &Known, index: LogIndex) -> Vec<EventId> {
     let flying = known.view.messages.iter().filter(|(_, flight)| flight.end.is_none());
     let carries = |flight: &Flight| {
         carried(flight).is_some_and(|(first, last)| (first..=last).contains(&index))
@@ -105,7 +105,7 @@ mod tests {
 
         let marks = Marks::of(&Selection::Entry(LogIndex(1)), &known);
         assert_eq!(marks.holders, BTreeSet::from([NodeId(1)]));
-        assert_eq!(marks.carriers, BTreeSet::from([id]));
+        assert_eq!(marks.carriers, [id]);
         assert!(marks.servers.is_empty());
         let marks = Marks::of(&Selection::Message(id), &known);
         assert!(marks.carries(LogIndex(1)) && !marks.carries(LogIndex(2)));

@@ -98,7 +98,7 @@ fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeSet<NodeId>>
         !gone && (!cut(one, other) || !cut(other, one))
     };
     let mut rest = known.roster.clone();
-    let mut circles = Vec::new();
+    let mut circles: Vec<BTreeSet<NodeId>> = Vec::new();
     while let Some(first) = rest.pop_first() {
         let (mut circle, mut edge) = (BTreeSet::from([first]), vec![first]);
         while let Some(node) = edge.pop() {
@@ -109,9 +109,9 @@ fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeSet<NodeId>>
                 edge.push(other);
             }
         }
-        circles.push(circle);
+        let place = circles.iter().take_while(|it| it.len() <= circle.len()).count();
+        circles.insert(place, circle);
     }
-    circles.sort_by_key(BTreeSet::len);
     circles
 }
 

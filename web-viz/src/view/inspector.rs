@@ -214,15 +214,15 @@ fn fact(shown: &Shown) -> Html {
             | "majority"
             | "held by disks of"
     );
-    let prose = match fact.name {
-        "because" => Some("prose two-lines"),
-        "fate" => Some("prose"),
+    let spoken = match fact.name {
+        "because" => Some("told-in-words two-lines"),
+        "fate" => Some("told-in-words"),
         _ => None,
     };
     html! {
         <div
             key={fact.name}
-            class={classes!(prose, wide.then_some("wide"), shown.was().is_some().then_some("changed"))}
+            class={classes!(spoken, wide.then_some("wide"), shown.was().is_some().then_some("changed"))}
         >
             <dt>{ fact.name }</dt>
             <dd>

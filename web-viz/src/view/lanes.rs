@@ -1,7 +1,5 @@
 //! The space-time diagram, above the tape of the whole run.
 
-use std::collections::BTreeSet;
-
 use raft_core::message::MessageName;
 use raft_core::types::{EventId, MILLISECOND, Micros, SECOND};
 use yew::prelude::*;
@@ -304,7 +302,7 @@ struct ArrowsProps {
     arrows: Vec<Arrow>,
     picked: Option<EventId>,
     /// Those that carry the chosen index.
-    carriers: BTreeSet<EventId>,
+    carriers: Vec<EventId>,
     /// For the words of the messages.
     known: Shared<Known>,
     dispatch: Dispatch,

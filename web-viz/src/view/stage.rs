@@ -26,6 +26,7 @@ use legend::legend;
 use link::link;
 pub(crate) use menu::menu_of;
 use menu::{Menu, MenuMark};
+pub(crate) use messages::focus_message;
 use messages::use_messages;
 use server::server;
 

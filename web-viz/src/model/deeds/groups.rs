@@ -1,6 +1,6 @@
 //! Groups of servers that are to be cut off from each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use raft_core::types::NodeId;
 
@@ -34,11 +34,12 @@ impl Groups {
 
     /// The groups, none of them empty.
     pub(crate) fn sets(&self) -> Vec<BTreeSet<NodeId>> {
-        let mut sets: BTreeMap<u8, BTreeSet<NodeId>> = BTreeMap::new();
+        let mut sets = vec![BTreeSet::new(); PLACES];
         for (node, group) in (0..).map(NodeId).zip(self.0).filter(|(_, group)| *group > 0) {
-            sets.entry(group).or_default().insert(node);
+            sets[usize::from(group)].insert(node);
         }
-        sets.into_values().collect()
+        sets.retain(|set| !set.is_empty());
+        sets
     }
 
     /// Whether nothing passes between any two of the groups already.

@@ -21,7 +21,7 @@ pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
         Fact::new("term", newest.map_or_else(|| NONE.to_owned(), |entry| entry.term.to_string())),
         Fact::new(
             "majority",
-            format!("{} of {} needed, {reached}", quorum.holders.len(), quorum.needed),
+            format!("{reached}: {} hold it, {} are needed", quorum.holders.len(), quorum.needed),
         ),
         Fact::new("held by disks of", list(quorum.holders)),
     ];

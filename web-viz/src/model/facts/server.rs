@@ -1,5 +1,6 @@
 //! The facts of a server.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use raft_core::event::{ProgressMode, ProgressState};
@@ -138,8 +139,7 @@ fn tally(votes: Option<&VotesView>, membership: &Membership) -> String {
 
 /// What several servers have in common to compare.
 pub(super) fn several(known: &Known, servers: &[NodeId]) -> Vec<Fact> {
-    let mut servers = servers.to_vec();
-    servers.sort_unstable();
+    let servers: BTreeSet<NodeId> = servers.iter().copied().collect();
     let row = |id: &NodeId| {
         let node = known.node(*id)?;
         Some([

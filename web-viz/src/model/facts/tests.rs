@@ -153,7 +153,7 @@ fn an_index_is_told_on_every_server() {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
     }
     session.dispatch(Action::Ui(UiAction::Column(Some(raft_core::types::LogIndex(1)))));
-    assert!(shown(&session, "majority").fact.value.ends_with("2 needed, reached"));
+    assert!(shown(&session, "majority").fact.value.starts_with("reached: "));
     let states = session.model.inspected.facts.iter().filter(|it| it.fact.name == "state");
     assert_eq!(states.count(), 3);
 }

@@ -1,5 +1,7 @@
 //! What the diagram claims.
 
+use std::collections::BTreeSet;
+
 use raft_core::event::DropReason;
 use raft_core::message::{Body, Message};
 use raft_core::sim::BranchId;

@@ -1,8 +1,6 @@
 //! The messages on their way, as one place for the keyboard: the tab key stops once, the arrows go
 //! from message to message, Enter chooses.
 
-use std::collections::BTreeMap;
-
 use raft_core::types::EventId;
 use wasm_bindgen::JsCast as _;
 use web_sys::{Element, SvgElement};
@@ -18,7 +16,7 @@ use crate::view::Dispatch;
 #[hook]
 pub(super) fn use_messages(scene: &Scene, dispatch: &Dispatch) -> Html {
     // Names are made once a message and not in every frame.
-    let names = use_mut_ref(BTreeMap::<Label, AttrValue>::new);
+    let names = use_mut_ref(Vec::<(Label, AttrValue)>::new);
     let focused = use_state_eq(|| None::<EventId>);
     let moving = || scene.flights.iter().filter(|mark| mark.phase == Phase::Moving);
     let is =
@@ -26,9 +24,16 @@ pub(super) fn use_messages(scene: &Scene, dispatch: &Dispatch) -> Html {
     let chosen = moving().find(|mark| mark.chosen).map(|mark| mark.id);
     let first = moving().next().map(|mark| mark.id);
     let stop = is(*focused).or(chosen).or(first);
-    let draw = |mark: &FlightMark, names: &mut BTreeMap<Label, AttrValue>| {
-        let name = names.entry(mark.label()).or_insert_with(|| mark.words().into()).clone();
-        flight(mark, scene.layout.mark, &name, stop == Some(mark.id))
+    let draw = |mark: &FlightMark, names: &mut Vec<(Label, AttrValue)>| {
+        let label = mark.label();
+        let place = match names.binary_search_by(|(kept, _)| kept.cmp(&label)) {
+            Ok(place) => place,
+            Err(place) => {
+                names.insert(place, (label, mark.words().into()));
+                place
+            }
+        };
+        flight(mark, scene.layout.mark, &names[place].1, stop == Some(mark.id))
     };
     let mut names = names.borrow_mut();
     if names.len() > 2 * scene.flights.len() + 100 {
@@ -91,11 +96,12 @@ fn key(event: &KeyboardEvent, id: EventId, ids: &[EventId], dispatch: &Dispatch)
     event.prevent_default();
     event.stop_propagation();
     if let Some(other) = other {
-        focus(*other);
+        focus_message(*other);
     }
 }
 
-fn focus(message: EventId) {
+/// Puts the focus on a message, if it is there.
+pub(crate) fn focus_message(message: EventId) {
     let found = gloo_utils::document().query_selector(&format!("[data-message=\"{message}\"]"));
     if let Some(element) = found.ok().flatten().and_then(|it| it.dyn_into::<SvgElement>().ok()) {
         let _ = element.focus();
