@@ -1,6 +1,7 @@
 //! What the stage shows, as plain figures: places, shapes and words. Pure, so that every claim
 //! that the picture makes is tested without a browser.
 
+pub(crate) mod border;
 pub(crate) mod drag;
 pub(crate) mod grid;
 pub(crate) mod lanes;
@@ -17,6 +18,7 @@ use raft_core::types::{EventId, Term, Time};
 use crate::model::hand::Hand;
 use crate::model::known::Known;
 use crate::model::playback::Pace;
+use border::Border;
 use drag::{Drag, Pull};
 use layout::{Layout, Point, Size};
 use marks::Marks;
@@ -28,6 +30,8 @@ pub(crate) struct Scene {
     pub(crate) term: Term,
     pub(crate) servers: Vec<server::ServerMark>,
     pub(crate) links: Vec<links::LinkMark>,
+    /// Where a partition runs, if one line shows it.
+    pub(crate) border: Option<Border>,
     pub(crate) flights: Vec<traffic::FlightMark>,
     pub(crate) hand: Option<HandMark>,
 }
@@ -76,10 +80,16 @@ impl Scene {
             .iter()
             .map(|node| server::ServerMark::of(*node, known, now, &layout, marks))
             .collect();
-        let links = links::marks(known, &layout);
-        let flights = traffic::marks(known, now, pace, &layout, marks);
+        let border = Border::of(known, &layout);
+        let mut links = links::marks(known, &layout);
+        for link in &mut links {
+            let met = border.as_ref().and_then(|border| border.met(link.from, link.to));
+            link.barred = met.is_none();
+        }
+        let place = traffic::Place { layout: &layout, border: border.as_ref() };
+        let flights = traffic::marks(known, now, pace, place, marks);
         let term = known.view.term();
-        let mut scene = Self { term, layout, servers, links, flights, hand: None };
+        let mut scene = Self { term, layout, servers, links, border, flights, hand: None };
         match hand {
             Hand::Free => {}
             Hand::Stroke(path) => scene.draw_stroke(path, known),

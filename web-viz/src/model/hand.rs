@@ -6,11 +6,12 @@ use raft_core::types::{EventId, NodeId};
 use super::deeds::{Deed, Groups, LinkDeed};
 use super::selection::Selection;
 use super::{Effect, Model, Notice};
+use crate::scene::border::Border;
 use crate::scene::drag::{Drag, Pull};
 use crate::scene::layout::{Layout, Point};
 use crate::scene::marks::Marks;
 use crate::scene::stroke::{Cut, cut};
-use crate::scene::traffic::{self, Hit, Phase};
+use crate::scene::traffic::{self, FlightMark, Hit, Phase, Place};
 use crate::source::SourceKind;
 
 /// A stroke of more points than this is long enough.
@@ -98,10 +99,7 @@ impl Model {
         if self.ui.hand != Hand::Free {
             return;
         }
-        let layout = Layout::of(self.ui.stage, &self.known.roster);
-        let marks = Marks::of(&self.ui.selection, &self.known);
-        let (now, pace) = (self.playback.now, self.pace());
-        let flights = traffic::marks(&self.known, now, pace, &layout, &marks);
+        let (layout, flights) = self.drawn();
         self.ui.hand = match traffic::hit(&flights, &layout, pointer.at, pointer.touch) {
             Hit::Server(_) => Hand::Free,
             Hit::Ground => Hand::Stroke(vec![pointer.at]),
@@ -111,7 +109,7 @@ impl Model {
                 let Some(lane) = layout.lane(from, to) else { return };
                 let resumes = self.playback.playing;
                 let hand = (pointer.at, pointer.at);
-                let span = traffic::span(flight, now, pace);
+                let span = traffic::span(flight, self.playback.now, self.pace());
                 let pull = Pull { lane, place: spot, hand, speed: 0.0, copy: pointer.copy, span };
                 // A real cluster does not wait.
                 self.playback.playing &= self.source == SourceKind::Live;
@@ -144,15 +142,24 @@ impl Model {
         }
     }
 
+    /// What of the stage a hand can take hold of, and where.
+    fn drawn(&self) -> (Layout, Vec<FlightMark>) {
+        let layout = Layout::of(self.ui.stage, &self.known.roster);
+        let marks = Marks::of(&self.ui.selection, &self.known);
+        let border = Border::of(&self.known, &layout);
+        let place = Place { layout: &layout, border: border.as_ref() };
+        let (now, pace) = (self.playback.now, self.pace());
+        let flights = traffic::marks(&self.known, now, pace, place, &marks);
+        (layout, flights)
+    }
+
     /// The next or the previous message that is seen on its way; without a chosen one the first or
     /// the last.
     pub(crate) fn message_beside(&self, next: bool) -> Option<EventId> {
-        let layout = Layout::of(self.ui.stage, &self.known.roster);
-        let marks = Marks::of(&self.ui.selection, &self.known);
-        let flights = traffic::marks(&self.known, self.playback.now, self.pace(), &layout, &marks);
+        let (_, flights) = self.drawn();
         let moving = flights.iter().filter(|mark| mark.phase == Phase::Moving);
         let all: Vec<EventId> = moving.map(|mark| mark.id).collect();
-        let place = all.iter().position(|id| Some(*id) == marks.message);
+        let place = all.iter().position(|id| Some(*id) == self.ui.selection.message());
         let beside = match (place, next) {
             (Some(place), true) => all.get(place + 1).or(all.first()),
             (Some(place), false) => all[..place].last().or(all.last()),

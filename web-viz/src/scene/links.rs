@@ -14,6 +14,8 @@ pub(crate) struct LinkMark {
     pub(crate) state: LinkState,
     /// Whether the stroke that is being drawn would cut it.
     pub(crate) doomed: bool,
+    /// Whether a bar of its own shows that it is cut, and not the line of a partition.
+    pub(crate) barred: bool,
 }
 
 /// Which directions of a link let messages pass.
@@ -47,6 +49,7 @@ pub(crate) fn marks(known: &Known, layout: &Layout) -> Vec<LinkMark> {
                 to: to.at.at(angle, -layout.rim()),
                 state,
                 doomed: false,
+                barred: true,
             });
         }
     }

@@ -91,7 +91,7 @@ fn meet((a, b): (Point, Point), (c, d): (Point, Point)) -> bool {
 
 /// The groups of servers that reach each other, over others too, without these links; the smaller
 /// ones first.
-fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeSet<NodeId>> {
+pub(super) fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeSet<NodeId>> {
     let passes = |one: NodeId, other: NodeId| {
         let cut = |from, to| known.view.cut_links.contains(&(from, to));
         let gone = without.contains(&(one.min(other), one.max(other)));

@@ -1,5 +1,6 @@
 //! The stage: the ring of servers, the links between them, the messages on their way.
 
+mod border;
 mod flight;
 mod hand;
 mod legend;
@@ -20,6 +21,7 @@ use crate::model::{Action, UiAction};
 use crate::num::px;
 use crate::scene::Scene;
 use crate::scene::layout::Size;
+use border::border;
 pub(in crate::view) use flight::{kind, shape, tone};
 use hand::{in_hand, use_hand, words};
 use legend::legend;
@@ -70,6 +72,7 @@ pub(crate) fn Stage(props: &StageProps) -> Html {
                 { definitions() }
                 { dial(scene) }
                 { for scene.links.iter().map(link) }
+                { for scene.border.iter().map(border) }
                 { for scene.servers.iter().map(|mark| server(mark, open, &props.dispatch)) }
                 { messages }
                 { in_hand(scene) }

@@ -65,7 +65,13 @@ fn flying(session: &Session) -> (EventId, Point, (Point, Point)) {
     let model = &session.model;
     let layout = Layout::of(model.ui.stage, &model.known.roster);
     let (now, pace) = (model.playback.now, model.pace());
-    let marks = traffic::marks(&model.known, now, pace, &layout, &Marks::default());
+    let marks = traffic::marks(
+        &model.known,
+        now,
+        pace,
+        traffic::Place { layout: &layout, border: None },
+        &Marks::default(),
+    );
     let mark = marks
         .iter()
         .find(|mark| {
@@ -78,7 +84,13 @@ fn flying(session: &Session) -> (EventId, Point, (Point, Point)) {
 fn in_the_air(model: &Model) -> bool {
     let now = model.playback.now;
     let layout = Layout::of(model.ui.stage, &model.known.roster);
-    let marks = traffic::marks(&model.known, now, model.pace(), &layout, &Marks::default());
+    let marks = traffic::marks(
+        &model.known,
+        now,
+        model.pace(),
+        traffic::Place { layout: &layout, border: None },
+        &Marks::default(),
+    );
     let flies = |id: &EventId| {
         let flight = &model.known.view.messages[id];
         flight.end.is_none()

@@ -8,7 +8,7 @@ use crate::scene::links::{LinkMark, LinkState};
 
 /// See the module.
 pub(super) fn link(mark: &LinkMark) -> Html {
-    let LinkMark { ends, from, to, state, doomed } = *mark;
+    let LinkMark { ends, from, to, state, doomed, barred } = *mark;
     let class = match state {
         LinkState::Up => "link",
         LinkState::Cut => "link cut",
@@ -44,7 +44,7 @@ pub(super) fn link(mark: &LinkMark) -> Html {
             if doomed {
                 { line("doom", from, to) }
             }
-            if state != LinkState::Up {
+            if state != LinkState::Up && barred {
                 { wall(from, to, at) }
             }
         </g>

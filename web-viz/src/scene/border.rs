@@ -1,0 +1,186 @@
+//! Where a partition runs. Groups of neighbours on the ring are parted by one line, which is seen and
+//! understood at once; groups that lie among each other are not, and then each link shows its own bar.
+
+use std::collections::BTreeSet;
+
+use raft_core::types::NodeId;
+
+use super::layout::{Layout, Point};
+use super::stroke;
+use crate::model::known::Known;
+use crate::num::len;
+
+/// How far beyond the ring the line reaches, as a share of the ring's radius.
+const BEYOND: f64 = 1.16;
+
+/// Pieces of a bent line.
+const PIECES: u32 = 16;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Border {
+    /// Lines that part the groups.
+    pub(crate) lines: Vec<Vec<Point>>,
+    /// Who is parted from whom.
+    pub(crate) words: String,
+}
+
+impl Border {
+    /// The line between groups that nothing passes between; `None` where there are none, or where no
+    /// simple line parts them.
+    pub(crate) fn of(known: &Known, layout: &Layout) -> Option<Self> {
+        let groups = stroke::circles(known, &[]);
+        if groups.len() < 2 {
+            return None;
+        }
+        let ring: Vec<(NodeId, Point)> = layout.spots().map(|(id, spot)| (id, spot.at)).collect();
+        let group = |id: NodeId| groups.iter().position(|group| group.contains(&id));
+        let next = ring.iter().cycle().skip(1);
+        let gaps: Vec<Point> = ring
+            .iter()
+            .zip(next)
+            .filter(|((one, _), (other, _))| group(*one) != group(*other))
+            .map(|((_, from), (_, to))| gap(layout, *from, *to))
+            .collect();
+        // As many gaps as groups: each group is one stretch of the ring.
+        if gaps.len() != groups.len() {
+            return None;
+        }
+        let lines = match gaps.as_slice() {
+            [one, other] => vec![between(layout, ring.len(), (*one, *other))],
+            _ => gaps.iter().map(|gap| vec![layout.centre, *gap]).collect(),
+        };
+        Some(Self { lines, words: words(&groups) })
+    }
+
+    /// At which share of the way from one point to another the line is met.
+    pub(crate) fn met(&self, from: Point, to: Point) -> Option<f64> {
+        let pieces = self.lines.iter().flat_map(|line| line.windows(2));
+        let shares = pieces.filter_map(|piece| match piece {
+            [start, end] => share((from, to), (*start, *end)),
+            _ => None,
+        });
+        shares.min_by(f64::total_cmp)
+    }
+}
+
+/// The point beyond the ring, halfway between two neighbours.
+fn gap(layout: &Layout, from: Point, to: Point) -> Point {
+    let centre = layout.centre;
+    let [start, mut end] = [from, to].map(|at| centre.bearing(at));
+    // Neighbours follow each other clockwise.
+    if end <= start {
+        end += std::f64::consts::TAU;
+    }
+    centre.at(f64::midpoint(start, end), layout.ring * BEYOND)
+}
+
+/// From one gap to another, halfway between the last link within the one group and the first within the
+/// other: for a server alone close to it, for half of the ring through the middle.
+fn between(layout: &Layout, servers: usize, (one, other): (Point, Point)) -> Vec<Point> {
+    let half_a_step = std::f64::consts::PI / len(servers);
+    let towards = 2.0 * half_a_step.cos() / BEYOND - 1.0;
+    bent(one, layout.centre.towards(one.towards(other, 0.5), towards), other)
+}
+
+/// From one point to another, drawn towards a third.
+fn bent(from: Point, towards: Point, to: Point) -> Vec<Point> {
+    (0..=PIECES)
+        .map(|piece| {
+            let share = f64::from(piece) / f64::from(PIECES);
+            from.towards(towards, share).towards(towards.towards(to, share), share)
+        })
+        .collect()
+}
+
+/// Where along the first segment the second one crosses it.
+fn share((a, b): (Point, Point), (c, d): (Point, Point)) -> Option<f64> {
+    let cross = |p: Point, q: Point| p.x * q.y - p.y * q.x;
+    let minus = |p: Point, q: Point| Point { x: p.x - q.x, y: p.y - q.y };
+    let (way, wall) = (minus(b, a), minus(d, c));
+    let across = cross(way, wall);
+    let (along, up) = (cross(minus(c, a), wall) / across, cross(minus(c, a), way) / across);
+    let inside = (0.0..=1.0).contains(&along) && (0.0..=1.0).contains(&up);
+    // Parallel ones give no number at all.
+    inside.then_some(along)
+}
+
+fn words(groups: &[BTreeSet<NodeId>]) -> String {
+    let names = |group: &BTreeSet<NodeId>| crate::model::known::names(group.iter().copied());
+    let groups: Vec<String> = groups.iter().map(names).collect();
+    format!("Nothing passes between {}", groups.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Size;
+    use super::*;
+    use crate::model::testing::Script;
+
+    fn parted(servers: u64, apart: &[u64]) -> (Known, Layout) {
+        let mut known = Script::new(servers).known();
+        for one in apart {
+            for other in (1..=servers).filter(|other| !apart.contains(other)) {
+                known.view.cut_links.insert((NodeId(*one), NodeId(other)));
+                known.view.cut_links.insert((NodeId(other), NodeId(*one)));
+            }
+        }
+        let layout = Layout::of(Size { width: 800.0, height: 600.0 }, &known.roster);
+        (known, layout)
+    }
+
+    /// Guards the sight of a partition: its line crosses every link between the groups, no link within
+    /// them, and no server.
+    #[test]
+    fn the_line_crosses_what_is_cut_and_nothing_else() {
+        for (servers, apart) in [
+            (2, &[1][..]),
+            (3, &[2]),
+            (5, &[1]),
+            (5, &[1, 2]),
+            (5, &[5, 1]),
+            (7, &[3, 4, 5]),
+            (9, &[9]),
+        ] {
+            let (known, layout) = parted(servers, apart);
+            let border = Border::of(&known, &layout).unwrap();
+            let spots: Vec<_> = layout.spots().collect();
+            for (one, from) in &spots {
+                for (other, to) in spots.iter().filter(|(other, _)| other > one) {
+                    let crossed = border.met(from.at, to.at).is_some();
+                    let cut = apart.contains(&one.0) != apart.contains(&other.0);
+                    assert_eq!(crossed, cut, "{servers} servers, {apart:?}: {one} to {other}");
+                }
+                let near = border.lines.iter().flatten().map(|at| at.distance(from.at));
+                assert!(
+                    near.fold(f64::MAX, f64::min) > layout.disc,
+                    "{servers}: {apart:?} at {one}"
+                );
+            }
+        }
+    }
+
+    /// Guards what one line cannot show: links then tell for themselves.
+    #[test]
+    fn groups_that_lie_among_each_other_have_no_line() {
+        let (known, layout) = parted(5, &[1, 3]);
+        assert_eq!(Border::of(&known, &layout), None);
+        let (whole, layout) = parted(5, &[]);
+        assert_eq!(Border::of(&whole, &layout), None);
+    }
+
+    /// Guards three groups: a line between each two of them.
+    #[test]
+    fn three_groups_are_parted_by_three_lines() {
+        let (mut known, layout) = parted(6, &[1, 2]);
+        for (one, other) in [(3, 5), (3, 6), (4, 5), (4, 6)].map(|(a, b)| (NodeId(a), NodeId(b))) {
+            known.view.cut_links.extend([(one, other), (other, one)]);
+        }
+        let border = Border::of(&known, &layout).unwrap();
+        assert_eq!(border.lines.len(), 3);
+        assert_eq!(border.words, "Nothing passes between S1 and S2 | S3 and S4 | S5 and S6");
+        let at = |node: u64| layout.spot(NodeId(node)).unwrap().at;
+        assert!(border.met(at(2), at(3)).is_some());
+        assert!(border.met(at(3), at(4)).is_none());
+    }
+}

@@ -1,0 +1,26 @@
+//! The line of a partition.
+
+use yew::prelude::*;
+
+use crate::num::px;
+use crate::scene::border::Border;
+use crate::scene::layout::Point;
+
+/// See the module.
+pub(super) fn border(border: &Border) -> Html {
+    html! {
+        <g class="border" data-testid="border">
+            <title>{ &border.words }</title>
+            { for border.lines.iter().map(|line| html! { <path d={path(line)} /> }) }
+        </g>
+    }
+}
+
+fn path(line: &[Point]) -> String {
+    let mut path = String::new();
+    for (place, at) in line.iter().enumerate() {
+        path.push(if place == 0 { 'M' } else { 'L' });
+        path.push_str(&format!("{} {}", px(at.x), px(at.y)));
+    }
+    path
+}
