@@ -114,9 +114,12 @@ impl Component for App {
             Message::Frame(time) => {
                 self.frame = None;
                 let elapsed = time - self.drawn_at.replace(time).unwrap_or(time);
+                // The frame in which it comes to rest is one that is seen.
+                let played = self.session.model.plays();
                 self.act(Action::Frame { elapsed, wall: browser::wall_clock() });
                 // While the past of a live cluster stands still, its tape grows, and that slowly.
-                differs = self.session.model.plays() || time - self.shown_at >= AT_REST_MS;
+                let rested = time - self.shown_at >= AT_REST_MS;
+                differs = played || self.session.model.plays() || rested;
                 if differs {
                     self.shown_at = time;
                 }

@@ -297,8 +297,11 @@ async fn flood() -> Result<()> {
         );
         assert!(rate > 200.0, "there was hardly any load: {rate} writes/s");
         assert!(drawn / span.as_secs_f64() > 4.0, "{drawn} frames in {span:?}");
-        page.wait("what was left out", "/\\d/.test(document.querySelector('[data-testid=left-out]')?.innerText)")
-            .await;
+        // Servers tell of some thousand events a second; a slow machine may not have more.
+        if rate > 1_000.0 {
+            let told = "/\\d left out/.test(document.querySelector('[data-testid=left-out]')?.innerText)";
+            page.wait("what was left out", told).await;
+        }
 
         // The cluster's own word for how far it is.
         let ask = format!(
