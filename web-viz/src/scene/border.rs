@@ -13,6 +13,9 @@ use crate::num::len;
 /// How far beyond the ring the line reaches, as a share of the ring's radius.
 const BEYOND: f64 = 1.16;
 
+/// From the line to the disc of a server, in pixels.
+const CLEARANCE: f64 = 8.0;
+
 /// Pieces of a bent line.
 const PIECES: u32 = 16;
 
@@ -78,9 +81,17 @@ fn gap(layout: &Layout, from: Point, to: Point) -> Point {
 /// From one gap to another, halfway between the last link within the one group and the first within the
 /// other: for a server alone close to it, for half of the ring through the middle.
 fn between(layout: &Layout, servers: usize, (one, other): (Point, Point)) -> Vec<Point> {
-    let half_a_step = std::f64::consts::PI / len(servers);
-    let towards = 2.0 * half_a_step.cos() / BEYOND - 1.0;
-    bent(one, layout.centre.towards(one.towards(other, 0.5), towards), other)
+    let (centre, ring) = (layout.centre, layout.ring);
+    let middle = one.towards(other, 0.5);
+    let distance = centre.distance(middle);
+    // Half of what the smaller group takes of the ring, and half of what one server takes.
+    let half = (distance / (ring * BEYOND)).clamp(-1.0, 1.0).acos();
+    let step = std::f64::consts::PI / len(servers);
+    let nearest = ring * (half + step).cos();
+    let farthest = (ring * (half - step).cos()).min(ring - layout.disc - CLEARANCE);
+    // Where there is hardly room, it keeps off the link.
+    let towards = 2.0 * f64::midpoint(nearest, farthest).max(nearest + 1.0) - distance;
+    bent(one, centre.at(centre.bearing(middle), towards), other)
 }
 
 /// From one point to another, drawn towards a third.
