@@ -41,7 +41,7 @@ use crate::view::scrub::scrub;
 use crate::view::share::Share;
 use crate::view::stage::{Stage, focus_message, menu_of};
 use crate::view::store::Store;
-use crate::view::tabs::tabs;
+use crate::view::tabs::{side_tabs, tabs};
 use crate::view::top::Top;
 use crate::view::transport::Transport;
 use crate::view::tray::newest_order;
@@ -163,7 +163,7 @@ impl Component for App {
                         { self.acting() }
                     </div>
                     <div class="side">
-                        { inspector(model, &self.dispatch) }
+                        { side_tabs(model.ui.sheet, &self.dispatch) }
                         <Store
                             desk={model.desk.clone()}
                             known={model.known.clone()}
@@ -184,6 +184,7 @@ impl Component for App {
                             source={model.source}
                             dispatch={self.dispatch.clone()}
                         />
+                        { inspector(model, &self.dispatch) }
                     </div>
                 </main>
                 <footer class="dock">

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub enum Screen {
     /// 1440 by 900 pixels, with a mouse.
     Desktop,
+    /// 1920 by 1080 pixels, as on a projector or a large screen.
+    Projector,
     /// 390 by 844 pixels, touched by fingers.
     Phone,
 }

@@ -49,10 +49,15 @@ impl Page {
         };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": colours }] });
         self.devtools("Emulation.setEmulatedMedia", media).await?;
-        if looks.screen == Screen::Desktop {
+        let size = match looks.screen {
+            Screen::Desktop => Some((1440, 900)),
+            Screen::Projector => Some((1920, 1080)),
+            Screen::Phone => None,
+        };
+        if let Some((width, height)) = size {
             // Of the window's size the browser would take some for itself.
             let size = json!({
-                "width": 1440, "height": 900, "deviceScaleFactor": 1, "mobile": false
+                "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false
             });
             self.devtools("Emulation.setDeviceMetricsOverride", size).await?;
         }

@@ -11,7 +11,7 @@ use crate::model::known::Known;
 use crate::num::len;
 
 /// How far beyond the ring the line reaches, as a share of the ring's radius.
-const BEYOND: f64 = 1.16;
+const BEYOND: f64 = 1.12;
 
 /// From the line to the disc of a server, in pixels.
 const CLEARANCE: f64 = 8.0;

@@ -14,7 +14,7 @@ use crate::scene::marks::Marks;
 use crate::shared::Shared;
 
 /// The width of a column in pixels; style/matrix.css knows it too.
-const COLUMN: f64 = 84.0;
+const COLUMN: f64 = 96.0;
 
 /// Columns kept ready on either side of those in sight.
 const SPARE: usize = 2;

@@ -1,4 +1,4 @@
-//! On a phone the panels take turns below the stage.
+//! Panels that take turns: all of them below the stage on a phone, two at the side on a desk.
 
 use yew::prelude::*;
 
@@ -8,19 +8,7 @@ use crate::model::{Action, Sheet, UiAction};
 
 /// See the module.
 pub(crate) fn tabs(chosen: Sheet, studying: bool, lanes: bool, dispatch: &Dispatch) -> Html {
-    let tab = |sheet: Sheet| {
-        let onclick = dispatch.reform(move |_: MouseEvent| Action::Ui(UiAction::Sheet(sheet)));
-        html! {
-            <button
-                type="button"
-                aria-pressed={(sheet == chosen).to_string()}
-                data-testid={format!("tab-{}", sheet.name())}
-                {onclick}
-            >
-                { sheet.title() }
-            </button>
-        }
-    };
+    let tab = |sheet| tab("tab", sheet, sheet == chosen, dispatch);
     let sheets = Sheet::ALL.into_iter().filter(|sheet| studying || *sheet != Sheet::Lesson);
     let onclick = dispatch.reform(|_: MouseEvent| Action::Ui(UiAction::Lanes(LanesAction::Toggle)));
     html! {
@@ -37,5 +25,30 @@ pub(crate) fn tabs(chosen: Sheet, studying: bool, lanes: bool, dispatch: &Dispat
                 { "Arrows" }
             </button>
         </nav>
+    }
+}
+
+/// What stands above the inspector on a desk: what clients do, or what happened.
+pub(crate) fn side_tabs(chosen: Sheet, dispatch: &Dispatch) -> Html {
+    let listed = chosen == Sheet::Events;
+    html! {
+        <nav class="side-tabs" aria-label="Client or events">
+            { tab("side", Sheet::Store, !listed, dispatch) }
+            { tab("side", Sheet::Events, listed, dispatch) }
+        </nav>
+    }
+}
+
+fn tab(kind: &'static str, sheet: Sheet, pressed: bool, dispatch: &Dispatch) -> Html {
+    let onclick = dispatch.reform(move |_: MouseEvent| Action::Ui(UiAction::Sheet(sheet)));
+    html! {
+        <button
+            type="button"
+            aria-pressed={pressed.to_string()}
+            data-testid={format!("{kind}-{}", sheet.name())}
+            {onclick}
+        >
+            { sheet.title() }
+        </button>
     }
 }

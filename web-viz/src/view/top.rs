@@ -162,6 +162,9 @@ fn badge(props: &TopProps) -> Html {
         (SourceKind::Live, Phase::Failed(why)) => ("off", "no answer".to_owned(), why.clone()),
         (SourceKind::Live, Phase::Locked(why)) => ("off", "token needed".to_owned(), why.clone()),
     };
+    // On a phone, where the lamp says the rest.
+    let (open, all) = props.streams;
+    let short = (props.phase == Phase::Watching).then(|| format!("{open}/{all}"));
     html! {
         <span
             class={classes!("badge", (props.source == SourceKind::Simulate).then_some("seed"))}
@@ -169,7 +172,7 @@ fn badge(props: &TopProps) -> Html {
             data-testid="badge"
         >
             <span class={classes!("lamp", state)}></span>
-            <span>{ words }</span>
+            <span class="badge-words" data-short={short}>{ words }</span>
             if props.source == SourceKind::Live && props.left_out > 0 {
                 <span
                     class="left-out wide-only"

@@ -28,12 +28,14 @@ async fn main() -> Result<()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scene {
     Simulate,
-    Election,
-    Partition,
-    Lesson,
-    Violation,
     Live,
     Past,
+    Election,
+    SplitVote,
+    Partition,
+    LongLog,
+    Lesson,
+    Violation,
 }
 
 #[derive(Clone, Copy)]
@@ -43,35 +45,37 @@ struct Picture {
 }
 
 impl Picture {
+    /// Each scene on a dark desk, and besides as each is looked at most.
     fn all() -> impl Iterator<Item = Self> {
-        let screens = [Screen::Desktop, Screen::Phone];
-        let all_looks = screens.into_iter().flat_map(|screen| {
-            [Colours::Dark, Colours::Light].map(|colours| Looks { screen, colours })
-        });
-        let full = all_looks
-            .flat_map(|looks| [Scene::Simulate, Scene::Live].map(|scene| Self { scene, looks }));
-        let dark =
-            [Scene::Election, Scene::Partition].map(|scene| Self { scene, looks: Looks::PLAIN });
-        let class = [
-            (Scene::Lesson, Looks { screen: Screen::Desktop, colours: Colours::Light }),
-            (Scene::Lesson, Looks { screen: Screen::Phone, colours: Colours::Dark }),
-            (Scene::Violation, Looks { screen: Screen::Desktop, colours: Colours::Light }),
+        use Colours::{Dark, Light};
+        use Screen::{Desktop, Phone, Projector};
+        let scenes: [(Scene, &[(Colours, Screen)]); 9] = [
+            (
+                Scene::Simulate,
+                &[(Light, Desktop), (Dark, Phone), (Light, Phone), (Light, Projector)],
+            ),
+            (Scene::Live, &[(Light, Desktop), (Dark, Phone), (Light, Phone), (Dark, Projector)]),
+            (Scene::Past, &[(Light, Desktop), (Dark, Phone)]),
+            (Scene::Election, &[]),
+            (Scene::SplitVote, &[(Light, Projector)]),
+            (Scene::Partition, &[(Light, Desktop), (Dark, Phone)]),
+            (Scene::LongLog, &[(Light, Projector)]),
+            (Scene::Lesson, &[(Light, Desktop), (Dark, Phone)]),
+            (Scene::Violation, &[(Light, Desktop)]),
         ];
-        let past = [
-            Looks::PLAIN,
-            Looks { screen: Screen::Desktop, colours: Colours::Light },
-            Looks { screen: Screen::Phone, colours: Colours::Dark },
-        ];
-        let past = past.into_iter().map(|looks| Self { scene: Scene::Past, looks });
-        let class = class.into_iter().map(|(scene, looks)| Self { scene, looks });
-        full.chain(dark).chain(class).chain(past)
+        scenes.into_iter().flat_map(|(scene, others)| {
+            let looks = std::iter::once((Dark, Desktop)).chain(others.iter().copied());
+            looks.map(move |(colours, screen)| Self { scene, looks: Looks { screen, colours } })
+        })
     }
 
     fn name(self) -> String {
         let scene = match self.scene {
             Scene::Simulate => "simulate",
             Scene::Election => "election",
+            Scene::SplitVote => "split-vote",
             Scene::Partition => "partition",
+            Scene::LongLog => "long-log",
             Scene::Lesson => "lesson",
             Scene::Violation => "violation",
             Scene::Live => "live",
@@ -83,6 +87,7 @@ impl Picture {
         };
         let screen = match self.looks.screen {
             Screen::Desktop => "desktop",
+            Screen::Projector => "projector",
             Screen::Phone => "phone",
         };
         format!("{scene}-{colours}-{screen}.png")
@@ -99,10 +104,12 @@ impl Picture {
             let servers = if self.scene == Scene::Partition { 5 } else { 3 };
             let url = match self.scene {
                 Scene::Lesson => format!("{}/#lesson=8", site.url()),
+                Scene::SplitVote => format!("{}/#lesson=2", site.url()),
                 Scene::Violation => format!("{}/#lesson=4", site.url()),
                 Scene::Simulate
                 | Scene::Election
                 | Scene::Partition
+                | Scene::LongLog
                 | Scene::Live
                 | Scene::Past => {
                     format!("{}/#source=simulate&seed=1&servers={servers}", site.url())
@@ -119,7 +126,9 @@ impl Picture {
             match self.scene {
                 Scene::Simulate => simulated(page, self.looks).await,
                 Scene::Election => election(page).await,
-                Scene::Partition => partition(page).await,
+                Scene::SplitVote => split_vote(page).await,
+                Scene::Partition => partition(page, self.looks).await,
+                Scene::LongLog => long_log(page).await,
                 Scene::Lesson => lesson(page).await,
                 Scene::Violation => violation(page).await,
                 Scene::Live => live(page, self.looks).await,
@@ -159,22 +168,51 @@ async fn past(page: &Page, looks: Looks) {
     show(page, looks, "log").await;
 }
 
+/// Two candidates, each with two votes of four.
+async fn split_vote(page: &Page) {
+    page.click("phase-run").await;
+    let split = "document.querySelectorAll('.server.candidate').length === 2 \
+                 && document.querySelector('[data-testid=play]').dataset.playing === 'false'";
+    page.wait("two candidates", split).await;
+}
+
 /// A leader with one follower, cut off from the other three, which have elected another.
-async fn partition(page: &Page) {
+async fn partition(page: &Page, looks: Looks) {
     page.slide("speed", 7).await;
     let leader = page.wait_for_leader(None).await;
-    write(page, Looks::PLAIN, "colour", "blue").await;
+    write(page, looks, "colour", "blue").await;
+    show(page, looks, "act").await;
     page.click("split").await;
+    show(page, looks, "store").await;
     page.fill("value", "red").await;
     page.click("submit").await;
     page.wait_for_leader(Some(&leader)).await;
     page.fill("value", "green").await;
     page.click("submit").await;
+    show(page, looks, "log").await;
     let committed =
         "document.querySelectorAll('[data-words=\"colour = green\"].applied').length === 3";
     page.wait("the majority's write", committed).await;
     page.wait("messages", "document.querySelectorAll('.flight').length > 3").await;
     page.press(" ").await;
+}
+
+/// Many entries, one of them chosen.
+async fn long_log(page: &Page) {
+    page.slide("speed", 9).await;
+    page.wait_for_leader(None).await;
+    for number in 1..=24 {
+        page.fill("key", &format!("key{number}")).await;
+        page.fill("value", &(number * 7).to_string()).await;
+        page.click("submit").await;
+    }
+    page.slide("speed", 2).await;
+    page.press("c").await;
+    page.press("c").await;
+    page.wait("entries on their way", "document.querySelectorAll('.flight.append').length > 1")
+        .await;
+    page.press(" ").await;
+    page.ask("[...document.querySelectorAll('.index')].at(-3).click()").await;
 }
 
 /// The third step of figure 8, half played.

@@ -434,6 +434,7 @@ async fn one_selection_is_marked_everywhere() -> Result<()> {
         page.press("m").await;
         page.wait("a message", "document.querySelector('.flight.chosen') !== null").await;
         page.wait("its arrow", "document.querySelectorAll('.arrow.picked').length === 1").await;
+        page.click("side-events").await;
         page.click("weight-all").await;
         page.wait("its events", "document.querySelector('.line.about') !== null").await;
         page.press("d").await;

@@ -11,6 +11,7 @@ async fn an_event_is_traced_back_to_what_began_it() -> Result<()> {
     with_page(site.url(), Looks::PLAIN, async |page| {
         page.wait_for_leader(None).await;
         page.click("play").await;
+        page.click("side-events").await;
         page.fill("search", "Becomes Leader").await;
         page.wait(
             "what is sought alone",
