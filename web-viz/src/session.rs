@@ -236,6 +236,8 @@ fn sentence(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod anybody;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod teaching;

@@ -284,8 +284,10 @@ fn progress(
     let (lane_end, stop, lost) = match (flight.end, flight.due) {
         (Some(FlightEnd::Received { at }), _) => (at.max(sent.after(least)), 1.0, false),
         (Some(FlightEnd::Dropped { at, why }), due) => {
-            // Where every message can be followed, it ends when it does.
-            let followed = !too_fast(pace) && at > sent;
+            // Where every message can be followed, it ends when it does. What is lost as it is sent
+            // never was on its way, and is shown to be lost there.
+            let under_way = at > sent || due.is_some() || flight.held;
+            let followed = !too_fast(pace) && under_way;
             let (end, share) = doomed(sent, at, due, why, if followed { 1 } else { least });
             // What was sent into a cut link ends where that is seen.
             let wall = wall.filter(|_| why == DropReason::LinkCut && at <= sent);
@@ -330,7 +332,7 @@ pub(super) fn doomed(
         DropReason::ReceiverDown => (at.max(sent.after(least)), 0.97),
         DropReason::QueueFull => (sent.after(least / 4), 0.12),
         DropReason::LinkCut | DropReason::Lost => match due {
-            Some(due) if at > sent && due > sent => {
+            Some(due) if due > sent => {
                 let share = real(at.since(sent)) / real(due.since(sent));
                 (at.max(sent.after(least / 2)), share.clamp(0.1, 0.97))
             }

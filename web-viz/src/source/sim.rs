@@ -137,10 +137,9 @@ impl Sim {
 
     /// The run that a link tells of, all that was done in it included.
     pub(crate) fn recall(setup: SimSetup, recall: &Recall) -> Self {
-        let mut sim = Self {
-            timeline: Timeline::of(setup.config(), recall.journal.clone()),
-            ..Self::new(setup)
-        };
+        // What a lesson's script did is in the journal; the cluster goes on without it.
+        let timeline = Timeline::of(setup.config(), recall.journal.clone());
+        let mut sim = Self { timeline, script: None, ..Self::new(setup) };
         sim.timeline.run_to_moment(recall.at);
         sim
     }
@@ -309,6 +308,12 @@ impl Sim {
         let current = self.timeline.current();
         let branch = self.timeline.branches().find(|branch| branch.id == current);
         branch.map_or(self.timeline.moment(), |branch| branch.end)
+    }
+
+    /// What is to be shown.
+    #[cfg(test)]
+    pub(crate) const fn view(&self) -> &ClusterView {
+        self.timeline.view()
     }
 
     const fn simulation(&self) -> &Simulation {

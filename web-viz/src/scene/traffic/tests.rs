@@ -84,6 +84,11 @@ fn a_message_that_is_taken_away_ends_where_it_is() {
     let flying = Flight { end, due: Some(Time(21_000)), ..flight(heartbeat(), 1_000) };
     let lost = |share| Some((share, Phase::Lost { share: 0.0 }));
     assert_eq!(progress(&flying, true, None, (at, slow())), lost(0.1));
+    // Also at the very moment at which it was sent.
+    let fresh = Flight { sent_at: at, ..flying.clone() };
+    assert_eq!(progress(&fresh, true, None, (at, slow())), lost(0.1));
+    let fresh = Flight { due: None, held: true, ..fresh };
+    assert_eq!(progress(&fresh, true, None, (at, slow())), lost(0.5));
     let held = Flight { due: None, held: true, ..flying };
     assert_eq!(progress(&held, true, None, (at, slow())), lost(0.5));
     let still = Flight { end: None, ..held };

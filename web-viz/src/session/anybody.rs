@@ -1,0 +1,213 @@
+//! A person who does anything at any time: keys, buttons, gestures, lessons, links, branches, in no
+//! order. Whatever comes of it, the page must not break, and must show what it would show to somebody
+//! who went straight there.
+
+use raft_core::rules::Mutation;
+use raft_core::types::{EventId, LogIndex, NodeId};
+
+use super::*;
+use crate::address::Place;
+use crate::keys;
+use crate::model::deeds::{Deed, MessageDeed};
+use crate::model::desk::Op;
+use crate::model::hand::{HandAction, Pointer};
+use crate::model::playback::Speed;
+use crate::model::{DeskAction, LessonAction, Tray, UiAction, lessons};
+use crate::scene::grid::{Cell, cell};
+use crate::scene::layout::{Point, Size};
+use crate::scene::marks::Marks;
+use crate::scene::{Scene, Source};
+use crate::view::tray::offers;
+
+/// What each person does, and how many there are.
+const STEPS: usize = 400;
+const PERSONS: u64 = 24;
+
+/// The keys that do something, and one that does not.
+const KEYS: [&str; 34] = [
+    " ",
+    "ArrowRight",
+    "ArrowLeft",
+    "Home",
+    "End",
+    "z",
+    "b",
+    "=",
+    "[",
+    "]",
+    "1",
+    "2",
+    "3",
+    "5",
+    "9",
+    "x",
+    "f",
+    "p",
+    "d",
+    "l",
+    "Shift+ArrowRight",
+    "Shift+ArrowLeft",
+    "c",
+    "s",
+    "?",
+    ",",
+    ".",
+    "m",
+    "Shift+M",
+    "Delete",
+    "h",
+    "w",
+    "t",
+    "Escape",
+];
+
+/// Chance, the same each time.
+struct Dice(u64);
+
+impl Dice {
+    /// Marsaglia's xorshift; the seed must not be zero.
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most.max(1)
+    }
+
+    fn pick<T: Clone>(&mut self, all: &[T]) -> Option<T> {
+        all.get(usize::try_from(self.below(all.len() as u64)).ok()?).cloned()
+    }
+
+    fn point(&mut self) -> Point {
+        let mut coordinate = |most| f64::from(u32::try_from(self.below(most)).unwrap());
+        Point { x: coordinate(800), y: coordinate(520) }
+    }
+}
+
+/// One thing that a person might do now.
+fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
+    let time = |dice: &mut Dice| Time(dice.below(model.history.run.end().0 + 1));
+    let flying: Vec<EventId> = model.known.view.messages.keys().copied().collect();
+    Some(match dice.below(24) {
+        0..=6 => Action::Frame { elapsed: 16.0, wall: 0 },
+        7..=10 => return keys::action(&dice.pick(&KEYS)?, model),
+        11 => Action::Deed(dice.pick(&offers(model))?),
+        12 => Action::Ui(UiAction::Tray(dice.pick(&Tray::ALL)?)),
+        13 => Action::Deed(Deed::Message(
+            dice.pick(&flying)?,
+            dice.pick(&[
+                MessageDeed::Drop,
+                MessageDeed::Hold,
+                MessageDeed::Release,
+                MessageDeed::Delay(30_000),
+                MessageDeed::Duplicate,
+            ])?,
+        )),
+        14 => Action::Jump(Jump::Time(time(dice))),
+        15 => {
+            let branches: Vec<_> = model.history.run.branches.iter().map(|it| it.id).collect();
+            Action::Jump(Jump::Branch(dice.pick(&branches)?, time(dice)))
+        }
+        16 => Action::Deed(dice.pick(&[
+            Deed::Loss(200),
+            Deed::Repeat(300),
+            Deed::Overtake(300),
+            Deed::Delay(60_000),
+            Deed::Sync(30_000),
+            Deed::SplitLeader,
+            Deed::Heal,
+        ])?),
+        17 => hand(dice),
+        18 => Action::Ui(UiAction::Column(Some(LogIndex(dice.below(9))))),
+        19 => {
+            let lines = model.feed.lines(&model.ui.filter);
+            Action::Ui(UiAction::Inspect(dice.pick(&lines).map(|line| line.event.id)))
+        }
+        20 => Action::Desk(match dice.below(4) {
+            0 => DeskAction::Op(dice.pick(&[Op::Put, Op::Get, Op::Delete])?),
+            1 => DeskAction::Key(format!("k{}", dice.below(3))),
+            2 => DeskAction::Value(dice.below(100).to_string()),
+            _ => DeskAction::Target(dice.pick(&[None, Some(NodeId(1)), Some(NodeId(3))])?),
+        }),
+        21 => Action::Speed(Speed::at(usize::try_from(dice.below(16)).ok()?)),
+        22 => match dice.below(6) {
+            0 => {
+                let most = lessons::all().len() as u64;
+                Action::Lesson(LessonAction::Open(usize::try_from(dice.below(most)).ok()?))
+            }
+            1 => Action::Lesson(LessonAction::Leave),
+            2 => Action::Lesson(LessonAction::Alone),
+            3 => Action::Break(Some(Mutation::VoteTwice)),
+            4 => Action::Again,
+            _ => Action::Burst,
+        },
+        _ => Action::Lesson(LessonAction::Next),
+    })
+}
+
+fn hand(dice: &mut Dice) -> Action {
+    let at = dice.point();
+    let time = f64::from(u32::try_from(dice.below(10_000)).unwrap());
+    let pointer = Pointer { at, time, copy: dice.below(4) == 0, touch: dice.below(3) == 0 };
+    Action::Hand(match dice.below(4) {
+        0 => HandAction::Press(pointer),
+        1 => HandAction::Release(pointer),
+        2 => HandAction::Move(pointer),
+        _ => HandAction::GiveUp,
+    })
+}
+
+/// Draws what the page would draw.
+fn draw(model: &Model) {
+    let marks = Marks::of(&model.ui.selection, &model.known);
+    let _ = Scene::of(Source {
+        known: &model.known,
+        now: model.playback.now,
+        pace: model.pace(),
+        size: Size { width: 800.0, height: 520.0 },
+        marks: &marks,
+        hand: &model.ui.hand,
+        refused: None,
+    });
+    for node in &model.known.roster {
+        let known = (0..12).map(|index| cell(&model.known, *node, LogIndex(index)));
+        assert!(known.into_iter().any(|cell| !matches!(cell, Cell::Untold)));
+    }
+}
+
+/// Guards the page against whatever people do: nothing breaks, and a link made at the end shows the
+/// same run at the same moment to somebody else.
+#[test]
+fn nothing_that_a_person_does_breaks_the_page() {
+    for person in 1..=PERSONS {
+        // Printed only when it fails.
+        println!("person {person}");
+        let mut dice = Dice(person * 0x9E37_79B9);
+        let mut session = opened_by(&mut dice);
+        for _ in 0..STEPS {
+            let Some(action) = anything(&session.model, &mut dice) else { continue };
+            let words = format!("{action:?}");
+            session.dispatch(action);
+            draw(&session.model);
+            let sim = session.sim.as_ref().expect("it is simulated");
+            let (shown, is) = (session.model.known.view.events, sim.view().events);
+            assert_eq!(shown, is, "person {person}, after {words}");
+        }
+        if session.model.course.is_some() {
+            session.dispatch(Action::Lesson(LessonAction::Alone));
+        }
+        session.dispatch(Action::Ui(UiAction::Share(true)));
+        let (shown, digest) = (session.model.known.view.events, session.model.digest);
+        let link = session.model.place().fragment();
+        let mut other = Session::default();
+        other.dispatch(Action::Open(Place::parse(&link).unwrap()));
+        assert_eq!((other.model.known.view.events, other.model.digest), (shown, digest), "{link}");
+    }
+}
+
+fn opened_by(dice: &mut Dice) -> Session {
+    let mut session = Session::default();
+    let servers = 1 + dice.below(SimSetup::MOST);
+    let setup = SimSetup { seed: dice.below(1_000), servers, ..SimSetup::default() };
+    session.dispatch(Action::Open(Place::Simulate(setup)));
+    session
+}
