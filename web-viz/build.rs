@@ -46,27 +46,24 @@ fn sentences(markdown: &str) -> String {
     let mut said = vec![Vec::new()];
     let mut depth = 0_usize;
     for event in inside {
-        match event {
-            Event::Text(text) if depth == 0 => {
-                let mut rest = &**text;
-                while let Some(end) = end_of_sentence(rest) {
-                    let (sentence, more) = rest.split_at(end);
-                    push(&mut said, Event::Text(sentence.to_owned().into()));
-                    said.push(Vec::new());
-                    rest = more.trim_start();
-                }
-                push(&mut said, Event::Text(rest.to_owned().into()));
+        if let Event::Text(text) = event
+            && depth == 0
+        {
+            let mut rest = &**text;
+            while let Some(end) = end_of_sentence(rest) {
+                let (sentence, more) = rest.split_at(end);
+                push(&mut said, Event::Text(sentence.to_owned().into()));
+                said.push(Vec::new());
+                rest = more.trim_start();
             }
+            push(&mut said, Event::Text(rest.to_owned().into()));
+        } else if *event == Event::SoftBreak && depth == 0 && is_ended(said.last()) {
             // A line's end is where a sentence may end, too.
-            Event::SoftBreak if depth == 0 && is_ended(said.last()) => said.push(Vec::new()),
-            event => {
-                match event {
-                    Event::Start(_) => depth += 1,
-                    Event::End(_) => depth -= 1,
-                    _ => {}
-                }
-                push(&mut said, event.clone());
-            }
+            said.push(Vec::new());
+        } else {
+            depth += usize::from(matches!(event, Event::Start(_)));
+            depth -= usize::from(matches!(event, Event::End(_)));
+            push(&mut said, event.clone());
         }
     }
     let lines = said.into_iter().map(|sentence| on_one_line(sentence.into_iter()));
@@ -110,10 +107,8 @@ fn whole(markdown: &str) -> String {
 
 fn on_one_line<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
     let mut text = String::new();
-    let joined = events.map(|event| match event {
-        Event::SoftBreak | Event::HardBreak => Event::Text(" ".into()),
-        event => event,
-    });
+    let breaks = |event: &Event<'_>| matches!(event, Event::SoftBreak | Event::HardBreak);
+    let joined = events.map(|event| if breaks(&event) { Event::Text(" ".into()) } else { event });
     html::push_html(&mut text, joined);
     text.replace('\n', " ").trim().to_owned()
 }

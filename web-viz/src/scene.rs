@@ -86,8 +86,8 @@ impl Scene {
             let met = border.as_ref().and_then(|border| border.met(link.from, link.to));
             link.barred = met.is_none();
         }
-        let place = traffic::Place { layout: &layout, border: border.as_ref() };
-        let flights = traffic::marks(known, now, pace, place, marks);
+        let ground = traffic::Ground { layout: &layout, border: border.as_ref() };
+        let flights = traffic::marks(known, now, pace, ground, marks);
         let term = known.view.term();
         let mut scene = Self { term, layout, servers, links, border, flights, hand: None };
         match hand {

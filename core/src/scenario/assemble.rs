@@ -46,7 +46,6 @@ impl Reader<'_> {
                 Ok(())
             }
             Part::Heading { level, text } => self.heading(level, line, text),
-            Part::Prose(text) => self.push(Block::Prose(text), line),
             Part::Numbered { items, .. } if self.is_in(Phase::Predict) => {
                 self.choices.extend(items);
                 Ok(())
@@ -55,7 +54,7 @@ impl Reader<'_> {
                 self.answers.extend(items);
                 Ok(())
             }
-            Part::Numbered { text, .. } => self.push(Block::Prose(text), line),
+            Part::Prose(text) | Part::Numbered { text, .. } => self.push(Block::Prose(text), line),
             Part::Commands(text) => {
                 let read = parse::lines(line, &text);
                 let lines = read.map_err(|(line, message)| self.fault(line, message))?;

@@ -2,7 +2,7 @@
 //! once, reads that are fresh enough or of one revision, and its own description.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use native_node::config::Address;
 use serde_json::{Value, json};

@@ -179,12 +179,11 @@ pub(crate) fn paragraphs(step: &Step) -> Vec<Paragraph> {
             continue;
         }
         let last = paragraphs.last_mut().and_then(|paragraph| paragraph.last_mut());
-        match last.filter(|last| last.words.ends_with(':')) {
-            Some(last) => last.below = Some(text.clone()),
-            None => {
-                let below = Some(text.clone());
-                paragraphs.push(vec![Sentence { words: String::new(), below }]);
-            }
+        let below = Some(text.clone());
+        if let Some(last) = last.filter(|last| last.words.ends_with(':')) {
+            last.below = below;
+        } else {
+            paragraphs.push(vec![Sentence { words: String::new(), below }]);
         }
     }
     paragraphs

@@ -11,7 +11,7 @@ use crate::scene::drag::{Drag, Pull};
 use crate::scene::layout::{Layout, Point};
 use crate::scene::marks::Marks;
 use crate::scene::stroke::{Cut, cut};
-use crate::scene::traffic::{self, FlightMark, Hit, Phase, Place};
+use crate::scene::traffic::{self, FlightMark, Ground, Hit, Phase};
 use crate::source::SourceKind;
 
 /// A stroke of more points than this is long enough.
@@ -147,9 +147,9 @@ impl Model {
         let layout = Layout::of(self.ui.stage, &self.known.roster);
         let marks = Marks::of(&self.ui.selection, &self.known);
         let border = Border::of(&self.known, &layout);
-        let place = Place { layout: &layout, border: border.as_ref() };
+        let ground = Ground { layout: &layout, border: border.as_ref() };
         let (now, pace) = (self.playback.now, self.pace());
-        let flights = traffic::marks(&self.known, now, pace, place, &marks);
+        let flights = traffic::marks(&self.known, now, pace, ground, &marks);
         (layout, flights)
     }
 

@@ -12,7 +12,7 @@ use super::known::Presence;
 use super::selection::Selection;
 use super::story::Tone;
 use super::why::Why;
-use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, Ui, UiAction};
+use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, UiAction};
 use crate::address::{Place, parse_seed};
 use crate::shared::Shared;
 use crate::source::SourceKind;
@@ -267,45 +267,6 @@ impl Model {
         let why = first.explanation.clone();
         self.breach = Some(Violation { time: first.time.min(self.playback.now), ..first.clone() });
         self.story.say(Tone::Bad, &headline, why, self.playback.now);
-    }
-}
-
-impl Ui {
-    fn update(&mut self, action: UiAction) {
-        match action {
-            UiAction::Select(node) => self.selection = Selection::of(node.into_iter().collect()),
-            UiAction::SelectAlso(node) => self.selection.toggle(node),
-            UiAction::Pick(message) => {
-                let chosen = Selection::Message(message);
-                self.selection = if self.selection == chosen { Selection::Nothing } else { chosen };
-            }
-            UiAction::Column(column) => {
-                self.selection = column.map_or(Selection::Nothing, Selection::Entry);
-            }
-            UiAction::Menu(node) => {
-                self.menu = node;
-                if let Some(node) = node.filter(|node| !self.selection.servers().contains(node)) {
-                    self.selection = Selection::of(vec![node]);
-                }
-            }
-            // The model answers, which knows the events and the world outside.
-            UiAction::Inspect(_) | UiAction::Reach(_) => {}
-            UiAction::Lanes(action) => self.lanes.update(action),
-            UiAction::FilterWeight(least) => self.filter.least = least,
-            UiAction::FilterServer(node) => {
-                if !self.filter.hidden.remove(&node) {
-                    self.filter.hidden.insert(node);
-                }
-            }
-            UiAction::Stage(size) => self.stage = size,
-            UiAction::Sheet(sheet) => self.sheet = sheet,
-            UiAction::Help(open) => self.help = open,
-            UiAction::List(list) => self.list = list,
-            UiAction::Share(open) => self.share = open,
-            UiAction::Embed => self.embedded = true,
-            UiAction::Tray(tray) => self.tray = tray,
-            UiAction::Calm(calm) => self.calm = calm,
-        }
     }
 }
 

@@ -137,12 +137,12 @@ enum Class {
 
 /// Where messages move, and where a partition stops them.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Ground<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) border: Option<&'a Border>,
 }
 
-impl Place<'_> {
+impl Ground<'_> {
     /// At which share of its lane a message ends where its link is cut: in front of what shows that.
     fn wall(self, from: NodeId, to: NodeId, known: &Known) -> Option<f64> {
         if !known.view.cut_links.contains(&(from, to)) {
@@ -160,7 +160,7 @@ pub(crate) fn marks(
     known: &Known,
     now: Time,
     pace: Pace,
-    place: Place<'_>,
+    ground: Ground<'_>,
     chosen: &Marks,
 ) -> Vec<FlightMark> {
     let mut sampler = Sampler::new(pace);
@@ -173,9 +173,9 @@ pub(crate) fn marks(
         .filter(|(id, flight)| sampler.shows(flight) || flight.held || is_chosen(id));
     let draw = |(id, flight): (&EventId, &Flight)| {
         let heard = known.presence(flight.message.to).runs();
-        let wall = place.wall(flight.message.from, flight.message.to, known);
+        let wall = ground.wall(flight.message.from, flight.message.to, known);
         let (share, phase) = progress(flight, heard, wall, (now, pace))?;
-        let mark = mark(*id, flight, (share, phase), place.layout)?;
+        let mark = mark(*id, flight, (share, phase), ground.layout)?;
         let chosen = (chosen.message == Some(*id), chosen.carriers.contains(id));
         Some(FlightMark { chosen: chosen.0, carries: chosen.1, ..mark })
     };

@@ -89,7 +89,7 @@ fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
     let flying: Vec<EventId> = model.known.view.messages.keys().copied().collect();
     Some(match dice.below(24) {
         0..=6 => Action::Frame { elapsed: 16.0, wall: 0 },
-        7..=10 => return keys::action(&dice.pick(&KEYS)?, model),
+        7..=10 => return keys::action(dice.pick(&KEYS)?, model),
         11 => Action::Deed(dice.pick(&offers(model))?),
         12 => Action::Ui(UiAction::Tray(dice.pick(&Tray::ALL)?)),
         13 => Action::Deed(Deed::Message(

@@ -69,7 +69,7 @@ fn flying(session: &Session) -> (EventId, Point, (Point, Point)) {
         &model.known,
         now,
         pace,
-        traffic::Place { layout: &layout, border: None },
+        traffic::Ground { layout: &layout, border: None },
         &Marks::default(),
     );
     let mark = marks
@@ -88,7 +88,7 @@ fn in_the_air(model: &Model) -> bool {
         &model.known,
         now,
         model.pace(),
-        traffic::Place { layout: &layout, border: None },
+        traffic::Ground { layout: &layout, border: None },
         &Marks::default(),
     );
     let flies = |id: &EventId| {

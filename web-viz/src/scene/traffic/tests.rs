@@ -150,7 +150,7 @@ fn marks_lie_on_their_lane() {
     known.view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
     let none = Marks::default();
     let marks =
-        super::marks(&known, Time(10_000), slow(), Place { layout: &layout, border: None }, &none);
+        super::marks(&known, Time(10_000), slow(), Ground { layout: &layout, border: None }, &none);
     assert_eq!(marks.len(), 1);
     assert!((marks[0].at.x - layout.centre.x).abs() < 1.0, "{:?}", marks[0].at);
     assert_eq!(marks[0].words(), "Heartbeat S1 to S2, term 1");
@@ -162,7 +162,7 @@ fn marks_lie_on_their_lane() {
     assert_eq!(hit(&marks, &layout, server, false), Hit::Server(NodeId(2)));
     let alone = Layout::of(layout.size, &BTreeSet::from([NodeId(1)]));
     assert!(
-        super::marks(&known, Time(10_000), slow(), Place { layout: &alone, border: None }, &none)
+        super::marks(&known, Time(10_000), slow(), Ground { layout: &alone, border: None }, &none)
             .is_empty()
     );
 }

@@ -17,10 +17,6 @@ pub(super) fn border(border: &Border) -> Html {
 }
 
 fn path(line: &[Point]) -> String {
-    let mut path = String::new();
-    for (place, at) in line.iter().enumerate() {
-        path.push(if place == 0 { 'M' } else { 'L' });
-        path.push_str(&format!("{} {}", px(at.x), px(at.y)));
-    }
-    path
+    let points = line.iter().map(|at| format!("{} {}", px(at.x), px(at.y)));
+    format!("M{}", points.collect::<Vec<_>>().join("L"))
 }
