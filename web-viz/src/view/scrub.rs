@@ -30,8 +30,8 @@ pub(crate) struct ScrubProps {
 
 /// The scrubber.
 pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
-    // A sign is some nine pixels wide.
-    let room = if model.ui.stage.width < 600.0 { 36 } else { 110 };
+    // A sign is fourteen pixels wide.
+    let room = if model.ui.stage.width < 600.0 { 24 } else { 100 };
     let now = model.playback.now;
     let term = model.known.view.term();
     let leader = model.known.leader().map_or("nobody leads".to_owned(), |it| format!("{it} leads"));
