@@ -11,6 +11,7 @@ mod page;
 mod pointer;
 mod process;
 mod serve;
+pub mod speed;
 
 pub use browser::{Colours, Looks, Screen, with_browser, with_page};
 pub use demo::Demo;

@@ -6,24 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use browser_tests::speed::{crowd, frame_times, seek_times, share};
 use browser_tests::{Looks, Page, Process, Site, with_browser};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 /// How long frames are counted and the paused page is watched.
 const WATCH: Duration = Duration::from_secs(5);
-
-/// Puts at once, each of which goes to six followers: more than 200 messages on their way.
-const PUTS: u32 = 40;
-
-/// Messages that are on their way in every frame that counts.
-const MESSAGES: u64 = 200;
-
-/// Events of the run in which places are sought.
-const EVENTS: u64 = 100_000;
-
-/// Places that are sought, spread over the whole run.
-const PLACES: u32 = 200;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -191,47 +180,16 @@ async fn start(page: &Page, site: &Site) -> Result<Vec<Figure>> {
 /// Frames while more than 200 messages are drawn on their way between seven servers.
 async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 7).await?;
-    page.slide("speed", 8).await;
-    page.wait_for_leader(None).await;
-    page.click("tray-network").await;
-    page.slide("delay", 240).await;
-    page.press(" ").await;
-    page.slide("speed", 1).await;
-    for _ in 0..PUTS {
-        page.press("c").await;
-    }
-    page.press(" ").await;
-    let flights = "document.querySelectorAll('[data-testid=flight]').length";
-    page.wait("the messages", &format!("{flights} >= {MESSAGES}")).await;
     page.devtools("Performance.enable", json!({})).await?;
+    crowd(page).await;
     let before = page.devtools("Performance.getMetrics", json!({})).await?;
-    let counted = page
-        .ask(&format!(
-            "new Promise(done => {{ \
-               const times = []; let least = 1e9; const start = performance.now(); \
-               const tick = () => {{ \
-                 const now = performance.now(); times.push(now); \
-                 least = Math.min(least, {flights}); \
-                 if (now - start < {}) requestAnimationFrame(tick); \
-                 else done({{ times, least }}); \
-               }}; \
-               requestAnimationFrame(tick); \
-             }})",
-            WATCH.as_millis()
-        ))
-        .await;
+    let gaps = frame_times(page, WATCH).await?;
     let after = page.devtools("Performance.getMetrics", json!({})).await?;
-    let least = counted["least"].as_u64().unwrap_or(0);
-    ensure!(least >= MESSAGES, "there were frames with {least} messages only");
-    let times: Vec<f64> =
-        counted["times"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
-    let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    gaps.sort_by(f64::total_cmp);
-    let span = times.last().zip(times.first()).map_or(f64::NAN, |(last, first)| last - first);
     let count = f64::from(u32::try_from(gaps.len())?);
     let spent = |name: &str| metric(&after, name) - metric(&before, name);
     Ok(vec![
-        Figure::of("frames/s, 7 servers, 200 messages", "60").with(1000.0 * count / span),
+        Figure::of("frames/s, 7 servers, 200 messages", "60")
+            .with(1000.0 * count / gaps.iter().sum::<f64>()),
         Figure::of("the slowest of 20 frames, in ms", "").with(share(&gaps, 95)),
         Figure::of("script a frame, in ms", "").with(1000.0 * spent("ScriptDuration") / count),
         Figure::of("style and layout a frame, in ms", "")
@@ -242,37 +200,7 @@ async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
 /// From moving the handle until the document shows the moment, all over a run of 100,000 events.
 async fn seek(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 5).await?;
-    page.slide("speed", 15).await;
-    let told = "Number(document.querySelector('[data-testid=scrub]').dataset.events)";
-    page.wait("the events", &format!("{told} >= {EVENTS}")).await;
-    page.press(" ").await;
-    let times = page
-        .ask(&format!(
-            "(async () => {{ \
-               const handle = document.querySelector('[data-testid=seek]'); \
-               const end = Number(handle.value); \
-               const channel = new MessageChannel(); \
-               const rest = () => new Promise(done => {{ \
-                 channel.port1.onmessage = done; channel.port2.postMessage(0); \
-               }}); \
-               const times = []; let place = 0.5; \
-               for (let count = 0; count < {PLACES}; count++) {{ \
-                 place = (place + 0.6180339887) % 1; \
-                 handle.value = Math.round(end * place); \
-                 const start = performance.now(); \
-                 handle.dispatchEvent(new Event('input', {{ bubbles: true }})); \
-                 await rest(); \
-                 document.body.getBoundingClientRect(); \
-                 times.push(performance.now() - start); \
-                 await new Promise(requestAnimationFrame); \
-               }} \
-               return times; \
-             }})()"
-        ))
-        .await;
-    let mut times: Vec<f64> =
-        times.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
-    times.sort_by(f64::total_cmp);
+    let times = seek_times(page).await?;
     Ok(vec![
         Figure::of("going to a moment in 100,000 events, in ms", "≤ 16").with(share(&times, 50)),
         Figure::of("the slowest of 20 such, in ms", "≤ 16").with(share(&times, 95)),
@@ -321,12 +249,6 @@ fn process(page: &Page) -> Result<Process> {
 
 fn number(value: &Value) -> Result<f64> {
     value.as_f64().with_context(|| format!("{value} is no number"))
-}
-
-/// The value below which so many of a hundred lie.
-fn share(sorted: &[f64], of_hundred: usize) -> f64 {
-    let place = (sorted.len() * of_hundred / 100).min(sorted.len().saturating_sub(1));
-    sorted.get(place).copied().unwrap_or(f64::NAN)
 }
 
 fn metric(answer: &Value, name: &str) -> f64 {

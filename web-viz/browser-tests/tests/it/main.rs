@@ -1,6 +1,7 @@
 //! The page in a real browser; see the crate's documentation for what it needs.
 
 mod access;
+mod fast;
 mod hands;
 mod lanes;
 mod live;
