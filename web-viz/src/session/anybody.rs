@@ -211,3 +211,24 @@ fn opened_by(dice: &mut Dice) -> Session {
     session.dispatch(Action::Open(Place::Simulate(setup)));
     session
 }
+
+/// Guards a link from within a lesson: its cluster is there as it was, each event once, and goes on when
+/// it is played, though the lesson's script is not.
+#[test]
+fn a_link_from_a_lesson_goes_on() {
+    let mut session = Session::default();
+    session.dispatch(Action::Lesson(LessonAction::Open(lessons::named("4").unwrap())));
+    for _ in 0..30 {
+        session.dispatch(Action::Lesson(LessonAction::Next));
+    }
+    session.dispatch(Action::Ui(UiAction::Share(true)));
+    let mut other = Session::default();
+    other.dispatch(Action::Open(Place::parse(&session.model.place().fragment()).unwrap()));
+    assert_eq!(other.model.known.view.events, session.model.known.view.events);
+    let then = other.model.playback.now;
+    other.dispatch(Action::TogglePlay);
+    for _ in 0..60 {
+        other.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
+    }
+    assert!(other.model.playback.now > then, "time stands still at {then}");
+}
