@@ -1,7 +1,7 @@
 //! `native-node bench`: what a cluster that runs takes, as a client sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -12,6 +12,7 @@ use hyper::Method;
 use raft_core::kv::{KeyRange, Operation};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::{interval_at, sleep_until, timeout_at};
 
 use super::connect::ClientArgs;
 use super::progress;
@@ -27,11 +28,13 @@ const LONGEST: u64 = 60_000_000;
 
 /// Load a cluster that runs, and see what it takes.
 ///
-/// Each client sends its next request when the one before is answered. Keys are removed in the end.
+/// Each client sends its next request when the one before is answered; with `--rate` not before it is
+/// due, and latencies count from then on. Keys are removed in the end.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node bench                                     writes, 64 clients, 10 s
   native-node bench --clients 1 --duration 5s           the latency of a single client
+  native-node bench --rate 1000 --duration 1m           what a cluster feels like that is not full
   native-node bench --reads 90 --output json | jq .reads.p99_ms
   native-node bench --reads 100 --stale --endpoints 127.0.0.1:7002    what one follower reads
 
@@ -43,6 +46,9 @@ pub(super) struct BenchArgs {
     /// For how long
     #[arg(long, value_name = "TIME", default_value = "10s")]
     duration: Span,
+    /// Requests a second of all clients together; else as many as are answered
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
     /// The length of a value in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     value_size: usize,
@@ -89,31 +95,38 @@ struct Plan {
     keys: u64,
     reads: u64,
     consistency: Consistency,
-    stop: AtomicBool,
+    /// How long a client has for each request; it pauses for what is left of it.
+    pace: Option<Duration>,
+    end: Instant,
     done: AtomicU64,
 }
 
 pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
-    let BenchArgs { clients, duration, value_size, reads, stale, keys, client } = arguments;
+    let BenchArgs { clients, duration, rate, value_size, reads, stale, keys, client } = arguments;
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
+    let (client_of_all, value) =
+        (client.client_of_these(Duration::ZERO)?, Bytes::from(vec![b'v'; value_size]));
+    // Says what is wrong before it is wrong a thousand times.
+    client_of_all.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
+    let start = Instant::now();
     let plan = Arc::new(Plan {
-        client: client.client_of_these(Duration::ZERO)?,
-        value: vec![b'v'; value_size].into(),
+        client: client_of_all,
+        value,
         keys,
         reads,
         consistency: if stale { Consistency::Stale } else { Consistency::Linearizable },
-        stop: AtomicBool::new(false),
+        pace: rate.map(|rate| Duration::from_secs(clients) / rate),
+        end: start + duration.0,
         done: AtomicU64::new(0),
     });
-    // Says what is wrong before it is wrong a thousand times.
-    plan.client.put(format!("{PREFIX}0").as_bytes(), plan.value.clone()).await?;
-    let start = Instant::now();
     let mut workers = JoinSet::new();
     for number in 0..clients {
-        workers.spawn(work(Arc::clone(&plan), number));
+        // Spread evenly, so that not all send at once.
+        let begin = start
+            + plan.pace.unwrap_or_default() * u32::try_from(number)? / u32::try_from(clients)?;
+        workers.spawn(work(Arc::clone(&plan), number, begin));
     }
-    watch(&plan, start, duration.0).await;
-    plan.stop.store(true, Ordering::Relaxed);
+    watch(&plan, start).await;
     let mut seen = Seen::new();
     while let Some(worker) = workers.join_next().await {
         seen.add(worker?);
@@ -126,8 +139,8 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     }
     let answer = json!({
         "clients": clients, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
-        "reads_percent": reads, "consistency": plan.consistency.name(),
-        "requests_per_second": rate(seen.reads.len() + seen.writes.len(), elapsed),
+        "rate": rate, "reads_percent": reads, "consistency": plan.consistency.name(),
+        "requests_per_second": per_second(seen.reads.len() + seen.writes.len(), elapsed),
         "errors": seen.errors,
         "last_error": seen.last_error.as_ref().map(ToString::to_string),
         "reads": figures(&seen.reads, elapsed), "writes": figures(&seen.writes, elapsed),
@@ -136,28 +149,36 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
 }
 
 /// Waits, and shows that something happens.
-async fn watch(plan: &Plan, start: Instant, duration: Duration) {
+async fn watch(plan: &Plan, start: Instant) {
     const GLANCE: Duration = Duration::from_millis(250);
     let bar = progress::spinner("loading".to_owned());
-    while let Some(left) = duration.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
-        tokio::time::sleep(left.min(GLANCE)).await;
+    while Instant::now() < plan.end {
+        sleep_until((Instant::now() + GLANCE).min(plan.end).into()).await;
         let done = plan.done.load(Ordering::Relaxed);
-        bar.set_message(format!("{done} requests, {:.0}/s", rate(done, start.elapsed())));
+        bar.set_message(format!("{done} requests, {:.0}/s", per_second(done, start.elapsed())));
     }
     bar.finish_and_clear();
 }
 
-async fn work(plan: Arc<Plan>, number: u64) -> Seen {
+async fn work(plan: Arc<Plan>, number: u64, begin: Instant) -> Seen {
     let mut seen = Seen::new();
     // A walk over keys and kinds that differs between clients.
+    // A request that could not be sent in time is made up for, and its delay counts.
+    let mut pace = plan.pace.map(|pace| interval_at(begin.into(), pace));
     let mut draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    while !plan.stop.load(Ordering::Relaxed) {
+    while Instant::now() < plan.end {
         draw ^= draw << 13;
         draw ^= draw >> 7;
         draw ^= draw << 17;
         let key = format!("{PREFIX}{}", (draw >> 8) % plan.keys);
         let reads = draw % 100 < plan.reads;
-        let start = Instant::now();
+        let start = match &mut pace {
+            Some(pace) => match timeout_at(plan.end.into(), pace.tick()).await {
+                Ok(due) => due.into_std(),
+                Err(_) => break,
+            },
+            None => Instant::now(),
+        };
         let result = if reads {
             plan.client.get(key.as_bytes(), plan.consistency).await.map(drop)
         } else {
@@ -179,7 +200,7 @@ async fn work(plan: Arc<Plan>, number: u64) -> Seen {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn rate(count: u64, elapsed: Duration) -> f64 {
+fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
@@ -191,7 +212,7 @@ fn figures(histogram: &Histogram<u64>, elapsed: Duration) -> Value {
     let at = |quantile| Duration::from_micros(histogram.value_at_quantile(quantile));
     let millis = |span: Duration| span.as_secs_f64() * 1e3;
     json!({
-        "requests": histogram.len(), "per_second": rate(histogram.len(), elapsed),
+        "requests": histogram.len(), "per_second": per_second(histogram.len(), elapsed),
         "p50_ms": millis(at(0.5)), "p99_ms": millis(at(0.99)), "p99_9_ms": millis(at(0.999)),
         "max_ms": millis(Duration::from_micros(histogram.max())),
     })

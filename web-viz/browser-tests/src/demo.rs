@@ -89,17 +89,18 @@ impl Demo {
         format!("127.0.0.1:{}", self.port + number)
     }
 
-    /// Loads the cluster with writes for so long, as fast as it takes them; gives how many it took in
-    /// a second.
+    /// Loads the cluster with writes for so long, as fast as it takes them or with `rate` a second;
+    /// gives how many it took in a second.
     ///
     /// # Errors
     /// When no load can be made.
-    pub async fn load(&self, span: Duration) -> Result<f64> {
+    pub async fn load(&self, span: Duration, rate: Option<u32>) -> Result<f64> {
         let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
         let servers = [1, 2, 3].map(|number| self.server(number)).join(",");
         let load = Command::new(binary)
             .args(["bench", "--output", "json", "--clients", "256", "--endpoints", &servers])
             .args(["--duration", &format!("{}s", span.as_secs())])
+            .args(rate.into_iter().flat_map(|rate| ["--rate".to_owned(), rate.to_string()]))
             .kill_on_drop(true)
             .output();
         let done = timeout(span + PATIENCE, load).await.context("the load does not end")??;

@@ -58,10 +58,15 @@ pub async fn frame_times(page: &Page, watched: Duration) -> Result<Vec<f64>> {
         .await;
     let least = counted["least"].as_u64().unwrap_or(0);
     ensure!(least >= MESSAGES, "there were frames with {least} messages only");
-    let times = numbers(&counted["times"]);
+    Ok(gaps(&counted["times"]))
+}
+
+/// What lies between moments of the page's clock, shortest first.
+pub fn gaps(times: &Value) -> Vec<f64> {
+    let times = numbers(times);
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_by(f64::total_cmp);
-    Ok(gaps)
+    gaps
 }
 
 /// How long it took to go to each of many moments, all over a run of 100,000 events, in milliseconds,

@@ -1,15 +1,18 @@
 //! What the page costs, measured in a real Chromium: `cargo xtask bench page` builds the page and runs
-//! this, as `page_speed --json FILE [--rounds N] [--chromium VERSION]` with the variables that the
-//! tests need.
+//! this, as `page_speed --json FILE [--rounds N] [--only NAME] [--chromium VERSION]` with the variables
+//! that the tests need.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use browser_tests::speed::{crowd, frame_times, seek_times, share};
-use browser_tests::{Looks, Page, Process, Site, with_browser};
+use browser_tests::speed::{crowd, frame_times, gaps, seek_times, share};
+use browser_tests::{Demo, Looks, Page, Process, Site, with_browser};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+
+/// Writes a second that a live cluster takes beside the page.
+const FLOOD: u32 = 10_000;
 
 /// How long frames are counted and the paused page is watched.
 const WATCH: Duration = Duration::from_secs(5);
@@ -18,7 +21,8 @@ const WATCH: Duration = Duration::from_secs(5);
 async fn main() -> Result<()> {
     let options = Options::read()?;
     let mut figures = Vec::new();
-    for measure in Measure::ALL {
+    for measure in Measure::ALL.into_iter().filter(|it| options.only.is_none_or(|only| only == *it))
+    {
         let rounds = if measure == Measure::Hour { 1 } else { options.rounds };
         for round in 1..=rounds {
             eprintln!("page: {} ({round} of {rounds})", measure.name());
@@ -43,21 +47,24 @@ async fn main() -> Result<()> {
 struct Options {
     json: PathBuf,
     rounds: u32,
+    only: Option<Measure>,
     /// The browser's version.
     chromium: String,
 }
 
 impl Options {
     fn read() -> Result<Self> {
-        let mut options = Self { json: PathBuf::new(), rounds: 3, chromium: String::new() };
+        let mut options =
+            Self { json: PathBuf::new(), rounds: 3, only: None, chromium: String::new() };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
             match name.as_str() {
                 "--json" => options.json = value.into(),
                 "--rounds" => options.rounds = value.parse().context("--rounds takes a number")?,
+                "--only" => options.only = Some(Measure::of(&value)?),
                 "--chromium" => options.chromium = value,
-                _ => bail!("there is no {name}; there are --json, --rounds and --chromium"),
+                _ => bail!("there is no {name}; there are --json, --rounds, --only and --chromium"),
             }
         }
         ensure!(!options.json.as_os_str().is_empty(), "--json must name the file for the figures");
@@ -122,18 +129,27 @@ enum Measure {
     Seek,
     Hour,
     Paused,
+    Flood,
 }
 
 impl Measure {
-    const ALL: [Self; 5] = [Self::Start, Self::Frames, Self::Seek, Self::Hour, Self::Paused];
+    const ALL: [Self; 6] =
+        [Self::Start, Self::Frames, Self::Seek, Self::Hour, Self::Paused, Self::Flood];
+
+    fn of(name: &str) -> Result<Self> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|it| it.name() == name);
+        found.with_context(|| format!("`{name}` is not measured; there are: {}", names()))
+    }
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Start => "the start",
+            Self::Start => "start",
             Self::Frames => "frames",
-            Self::Seek => "going about in time",
-            Self::Hour => "an hour",
-            Self::Paused => "the pause",
+            Self::Seek => "seek",
+            Self::Hour => "hour",
+            Self::Paused => "pause",
+            Self::Flood => "flood",
         }
     }
 
@@ -147,6 +163,7 @@ impl Measure {
                 Self::Seek => seek(page, &site).await,
                 Self::Hour => hour(page, &site).await,
                 Self::Paused => paused(page, &site).await,
+                Self::Flood => flood(page).await,
             };
         })
         .await?;
@@ -241,6 +258,53 @@ async fn paused(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     let worked = process.time().context("its time cannot be read")?.saturating_sub(before);
     let share = 100.0 * worked.as_secs_f64() / WATCH.as_secs_f64();
     Ok(vec![Figure::of("processor while paused, in %", "0").with(share)])
+}
+
+/// A cluster of three real servers that takes 10,000 writes a second, with the page beside it.
+async fn flood(page: &Page) -> Result<Vec<Figure>> {
+    let demo = Demo::start().await?;
+    page.open(&format!("{}/#source=live", demo.url()), Looks::PLAIN).await?;
+    page.wait_for_leader(None).await;
+    page.devtools("Performance.enable", json!({})).await?;
+    let process = process(page)?;
+    let counting = "(() => { const seen = window.seen = []; \
+                      const tick = () => { seen.push(performance.now()); requestAnimationFrame(tick); }; \
+                      requestAnimationFrame(tick); return true; })()";
+    page.ask(counting).await;
+    let metrics = async || page.devtools("Performance.getMetrics", json!({})).await;
+    let load = demo.load(2 * WATCH, Some(FLOOD));
+    let watch = async {
+        // The load has begun, and the page has met it.
+        sleep(WATCH / 2).await;
+        let (before, worked) = (metrics().await?, process.time());
+        page.ask("window.seen.length = 0, true").await;
+        sleep(WATCH).await;
+        let gaps = gaps(&page.ask("window.seen").await);
+        let worked = process.time().zip(worked).map(|(after, before)| after.saturating_sub(before));
+        let lag =
+            page.ask("parseFloat(document.querySelector('[data-testid=lag]').innerText)").await;
+        anyhow::Ok((before, metrics().await?, gaps, worked, lag))
+    };
+    let (writes, watched) = tokio::join!(load, watch);
+    let (before, after, gaps, worked, lag) = watched?;
+    // A page that lost its cluster would complain.
+    page.devtools("Page.navigate", json!({ "url": "about:blank" })).await?;
+    demo.end().await;
+    let count = f64::from(u32::try_from(gaps.len())?);
+    let spent = |name: &str| metric(&after, name) - metric(&before, name);
+    let worked = worked.context("the page's time cannot be read")?.as_secs_f64();
+    Ok(vec![
+        Figure::of("flood: writes/s", "10,000").with(writes?),
+        Figure::of("flood: frames/s", "60").with(1000.0 * count / gaps.iter().sum::<f64>()),
+        Figure::of("flood: the slowest of 20 frames, in ms", "").with(share(&gaps, 95)),
+        Figure::of("flood: script a frame, in ms", "")
+            .with(1000.0 * spent("ScriptDuration") / count),
+        Figure::of("flood: style and layout a frame, in ms", "")
+            .with(1000.0 * (spent("RecalcStyleDuration") + spent("LayoutDuration")) / count),
+        Figure::of("flood: the page's process, in % of a processor", "")
+            .with(100.0 * worked / WATCH.as_secs_f64()),
+        Figure::of("flood: the page is behind by, in s", "").with(number(&lag)?),
+    ])
 }
 
 fn process(page: &Page) -> Result<Process> {

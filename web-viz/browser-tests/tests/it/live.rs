@@ -286,7 +286,7 @@ async fn flood() -> Result<()> {
               requestAnimationFrame(draw); }; requestAnimationFrame(draw); return true; })()";
         page.ask(count).await;
         let span = Duration::from_secs(8);
-        let rate = demo.load(span).await.expect("there is a load");
+        let rate = demo.load(span, None).await.expect("there is a load");
         let drawn = page.ask("window.frames_.drawn").await.as_f64().unwrap_or_default();
         let longest = page.ask("Math.round(window.frames_.longest)").await;
         let lag = page.text("lag").await;
