@@ -70,6 +70,8 @@ pub(crate) struct App {
     drawn_at: Option<f64>,
     /// When a frame was last shown.
     shown_at: f64,
+    /// The tape, and the reading that it is of.
+    tape: (u64, Html),
     /// The address that is about to be shown: one that changes fast is shown when it rests.
     address: Option<Timeout>,
     load: Callback<web_sys::File>,
@@ -89,6 +91,7 @@ impl Component for App {
             frame: None,
             drawn_at: None,
             shown_at: 0.0,
+            tape: (0, Html::default()),
             address: None,
             load: ctx.link().callback(Message::Load),
             _listeners: listeners(ctx),
@@ -100,6 +103,7 @@ impl Component for App {
         }
         app.open(&browser::fragment());
         app.keep_moving(ctx);
+        app.keep_tape();
         app
     }
 
@@ -131,12 +135,14 @@ impl Component for App {
             Message::Load(file) => self.load(file),
         }
         self.keep_moving(ctx);
+        self.keep_tape();
         differs
     }
 
     fn view(&self, _ctx: &Context<Self>) -> Html {
         let model = &self.session.model;
-        let marks = Marks::of(&model.ui.selection, &model.known);
+        let reading = &model.reading;
+        let marks = Marks::of(&model.ui.selection, &reading.known);
         html! {
             <div
                 class={classes!("page", model.ui.embedded.then_some("embedded"))}
@@ -151,7 +157,7 @@ impl Component for App {
                         { self.stage(&marks) }
                         { tabs(model.ui.sheet, model.course.is_some(), model.ui.lanes.open, &self.dispatch) }
                         <Matrix
-                            known={model.known.clone()}
+                            known={reading.known.clone()}
                             marks={marks.clone()}
                             dispatch={self.dispatch.clone()}
                         />
@@ -166,21 +172,21 @@ impl Component for App {
                         { side_tabs(model.ui.sheet, &self.dispatch) }
                         <Store
                             desk={model.desk.clone()}
-                            known={model.known.clone()}
+                            known={reading.known.clone()}
                             selected={model.ui.selection.server()}
                             dispatch={self.dispatch.clone()}
                         >
                             <History
-                                clients={model.clients.clone()}
+                                clients={reading.clients.clone()}
                                 source={model.source}
                                 now={model.playback.now}
                             />
                         </Store>
                         <Events
-                            feed={model.feed.clone()}
+                            feed={reading.feed.clone()}
                             filter={model.ui.filter.clone()}
                             chosen={(marks.event, marks.message)}
-                            roster={model.known.roster.clone()}
+                            roster={reading.known.roster.clone()}
                             source={model.source}
                             dispatch={self.dispatch.clone()}
                         />
@@ -189,14 +195,14 @@ impl Component for App {
                 </main>
                 <footer class="dock">
                     { lanes(model, &marks, &self.dispatch) }
-                    { scrub(model, &self.dispatch) }
+                    { self.tape.1.clone() }
                     <Transport
                         source={model.source}
                         playing={model.playback.playing}
                         past={model.in_the_past()}
                         speed={model.playback.speed}
-                        clock={clock(model.playback.now, model.source)}
-                        lag={model.lag().map(num::behind).map(AttrValue::from)}
+                        clock={clock(reading.now, model.source)}
+                        lag={reading.lag.map(num::behind).map(AttrValue::from)}
                         pacing={model.permits_pacing()}
                         turns={(model.turn_before(), model.turn_after())}
                         undo={model.history.run.deeds > 0}
@@ -271,6 +277,14 @@ impl App {
             let link = ctx.link().clone();
             let draw = move |time| link.send_message(Message::Frame(time));
             self.frame = Some(request_animation_frame(draw));
+        }
+    }
+
+    /// Draws the tape anew where it differs.
+    fn keep_tape(&mut self) {
+        let number = self.session.model.reading.number;
+        if self.tape.0 != number {
+            self.tape = (number, scrub(&self.session.model, &self.dispatch));
         }
     }
 
@@ -350,7 +364,7 @@ impl App {
                 broken={model.broken_rule()}
                 phase={model.live.phase.clone()}
                 streams={model.live.streams()}
-                left_out={model.left_out()}
+                left_out={model.reading.left_out}
                 theme={model.ui.theme}
                 dispatch={self.dispatch.clone()}
             />
@@ -396,7 +410,7 @@ impl App {
         });
         html! {
             <Act
-                known={model.known.clone()}
+                known={model.reading.known.clone()}
                 servers={model.ui.selection.servers()}
                 {selected}
                 message={model.ui.selection.message()}

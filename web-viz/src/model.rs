@@ -18,6 +18,7 @@ pub(crate) mod lessons;
 pub(crate) mod live;
 pub(crate) mod playback;
 pub(crate) mod promises;
+mod reading;
 pub(crate) mod rules;
 pub(crate) mod selection;
 pub(crate) mod share;
@@ -56,6 +57,7 @@ use crate::model::history::{History, Jump};
 use crate::model::known::Known;
 use crate::model::live::{Live, Report};
 use crate::model::playback::{Pace, Playback, Speed};
+use crate::model::reading::Reading;
 use crate::model::selection::Selection;
 use crate::model::story::Story;
 pub(crate) use crate::model::ui::{List, Sheet, Theme, Tray, Ui, UiAction};
@@ -80,6 +82,8 @@ pub(crate) struct Model {
     pub(crate) comparison: Option<Comparison>,
     pub(crate) known: Shared<Known>,
     pub(crate) feed: Shared<Feed>,
+    /// What of this is shown as text.
+    pub(crate) reading: Reading,
     pub(crate) story: Story,
     pub(crate) reign: Reign,
     pub(crate) desk: Shared<Desk>,
@@ -217,6 +221,7 @@ impl Default for Model {
             comparison: None,
             known: Shared::new(Known::default()),
             feed: Shared::new(Feed::default()),
+            reading: Reading::default(),
             story: Story::default(),
             reign: Reign::default(),
             desk: Shared::new(Desk::default()),

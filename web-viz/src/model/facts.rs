@@ -117,7 +117,7 @@ impl Inspected {
 impl Model {
     /// Looks at what is chosen again, if anything happened since.
     pub(super) fn inspect_again(&mut self) {
-        let (events, playing) = (self.known.view.events, self.playback.playing);
+        let (events, playing) = (self.reading.known.view.events, self.playback.playing);
         let seen = &self.inspected;
         if seen.events != events || seen.of != self.ui.selection {
             let facts = self.facts();
@@ -132,7 +132,7 @@ impl Model {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let known = &self.known;
+        let known = &self.reading.known;
         match &self.ui.selection {
             Selection::Nothing | Selection::Event(_) => Vec::new(),
             Selection::Servers(servers) => match servers.as_slice() {

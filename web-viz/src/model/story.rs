@@ -2,6 +2,7 @@
 //! first time. Told from events and the view after them.
 
 mod faults;
+mod flood;
 mod tell;
 
 use raft_core::event::Event;
@@ -9,6 +10,7 @@ use raft_core::types::{NodeId, Time};
 
 use super::known::Known;
 use super::playback::Pace;
+use flood::Flood;
 use tell::tell;
 
 /// What was said, and how it weighs against what comes next.
@@ -50,11 +52,12 @@ pub(crate) struct Story {
     told_at: Time,
     /// Grows with each caption, so that screen readers hear each of them once.
     pub(crate) number: u64,
+    flood: Flood,
 }
 
 impl Default for Story {
     fn default() -> Self {
-        Self { caption: opening(), told_at: Time(0), number: 0 }
+        Self { caption: opening(), told_at: Time(0), number: 0, flood: Flood::default() }
     }
 }
 
@@ -67,7 +70,9 @@ impl Story {
         led: Option<NodeId>,
         pace: Pace,
     ) {
-        if let Some(caption) = tell(event, known, led) {
+        let flood = self.flood.observe(event, known);
+        let told = || if self.flood.drowns(event) { None } else { tell(event, known, led) };
+        if let Some(caption) = flood.or_else(told) {
             self.offer(caption, event.time, pace);
         }
     }
@@ -76,7 +81,7 @@ impl Story {
     pub(crate) fn say(&mut self, tone: Tone, headline: &str, why: String, now: Time) {
         let caption = Caption { tone, rank: Rank::Turn, headline: headline.to_owned(), why };
         if caption != self.caption {
-            *self = Self { caption, told_at: now, number: self.number + 1 };
+            self.tell(caption, now);
         }
     }
 
@@ -100,8 +105,14 @@ impl Story {
         }
         let replaces = caption.rank >= self.caption.rank || stood >= HOLD_MS || self.number == 0;
         if replaces && caption != self.caption {
-            *self = Self { caption, told_at: now, number: self.number + 1 };
+            self.tell(caption, now);
         }
+    }
+
+    fn tell(&mut self, caption: Caption, now: Time) {
+        self.caption = caption;
+        self.told_at = now;
+        self.number += 1;
     }
 }
 
@@ -193,6 +204,40 @@ mod tests {
         assert_eq!(told(&script), "S3 refuses S2 its vote for term 1.");
         let late = script.wait(200_000).event(3, refused(1));
         assert_eq!(told(&late), "S3 refuses S1 its vote for term 1.");
+    }
+
+    /// Guards readers, and screen readers, under a flood: it is told as one thing and how much it is,
+    /// turns of the story stand out of it, and once it is over each write is told again.
+    #[test]
+    fn a_flood_is_told_by_how_much_it_is() {
+        let mut script = Script::new(3).leader(1, 1);
+        let write = |script: Script, index: u64| {
+            let payload = Payload::Command(Command::put("x", "1").encode());
+            let entry = Entry { index: LogIndex(index), term: Term(1), payload };
+            let (from, to) = (LogIndex(index - 1), LogIndex(index));
+            let why = CommitReason::Majority(vec![(NodeId(1), to), (NodeId(2), to)]);
+            let last = entry.position();
+            script
+                .event(1, EventKind::EntriesAppended { last, entries: vec![entry].into() })
+                .event(1, EventKind::CommitAdvanced { from, to, why })
+        };
+        let mut told = Vec::new();
+        for index in 1..=600 {
+            script = write(script, index).wait(10_000);
+            if index % 20 == 0 {
+                script = script.event(1, EventKind::Summarised { events: 100 });
+            }
+            told.push(told_at(&script, Pace::REAL).caption.headline);
+        }
+        let first = told.iter().position(|it| it == "About 100 entries a second are committed.");
+        let first = first.expect("it is told");
+        assert!((350..450).contains(&first), "{first}");
+        assert!(told[25..first].iter().all(|it| *it == told[25]));
+        assert!(told[first..].iter().all(|it| *it == told[first]));
+        let crashed = told_at(&script.clone().crash(2), Pace::REAL).caption.headline;
+        assert_eq!(crashed, "S2 crashed.");
+        let later = told_at(&write(script.wait(1_500_000), 601), Pace::REAL).caption.headline;
+        assert_eq!(later, "Index 601, “x = 1”, is committed.");
     }
 
     /// Guards the explanation of commitment, which names who holds the entry.

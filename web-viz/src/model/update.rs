@@ -9,6 +9,7 @@ use raft_core::types::{EventId, Micros, NodeId};
 use super::deeds;
 use super::desk::{AskState, Desk, Op, Request};
 use super::known::Presence;
+use super::reading::Cause;
 use super::selection::Selection;
 use super::story::Tone;
 use super::why::Why;
@@ -21,7 +22,9 @@ use crate::source::sim::SimSetup;
 impl Model {
     /// Takes in an action; gives back what must happen outside.
     pub(crate) fn update(&mut self, action: Action) -> Vec<Effect> {
+        let cause = Cause::of(&action);
         let effects = self.change(action);
+        self.read_on(cause);
         self.inspect_again();
         effects
     }

@@ -260,33 +260,33 @@ struct Window {
 /// Follows the scroller, and keeps it at the newest column until somebody scrolls back.
 #[hook]
 fn use_window(scroller: &NodeRef, columns: Columns) -> Window {
-    let sight = use_state_eq(|| (0.0, 1600.0));
-    let follows = use_mut_ref(|| true);
-    use_effect_with((scroller.clone(), columns), {
-        let (sight, follows) = (sight.clone(), follows.clone());
-        move |(scroller, _)| {
+    let width = use_state_eq(|| 1600.0);
+    // Where somebody scrolled back to.
+    let back = use_state_eq(|| None);
+    let strip = real(columns.count()) * COLUMN;
+    use_effect_with((scroller.clone(), columns, *back), {
+        let width = width.clone();
+        move |(scroller, _, back)| {
             if let Some(element) = scroller.cast::<web_sys::Element>() {
-                if *follows.borrow() {
-                    element.set_scroll_left(element.scroll_width());
+                if back.is_none() {
+                    element.set_scroll_left(i32::MAX);
                 }
-                sight.set(measure(&element));
+                width.set(f64::from(element.client_width().max(1)));
             }
         }
     });
     let onscroll = Callback::from({
-        let (scroller, sight) = (scroller.clone(), sight.clone());
+        let (scroller, width, back) = (scroller.clone(), width.clone(), back.clone());
         move |_: Event| {
             if let Some(element) = scroller.cast::<web_sys::Element>() {
-                let end = element.scroll_width() - element.client_width();
-                *follows.borrow_mut() = element.scroll_left() >= end - 8;
-                sight.set(measure(&element));
+                let (left, sight) = (element.scroll_left(), element.client_width().max(1));
+                let end = element.scroll_width() - sight;
+                back.set((left < end - 8).then_some(f64::from(left)));
+                width.set(f64::from(sight));
             }
         }
     });
-    let (left, width) = *sight;
-    Window { left, width, onscroll }
-}
-
-fn measure(element: &web_sys::Element) -> (f64, f64) {
-    (f64::from(element.scroll_left()), f64::from(element.client_width().max(1)))
+    // Known before the browser has laid out what is new.
+    let left = back.unwrap_or((strip - *width).max(0.0));
+    Window { left, width: *width, onscroll }
 }

@@ -11,7 +11,7 @@ use crate::model::{Action, DeskAction};
 use crate::shared::Shared;
 
 /// Pairs that are shown; a store may hold very many.
-const PAIRS: usize = 200;
+const PAIRS: usize = 100;
 
 /// Properties of [`Store`].
 #[derive(PartialEq, Properties)]
