@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
 /// Events a second that are passed on for long.
-const EVENTS_PER_SECOND: u64 = 4_000;
+const EVENTS_PER_SECOND: u64 = 2_000;
 
 /// Events that may come at once after a quiet time.
 const BURST: u64 = 4_000;

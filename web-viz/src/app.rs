@@ -4,6 +4,7 @@
 mod browser;
 mod files;
 mod picture;
+mod texts;
 
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ use yew::prelude::*;
 use crate::address::Place;
 use crate::keys;
 use crate::model::live::Report;
+use crate::model::reading::Reading;
 use crate::model::{Action, Effect, List, Save, UiAction};
 use crate::num;
 use crate::scene::marks::Marks;
@@ -45,6 +47,7 @@ use crate::view::tabs::{side_tabs, tabs};
 use crate::view::top::Top;
 use crate::view::transport::Transport;
 use crate::view::tray::newest_order;
+use texts::{Panel, Texts};
 
 /// What reaches the root.
 pub(crate) enum Message {
@@ -70,8 +73,7 @@ pub(crate) struct App {
     drawn_at: Option<f64>,
     /// When a frame was last shown.
     shown_at: f64,
-    /// The tape, and the reading that it is of.
-    tape: (u64, Html),
+    texts: Texts,
     /// The address that is about to be shown: one that changes fast is shown when it rests.
     address: Option<Timeout>,
     load: Callback<web_sys::File>,
@@ -91,7 +93,7 @@ impl Component for App {
             frame: None,
             drawn_at: None,
             shown_at: 0.0,
-            tape: (0, Html::default()),
+            texts: Texts::default(),
             address: None,
             load: ctx.link().callback(Message::Load),
             _listeners: listeners(ctx),
@@ -103,7 +105,7 @@ impl Component for App {
         }
         app.open(&browser::fragment());
         app.keep_moving(ctx);
-        app.keep_tape();
+        app.read_on();
         app
     }
 
@@ -135,7 +137,9 @@ impl Component for App {
             Message::Load(file) => self.load(file),
         }
         self.keep_moving(ctx);
-        self.keep_tape();
+        if differs {
+            self.read_on();
+        }
         differs
     }
 
@@ -156,11 +160,7 @@ impl Component for App {
                         { self.board() }
                         { self.stage(&marks) }
                         { tabs(model.ui.sheet, model.course.is_some(), model.ui.lanes.open, &self.dispatch) }
-                        <Matrix
-                            known={reading.known.clone()}
-                            marks={marks.clone()}
-                            dispatch={self.dispatch.clone()}
-                        />
+                        { self.texts.panel(Panel::Matrix) }
                     </div>
                     <div class="left">
                         if let Some(course) = &model.course {
@@ -170,32 +170,14 @@ impl Component for App {
                     </div>
                     <div class="side">
                         { side_tabs(model.ui.sheet, &self.dispatch) }
-                        <Store
-                            desk={model.desk.clone()}
-                            known={reading.known.clone()}
-                            selected={model.ui.selection.server()}
-                            dispatch={self.dispatch.clone()}
-                        >
-                            <History
-                                clients={reading.clients.clone()}
-                                source={model.source}
-                                now={model.playback.now}
-                            />
-                        </Store>
-                        <Events
-                            feed={reading.feed.clone()}
-                            filter={model.ui.filter.clone()}
-                            chosen={(marks.event, marks.message)}
-                            roster={reading.known.roster.clone()}
-                            source={model.source}
-                            dispatch={self.dispatch.clone()}
-                        />
+                        { self.texts.panel(Panel::Store) }
+                        { self.texts.panel(Panel::Events) }
                         { inspector(model, &self.dispatch) }
                     </div>
                 </main>
                 <footer class="dock">
                     { lanes(model, &marks, &self.dispatch) }
-                    { self.tape.1.clone() }
+                    { self.texts.panel(Panel::Tape) }
                     <Transport
                         source={model.source}
                         playing={model.playback.playing}
@@ -280,12 +262,16 @@ impl App {
         }
     }
 
-    /// Draws the tape anew where it differs.
-    fn keep_tape(&mut self) {
-        let number = self.session.model.reading.number;
-        if self.tape.0 != number {
-            self.tape = (number, scrub(&self.session.model, &self.dispatch));
-        }
+    fn read_on(&mut self) {
+        let mut texts = std::mem::take(&mut self.texts);
+        let Reading { number, crowded, .. } = self.session.model.reading;
+        texts.follow(number, crowded, |panel| match panel {
+            Panel::Matrix => self.matrix(),
+            Panel::Store => self.store(),
+            Panel::Events => self.events(),
+            Panel::Tape => scrub(&self.session.model, &self.dispatch),
+        });
+        self.texts = texts;
     }
 
     fn copy(&self, text: String) {
@@ -389,6 +375,7 @@ impl App {
         let model = &self.session.model;
         let scene = Scene::of(scene::Source {
             known: &model.known,
+            read: &model.reading.known,
             now: model.playback.now,
             pace: model.pace(),
             size: model.ui.stage,
@@ -398,6 +385,54 @@ impl App {
         });
         let menu = model.ui.menu.map(|node| menu_of(model, node));
         html! { <Stage scene={Rc::new(scene)} {menu} dispatch={self.dispatch.clone()} /> }
+    }
+
+    fn matrix(&self) -> Html {
+        let model = &self.session.model;
+        let reading = &model.reading;
+        let marks = Marks::of(&model.ui.selection, &model.reading.known);
+        html! {
+            <Matrix
+                known={reading.known.clone()}
+                marks={marks}
+                dispatch={self.dispatch.clone()}
+            />
+        }
+    }
+
+    fn store(&self) -> Html {
+        let model = &self.session.model;
+        let reading = &model.reading;
+        html! {
+            <Store
+                desk={model.desk.clone()}
+                known={reading.known.clone()}
+                selected={model.ui.selection.server()}
+                dispatch={self.dispatch.clone()}
+            >
+                <History
+                    clients={reading.clients.clone()}
+                    source={model.source}
+                    now={model.playback.now}
+                />
+            </Store>
+        }
+    }
+
+    fn events(&self) -> Html {
+        let model = &self.session.model;
+        let reading = &model.reading;
+        let marks = Marks::of(&model.ui.selection, &model.reading.known);
+        html! {
+            <Events
+                feed={reading.feed.clone()}
+                filter={model.ui.filter.clone()}
+                chosen={(marks.event, marks.message)}
+                roster={reading.known.roster.clone()}
+                source={model.source}
+                dispatch={self.dispatch.clone()}
+            />
+        }
     }
 
     fn acting(&self) -> Html {

@@ -18,7 +18,7 @@ pub(crate) mod lessons;
 pub(crate) mod live;
 pub(crate) mod playback;
 pub(crate) mod promises;
-mod reading;
+pub(crate) mod reading;
 pub(crate) mod rules;
 pub(crate) mod selection;
 pub(crate) mod share;

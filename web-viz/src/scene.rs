@@ -61,6 +61,8 @@ pub(crate) enum InHand {
 #[derive(Clone)]
 pub(crate) struct Source<'a> {
     pub(crate) known: &'a Known,
+    /// Where numbers are read off, see [`Reading`](crate::model::reading::Reading).
+    pub(crate) read: &'a Known,
     pub(crate) now: Time,
     pub(crate) pace: Pace,
     pub(crate) size: Size,
@@ -73,12 +75,12 @@ pub(crate) struct Source<'a> {
 impl Scene {
     /// The cluster as it is at `now`.
     pub(crate) fn of(source: Source<'_>) -> Self {
-        let Source { known, now, pace, size, marks, hand, refused } = source;
+        let Source { known, read, now, pace, size, marks, hand, refused } = source;
         let layout = Layout::of(size, &known.roster);
         let servers = known
             .roster
             .iter()
-            .map(|node| server::ServerMark::of(*node, known, now, &layout, marks))
+            .map(|node| server::ServerMark::of(*node, (known, read), now, &layout, marks))
             .collect();
         let border = Border::of(known, &layout);
         let mut links = links::marks(known, &layout);

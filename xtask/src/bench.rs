@@ -60,10 +60,12 @@ pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     Ok(())
 }
 
-/// Measures the page in Chromium, as it is shipped.
-pub(crate) fn page(rounds: u32) -> Result<()> {
+/// Measures the page in Chromium, as it is shipped, by itself and beside real servers; `only` one of the
+/// figures where it is named.
+pub(crate) fn page(rounds: u32, only: Option<&str>) -> Result<()> {
     setup::ensure(&[Part::Browser], Report::Changes)?;
     web::build()?;
+    run(&mut cargo(["build", "--release", "--package", "native-node", "--bins"]))?;
     let directory = paths::target().join("bench");
     std::fs::create_dir_all(&directory).context("cannot create target/bench")?;
     println!("{}", web::size_table()?);
@@ -71,7 +73,8 @@ pub(crate) fn page(rounds: u32) -> Result<()> {
     let mut speed = cargo(["run", "--package", "browser-tests", "--bin", "page_speed", "--"]);
     speed.arg("--json").arg(&json).args(["--rounds", &rounds.to_string()]);
     speed.args(["--chromium", &Part::Browser.present().unwrap_or_default()]);
-    speed.env("GLASSRAFT_DIST", paths::dist());
+    speed.args(only.into_iter().flat_map(|name| ["--only", name]));
+    speed.env("GLASSRAFT_DIST", paths::dist()).env("GLASSRAFT_NODE_BIN", program("native-node"));
     run(&mut speed)?;
     println!("bench: figures are in {}", json.display());
     Ok(())

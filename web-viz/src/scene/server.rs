@@ -61,7 +61,14 @@ const OUTSIDER: f64 = 0.78;
 const ARC_STEPS: f64 = 240.0;
 
 impl ServerMark {
-    pub(crate) fn of(id: NodeId, known: &Known, now: Time, layout: &Layout, marks: &Marks) -> Self {
+    /// A server of what is `known`, with the figures that are `read`.
+    pub(crate) fn of(
+        id: NodeId,
+        (known, read): (&Known, &Known),
+        now: Time,
+        layout: &Layout,
+        marks: &Marks,
+    ) -> Self {
         let spot = layout.spot(id).unwrap_or(Spot {
             at: layout.centre,
             label: layout.centre,
@@ -88,16 +95,17 @@ impl ServerMark {
             title: outsider
                 .or(ailment(node).filter(|_| runs))
                 .unwrap_or(title(presence, node.role)),
-            figures: layout
-                .roomy
-                .then(|| format!("log {} · committed {}", node.last.index, node.commit_index)),
+            figures: None,
             words: String::new(),
         };
-        mark.words = mark.describe(node);
+        let figures = read.node(id).unwrap_or(&unknown);
+        let (last, committed) = (figures.last.index, figures.commit_index);
+        mark.figures = layout.roomy.then(|| format!("log {last} · committed {committed}"));
+        mark.words = mark.describe(node, (last, committed));
         mark
     }
 
-    fn describe(&self, node: &NodeView) -> String {
+    fn describe(&self, node: &NodeView, (last, committed): (LogIndex, LogIndex)) -> String {
         let mut words = format!("{}, {}, term {}", self.id, self.title, self.term);
         if let Some(candidate) = node.voted_for {
             let _ = write!(words, ", voted for {candidate}");
@@ -108,12 +116,8 @@ impl ServerMark {
         if self.holds {
             words.push_str(", its disk holds the chosen entry");
         }
-        if node.last.index > LogIndex(0) {
-            let _ = write!(
-                words,
-                ", log up to index {}, committed up to {}",
-                node.last.index, node.commit_index
-            );
+        if last > LogIndex(0) {
+            let _ = write!(words, ", log up to index {last}, committed up to {committed}");
         }
         words
     }
@@ -195,6 +199,7 @@ mod tests {
         let (known, marks) = (script.known(), Marks::default());
         Scene::of(Source {
             known: &known,
+            read: &known,
             now: Time(now),
             pace: Pace::REAL,
             size,

@@ -158,9 +158,10 @@ fn hand(dice: &mut Dice) -> Action {
 
 /// Draws what the page would draw.
 fn draw(model: &Model) {
-    let marks = Marks::of(&model.ui.selection, &model.known);
+    let marks = Marks::of(&model.ui.selection, &model.reading.known);
     let _ = Scene::of(Source {
         known: &model.known,
+        read: &model.reading.known,
         now: model.playback.now,
         pace: model.pace(),
         size: Size { width: 800.0, height: 520.0 },

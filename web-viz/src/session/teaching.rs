@@ -44,6 +44,7 @@ fn members_join_lead_and_leave() {
     let marks = Marks::default();
     let scene = Scene::of(Source {
         known: &model.known,
+        read: &model.reading.known,
         now: model.playback.now,
         pace: model.pace(),
         size,
