@@ -29,8 +29,8 @@ pub(crate) struct ServerMark {
     pub(crate) writing: bool,
     /// What it is doing, in a word or two.
     pub(crate) title: &'static str,
-    /// The ends of its log and of what is committed, where there is room for that.
-    pub(crate) figures: Option<String>,
+    /// The ends of its log and of what is committed, where there is room for that: a line or two.
+    pub(crate) figures: Vec<String>,
     /// All of it, for those who cannot see it.
     pub(crate) words: String,
 }
@@ -56,6 +56,9 @@ pub(crate) struct Ballot {
 
 /// Who does not vote is smaller than the others by this factor.
 const OUTSIDER: f64 = 0.78;
+
+/// Letters that figures in one line may have; scene/layout.rs has room for them.
+const FIGURES: usize = 21;
 
 /// Steps of an arc: finer ones nobody can see, and each costs a change of the document.
 const ARC_STEPS: f64 = 240.0;
@@ -95,12 +98,14 @@ impl ServerMark {
             title: outsider
                 .or(ailment(node).filter(|_| runs))
                 .unwrap_or(title(presence, node.role)),
-            figures: None,
+            figures: Vec::new(),
             words: String::new(),
         };
         let figures = read.node(id).unwrap_or(&unknown);
         let (last, committed) = (figures.last.index, figures.commit_index);
-        mark.figures = layout.roomy.then(|| format!("log {last} · committed {committed}"));
+        if layout.roomy {
+            mark.figures = figures_of(last, committed);
+        }
         mark.words = mark.describe(node, (last, committed));
         mark
     }
@@ -121,6 +126,15 @@ impl ServerMark {
         }
         words
     }
+}
+
+fn figures_of(last: LogIndex, committed: LogIndex) -> Vec<String> {
+    let one = format!("log {last} · committed {committed}");
+    // The layout keeps that much room beside a server.
+    if one.chars().count() <= FIGURES {
+        return vec![one];
+    }
+    vec![format!("log {last}"), format!("committed {committed}")]
 }
 
 /// What a server is called that runs and does not vote.
@@ -246,6 +260,14 @@ mod tests {
         assert!((own.bearing(dot) - own.bearing(peer)).abs() < 1e-6);
         let won = script.leader(1, 1);
         assert!(super::tests::scene(&won, 0).servers[0].votes.is_none());
+    }
+
+    /// Guards long logs: their figures are not cut off, and run into nothing.
+    #[test]
+    fn long_figures_take_two_lines() {
+        let lines = |last, committed| figures_of(LogIndex(last), LogIndex(committed));
+        assert_eq!(lines(99, 98), ["log 99 · committed 98"]);
+        assert_eq!(lines(70_396, 70_358), ["log 70396", "committed 70358"]);
     }
 
     /// Guards what a screen reader says of a server.

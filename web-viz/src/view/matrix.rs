@@ -1,15 +1,19 @@
 //! The log matrix: a row a server, a column an index. Only the columns in sight are in the
 //! document.
 
+use std::rc::Rc;
+
 use raft_core::types::{LogIndex, NodeId};
 use yew::prelude::*;
 
 use super::Dispatch;
 use super::parts::{Icon, glyph, term_class};
+use super::stage::use_size;
 use crate::model::known::Known;
 use crate::model::{Action, UiAction};
 use crate::num::{place, px, real};
 use crate::scene::grid::{Cell, Columns, EntryState, Quorum, cell, column_words, quorum};
+use crate::scene::layout::Size;
 use crate::scene::marks::Marks;
 use crate::shared::Shared;
 
@@ -262,31 +266,46 @@ struct Window {
 fn use_window(scroller: &NodeRef, columns: Columns) -> Window {
     let width = use_state_eq(|| 1600.0);
     // Where somebody scrolled back to.
-    let back = use_state_eq(|| None);
+    let back = use_mut_ref(|| None::<f64>);
+    let redraw = use_force_update();
     let strip = real(columns.count()) * COLUMN;
-    use_effect_with((scroller.clone(), columns, *back), {
-        let width = width.clone();
-        move |(scroller, _, back)| {
-            if let Some(element) = scroller.cast::<web_sys::Element>() {
-                if back.is_none() {
-                    element.set_scroll_left(i32::MAX);
-                }
-                width.set(f64::from(element.client_width().max(1)));
+    // On a phone it comes in sight when its sheet is opened.
+    use_size(scroller, &{
+        let (scroller, width, back) = (scroller.clone(), width.clone(), Rc::clone(&back));
+        Callback::from(move |size: Size| {
+            if back.borrow().is_none() {
+                to_end(&scroller);
+            }
+            width.set(size.width);
+        })
+    });
+    use_effect_with((scroller.clone(), columns, *width), {
+        let back = Rc::clone(&back);
+        move |(scroller, ..)| {
+            if back.borrow().is_none() {
+                to_end(scroller);
             }
         }
     });
     let onscroll = Callback::from({
-        let (scroller, width, back) = (scroller.clone(), width.clone(), back.clone());
+        let (scroller, back) = (scroller.clone(), Rc::clone(&back));
         move |_: Event| {
-            if let Some(element) = scroller.cast::<web_sys::Element>() {
-                let (left, sight) = (element.scroll_left(), element.client_width().max(1));
-                let end = element.scroll_width() - sight;
-                back.set((left < end - 8).then_some(f64::from(left)));
-                width.set(f64::from(sight));
+            let Some(element) = scroller.cast::<web_sys::Element>() else { return };
+            let (left, sight) = (element.scroll_left(), element.client_width());
+            let from_end = element.scroll_width() - sight - left;
+            let now = (from_end > 8).then_some(f64::from(left));
+            if back.replace(now) != now {
+                redraw.force_update();
             }
         }
     });
     // Known before the browser has laid out what is new.
-    let left = back.unwrap_or((strip - *width).max(0.0));
+    let left = back.borrow().unwrap_or((strip - *width).max(0.0));
     Window { left, width: *width, onscroll }
+}
+
+fn to_end(scroller: &NodeRef) {
+    if let Some(element) = scroller.cast::<web_sys::Element>() {
+        element.set_scroll_left(element.scroll_width());
+    }
 }

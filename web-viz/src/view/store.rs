@@ -31,9 +31,9 @@ pub(crate) fn Store(props: &StoreProps) -> Html {
         <section class="panel store sheet-store" aria-labelledby="store-title">
             <header>
                 <h2 id="store-title">{ "Client" }</h2>
-                { burst(props) }
             </header>
             { form(props) }
+            { burst(props) }
             if let Some(complaint) = &props.desk.complaint {
                 <p class="complaint" role="alert" data-testid="complaint">{ complaint }</p>
             }
@@ -190,13 +190,21 @@ fn table(props: &StoreProps) -> Html {
     let Some((id, node)) = shown.and_then(|id| known.node(id).map(|node| (id, node))) else {
         return html! {};
     };
-    let caption = format!("Store of {id}, applied up to index {}", node.last_applied);
+    // Where events were left out, so may be pairs.
+    let told = if node.summarised > 0 { " as far as it was told" } else { "" };
+    let caption = format!("Store of {id}{told}, applied up to index {}", node.last_applied);
     html! {
         <div class="table">
             <table data-testid="store">
                 <caption>{ caption }</caption>
                 if node.store.is_empty() {
-                    <tbody><tr><td class="hint">{ "Empty. Send a put." }</td></tr></tbody>
+                    <tbody><tr><td class="hint">
+                        { if node.summarised > 0 {
+                            "Its pairs were left out: they are too many."
+                        } else {
+                            "Empty. Send a put."
+                        } }
+                    </td></tr></tbody>
                 } else {
                     <tbody>
                         { for node.store.iter().take(PAIRS).map(|(key, value)| {

@@ -67,6 +67,21 @@ async fn a_phone_shows_everything_and_is_worked_by_fingers() -> Result<()> {
             assert_eq!(targets.count(), 0, "too small for a finger in {tab}: {small:?}");
         }
         let leader = page.wait_for_leader(None).await;
+        // What was written while the logs were out of sight is what they show first.
+        page.slide("speed", 8).await;
+        page.click("tab-store").await;
+        for _ in 0..6 {
+            page.click("submit").await;
+        }
+        page.wait("answers", "document.querySelectorAll('.answers .done').length === 5").await;
+        page.click("tab-log").await;
+        let newest = "(() => { \
+            const sight = document.querySelector('.columns').getBoundingClientRect(); \
+            const boxes = [...document.querySelectorAll('.column')].map(it => it.getBoundingClientRect()); \
+            return boxes.length > 0 && boxes.every(it => it.right <= sight.right + 1) \
+                && boxes.some(it => it.right > sight.right - 1); \
+          })()";
+        page.wait("the newest column", newest).await;
         page.click("tab-act").await;
         page.click("crash-leader").await;
         page.wait_for_leader(Some(&leader)).await;

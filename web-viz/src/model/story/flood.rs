@@ -71,7 +71,7 @@ fn told(per_second: f64) -> Caption {
     calm(
         Rank::Step,
         format!("About {count} entries a second are committed."),
-        "That is more than can be told one by one: servers leave out what no screen could show, and \
-         say how much. The logs, as far as they are shown, are as exact as ever.",
+        "That is more than can be told one by one. Servers leave out what no screen could show, and \
+         say how much; each is shown as of a moment within the last fifth of a second.",
     )
 }

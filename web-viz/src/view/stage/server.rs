@@ -5,7 +5,7 @@ use yew::prelude::*;
 
 use crate::model::known::Presence;
 use crate::model::{Action, UiAction};
-use crate::num::px;
+use crate::num::{px, real};
 use crate::scene::layout::{LINE, Point};
 use crate::scene::server::{Arc, Ballot, ServerMark};
 use crate::view::Dispatch;
@@ -224,9 +224,9 @@ fn label(mark: &ServerMark) -> Html {
     html! {
         <g class="label" text-anchor={mark.spot.anchor.name()} aria-hidden="true">
             <text class="title" x={x.clone()} y={px(y)}>{ title }</text>
-            if let Some(figures) = &mark.figures {
-                <text class="figures" {x} y={px(y + LINE)}>{ figures }</text>
-            }
+            { for mark.figures.iter().zip(1_u64..).map(|(figures, line)| html! {
+                <text class="figures" x={x.clone()} y={px(y + LINE * real(line))}>{ figures }</text>
+            }) }
         </g>
     }
 }
