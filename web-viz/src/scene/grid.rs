@@ -9,6 +9,10 @@ use raft_core::view::NodeView;
 
 use crate::model::known::{Known, names};
 
+/// Columns at most. A browser lays out some hundred thousand, and a server that was down for long may
+/// be behind by more.
+const MOST: u64 = 10_000;
+
 /// The columns that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
@@ -22,11 +26,10 @@ impl Columns {
         let nodes = || known.view.nodes.values();
         let first =
             |node: &NodeView| node.entries.front().map_or(node.last.index.next(), |e| e.index);
-        Self {
-            // Where a log was compacted, its last hatched column is shown.
-            first: nodes().map(first).min().unwrap_or(LogIndex(1)).previous().max(LogIndex(1)),
-            last: nodes().map(|node| node.last.index).max().unwrap_or_default().next(),
-        }
+        let last = nodes().map(|node| node.last.index).max().unwrap_or_default().next();
+        // Where a log was compacted, its last hatched column is shown.
+        let first = nodes().map(first).min().unwrap_or(LogIndex(1)).previous();
+        Self { first: first.max(LogIndex(last.0.saturating_sub(MOST))).max(LogIndex(1)), last }
     }
 
     pub(crate) fn count(self) -> u64 {
@@ -239,6 +242,16 @@ mod tests {
             panic!("S{node} has no entry at {index}")
         };
         cell
+    }
+
+    /// Guards the matrix against what no browser lays out: beside a server that is far behind, only the
+    /// newest columns are there.
+    #[test]
+    fn a_log_that_is_far_behind_does_not_stretch_the_matrix() {
+        let script = append(Script::new(3).leader(1, 1), 2, 1, "1");
+        assert_eq!(Columns::of(&script.known()).count(), 2);
+        let columns = Columns::of(&append(script, 1, 5_000_000, "2").known());
+        assert_eq!((columns.last, columns.count()), (LogIndex(5_000_001), MOST + 1));
     }
 
     /// Guards the marks by which a viewer tells a proposal from a promise.
