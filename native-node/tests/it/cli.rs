@@ -143,6 +143,14 @@ async fn bench_measures_and_completions_complete() {
         assert!(figures[kind]["requests"].as_u64().unwrap() > 0, "{figures}");
         assert!(figures[kind]["p99_9_ms"].as_f64().unwrap() > 0.0, "{figures}");
     }
+    // A rate holds back fast clients, and does not keep rare ones beyond the end.
+    let paced = ["bench", "--clients=4", "--duration=1s", "--rate=40"];
+    let figures = json(&cluster, &paced).await;
+    let requests = figures["writes"]["requests"].as_u64().unwrap();
+    assert!((1..=41).contains(&requests), "{figures}");
+    let rare = ["bench", "--clients=64", "--duration=300ms", "--rate=1"];
+    let figures = json(&cluster, &rare).await;
+    assert!(figures["seconds"].as_f64().unwrap() < 60.0, "{figures}");
     assert!(done(&cluster, &["get", "", "--prefix"]).await.is_empty());
     for shell in ["bash", "zsh", "fish"] {
         let script = done(&cluster, &["completions", shell]).await;
