@@ -390,11 +390,10 @@ impl App {
     fn matrix(&self) -> Html {
         let model = &self.session.model;
         let reading = &model.reading;
-        let marks = Marks::of(&model.ui.selection, &model.reading.known);
         html! {
             <Matrix
                 known={reading.known.clone()}
-                marks={marks}
+                marks={Marks::of(&model.ui.selection, &reading.known)}
                 dispatch={self.dispatch.clone()}
             />
         }
@@ -422,7 +421,7 @@ impl App {
     fn events(&self) -> Html {
         let model = &self.session.model;
         let reading = &model.reading;
-        let marks = Marks::of(&model.ui.selection, &model.reading.known);
+        let marks = Marks::of(&model.ui.selection, &reading.known);
         html! {
             <Events
                 feed={reading.feed.clone()}

@@ -95,8 +95,9 @@ struct Plan {
     keys: u64,
     reads: u64,
     consistency: Consistency,
-    /// How long a client has for each request; it pauses for what is left of it.
+    /// From one request of a client to its next, where they are paced.
     pace: Option<Duration>,
+    /// Nothing is sent from then on.
     end: Instant,
     done: AtomicU64,
 }
@@ -104,13 +105,13 @@ struct Plan {
 pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     let BenchArgs { clients, duration, rate, value_size, reads, stale, keys, client } = arguments;
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
-    let (client_of_all, value) =
-        (client.client_of_these(Duration::ZERO)?, Bytes::from(vec![b'v'; value_size]));
+    let value = Bytes::from(vec![b'v'; value_size]);
+    let loader = client.client_of_these(Duration::ZERO)?;
     // Says what is wrong before it is wrong a thousand times.
-    client_of_all.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
+    loader.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
     let start = Instant::now();
     let plan = Arc::new(Plan {
-        client: client_of_all,
+        client: loader,
         value,
         keys,
         reads,
@@ -162,9 +163,9 @@ async fn watch(plan: &Plan, start: Instant) {
 
 async fn work(plan: Arc<Plan>, number: u64, begin: Instant) -> Seen {
     let mut seen = Seen::new();
-    // A walk over keys and kinds that differs between clients.
     // A request that could not be sent in time is made up for, and its delay counts.
     let mut pace = plan.pace.map(|pace| interval_at(begin.into(), pace));
+    // A walk over keys and kinds that differs between clients.
     let mut draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     while Instant::now() < plan.end {
         draw ^= draw << 13;

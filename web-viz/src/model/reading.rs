@@ -1,5 +1,5 @@
-//! What there is to read: logs, stores, events, facts. While more happens than anybody could
-//! read, it stands still for a moment, and the drawing machine with it; what moves moves on.
+//! What there is to read: logs, stores, events, facts. While more happens than anybody could read, it
+//! stands still for a moment, which leaves the browser time for what moves.
 
 use raft_core::types::{Micros, Time};
 
