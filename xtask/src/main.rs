@@ -150,7 +150,7 @@ enum Bench {
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
     },
-    /// What a page that follows every event costs
+    /// What a page costs that follows the servers' events
     Trace {
         /// How often each figure is taken; medians are reported
         #[arg(long, default_value_t = 5)]

@@ -262,6 +262,24 @@ mod tests {
         assert!(super::tests::scene(&won, 0).servers[0].votes.is_none());
     }
 
+    /// Guards the figures against changing with every frame of a flood: they are those of the reading, in
+    /// print and for who cannot see them; what moves is of now.
+    #[test]
+    fn figures_are_of_the_reading() {
+        let size = Size { width: 800.0, height: 600.0 };
+        let (follows, leads) = (Script::new(3), Script::new(3).leader(1, 1));
+        let committed = |script: Script, to: u64| {
+            let (from, to) = (LogIndex(0), LogIndex(to));
+            let why = raft_core::event::CommitReason::LeaderCommit;
+            script.event(1, EventKind::CommitAdvanced { from, to, why }).known()
+        };
+        let (known, read) = (committed(leads, 9), committed(follows, 7));
+        let layout = Layout::of(size, &known.roster);
+        let mark = ServerMark::of(NodeId(1), (&known, &read), Time(0), &layout, &Marks::default());
+        assert_eq!(mark.figures, ["log 0 · committed 7"]);
+        assert_eq!(mark.role, RoleName::Leader);
+    }
+
     /// Guards long logs: their figures are not cut off, and run into nothing.
     #[test]
     fn long_figures_take_two_lines() {
