@@ -22,31 +22,56 @@ pub struct DecodeError {
 /// Encodes a value.
 ///
 /// # Panics
-/// When the type cannot be encoded at all, which is a bug in its definition.
+/// When the type cannot be encoded at all, or the encoding is longer than [`MAX_BYTES`], so that
+/// [`decode`] would refuse it: a bug of whoever made the value.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("every framed type is encodable")
+    let bytes = bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .expect("every framed type is encodable");
+    assert_readable::<T>(bytes.len());
+    bytes
 }
 
 /// Encodes a value at the end of `buffer`.
 ///
 /// # Panics
-/// When the type cannot be encoded at all, which is a bug in its definition.
+/// As [`encode`].
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) {
+    let start = buffer.len();
     bincode::serde::encode_into_std_write(value, buffer, bincode::config::standard())
         .expect("every framed type is encodable");
+    assert_readable::<T>(buffer.len() - start);
 }
 
-/// The largest encoding that [`decode`] reads, in bytes; it also bounds what a hostile length can
-/// make it allocate.
-pub const MAX_BYTES: usize = 64 << 20;
+fn assert_readable<T: ?Sized>(bytes: usize) {
+    let what = std::any::type_name::<T>();
+    assert!(bytes <= MAX_BYTES, "{bytes} bytes of {what} could not be read back");
+}
+
+/// The longest encoding that is written and that is read, in bytes.
+pub const MAX_BYTES: usize = crate::limits::MAX_ENCODED_BYTES;
+
+/// bincode counts a number at its full width against its own limit, which may be so many times what
+/// it takes encoded.
+const WIDEST: usize = 8;
 
 /// Decodes exactly one value of at most [`MAX_BYTES`]; bytes left over are an error.
+///
+/// What a hostile length can make it allocate is bounded too: by [`MAX_BYTES`] for most that is read,
+/// and for very long encodings by [`WIDEST`] times that.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let what = std::any::type_name::<T>();
-    let limited = bincode::config::standard().with_limit::<MAX_BYTES>();
-    let (value, read) = bincode::serde::decode_from_slice(bytes, limited)
-        .map_err(|error| DecodeError { what, reason: error.to_string() })?;
+    if bytes.len() > MAX_BYTES {
+        let reason = format!("{} bytes are more than {MAX_BYTES}", bytes.len());
+        return Err(DecodeError { what, reason });
+    }
+    let standard = bincode::config::standard();
+    let decoded = if bytes.len() <= MAX_BYTES / WIDEST {
+        bincode::serde::decode_from_slice(bytes, standard.with_limit::<MAX_BYTES>())
+    } else {
+        bincode::serde::decode_from_slice(bytes, standard.with_limit::<{ MAX_BYTES * WIDEST }>())
+    };
+    let (value, read) =
+        decoded.map_err(|error| DecodeError { what, reason: error.to_string() })?;
     if read == bytes.len() {
         Ok(value)
     } else {
@@ -178,6 +203,29 @@ mod tests {
             let _ = decode::<crate::message::Message>(&bytes);
             let _ = decode::<crate::durable::Write>(&bytes);
         }
+    }
+
+    /// Guards files and frames: whatever can be written can be read, however many small numbers it
+    /// holds, up to the longest encoding; one byte more is refused on both sides.
+    #[test]
+    fn what_can_be_written_can_be_read() {
+        for length in [super::MAX_BYTES / super::WIDEST, super::MAX_BYTES / super::WIDEST + 1] {
+            // A byte each, which bincode counts as eight; five for the length.
+            let small = vec![1_u64; length - 5];
+            let bytes = encode(&small);
+            assert_eq!(bytes.len(), length);
+            assert_eq!(decode::<Vec<u64>>(&bytes).expect("just written").len(), small.len());
+        }
+        let long = Bytes::from(vec![1; super::MAX_BYTES - 5]);
+        let bytes = encode(&long);
+        assert_eq!(bytes.len(), super::MAX_BYTES);
+        assert_eq!(decode::<Bytes>(&bytes).expect("just written"), long);
+        let longer = [bytes, vec![1]].concat();
+        let error = decode::<Bytes>(&longer).expect_err("too long");
+        assert!(error.to_string().contains("more than"), "{error}");
+        let too_long = Bytes::from(vec![1; super::MAX_BYTES - 4]);
+        let written = std::panic::catch_unwind(|| encode(&too_long));
+        written.expect_err("it could not be read back");
     }
 
     /// Guards the end of a frame: bytes left over mean that something else was sent.

@@ -13,6 +13,7 @@ pub mod history;
 #[cfg(feature = "sim")]
 pub mod invariant;
 pub mod kv;
+pub mod limits;
 pub mod log;
 pub mod membership;
 pub mod message;

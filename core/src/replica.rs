@@ -5,6 +5,7 @@
 //! [`Input::Persisted`].
 
 mod compaction;
+mod digests;
 mod status;
 mod timekeeper;
 
@@ -12,13 +13,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use compaction::Compaction;
+use digests::Digests;
 pub use status::Status;
 use timekeeper::Timekeeper;
 
 use crate::config::Config;
 use crate::durable::{Bootstrap, Recovered, Write};
-use crate::event::{CommitReason, Event, EventKind, Operation, Outcome};
-use crate::kv::{Command, KvStore, Snapshot};
+use crate::event::{CommitReason, Event, EventKind, Operation, Outcome, RoleReason};
+use crate::kv::{Applied, Command, KvStore, Snapshot, UnknownCommand};
+use crate::limits::MAX_COMMAND_BYTES;
 use crate::log::{Entry, Log, Payload};
 use crate::membership::MembershipChange;
 use crate::message::{Message, SnapshotMeta};
@@ -68,6 +71,26 @@ pub enum Input {
     SnapshotSaved(SnapshotMeta),
     /// The snapshot of [`Output::SaveSnapshot`] could not be saved; it will be tried again later.
     SnapshotFailed(SnapshotMeta),
+}
+
+/// Why a replica stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The disk refused a batch.
+    #[error("the disk refused a write")]
+    DiskFailed,
+    /// A committed command is not known here.
+    #[error(
+        "entry {position} of the log is a command that this release does not know ({command}). It \
+         was not skipped, and nothing is lost: start this server again with the release that the \
+         leader runs, or a later one"
+    )]
+    UnknownCommand {
+        /// Where it stands.
+        position: LogPosition,
+        /// What is known of it.
+        command: UnknownCommand,
+    },
 }
 
 /// A client's change.
@@ -124,6 +147,9 @@ pub struct Replica {
     timekeeper: Option<Timekeeper>,
     /// The snapshots that followers are receiving; each transfer keeps the one it began with.
     transfers: BTreeMap<NodeId, Snapshot>,
+    digests: Digests,
+    /// Why it stopped, if it has.
+    halt: Option<Halt>,
     outputs: Vec<Output>,
 }
 
@@ -150,10 +176,11 @@ impl Replica {
             // It may have lost its disk: whatever it said before, it has forgotten.
             recovered.hard_state.stranger_until = Some(LogIndex(0));
         }
-        let snapshot = snapshot.unwrap_or_else(|| Snapshot {
+        let mut snapshot = snapshot.unwrap_or_else(|| Snapshot {
             meta: SnapshotMeta { last: LogPosition::ZERO, membership: bootstrap.membership },
             store: KvStore::default(),
         });
+        snapshot.store.forget_large_answers();
         let (log, replaced) = recovered_log(recovered.base, recovered.entries, &snapshot);
         let commit_index =
             recovered.commit_index.min(log.last().index).max(snapshot.meta.last.index);
@@ -176,6 +203,8 @@ impl Replica {
             compaction: Compaction::new(snapshot),
             timekeeper: None,
             transfers: BTreeMap::new(),
+            digests: Digests::default(),
+            halt: None,
             outputs: Vec::new(),
         };
         replica.started(commit_index, replaced);
@@ -217,7 +246,10 @@ impl Replica {
                 self.node.transfer_leadership(request, to);
             }
             Input::Persisted(write) => self.node.persisted(write),
-            Input::PersistFailed(write) => self.node.persist_failed(write),
+            Input::PersistFailed(write) => {
+                self.node.persist_failed(write);
+                self.halt = Some(Halt::DiskFailed);
+            }
             Input::Compact => self.compact(),
             Input::SnapshotSaved(meta) => self.snapshot_saved(&meta),
             Input::SnapshotFailed(meta) => self.compaction.failed(&meta),
@@ -284,8 +316,19 @@ impl Replica {
     #[cfg(feature = "sim")]
     pub fn hash_behaviour<H: std::hash::Hasher>(&self, hasher: &mut H) {
         use std::hash::Hash;
-        let Self { node, store, last_applied, pending, compaction, timekeeper, transfers, outputs } =
-            self;
+        let Self {
+            node,
+            store,
+            last_applied,
+            pending,
+            compaction,
+            timekeeper,
+            transfers,
+            digests: _,
+            halt,
+            outputs,
+        } = self;
+        assert!(!matches!(halt, Some(Halt::UnknownCommand { .. })), "all commands are known");
         assert!(timekeeper.is_none(), "nothing ends with time");
         assert!(outputs.is_empty(), "the driver takes all outputs after each step");
         assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is on its way");
@@ -343,6 +386,26 @@ impl Replica {
         self.last_applied
     }
 
+    /// Why it stopped, if it has.
+    pub const fn halt(&self) -> Option<&Halt> {
+        self.halt.as_ref()
+    }
+
+    /// The digest of the state as it was after this entry, if it is known: for the last applied entry
+    /// and some before it. Servers that differ at one index have different states.
+    pub fn digest_at(&self, index: LogIndex) -> Option<u64> {
+        if index == self.last_applied.index {
+            return Some(self.store.digest());
+        }
+        self.digests.at(index)
+    }
+
+    /// The entries before the last applied one for which [`Self::digest_at`] is known, oldest first,
+    /// with their digests. All servers keep those of the same entries.
+    pub fn digests(&self) -> impl Iterator<Item = (LogIndex, u64)> {
+        self.digests.iter()
+    }
+
     /// The number of the next event.
     pub const fn next_seq(&self) -> u64 {
         self.node.recorder.next_seq()
@@ -352,6 +415,8 @@ impl Replica {
 
     fn propose(&mut self, proposals: Vec<Proposal>) {
         for proposal in &proposals {
+            let bytes = proposal.command.len();
+            assert!(bytes <= MAX_COMMAND_BYTES, "a command of {bytes} bytes is checked at the door");
             let operation = || Operation::Write(proposal.command.clone());
             self.record_request(proposal.request, operation);
         }
@@ -403,34 +468,52 @@ impl Replica {
 
     /// Applies what is committed, in order, and answers those who asked for it (§5.3).
     fn apply(&mut self) {
-        while self.last_applied.index < self.node.commit_index {
+        while self.last_applied.index < self.node.commit_index && !self.node.halted {
             let next = self.last_applied.index.next();
             // Only with a rule broken may a committed entry be missing from the log.
             let Some(entry) = self.node.log.get(next).cloned() else { break };
-            self.apply_entry(&entry);
+            match self.apply_entry(&entry) {
+                Ok(applied) => self.applied(&entry, applied),
+                // Replicas that know it go on with another state: this one must not go on at all.
+                Err(command) => {
+                    let position = entry.position();
+                    self.halt = Some(Halt::UnknownCommand { position, command });
+                    self.node.halt(RoleReason::UnknownCommand);
+                }
+            }
         }
     }
 
-    fn apply_entry(&mut self, entry: &Entry) {
-        let applied = match &entry.payload {
-            Payload::Noop | Payload::Membership(_) => None,
-            Payload::Command(bytes) => Command::decode(bytes).ok().map(|command| {
-                self.compaction.applied(entry.size());
-                self.store.apply_under(command, self.node.rules())
-            }),
-        };
+    /// Changes the state; on an error not at all.
+    fn apply_entry(&mut self, entry: &Entry) -> Result<Option<Applied>, UnknownCommand> {
+        match &entry.payload {
+            Payload::Noop | Payload::Membership(_) => Ok(None),
+            Payload::Command(bytes) => {
+                let command = Command::decode(bytes)?;
+                self.store.apply_under(command, self.node.rules()).map(Some)
+            }
+        }
+    }
+
+    /// An entry has changed the state.
+    fn applied(&mut self, entry: &Entry, applied: Option<Applied>) {
         let position = entry.position();
         self.last_applied = position;
+        if applied.is_some() {
+            self.compaction.applied(entry.size());
+        }
+        self.digests.applied(position.index, &self.store);
         let digest = || self.store.digest();
         let revision = self.store.revision();
         self.node.recorder.emit(|| EventKind::Applied { position, digest: digest(), revision });
+        let mut applied = applied;
         while let Some(pending) =
             self.pending.pop_front_if(|it| it.position.index <= position.index)
         {
-            let outcome = match &applied {
-                _ if pending.position != position => Outcome::Unknown,
-                Some(applied) => Outcome::Applied { position, applied: applied.clone() },
-                None => Outcome::Malformed,
+            let outcome = match applied.take_if(|_| pending.position == position) {
+                Some(applied) => Outcome::Applied { position, applied },
+                // Something else was committed at its place.
+                None => Outcome::Unknown,
             };
             self.node.respond(pending.request, outcome);
         }

@@ -45,6 +45,8 @@ pub enum RoleReason {
     DiskFailed,
     /// The leader is not a member any more, and that is committed (dissertation §4.2.2).
     Removed,
+    /// A committed command is not one that this release knows.
+    UnknownCommand,
 }
 
 /// Why a term grew.

@@ -371,6 +371,7 @@ words! {
         DiskStalled => "its own disk did not finish a write within an election timeout",
         DiskFailed => "its disk refused a write",
         Removed => "it is not a member any more",
+        UnknownCommand => "a committed command is not one that it knows",
     }
     TermReason {
         Campaign => "it starts an election",

@@ -1,20 +1,20 @@
 //! The latest changes of keys, for those who watch: kept by each server for itself, no part of the
 //! replicated state.
+//!
+//! Whole revisions are kept and forgotten, and the latest one always is kept, however many keys it
+//! changed: whoever watches has seen the one before it and needs all of it. A large revision counts
+//! for a part of the bounds alone, so that those who are a little behind are not cut off by it.
+//!
+//! Memory stays bounded all the same. A revision is larger than its part only when it removed many
+//! keys; these were in the state before, and to remove them again they must be set again, each of
+//! which counts in full.
 
 use bytes::Bytes;
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
 use super::store::Versioned;
-
-/// The most changes that are kept.
-const MAX_CHANGES: usize = 10_000;
-
-/// They take about so many bytes at most, unless a single one is larger.
-const MAX_BYTES: usize = 16 << 20;
-
-/// What a change costs beside its key and value, in bytes.
-const OVERHEAD: usize = 64;
+use crate::limits::{CHANGE_OVERHEAD, MAX_CHANGES, MAX_CHANGES_BYTES, REVISION_SHARE};
 
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,9 +45,43 @@ pub struct Compacted {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     latest: Vector<Change>,
-    bytes: usize,
+    /// What all revisions count for together.
+    total: Cost,
+    /// What the latest one takes.
+    newest: Cost,
     /// All changes after this revision are kept.
     kept: u64,
+}
+
+/// How many changes, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    changes: usize,
+    bytes: usize,
+}
+
+impl Cost {
+    fn add(&mut self, change: &Change) {
+        let value = change.value.as_ref().map_or(0, |it| it.value.len());
+        self.changes += 1;
+        self.bytes += CHANGE_OVERHEAD + change.key.len() + value;
+    }
+
+    /// What a revision that takes this counts for.
+    fn counted(self) -> Self {
+        Self {
+            changes: self.changes.min(MAX_CHANGES / REVISION_SHARE),
+            bytes: self.bytes.min(MAX_CHANGES_BYTES / REVISION_SHARE),
+        }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self { changes: self.changes + other.changes, bytes: self.bytes + other.bytes }
+    }
+
+    const fn minus(self, other: Self) -> Self {
+        Self { changes: self.changes - other.changes, bytes: self.bytes - other.bytes }
+    }
 }
 
 impl Changes {
@@ -62,13 +96,29 @@ impl Changes {
     }
 
     pub(super) fn push(&mut self, change: Change) {
-        self.bytes += size(&change);
-        self.latest.push_back(change);
-        while self.latest.len() > MAX_CHANGES || (self.bytes > MAX_BYTES && self.latest.len() > 1) {
-            let Some(oldest) = self.latest.pop_front() else { break };
-            self.bytes -= size(&oldest);
-            self.kept = oldest.revision;
+        if self.latest.last().is_none_or(|last| last.revision != change.revision) {
+            self.newest = Cost::default();
         }
+        let before = self.newest.counted();
+        self.newest.add(&change);
+        self.total = self.total.minus(before).plus(self.newest.counted());
+        self.latest.push_back(change);
+        while self.total.changes > MAX_CHANGES || self.total.bytes > MAX_CHANGES_BYTES {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the oldest revision. It is not the latest: that one alone is within the bounds.
+    fn forget_oldest(&mut self) {
+        let Some(revision) = self.latest.front().map(|oldest| oldest.revision) else { return };
+        let mut cost = Cost::default();
+        while self.latest.front().is_some_and(|oldest| oldest.revision == revision) {
+            if let Some(change) = self.latest.pop_front() {
+                cost.add(&change);
+            }
+        }
+        self.total = self.total.minus(cost.counted());
+        self.kept = revision;
     }
 
     /// All changes after `revision`, oldest first.
@@ -87,10 +137,6 @@ impl Changes {
         }
         Ok(self.latest.iter().skip(low))
     }
-}
-
-fn size(change: &Change) -> usize {
-    OVERHEAD + change.key.len() + change.value.as_ref().map_or(0, |it| it.value.len())
 }
 
 #[cfg(test)]
@@ -136,8 +182,38 @@ mod tests {
         }
         assert_eq!(changes.kept(), 10);
         assert_eq!(revisions(&changes, 10).map(|it| it.len()), Ok(MAX_CHANGES));
-        changes.push(change(20_000, MAX_BYTES));
-        assert_eq!(revisions(&changes, 19_999), Ok(vec![20_000]));
-        assert!(revisions(&changes, 9_000).is_err());
+        for revision in 20_000..20_100 {
+            changes.push(change(revision, MAX_CHANGES_BYTES / 10));
+        }
+        // Nine of them and their overhead are just below the bound.
+        assert_eq!(revisions(&changes, 20_090), Ok((20_091..20_100).collect()));
+        assert_eq!(changes.kept(), 20_090);
+        assert!(revisions(&changes, 20_089).is_err());
+    }
+
+    /// Guards those who are connected: a revision that is larger than all that is kept is there as a
+    /// whole, those just before it too, and it goes again when others follow.
+    #[test]
+    fn a_revision_larger_than_the_bounds_is_kept_whole() {
+        for (count, bytes) in [(13_000, 1), (30, 1 << 20)] {
+            let mut changes = Changes::default();
+            for revision in 1..=100 {
+                changes.push(change(revision, 1));
+            }
+            for _ in 0..count {
+                changes.push(change(101, bytes));
+            }
+            for revision in 102..=1_000 {
+                changes.push(change(revision, 1));
+            }
+            assert_eq!(changes.kept(), 0);
+            let seen = revisions(&changes, 99).expect("all are kept");
+            assert_eq!(seen.len(), 1 + count + 899);
+            for revision in 1_001..=MAX_CHANGES as u64 + 101 {
+                changes.push(change(revision, 1));
+            }
+            assert_eq!(changes.kept(), 101, "as a whole");
+            assert_eq!(revisions(&changes, 101).map(|it| it.len()), Ok(MAX_CHANGES));
+        }
     }
 }

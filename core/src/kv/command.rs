@@ -7,16 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::range::KeyRange;
 use super::store::Pair;
-use super::transaction::{OperationResult, Transaction};
+use super::transaction::{Operation, OperationResult, Transaction};
 use super::{LeaseId, SessionId};
 use crate::codec;
+#[cfg(doc)]
+use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::types::Micros;
-
-/// The longest key, in bytes.
-pub const MAX_KEY_BYTES: usize = 4 << 10;
-
-/// The longest value, in bytes.
-pub const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// A change of the state. It travels through the log in encoded form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -191,14 +187,29 @@ pub enum Refusal {
     SupersededRequest,
     /// A session's request is not itself one of a session, nor one about sessions.
     NotInSession,
-    /// A time to live is at least a millisecond and at most a year.
+    /// A time to live is at least a millisecond and at most a year, that of a session at most a day.
     TimeToLive,
     /// There are as many leases or sessions as the store keeps at most.
     TooMany,
-    /// The command inside is not one that this version knows.
+    /// The command inside is not one that this version knows. A replica never gives this answer: it
+    /// stops.
     Malformed,
     /// Another request had the same name.
     NameReused,
+    /// The transaction reads more than an answer may hold.
+    ResultTooLarge,
+}
+
+/// A committed command that this release does not know. It must not be skipped: the replicas that
+/// know it would go on with another state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UnknownCommand(pub String);
+
+impl From<codec::DecodeError> for UnknownCommand {
+    fn from(error: codec::DecodeError) -> Self {
+        Self(error.to_string())
+    }
 }
 
 impl Applied {
@@ -251,6 +262,31 @@ impl Command {
         match Self::decode(bytes) {
             Ok(Self::InSession { session, sequence, .. }) => Some((session, sequence)),
             Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Whether it may make the state larger, so that it is refused where a quota is used up. What
+    /// removes something always goes through.
+    pub fn grows(&self) -> bool {
+        match self {
+            Self::Put { .. }
+            | Self::CompareAndSet { .. }
+            | Self::GrantLease { .. }
+            | Self::OpenSession { .. } => true,
+            Self::Transaction(transaction) => transaction.operations().any(Operation::grows),
+            // What is inside decides; answers that are remembered have a bound of their own.
+            Self::InSession { command, .. } | Self::Once { command, .. } => {
+                match Self::decode(command) {
+                    Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => true,
+                    Ok(command) => command.grows(),
+                }
+            }
+            Self::Delete { .. }
+            | Self::DeleteRange(_)
+            | Self::KeepLeaseAlive(_)
+            | Self::RevokeLease(_)
+            | Self::CloseSession(_)
+            | Self::AdvanceClock { .. } => false,
         }
     }
 
@@ -350,10 +386,13 @@ impl fmt::Display for Refusal {
             Self::NoSuchSession => "there is no such session, or it has ended",
             Self::SupersededRequest => "the session has gone on to a later request",
             Self::NotInSession => "this cannot be asked in a session",
-            Self::TimeToLive => "a time to live is at least 1 ms and at most a year",
+            Self::TimeToLive => {
+                "a time to live is at least 1 ms and at most a year, of a session at most a day"
+            }
             Self::TooMany => "there are as many of them as the store keeps",
             Self::Malformed => "this is no command that this version knows",
             Self::NameReused => "another request had the same name",
+            Self::ResultTooLarge => "the transaction reads more than an answer may hold",
         })
     }
 }

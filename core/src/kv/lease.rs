@@ -3,21 +3,27 @@
 use serde::{Deserialize, Serialize};
 
 use super::command::{Answer, Refusal};
-use super::expiry::{Ending, MAX_TTL, MIN_TTL};
+use super::expiry::{Ending, remaining, uncounted};
 use super::store::KvStore;
 use crate::digest;
+use crate::limits::{EXPIRING_MEMORY, MAX_LEASES, MAX_TTL, MIN_TTL};
 use crate::types::{LeaseId, Micros};
-
-/// The most leases that a store keeps.
-pub const MAX_LEASES: usize = 100_000;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// How long it lasts after each time that it is kept alive, in µs.
     pub ttl: Micros,
-    /// When it ends, by the store's clock.
+    /// When it ends, by the store's clock; a number that no clock reaches until it counts, see
+    /// [`Self::remaining`].
     pub ends_at: Micros,
+}
+
+impl Lease {
+    /// How long it lasts yet, in µs, when the store's clock says `now`.
+    pub const fn remaining(&self, now: Micros) -> Micros {
+        remaining(self.ends_at, self.ttl, now)
+    }
 }
 
 impl Ending for Lease {
@@ -25,8 +31,20 @@ impl Ending for Lease {
         self.ends_at
     }
 
+    fn set_end(&mut self, ends_at: Micros) {
+        self.ends_at = ends_at;
+    }
+
+    fn ttl(&self) -> Micros {
+        self.ttl
+    }
+
     fn digest(&self, id: u64) -> u64 {
         digest::of_numbers([id, self.ttl, self.ends_at])
+    }
+
+    fn memory(&self) -> u64 {
+        EXPIRING_MEMORY
     }
 }
 
@@ -55,7 +73,7 @@ impl KvStore {
             return Answer::Refused(Refusal::TooMany);
         }
         let id = self.next_id();
-        self.leases.insert(id, Lease { ttl, ends_at: self.clock.saturating_add(ttl) });
+        self.leases.insert(id, Lease { ttl, ends_at: self.end_after(ttl) });
         Answer::Lease { id: LeaseId(id), ttl }
     }
 
@@ -63,7 +81,7 @@ impl KvStore {
         let Some(&Lease { ttl, .. }) = self.lease(id) else {
             return Answer::Refused(Refusal::NoSuchLease);
         };
-        self.leases.insert(id.0, Lease { ttl, ends_at: self.clock.saturating_add(ttl) });
+        self.leases.insert(id.0, Lease { ttl, ends_at: self.end_after(ttl) });
         Answer::Lease { id, ttl }
     }
 
@@ -75,10 +93,28 @@ impl KvStore {
         Answer::LeaseRevoked { keys: self.remove_all(keys) }
     }
 
+    /// When what is granted now ends.
+    pub(super) const fn end_after(&self, ttl: Micros) -> Micros {
+        if self.semantics.limits().counts_from_after {
+            uncounted(self.clock)
+        } else {
+            self.clock.saturating_add(ttl)
+        }
+    }
+
+    /// Whether a lease waits for the time to be told before it counts.
+    pub fn has_uncounted_lease(&self) -> bool {
+        self.leases.has_uncounted()
+    }
+
     /// The time moves on: leases and sessions end, and with the leases their keys, all at one
     /// revision.
     pub(super) fn advance_clock(&mut self, to: Micros) -> Answer {
-        self.clock = self.clock.max(to);
+        if to > self.clock {
+            let before = std::mem::replace(&mut self.clock, to);
+            self.leases.count(before, to);
+            self.sessions.count(before, to);
+        }
         while self.sessions.pop_ended(self.clock).is_some() {}
         while self.named.pop_ended(self.clock).is_some() {}
         let mut keys = Vec::new();

@@ -16,16 +16,13 @@ mod store;
 mod transaction;
 
 pub use changes::{Change, Changes, Compacted};
-pub use command::{
-    Answer, Applied, Command, Expected, MAX_KEY_BYTES, MAX_VALUE_BYTES, Refusal, readable,
-};
-pub use expiry::{MAX_TTL, MIN_TTL};
-pub use lease::{Lease, MAX_LEASES};
-pub use once::{MAX_NAMED, MAX_RESULTS_BYTES};
+pub use command::{Answer, Applied, Command, Expected, Refusal, UnknownCommand, readable};
+pub use lease::Lease;
 pub use range::KeyRange;
-pub use session::{MAX_SESSIONS, Session};
+pub use session::Session;
 pub use snapshot::{ChunkError, Snapshot, SnapshotBuilder};
 pub use store::{KvStore, Pair, Timekeeping, Versioned};
 pub use transaction::{Comparison, Operation, OperationResult, Relation, Target, Transaction};
 
+pub use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use crate::types::{LeaseId, SessionId};

@@ -4,23 +4,22 @@
 //! That is what an HTTP client's `Idempotency-Key` needs, which comes from anybody and without an
 //! introduction. The answer goes when its time is over, by the time in the log, so that all replicas
 //! forget it at the same entry. From then on the same name is that of another request.
+//!
+//! Answers take about [`MAX_NAMED_BYTES`] at most. Where another one does not fit, the oldest go first, but
+//! none before [`MIN_REMEMBERED`]: a client that tries again within that time is always safe. Where
+//! that makes no room the request is refused before anything happens.
 
 use bytes::Bytes;
 
-use super::command::{Answer, Applied, Command, Refusal};
-use super::expiry::{MAX_TTL, MIN_TTL};
-use super::session::{Session, may_be_in_session};
+use super::command::{Applied, Refusal, UnknownCommand};
+use super::expiry::granted_at;
+use super::session::{Session, memorable};
 use super::store::KvStore;
-use crate::codec;
+#[cfg(doc)]
+use crate::limits::MAX_NAMED_BYTES;
+use crate::limits::{MAX_REMEMBERED_BYTES, MAX_TTL, MIN_REMEMBERED, MIN_TTL};
 use crate::rules::Rules;
 use crate::types::Micros;
-
-/// The most answers to named requests that a store remembers.
-pub const MAX_NAMED: usize = 100_000;
-
-/// A transaction's results are remembered up to this length, in bytes: a longer list is forgotten,
-/// and a repeated request learns only whether the comparisons held.
-pub const MAX_RESULTS_BYTES: usize = 4 << 10;
 
 /// What is remembered of such a request stands beside the sessions in snapshots, with a number that
 /// no session has.
@@ -39,29 +38,40 @@ impl KvStore {
         ttl: Micros,
         command: &Bytes,
         rules: Rules,
-    ) -> Applied {
+    ) -> Result<Applied, UnknownCommand> {
         let id = name | NAMED;
         if let Some(Session { sequence, answer: Some(answer), .. }) = self.named.get(id)
             && rules.remembers_requests()
         {
             let same = *sequence == fingerprint;
-            return if same { answer.clone() } else { self.refused(Refusal::NameReused) };
+            return Ok(if same { answer.clone() } else { self.refused(Refusal::NameReused) });
         }
         if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
-            return self.refused(Refusal::TimeToLive);
+            return Ok(self.refused(Refusal::TimeToLive));
         }
-        if self.named.len() >= MAX_NAMED {
-            return self.refused(Refusal::TooMany);
+        if !self.has_room_for_name() {
+            return Ok(self.refused(Refusal::TooMany));
         }
-        let applied = match Command::decode(command) {
-            Ok(command) if may_be_in_session(&command) => self.apply_under(command, rules),
-            Ok(_) => self.refused(Refusal::NotInSession),
-            Err(_) => self.refused(Refusal::Malformed),
-        };
+        let applied = self.apply_inner(command, rules)?;
         let ends_at = self.clock.saturating_add(ttl);
-        let answer = Some(memorable(&applied));
+        let answer = Some(memorable(&applied, MAX_REMEMBERED_BYTES));
         self.named.insert(id, Session { ttl, ends_at, sequence: fingerprint, answer });
-        applied
+        Ok(applied)
+    }
+
+    /// Whether another answer can be remembered, perhaps in the place of the oldest ones.
+    fn has_room_for_name(&mut self) -> bool {
+        let limits = self.semantics.limits();
+        while self.named.len() >= limits.named || self.named.memory() >= limits.named_bytes {
+            // All are remembered for the same time, so the first to end is the oldest.
+            let oldest = self.named.first().map(|(id, answer)| (id, granted_at(answer)));
+            let Some((id, granted)) = oldest else { return true };
+            if !limits.makes_room || self.clock.saturating_sub(granted) < MIN_REMEMBERED {
+                return false;
+            }
+            self.named.remove(id);
+        }
+        true
     }
 
     /// Puts a session, or what is remembered of a named request, in its place as it is.
@@ -71,27 +81,5 @@ impl KvStore {
         } else {
             self.named.insert(id, session);
         }
-    }
-}
-
-/// The answer as it is remembered: small, since there are many.
-fn memorable(applied: &Applied) -> Applied {
-    match &applied.answer {
-        Answer::Transaction { succeeded, results }
-            if codec::encode(results).len() > MAX_RESULTS_BYTES =>
-        {
-            let answer = Answer::Transaction { succeeded: *succeeded, results: Vec::new() };
-            Applied { revision: applied.revision, answer }
-        }
-        Answer::Done { .. }
-        | Answer::Removed { .. }
-        | Answer::Compared { .. }
-        | Answer::Transaction { .. }
-        | Answer::Lease { .. }
-        | Answer::LeaseRevoked { .. }
-        | Answer::Session(_)
-        | Answer::SessionClosed
-        | Answer::Clock { .. }
-        | Answer::Refused(_) => applied.clone(),
     }
 }

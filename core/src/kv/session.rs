@@ -3,26 +3,30 @@
 //! A session remembers the answer to its latest request. It ends when it has been idle for its time
 //! to live, by the time in the log, so that all replicas end it at the same entry. After that a
 //! request of it is refused: nobody could tell whether it took effect before.
+//!
+//! For the same reason a session may be ended early without harm: its client learns that it is gone,
+//! and nothing is carried out twice. So where there are as many as may be, another one takes the
+//! place of the one that was idle longest.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::command::{Answer, Applied, Command, Refusal};
-use super::expiry::{Ending, MAX_TTL, MIN_TTL};
-use super::store::KvStore;
+use super::command::{Answer, Applied, Command, Refusal, UnknownCommand};
+use super::expiry::{Ending, granted_at, remaining};
+use super::store::{KvStore, Pair};
+use super::transaction::OperationResult;
+use crate::limits::{EXPIRING_MEMORY, MAX_SESSIONS, MIN_IDLE, MIN_TTL};
 use crate::rules::Rules;
 use crate::types::{Micros, SessionId};
 use crate::{codec, digest};
-
-/// The most sessions that a store keeps.
-pub const MAX_SESSIONS: usize = 10_000;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Session {
     /// How long it lasts after each request, in µs.
     pub ttl: Micros,
-    /// When it ends, by the store's clock.
+    /// When it ends, by the store's clock; a number that no clock reaches until it counts, see
+    /// [`Self::remaining`].
     pub ends_at: Micros,
     /// The number of its latest request; 0 before the first.
     pub sequence: u64,
@@ -30,15 +34,34 @@ pub struct Session {
     pub answer: Option<Applied>,
 }
 
+impl Session {
+    /// How long it lasts yet, in µs, when the store's clock says `now` and it is not used.
+    pub const fn remaining(&self, now: Micros) -> Micros {
+        remaining(self.ends_at, self.ttl, now)
+    }
+}
+
 impl Ending for Session {
     fn ends_at(&self) -> Micros {
         self.ends_at
+    }
+
+    fn set_end(&mut self, ends_at: Micros) {
+        self.ends_at = ends_at;
+    }
+
+    fn ttl(&self) -> Micros {
+        self.ttl
     }
 
     fn digest(&self, id: u64) -> u64 {
         let numbers = digest::of_numbers([self.ttl, self.ends_at, self.sequence]);
         let answer = digest::of_bytes(&codec::encode(&self.answer), numbers);
         digest::of_numbers([id, numbers, answer])
+    }
+
+    fn memory(&self) -> u64 {
+        EXPIRING_MEMORY + self.answer.as_ref().map_or(0, |it| it.answer.bytes() as u64)
     }
 }
 
@@ -50,20 +73,36 @@ impl KvStore {
 
     /// All sessions.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
-        self.sessions.from(0).map(|(id, session)| (SessionId(id), session))
+        self.sessions_from(SessionId(0))
+    }
+
+    /// The sessions from this number on.
+    pub fn sessions_from(&self, first: SessionId) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions.from(first.0).map(|(id, session)| (SessionId(id), session))
     }
 
     pub(super) fn open_session(&mut self, ttl: Micros) -> Answer {
-        if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+        if !(MIN_TTL..=self.semantics.limits().session_ttl).contains(&ttl) {
             return Answer::Refused(Refusal::TimeToLive);
         }
-        if self.sessions.len() >= MAX_SESSIONS {
+        if self.sessions.len() >= MAX_SESSIONS && !self.end_idle_session() {
             return Answer::Refused(Refusal::TooMany);
         }
         let id = self.next_id();
-        let ends_at = self.clock.saturating_add(ttl);
+        let ends_at = self.end_after(ttl);
         self.sessions.insert(id, Session { ttl, ends_at, sequence: 0, answer: None });
         Answer::Session(SessionId(id))
+    }
+
+    /// Ends the session that was idle longest, if it was idle for long. Whether one ended.
+    fn end_idle_session(&mut self) -> bool {
+        if !self.semantics.limits().makes_room {
+            return false;
+        }
+        let idlest = self.sessions.idlest().map(|(id, session)| (id, granted_at(session)));
+        let clock = self.clock;
+        let ended = idlest.filter(|(_, used)| clock.saturating_sub(*used) >= MIN_IDLE);
+        ended.is_some_and(|(id, _)| self.sessions.remove(id).is_some())
     }
 
     pub(super) fn close_session(&mut self, id: SessionId) -> Answer {
@@ -79,34 +118,118 @@ impl KvStore {
         sequence: u64,
         command: &Bytes,
         rules: Rules,
-    ) -> Applied {
+    ) -> Result<Applied, UnknownCommand> {
         let Some(session) = self.session(id).cloned() else {
-            return self.refused(Refusal::NoSuchSession);
+            return Ok(self.refused(Refusal::NoSuchSession));
         };
         if sequence < session.sequence {
-            return self.refused(Refusal::SupersededRequest);
+            return Ok(self.refused(Refusal::SupersededRequest));
         }
-        let ends_at = self.clock.saturating_add(session.ttl);
+        let ends_at = self.end_after(session.ttl);
         if let Some(answer) = &session.answer
             && sequence == session.sequence
             && rules.remembers_requests()
         {
             let answer = answer.clone();
             self.sessions.insert(id.0, Session { ends_at, ..session });
-            return answer;
+            return Ok(answer);
         }
-        let applied = match Command::decode(command) {
-            Ok(command) if may_be_in_session(&command) => self.apply_under(command, rules),
-            Ok(_) => self.refused(Refusal::NotInSession),
-            Err(_) => self.refused(Refusal::Malformed),
-        };
-        let answer = Some(applied.clone());
+        let applied = self.apply_inner(command, rules)?;
+        let answer = Some(memorable(&applied, self.semantics.limits().answer_bytes));
         self.sessions.insert(id.0, Session { ends_at, sequence, answer, ..session });
-        applied
+        Ok(applied)
+    }
+
+    /// Applies the command inside another one.
+    pub(super) fn apply_inner(
+        &mut self,
+        command: &Bytes,
+        rules: Rules,
+    ) -> Result<Applied, UnknownCommand> {
+        let command = Command::decode(command)?;
+        if may_be_in_session(&command) {
+            self.apply_under(command, rules)
+        } else {
+            Ok(self.refused(Refusal::NotInSession))
+        }
+    }
+
+    /// Cuts the answers that are longer than a part of a snapshot can be. An earlier release kept
+    /// them; a state that holds one can be loaded, but neither sent nor saved.
+    pub fn forget_large_answers(&mut self) {
+        let limit = crate::limits::MAX_ANSWER_BYTES;
+        let answer = |session: &Session| {
+            let answer = session.answer.as_ref()?;
+            let short = memorable(answer, limit);
+            (short != *answer).then_some(short)
+        };
+        let large: Vec<(u64, Session)> = self
+            .sessions
+            .from(0)
+            .filter_map(|(id, it)| Some((id, Session { answer: Some(answer(it)?), ..it.clone() })))
+            .collect();
+        for (id, session) in large {
+            self.sessions.insert(id, session);
+        }
     }
 }
 
-pub(super) const fn may_be_in_session(command: &Command) -> bool {
+impl Answer {
+    /// What it holds of keys and values, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Transaction { results, .. } => results.iter().map(|it| 16 + it.bytes()).sum(),
+            Self::Compared { found, .. } => found.as_ref().map_or(0, |pair| pair.bytes()),
+            Self::Done { .. }
+            | Self::Removed { .. }
+            | Self::Lease { .. }
+            | Self::LeaseRevoked { .. }
+            | Self::Session(_)
+            | Self::SessionClosed
+            | Self::Clock { .. }
+            | Self::Refused(_) => 0,
+        }
+    }
+}
+
+/// The answer as it is remembered. Of what would take more than `limit` bytes it is remembered whether
+/// the comparisons held, as of a transaction whose results are forgotten.
+pub(super) fn memorable(applied: &Applied, limit: usize) -> Applied {
+    let forgotten = match &applied.answer {
+        // The contents alone may tell, without encoding them.
+        Answer::Transaction { succeeded, results }
+            if contents(results) > limit || codec::encode(results).len() > limit =>
+        {
+            *succeeded
+        }
+        Answer::Compared { succeeded, found: Some(pair) } if pair.bytes() > limit => *succeeded,
+        Answer::Done { .. }
+        | Answer::Removed { .. }
+        | Answer::Compared { .. }
+        | Answer::Transaction { .. }
+        | Answer::Lease { .. }
+        | Answer::LeaseRevoked { .. }
+        | Answer::Session(_)
+        | Answer::SessionClosed
+        | Answer::Clock { .. }
+        | Answer::Refused(_) => return applied.clone(),
+    };
+    let answer = Answer::Transaction { succeeded: forgotten, results: Vec::new() };
+    Applied { revision: applied.revision, answer }
+}
+
+/// The lengths of the keys and values alone.
+fn contents(results: &[OperationResult]) -> usize {
+    let length = |pair: &Pair| pair.key.len() + pair.value.value.len();
+    let of_result = |result: &OperationResult| match result {
+        OperationResult::Found(pair) => pair.as_ref().map_or(0, length),
+        OperationResult::Pairs(pairs) => pairs.iter().map(length).sum(),
+        OperationResult::Done { .. } | OperationResult::Removed { .. } => 0,
+    };
+    results.iter().map(of_result).sum()
+}
+
+const fn may_be_in_session(command: &Command) -> bool {
     match command {
         Command::Put { .. }
         | Command::Delete { .. }

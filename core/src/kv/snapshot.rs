@@ -10,6 +10,7 @@ use super::lease::Lease;
 use super::session::Session;
 use super::store::{KvStore, Versioned};
 use crate::codec;
+use crate::limits::{CHUNK_OVERHEAD, EXPIRING_OVERHEAD, MAX_ENCODED_CHUNK_BYTES, PAIR_OVERHEAD};
 use crate::message::{Cursor, SnapshotMeta};
 use crate::types::Micros;
 
@@ -48,9 +49,6 @@ enum Place {
     Key(Bytes),
 }
 
-/// What a lease or session counts for in the size of a chunk, in bytes.
-const SMALL_PART: usize = 32;
-
 impl Part {
     fn place(&self) -> Place {
         match self {
@@ -60,11 +58,12 @@ impl Part {
         }
     }
 
+    /// What it takes encoded at most, in bytes.
     fn size(&self) -> usize {
         match self {
-            Self::Lease(..) => SMALL_PART,
-            Self::Session(_, session) => SMALL_PART + codec::encode(&session.answer).len(),
-            Self::Pair(key, value) => key.len() + value.value.len(),
+            Self::Lease(..) => EXPIRING_OVERHEAD,
+            Self::Session(_, session) => EXPIRING_OVERHEAD + codec::encode(&session.answer).len(),
+            Self::Pair(key, value) => PAIR_OVERHEAD + key.len() + value.value.len(),
         }
     }
 }
@@ -111,16 +110,19 @@ pub enum ChunkError {
 }
 
 impl Snapshot {
-    /// The state from `cursor` on, about `max_bytes` of it and at least one part, and where the next
+    /// The state from `cursor` on, at most `max_bytes` of it but at least one part, and where the next
     /// chunk starts (`None` after the last).
+    ///
+    /// # Panics
+    /// When a single part is larger than whoever reads it accepts, which `apply` does not let happen.
     pub fn chunk(&self, cursor: &Cursor, max_bytes: usize) -> (Bytes, Option<Cursor>) {
         let (mut parts, mut bytes, mut next) = (Vec::new(), 0, None);
         for part in self.store.parts(Place::of(cursor)) {
-            if bytes >= max_bytes {
+            bytes += part.size();
+            if bytes > max_bytes && !parts.is_empty() {
                 next = Some(Cursor(codec::encode(&part.place()).into()));
                 break;
             }
-            bytes += part.size();
             parts.push(part);
         }
         let chunk = Chunk {
@@ -130,7 +132,10 @@ impl Snapshot {
             digest: self.store.digest(),
             parts,
         };
-        (codec::encode(&chunk).into(), next)
+        let data = codec::encode(&chunk);
+        let limit = MAX_ENCODED_CHUNK_BYTES.max(CHUNK_OVERHEAD + max_bytes);
+        assert!(data.len() <= limit, "a chunk of {} bytes could not be sent", data.len());
+        (data.into(), next)
     }
 }
 
@@ -215,7 +220,7 @@ mod tests {
     /// Guards transfers of any chunk size, the empty state included.
     #[test]
     fn chunks_add_up_to_the_state() {
-        for (keys, max_bytes, chunks) in [(0, 100, 1), (1, 1, 1), (10, 1, 10), (1000, 5_700, 10)] {
+        for (keys, max_bytes, chunks) in [(0, 100, 1), (1, 1, 1), (10, 1, 10), (1000, 12_100, 10)] {
             let snapshot = filled(keys);
             let (copy, count) = transfer(&snapshot, max_bytes).expect("an honest transfer");
             assert_eq!(copy.store.digest(), snapshot.store.digest());

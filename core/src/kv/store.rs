@@ -5,13 +5,14 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use super::changes::{Change, Changes};
-use super::command::{Answer, Applied, Command, Expected, Refusal};
+use super::command::{Answer, Applied, Command, Expected, Refusal, UnknownCommand};
 use super::expiry::Expiring;
 use super::lease::Lease;
 use super::range::KeyRange;
 use super::session::Session;
 use super::transaction::{Comparison, Operation, OperationResult, Transaction};
 use crate::digest;
+use crate::limits::{PAIR_MEMORY, PAIR_OVERHEAD, Semantics};
 use crate::rules::Rules;
 use crate::types::{LeaseId, Micros, SessionId};
 
@@ -41,6 +42,13 @@ pub struct Pair {
     pub value: Versioned,
 }
 
+impl Pair {
+    /// What it takes encoded at most, in bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        PAIR_OVERHEAD + self.key.len() + self.value.value.len()
+    }
+}
+
 /// The replicated map, with leases and sessions. Cloning it is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct KvStore {
@@ -61,6 +69,8 @@ pub struct KvStore {
     /// Which key goes with which lease.
     pub(super) tied: OrdSet<(LeaseId, Bytes)>,
     pub(super) changes: Changes,
+    /// Which rules commands are applied by.
+    pub(super) semantics: Semantics,
 }
 
 /// The part of a store that is about time, as far as a screen may want it.
@@ -97,6 +107,13 @@ impl KvStore {
     /// The lengths of all keys and values together.
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About how much memory the state takes, in bytes: keys and values, leases, sessions and
+    /// remembered answers.
+    pub fn memory(&self) -> u64 {
+        let beside = self.leases.memory() + self.sessions.memory() + self.named.memory();
+        self.bytes + PAIR_MEMORY * self.keys.len() as u64 + beside
     }
 
     /// The time that the cluster has had leaders, in µs, as the log tells.
@@ -155,13 +172,20 @@ impl KvStore {
 
     // Applying
 
-    /// Applies a command. Depends on the state and the command alone, so that replicas agree.
+    /// Applies a command. Depends on the state and the command alone, so that replicas agree. One
+    /// with another inside that this release does not know is refused; a replica stops instead.
     pub fn apply(&mut self, command: Command) -> Applied {
-        self.apply_under(command, Rules::default())
+        let applied = self.apply_under(command, Rules::default());
+        applied.unwrap_or_else(|_| self.refused(Refusal::Malformed))
     }
 
-    /// As [`Self::apply`], under rules of which a simulation may have broken one.
-    pub(crate) fn apply_under(&mut self, command: Command, rules: Rules) -> Applied {
+    /// As [`Self::apply`], under rules of which a simulation may have broken one. When the command
+    /// inside this one is not known, nothing has changed.
+    pub(crate) fn apply_under(
+        &mut self,
+        command: Command,
+        rules: Rules,
+    ) -> Result<Applied, UnknownCommand> {
         let answer = match command {
             Command::Put { key, value, lease } => self.put_checked(&key, value, lease),
             Command::Delete { key } => {
@@ -189,7 +213,7 @@ impl KvStore {
                 return self.apply_once(name, fingerprint, ttl, &command, rules);
             }
         };
-        Applied { revision: self.revision, answer }
+        Ok(Applied { revision: self.revision, answer })
     }
 
     pub(super) const fn refused(&self, refusal: Refusal) -> Applied {
@@ -225,6 +249,16 @@ impl KvStore {
         Answer::Compared { succeeded, found }
     }
 
+    /// The rules that commands are applied by.
+    pub const fn semantics(&self) -> Semantics {
+        self.semantics
+    }
+
+    /// An empty store that follows these rules.
+    pub fn under(semantics: Semantics) -> Self {
+        Self { semantics, ..Self::default() }
+    }
+
     fn pair(&self, key: &Bytes) -> Option<Pair> {
         self.get(key).map(|value| Pair { key: key.clone(), value: value.clone() })
     }
@@ -241,29 +275,51 @@ impl KvStore {
         if operations.iter().any(no_lease) {
             return Answer::Refused(Refusal::NoSuchLease);
         }
+        // Should it read too much, nothing of it has happened. A clone is O(1), but makes the changes
+        // after it copy what they touch; where nothing is read, or nothing written, none is needed.
+        let reads = operations.iter().any(Operation::reads);
+        let writes = operations.iter().any(|operation| !operation.reads());
+        let untouched = (reads && writes).then(|| self.clone());
         let before = self.revision;
         self.revision += 1;
-        let mut changed = false;
-        let results =
-            operations.into_iter().map(|operation| self.operate(operation, &mut changed)).collect();
-        if !changed {
+        let (mut changed, mut room) = (false, self.semantics.limits().result_bytes);
+        let mut operate = |operation| self.operate(operation, &mut changed, &mut room);
+        let results: Option<Vec<_>> = operations.into_iter().map(&mut operate).collect();
+        if let (None, Some(untouched)) = (&results, untouched) {
+            *self = untouched;
+        } else if !changed {
             self.revision = before;
         }
-        Answer::Transaction { succeeded, results }
+        match results {
+            Some(results) => Answer::Transaction { succeeded, results },
+            None => Answer::Refused(Refusal::ResultTooLarge),
+        }
     }
 
-    /// Carries out one operation of a transaction, at the revision that its changes share.
-    fn operate(&mut self, operation: Operation, changed: &mut bool) -> OperationResult {
-        match operation {
-            Operation::Get { key } => OperationResult::Found(self.pair(&key)),
+    /// Carries out one operation of a transaction, at the revision that its changes share. `None` when
+    /// it reads more than `room`, in bytes.
+    fn operate(
+        &mut self,
+        operation: Operation,
+        changed: &mut bool,
+        room: &mut usize,
+    ) -> Option<OperationResult> {
+        let mut fits = |pair: Pair| {
+            *room = room.checked_sub(pair.bytes())?;
+            Some(pair)
+        };
+        Some(match operation {
+            Operation::Get { key } => {
+                let pair = self.pair(&key);
+                OperationResult::Found(pair.map(|pair| fits(pair).ok_or(())).transpose().ok()?)
+            }
             Operation::Range { range, limit } => {
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                 let pairs = self.range(&range).take(limit);
-                let pair = |(key, value): (&Bytes, &Versioned)| Pair {
-                    key: key.clone(),
-                    value: value.clone(),
+                let pair = |(key, value): (&Bytes, &Versioned)| {
+                    fits(Pair { key: key.clone(), value: value.clone() })
                 };
-                OperationResult::Pairs(pairs.map(pair).collect())
+                OperationResult::Pairs(pairs.map(pair).collect::<Option<_>>()?)
             }
             Operation::Put { key, value, lease } => {
                 *changed = true;
@@ -280,7 +336,7 @@ impl KvStore {
                 *changed |= keys > 0;
                 OperationResult::Removed { keys }
             }
-        }
+        })
     }
 
     // Changing keys at the present revision

@@ -127,6 +127,30 @@ pub enum OperationResult {
     },
 }
 
+impl Operation {
+    /// Whether it reads values.
+    pub(super) const fn reads(&self) -> bool {
+        matches!(self, Self::Get { .. } | Self::Range { .. })
+    }
+
+    /// Whether it may make the state larger.
+    pub const fn grows(&self) -> bool {
+        matches!(self, Self::Put { .. })
+    }
+}
+
+impl OperationResult {
+    /// What it counts for among the bytes that a transaction may read: no less than it takes encoded,
+    /// but for what the operation itself took.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Found(pair) => pair.as_ref().map_or(0, Pair::bytes),
+            Self::Pairs(pairs) => pairs.iter().map(Pair::bytes).sum(),
+            Self::Done { .. } | Self::Removed { .. } => 0,
+        }
+    }
+}
+
 impl Comparison {
     /// Whether it holds.
     pub fn holds(&self, store: &KvStore) -> bool {

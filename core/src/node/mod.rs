@@ -76,7 +76,8 @@ pub(crate) struct Node {
     gate: Gate,
     /// Until then it keeps promises to a leader that it may have forgotten (dissertation §6.4.1).
     promised_until: Time,
-    /// Set once the disk has failed; from then on nothing happens any more.
+    /// Set once the disk has failed or a committed command is unknown; from then on nothing happens
+    /// any more.
     pub(crate) halted: bool,
     pub(crate) recorder: Recorder,
     pub(crate) outputs: Vec<NodeOutput>,
@@ -273,7 +274,12 @@ impl Node {
     /// The disk refused a batch: nothing this server says can be trusted from now on.
     pub(crate) fn persist_failed(&mut self, write: WriteId) {
         self.recorder.emit_cause(|| EventKind::WriteFailed { write });
-        self.become_follower(RoleReason::DiskFailed);
+        self.halt(RoleReason::DiskFailed);
+    }
+
+    /// Stops for good: what it would say from now on cannot be trusted.
+    pub(crate) fn halt(&mut self, why: RoleReason) {
+        self.become_follower(why);
         self.gate.forget_held();
         self.outputs.retain(|output| matches!(output, NodeOutput::Respond(..)));
         self.halted = true;

@@ -177,7 +177,10 @@ impl Replica {
                 self.compaction.receiving = Some(builder);
                 self.node.want_chunk(from, last, wanted, round);
             }
-            Ok(Some(snapshot)) => self.save(snapshot, Some(from)),
+            Ok(Some(mut snapshot)) => {
+                snapshot.store.forget_large_answers();
+                self.save(snapshot, Some(from));
+            }
             Err(_) => {
                 // Start over: the next chunk that fits is the first one.
                 self.node.ignore_snapshot(last, SnapshotRefusal::Damaged);

@@ -200,6 +200,8 @@ impl End {
                 let found = found.as_ref().map(|pair| pair.value.value.clone());
                 Self::Done { at, found, succeeded: *succeeded }
             }
+            // The answer to an earlier try, which was too large to be remembered: it tells nothing.
+            Answer::Transaction { results, .. } if results.is_empty() => Self::Open,
             // An earlier try may have taken effect.
             Answer::Refused(Refusal::NoSuchSession | Refusal::SupersededRequest) => Self::Open,
             Answer::Refused(_) => Self::Refused,

@@ -206,6 +206,9 @@ fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
              from among them."
         }
         RoleReason::DiskFailed => "Its disk refused a write; it can promise nothing any more.",
+        RoleReason::UnknownCommand => {
+            "It does not know a committed command. It stops, since the others go on with another state."
+        }
         RoleReason::LeaderHeard
         | RoleReason::ElectionTimeout
         | RoleReason::TransferAsked

@@ -208,6 +208,9 @@ fn role(why: RoleReason) -> Basis {
             "disk_stalled"
         ),
         RoleReason::DiskFailed => known("Without a disk nothing can be promised.", "figure 2"),
+        RoleReason::UnknownCommand => {
+            known("A server that cannot apply a committed entry stops.", "§5.3")
+        }
         RoleReason::TransferAsked => {
             known("The leader asked it to stand at once.", "dissertation §3.10")
         }
