@@ -47,6 +47,29 @@ pub type Written = (LogPosition, Applied);
 /// How a driver's answer comes back.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
 
+/// How large the state may get, in bytes. It is looked at where a leader takes a request in, not when
+/// it is applied: so replicas need not agree on it, and it may differ between servers or change at any
+/// time. What was under way when it was used up still goes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota(u64);
+
+impl Quota {
+    /// So many bytes; 0 for any number.
+    pub const fn of_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The number, 0 for none.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// Whether a state of this size may not get larger.
+    pub const fn is_used_up(self, bytes: u64) -> bool {
+        self.0 > 0 && bytes >= self.0
+    }
+}
+
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -57,6 +80,7 @@ pub struct Handle {
     hub: Hub,
     revisions: watch::Sender<u64>,
     request_timeout: Duration,
+    quota: Quota,
 }
 
 impl Handle {
@@ -69,7 +93,24 @@ impl Handle {
         revisions: watch::Sender<u64>,
         request_timeout: Duration,
     ) -> Self {
-        Self { inbox, status, admission, storage, hub, revisions, request_timeout }
+        let quota = Quota::of_bytes(0);
+        Self { inbox, status, admission, storage, hub, revisions, request_timeout, quota }
+    }
+
+    /// The same, with a bound on the size of the state.
+    pub(crate) const fn within(mut self, quota: Quota) -> Self {
+        self.quota = quota;
+        self
+    }
+
+    /// How large the state may get.
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// Whether the state is as large as it may be.
+    pub fn is_full(&self) -> bool {
+        self.quota.is_used_up(self.status().state_memory)
     }
 
     /// The server in figures, as they were after the last batch of inputs.

@@ -26,7 +26,7 @@ use crate::config::ServeConfig;
 use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
-use crate::handle::{Handle, RequestError};
+use crate::handle::{Handle, Quota, RequestError};
 use crate::http::{self, App, Origins};
 use crate::metrics::Metrics;
 use crate::reload;
@@ -95,7 +95,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         hub,
         revisions.clone(),
         limits.request_timeout,
-    );
+    )
+    .within(Quota::of_bytes(limits.quota_bytes));
     let mut metrics = Metrics::default();
     http::register(&mut metrics.registry, &handle, &links);
     let driver = Driver {
@@ -108,6 +109,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         revisions,
         tracer,
         metrics: metrics.driver.clone(),
+        quota: handle.quota(),
     };
     let mut driver = tokio::spawn(driver.run());
     spawn(&tasks, &background, compact(inbox.clone(), limits.compact_interval));
@@ -162,6 +164,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     match ended.context("the driver ended because of a bug")? {
         Ended::Stopped(storage) => close(storage).await,
         Ended::DiskFailed(error) => Err(anyhow::Error::new(error).context("the disk failed")),
+        Ended::Halted(why) => Err(anyhow::Error::new(why)),
     }
 }
 

@@ -76,6 +76,11 @@ impl KvStore {
         self.sessions_from(SessionId(0))
     }
 
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// The sessions from this number on.
     pub fn sessions_from(&self, first: SessionId) -> impl Iterator<Item = (SessionId, &Session)> {
         self.sessions.from(first.0).map(|(id, session)| (SessionId(id), session))

@@ -250,7 +250,10 @@ mod tests {
         for command in [
             Command::put("x", "2").in_session(2.into(), 4),
             Command::put("y", "2").once(9, 1, 8_000),
-            Command::AdvanceClock { to: 5_007 },
+            // The leases count from the second of these on.
+            Command::AdvanceClock { to: 8 },
+            Command::AdvanceClock { to: 9 },
+            Command::AdvanceClock { to: 5_009 },
             Command::GrantLease { ttl: 5_000 },
         ] {
             assert_eq!(copy.apply(command.clone()), store.apply(command));

@@ -43,6 +43,8 @@ pub struct Status {
     pub keys: u64,
     /// The lengths of all keys and values, in bytes.
     pub state_bytes: u64,
+    /// About how much memory the whole state takes, in bytes.
+    pub state_memory: u64,
     /// Log entries in memory.
     pub log_entries: u64,
     /// About how many bytes they take.
@@ -53,7 +55,7 @@ pub struct Status {
     pub pending: u64,
     /// A leader's view of its followers; empty elsewhere.
     pub peers: BTreeMap<NodeId, ProgressState>,
-    /// Whether its disk has failed, so that it does nothing any more.
+    /// Whether it has stopped for good: its disk failed, or it does not know a committed command.
     pub halted: bool,
 }
 
@@ -77,6 +79,7 @@ impl Replica {
             revision: self.store.revision(),
             keys: self.store.len() as u64,
             state_bytes: self.store.bytes(),
+            state_memory: self.store.memory(),
             log_entries: node.log.len() as u64,
             log_bytes: node.log.bytes() as u64,
             snapshot_index: self.snapshot_index(),

@@ -154,6 +154,10 @@ impl Reader<'_> {
             return Err(self.truncated(read));
         }
         let length = u32_at(&header, 0);
+        if length as usize > codec::MAX_BYTES {
+            let what = format!("part {} is longer than any that is written", self.number);
+            return Err(self.damaged(what));
+        }
         // A wrong length asks for no more memory than the file has bytes.
         let mut payload = Vec::new();
         let taken = self.file.by_ref().take(u64::from(length)).read_to_end(&mut payload);

@@ -84,6 +84,7 @@ impl Restore {
             let (file, name) = (self.file.clone(), backup.cluster_id);
             return Err(RestoreError::SameCluster { file, name });
         }
+        store.forget_large_answers();
         // Where the old servers were found must not lead the new ones there.
         if Book::revision_in(&store) > 0 {
             store.apply(Book::removal());

@@ -10,6 +10,7 @@ mod keys;
 mod lease;
 mod progress;
 mod serve;
+mod session;
 mod status;
 mod token;
 mod watch;
@@ -65,6 +66,8 @@ enum Command {
     Snapshot(cluster::SnapshotArgs),
     /// Grant leases, keep them alive, and end them
     Lease(lease::LeaseArgs),
+    /// List the sessions of clients, and end them
+    Session(session::SessionArgs),
     /// Save the whole state to a file, while the cluster goes on
     Backup(backup::BackupArgs),
     /// Make a server's data directory from a backup
@@ -94,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::TransferLeader(arguments) => block_on(cluster::transfer(arguments)),
         Command::Snapshot(arguments) => block_on(cluster::snapshot(arguments)),
         Command::Lease(arguments) => block_on(lease::run(arguments)),
+        Command::Session(arguments) => block_on(session::run(arguments)),
         Command::Backup(arguments) => block_on(backup::backup(arguments)),
         Command::Restore(arguments) => backup::restore(arguments),
         Command::Bench(arguments) => block_on(bench::run(arguments)),

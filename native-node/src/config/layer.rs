@@ -214,6 +214,12 @@ layer! {
         /// Bytes of client requests under way at once; more are turned away with 429.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
+        /// Size of the state from which on the leader refuses what makes it larger, with 507
+        /// `quota_exceeded`; what removes keys goes through. Counts keys and values, leases, sessions
+        /// and remembered answers as they are in memory, about 200 bytes for each beside its contents;
+        /// 0 for no bound [default: 2147483648]. Use the same on all servers.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_QUOTA_BYTES" quota_bytes: u64,
         /// Client connections at once; more are told to go elsewhere with 503.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,

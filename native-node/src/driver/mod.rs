@@ -21,7 +21,7 @@ use raft_core::event::RoleName;
 use raft_core::kv::KvStore;
 use raft_core::membership::{Membership, MembershipChange};
 use raft_core::message::{Body, Message};
-use raft_core::replica::{Input, Output, Proposal, Replica, Status};
+use raft_core::replica::{Halt, Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::admission::Permit;
 use crate::clock::Clock;
 use crate::config::Address;
-use crate::handle::{Reply, RequestError, Written};
+use crate::handle::{Quota, Reply, RequestError, Written};
 use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::trace::Tracer;
@@ -126,6 +126,8 @@ pub struct Driver {
     pub tracer: Tracer,
     /// What it counts.
     pub metrics: DriverMetrics,
+    /// How large the state may get before the leader refuses what makes it larger, in bytes.
+    pub quota: Quota,
 }
 
 /// Why the driver ended.
@@ -135,6 +137,8 @@ pub enum Ended {
     Stopped(Arc<Storage>),
     /// The disk failed; what was not durable by then is lost, and nobody was told otherwise.
     DiskFailed(Arc<StorageError>),
+    /// The core stopped for another reason.
+    Halted(Halt),
 }
 
 /// The driver at work.
@@ -143,6 +147,8 @@ struct Run {
     now: Time,
     waiting: WaitingList,
     known_leader: Option<NodeId>,
+    /// Whether the state is as large as it may be.
+    full: bool,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
     /// The entries of this batch that were taken in from a leader and that the disk does not know
@@ -154,6 +160,7 @@ struct Run {
 enum End {
     Stop,
     DiskFailed(Arc<StorageError>),
+    Halted(Halt),
 }
 
 impl Driver {
@@ -164,6 +171,7 @@ impl Driver {
             known_leader: self.replica.status().leader,
             driver: self,
             now,
+            full: false,
             waiting: WaitingList::default(),
             proposals: Vec::new(),
             reads: Vec::new(),
@@ -176,6 +184,12 @@ impl Driver {
         let timer = sleep_until(Instant::now());
         tokio::pin!(timer);
         loop {
+            match run.end.take() {
+                None => {}
+                Some(End::Stop) => return Ended::Stopped(run.driver.storage),
+                Some(End::DiskFailed(error)) => return Ended::DiskFailed(error),
+                Some(End::Halted(why)) => return Ended::Halted(why),
+            }
             run.arm(timer.as_mut());
             tokio::select! {
                 biased;
@@ -187,11 +201,6 @@ impl Driver {
                 () = timer.as_mut() => {}
             }
             run.take(&mut batch);
-            match run.end.take() {
-                None => {}
-                Some(End::Stop) => return Ended::Stopped(run.driver.storage),
-                Some(End::DiskFailed(error)) => return Ended::DiskFailed(error),
-            }
         }
     }
 }
@@ -372,6 +381,19 @@ impl Run {
             }
             self.known_leader = status.leader;
         }
+        let full = driver.quota.is_used_up(status.state_memory);
+        if full != std::mem::replace(&mut self.full, full) {
+            let (bytes, quota) = (status.state_memory, driver.quota.bytes());
+            if full {
+                tracing::warn!(
+                    bytes,
+                    quota,
+                    "the state is as large as --quota-bytes allows: what makes it larger is refused"
+                );
+            } else {
+                tracing::info!(bytes, quota, "the state is smaller than --quota-bytes again");
+            }
+        }
         let status = Arc::new(status);
         driver.status.store(Arc::clone(&status));
         driver.tracer.after_batch(&mut driver.replica, self.now);
@@ -395,6 +417,10 @@ impl Run {
         for (request, outcome) in answers {
             let store = driver.replica.store();
             self.waiting.answer(request, outcome, store, self.now, &driver.metrics);
+        }
+        // When the disk failed its own report says more.
+        if let Some(why @ Halt::UnknownCommand { .. }) = driver.replica.halt() {
+            self.end = Some(End::Halted(why.clone()));
         }
     }
 }

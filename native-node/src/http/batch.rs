@@ -89,10 +89,18 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
     let (parts, body) = request.into_parts();
     let RedirectOption { redirect } = request::query(&parts.uri)?;
     let (body, _permit) = request::body(app, body).await?;
-    let steps = steps(&parts.headers, &body)?;
+    let mut steps = steps(&parts.headers, &body)?;
     let has_writes = steps.iter().any(|step| matches!(step, Step::Write(_)));
     if has_writes && !app.handle.leads() {
         return app.ask_leader(app.handle.status().leader, &parts, body, redirect).await;
+    }
+    if has_writes && app.handle.is_full() {
+        let quota = app.handle.quota().bytes();
+        for step in &mut steps {
+            if matches!(step, Step::Write(command) if command.grows()) {
+                *step = Step::Refused(ApiError::QuotaExceeded { quota });
+            }
+        }
     }
     let commands: Vec<Bytes> = steps.iter().filter_map(Step::command).collect();
     let reads = steps.iter().any(|step| matches!(step, Step::Read(_)));

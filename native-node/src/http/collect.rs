@@ -66,7 +66,7 @@ impl NodeCollector {
         out.gauge("raft_proposals_pending", "Writes awaiting commit", status.pending)?;
         out.gauge("raft_log_entries", "Log entries in memory", status.log_entries)?;
         out.bytes("raft_log", "Log entries in memory", status.log_bytes)?;
-        out.gauge("raft_halted", "1 once the disk has failed", status.halted.into())
+        out.gauge("raft_halted", "1 once the server has stopped for good", status.halted.into())
     }
 
     fn encode_state(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -74,6 +74,10 @@ impl NodeCollector {
         out.gauge("kv_revision", "Changes of the state", status.revision)?;
         out.gauge("kv_keys", "Keys", status.keys)?;
         out.bytes("kv_state", "Lengths of all keys and values", status.state_bytes)?;
+        out.bytes("kv_memory", "Memory that the whole state takes, about", status.state_memory)?;
+        out.bytes("kv_quota", "Memory it may take, 0 for any", self.handle.quota().bytes())?;
+        let full = self.handle.is_full().into();
+        out.gauge("kv_quota_exceeded", "1 while what makes the state larger is refused", full)?;
         out.gauge("http_requests_in_flight", "Requests", self.handle.requests() as u64)?;
         out.gauge("trace_watchers", "Watchers of events", self.handle.watchers() as u64)?;
         out.gauge("kv_watchers", "Watchers of keys", self.handle.key_watchers() as u64)?;

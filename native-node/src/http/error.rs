@@ -44,6 +44,11 @@ pub enum ApiError {
     TooManyConnections,
     /// The disk is full.
     DiskFull,
+    /// The state is as large as it may be.
+    QuotaExceeded {
+        /// How large that is, in bytes.
+        quota: u64,
+    },
     /// The disk failed, or the server ends.
     Stopping,
     /// This server is too old for the command.
@@ -217,6 +222,8 @@ impl ApiError {
                 "nothing happened; use fewer connections or another server, or start this one with a greater --max-connections").retryable(),
             Self::DiskFull => kind(S::INSUFFICIENT_STORAGE, "disk_full", "Disk full",
                 "nothing happened; free space on the leader's disk, writes then go on by themselves").retryable(),
+            Self::QuotaExceeded { .. } => kind(S::INSUFFICIENT_STORAGE, "quota_exceeded", "State too large",
+                "nothing happened; remove keys or end leases, which is still possible, or raise --quota-bytes"),
             Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is ending",
                 "nothing happened; send it to another server").retryable(),
             Self::UnknownCommand => kind(S::NOT_IMPLEMENTED, "unknown_command", "Unknown command",
@@ -298,6 +305,9 @@ impl ApiError {
                 "this server has as many client connections as it may".to_owned()
             }
             Self::DiskFull => "the leader's disk has no room for more writes".to_owned(),
+            Self::QuotaExceeded { quota } => {
+                format!("the state takes {quota} bytes or more, which is its quota")
+            }
             Self::Stopping => "this server is about to end".to_owned(),
             Self::UnknownCommand => {
                 "the command committed, but this release cannot apply it".to_owned()
@@ -351,6 +361,7 @@ impl ApiError {
             | Self::Overloaded
             | Self::TooManyConnections
             | Self::DiskFull
+            | Self::QuotaExceeded { .. }
             | Self::Stopping
             | Self::UnknownCommand
             | Self::TooLarge { .. }

@@ -245,12 +245,16 @@ pub(super) async fn write(
     let (body, permit) = request::body(app, body).await?;
     // Checked before it travels: what is wrong is said by the server that was asked.
     let command = parse(&parts, options, &body)?;
+    let grows = command.grows();
     let command = headers::once(&parts.headers, command)?.encode();
     if !app.handle.leads() {
         let leader = app.handle.status().leader;
         let answer = app.ask_leader(leader, &parts, body, options.redirect).await;
         drop(permit);
         return answer;
+    }
+    if grows && app.handle.is_full() {
+        return Err(ApiError::QuotaExceeded { quota: app.handle.quota().bytes() });
     }
     let (position, applied) = match app.handle.propose(command, permit).await {
         Ok(written) => written,

@@ -5,28 +5,82 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
-use raft_core::kv::{Answer, Applied, Command, Lease, LeaseId, SessionId};
+use raft_core::kv::{Answer, Applied, Command, LeaseId, Session, SessionId};
 use raft_core::types::{LogPosition, MILLISECOND, Micros};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::ApiError;
 use super::headers::{IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
 use super::kv::{json, look, other_request, write};
-use super::request::{self, ReadOptions, RedirectOption, WriteOptions};
+use super::request::{self, Consistency, ReadOptions, RedirectOption, WriteOptions};
 
 /// Keys of a lease that are listed at most.
 const MAX_KEYS: usize = 1000;
 
-/// The body of what makes a lease or session.
+/// Sessions that are listed at once, at most.
+const MAX_LISTED: usize = 1000;
+
+/// The body of what makes a lease.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TimeToLive {
     /// How long it lasts unless it is kept alive, in ms: at most a year.
     #[schema(minimum = 1, maximum = 31_536_000_000_u64)]
     ttl_ms: u64,
+}
+
+/// The body of what makes a session.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SessionTimeToLive {
+    /// How long it lasts after each write, in ms: at most a day.
+    #[schema(minimum = 1, maximum = 86_400_000_u64)]
+    ttl_ms: u64,
+}
+
+/// Which sessions are listed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListOptions {
+    /// Those with higher numbers than this [default: 0].
+    after: Option<u64>,
+    /// At most so many, up to 1000 [default: 100].
+    #[param(maximum = 1000)]
+    limit: Option<usize>,
+    /// What the read may see.
+    #[param(inline)]
+    consistency: Consistency,
+    /// Whether to point to the leader instead of asking it.
+    redirect: bool,
+}
+
+/// The sessions that there are.
+#[derive(Serialize, ToSchema)]
+struct SessionList {
+    /// How many there are in all.
+    total: usize,
+    /// Some of them, in the order of their numbers.
+    sessions: Vec<ListedSession>,
+    /// Whether there are more, with higher numbers.
+    more: bool,
+}
+
+/// A session as it is.
+#[derive(Serialize, ToSchema)]
+struct ListedSession {
+    /// Its number.
+    #[schema(value_type = u64)]
+    session: SessionId,
+    /// How long it lasts after each write, in ms.
+    ttl_ms: u64,
+    /// How long it lasts yet if it is not used, in ms, by the time that the cluster has had leaders.
+    remaining_ms: u64,
+    /// The number of its latest write; 0 before the first.
+    sequence: u64,
 }
 
 /// A lease that begins.
@@ -102,8 +156,11 @@ pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Re
     let id = path.strip_prefix("/sessions/").map(number).transpose()?.map(SessionId);
     match (request.method(), id) {
         (&Method::POST, None) => open(app, request).await,
+        (&Method::GET | &Method::HEAD, None) => list(app, request).await,
         (&Method::DELETE, Some(id)) => close(app, request, id).await,
-        (_, None) => Err(ApiError::MethodNotAllowed(&[Method::POST])),
+        (_, None) => {
+            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST]))
+        }
         (_, Some(_)) => Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
     }
 }
@@ -166,18 +223,58 @@ async fn revoke(
 
 /// Opens a session, in which a write takes effect once however often it is sent.
 ///
-/// It remembers the answer to its latest write, and ends when it is idle for its time to live.
+/// It remembers the answer to its latest write, and ends when it is idle for its time to live. There
+/// are at most 10,000: another one then takes the place of the one that was idle longest, if that was
+/// a minute or more. Of an answer with values that take more than 4 KiB a repeated write learns only
+/// whether its comparisons held.
 #[utoipa::path(
-    post, path = "/sessions", operation_id = "open_session", tag = "sessions", request_body = TimeToLive,
+    post, path = "/sessions", operation_id = "open_session", tag = "sessions",
+    request_body = SessionTimeToLive,
     params(RedirectOption),
     responses((status = 200, description = "It begins", body = Opened)),
 )]
 async fn open(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
         options.without_lease()?;
-        Ok(Command::OpenSession { ttl: time_to_live(body)? })
+        let SessionTimeToLive { ttl_ms } = request::json_body(body)?;
+        Ok(Command::OpenSession { ttl: ttl_ms.saturating_mul(MILLISECOND) })
     };
     write(app, request, parse, opened).await
+}
+
+/// Lists sessions, in the order of their numbers.
+#[utoipa::path(
+    get, path = "/sessions", operation_id = "list_sessions", tag = "sessions",
+    params(ListOptions),
+    responses((status = 200, description = "Some of them", body = SessionList)),
+)]
+async fn list(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    let (parts, _) = request.into_parts();
+    let options: ListOptions = request::query(&parts.uri)?;
+    let limit = options.limit.unwrap_or(100);
+    if limit > MAX_LISTED {
+        return Err(ApiError::TooMany { what: "sessions at once", limit: MAX_LISTED });
+    }
+    let first = SessionId(options.after.unwrap_or_default()).next();
+    let (consistency, redirect) = (options.consistency, options.redirect);
+    let options = ReadOptions { consistency, redirect, ..ReadOptions::default() };
+    look(app, &parts, options, |store| {
+        let clock = store.clock();
+        let mut after = store.sessions_from(first);
+        let listed = |(session, it): (SessionId, &Session)| ListedSession {
+            session,
+            ttl_ms: it.ttl / MILLISECOND,
+            remaining_ms: it.remaining(clock) / MILLISECOND,
+            sequence: it.sequence,
+        };
+        let sessions = after.by_ref().take(limit).map(listed).collect();
+        json(&SessionList {
+            total: store.session_count(),
+            sessions,
+            more: after.next().is_some(),
+        })
+    })
+    .await
 }
 
 /// Ends a session.
@@ -229,13 +326,13 @@ async fn show(app: &App, request: Request<Incoming>, id: LeaseId) -> Result<Resp
     let (parts, _) = request.into_parts();
     let options: ReadOptions = request::query(&parts.uri)?;
     look(app, &parts, options, |store| {
-        let Some(Lease { ttl, ends_at }) = store.lease(id) else {
+        let Some(lease) = store.lease(id) else {
             return ApiError::StoreRefused(raft_core::kv::Refusal::NoSuchLease).into_response();
         };
         json(&Shown {
             lease: id,
-            ttl_ms: ttl / MILLISECOND,
-            remaining_ms: ends_at.saturating_sub(store.clock()) / MILLISECOND,
+            ttl_ms: lease.ttl / MILLISECOND,
+            remaining_ms: lease.remaining(store.clock()) / MILLISECOND,
             keys: store.lease_keys(id).take(MAX_KEYS).cloned().map(JsonBytes).collect(),
         })
     })

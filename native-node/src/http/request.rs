@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
 use percent_encoding::{percent_decode, percent_decode_str};
-use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use raft_core::kv::Command;
+use raft_core::limits::{MAX_COMMAND_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde::de;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -25,6 +26,11 @@ use crate::handle::RequestError;
 /// The largest body: the longest key and value, each twice, which leaves room for JSON's escapes
 /// and for hexadecimal digits.
 pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
+
+/// A command takes no more than the body that it is read from, but for a key in the path and the
+/// session or name around it.
+const _: () = assert!(MAX_BODY_BYTES + 1024 <= MAX_COMMAND_BYTES);
+const _: () = assert!(MAX_VALUE_BYTES + 3 * MAX_KEY_BYTES + 1024 <= MAX_COMMAND_BYTES);
 
 /// Parameters of reads of one key.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]

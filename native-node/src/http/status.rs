@@ -141,6 +141,14 @@ pub struct StateInfo {
     pub keys: u64,
     /// Lengths of all keys and values.
     pub bytes: u64,
+    /// About how much memory the whole state takes: keys and values, leases, sessions and remembered
+    /// answers.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// The `memory_bytes` from which on this server, as leader, refuses what makes the state larger; 0
+    /// for none.
+    #[serde(default)]
+    pub quota_bytes: u64,
 }
 
 /// Another server.
@@ -298,6 +306,8 @@ fn local(app: &App) -> ClusterStatus {
             revision: status.revision,
             keys: status.keys.saturating_sub(app.addresses.own_keys()),
             bytes: status.state_bytes,
+            memory_bytes: status.state_memory,
+            quota_bytes: app.handle.quota().bytes(),
         },
         requests: app.handle.requests() as u64,
         pending: status.pending,

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use raft_core::codec::{self, DecodeError};
-use raft_core::kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use raft_core::limits::{
+    CHUNK_ENVELOPE_BYTES, MAX_CHUNK_BYTES, MAX_COMMAND_BYTES, MAX_ENCODED_CHUNK_BYTES,
+};
 use raft_core::message::{Body, Message};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
@@ -17,12 +19,13 @@ pub const MAX_FRAME_BYTES: usize = 16 << 20;
 pub const MAX_GREETING_BYTES: usize = 1 << 10;
 
 /// The most bytes of entries or of a snapshot that one message may be configured to carry.
-pub const MAX_PAYLOAD_BYTES: usize = 4 << 20;
+pub const MAX_PAYLOAD_BYTES: usize = MAX_CHUNK_BYTES;
 
-/// A message overshoots its payload by one entry or pair at most, and a batch by one message.
-const _: () = assert!(
-    MAX_FRAME_BYTES > BATCH_BYTES + MAX_PAYLOAD_BYTES + 2 * (MAX_KEY_BYTES + MAX_VALUE_BYTES)
-);
+/// A batch overshoots by one message at most. That one has its payload, or a single entry or part of
+/// a snapshot that is larger.
+const _: () = assert!(MAX_COMMAND_BYTES <= MAX_PAYLOAD_BYTES);
+const _: () =
+    assert!(BATCH_BYTES + MAX_ENCODED_CHUNK_BYTES + CHUNK_ENVELOPE_BYTES <= MAX_FRAME_BYTES);
 const _: () = assert!(MAX_FRAME_BYTES <= codec::MAX_BYTES);
 
 /// What the WebSocket layer accepts on a connection whose frames are bounded so.
@@ -52,9 +55,13 @@ pub fn size(message: &Message) -> usize {
 }
 
 /// Encodes a batch.
+///
+/// # Panics
+/// When the other side would not read the frame, which the bounds above exclude.
 pub fn encode(messages: &[Message]) -> Bytes {
     let mut buffer = Vec::with_capacity(messages.iter().map(size).sum());
     codec::encode_into(messages, &mut buffer);
+    assert!(buffer.len() <= MAX_FRAME_BYTES, "a frame of {} bytes", buffer.len());
     buffer.into()
 }
 

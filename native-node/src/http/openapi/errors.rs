@@ -123,7 +123,8 @@ fn after(error: &ApiError) -> Option<ApiError> {
         E::ReadTimeout => E::Overloaded,
         E::Overloaded => E::TooManyConnections,
         E::TooManyConnections => E::DiskFull,
-        E::DiskFull => E::Stopping,
+        E::DiskFull => E::QuotaExceeded { quota: 0 },
+        E::QuotaExceeded { .. } => E::Stopping,
         E::Stopping => E::UnknownCommand,
         E::UnknownCommand => E::TooLarge { what: "", limit: 0 },
         E::TooLarge { .. } => E::SlowBody,
@@ -175,8 +176,9 @@ fn after_refusal(refusal: Refusal) -> Option<Refusal> {
         R::NotInSession => R::TimeToLive,
         R::TimeToLive => R::TooMany,
         R::TooMany => R::NameReused,
+        R::NameReused => R::ResultTooLarge,
         // The same code as `ApiError::UnknownCommand`.
-        R::NameReused | R::Malformed => return None,
+        R::ResultTooLarge | R::Malformed => return None,
     })
 }
 
@@ -207,7 +209,10 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
-        "transact" => &["bad_key", "bad_json", "too_many", "no_such_lease"],
+        "transact" => {
+            &["bad_key", "bad_json", "too_many", "no_such_lease", "result_too_large"]
+        }
+        "list_sessions" => &["too_many"],
         "grant_lease" | "open_session" => &["bad_json", "bad_ttl", "too_many_leases"],
         "show_lease" | "keep_lease_alive" | "revoke_lease" => &["no_such_lease", "route_not_found"],
         "close_session" => &["no_such_session", "route_not_found"],
@@ -245,6 +250,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "redirect",
         "overloaded",
         "disk_full",
+        "quota_exceeded",
         "stopping",
         "too_large",
         "slow_body",

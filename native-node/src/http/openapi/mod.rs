@@ -50,7 +50,7 @@ pub(super) use errors::codes;
         batch::batch,
         watch::get,
         leases::grant, leases::show, leases::keep_alive, leases::revoke,
-        leases::open, leases::close,
+        leases::open, leases::list, leases::close,
         members::list, members::join, members::set_voters, members::leave, members::transfer,
         members::snapshot, backup::get, status::get, trace::get,
         faults::show_faults, faults::set_faults, faults::end_faults,

@@ -1,0 +1,83 @@
+//! `native-node session`.
+
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::connect::ClientArgs;
+
+/// Sessions, in which a write takes effect once: see which there are, and end them.
+#[derive(Args)]
+pub(super) struct SessionArgs {
+    #[command(subcommand)]
+    deed: SessionDeed,
+}
+
+#[derive(Subcommand)]
+enum SessionDeed {
+    /// List all sessions
+    #[command(after_help = "Examples:
+  native-node session list
+  native-node session list --output json | jq '.sessions[] | select(.sequence == 0).session'")]
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// End a session; its client learns so with its next write
+    #[command(after_help = "Examples:
+  native-node session end 12")]
+    End {
+        /// The session
+        session: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+pub(super) async fn run(arguments: SessionArgs) -> anyhow::Result<()> {
+    match arguments.deed {
+        SessionDeed::List { client } => {
+            let sessions = all(&client).await?;
+            client.print(&json!({"sessions": sessions}), |it| {
+                let line = |it: &Value| {
+                    format!(
+                        "session {}: {} writes, ends in {} s of {} s\n",
+                        it["session"],
+                        it["sequence"],
+                        seconds(it, "remaining_ms"),
+                        seconds(it, "ttl_ms"),
+                    )
+                };
+                let sessions = it["sessions"].as_array().into_iter().flatten();
+                let lines: String = sessions.map(line).collect();
+                if lines.is_empty() { "no sessions".to_owned() } else { lines.trim().to_owned() }
+            })
+        }
+        SessionDeed::End { session, client } => {
+            let cluster = client.client()?;
+            let path = format!("/sessions/{session}");
+            let answer = cluster.json(&Method::DELETE, &path, None).await?;
+            cluster.close().await;
+            client.print(&answer, |_| format!("session {session} is over"))
+        }
+    }
+}
+
+async fn all(client: &ClientArgs) -> anyhow::Result<Vec<Value>> {
+    let cluster = client.client()?;
+    let (mut sessions, mut after) = (Vec::new(), 0);
+    loop {
+        let path = format!("/sessions?limit=1000&after={after}");
+        let page = cluster.json(&Method::GET, &path, None).await?;
+        sessions.extend(page["sessions"].as_array().into_iter().flatten().cloned());
+        let last = sessions.last().and_then(|last: &Value| last["session"].as_u64());
+        match last {
+            Some(last) if page["more"] == true => after = last,
+            Some(_) | None => return Ok(sessions),
+        }
+    }
+}
+
+fn seconds(session: &Value, field: &str) -> u64 {
+    session[field].as_u64().unwrap_or_default() / 1000
+}
