@@ -60,8 +60,9 @@ pub(super) struct SessionHeaders {
 pub(super) struct IdempotencyHeader {
     /// A name for this request, made by the client, that no other request has: it takes effect once
     /// however often it is sent, and the answer is the same each time, for 10 minutes (of the time
-    /// that the cluster has had leaders). Of a transaction's results only 4 KiB are remembered. Not
-    /// together with a session.
+    /// that the cluster has had leaders). When very many are remembered the oldest make room, but none
+    /// within a minute. Of a transaction's results only 4 KiB are remembered. Not together with a
+    /// session.
     #[param(rename = "idempotency-key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     idempotency_key: Option<String>,
 }

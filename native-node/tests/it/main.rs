@@ -6,6 +6,7 @@ use testbed::{cluster, load};
 
 mod api;
 mod backup;
+mod bounds;
 mod cli;
 mod client;
 mod demo;
