@@ -7,6 +7,8 @@
 //! Some bounds decide what `apply` does with a committed command, so all replicas must use the same
 //! ones at the same entry. They are in [`Limits`], which depends on the [`Semantics`] alone.
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::{MILLISECOND, Micros, SECOND};
 
 // Requests: checked at the door of the server (`http/request.rs`), relied on by everything below.
@@ -121,8 +123,9 @@ pub const MAX_RESULT_BYTES: usize = 2 * (MAX_KEY_BYTES + MAX_VALUE_BYTES + PAIR_
 pub const MAX_REMEMBERED_BYTES: usize = 4 << 10;
 
 /// Which rules `apply` follows. They differ between releases, and replicas must change them at the
-/// same entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// same entry: `Command::RaiseSemantics` does it, and snapshots carry them. A state of the first
+/// release says nothing of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Semantics(pub u16);
 
 impl Semantics {

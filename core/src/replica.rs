@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::durable::{Bootstrap, Recovered, Write};
 use crate::event::{CommitReason, Event, EventKind, Operation, Outcome, RoleReason};
 use crate::kv::{Applied, Command, KvStore, Snapshot, UnknownCommand};
-use crate::limits::MAX_COMMAND_BYTES;
+use crate::limits::{MAX_COMMAND_BYTES, Semantics};
 use crate::log::{Entry, Log, Payload};
 use crate::membership::MembershipChange;
 use crate::message::{Message, SnapshotMeta};
@@ -129,6 +129,9 @@ pub struct Start {
     pub recovered: Recovered,
     /// Its newest snapshot on disk.
     pub snapshot: Option<Snapshot>,
+    /// The rules of its state where it has no snapshot: the same on all servers, whichever release
+    /// each runs.
+    pub semantics: Semantics,
     /// Seeds its election timeouts; should differ between servers.
     pub seed: u64,
     /// The number of its first event; must be above all those of earlier runs.
@@ -170,7 +173,8 @@ impl Replica {
 
     /// Like [`Self::new`], with rules that a simulation may have broken.
     pub fn with_rules(start: Start, rules: Rules, now: Time, tracing: bool) -> Self {
-        let Start { id, config, bootstrap, mut recovered, snapshot, seed, first_seq } = start;
+        let Start { id, config, bootstrap, mut recovered, snapshot, semantics, seed, first_seq } =
+            start;
         let founder = !bootstrap.membership.voters.is_empty();
         if !founder && snapshot.is_none() && recovered == Recovered::default() {
             // It may have lost its disk: whatever it said before, it has forgotten.
@@ -178,7 +182,7 @@ impl Replica {
         }
         let mut snapshot = snapshot.unwrap_or_else(|| Snapshot {
             meta: SnapshotMeta { last: LogPosition::ZERO, membership: bootstrap.membership },
-            store: KvStore::default(),
+            store: KvStore::under(semantics),
         });
         snapshot.store.forget_large_answers();
         let (log, replaced) = recovered_log(recovered.base, recovered.entries, &snapshot);

@@ -298,6 +298,8 @@ fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica 
         bootstrap: Bootstrap { membership: Membership::default() },
         recovered: opened.recovered,
         snapshot: opened.snapshot,
+        // Every cluster begins as one of the first release, and the leader raises the rules.
+        semantics: Semantics::FIRST,
         seed: seed(config.id),
         // Above all numbers of earlier runs: events are far fewer than microseconds.
         first_seq: now.0,

@@ -10,6 +10,7 @@ use super::store::Pair;
 use super::transaction::{Operation, OperationResult, Transaction};
 use super::{LeaseId, SessionId};
 use crate::codec;
+use crate::limits::Semantics;
 #[cfg(doc)]
 use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::types::Micros;
@@ -97,6 +98,12 @@ pub enum Command {
         #[serde(with = "readable_inner")]
         command: Bytes,
     },
+    /// From here on commands are applied by the rules of a later release. The leader writes it once
+    /// all members run a release that knows them.
+    RaiseSemantics {
+        /// Those rules; earlier ones than hold change nothing.
+        to: Semantics,
+    },
 }
 
 /// What a key must be for a compare-and-set.
@@ -173,6 +180,11 @@ pub enum Answer {
     },
     /// The command changed nothing.
     Refused(Refusal),
+    /// The rules by which commands are applied.
+    Semantics {
+        /// Those that hold now.
+        now: Semantics,
+    },
 }
 
 /// Why a command that is committed changed nothing.
@@ -286,7 +298,8 @@ impl Command {
             | Self::KeepLeaseAlive(_)
             | Self::RevokeLease(_)
             | Self::CloseSession(_)
-            | Self::AdvanceClock { .. } => false,
+            | Self::AdvanceClock { .. }
+            | Self::RaiseSemantics { .. } => false,
         }
     }
 
@@ -339,6 +352,7 @@ impl fmt::Display for Command {
                 }
             }
             Self::AdvanceClock { to } => write!(f, "the time is {} ms", to / 1000),
+            Self::RaiseSemantics { to } => write!(f, "apply by rules {}", to.0),
         }
     }
 }
@@ -373,6 +387,7 @@ impl fmt::Display for Applied {
             Answer::LeaseRevoked { keys } => write!(f, "the lease ended with {keys} keys"),
             Answer::Session(id) => write!(f, "session {id}"),
             Answer::SessionClosed => f.write_str("the session ended"),
+            Answer::Semantics { now } => write!(f, "rules {} hold", now.0),
             Answer::Clock { keys } => write!(f, "the time was taken in, {keys} keys ended"),
             Answer::Refused(refusal) => write!(f, "refused: {refusal}"),
         }

@@ -192,6 +192,7 @@ impl Answer {
             | Self::Session(_)
             | Self::SessionClosed
             | Self::Clock { .. }
+            | Self::Semantics { .. }
             | Self::Refused(_) => 0,
         }
     }
@@ -217,6 +218,7 @@ pub(super) fn memorable(applied: &Applied, limit: usize) -> Applied {
         | Answer::Session(_)
         | Answer::SessionClosed
         | Answer::Clock { .. }
+        | Answer::Semantics { .. }
         | Answer::Refused(_) => return applied.clone(),
     };
     let answer = Answer::Transaction { succeeded: forgotten, results: Vec::new() };
@@ -248,6 +250,7 @@ const fn may_be_in_session(command: &Command) -> bool {
         | Command::CloseSession(_)
         | Command::InSession { .. }
         | Command::Once { .. }
-        | Command::AdvanceClock { .. } => false,
+        | Command::AdvanceClock { .. }
+        | Command::RaiseSemantics { .. } => false,
     }
 }

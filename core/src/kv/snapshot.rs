@@ -10,7 +10,9 @@ use super::lease::Lease;
 use super::session::Session;
 use super::store::{KvStore, Versioned};
 use crate::codec;
-use crate::limits::{CHUNK_OVERHEAD, EXPIRING_OVERHEAD, MAX_ENCODED_CHUNK_BYTES, PAIR_OVERHEAD};
+use crate::limits::{
+    CHUNK_OVERHEAD, EXPIRING_OVERHEAD, MAX_ENCODED_CHUNK_BYTES, PAIR_OVERHEAD, Semantics,
+};
 use crate::message::{Cursor, SnapshotMeta};
 use crate::types::Micros;
 
@@ -39,6 +41,8 @@ enum Part {
     Lease(u64, Lease),
     Session(u64, Session),
     Pair(Bytes, Versioned),
+    /// The first part of all, where the rules are not those of the first release.
+    Semantics(Semantics),
 }
 
 /// Where a chunk begins, inside a [`Cursor`].
@@ -55,13 +59,14 @@ impl Part {
             Self::Lease(id, _) => Place::Lease(*id),
             Self::Session(id, _) => Place::Session(*id),
             Self::Pair(key, _) => Place::Key(key.clone()),
+            Self::Semantics(_) => Place::Lease(0),
         }
     }
 
     /// What it takes encoded at most, in bytes.
     fn size(&self) -> usize {
         match self {
-            Self::Lease(..) => EXPIRING_OVERHEAD,
+            Self::Lease(..) | Self::Semantics(_) => EXPIRING_OVERHEAD,
             Self::Session(_, session) => EXPIRING_OVERHEAD + codec::encode(&session.answer).len(),
             Self::Pair(key, value) => PAIR_OVERHEAD + key.len() + value.value.len(),
         }
@@ -83,13 +88,18 @@ impl KvStore {
             Place::Session(id) => (None, Some(id), Bytes::new()),
             Place::Key(key) => (None, None, key),
         };
+        // Leases count from 1.
+        let semantics = (lease == Some(0) && self.semantics != Semantics::FIRST)
+            .then_some(Part::Semantics(self.semantics));
         let leases = lease.into_iter().flat_map(|id| self.leases.from(id));
         // The numbers of named requests are above those of sessions.
         let sessions =
             session.into_iter().flat_map(|id| self.sessions.from(id).chain(self.named.from(id)));
         let pairs = self.keys.range((Bound::Included(key), Bound::Unbounded));
-        leases
-            .map(|(id, lease)| Part::Lease(id, *lease))
+        let leases = leases.map(|(id, lease)| Part::Lease(id, *lease));
+        semantics
+            .into_iter()
+            .chain(leases)
             .chain(sessions.map(|(id, session)| Part::Session(id, session.clone())))
             .chain(pairs.map(|(key, value)| Part::Pair(key.clone(), value.clone())))
     }
@@ -101,6 +111,12 @@ pub enum ChunkError {
     /// The bytes are not a chunk.
     #[error(transparent)]
     Malformed(#[from] codec::DecodeError),
+    /// The state follows rules that a later release made.
+    #[error("the state follows rules {rules}, which a later release knows; start that one")]
+    LaterRelease {
+        /// Those rules.
+        rules: u16,
+    },
     /// All chunks are there, but they are not the state that was announced.
     #[error("the chunks of the snapshot do not add up to its digest {expected:016x}")]
     Digest {
@@ -150,7 +166,7 @@ pub struct SnapshotBuilder {
 impl SnapshotBuilder {
     /// Starts with nothing.
     pub fn new(meta: SnapshotMeta) -> Self {
-        Self { meta, cursor: Cursor::default(), store: KvStore::default() }
+        Self { meta, cursor: Cursor::default(), store: KvStore::under(Semantics::FIRST) }
     }
 
     /// Which state is being built.
@@ -176,6 +192,10 @@ impl SnapshotBuilder {
                 Part::Lease(id, lease) => self.store.leases.insert(id, lease),
                 Part::Session(id, session) => self.store.restore_session(id, session),
                 Part::Pair(key, value) => self.store.restore(&key, value),
+                Part::Semantics(to) if to > Semantics::LATEST => {
+                    return Err(ChunkError::LaterRelease { rules: to.0 });
+                }
+                Part::Semantics(semantics) => self.store.semantics = semantics,
             }
         }
         (self.store.revision, self.store.clock) = (chunk.revision, chunk.clock);

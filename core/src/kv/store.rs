@@ -152,7 +152,12 @@ impl KvStore {
         let time = [self.clock, self.last_id, self.leases.digest()];
         // Sums of hashes: what is in neither table adds nothing.
         let sessions = self.sessions.digest().wrapping_add(self.named.digest());
-        digest::of_numbers([pairs, digest::of_numbers(time), sessions])
+        let state = digest::of_numbers([pairs, digest::of_numbers(time), sessions]);
+        // The first release knew of no others, and its digests are compared with ours.
+        match self.semantics {
+            Semantics::FIRST => state,
+            Semantics(later) => digest::of_numbers([state, u64::from(later)]),
+        }
     }
 
     /// What is about time, at most `limit` leases and sessions of it.
@@ -206,6 +211,7 @@ impl KvStore {
             Command::OpenSession { ttl } => self.open_session(ttl),
             Command::CloseSession(session) => self.close_session(session),
             Command::AdvanceClock { to } => self.advance_clock(to),
+            Command::RaiseSemantics { to } => self.raise_semantics(to)?,
             Command::InSession { session, sequence, command } => {
                 return self.apply_in_session(session, sequence, &command, rules);
             }
@@ -252,6 +258,16 @@ impl KvStore {
     /// The rules that commands are applied by.
     pub const fn semantics(&self) -> Semantics {
         self.semantics
+    }
+
+    /// Later rules hold from here on.
+    fn raise_semantics(&mut self, to: Semantics) -> Result<Answer, UnknownCommand> {
+        if to > Semantics::LATEST {
+            let (to, known) = (to.0, Semantics::LATEST.0);
+            return Err(UnknownCommand(format!("apply by rules {to}, of which {known} are known")));
+        }
+        self.semantics = self.semantics.max(to);
+        Ok(Answer::Semantics { now: self.semantics })
     }
 
     /// An empty store that follows these rules.

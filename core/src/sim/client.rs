@@ -188,7 +188,8 @@ impl Asked {
             | Command::OpenSession { .. }
             | Command::CloseSession(_)
             | Command::Once { .. }
-            | Command::AdvanceClock { .. } => Self::Other,
+            | Command::AdvanceClock { .. }
+            | Command::RaiseSemantics { .. } => Self::Other,
         }
     }
 }
@@ -212,7 +213,8 @@ impl End {
             | Answer::LeaseRevoked { .. }
             | Answer::Session(_)
             | Answer::SessionClosed
-            | Answer::Clock { .. } => Self::Done { at, found: None, succeeded: true },
+            | Answer::Clock { .. }
+            | Answer::Semantics { .. } => Self::Done { at, found: None, succeeded: true },
         }
     }
 }

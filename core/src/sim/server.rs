@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::disk::{Disk, DiskConfig};
 use crate::config::Config;
 use crate::durable::Bootstrap;
+use crate::limits::Semantics;
 use crate::replica::{Input, Replica, Start};
 use crate::rules::Rules;
 use crate::types::{NodeId, Time};
@@ -57,7 +58,9 @@ impl Server {
     ) {
         let (recovered, snapshot) = self.disk.recover();
         let (id, first_seq) = (self.id, self.next_seq);
-        let start = Start { id, config, bootstrap, recovered, snapshot, seed, first_seq };
+        let semantics = Semantics::LATEST;
+        let start =
+            Start { id, config, bootstrap, recovered, snapshot, semantics, seed, first_seq };
         self.replica = Some(Replica::with_rules(start, rules, self.clock.local(now), true));
         self.run += 1;
         self.tick_at = None;

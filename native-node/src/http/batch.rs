@@ -207,7 +207,8 @@ fn shown(position: LogPosition, applied: &Applied) -> BatchResult {
         | Answer::LeaseRevoked { .. }
         | Answer::Session(_)
         | Answer::SessionClosed
-        | Answer::Clock { .. } => BatchResult::Error(other_request()),
+        | Answer::Clock { .. }
+        | Answer::Semantics { .. } => BatchResult::Error(other_request()),
     }
 }
 

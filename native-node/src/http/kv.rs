@@ -295,6 +295,7 @@ fn written(position: LogPosition, applied: &Applied) -> Result<Response, ApiErro
         | Answer::Session(_)
         | Answer::SessionClosed
         | Answer::Clock { .. }
+        | Answer::Semantics { .. }
         | Answer::Refused(_) => return Err(other_request()),
     };
     let [OperationResult::Done { existed }] = *results else { return Err(other_request()) };

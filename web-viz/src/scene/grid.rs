@@ -127,7 +127,8 @@ fn on_two_lines(payload: &Payload) -> (String, Option<String>) {
             | Command::CloseSession(_)
             | Command::InSession { .. }
             | Command::Once { .. }
-            | Command::AdvanceClock { .. },
+            | Command::AdvanceClock { .. }
+            | Command::RaiseSemantics { .. },
         )
         | Err(_) => (payload.to_string(), None),
     }

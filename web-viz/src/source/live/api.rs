@@ -215,7 +215,8 @@ pub(super) async fn ask(ask: &Ask, address: &str, token: &str) -> AskState {
             | Command::CloseSession(_)
             | Command::InSession { .. }
             | Command::Once { .. }
-            | Command::AdvanceClock { .. }),
+            | Command::AdvanceClock { .. }
+            | Command::RaiseSemantics { .. }),
         ) => {
             return AskState::Failed(format!("a live server is not asked for {command} from here"));
         }

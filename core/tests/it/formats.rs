@@ -1,0 +1,265 @@
+//! The bytes of all that is kept on disk or sent, as each release wrote them: a release reads what
+//! the one before wrote, and writes it in the same way until all members can read more.
+//!
+//! `formats-2.txt` was written by the first release, one value a line. No line of it may change. What
+//! a later release adds comes at the end of its type and into a list of its own.
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Write as _};
+
+use bytes::Bytes;
+use raft_core::codec;
+use raft_core::durable::{HardState, Write};
+use raft_core::kv::{
+    Answer, Applied, Command, Comparison, Expected, KeyRange, KvStore, LeaseId, Operation,
+    OperationResult, Pair, Refusal, Relation, Snapshot, SnapshotBuilder, Target, Transaction,
+    Versioned,
+};
+use raft_core::log::{Entry, Payload};
+use raft_core::membership::Membership;
+use raft_core::message::{
+    AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
+};
+use raft_core::types::{LogIndex, LogPosition, NodeId, SessionId, Term, WriteId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::lab::check;
+
+const FIRST_RELEASE: &str = include_str!("formats-2.txt");
+
+/// Collects what each value looks like in bytes, and holds that it is read again.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, value: &T) {
+        let bytes = codec::encode(value);
+        let read: T = codec::decode(&bytes).expect("what was written can be read");
+        assert_eq!(&read, value, "{name}");
+        self.line(name, &bytes);
+    }
+
+    fn line(&mut self, name: &str, bytes: &[u8]) {
+        write!(self.0, "{name} ").expect("text can always grow");
+        for byte in bytes {
+            write!(self.0, "{byte:02x}").expect("text can always grow");
+        }
+        self.0.push('\n');
+    }
+}
+
+fn position(term: u64, index: u64) -> LogPosition {
+    LogPosition::new(term, index)
+}
+
+fn nodes(ids: &[u64]) -> BTreeSet<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
+}
+
+fn membership() -> Membership {
+    Membership {
+        voters: nodes(&[1, 2, 300]),
+        outgoing: nodes(&[1, 2]),
+        learners: nodes(&[4]),
+        target: nodes(&[1, 4]),
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    let payloads =
+        [Payload::Noop, Payload::Command("command".into()), Payload::Membership(Box::new(membership()))];
+    let numbered = payloads.into_iter().zip(70_000..);
+    numbered.map(|(payload, index)| Entry { index: LogIndex(index), term: Term(7), payload }).collect()
+}
+
+fn versioned() -> Versioned {
+    let (create_revision, mod_revision) = (300, 70_000);
+    Versioned { value: "value".into(), create_revision, mod_revision, version: 2, lease: Some(LeaseId(9)) }
+}
+
+fn pair() -> Pair {
+    Pair { key: "key".into(), value: versioned() }
+}
+
+fn messages(lines: &mut Lines) {
+    let last = position(6, 70_000);
+    let meta = SnapshotMeta { last, membership: membership() };
+    let chunk = SnapshotChunk {
+        meta,
+        cursor: Cursor("from".into()),
+        data: "data".into(),
+        next: Some(Cursor("next".into())),
+    };
+    let accepted = AppendResult::Accepted { match_index: LogIndex(70_000) };
+    let rejected = AppendResult::Rejected { prev_log: last, hint: position(5, 300) };
+    let wants = SnapshotProgress::Wants(Cursor("next".into()));
+    let installed = SnapshotProgress::Installed { match_index: LogIndex(70_000) };
+    let append = |entries: Vec<Entry>| Body::AppendEntries {
+        prev_log: last,
+        entries: entries.into(),
+        leader_commit: LogIndex(69_999),
+        round: 12,
+    };
+    for (name, body) in [
+        ("pre_vote", Body::PreVote { next_term: Term(8), last_log: last }),
+        ("pre_vote_reply", Body::PreVoteReply { next_term: Term(8), granted: true }),
+        ("request_vote", Body::RequestVote { last_log: last, transfer: true }),
+        ("request_vote_reply", Body::RequestVoteReply { granted: false }),
+        ("append_entries", append(entries())),
+        ("heartbeat", append(Vec::new())),
+        ("append_accepted", Body::AppendEntriesReply { round: 12, result: accepted }),
+        ("append_rejected", Body::AppendEntriesReply { round: 12, result: rejected }),
+        ("install_snapshot", Body::InstallSnapshot { chunk: Box::new(chunk), round: 12 }),
+        ("snapshot_wants", Body::InstallSnapshotReply { last, round: 12, result: wants }),
+        ("snapshot_installed", Body::InstallSnapshotReply { last, round: 12, result: installed }),
+        ("timeout_now", Body::TimeoutNow),
+        ("read_index", Body::ReadIndex { question: 900 }),
+        ("read_index_reply", Body::ReadIndexReply { question: 900, read_index: Some(LogIndex(5)) }),
+        ("read_index_refused", Body::ReadIndexReply { question: 900, read_index: None }),
+    ] {
+        let message =
+            Message { from: NodeId(1), to: NodeId(300), seq: 1 << 40, term: Term(7), body };
+        lines.add(&format!("message/{name}"), &message);
+    }
+}
+
+fn records(lines: &mut Lines) {
+    let hard_state = HardState {
+        current_term: Term(7),
+        voted_for: Some(NodeId(2)),
+        stranger_until: Some(LogIndex(20)),
+    };
+    let write = Write {
+        id: WriteId(1000),
+        hard_state,
+        truncate_from: Some(LogIndex(69_000)),
+        compact_to: Some(position(3, 60_000)),
+        entries: entries().into(),
+        commit_index: LogIndex(69_999),
+    };
+    lines.add("record/write", &write);
+    let least = Write {
+        id: WriteId(1),
+        hard_state: HardState::default(),
+        truncate_from: None,
+        compact_to: None,
+        entries: Vec::new().into(),
+        commit_index: LogIndex(0),
+    };
+    lines.add("record/least", &least);
+}
+
+fn transaction() -> Transaction {
+    let comparison =
+        |target, relation| Comparison { key: "key".into(), target, relation };
+    Transaction {
+        compare: vec![
+            comparison(Target::Value(Some("value".into())), Relation::Equal),
+            comparison(Target::Value(None), Relation::NotEqual),
+            comparison(Target::Version(1), Relation::Less),
+            comparison(Target::CreateRevision(2), Relation::Greater),
+            comparison(Target::ModRevision(3), Relation::Equal),
+        ],
+        then: vec![
+            Operation::Get { key: "key".into() },
+            Operation::Range { range: KeyRange::prefix("k"), limit: 1000 },
+            Operation::Put { key: "key".into(), value: "value".into(), lease: Some(LeaseId(9)) },
+            Operation::Delete { key: "key".into() },
+        ],
+        otherwise: vec![Operation::DeleteRange(KeyRange::all())],
+    }
+}
+
+fn commands(lines: &mut Lines) {
+    let put = Command::Put { key: "key".into(), value: "value".into(), lease: Some(LeaseId(9)) };
+    let swap = |expected| Command::compare_and_set("key", expected, "value");
+    for (name, command) in [
+        ("put", put.clone()),
+        ("delete", Command::delete("key")),
+        ("delete_range", Command::DeleteRange(KeyRange::prefix("k"))),
+        ("if_absent", swap(Expected::Absent)),
+        ("if_present", swap(Expected::Present)),
+        ("if_value", swap(Expected::Value("old".into()))),
+        ("if_revision", swap(Expected::Revision(70_000))),
+        ("transaction", Command::Transaction(transaction())),
+        ("grant_lease", Command::GrantLease { ttl: 5_000_000 }),
+        ("keep_lease_alive", Command::KeepLeaseAlive(LeaseId(9))),
+        ("revoke_lease", Command::RevokeLease(LeaseId(9))),
+        ("open_session", Command::OpenSession { ttl: 5_000_000 }),
+        ("close_session", Command::CloseSession(SessionId(8))),
+        ("in_session", put.in_session(SessionId(8), 3)),
+        ("advance_clock", Command::AdvanceClock { to: 1 << 40 }),
+        ("once", put.once(1 << 60, 1 << 61, 5_000_000)),
+    ] {
+        lines.add(&format!("command/{name}"), &command);
+    }
+}
+
+fn answers(lines: &mut Lines) {
+    let results = vec![
+        OperationResult::Found(Some(pair())),
+        OperationResult::Found(None),
+        OperationResult::Pairs(vec![pair()]),
+        OperationResult::Done { existed: true },
+        OperationResult::Removed { keys: 3 },
+    ];
+    let refusals = [
+        Refusal::NoSuchLease,
+        Refusal::NoSuchSession,
+        Refusal::SupersededRequest,
+        Refusal::NotInSession,
+        Refusal::TimeToLive,
+        Refusal::TooMany,
+        Refusal::Malformed,
+        Refusal::NameReused,
+    ];
+    let refused = refusals.map(|refusal| ("refused", Answer::Refused(refusal)));
+    let others = [
+        ("done", Answer::Done { existed: true }),
+        ("removed", Answer::Removed { keys: 3 }),
+        ("compared", Answer::Compared { succeeded: false, found: Some(Box::new(pair())) }),
+        ("transaction", Answer::Transaction { succeeded: true, results }),
+        ("lease", Answer::Lease { id: LeaseId(9), ttl: 5_000_000 }),
+        ("lease_revoked", Answer::LeaseRevoked { keys: 3 }),
+        ("session", Answer::Session(SessionId(8))),
+        ("session_closed", Answer::SessionClosed),
+        ("clock", Answer::Clock { keys: 3 }),
+    ];
+    for (name, answer) in others.into_iter().chain(refused) {
+        lines.add(&format!("answer/{name}"), &Applied { revision: 70_000, answer });
+    }
+}
+
+/// A state with something of everything in it, as the rules of the first release make it.
+fn fill(mut store: KvStore) -> Snapshot {
+    let put = |key: &'static str, lease| Command::Put { key: key.into(), value: "value".into(), lease };
+    for command in [
+        Command::AdvanceClock { to: 1_000_000 },
+        Command::GrantLease { ttl: 5_000_000 },
+        put("tied", Some(LeaseId(1))),
+        put("key", None),
+        put("key", None),
+        Command::OpenSession { ttl: 9_000_000 },
+        put("x", None).in_session(SessionId(2), 3),
+        put("y", None).once(4, 5, 6_000_000),
+        Command::delete("x"),
+    ] {
+        store.apply(command);
+    }
+    Snapshot { meta: SnapshotMeta { last: position(7, 9), membership: membership() }, store }
+}
+
+fn lines(first_release: KvStore) -> String {
+    let mut lines = Lines::default();
+    messages(&mut lines);
+    records(&mut lines);
+    commands(&mut lines);
+    answers(&mut lines);
+    let snapshot = fill(first_release);
+    let (chunk, next) = snapshot.chunk(&Cursor::default(), 1 << 20);
+    assert_eq!(next, None, "the state is one chunk");
+    lines.line("snapshot/chunk", &chunk);
+    lines.add("snapshot/meta", &snapshot.meta);
+    lines.0
+}
