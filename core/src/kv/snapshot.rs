@@ -133,7 +133,7 @@ impl Snapshot {
             parts,
         };
         let data = codec::encode(&chunk);
-        let limit = MAX_ENCODED_CHUNK_BYTES.max(CHUNK_OVERHEAD + max_bytes);
+        let limit = MAX_ENCODED_CHUNK_BYTES.max(max_bytes.saturating_add(CHUNK_OVERHEAD));
         assert!(data.len() <= limit, "a chunk of {} bytes could not be sent", data.len());
         (data.into(), next)
     }

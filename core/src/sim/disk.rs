@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::queue::Happening;
 use crate::durable::{Recovered, Write};
-use crate::kv::Snapshot;
+use crate::kv::{Command, Snapshot};
 use crate::log::{Entry, Log, Payload};
 use crate::message::SnapshotMeta;
 use crate::random::Random;
@@ -222,7 +222,8 @@ impl Durable {
             && self.log.last() == LogPosition::ZERO
     }
 
-    /// The lowest bit of a command's last byte changes, if the log holds a command.
+    /// The lowest bit of a byte of a command changes, if the log holds a command: of the last byte that
+    /// leaves it a command, since a server stops at what is none.
     fn flip_bit(&mut self, random: &mut Random) {
         let base = self.log.base();
         let mut entries: Vec<Entry> = self.log.iter().cloned().collect();
@@ -237,8 +238,12 @@ impl Durable {
         if let Some(command) = commands.get_mut(usize::try_from(hit).expect("a number of entries"))
         {
             let mut bytes = command.to_vec();
-            if let Some(last) = bytes.last_mut() {
-                *last ^= 1;
+            for at in (0..bytes.len()).rev() {
+                bytes[at] ^= 1;
+                if Command::decode(&bytes).is_ok() {
+                    break;
+                }
+                bytes[at] ^= 1;
             }
             **command = bytes.into();
         }

@@ -251,7 +251,8 @@ fn one_telling_of_the_time_is_on_its_way_at_once() {
     let last = alone.replica.status().last.index.0;
     alone.accept(S2, last);
     let told = |alone: &Alone| alone.replica.status().last.index.0 - last;
-    for _ in 0..10 {
+    // Not for so long that its disk counts as one that hangs.
+    for _ in 0..4 {
         alone.pass(SECOND / 20);
         alone.accept(S2, last);
     }
