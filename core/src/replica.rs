@@ -70,7 +70,7 @@ pub enum Input {
     SnapshotFailed(SnapshotMeta),
     /// Something that was sent to this peer may be lost: a connection to it broke, or its queue had
     /// to drop messages. Whether anything is, the replica finds out by asking the peer, so a word too
-    /// many costs a small message. Without any word it asks after an election timeout.
+    /// many costs a small message. Without any word it asks a heartbeat interval later.
     SendFailed(NodeId),
 }
 

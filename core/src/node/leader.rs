@@ -14,8 +14,8 @@ use crate::log::{Entries, Entry, Payload};
 use crate::message::{AppendResult, Body, Cursor};
 use crate::types::{LogIndex, LogPosition, NodeId, Time};
 
-/// Entries up to this size, in bytes, do for a heartbeat when nothing is before them on their way.
-const SMALL: usize = 4 << 10;
+/// Entries up to this size, in bytes, cost little more than a heartbeat.
+const SMALL: usize = 1 << 10;
 
 impl Node {
     pub(super) fn new_leader(&self) -> Leader {
@@ -131,14 +131,16 @@ impl Node {
         stalled.then_some(RoleReason::DiskStalled)
     }
 
-    /// Asks a follower that has been quiet for long whether what was sent has arrived; what its answer
-    /// misses is sent again. A snapshot is not kept for ever for a follower that takes nothing of it.
+    /// Asks a follower that gave no sign for a heartbeat interval whether what was sent has arrived;
+    /// what its answer misses is sent again. A snapshot is not kept for ever for a follower that takes
+    /// nothing of it.
     fn follow_up(&mut self, peer: NodeId) {
-        let (now, patience) = (self.now, self.config.election_timeout_max);
+        let (now, patience) = (self.now, self.config.heartbeat_interval);
         let give_up = self.config.promotion_timeout;
+        let away = self.config.election_timeout_max;
         let Some(progress) = self.progress_of(peer) else { return };
         let asks = progress.is_to_be_asked(now, patience);
-        let here = now.since(progress.heard_at) < patience;
+        let here = now.since(progress.heard_at) < away;
         let stuck = now.since(progress.moved_at) >= give_up;
         if asks {
             progress.owes_since = now;
@@ -153,6 +155,11 @@ impl Node {
                 }
             }
             Mode::Snapshot(_) if asks => self.ask_for_cursor(peer),
+            // The probe itself asks as much, and more.
+            Mode::Probe { in_flight } if in_flight.is_some_and(|sent| sent.bytes <= SMALL) => {
+                *in_flight = None;
+                self.send_entries(peer);
+            }
             Mode::Probe { .. } | Mode::Replicate(_) if asks => self.ask_in_line(peer),
             Mode::Probe { .. } | Mode::Replicate(_) | Mode::Snapshot(_) | Mode::Lost => {}
         }

@@ -1,8 +1,8 @@
 //! What a leader knows of one follower, and how it sends to it.
 //!
 //! **Invariant.** Entries and chunks are sent again only when the follower says that they have not
-//! arrived. When it has been quiet for an election timeout, or the transport lost something, the
-//! leader asks it. The question waits in line behind what was sent, so that on a slow link its
+//! arrived. When it gave no sign for a heartbeat interval, or the transport lost something, the leader
+//! asks it. The question waits in line behind what was sent, so that on a slow link its
 //! answer is late and not wrong.
 
 use std::collections::VecDeque;
@@ -284,11 +284,18 @@ impl Progress {
     /// The first round begins once the learner has acknowledged something. So at the end of a round
     /// it holds all that any leader of this term told it when it was a stranger, and is none any
     /// more (pitfall 29).
-    pub(crate) fn catch_up(&mut self, last: LogIndex, now: Time, short: Micros, long: Micros) -> bool {
+    pub(crate) fn catch_up(
+        &mut self,
+        last: LogIndex,
+        now: Time,
+        short: Micros,
+        long: Micros,
+    ) -> bool {
         if self.match_index == LogIndex(0) || !matches!(self.mode, Mode::Replicate(_)) {
             return true;
         }
-        let fresh = Rounds { target: last, began: now, before: None, not_shorter: 0, caught_up: false };
+        let fresh =
+            Rounds { target: last, began: now, before: None, not_shorter: 0, caught_up: false };
         let rounds = self.rounds.get_or_insert(fresh);
         let took = now.since(rounds.began);
         let longer = rounds.before.is_some_and(|before| took >= before);

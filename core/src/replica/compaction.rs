@@ -231,7 +231,9 @@ impl Replica {
         let (last, now) = (meta.last, self.node.now());
         // Another one than that which waits after a failure is worth more.
         self.compaction.saving.take_if(|saving| {
-            saving.from.is_some() && saving.not_before.is_some() && saving.snapshot.meta != meta
+            saving.from.is_some()
+                && saving.not_before.is_some_and(|earliest| earliest > now)
+                && saving.snapshot.meta != meta
         });
         if let Some(saving) = &self.compaction.saving {
             // The answer comes when it is saved; an own snapshot under way must end first.

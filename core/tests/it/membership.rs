@@ -429,7 +429,8 @@ fn asked_for_its_vote(alone: &mut Alone, term: u64) -> Body {
 }
 
 fn entries(entries: impl IntoIterator<Item = (u64, u64, Payload)>) -> raft_core::log::Entries {
-    let entry = |(term, index, payload)| Entry { index: LogIndex(index), term: Term(term), payload };
+    let entry =
+        |(term, index, payload)| Entry { index: LogIndex(index), term: Term(term), payload };
     entries.into_iter().map(entry).collect()
 }
 
@@ -460,13 +461,16 @@ fn a_stranger_waits_for_nothing_that_died_with_its_first_leader() {
     // So far this may be the log as it was before it lost its disk.
     let own = vec![(6, 12, Payload::Noop)];
     let mut early = alone.replica.clone();
-    early.step(alone.now.after(SECOND), Input::Receive(raft_core::message::Message {
-        from: S2,
-        to: S1,
-        seq: 0,
-        term: Term(7),
-        body: Body::RequestVote { last_log: LogPosition::new(7, 99), transfer: false },
-    }));
+    early.step(
+        alone.now.after(SECOND),
+        Input::Receive(raft_core::message::Message {
+            from: S2,
+            to: S1,
+            seq: 0,
+            term: Term(7),
+            body: Body::RequestVote { last_log: LogPosition::new(7, 99), transfer: false },
+        }),
+    );
     assert_eq!(early.status().voted_for, None);
     alone.receive(S3, 6, append_all(LogPosition::new(1, 11), entries(own), 10));
     assert_eq!(asked_for_its_vote(&mut alone, 7), granted(true));
