@@ -14,8 +14,9 @@ pub struct HardState {
     /// The candidate that got its vote in that term.
     pub voted_for: Option<NodeId>,
     /// Set on a server that began without anything of the cluster's log: it may have voted and
-    /// acknowledged in an earlier life and forgotten it. It neither votes nor campaigns until a
-    /// configuration after this index turns it from a learner into a voter.
+    /// acknowledged in an earlier life and forgotten it. It neither votes nor campaigns until it
+    /// holds an entry of the current term's leader, at this index or later, and is a learner there.
+    /// The index belongs to the current term: 0 until the leader of that term was heard.
     pub stranger_until: Option<LogIndex>,
 }
 

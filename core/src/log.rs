@@ -125,29 +125,36 @@ impl Log {
         self.term_at(position.index) == Some(position.term)
     }
 
-    /// The held entries from `first` on, as many as fit into `max_bytes` but at least one.
+    /// The held entries from `first` on, as many as fit into `max_bytes` but at least one, and the
+    /// sum of their sizes.
     ///
     /// # Panics
     /// When `first` was compacted away: the caller must send a snapshot instead.
-    pub fn batch(&self, first: LogIndex, max_bytes: usize) -> Entries {
+    pub fn batch(&self, first: LogIndex, max_bytes: usize) -> (Entries, usize) {
         assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
-        let Some((block, place)) = self.find(first) else { return Entries::default() };
+        let Some((block, place)) = self.find(first) else { return (Entries::default(), 0) };
         let rest = &self.blocks[block][place..];
         let mut bytes = 0;
         let mut fits = |entry: &&Entry| {
-            bytes += entry.size();
-            bytes <= max_bytes
+            let fits = bytes + entry.size() <= max_bytes;
+            if fits {
+                bytes += entry.size();
+            }
+            fits
         };
         let count = rest.iter().take_while(&mut fits).count();
+        if count == 0 {
+            return (self.blocks[block].part(place..place + 1), rest[0].size());
+        }
         if count == rest.len() && block + 1 < self.blocks.len() {
             // A follower that is behind gets as much at once as the limit allows.
             let more: Vec<Entry> =
                 self.from(first).skip(count).take_while(fits).take(BLOCK).cloned().collect();
             if !more.is_empty() {
-                return rest.iter().cloned().chain(more).collect();
+                return (rest.iter().cloned().chain(more).collect(), bytes);
             }
         }
-        self.blocks[block].part(place..place + count.max(1))
+        (self.blocks[block].part(place..place + count), bytes)
     }
 
     /// The held entries from `first` on.
@@ -387,7 +394,9 @@ mod tests {
                     }
                 }
                 let first = log.base().index.next();
-                let batch = log.batch(first, max_bytes);
+                let (batch, bytes) = log.batch(first, max_bytes);
+                prop_assert_eq!(bytes, batch.iter().map(Entry::size).sum::<usize>());
+                prop_assert!(bytes <= max_bytes || batch.len() == 1);
                 prop_assert_eq!(&batch[..], &naive.entries[..batch.len()]);
                 prop_assert!(log.iter().eq(&naive.entries));
                 prop_assert_eq!(batch.is_empty(), naive.entries.is_empty());

@@ -71,6 +71,10 @@ pub enum Input {
     SnapshotSaved(SnapshotMeta),
     /// The snapshot of [`Output::SaveSnapshot`] could not be saved; it will be tried again later.
     SnapshotFailed(SnapshotMeta),
+    /// Something that was sent to this peer may be lost: a connection to it broke, or its queue had
+    /// to drop messages. Whether anything is, the replica finds out by asking the peer, so a word too
+    /// many costs a small message. Without any word it asks a heartbeat interval later.
+    SendFailed(NodeId),
 }
 
 /// Why a replica stopped.
@@ -252,7 +256,8 @@ impl Replica {
             }
             Input::Compact => self.compact(),
             Input::SnapshotSaved(meta) => self.snapshot_saved(&meta),
-            Input::SnapshotFailed(meta) => self.compaction.failed(&meta),
+            Input::SnapshotFailed(meta) => self.compaction.failed(&meta, self.node.now()),
+            Input::SendFailed(peer) => self.node.send_failed(peer),
         }
         self.finish();
     }
@@ -265,6 +270,7 @@ impl Replica {
         self.compact_if_due();
         self.give_up_pending();
         self.node.finish();
+        self.hand_over_snapshot();
         for output in self.node.outputs.drain(..) {
             self.outputs.push(match output {
                 NodeOutput::Persist(write) => Output::Persist(write),
@@ -462,7 +468,8 @@ impl Replica {
             | Input::PersistFailed(_)
             | Input::Compact
             | Input::SnapshotSaved(_)
-            | Input::SnapshotFailed(_) => {}
+            | Input::SnapshotFailed(_)
+            | Input::SendFailed(_) => {}
         }
     }
 

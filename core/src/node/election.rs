@@ -12,7 +12,7 @@ impl Node {
     /// Nothing was heard from a leader, or no majority from a candidacy, for an election timeout.
     pub(super) fn election_timeout(&mut self) {
         let timeout = self.config.election_timeout_max;
-        let stalled = self.rules.disk_stalled(self.gate.oldest_start(), self.now, timeout);
+        let stalled = self.rules.disk_stalled(self.gate.idle_since(), self.now, timeout);
         if stalled || !self.may_campaign() {
             // A server whose own disk hangs could not hold the office.
             self.set_election_timer();

@@ -54,6 +54,9 @@ impl Node {
         let (term, now) = (self.current_term(), self.now);
         let news = self.leader() != Some(leader);
         if let Role::Follower(follower) = &mut self.role {
+            if news {
+                follower.verified = LogIndex(0);
+            }
             follower.leader = Some(leader);
             follower.heard_at = now;
         }
@@ -89,16 +92,26 @@ impl Node {
             self.send(from, Body::AppendEntriesReply { round, result }, Needs::HardState);
             return;
         };
-        let commit = self.rules.follower_commit(leader_commit, verified, self.log.last().index);
+        let so_far = self.verified_up_to(verified);
+        let commit = self.rules.follower_commit(leader_commit, so_far, self.log.last().index);
         self.commit_to(commit, || CommitReason::LeaderCommit);
-        // A heartbeat's answer never waits for the disk: it speaks of what is durable already.
+        // A heartbeat's answer never waits for the disk: it speaks of what is durable already. It
+        // speaks of all that earlier messages have shown, for the answers to those may be lost.
         let (match_index, needs) = if heartbeat && self.rules.acknowledges_durable_only() {
-            (verified.min(self.gate.durable_index()), Needs::HardState)
+            (so_far.min(self.gate.durable_index()), Needs::HardState)
         } else {
             (verified, Needs::Log)
         };
         let result = AppendResult::Accepted { match_index };
         self.send(from, Body::AppendEntriesReply { round, result }, needs);
+    }
+
+    /// A message has shown that the log equals the leader's up to `index`. Gives how far all its
+    /// messages have.
+    fn verified_up_to(&mut self, index: LogIndex) -> LogIndex {
+        let Role::Follower(follower) = &mut self.role else { return index };
+        follower.verified = follower.verified.max(index);
+        follower.verified
     }
 
     /// Steps 2 to 4 of AppendEntries in figure 2. Gives the last index up to which the log now

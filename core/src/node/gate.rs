@@ -55,6 +55,8 @@ pub(crate) struct Gate {
     /// What led to the latest durable batch, and so to what it releases.
     durable_cause: Option<EventId>,
     in_flight: VecDeque<InFlight>,
+    /// When the disk last finished a batch.
+    finished_at: Time,
     held: VecDeque<Held>,
 }
 
@@ -77,9 +79,10 @@ impl Gate {
         self.durable_index
     }
 
-    /// When the oldest batch that is not durable was handed to the disk.
-    pub(crate) fn oldest_start(&self) -> Option<Time> {
-        self.in_flight.front().map(|write| write.started)
+    /// Since when the disk has finished nothing, while a batch waits: a disk that finishes one batch
+    /// after the other is busy, and one that finishes none hangs.
+    pub(crate) fn idle_since(&self) -> Option<Time> {
+        self.in_flight.front().map(|write| write.started.max(self.finished_at))
     }
 
     // Changes of this step
@@ -162,6 +165,7 @@ impl Gate {
             durable_index,
             durable_cause: _,
             in_flight,
+            finished_at: _,
             held,
         } = self;
         assert!(!draft.dirty, "between two steps every change is submitted");
@@ -209,12 +213,13 @@ impl Gate {
 
     /// Takes in that a batch and all before it are durable; a late word about an earlier batch says
     /// nothing new. Whether it was news.
-    pub(crate) fn persisted(&mut self, id: WriteId) -> bool {
+    pub(crate) fn persisted(&mut self, id: WriteId, now: Time) -> bool {
         let before = self.durable;
         while let Some(write) = self.in_flight.pop_front_if(|write| write.id <= id) {
             self.durable = write.id;
             self.durable_index = self.durable_index.max(write.last_index);
             self.durable_cause = write.cause;
+            self.finished_at = now;
         }
         self.durable > before
     }

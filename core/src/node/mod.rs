@@ -157,6 +157,11 @@ impl Node {
         self.gate.durable_index()
     }
 
+    /// Whether term, vote and mark are durable as they are now.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        self.gate.hard_state_is_durable()
+    }
+
     pub(crate) const fn now(&self) -> Time {
         self.now
     }
@@ -254,7 +259,7 @@ impl Node {
 
     /// A batch is durable.
     pub(crate) fn persisted(&mut self, write: WriteId) {
-        if !self.gate.persisted(write) {
+        if !self.gate.persisted(write, self.now) {
             return;
         }
         let durable_index = self.gate.durable_index();
@@ -268,6 +273,15 @@ impl Node {
             Role::Follower(_) => {}
             Role::Candidate(_) => self.count_own_vote(),
             Role::Leader(_) => self.advance_commit_index(),
+        }
+    }
+
+    /// Something that was sent to a peer may be lost.
+    pub(crate) fn send_failed(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.doubt();
         }
     }
 
@@ -313,7 +327,9 @@ impl Node {
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
         assert!(term > from, "terms only grow");
-        self.hard_state = HardState { current_term: term, voted_for: None, ..self.hard_state };
+        // What a stranger was told belongs to the leader that told it.
+        let stranger_until = self.hard_state.stranger_until.map(|_| LogIndex::default());
+        self.hard_state = HardState { current_term: term, voted_for: None, stranger_until };
         self.gate.hard_state_changed();
         self.gate.forget_held();
         self.recorder.emit(|| EventKind::TermChanged { from, to: term, why });

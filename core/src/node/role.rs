@@ -24,6 +24,9 @@ pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
     /// When it was last heard.
     pub(crate) heard_at: Time,
+    /// Up to here its log equals that of this leader, as the leader's messages have shown. It stays
+    /// so: a leader changes nothing in its own log.
+    pub(crate) verified: LogIndex,
     /// Its clients' reads, which the leader has to confirm.
     pub(crate) reads: FollowerReads,
 }

@@ -52,7 +52,6 @@ impl Node {
         };
         let Some(transfer) = self.transfer_to(to) else { return };
         transfer.last = Some(meta.last);
-        transfer.cursor = cursor.clone();
         let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
         let body = Body::InstallSnapshot { chunk, round };
         self.send(to, body, Needs::HardState);
@@ -71,14 +70,29 @@ impl Node {
         match result {
             SnapshotProgress::Installed { match_index } => self.on_match(from, match_index),
             SnapshotProgress::Wants(cursor) => {
+                let now = self.now;
                 let Some(transfer) = self.transfer_to(from) else { return };
-                if transfer.last == Some(last) && transfer.cursor != cursor {
+                let moves = transfer.cursor != cursor;
+                // It lacks the chunk that was sent: so says an answer to a question asked later.
+                let lost = round > transfer.round;
+                if transfer.last == Some(last) && (moves || lost) {
                     transfer.cursor = cursor;
+                    if moves && let Some(progress) = self.progress_of(from) {
+                        progress.moved(now);
+                    }
                     self.request_chunk(from);
                 }
             }
         }
         self.answer_confirmed_reads();
+    }
+
+    /// Whether a follower is being sent the snapshot up to `last`.
+    pub(crate) fn sends_snapshot(&self, to: NodeId, last: LogPosition) -> bool {
+        let progress = self.progress().and_then(|progress| progress.get(&to));
+        progress.is_some_and(
+            |it| matches!(&it.mode, Mode::Snapshot(transfer) if transfer.last == Some(last)),
+        )
     }
 
     /// The snapshot that a follower was receiving is gone here: start over with another.

@@ -198,6 +198,11 @@ impl Disk {
         self.damaged
     }
 
+    /// The last entry that is durable.
+    pub(super) fn last_index(&self) -> LogIndex {
+        self.durable.log.last().index
+    }
+
     /// Whether nothing is durable on it.
     pub(super) fn is_empty(&self) -> bool {
         self.durable.is_empty() && self.snapshot.is_none()

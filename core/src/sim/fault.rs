@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::disk::{Disk, DiskFaults};
+use super::server::Server;
 use super::{Simulation, pairs_apart};
 use crate::event::{EventKind, Fault};
 use crate::types::NodeId;
@@ -109,10 +110,12 @@ impl Simulation {
     }
 
     pub(super) fn wipe(&mut self, node: NodeId) {
+        let longest = self.servers.values().map(Server::last_index).max().unwrap_or_default();
         if let Some(server) = self.servers.get_mut(&node) {
             server.disk = Disk::new(server.disk.config);
             server.stranger = true;
             server.wiped = true;
+            (server.wiped_at, server.left) = (longest, false);
         }
         self.record(None, EventKind::Fault(Fault::Wiped { node }));
     }

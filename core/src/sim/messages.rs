@@ -5,7 +5,10 @@ use super::{Flying, Simulation};
 use crate::event::{DropReason, EventKind, Fault};
 use crate::message::Message;
 use crate::replica::Input;
-use crate::types::{EventId, Time};
+use crate::types::{EventId, MILLISECOND, Micros, Time};
+
+/// When a server learns that a message was lost, it does within this time, in µs.
+const LOSS_NOTICED: Micros = 100 * MILLISECOND;
 
 impl Simulation {
     /// The messages on their way, those that are held among them, by their names in the air.
@@ -19,6 +22,7 @@ impl Simulation {
         self.record(Some(id), EventKind::MessageInTransit { message: id, due: fate.due });
         if let Some((at, why)) = fate.ends {
             self.queue.push(at, Happening::Vanish { message: id, why });
+            self.notice_loss(&message, at);
             return;
         }
         if let Some(due) = fate.copy {
@@ -47,10 +51,22 @@ impl Simulation {
         let Some(message) = self.network.land(id, self.now) else { return };
         if !self.network.is_up(message.from, message.to) {
             self.dropped(id, DropReason::LinkCut);
+            self.notice_loss(&message, self.now);
         } else if self.servers.get(&message.to).is_none_or(|server| server.replica.is_none()) {
             self.dropped(id, DropReason::ReceiverDown);
+            self.notice_loss(&message, self.now);
         } else {
             self.input(message.to, Input::Receive(message));
+        }
+    }
+
+    /// A transport learns of some losses, after a while: when a connection breaks.
+    fn notice_loss(&mut self, message: &Message, lost_at: Time) {
+        let Some(sender) = self.servers.get(&message.from) else { return };
+        let (node, peer, run) = (message.from, message.to, sender.run);
+        if !message.body.is_urgent() && self.random.chance(500) {
+            let at = lost_at.after(self.random.between(0, LOSS_NOTICED));
+            self.queue.push(at, Happening::SendFailed { node, run, peer });
         }
     }
 

@@ -45,7 +45,7 @@ use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
 use crate::rules::{Mutation, Rules};
-use crate::types::{EventId, NodeId, Time};
+use crate::types::{EventId, LogIndex, NodeId, Time};
 
 /// All that determines a run, but for what is done to it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -223,6 +223,11 @@ impl Simulation {
         self.servers.iter().filter(|(_, server)| server.wiped).map(|(id, _)| *id)
     }
 
+    /// Whether the cluster has let a server go since that lost its disk.
+    fn has_left(&self, node: NodeId) -> bool {
+        self.servers.get(&node).is_some_and(|server| server.left)
+    }
+
     /// A server's replica; `None` while it is down.
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.servers.get(&id)?.replica.as_ref()
@@ -289,6 +294,11 @@ impl Simulation {
         match happening {
             Happening::Arrive { message } => self.arrive(message),
             Happening::Vanish { message, why } => self.dropped(message, why),
+            Happening::SendFailed { node, run, peer } => {
+                if self.is_run(node, run) {
+                    self.input(node, Input::SendFailed(peer));
+                }
+            }
             Happening::Tick { node, run } => self.tick(node, run),
             Happening::Synced { node, run } => self.synced(node, run),
             Happening::SnapshotSaved { node, run, meta } => self.snapshot_saved(node, run, meta),
@@ -340,9 +350,7 @@ impl Simulation {
     fn after_step(&mut self, id: NodeId) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         let Some(replica) = &mut server.replica else { return };
-        for event in replica.events() {
-            Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
-        }
+        let events: Vec<Event> = replica.events().collect();
         let outputs: Vec<Output> = replica.outputs().collect();
         let due = replica.deadline().filter(|_| !waits_for_command(&self.config, replica));
         let due = due.map(|due| server.clock.truly(due).max(self.now));
@@ -351,8 +359,24 @@ impl Simulation {
             server.tick_at = Some(due);
             self.queue.push(due, Happening::Tick { node: id, run });
         }
+        for event in events {
+            if let EventKind::ConfigurationCommitted { index, membership } = &event.kind {
+                self.note_departures(*index, membership);
+            }
+            Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
+        }
         for output in outputs {
             self.carry_out(id, output);
+        }
+    }
+
+    /// Members are committed at `index`. A server that lost its disk before and does not vote there
+    /// has left.
+    fn note_departures(&mut self, index: LogIndex, membership: &Membership) {
+        for (id, server) in &mut self.servers {
+            if server.wiped && index > server.wiped_at && !membership.is_voter(*id) {
+                server.left = true;
+            }
         }
     }
 

@@ -67,8 +67,9 @@ pub(super) struct Network {
     /// The links that differ from the rest.
     special: BTreeMap<(NodeId, NodeId), NetworkConfig>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    /// When the latest message of each link arrives, among those that keep the order.
-    latest: BTreeMap<(NodeId, NodeId), Time>,
+    /// When the latest message of each link and lane arrives, among those that keep the order:
+    /// urgent messages overtake the others.
+    latest: BTreeMap<(NodeId, NodeId, bool), Time>,
     /// The messages on their way.
     flying: BTreeMap<EventId, Flying>,
 }
@@ -92,7 +93,8 @@ impl Network {
         let lost = random.chance(config.loss_permille);
         let strays = random.chance(config.reorder_permille);
         let repeated = random.chance(config.duplicate_permille);
-        let latest = self.latest.entry(link).or_default();
+        let lane = (message.from, message.to, message.body.is_urgent());
+        let latest = self.latest.entry(lane).or_default();
         let why = if self.cut.contains(&link) {
             Some(DropReason::LinkCut)
         } else {

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::durable::Bootstrap;
 use crate::replica::{Input, Replica, Start};
 use crate::rules::Rules;
-use crate::types::{NodeId, Time};
+use crate::types::{LogIndex, NodeId, Time};
 
 #[derive(Clone, Debug)]
 pub(super) struct Server {
@@ -19,6 +19,10 @@ pub(super) struct Server {
     pub(super) stranger: bool,
     /// Whether it lost its disk at some time.
     pub(super) wiped: bool,
+    /// The end of the longest log when it did.
+    pub(super) wiped_at: LogIndex,
+    /// Whether the cluster has committed since that it does not vote.
+    pub(super) left: bool,
     pub(super) frozen: bool,
     /// What came in while it was frozen.
     pub(super) inbox: Vec<Input>,
@@ -39,12 +43,20 @@ impl Server {
             clock: Clock::TRUE,
             stranger: false,
             wiped: false,
+            wiped_at: LogIndex(0),
+            left: false,
             frozen: false,
             inbox: Vec::new(),
             tick_at: None,
             run: 0,
             next_seq: 1,
         }
+    }
+
+    /// The end of its log.
+    pub(super) fn last_index(&self) -> LogIndex {
+        let durable = self.disk.last_index();
+        self.replica.as_ref().map_or(durable, |it| it.log().last().index.max(durable))
     }
 
     pub(super) fn start(

@@ -165,10 +165,8 @@ layer! {
         /// Take a snapshot after so many bytes of new entries.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_COMPACT_AFTER_BYTES" compact_after_bytes: u64,
-        /// A server that joins votes once it lacks at most so many entries.
-        #[arg(value_name = "N")]
-        "GLASSRAFT_PROMOTION_LAG" promotion_lag: u64,
-        /// A server that joins and has not caught up for so long is removed again.
+        /// A server that joins and takes nothing for so long is removed again. Raise it where saving a
+        /// received snapshot takes longer.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_PROMOTION_TIMEOUT" promotion_timeout: Span,
         /// Let leaders answer reads with consistency=lease at once, trusting that clocks run about

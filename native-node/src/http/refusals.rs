@@ -51,6 +51,8 @@ pub(super) const fn leader_refusal(refusal: RequestRefusal) -> Kind {
             "add a server before you remove the last one"),
         RequestRefusal::Membership(C::DidNotCatchUp) => kind(S::CONFLICT, "did_not_catch_up", "The new server did not catch up",
             "see that it runs, that its peer address is right, and that the servers reach each other; then add it again"),
+        RequestRefusal::Membership(C::TooSlow) => kind(S::CONFLICT, "too_slow", "The new server is too slow",
+            "give it a faster disk or connection, or write less while it catches up; then add it again"),
         RequestRefusal::Membership(C::Transferring) => kind(S::SERVICE_UNAVAILABLE, "transferring", "Leadership is being handed over",
             "send it again after Retry-After").retryable(),
         RequestRefusal::NotAVoter => kind(S::CONFLICT, "not_a_voter", "Not a voter",

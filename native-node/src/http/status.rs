@@ -128,6 +128,10 @@ pub struct SnapshotInfo {
     pub disk_bytes: u64,
     /// How much of the one that is being written is done, from 0 to 1.
     pub saving: Option<f64>,
+    /// Attempts to save one that have failed since the last that succeeded.
+    pub failures: u32,
+    /// When the next attempt follows, if the last one failed.
+    pub retry_in_seconds: Option<f64>,
 }
 
 /// The state in figures.
@@ -300,6 +304,10 @@ fn local(app: &App) -> ClusterStatus {
             count: usage.snapshots,
             disk_bytes: usage.snapshot_bytes,
             saving: usage.snapshot_progress,
+            failures: status.snapshot_failures,
+            retry_in_seconds: status
+                .snapshot_retry_in
+                .map(|micros| Duration::from_micros(micros).as_secs_f64()),
         },
         state: StateInfo {
             digest: format!("{:016x}", status.digest),

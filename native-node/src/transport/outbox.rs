@@ -10,8 +10,9 @@ use super::frame;
 /// Messages that wait for one peer at most.
 const MAX_MESSAGES: usize = 1024;
 
-/// Bytes that wait for one peer at most, unless a single message is larger.
-const MAX_BYTES: usize = 16 << 20;
+/// Bytes that wait for one peer at most, unless a single message is larger. A leader has at most half
+/// as much under way to a follower, so that nothing that it counts on is dropped.
+const MAX_BYTES: usize = raft_core::config::PEER_QUEUE_BYTES;
 
 /// A message that waited longer is not worth sending: its sender has long decided without it.
 pub const MESSAGE_TTL: Duration = Duration::from_secs(1);

@@ -191,7 +191,7 @@ impl Faults {
 pub(super) fn config(seed: u64, mutation: Option<Mutation>, random: &mut Random) -> SimConfig {
     let node = Config {
         compact_after_entries: random.between(5, 60),
-        promotion_lag: random.between(0, 20),
+        max_in_flight_bytes: 400,
         promotion_timeout: random.between(500, 3000) * MILLISECOND,
         clock_interval: random.between(50, 300) * MILLISECOND,
         lease_reads: random.chance(500),

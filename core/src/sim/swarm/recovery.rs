@@ -25,7 +25,9 @@ pub(super) fn recover(simulation: &mut Simulation) -> Result<u64, Failure> {
     }
     while !members::is_complete(simulation) {
         if simulation.now() > limit {
-            return Err(Failure::Liveness("a server that lost its disk cannot join again"));
+            return Err(Failure::Liveness(
+                "a voter does not vote, or a change of members does not end",
+            ));
         }
         if let Some(action) = members::readmit(simulation) {
             let _ = simulation.act(action);

@@ -191,7 +191,8 @@ fn after_leaders_refusal(refusal: RequestRefusal) -> Option<RequestRefusal> {
         R::Membership(C::NothingToChange) => R::Membership(C::NoSuchMember),
         R::Membership(C::NoSuchMember) => R::Membership(C::NoVoters),
         R::Membership(C::NoVoters) => R::Membership(C::DidNotCatchUp),
-        R::Membership(C::DidNotCatchUp) => R::Membership(C::Transferring),
+        R::Membership(C::DidNotCatchUp) => R::Membership(C::TooSlow),
+        R::Membership(C::TooSlow) => R::Membership(C::Transferring),
         R::Membership(C::Transferring) => R::NotAVoter,
         R::NotAVoter => R::AlreadyLeads,
         R::AlreadyLeads => R::TransferInProgress,
@@ -227,6 +228,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
             "no_such_member",
             "no_voters",
             "did_not_catch_up",
+            "too_slow",
             "transferring",
         ],
         "transfer_leadership" => &[
