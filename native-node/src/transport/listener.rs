@@ -274,9 +274,8 @@ impl Hall {
         };
         let config = frame::websocket(frame::MAX_GREETING_BYTES);
         let opened = accept_hdr_async_with_config(stream, ask, Some(config)).await;
-        opened.map_err(|error: Error| {
-            refused.unwrap_or_else(|| Refusal::Garbage(error.to_string()))
-        })
+        opened
+            .map_err(|error: Error| refused.unwrap_or_else(|| Refusal::Garbage(error.to_string())))
     }
 
     fn check(&self, hello: Hello, stream: &Stream) -> Result<Hello, Refusal> {

@@ -58,13 +58,7 @@ pub struct Batch {
 impl Outbox {
     /// An empty one, where messages that do not matter later are dropped after `stale_after`.
     pub const fn new(stale_after: Duration) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            bulk_bytes: 0,
-            control_bytes: 0,
-            stale_after,
-            full: false,
-        }
+        Self { queue: VecDeque::new(), bulk_bytes: 0, control_bytes: 0, stale_after, full: false }
     }
 
     /// Adds a message.

@@ -59,12 +59,8 @@ struct Base {
 
 impl Pace {
     pub(super) const fn new(target: Duration, now: Instant) -> Self {
-        let base = Base {
-            current: Duration::MAX,
-            previous: Duration::MAX,
-            began: now,
-            resume: None,
-        };
+        let base =
+            Base { current: Duration::MAX, previous: Duration::MAX, began: now, resume: None };
         Self {
             target,
             window: INITIAL_WINDOW,
