@@ -87,17 +87,10 @@ impl Guard {
             (true, _) => {}
         }
         if !peer.ip().is_loopback() && security.peer_tls.is_none() {
-            if security.cluster_secret_file.is_none() {
-                tracing::warn!(
-                    "servers need not prove who they are: everybody who can reach {peer} may pass \
-                     for one (--insecure-bind without --cluster-secret-file or --peer-tls-cert)"
-                );
-            } else {
-                tracing::warn!(
-                    "servers prove that they know the secret, but all that they say to {peer} \
-                     travels in the clear (--peer-tls-cert)"
-                );
-            }
+            tracing::warn!(
+                "servers prove that they know the secret, but all that they say to {peer} travels \
+                 in the clear (--peer-tls-cert)"
+            );
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::config::ServeConfig;
+use crate::config::{ConfigError, ServeConfig};
 use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
@@ -185,11 +185,12 @@ fn announce(config: &ServeConfig, client: SocketAddr, peer: SocketAddr) {
 }
 
 /// What comes from other servers goes to the driver.
-fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Clone + Send + Sync {
+fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Send + Sync {
     move |arrival| {
         drop(inbox.send(match arrival {
             Arrival::Messages(delivery) => Inbox::Peer(delivery),
             Arrival::Met { peer, address } => Inbox::Met(peer, address),
+            Arrival::Lost(peer) => Inbox::SendFailed(peer),
         }));
     }
 }
@@ -207,11 +208,17 @@ async fn take(
         lease: config.lease_terms(),
         secret: Secret::new(secret.as_deref()),
         tls: guard.peer_tls.clone(),
+        timings: transport::Timings::of(&config.raft),
     };
     // Addresses first: a second start of the same server is told that it runs already.
     let transport = Transport::bind(&config.peer, identity)
         .await
         .with_context(|| taken_address(&config.peer, "peer"))?;
+    // `localhost` is whatever the system says that it is.
+    ensure!(
+        transport.local_address()?.ip().is_loopback() || config.security.proves_peers(),
+        ConfigError::PeersExposed(config.peer.clone())
+    );
     let listener = http::Listener::bind(&config.client, guard.tls.clone())
         .await
         .with_context(|| taken_address(&config.client, "client"))?;

@@ -1,5 +1,6 @@
 //! A cluster of real processes on free ports, in a directory that goes away with it.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct Cluster {
     /// How many of them found the cluster when their directory is empty.
     founders: usize,
     name: String,
+    /// Where a server finds another one, if not at that one's own address.
+    routes: BTreeMap<(usize, usize), Address>,
 }
 
 struct Node {
@@ -102,7 +105,8 @@ impl Cluster {
         let (originals, founders) = (nodes.len(), nodes.len());
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let name = "test".to_owned();
-        Self { directory, nodes, arguments, originals, founders, name }
+        let routes = BTreeMap::new();
+        Self { directory, nodes, arguments, originals, founders, name, routes }
     }
 
     /// The servers' numbers.
@@ -180,7 +184,17 @@ impl Cluster {
     /// The list for one server: founders do not know who joins later.
     fn members_for(&self, id: usize) -> String {
         let known = self.ids().filter(|other| *other <= self.originals || *other == id);
-        known.map(|id| self.member(id)).collect::<Vec<_>>().join(",")
+        let member = |other| {
+            let own = || self.peer_address(other);
+            let peer = self.routes.get(&(id, other)).cloned().unwrap_or_else(own);
+            format!("{other}={peer}/{}", self.address(other))
+        };
+        known.map(member).collect::<Vec<_>>().join(",")
+    }
+
+    /// From its next start on a server finds another one at this address.
+    pub fn route(&mut self, from: usize, to: usize, address: Address) {
+        self.routes.insert((from, to), address);
     }
 
     /// A server as it stands there.

@@ -126,9 +126,10 @@ layer! {
         /// by commas [default: none but the server's own].
         #[arg(value_delimiter = ',', value_name = "ORIGIN")]
         "GLASSRAFT_CORS_ORIGINS" cors_origins: Vec<String>,
-        /// Listen on other addresses than loopback although nothing proves who a client or server
+        /// Listen for clients on other addresses than loopback although nothing proves who a client
         /// is, or although tokens would travel unencrypted. Only for networks where everybody may
-        /// do what they like, or behind something that encrypts.
+        /// do what they like, or behind something that encrypts. Servers prove who they are all the
+        /// same.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
         /// Let clients break this server with PUT /faults: cut links, stall or fill the disk. Only

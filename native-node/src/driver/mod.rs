@@ -94,6 +94,8 @@ pub enum Inbox {
     Peer(Delivery),
     /// A server came in that this one has no address of.
     Met(NodeId, Address),
+    /// Something that was sent to a server may be lost.
+    SendFailed(NodeId),
     /// The disk's answer.
     Storage(StorageEvent),
     /// The log should be compacted, however small it is.
@@ -256,6 +258,7 @@ impl Run {
                 self.step(Input::TransferLeadership { request, to });
             }
             Inbox::Met(peer, address) => self.driver.peers.met(peer, address),
+            Inbox::SendFailed(peer) => self.step(Input::SendFailed(peer)),
             Inbox::ReadLocal { reply, permit } => {
                 // Who asked may have given up.
                 drop(reply.send(Ok(self.driver.replica.store().clone())));

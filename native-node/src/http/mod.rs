@@ -186,6 +186,11 @@ pub fn register(registry: &mut Registry, handle: &Handle, links: &Links) {
         "Connections between servers that were refused",
         links.refused.clone(),
     );
+    registry.register(
+        "raft_peer_stale_messages",
+        "Messages from servers that came too late to say anything",
+        links.stale.clone(),
+    );
     let (handle, links) = (handle.clone(), links.clone());
     registry.register_collector(Box::new(collect::NodeCollector { handle, links }));
 }

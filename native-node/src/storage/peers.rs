@@ -22,6 +22,9 @@ use super::disk::DiskFile;
 use super::error::io_error;
 use super::{StorageError, StorageId};
 
+/// So many servers are remembered at most; far more than any cluster has.
+const MAX_MET: usize = 1024;
+
 /// The longest file that is read, in bytes: far more than any cluster's.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -73,8 +76,14 @@ impl KnownPeers {
             Some(known) if known.let_in >= let_in => return Ok(false),
             Some(_) | None => {}
         }
-        met.insert(peer, Met { storage, let_in });
-        self.save(&met)?;
+        let mut with_peer = met.clone();
+        while with_peer.len() >= MAX_MET {
+            with_peer.pop_first();
+        }
+        with_peer.insert(peer, Met { storage, let_in });
+        // Who is not remembered was not met: it would be let in the next time without a record.
+        self.save(&with_peer)?;
+        *met = with_peer;
         Ok(true)
     }
 

@@ -115,3 +115,25 @@ fn a_server_with_another_directory_is_not_taken_for_itself() {
     let storage = open_as(&disk, identity()).expect("its own");
     assert!(storage.peers().meet(peer, first, 0).expect("the disk works"));
 }
+
+/// Guards the record of who was met: a server that could not be remembered was not met, however
+/// often it comes.
+#[test]
+fn who_cannot_be_remembered_is_never_let_in() {
+    let (disk, peer) = (MemoryDisk::default(), NodeId(2));
+    let (first, second) = (StorageId::random(), StorageId::random());
+    let storage = open_as(&disk, identity()).expect("a new directory");
+    disk.set_capacity(disk.used());
+    for _ in 0..3 {
+        storage.peers().meet(peer, first, 0).expect_err("the disk is full");
+        assert!(!storage.peers().knows(peer, first));
+    }
+    disk.set_capacity(u64::MAX);
+    assert!(
+        storage.peers().meet(peer, second, 0).expect("the disk works"),
+        "the first was not met"
+    );
+    disk.set_capacity(disk.used());
+    storage.peers().meet(peer, first, 7).expect_err("the disk is full");
+    assert!(storage.peers().meet(peer, second, 0).expect("known"), "the record is as it was");
+}
