@@ -51,7 +51,9 @@ impl Node {
     /// A configuration made this server a voter. A stranger becomes a full member by one that is
     /// younger than its first contact: what it may have promised before cannot matter any more.
     fn promoted(&mut self, index: LogIndex) {
-        if self.hard_state.stranger_until.is_some_and(|until| index > until) {
+        // Zero: the leader of this term has not been met yet.
+        let met = self.hard_state.stranger_until.filter(|until| *until > LogIndex::default());
+        if met.is_some_and(|until| index > until) {
             self.hard_state.stranger_until = None;
             self.gate.hard_state_changed();
         }
