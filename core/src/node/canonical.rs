@@ -28,6 +28,8 @@ impl Node {
             timer: ArmedTimer { timer, due: _, span: _ },
             gate,
             promise: _,
+            // Only of strangers, which are not explored.
+            met_in: _,
             handed_over: _,
             refused: _,
             halted,

@@ -96,8 +96,11 @@ impl Node {
     pub(super) fn heartbeat_timeout(&mut self) {
         if let Some(why) = self.reason_to_step_down() {
             // The others may still hear from it, so that each would wait out its timeout: the best of
-            // them need not.
-            if let Some(heir) = self.best_heir() {
+            // them need not. Those who still answer a leader without a majority could not win either.
+            let (now, timeout) = (self.now, self.config.election_timeout_max);
+            let silent = |it: &Progress| now.since(it.heard_at) >= timeout;
+            let heir = self.best_heir_of(|it| why != RoleReason::QuorumLost || silent(it));
+            if let Some(heir) = heir {
                 self.send_timeout_now(heir);
             }
             self.become_follower(why);

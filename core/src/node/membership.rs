@@ -51,9 +51,7 @@ impl Node {
     /// A configuration made this server a voter. A stranger becomes a full member by one that is
     /// younger than its first contact: what it may have promised before cannot matter any more.
     fn promoted(&mut self, index: LogIndex) {
-        // Zero: the leader of this term has not been met yet.
-        let met = self.hard_state.stranger_until.filter(|until| *until > LogIndex::default());
-        if met.is_some_and(|until| index > until) {
+        if self.hard_state.stranger_until.is_some_and(|until| index > until) {
             self.hard_state.stranger_until = None;
             self.gate.hard_state_changed();
         }
@@ -62,8 +60,13 @@ impl Node {
     /// The first word from a leader tells a stranger from where on its promotion would be news:
     /// past all that is known to be committed, and past what the leader takes it to hold. Whatever
     /// it may have acknowledged before it lost its disk lies there or before.
+    ///
+    /// The first word of each later term's leader tells it anew: that of an earlier one may have been
+    /// on its way for long, and know of nothing that was acknowledged since.
     pub(super) fn met_leader(&mut self, known_up_to: LogIndex) {
-        if self.hard_state.stranger_until == Some(LogIndex::default()) {
+        let Some(until) = self.hard_state.stranger_until else { return };
+        if until == LogIndex::default() || self.met_in < self.current_term() {
+            self.met_in = self.current_term();
             self.hard_state.stranger_until = Some(known_up_to.max(LogIndex(1)));
             self.gate.hard_state_changed();
         }

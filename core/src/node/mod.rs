@@ -80,6 +80,8 @@ pub(crate) struct Node {
     gate: Gate,
     /// What it owes to the leader that it heard last.
     promise: Promise,
+    /// For a stranger: the latest term whose leader it has met.
+    met_in: Term,
     /// A hand-over whose end it waits to hear of.
     handed_over: Option<HandedOver>,
     /// What peers sent that no correct one sends.
@@ -136,6 +138,7 @@ impl Node {
             timer: ArmedTimer { timer: Timer::Election, due: now, span: 0 },
             gate: Gate::new(durable_index),
             promise,
+            met_in: start.hard_state.current_term,
             handed_over: None,
             refused: Refused::default(),
             halted: false,
@@ -333,10 +336,7 @@ impl Node {
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
         assert!(term > from, "terms only grow");
-        // A stranger's first contact with a term's leader tells where its promotion would be news. One
-        // with the leader of an earlier term may have been late, and too early in the log.
-        let stranger_until = self.hard_state.stranger_until.map(|_| LogIndex::default());
-        self.hard_state = HardState { current_term: term, voted_for: None, stranger_until };
+        self.hard_state = HardState { current_term: term, voted_for: None, ..self.hard_state };
         self.gate.hard_state_changed();
         self.gate.forget_held();
         self.recorder.emit(|| EventKind::TermChanged { from, to: term, why });

@@ -45,7 +45,7 @@ impl Node {
             Body::AppendEntries { .. } | Body::InstallSnapshot { .. } if other_leads => {
                 Some(MessageRefusal::SecondLeader)
             }
-            Body::TimeoutNow | Body::ReadIndexReply { .. } if other_leads => {
+            Body::TimeoutNow | Body::ReadIndexReply { read_index: Some(_), .. } if other_leads => {
                 Some(MessageRefusal::NotTheLeader)
             }
             Body::AppendEntries { prev_log, entries, .. } => {

@@ -5,6 +5,7 @@
 
 use super::Node;
 use super::gate::Needs;
+use super::progress::Progress;
 use super::role::Role;
 use crate::event::{EventKind, Outcome, RequestRefusal, RoleReason};
 use crate::message::Body;
@@ -65,11 +66,16 @@ impl Node {
 
     /// The voter with the most of this log, the one that answered last among equals.
     pub(super) fn best_heir(&self) -> Option<NodeId> {
+        self.best_heir_of(|_| true)
+    }
+
+    /// The best of those that `fits`.
+    pub(super) fn best_heir_of(&self, fits: impl Fn(&Progress) -> bool) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let voters = self.membership().voters.iter().copied();
         voters
             .filter_map(|voter| leader.progress.get(&voter).map(|progress| (voter, progress)))
-            .filter(|(_, progress)| progress.answered)
+            .filter(|(_, progress)| progress.answered && fits(progress))
             .max_by_key(|(_, progress)| (progress.match_index, progress.heard_at))
             .map(|(voter, _)| voter)
     }

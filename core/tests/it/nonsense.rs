@@ -90,6 +90,10 @@ fn accepted(round: u64, index: u64) -> Body {
     Body::AppendEntriesReply { round, result }
 }
 
+fn reply(read_index: Option<u64>) -> Body {
+    Body::ReadIndexReply { question: 1, read_index: read_index.map(LogIndex) }
+}
+
 /// Guards each refusal by itself: the message is counted with its sender and reason, moves no term,
 /// puts off no election and gets no answer.
 #[test]
@@ -132,7 +136,7 @@ fn nonsense_is_refused_and_counted() {
         (Leader, 2, 4, append((2, 6), vec![], 4), R::SecondLeader),
         (Follower, 3, 3, Body::TimeoutNow, R::NotTheLeader),
         (Leader, 2, 4, Body::TimeoutNow, R::NotTheLeader),
-        (Follower, 3, 3, Body::ReadIndexReply { question: 1, read_index: None }, R::NotTheLeader),
+        (Follower, 3, 3, reply(Some(4)), R::NotTheLeader),
         (Follower, 2, 3, append((1, 4), vec![], 4), R::ContradictsCommitted),
         (Follower, 2, 3, append((1, 3), vec![entry(3, 4)], 4), R::ContradictsCommitted),
         (Follower, 2, 3, append((2, 1), vec![], 4), R::ContradictsCommitted),
@@ -141,6 +145,7 @@ fn nonsense_is_refused_and_counted() {
         (Leader, 2, 9, append((1, 4), vec![], 4), R::ContradictsCommitted),
         (Follower, 2, 3, chunk((3, 4), voters(), None), R::ContradictsCommitted),
         (Follower, 2, 3, chunk((1, 9), voters(), None), R::ContradictsCommitted),
+        (Follower, 2, 3, reply(Some(MAX)), R::ImpossibleNumber),
         (Leader, 2, 4, accepted(1, 99), R::Unasked),
         (Leader, 2, 4, accepted(99, 6), R::Unasked),
         (Candidate, 9, 4, Body::RequestVoteReply { granted: true }, R::Unasked),
@@ -167,6 +172,7 @@ fn what_only_came_late_is_not_counted() {
     let last_log = LogPosition::new(2, 6);
     for (role, from, term, body) in [
         (RoleName::Follower, 3, 3, Body::RequestVoteReply { granted: true }),
+        (RoleName::Follower, 3, 3, reply(None)),
         (RoleName::Follower, 3, 1, append((9, 9), vec![entry(7, 3)], 99)),
         (RoleName::Follower, 9, 7, append((2, 6), vec![], 4)),
         (RoleName::Follower, 2, 3, append((3, 99), vec![], 4)),

@@ -291,17 +291,17 @@ fn a_leaders_late_word_does_not_tell_that_it_is_alive() {
     alone.time_out();
     let due = alone.replica.deadline();
     alone.receive_aged(S2, 5, late.clone(), SECOND);
+    assert_eq!(alone.replica.deadline(), due);
     assert_eq!(alone.replica.status().role, RoleName::PreCandidate);
     alone.receive(S3, 5, Body::PreVoteReply { next_term: Term(6), granted: true });
     assert_eq!(alone.replica.status().role, RoleName::Candidate);
     // In the term of a candidacy a leader's word, however old, tells that somebody else has won.
     alone.persist_all();
-    let due_then = alone.replica.deadline();
-    assert!(due_then > due);
+    let due = alone.replica.deadline();
     alone.receive_aged(S2, 6, heartbeat(), SECOND);
     let status = alone.replica.status();
     assert_eq!((status.role, status.leader), (RoleName::Follower, Some(S2)));
-    assert_eq!(alone.replica.deadline(), due_then);
+    assert_eq!(alone.replica.deadline(), due);
 }
 
 /// The same for the parts of a snapshot, and for a hand-over that was given up long ago.
@@ -335,12 +335,12 @@ fn late_parts_and_hand_overs_put_nothing_off_either() {
 /// leader that is about to step down.
 #[check]
 fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
-    for seed in 0..20 {
+    for seed in 0..10 {
         let took = [true, false].map(|message_ages| {
             let node = Config {
                 election_timeout_min: SECOND,
                 election_timeout_max: 2 * SECOND,
-                heartbeat_interval: 100 * MILLISECOND,
+                heartbeat_interval: 5 * MILLISECOND,
                 ..Config::default()
             };
             let config = SimConfig { seed, node, message_ages, ..SimConfig::default() };
@@ -352,8 +352,8 @@ fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
             for other in cluster.others(leader) {
                 cluster.act(Action::SetLink { from: other, to: leader, up: false });
                 let slow = NetworkConfig {
-                    delay_min: 1_200 * MILLISECOND,
-                    delay_max: 1_200 * MILLISECOND,
+                    delay_min: 1_001 * MILLISECOND,
+                    delay_max: 1_001 * MILLISECOND,
                     ..NetworkConfig::default()
                 };
                 let quality = Some(slow);
@@ -364,7 +364,7 @@ fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
         });
         let [told, untold] = took;
         assert!(told < 2_200 * MILLISECOND, "seed {seed}: {told} µs");
-        assert!(untold > told, "seed {seed}: {told} µs with ages, {untold} µs without");
+        assert!(untold > told + 500 * MILLISECOND, "seed {seed}: {told} µs with ages, {untold} µs without");
     }
 }
 
