@@ -24,8 +24,8 @@ pub(super) struct Server {
     /// Whether the cluster has committed since that it does not vote.
     pub(super) left: bool,
     pub(super) frozen: bool,
-    /// What came in while it was frozen.
-    pub(super) inbox: Vec<Input>,
+    /// What came in while it was frozen, and when.
+    pub(super) inbox: Vec<(Time, Input)>,
     /// When its next tick is queued, in true time.
     pub(super) tick_at: Option<Time>,
     /// Counts its starts.

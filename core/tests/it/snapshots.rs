@@ -2,7 +2,7 @@
 
 use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
-use raft_core::event::EventKind;
+use raft_core::event::{EventKind, Outcome};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
@@ -11,7 +11,7 @@ use raft_core::message::{
 };
 use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig};
-use raft_core::types::{LogIndex, LogPosition, MILLISECOND, SECOND, Term};
+use raft_core::types::{LogIndex, LogPosition, MILLISECOND, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check};
 
@@ -318,4 +318,33 @@ fn a_question_is_answered_with_the_cursor_that_is_wanted() {
     wants(&mut alone, &next);
     alone.now = alone.now.after(Config::default().promotion_timeout);
     wants(&mut alone, &Cursor::default());
+}
+
+/// Guards reads that wait for an index which comes here as a snapshot: they are answered with it,
+/// though nothing is committed after it.
+#[check]
+fn a_snapshot_answers_the_reads_that_waited_for_it() {
+    let mut alone = Alone::new();
+    let snapshot = snapshot_at(LogPosition::new(1, 9));
+    alone.receive(S2, 1, Body::AppendEntries {
+        prev_log: LogPosition::ZERO,
+        entries: raft_core::log::Entries::default(),
+        leader_commit: LogIndex(9),
+        round: 1,
+    });
+    alone.persist_all();
+    alone.take_sent();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    let asked = alone.take_sent().pop().expect("a question");
+    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
+    alone.receive(S2, 1, Body::ReadIndexReply { question, read_index: Some(LogIndex(9)) });
+    let (data, next) = snapshot.chunk(&Cursor::default(), 10_000);
+    let (meta, cursor) = (snapshot.meta.clone(), Cursor::default());
+    let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
+    alone.receive(S2, 1, Body::InstallSnapshot { chunk, round: 1 });
+    assert_eq!(alone.answers, []);
+    alone.step(Input::SnapshotSaved(snapshot.meta.clone()));
+    let ready = Outcome::ReadReady { read_index: LogIndex(9) };
+    assert_eq!(alone.answers, [(RequestId(1), ready)]);
+    assert_eq!(alone.replica.last_applied(), snapshot.meta.last);
 }
