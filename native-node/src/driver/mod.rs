@@ -399,7 +399,6 @@ impl Run {
             } else {
                 tracing::info!(bytes, quota, "the state is smaller than --quota-bytes again");
             }
-            }
         }
         if status.refused_messages > self.known_refused {
             driver.metrics.refused.inc_by(status.refused_messages - self.known_refused);
