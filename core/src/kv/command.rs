@@ -254,6 +254,31 @@ impl Command {
         }
     }
 
+    /// Whether the state is no larger after it, but for what is remembered of the request itself: it
+    /// is welcome where there is no room for more.
+    pub fn only_removes(&self) -> bool {
+        match self {
+            Self::Delete { .. }
+            | Self::DeleteRange(_)
+            | Self::KeepLeaseAlive(_)
+            | Self::RevokeLease(_)
+            | Self::CloseSession(_)
+            | Self::AdvanceClock { .. } => true,
+            Self::Put { .. }
+            | Self::CompareAndSet { .. }
+            | Self::GrantLease { .. }
+            | Self::OpenSession { .. } => false,
+            Self::Transaction(transaction) => transaction.only_removes(),
+            Self::InSession { command, .. } | Self::Once { command, .. } => {
+                // One in another is refused when it is applied; it is not followed here either.
+                match Self::decode(command) {
+                    Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => false,
+                    Ok(inner) => inner.only_removes(),
+                }
+            }
+        }
+    }
+
     /// The form in which it stands in the log.
     pub fn encode(&self) -> Bytes {
         codec::encode(self).into()

@@ -152,6 +152,14 @@ impl Transaction {
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.then.iter().chain(&self.otherwise)
     }
+
+    /// Whether it does nothing but remove keys. What it reads might be remembered with its answer.
+    pub fn only_removes(&self) -> bool {
+        self.operations().all(|operation| match operation {
+            Operation::Delete { .. } | Operation::DeleteRange(_) => true,
+            Operation::Get { .. } | Operation::Range { .. } | Operation::Put { .. } => false,
+        })
+    }
 }
 
 impl fmt::Display for Transaction {

@@ -181,6 +181,10 @@ layer! {
         /// Entries that compaction keeps, so that a slow follower need not take a snapshot.
         #[arg(value_name = "N")]
         "GLASSRAFT_KEEP_ENTRIES" keep_entries: u64,
+        /// Bytes of applied entries in memory, at most. A follower that lacks older entries gets a
+        /// snapshot. Raise it where followers that are far behind never catch up.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_KEEP_BYTES" keep_bytes: usize,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use raft_core::types::{LogIndex, NodeId};
 
@@ -51,6 +52,16 @@ pub enum StorageError {
         needed: u64,
         /// How much there is, in bytes.
         free: u64,
+    },
+    /// What should be written is longer than what can be read.
+    #[error("a part of {} would be {bytes} bytes long, and none above {} bytes can be read back: it \
+        is not written. The log keeps what it holds. Please report this as a bug", 
+        .path.display(), raft_core::codec::MAX_BYTES)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The length, in bytes.
+        bytes: usize,
     },
     /// Another process uses the directory.
     #[error("the data directory {} is in use by {holder}. Stop that one first, or give this \
@@ -172,6 +183,15 @@ pub enum StorageError {
     /// The server was stopped while this was waiting.
     #[error("the storage was closed before this was written; it is not durable")]
     Closed,
+    /// The disk does not answer.
+    #[error("the disk that holds {} has not answered for {} s. Check the disk, and what it hangs on; \
+        what was not confirmed by then may be lost, nothing else is", .dir.display(), .since.as_secs())]
+    Hangs {
+        /// The directory.
+        dir: PathBuf,
+        /// For how long.
+        since: Duration,
+    },
     /// A thread of the storage ended by a bug.
     #[error(
         "the storage stopped because of a bug: {what}. Please report it with the log; restart \

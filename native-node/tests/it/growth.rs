@@ -11,6 +11,9 @@ use crate::cluster::{CALM, Cluster, REQUEST, eventually, size_of};
 
 const MIB: u64 = 1 << 20;
 
+/// Segments of a mebibyte.
+const SMALL: &str = "--segment-bytes=1048576";
+
 /// Writes so many values of a kilobyte with many clients at once, to the given server.
 async fn write(cluster: &Cluster, server: usize, count: u32) {
     const CLIENTS: u32 = 64;
@@ -59,6 +62,53 @@ async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
         assert!(status.log.entries <= 40_000, "server {id}: {:?}", status.log);
         assert!(status.snapshots.count <= 2, "server {id}: {:?}", status.snapshots);
     }
+}
+
+/// Guards memory and disk against large values: a log bounded by the number of its entries alone would
+/// hold all of these, on each server, and its files too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_leave_memory_and_disk_bounded() {
+    const PUTS: u64 = 400;
+    let settings = ["--keep-bytes=16777216", "--compact-after-bytes=16777216"];
+    let mut cluster =
+        Cluster::start_with(3, &[settings[0], settings[1], SMALL, CALM[0], CALM[1]]);
+    let leader = cluster.leader().await;
+    // One of three is away, so that somebody lacks everything.
+    let away = cluster.follower().await;
+    cluster.kill(away);
+    let mut clients = JoinSet::new();
+    for _ in 0..4 {
+        let client = Client::new(vec![cluster.address(leader)], REQUEST);
+        clients.spawn(async move {
+            let value = Bytes::from(vec![b'v'; 1 << 20]);
+            for _ in 0..PUTS / 4 {
+                while let Err(error) = client.put(b"key", value.clone()).await {
+                    assert!(matches!(error, ClientError::Unknown(_)), "{error}");
+                }
+            }
+        });
+    }
+    clients.join_all().await;
+    let figures = |cluster: &Cluster, id| {
+        let memory = cluster.memory(id).expect("the system tells") / MIB;
+        (memory, size_of(&cluster.data(id)) / MIB)
+    };
+    let running = cluster.running();
+    let told: Vec<_> = running.iter().map(|id| figures(&cluster, *id)).collect();
+    println!("MiB of memory and disk after {PUTS} puts of 1 MiB: {told:?}");
+    // The state and its snapshots are a mebibyte each; the rest is what the settings allow, queues
+    // of requests and to the server that is away, and what the allocator holds.
+    assert!(told.iter().all(|(memory, disk)| *memory < 192 && *disk < 160), "{told:?}");
+    for id in running {
+        let log = cluster.status(id).await.unwrap().log;
+        assert!(log.bytes <= 17 << 20, "server {id}: {log:?}");
+    }
+    // The log does not reach back for it any more: it gets the state.
+    cluster.spawn(away);
+    let status = cluster.converged().await;
+    assert_eq!(status.state.bytes, (1 << 20) + 3);
+    let (memory, disk) = figures(&cluster, away);
+    assert!(memory < 192 && disk < 160, "server {away}: {memory} {disk}");
 }
 
 /// Guards a follower that was away for longer than the log reaches back: it gets a snapshot, in
