@@ -147,18 +147,17 @@ impl Comparison {
     }
 }
 
+impl Operation {
+    /// Whether it may make the state larger.
+    pub const fn grows(&self) -> bool {
+        matches!(self, Self::Put { .. })
+    }
+}
+
 impl Transaction {
     /// All that it may do, in either case.
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.then.iter().chain(&self.otherwise)
-    }
-
-    /// Whether it does nothing but remove keys. What it reads might be remembered with its answer.
-    pub fn only_removes(&self) -> bool {
-        self.operations().all(|operation| match operation {
-            Operation::Delete { .. } | Operation::DeleteRange(_) => true,
-            Operation::Get { .. } | Operation::Range { .. } | Operation::Put { .. } => false,
-        })
     }
 }
 

@@ -128,10 +128,7 @@ pub struct SnapshotInfo {
     pub disk_bytes: u64,
     /// How much of the one that is being written is done, from 0 to 1.
     pub saving: Option<f64>,
-    /// Those that could not be saved since the server's start.
-    #[serde(default)]
-    pub failures: u64,
-    /// Why the latest of them could not, as long as none was saved since.
+    /// Why the latest attempt to save one failed, as long as none was saved since.
     #[serde(default)]
     pub last_error: Option<String>,
 }
@@ -298,7 +295,6 @@ fn local(app: &App) -> ClusterStatus {
             count: usage.snapshots,
             disk_bytes: usage.snapshot_bytes,
             saving: usage.snapshot_progress,
-            failures: usage.snapshot_failures,
             last_error: usage.snapshot_error.map(|error| error.to_string()),
         },
         state: StateInfo {

@@ -53,16 +53,6 @@ pub enum StorageError {
         /// How much there is, in bytes.
         free: u64,
     },
-    /// What should be written is longer than what can be read.
-    #[error("a part of {} would be {bytes} bytes long, and none above {} bytes can be read back: it \
-        is not written. The log keeps what it holds. Please report this as a bug", 
-        .path.display(), raft_core::codec::MAX_BYTES)]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The length, in bytes.
-        bytes: usize,
-    },
     /// Another process uses the directory.
     #[error("the data directory {} is in use by {holder}. Stop that one first, or give this \
         server a directory of its own", .dir.display())]

@@ -32,6 +32,7 @@ mod head;
 mod log;
 mod options;
 mod peers;
+mod pulse;
 mod record;
 mod restore;
 mod service;

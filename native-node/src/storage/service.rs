@@ -18,6 +18,7 @@ use super::disk::{Disk, LockGuard, RealDisk};
 use super::log::segment::{Segment, Spare};
 use super::log::spares::{Progress, SpareSource, Spares};
 use super::log::{LogWriter, recover};
+use super::pulse::Pulse;
 use super::snapshots::{Loaded, SnapshotStore};
 use super::threads::{self, Command};
 use super::{
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     pub(super) failed: AtomicBool,
     /// The threads may hang for good.
     abandoned: AtomicBool,
+    /// Why no segments are made any more.
+    cause: Mutex<Option<StorageError>>,
     pub(super) queued_bytes: AtomicU64,
     pub(super) log_segments: AtomicU64,
     pub(super) log_bytes: AtomicU64,
@@ -128,6 +131,7 @@ impl Storage {
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            cause: Mutex::default(),
             queued_bytes: AtomicU64::new(0),
             log_segments: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -227,7 +231,7 @@ impl Storage {
                 || match &entry.payload {
                     Payload::Noop | Payload::Membership(_) => true,
                     Payload::Command(command) => {
-                        bytes <= self.room_for_removals() && only_removes(command)
+                        bytes <= self.room_for_removals() && frees_room(command)
                     }
                 }
         };
@@ -240,7 +244,7 @@ impl Storage {
         let waiting = queued + self.shared.queued_bytes.load(Ordering::Acquire) + WRITE_OVERHEAD;
         self.accepting() == Acceptance::DiskFull
             && waiting + command.len() as u64 <= self.room_for_removals()
-            && only_removes(command)
+            && frees_room(command)
     }
 
     /// What commands that remove something may take of the log on a full disk, in bytes: the rest of
@@ -357,6 +361,10 @@ impl Shared {
         self.spares.set_keep_free(self.options.keep_free_bytes + by_newest.max(by_state));
     }
 
+    pub(super) fn cause(&self) -> MutexGuard<'_, Option<StorageError>> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn snapshot_error(&self) -> MutexGuard<'_, Option<(Arc<StorageError>, Instant)>> {
         self.snapshot_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -391,39 +399,8 @@ impl SpareSource for Shared {
 const KEY_OVERHEAD: u64 = 64;
 
 /// Whether an encoded command makes the state no larger.
-fn only_removes(command: &[u8]) -> bool {
-    raft_core::kv::Command::decode(command).is_ok_and(|command| command.only_removes())
-}
-
-/// When a thread began what it is doing, in microseconds since its own start; 0 while it waits.
-#[derive(Debug)]
-pub(super) struct Pulse {
-    started: Instant,
-    busy_since: AtomicU64,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self { started: Instant::now(), busy_since: AtomicU64::new(0) }
-    }
-}
-
-impl Pulse {
-    /// Something begins, or goes on after a step.
-    pub(super) fn beat(&self) {
-        let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.busy_since.store(now.max(1), Ordering::Release);
-    }
-
-    /// Nothing is to be done.
-    pub(super) fn rest(&self) {
-        self.busy_since.store(0, Ordering::Release);
-    }
-
-    fn busy_for(&self) -> Option<Duration> {
-        let since = self.busy_since.load(Ordering::Acquire);
-        (since > 0).then(|| self.started.elapsed().saturating_sub(Duration::from_micros(since)))
-    }
+fn frees_room(command: &[u8]) -> bool {
+    raft_core::kv::Command::decode(command).is_ok_and(|command| !command.grows())
 }
 
 /// What a write costs in the queue beside its entries, in bytes. No less than on the disk.

@@ -89,7 +89,8 @@ pub(super) fn spawn_spares(
             let _ = commands.send(Command::MakeRoom);
         });
         if let Err(error) = done {
-            poison(&commands, error);
+            *shared.cause() = Some(error);
+            poison(&commands, StorageError::Closed);
             // Nobody makes spares any more: the log must not wait for one.
             shared.spares.close();
         }
@@ -126,6 +127,10 @@ impl Shared {
     /// Reports, once, that nothing can be made durable any more.
     pub(super) fn fail(&self, first_lost: Option<WriteId>, error: StorageError) {
         if !self.failed.swap(true, Ordering::AcqRel) {
+            // The log ends for want of segments where they could not be made: that is the cause.
+            let closed = matches!(error, StorageError::Closed);
+            let cause = if closed { self.cause().take() } else { None };
+            let error = cause.unwrap_or(error);
             tracing::error!(%error, "the storage has failed; the server must stop");
             (self.events)(StorageEvent::Failed { first_lost, error: Arc::new(error) });
         }

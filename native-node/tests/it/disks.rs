@@ -402,7 +402,7 @@ async fn a_disk_that_its_own_data_fills_has_a_way_out() {
     assert_eq!(status.state.keys, u64::from(keys));
     for key in 0..keys {
         let answer = send("DELETE", &address, &format!("/kv/key-{key}"), &[], "").await;
-        assert_eq!(answer.status, 200, "key {key} of {keys}: {answer:?}");
+        assert_eq!(answer.status, 200, "key {key} of {keys}");
     }
     eventually("there is room again", async || (put(0).await.status == 200).then_some(())).await;
     for key in 1..100 {
@@ -450,4 +450,25 @@ async fn connections_leave_the_descriptors_that_the_log_needs() {
     end_of(&mut cluster, 1).await;
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     assert!(log.contains("connections of clients fit"), "it says what it makes of the limit");
+}
+
+/// Guards a server whose directory is removed under it: it ends and says so.
+#[tokio::test]
+async fn a_data_directory_that_vanishes_ends_the_server() {
+    let mut cluster = Cluster::start_with(1, &[SMALL]);
+    cluster.leader().await;
+    let (data, client) = (cluster.data(1), cluster.client(1));
+    client.put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    let value = Bytes::from(vec![b'v'; 100_000]);
+    let mut tries = 0;
+    while !cluster.has_ended(1) {
+        assert!(tries < 100, "it writes to nowhere");
+        tries += 1;
+        // Whatever comes of it.
+        drop(client.put(b"k", value.clone()).await);
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    let told = format!("{} is missing although this server uses it", data.display());
+    assert!(log.contains(&told), "{log}");
 }

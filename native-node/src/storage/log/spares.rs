@@ -195,8 +195,8 @@ impl Spares {
         while !self.lock().closed {
             let progress = self.work()?;
             let full = match progress {
-                Progress::Removed => self.is_full(),
-                Progress::Made | Progress::Idle => false,
+                Progress::Removed | Progress::Made => self.is_full(),
+                Progress::Idle => false,
                 Progress::Full => true,
             };
             let low = full || self.is_nearly_full();
@@ -262,7 +262,10 @@ impl Spares {
     fn prepare(&self) -> Result<Option<Spare>, StorageError> {
         let free_bytes = self.directory.free_bytes()?;
         self.free_bytes.store(free_bytes, Ordering::Release);
-        if free_bytes < self.needed_bytes() {
+        // Without any spare the log stops: then what is kept free is there to be used.
+        let last_resort = self.is_full() && self.lock().ready.is_empty();
+        let needed = if last_resort { self.segment_bytes } else { self.needed_bytes() };
+        if free_bytes < needed {
             return Ok(None);
         }
         let number = {

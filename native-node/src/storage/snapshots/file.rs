@@ -101,11 +101,6 @@ impl Writer<'_> {
         let mut buffer = std::mem::take(&mut self.buffer);
         record::begin(&mut buffer);
         codec::encode_into(payload, &mut buffer);
-        let bytes = buffer.len() - HEADER_BYTES;
-        if bytes > codec::MAX_BYTES {
-            // It could be written, but never read.
-            return Err(StorageError::TooLarge { path: self.path.to_owned(), bytes });
-        }
         record::finish(&mut buffer, kind, self.number);
         record::place(&mut buffer, self.salt, self.offset);
         self.number += 1;

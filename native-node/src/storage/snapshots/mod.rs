@@ -184,8 +184,7 @@ impl SnapshotStore {
 
     /// Gives back the space of a snapshot that will not be finished. An error ends the storage.
     fn give_up(&self, error: StorageError) -> Result<StorageError, SaveError> {
-        let harmless = matches!(error, StorageError::Closed | StorageError::TooLarge { .. });
-        if !is_full_disk(&error) && !harmless {
+        if !is_full_disk(&error) && !matches!(error, StorageError::Closed) {
             return Err(SaveError::Failed(error));
         }
         match self.directory.remove(&self.directory.snapshot_in_the_making()) {

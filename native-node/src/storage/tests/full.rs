@@ -7,7 +7,7 @@ use std::time::Duration;
 use raft_core::durable::Write;
 use raft_core::kv::Command;
 use raft_core::log::{Entry, Payload};
-use raft_core::types::{LogIndex, LogPosition, Term};
+use raft_core::types::{LogIndex, LogPosition, Term, WriteId};
 
 use super::disk::MemoryDisk;
 use super::server::{Server, model_of, persisted, wait_until, writes};
@@ -367,4 +367,34 @@ fn what_is_kept_for_slow_followers_gives_way_on_a_full_disk() {
     let mut expected = author.model.entries.clone();
     expected.retain(|entry| entry.index > found.base.index);
     assert_eq!(found.entries, expected);
+}
+
+/// Guards a full disk against standing still: when the reserve is used up, what is kept free on the disk
+/// takes its place, and writes of clients are refused all the same.
+#[test]
+fn a_log_without_a_spare_uses_what_is_kept_free() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(12 << 10);
+    let retry = Duration::from_millis(1);
+    let options = Options { keep_free_bytes: 4 << 10, disk_retry: retry, ..options() };
+    let server = Server::start(&disk, options).expect("a new directory");
+    let mut last = None;
+    for write in writes(400) {
+        if server.storage.accepting() != Acceptance::Yes {
+            break;
+        }
+        server.write_and_settle(write.clone());
+        last = Some(write);
+    }
+    let last = last.expect("there was room at first");
+    let segments = server.storage.usage().log_segments;
+    let mut votes = 0;
+    while server.storage.usage().log_segments < segments + 4 {
+        votes += 1;
+        let id = WriteId(last.id.0 + votes);
+        server.storage.submit(Write { id, entries: Vec::new().into(), ..last.clone() });
+        server.wait_for(id);
+        assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
+    }
+    assert!(disk.used() > 8 << 10, "{} bytes are used", disk.used());
 }
