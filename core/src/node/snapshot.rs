@@ -180,9 +180,10 @@ impl Node {
             // Memory holds less than that already, and the disk more.
             snapshot
         } else {
-            let term = self.log.term_at(index.max(base.index));
-            let term = term.expect("a snapshot of the own state ends in the log");
-            LogPosition { term, index: index.max(base.index) }
+            let index = index.max(base.index);
+            // Only with a rule broken does the log end before a snapshot of the own state.
+            let Some(term) = self.log.term_at(index) else { return };
+            LogPosition { term, index }
         };
         if to.index > self.gate.disk_base() {
             self.gate.compact(to);

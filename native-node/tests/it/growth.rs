@@ -5,9 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use native_node::client::{Client, ClientError};
 use rustix::process::Signal;
+use testbed::faults::{ALLOW_FAULTS, Plan};
 use tokio::task::JoinSet;
 
 use crate::cluster::{CALM, Cluster, REQUEST, eventually, size_of};
+use crate::http::send;
 
 const MIB: u64 = 1 << 20;
 
@@ -109,6 +111,39 @@ async fn large_values_leave_memory_and_disk_bounded() {
     assert_eq!(status.state.bytes, (1 << 20) + 3);
     let (memory, disk) = figures(&cluster, away);
     assert!(memory < 192 && disk < 160, "server {away}: {memory} {disk}");
+}
+
+/// Guards memory while the disks of a majority hang: what is not committed stays in the leader's log,
+/// whether anybody still waits for it or not, and so it is bounded in bytes.
+#[tokio::test]
+async fn writes_that_do_not_commit_are_bounded_in_bytes() {
+    let settings = ["--request-timeout=200ms", "--max-request-bytes=8388608"];
+    let cluster =
+        Cluster::start_with(3, &[ALLOW_FAULTS, settings[0], settings[1], CALM[0], CALM[1]]);
+    let leader = cluster.leader().await;
+    let address = cluster.address(leader);
+    let mut plan = Plan::default();
+    for id in cluster.ids().filter(|id| *id != leader) {
+        plan.of(id).disk.stalled = true;
+    }
+    cluster.apply(&plan).await;
+    let put = serde_json::json!({"put": {"key": "k", "value": "v".repeat(1 << 20)}});
+    let batch = Bytes::from(serde_json::json!({ "operations": [put] }).to_string());
+    let mut refused = 0;
+    for _ in 0..20 {
+        let answer = send("POST", &address, "/batch", &[], batch.clone()).await;
+        refused += u32::from(String::from_utf8_lossy(&answer.body).contains("overloaded"));
+    }
+    assert!(refused >= 10, "{refused} of 20 were refused");
+    let log = cluster.status(leader).await.unwrap().log;
+    assert!(log.bytes <= 10 << 20, "{log:?}");
+    cluster.heal().await;
+    eventually("writes go on", async || {
+        let answer = send("POST", &address, "/batch", &[], batch.clone()).await;
+        String::from_utf8_lossy(&answer.body).contains("written").then_some(())
+    })
+    .await;
+    cluster.converged().await;
 }
 
 /// Guards a follower that was away for longer than the log reaches back: it gets a snapshot, in
