@@ -36,6 +36,9 @@ pub struct Config {
     /// This many entries before the snapshot stay in the log, so that a follower that is a little
     /// behind needs no snapshot.
     pub keep_entries: u64,
+    /// The applied entries in memory take about this many bytes at most, whatever else says that
+    /// they should stay. A follower that lacks older ones gets a snapshot.
+    pub keep_bytes: usize,
     /// A learner that is to be promoted and takes nothing for this long, in µs, is removed again
     /// (dissertation §4.2.1). A follower that takes nothing of a snapshot for so long is not kept
     /// waiting for: the snapshot is released.
@@ -67,6 +70,7 @@ impl Default for Config {
             compact_after_entries: 50_000,
             compact_after_bytes: 64 << 20,
             keep_entries: 5_000,
+            keep_bytes: 64 << 20,
             promotion_timeout: 60 * SECOND,
             lease_reads: false,
             max_clock_drift_permille: 100,

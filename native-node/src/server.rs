@@ -1,7 +1,7 @@
 //! Puts a server together, runs it, and takes it apart again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -23,6 +23,7 @@ use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ServeConfig};
+use crate::descriptors;
 use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
@@ -60,8 +61,10 @@ impl Taken {
 }
 
 /// Runs a server until `stop`; an error if it could not start or its disk failed.
-pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
+    let limits = &mut config.limits;
+    limits.max_connections = descriptors::client_connections(limits.max_connections)?;
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let guard = Guard::read(&config)?;
@@ -69,6 +72,13 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     if config.new_cluster {
         found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     }
+    ensure!(
+        taken.opened.snapshot.is_some() || taken.opened.recovered.tells_members(),
+        "{}: the log is there, but nothing says any more who the members of the cluster are: the \
+         snapshots are gone. Put them back if you have them; else take this server out (`native-node \
+         member remove ID`), empty its directory, start it without --new-cluster and let it in again",
+        config.data.display()
+    );
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
     let tasks = TaskTracker::new();
@@ -85,6 +95,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
     let storage = Arc::new(taken.storage);
+    let watched = Arc::downgrade(&storage);
     let limits = config.limits.clone();
     let revisions = watch::Sender::new(0);
     let handle = Handle::new(
@@ -107,12 +118,15 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         peers,
         status,
         revisions,
+        max_uncommitted_bytes: limits.max_request_bytes,
         tracer,
         metrics: metrics.driver.clone(),
         quota: handle.quota(),
     };
     let mut driver = tokio::spawn(driver.run());
     spawn(&tasks, &background, compact(inbox.clone(), limits.compact_interval));
+    let played = taken.faults.is_some();
+    spawn(&tasks, &background, watch_storage(watched, played));
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
@@ -363,6 +377,23 @@ async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
     loop {
         ticks.tick().await;
         drop(inbox.send(Inbox::Compact));
+    }
+}
+
+/// Tells when the storage hangs, and gives it up when it does so for long: nothing can be written then,
+/// and who restarts the server learns of it. Where hanging disks are only played it waits.
+async fn watch_storage(storage: Weak<Storage>, played: bool) {
+    let mut ticks = interval(storage::PATIENCE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(storage) = storage.upgrade() else { return };
+        let Some(stall) = storage.stall(storage::PATIENCE) else { continue };
+        tracing::error!(since = ?stall.since, "{} hangs: the disk does not answer", stall.what);
+        if stall.blocks_writes && stall.since > storage::GIVE_UP && !played {
+            storage.give_up(stall.since);
+            return;
+        }
     }
 }
 

@@ -186,6 +186,7 @@ impl ServeConfig {
                 compact_after_entries: Some(self.raft.compact_after_entries),
                 compact_after_bytes: Some(self.raft.compact_after_bytes),
                 keep_entries: Some(self.raft.keep_entries),
+                keep_bytes: Some(self.raft.keep_bytes),
                 promotion_timeout: Some(Span::micros(self.raft.promotion_timeout)),
                 lease_reads: Some(self.raft.lease_reads),
                 max_clock_drift_permille: Some(self.raft.max_clock_drift_permille),
@@ -286,6 +287,7 @@ fn resolve_raft(layer: &RaftLayer, limits: &LimitsLayer) -> RaftConfig {
         compact_after_entries: layer.compact_after_entries.unwrap_or(default.compact_after_entries),
         compact_after_bytes: layer.compact_after_bytes.unwrap_or(default.compact_after_bytes),
         keep_entries: layer.keep_entries.unwrap_or(default.keep_entries),
+        keep_bytes: layer.keep_bytes.unwrap_or(default.keep_bytes),
         promotion_timeout: micros(layer.promotion_timeout, default.promotion_timeout),
         lease_reads: layer.lease_reads.unwrap_or(default.lease_reads),
         max_clock_drift_permille: layer

@@ -132,6 +132,9 @@ pub struct SnapshotInfo {
     pub failures: u32,
     /// When the next attempt follows, if the last one failed.
     pub retry_in_seconds: Option<f64>,
+    /// Why the latest attempt to save one failed, as long as none was saved since.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }
 
 /// The state in figures.
@@ -308,6 +311,7 @@ fn local(app: &App) -> ClusterStatus {
             retry_in_seconds: status
                 .snapshot_retry_in
                 .map(|micros| Duration::from_micros(micros).as_secs_f64()),
+            last_error: usage.snapshot_error.map(|error| error.to_string()),
         },
         state: StateInfo {
             digest: format!("{:016x}", status.digest),
