@@ -4,6 +4,7 @@
 
 use testbed::{cluster, load};
 
+mod answers;
 mod api;
 mod backup;
 mod cli;
@@ -24,6 +25,7 @@ mod links;
 mod losses;
 mod members;
 mod operations;
+mod places;
 mod proxy;
 mod reads;
 mod restart;
