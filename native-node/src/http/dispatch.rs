@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 
 use super::error::ApiError;
@@ -183,11 +184,11 @@ async fn answer(
         crossing.receive().await;
     }
     let admitted = admit(app, seat, route, &request);
-    let is_known = matches!(admitted, Ok(true));
+    let is_known = matches!(admitted, Ok((true, _)));
     let audited =
         if access::is_for_admins(route, &method) { Audited::of(app, &request) } else { None };
     let mut response = match admitted {
-        Ok(_) => take(app, seat, router, route, &method, request).await,
+        Ok((_, _room)) => take(app, seat, router, route, &method, request).await,
         Err(error) => error.into_response(),
     };
     if let Some(crossing) = crossing {
@@ -223,23 +224,26 @@ async fn answer(
     })
 }
 
-/// Whether the request may be served, and shows a token that is known.
+/// Whether the request may be served: if it shows a token that is known, and its room if it needs
+/// some.
 fn admit(
     app: &App,
     seat: &Seat,
     route: Route,
     request: &Request<Incoming>,
-) -> Result<bool, ApiError> {
+) -> Result<(bool, Option<OwnedSemaphorePermit>), ApiError> {
     let (method, headers) = (request.method(), request.headers());
-    let is_urgent = matches!(route, Route::Livez | Route::Readyz | Route::Metrics)
-        || headers.contains_key(FORWARDED_HEADER);
-    if seat.is_reserved() && !is_urgent {
-        seat.turned_away();
-        return Err(ApiError::TooManyConnections);
+    let mut room = None;
+    if seat.is_reserved() && !matches!(route, Route::Livez | Route::Readyz | Route::Metrics) {
+        room = headers.contains_key(FORWARDED_HEADER).then(|| seat.for_server()).flatten();
+        if room.is_none() {
+            seat.turned_away();
+            return Err(ApiError::TooManyConnections);
+        }
     }
     screen(route, request)?;
     app.origins.check(headers)?;
-    app.access.check(route, method, headers)
+    Ok((app.access.check(route, method, headers)?, room))
 }
 
 /// Statuses with which a body may be left unread.

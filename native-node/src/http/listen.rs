@@ -130,6 +130,9 @@ async fn attend<S>(
     };
     let Some(stream) = entering else { return };
     let hurry = door.stop.child_token();
+    if seat.is_reserved() {
+        hurry.cancel();
+    }
     let stream = Paced::new(stream, limits.client_write_timeout, hurry.clone());
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection.with_upgrades());
@@ -137,7 +140,7 @@ async fn attend<S>(
         ended = connection.as_mut() => ended,
         () = seat.gives_way() => {
             door.connections.refused("limit");
-            if seat.is_silent() {
+            if seat.is_silent() || seat.is_reserved() && seat.waits() {
                 return;
             }
             hurry.cancel();

@@ -11,12 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Connections;
 
 /// Places for those who ask how the server is, beside all others.
 const RESERVED: usize = 64;
+
+/// How many of them may be taken by requests that other servers pass on.
+const RESERVED_FOR_SERVERS: usize = RESERVED / 2;
 
 /// A connection that came or was answered a moment ago does not give way.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -43,6 +47,7 @@ struct Room {
     most: usize,
     began: Instant,
     seats: Mutex<Seats>,
+    for_servers: Arc<Semaphore>,
     connections: Connections,
 }
 
@@ -76,7 +81,8 @@ pub(crate) struct Seat {
 impl Places {
     pub(super) fn new(most: usize, connections: Connections) -> Self {
         let (began, seats) = (Instant::now(), Mutex::default());
-        Self(Arc::new(Room { most, began, seats, connections }))
+        let for_servers = Arc::new(Semaphore::new(RESERVED_FOR_SERVERS));
+        Self(Arc::new(Room { most, began, seats, for_servers, connections }))
     }
 
     /// A place for a connection from this address, if there is one.
@@ -90,8 +96,9 @@ impl Places {
         });
         let is_reserved = seats.taken.len() >= room.most && !seats.make_room(now);
         if is_reserved && seats.reserved.len() >= RESERVED {
-            let silent = |(_, line): &(&u64, &Arc<Line>)| line.state.load(Relaxed) & 3 == SILENT;
-            let number = *seats.reserved.iter().find(silent)?.0;
+            // Who is answered there has nothing more to say.
+            let waits = |(_, line): &(&u64, &Arc<Line>)| line.state.load(Relaxed) & 3 != BUSY;
+            let number = *seats.reserved.iter().find(waits)?.0;
             seats.reserved.remove(&number)?.gives_way.cancel();
         }
         let number = seats.next;
@@ -190,6 +197,16 @@ impl Seat {
     pub(super) fn is_idle(&self, known: bool) {
         let deed = if known { KNOWN } else { IDLE };
         self.line.state.store(self.room.now() << 2 | deed, Relaxed);
+    }
+
+    /// Whether it does nothing at present.
+    pub(super) fn waits(&self) -> bool {
+        self.line.state.load(Relaxed) & 3 != BUSY
+    }
+
+    /// Room in a reserved place for a request that another server passes on.
+    pub(super) fn for_server(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room.for_servers).try_acquire_owned().ok()
     }
 
     /// Counts that there was no room.

@@ -68,7 +68,8 @@ async fn ambiguous_requests_have_one_meaning_or_none() {
         ("a folded header", get("/kv/a", "x-odd: a\r\n b\r\n"), "400"),
         ("a bare newline in a header", get("/kv/a", "x-odd: a\rb\r\n"), "400"),
         ("a header of 100 kB", get("/kv/a", &format!("x-long: {long}\r\n")), "431"),
-        ("a path of 100 kB", get(&format!("/kv/{long}"), ""), "414"),
+        // It does not fit among the headers' bytes, so it is not even read to its end.
+        ("a path of 100 kB", get(&format!("/kv/{long}"), ""), "431"),
         ("two hundred headers", get("/kv/a", &many), "431"),
         ("no version", "GET /kv/a\r\n\r\n".to_owned(), "400"),
         ("an odd version", "GET /kv/a HTTP/3.0\r\n\r\n".to_owned(), "400"),

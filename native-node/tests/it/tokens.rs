@@ -268,8 +268,13 @@ async fn each_route_opens_to_its_scope_and_no_lower_one() {
 #[tokio::test]
 async fn what_administrators_do_stands_in_the_log() {
     let it = Guarded::start(3, &[]).await;
-    let leader = it.cluster.leader().await;
-    let follower = it.cluster.follower().await;
+    let server = it.cluster.address(1);
+    let leader = eventually("a leader is known", async || {
+        let status = ask("GET", &server, "/cluster/status", &it.read.token, "").await.json();
+        usize::try_from(status["leader"]["id"].as_u64()?).ok()
+    })
+    .await;
+    let follower = it.cluster.ids().find(|id| *id != leader).unwrap();
     let lines = |id: usize| -> Vec<String> {
         let log = it.log(id);
         log.lines().filter(|line| line.contains(" audit: ")).map(str::to_owned).collect()
