@@ -144,6 +144,8 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
         clock,
         started,
         client_read_timeout: limits.client_read_timeout,
+        answers: http::Answers::new(limits.max_answer_bytes),
+        trace_watchers: App::trace_watchers(),
         silence: 2 * election_timeout,
         change_timeout: limits.request_timeout
             + Duration::from_micros(config.raft.promotion_timeout),

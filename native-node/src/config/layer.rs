@@ -224,15 +224,21 @@ layer! {
         /// 0 for no bound [default: 2147483648]. Use the same on all servers.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_QUOTA_BYTES" quota_bytes: u64,
-        /// Client connections at once; more are told to go elsewhere with 503. Fewer where the limit
-        /// on open files leaves no room for so many.
+        /// Bytes of keys and values that answers under way hold at once; more wait for as long as a
+        /// request may take, and are turned away with 429 then.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_ANSWER_BYTES" max_answer_bytes: usize,
+        /// Client connections at once. When there are so many, the one that has waited longest
+        /// without a request and a token gives way to another; else that is told to go elsewhere
+        /// with 503, unless it asks for /livez, /readyz or /metrics. Fewer
+        /// where the limit on open files leaves no room for so many.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
         /// How long a client may take for a request's header, its body, or a TLS handshake, and how
         /// long its connection may be idle.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_READ_TIMEOUT" client_read_timeout: Span,
-        /// A client that takes nothing of an answer for so long is cut.
+        /// A client that takes nothing of an answer for so long, or next to nothing, is cut.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_WRITE_TIMEOUT" client_write_timeout: Span,
         /// How long requests under way may take when the server is told to end.

@@ -74,6 +74,8 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// How large the state may get, in bytes; 0 for any size.
     pub quota_bytes: u64,
+    /// Bytes that answers under way hold at once.
+    pub max_answer_bytes: usize,
     /// Client connections at once.
     pub max_connections: usize,
     /// How long a client may take to send a header or a body.
@@ -93,6 +95,7 @@ impl Default for Limits {
             max_requests: 8192,
             max_request_bytes: 64 << 20,
             quota_bytes: 2 << 30,
+            max_answer_bytes: 64 << 20,
             max_connections: 4096,
             client_read_timeout: Duration::from_secs(15),
             client_write_timeout: Duration::from_secs(30),
@@ -201,6 +204,7 @@ impl ServeConfig {
                 max_requests: Some(limits.max_requests),
                 max_request_bytes: Some(limits.max_request_bytes),
                 quota_bytes: Some(limits.quota_bytes),
+                max_answer_bytes: Some(limits.max_answer_bytes),
                 max_connections: Some(limits.max_connections),
                 client_read_timeout: Some(Span(limits.client_read_timeout)),
                 client_write_timeout: Some(Span(limits.client_write_timeout)),
@@ -223,6 +227,7 @@ impl ServeConfig {
         for (name, value) in [
             ("--max-requests", self.limits.max_requests),
             ("--max-request-bytes", self.limits.max_request_bytes),
+            ("--max-answer-bytes", self.limits.max_answer_bytes),
             ("--max-connections", self.limits.max_connections),
             ("--worker-threads", self.worker_threads),
         ] {
@@ -316,6 +321,7 @@ fn resolve_limits(layer: &LimitsLayer) -> Limits {
         max_requests: layer.max_requests.unwrap_or(default.max_requests),
         max_request_bytes: layer.max_request_bytes.unwrap_or(default.max_request_bytes),
         quota_bytes: layer.quota_bytes.unwrap_or(default.quota_bytes),
+        max_answer_bytes: layer.max_answer_bytes.unwrap_or(default.max_answer_bytes),
         max_connections: layer.max_connections.unwrap_or(default.max_connections),
         client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
         client_write_timeout: duration(layer.client_write_timeout, default.client_write_timeout),

@@ -109,8 +109,13 @@ async fn attend(
     let built = page::is_built(&arguments.web_dir);
     let router = page::router(Arc::clone(supervisor), &arguments.web_dir);
     let limits = Limits::default();
-    let serving =
-        http::serve_service(listener, router, limits, Connections::default(), stop.clone());
+    let serving = http::serve_service(
+        listener,
+        move |_| router.clone(),
+        limits,
+        Connections::default(),
+        stop.clone(),
+    );
     let serving = tokio::spawn(serving);
     let reaping = tokio::spawn(Arc::clone(supervisor).watch(stop.clone()));
     tokio::spawn(Arc::clone(supervisor).keep_telling(stop.clone()));

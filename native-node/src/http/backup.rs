@@ -48,6 +48,7 @@ static BACKUPS: Semaphore = Semaphore::const_new(MAX_BACKUPS);
     )),
 )]
 pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    request::check_parameters(request.uri())?;
     let mut consistency = Consistency::Linearizable;
     for (name, value) in request::parameters(request.uri()) {
         match name {

@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, StatusCode};
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
@@ -17,11 +19,15 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
+use super::answer::{Document, MAX_SHOWN_BYTES, Outgoing};
 use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
 use crate::auth::Scope;
 use crate::config::Member;
 use crate::demo::DeedError;
+
+/// The type of all errors (RFC 9457).
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// See the module.
 #[derive(Debug)]
@@ -60,10 +66,22 @@ pub enum ApiError {
         /// How large it may be, in bytes.
         limit: usize,
     },
+    /// What was asked for is more than one answer shows.
+    AnswerTooLarge,
     /// The body did not come in time.
     SlowBody,
     /// The body broke off.
     BrokenBody,
+    /// A body where none can be.
+    UnexpectedBody,
+    /// A body that is encoded in some way.
+    EncodedBody,
+    /// A body that travels in some other way than whole or in chunks.
+    UnknownTransferCoding,
+    /// The client expects something that is not done here.
+    UnknownExpectation,
+    /// A header is missing, stands twice, or asks for something that is not done here.
+    BadHeader(&'static str),
     /// The body is no JSON, or not the JSON that is wanted.
     BadJson(String),
     /// The key in the path is empty or not well escaped.
@@ -168,7 +186,7 @@ pub(super) struct Problem<'a> {
     /// What the key is instead, `null` when it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Found>, required = false)]
-    found: Option<serde_json::Value>,
+    found: Option<&'a Option<Box<Found>>>,
     /// The first revision from which changes can be watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -230,10 +248,22 @@ impl ApiError {
                 "run the same release on all servers"),
             Self::TooLarge { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_large", "Too large",
                 "split it into smaller values"),
+            Self::AnswerTooLarge => kind(S::PAYLOAD_TOO_LARGE, "answer_too_large", "Too much for one answer",
+                "what was to be written is written; read less at once, or page by page with GET /kv"),
             Self::SlowBody => kind(S::REQUEST_TIMEOUT, "slow_body", "Body came too slowly",
                 "nothing happened; send it again").retryable(),
             Self::BrokenBody => kind(S::BAD_REQUEST, "broken_body", "Body broke off",
                 "send the whole body, with its right length").retryable(),
+            Self::UnexpectedBody => kind(S::BAD_REQUEST, "unexpected_body", "Body not wanted",
+                "send GET, HEAD and DELETE without a body; what is meant stands in the path and after `?`"),
+            Self::EncodedBody => kind(S::UNSUPPORTED_MEDIA_TYPE, "encoded_body", "Content-Encoding not supported",
+                "send the body as it is, without Content-Encoding"),
+            Self::UnknownTransferCoding => kind(S::NOT_IMPLEMENTED, "unknown_transfer_coding", "Transfer-Encoding not supported",
+                "send the body with a Content-Length, or with Transfer-Encoding: chunked alone"),
+            Self::UnknownExpectation => kind(S::EXPECTATION_FAILED, "unknown_expectation", "Expectation not met",
+                "send it without Expect, or with Expect: 100-continue"),
+            Self::BadHeader(_) => kind(S::BAD_REQUEST, "bad_header", "Header not understood",
+                "nothing happened; correct or leave out the header that is named here"),
             Self::BadJson(_) => kind(S::BAD_REQUEST, "bad_json", "Not the expected JSON",
                 "for instance {\"key\": \"…\", \"value\": \"…\"} for POST /set; bytes that are no text as {\"hex\": \"…\"}"),
             Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Not a key",
@@ -313,10 +343,22 @@ impl ApiError {
                 "the command committed, but this release cannot apply it".to_owned()
             }
             Self::TooLarge { what, limit } => format!("the {what} is larger than {limit} bytes"),
+            Self::AnswerTooLarge => {
+                format!("one answer shows {MAX_SHOWN_BYTES} bytes of keys and values at most")
+            }
             Self::SlowBody => "the request's body did not come in time".to_owned(),
             Self::BrokenBody => "the request's body ended before its announced length".to_owned(),
             Self::BadJson(why) | Self::BadQuery(why) | Self::BadMember(why) => why.clone(),
+            Self::UnexpectedBody => "a request with this method has no body".to_owned(),
+            Self::EncodedBody => {
+                "the request's body is encoded, for instance compressed".to_owned()
+            }
+            Self::UnknownTransferCoding => {
+                "the request's body is encoded for its way in an unknown way".to_owned()
+            }
+            Self::UnknownExpectation => "the request expects something unknown".to_owned(),
             Self::BadKey(why)
+            | Self::BadHeader(why)
             | Self::BadCondition(why)
             | Self::BadIdempotencyKey(why)
             | Self::BadSession(why)
@@ -330,9 +372,7 @@ impl ApiError {
             Self::TooMany { what, limit } => format!("there are more than {limit} {what}"),
             Self::ConditionFailed(None) => "the key was not as it had to be".to_owned(),
             Self::ConditionFailed(Some(None)) => "the key is not there".to_owned(),
-            Self::ConditionFailed(Some(Some(found))) => {
-                format!("the key is there, last changed at revision {}", found.mod_revision)
-            }
+            Self::ConditionFailed(Some(Some(found))) => self::found(found),
             Self::StoreRefused(refusal) => refusal.to_string(),
             Self::LeaderRefused(refusal) => in_words(*refusal),
             Self::Compacted(compacted) => compacted.to_string(),
@@ -365,8 +405,14 @@ impl ApiError {
             | Self::Stopping
             | Self::UnknownCommand
             | Self::TooLarge { .. }
+            | Self::AnswerTooLarge
             | Self::SlowBody
             | Self::BrokenBody
+            | Self::UnexpectedBody
+            | Self::EncodedBody
+            | Self::UnknownTransferCoding
+            | Self::UnknownExpectation
+            | Self::BadHeader(_)
             | Self::BadJson(_)
             | Self::BadKey(_)
             | Self::BadQuery(_)
@@ -431,17 +477,35 @@ impl ApiError {
             hint,
             retryable,
             leader: self.leader(),
-            found: if let Self::ConditionFailed(Some(found)) = self {
-                Some(serde_json::to_value(found).expect("a key has a JSON form"))
-            } else {
-                None
-            },
+            found: if let Self::ConditionFailed(found) = self { found.as_ref() } else { None },
             kept: if let Self::Compacted(compacted) = self { Some(compacted.kept) } else { None },
         }
     }
 }
 
 impl ApiError {
+    /// The answer, which shows what a key is without copying it.
+    pub(super) fn into_answer(mut self) -> Outgoing {
+        let Self::ConditionFailed(found) = &mut self else {
+            return Outgoing::from(self.into_response());
+        };
+        let Some(found) = found.take_if(|found| found.is_some()).flatten() else {
+            return Outgoing::from(self.into_response());
+        };
+        let detail = self::found(&found);
+        let problem = Problem { detail, ..self.problem() };
+        let text = serde_json::to_string(&problem).expect("a problem has a JSON form");
+        let mut document = Document::default();
+        document.raw(text.strip_suffix('}').unwrap_or(&text));
+        document.raw(",\"found\":");
+        found.show(&mut document);
+        document.raw("}");
+        let mut answer = Outgoing::from(document);
+        *answer.head().status_mut() = self.status();
+        answer.head().headers_mut().insert(CONTENT_TYPE, PROBLEM);
+        answer
+    }
+
     /// What RFC 6750 wants a refusal to say of the token.
     fn challenge(&self) -> Option<HeaderValue> {
         if let Self::Forbidden { needs, .. } = self {
@@ -451,6 +515,11 @@ impl ApiError {
         matches!(self, Self::Unauthorized(_))
             .then_some(HeaderValue::from_static("Bearer realm=\"glassraft\""))
     }
+}
+
+/// What a key is that should be something else.
+fn found(found: &Found) -> String {
+    format!("the key is there, last changed at revision {}", found.mod_revision)
 }
 
 /// As it stands in an answer that tells of several things.
@@ -481,13 +550,16 @@ impl IntoResponse for ApiError {
         let status = self.kind().status;
         let mut response = (status, self.to_json()).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, PROBLEM);
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Self::MethodNotAllowed(allowed) = &self {
             let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
             headers.extend(HeaderValue::from_str(&list).ok().map(|list| (ALLOW, list)));
+        }
+        if matches!(self, Self::EncodedBody) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         headers.extend(self.challenge().map(|challenge| (WWW_AUTHENTICATE, challenge)));
         if let Self::Redirect(_, location) = &self {

@@ -86,17 +86,21 @@ async fn see_within(app: &App, limit: Duration) -> Result<Seen, RequestError> {
 }
 
 /// Waits for a revision. What is applied here only grows, so whatever is seen later is no older than
-/// what was seen first.
-async fn wait_for(app: &App, wanted: u64, mut seen: Seen) -> Result<Seen, Unseen> {
+/// what was seen first. Nothing is held meanwhile: neither a state nor a watcher's place.
+async fn wait_for(app: &App, wanted: u64, seen: Seen) -> Result<Seen, Unseen> {
+    let Seen { store, consistency, age } = seen;
+    drop(store);
     let deadline = Instant::now() + app.forwarder.timeout();
+    let _turn = app.reads.waiting.try_acquire().map_err(|_| RequestError::Overloaded)?;
     let mut revisions = app.handle.revisions();
     loop {
         // Looked at after joining those who are woken: nothing slips through in between.
-        seen.store = app.handle.read_local(app.handle.admit(0)?).await?;
-        let at = seen.store.revision();
+        let store = app.handle.read_local(app.handle.admit(0)?).await?;
+        let at = store.revision();
         if at >= wanted {
-            return Ok(seen);
+            return Ok(Seen { store, consistency, age });
         }
+        drop(store);
         match timeout_at(deadline, revisions.wait_for(|revision| *revision >= wanted)).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return Err(RequestError::Halted.into()),

@@ -4,6 +4,7 @@
 
 use testbed::{cluster, load};
 
+mod answers;
 mod api;
 mod backup;
 mod bounds;
@@ -27,6 +28,7 @@ mod members;
 mod narrow;
 mod operations;
 mod path;
+mod places;
 mod proxy;
 mod reads;
 mod restart;

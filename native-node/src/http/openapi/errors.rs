@@ -127,9 +127,15 @@ fn after(error: &ApiError) -> Option<ApiError> {
         E::QuotaExceeded { .. } => E::Stopping,
         E::Stopping => E::UnknownCommand,
         E::UnknownCommand => E::TooLarge { what: "", limit: 0 },
-        E::TooLarge { .. } => E::SlowBody,
+        E::TooLarge { .. } => E::AnswerTooLarge,
+        E::AnswerTooLarge => E::SlowBody,
         E::SlowBody => E::BrokenBody,
-        E::BrokenBody => E::BadJson(String::new()),
+        E::BrokenBody => E::UnexpectedBody,
+        E::UnexpectedBody => E::EncodedBody,
+        E::EncodedBody => E::UnknownTransferCoding,
+        E::UnknownTransferCoding => E::UnknownExpectation,
+        E::UnknownExpectation => E::BadHeader(""),
+        E::BadHeader(_) => E::BadJson(String::new()),
         E::BadJson(_) => E::BadKey(""),
         E::BadKey(_) => E::BadQuery(String::new()),
         E::BadQuery(_) => E::BadCondition(""),
@@ -206,13 +212,20 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {
         "get_json" | "get_raw" => &["bad_key", "too_large", "key_not_found"],
         "get_range" => &["too_large", "revision_not_held"],
-        "batch" => &["bad_json", "bad_session", "bad_idempotency_key", "too_many"],
+        "batch" => {
+            &["bad_json", "bad_session", "bad_idempotency_key", "too_many", "answer_too_large"]
+        }
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
-        "transact" => {
-            &["bad_key", "bad_json", "too_many", "no_such_lease", "result_too_large"]
-        }
+        "transact" => &[
+            "bad_key",
+            "bad_json",
+            "too_many",
+            "no_such_lease",
+            "result_too_large",
+            "answer_too_large",
+        ],
         "list_sessions" => &["too_many"],
         "grant_lease" | "open_session" => &["bad_json", "bad_ttl", "too_many_leases"],
         "show_lease" | "keep_lease_alive" | "revoke_lease" => &["no_such_lease", "route_not_found"],
@@ -269,6 +282,12 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     ];
     let anywhere = [
         "bad_query",
+        "bad_header",
+        "bad_condition",
+        "unexpected_body",
+        "encoded_body",
+        "unknown_transfer_coding",
+        "unknown_expectation",
         "origin_not_allowed",
         "unauthorized",
         "insufficient_scope",
