@@ -17,6 +17,7 @@ use crate::admission::{Admission, Permit};
 use crate::driver::Inbox;
 use crate::storage::{Storage, Usage};
 use crate::trace::{self, Hub};
+use crate::watch::{Refused, Wanted, Watch, Watchers};
 
 /// Why a request was not carried out, or not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub struct Handle {
     storage: Weak<Storage>,
     hub: Hub,
     revisions: watch::Sender<u64>,
+    watchers: Watchers,
     request_timeout: Duration,
 }
 
@@ -67,9 +69,10 @@ impl Handle {
         storage: Weak<Storage>,
         hub: Hub,
         revisions: watch::Sender<u64>,
+        watchers: Watchers,
         request_timeout: Duration,
     ) -> Self {
-        Self { inbox, status, admission, storage, hub, revisions, request_timeout }
+        Self { inbox, status, admission, storage, hub, revisions, watchers, request_timeout }
     }
 
     /// The server in figures, as they were after the last batch of inputs.
@@ -173,9 +176,19 @@ impl Handle {
         self.revisions.subscribe()
     }
 
-    /// How many hold that.
+    /// Begins to watch keys.
+    pub async fn watch_keys(&self, wanted: Wanted) -> Result<Watch, Refused> {
+        self.watchers.join(wanted, || self.send(Inbox::Wake)).await
+    }
+
+    /// How many watch keys.
     pub fn key_watchers(&self) -> usize {
-        self.revisions.receiver_count()
+        self.watchers.count()
+    }
+
+    /// What waits for those who watch keys, in bytes.
+    pub fn key_watch_bytes(&self) -> usize {
+        self.watchers.held_bytes()
     }
 
     /// Whether the driver answers within this time.

@@ -27,3 +27,4 @@ mod sync;
 pub mod tls;
 pub mod trace;
 pub mod transport;
+pub mod watch;

@@ -34,6 +34,7 @@ use crate::storage::disk::FaultyDisk;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
 use crate::transport::{self, Arrival, Known, Secret, Transport};
+use crate::watch::{self as key_watch, silence_of};
 
 /// How long a server that is told to end goes on answering, so that clients learn from its answers
 /// to go elsewhere: a request into a connection that ends is one of unknown outcome.
@@ -87,6 +88,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let storage = Arc::new(taken.storage);
     let limits = config.limits.clone();
     let revisions = watch::Sender::new(0);
+    let (watchers, feed, dispatcher) =
+        key_watch::channel(limits.max_watchers, limits.max_watch_bytes);
     let handle = Handle::new(
         inbox.clone(),
         Arc::clone(&status),
@@ -94,6 +97,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         Arc::downgrade(&storage),
         hub,
         revisions.clone(),
+        watchers,
         limits.request_timeout,
     );
     let mut metrics = Metrics::default();
@@ -104,8 +108,9 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         inbox: inbox_receiver,
         storage,
         peers,
-        status,
+        status: Arc::clone(&status),
         revisions,
+        feed,
         tracer,
         metrics: metrics.driver.clone(),
     };
@@ -114,6 +119,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
+    let dispatching = dispatcher.run(status, silence_of(election_timeout), draining.clone());
+    spawn(&tasks, &background, dispatching);
     let ending = (stop.clone(), draining.clone());
     tasks.spawn(hand_over(handle.clone(), taken.faults, ending.0, ending.1, election_timeout));
     let app = App {

@@ -97,6 +97,20 @@ pub enum ApiError {
     LeaderRefused(RequestRefusal),
     /// The changes that somebody wants to watch are not kept any more.
     Compacted(Compacted),
+    /// No server of this cluster knows the revision from which somebody wants to watch.
+    RevisionUnknown {
+        /// It.
+        asked: u64,
+        /// The newest.
+        at: u64,
+    },
+    /// The revision from which somebody wants to watch belongs to another history.
+    HistoryChanged {
+        /// It.
+        asked: u64,
+    },
+    /// This server is no member of the cluster.
+    NotAMember,
     /// There is no such key.
     KeyNotFound,
     /// There is no such route.
@@ -253,6 +267,12 @@ impl ApiError {
             Self::LeaderRefused(refusal) => leader_refusal(*refusal),
             Self::Compacted(_) => kind(S::GONE, "compacted", "Changes no longer kept",
                 "read the keys anew and watch from the revision of that answer"),
+            Self::RevisionUnknown { .. } => kind(S::BAD_REQUEST, "revision_unknown", "Revision unknown",
+                "it belongs to another cluster, or to this one before it was restored: read the keys anew and watch from the revision of that answer"),
+            Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Other history",
+                "the cluster was restored, or is another one: read the keys anew and watch from the revision of that answer"),
+            Self::NotAMember => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Server is no member",
+                "nothing happened; use another server").retryable(),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
@@ -326,6 +346,15 @@ impl ApiError {
             Self::StoreRefused(refusal) => refusal.to_string(),
             Self::LeaderRefused(refusal) => in_words(*refusal),
             Self::Compacted(compacted) => compacted.to_string(),
+            Self::RevisionUnknown { asked, at } => {
+                format!("the leader knows no revision {asked}: the newest is {at}")
+            }
+            Self::HistoryChanged { asked } => {
+                format!("at revision {asked} the keys were not those that the id stands for")
+            }
+            Self::NotAMember => {
+                "this server is no member of the cluster, or not any more".to_owned()
+            }
             Self::KeyNotFound => "the key has no value".to_owned(),
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
@@ -370,6 +399,9 @@ impl ApiError {
             | Self::StoreRefused(_)
             | Self::LeaderRefused(_)
             | Self::Compacted(_)
+            | Self::RevisionUnknown { .. }
+            | Self::HistoryChanged { .. }
+            | Self::NotAMember
             | Self::KeyNotFound
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
