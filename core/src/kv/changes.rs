@@ -1,5 +1,13 @@
 //! The latest changes of keys, for those who watch: kept by each server for itself, no part of the
 //! replicated state.
+//!
+//! Whole revisions are kept and forgotten, and the latest one always is kept, however many keys it
+//! changed: whoever watches has seen the one before it and needs all of it. A large revision counts
+//! for a part of the bounds alone, so that those who are a little behind are not cut off by it.
+//!
+//! Memory stays bounded all the same. A revision is larger than its part only when it removed many
+//! keys; these were in the state before, and to remove them again they must be set again, each of
+//! which counts in full.
 
 use bytes::Bytes;
 use imbl::Vector;
@@ -7,16 +15,20 @@ use serde::{Deserialize, Serialize};
 
 use super::store::Versioned;
 
-/// The most changes that are kept.
-const MAX_CHANGES: usize = 65_536;
+/// The most changes of keys that are kept for watchers.
+const MAX_CHANGES: usize = 10_000;
 
-/// They take about so many bytes at most, unless a single one is larger.
-const MAX_BYTES: usize = 16 << 20;
+/// They take about so many bytes at most.
+const MAX_CHANGES_BYTES: usize = 16 << 20;
 
-/// What a change costs beside its key and value, in bytes.
-const OVERHEAD: usize = 128;
+/// What a change of a key costs beside the key and the value, in bytes.
+const CHANGE_OVERHEAD: usize = 64;
 
-/// Changes that somebody has yet to read are kept beyond these bounds, up to so many times as much.
+/// All changes of one revision count for this part of the two bounds at most: a revision that is
+/// larger does not push out all others.
+const REVISION_SHARE: usize = 8;
+
+/// Changes that the watchers' dispatcher has yet to read are kept up to so many times these bounds.
 const UNREAD_FACTOR: usize = 4;
 
 /// A change of one key.
@@ -36,7 +48,8 @@ pub struct Change {
 impl Change {
     /// About how many bytes it takes.
     pub fn size(&self) -> usize {
-        OVERHEAD + self.key.len() + self.value.as_ref().map_or(0, |it| it.value.len())
+        let value = self.value.as_ref().map_or(0, |it| it.value.len());
+        CHANGE_OVERHEAD + self.key.len() + value
     }
 }
 
@@ -53,20 +66,54 @@ pub struct Compacted {
     pub kept: u64,
 }
 
-/// The latest changes, oldest first. Cloning it is O(1).
+/// See the module. Cloning it is O(1).
 #[derive(Clone, Debug)]
 pub struct Changes {
     latest: Vector<Change>,
-    bytes: usize,
+    /// What all revisions count for together.
+    total: Cost,
+    /// What the latest one takes.
+    newest: Cost,
     /// All changes after this revision are kept.
     kept: u64,
-    /// Somebody has yet to read the changes after this revision; `u64::MAX` when nobody reads.
+    /// Those after this revision have yet to be read; `u64::MAX` when nobody reads.
     unread_after: u64,
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { latest: Vector::new(), bytes: 0, kept: 0, unread_after: u64::MAX }
+        let (latest, total, newest, kept) = Default::default();
+        Self { latest, total, newest, kept, unread_after: u64::MAX }
+    }
+}
+
+/// How many changes, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    changes: usize,
+    bytes: usize,
+}
+
+impl Cost {
+    fn add(&mut self, change: &Change) {
+        self.changes += 1;
+        self.bytes += change.size();
+    }
+
+    /// What a revision that takes this counts for.
+    fn counted(self) -> Self {
+        Self {
+            changes: self.changes.min(MAX_CHANGES / REVISION_SHARE),
+            bytes: self.bytes.min(MAX_CHANGES_BYTES / REVISION_SHARE),
+        }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self { changes: self.changes + other.changes, bytes: self.bytes + other.bytes }
+    }
+
+    const fn minus(self, other: Self) -> Self {
+        Self { changes: self.changes - other.changes, bytes: self.bytes - other.bytes }
     }
 }
 
@@ -82,32 +129,44 @@ impl Changes {
     }
 
     pub(super) fn push(&mut self, change: Change) {
-        self.bytes += change.size();
+        if self.latest.last().is_none_or(|last| last.revision != change.revision) {
+            self.newest = Cost::default();
+        }
+        let before = self.newest.counted();
+        self.newest.add(&change);
+        self.total = self.total.minus(before).plus(self.newest.counted());
         self.latest.push_back(change);
         self.forget();
     }
 
-    /// Says up to which revision whoever reads the changes has read them.
+    /// Says up to which revision the changes were read.
     pub(super) fn set_unread_after(&mut self, revision: u64) {
         self.unread_after = revision;
         self.forget();
     }
 
-    /// Drops the oldest changes that exceed the bounds. The latest revision stays whole, however
-    /// large it is: whoever watches has yet to see it.
     fn forget(&mut self) {
-        while let (Some(oldest), Some(latest)) = (self.latest.front(), self.latest.back()) {
-            let unread = oldest.revision > self.unread_after;
-            let factor = if unread { UNREAD_FACTOR } else { 1 };
-            let exceeds =
-                self.latest.len() > factor * MAX_CHANGES || self.bytes > factor * MAX_BYTES;
-            if !exceeds || oldest.revision == latest.revision {
+        while let Some(oldest) = self.latest.front() {
+            let factor = if oldest.revision > self.unread_after { UNREAD_FACTOR } else { 1 };
+            let Cost { changes, bytes } = self.total;
+            if changes <= factor * MAX_CHANGES && bytes <= factor * MAX_CHANGES_BYTES {
                 break;
             }
-            self.bytes -= oldest.size();
-            self.kept = oldest.revision;
-            self.latest.pop_front();
+            self.forget_oldest();
         }
+    }
+
+    /// Forgets the oldest revision. It is not the latest: that one alone is within the bounds.
+    fn forget_oldest(&mut self) {
+        let Some(revision) = self.latest.front().map(|oldest| oldest.revision) else { return };
+        let mut cost = Cost::default();
+        while self.latest.front().is_some_and(|oldest| oldest.revision == revision) {
+            if let Some(change) = self.latest.pop_front() {
+                cost.add(&change);
+            }
+        }
+        self.total = self.total.minus(cost.counted());
+        self.kept = revision;
     }
 
     /// All changes after `revision`, oldest first.
@@ -118,8 +177,8 @@ impl Changes {
         Ok(self.latest.iter().skip(self.place_after(revision)))
     }
 
-    /// The digest of all pairs as they were after `revision`, which must be one of those whose
-    /// successors are kept; `now` is the digest after the latest change.
+    /// The digest of all pairs as they were after `revision`; `now` is the one after the latest
+    /// change.
     pub fn digest_after(&self, revision: u64, now: u64) -> Result<u64, Compacted> {
         if revision < self.kept {
             return Err(Compacted { asked: revision, kept: self.kept });
@@ -127,14 +186,15 @@ impl Changes {
         Ok(self.latest.get(self.place_after(revision)).map_or(now, |change| change.before))
     }
 
-    /// A revision such that half of what may be kept lies after it at most. Whoever has read up to it
-    /// has time before what comes next is forgotten.
-    pub fn halfway(&self) -> u64 {
-        if self.latest.len() <= MAX_CHANGES / 2 && self.bytes <= MAX_BYTES / 2 {
+    /// A revision that will be among the kept ones for a while: whoever knows all up to it can go on
+    /// from there.
+    pub fn safe(&self) -> u64 {
+        let Cost { changes, bytes } = self.total;
+        if changes <= MAX_CHANGES / 2 && bytes <= MAX_CHANGES_BYTES / 2 {
             return self.kept;
         }
-        let middle = self.latest.get(self.latest.len() / 2);
-        middle.map_or(self.kept, |change| change.revision.saturating_sub(1).max(self.kept))
+        let quarter = self.latest.get(self.latest.len() / 4);
+        quarter.map_or(self.kept, |change| change.revision.saturating_sub(1).max(self.kept))
     }
 
     /// Where the changes after a revision begin.
@@ -195,33 +255,56 @@ mod tests {
         }
         assert_eq!(changes.kept(), 10);
         assert_eq!(revisions(&changes, 10).map(|it| it.len()), Ok(MAX_CHANGES));
-        changes.push(change(200_000, MAX_BYTES));
-        assert_eq!(revisions(&changes, 199_999), Ok(vec![200_000]));
-        assert!(revisions(&changes, 9_000).is_err());
+        for revision in 20_000..20_100 {
+            changes.push(change(revision, MAX_CHANGES_BYTES / 10));
+        }
+        // Nine of them and their overhead are just below the bound.
+        assert_eq!(revisions(&changes, 20_090), Ok((20_091..20_100).collect()));
+        assert_eq!(changes.kept(), 20_090);
+        assert!(revisions(&changes, 20_089).is_err());
     }
 
-    /// Guards whoever watches: a revision that is larger than all that is kept can be read once, and
-    /// what nobody has read yet is kept longer, within bounds.
+    /// Guards those who are connected: a revision that is larger than all that is kept is there as a
+    /// whole, those just before it too, and it goes again when others follow.
     #[test]
-    fn a_revision_is_kept_until_it_can_be_read() {
+    fn a_revision_larger_than_the_bounds_is_kept_whole() {
+        for (count, bytes) in [(13_000, 1), (30, 1 << 20)] {
+            let mut changes = Changes::default();
+            for revision in 1..=100 {
+                changes.push(change(revision, 1));
+            }
+            for _ in 0..count {
+                changes.push(change(101, bytes));
+            }
+            for revision in 102..=1_000 {
+                changes.push(change(revision, 1));
+            }
+            assert_eq!(changes.kept(), 0);
+            let seen = revisions(&changes, 99).expect("all are kept");
+            assert_eq!(seen.len(), 1 + count + 899);
+            for revision in 1_001..=MAX_CHANGES as u64 + 101 {
+                changes.push(change(revision, 1));
+            }
+            assert_eq!(changes.kept(), 101, "as a whole");
+            assert_eq!(revisions(&changes, 101).map(|it| it.len()), Ok(MAX_CHANGES));
+        }
+    }
+
+    /// Guards whoever watches: what nobody has read yet is kept longer, within bounds.
+    #[test]
+    fn what_is_unread_is_kept_longer() {
         let mut changes = Changes::default();
-        changes.push(change(1, 1));
-        for _ in 0..MAX_CHANGES + 10 {
-            changes.push(change(2, 1));
-        }
-        assert_eq!(revisions(&changes, 1).map(|it| it.len()), Ok(MAX_CHANGES + 10));
-        changes.set_unread_after(1);
-        for revision in 3..=MAX_CHANGES as u64 {
+        changes.set_unread_after(5);
+        for revision in 1..=2 * MAX_CHANGES as u64 {
             changes.push(change(revision, 1));
         }
-        assert_eq!(changes.kept(), 1, "nothing is lost that is unread");
-        changes.set_unread_after(2);
-        assert_eq!(changes.kept(), 2);
-        for revision in 200_000..200_000 + (UNREAD_FACTOR * MAX_CHANGES) as u64 + 10 {
-            changes.push(change(revision, 1));
+        assert_eq!(changes.kept(), 5, "nothing is lost that is unread");
+        changes.set_unread_after(7);
+        assert_eq!(changes.kept(), 7);
+        for revision in 0..UNREAD_FACTOR * MAX_CHANGES {
+            changes.push(change(100_000 + revision as u64, 1));
         }
-        assert!(changes.kept() > 2, "who never reads does not hold everything");
-        assert_eq!(changes.latest.len(), UNREAD_FACTOR * MAX_CHANGES);
+        assert_eq!(changes.latest.len(), UNREAD_FACTOR * MAX_CHANGES, "it has an end");
         changes.set_unread_after(u64::MAX);
         assert_eq!(changes.latest.len(), MAX_CHANGES);
     }

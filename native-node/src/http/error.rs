@@ -109,8 +109,8 @@ pub enum ApiError {
         /// It.
         asked: u64,
     },
-    /// This server is no member of the cluster.
-    NotAMember,
+    /// This server does not belong to the cluster; who leads it, if that is known.
+    NotAMember(Option<Leader>),
     /// There is no such key.
     KeyNotFound,
     /// There is no such route.
@@ -271,8 +271,8 @@ impl ApiError {
                 "it belongs to another cluster, or to this one before it was restored: read the keys anew and watch from the revision of that answer"),
             Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Other history",
                 "the cluster was restored, or is another one: read the keys anew and watch from the revision of that answer"),
-            Self::NotAMember => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Server is no member",
-                "nothing happened; use another server").retryable(),
+            Self::NotAMember(_) => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Not a member of the cluster",
+                "nothing happened; send it to a member, such as the leader named here if there is one. To let this server in: `native-node member add`").retryable(),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
@@ -352,8 +352,9 @@ impl ApiError {
             Self::HistoryChanged { asked } => {
                 format!("at revision {asked} the keys were not those that the id stands for")
             }
-            Self::NotAMember => {
-                "this server is no member of the cluster, or not any more".to_owned()
+            Self::NotAMember(_) => {
+                "this server is not a member of the cluster: it was removed or not let in yet"
+                    .to_owned()
             }
             Self::KeyNotFound => "the key has no value".to_owned(),
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
@@ -371,6 +372,7 @@ impl ApiError {
     const fn leader(&self) -> Option<&Leader> {
         match self {
             Self::NotLeader(Some(leader))
+            | Self::NotAMember(Some(leader))
             | Self::LeaderUnreachable(leader, _)
             | Self::Redirect(leader, _) => Some(leader),
             Self::NoLeader
@@ -401,7 +403,7 @@ impl ApiError {
             | Self::Compacted(_)
             | Self::RevisionUnknown { .. }
             | Self::HistoryChanged { .. }
-            | Self::NotAMember
+            | Self::NotAMember(None)
             | Self::KeyNotFound
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)

@@ -77,8 +77,7 @@ pub(crate) async fn serve<S>(
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.client_read_timeout)
         .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS)
-        .pipeline_flush(true);
+        .max_headers(MAX_HEADERS);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,

@@ -21,10 +21,10 @@ use super::error::ApiError;
 use super::range::RangeParameters;
 use super::request::Consistency;
 use super::{App, REVISION_HEADER, range, request, signed};
+use crate::handle::RequestError;
 use crate::watch::{End, From, Part, Refused, Wanted, Watch};
 
-/// The id of the last event that a client saw.
-pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// As clients write them.
 #[derive(IntoParams)]
@@ -99,7 +99,10 @@ async fn begin(app: &App, wanted: Wanted) -> Result<Watch, ApiError> {
         // This server may be behind. What the leader has committed it has too after this read.
         Err(Refused::Ahead { .. }) => {
             let permit = app.handle.admit(0).map_err(request::read_error)?;
-            app.handle.read(false, permit).await.map_err(request::read_error)?;
+            app.handle.read(false, permit).await.map_err(|error| match error {
+                RequestError::NotLeader { .. } => ApiError::NoLeader,
+                error => request::read_error(error),
+            })?;
         }
         Err(refused) => return Err(refusal(refused)),
     }
@@ -120,7 +123,7 @@ const fn problem(end: End) -> ApiError {
         End::Stopping => ApiError::Stopping,
         End::Compacted(compacted) => ApiError::Compacted(compacted),
         End::NoLeader => ApiError::NoLeader,
-        End::NotAMember => ApiError::NotAMember,
+        End::NotAMember => ApiError::NotAMember(None),
     }
 }
 

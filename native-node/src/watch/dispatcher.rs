@@ -1,6 +1,6 @@
 //! The owner of the registry of watchers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -156,7 +156,7 @@ impl Dispatcher {
         };
         let (range, stale) = (wanted.range.clone(), wanted.stale);
         self.last_id += 1;
-        let (id, queue) = (self.last_id, Arc::new(Queue::default()));
+        let (id, queue) = (self.last_id, Arc::new(Queue::after(from)));
         let (told, told_at) = (from.revision, Instant::now());
         let (behind, watched) = (Some(from.revision), Arc::clone(&queue));
         let watcher = Watcher { range, stale, queue: watched, behind, told, told_at };
@@ -265,8 +265,7 @@ impl Dispatcher {
         };
         for (position, changes) in revisions {
             let concerns = |change: &&Change| watcher.range.contains(&change.key);
-            let changes: Vec<Change> =
-                changes.into_iter().filter(concerns).cloned().collect();
+            let changes: Vec<Change> = changes.into_iter().filter(concerns).cloned().collect();
             if changes.is_empty() {
                 continue;
             }
@@ -308,7 +307,9 @@ impl Dispatcher {
             if held() <= enough {
                 return;
             }
-            tracing::warn!("a watcher that takes a large event too slowly is cut: --max-watch-bytes");
+            tracing::warn!(
+                "a watcher that takes a large event too slowly is cut: --max-watch-bytes"
+            );
             self.watchers[&id].queue.break_off();
         }
     }
@@ -325,11 +326,11 @@ impl Dispatcher {
     /// before the kept history leaves behind what they were told last.
     fn remind(&mut self, now: Instant) {
         let Some(published) = &self.now else { return };
-        let halfway = published.changes.halfway();
+        let safe = published.changes.safe();
         let mut least_told = published.at.revision;
         for watcher in self.watchers.values_mut() {
-            let due = watcher.told < halfway
-                || now.duration_since(watcher.told_at) >= BOOKMARK_INTERVAL;
+            let due =
+                watcher.told < safe || now.duration_since(watcher.told_at) >= BOOKMARK_INTERVAL;
             if due && watcher.behind.is_none() {
                 watcher.queue.tell(published.at);
                 (watcher.told, watcher.told_at) = (published.at.revision, now);

@@ -193,7 +193,11 @@ impl Encoder {
         let Some(value) = &mut self.value else {
             self.begin(change, "put", out);
             let is_text = std::str::from_utf8(&found.value).is_ok();
-            out.extend_from_slice(if is_text { b",\"value\":\"" } else { b",\"value\":{\"hex\":\"" });
+            out.extend_from_slice(if is_text {
+                b",\"value\":\""
+            } else {
+                b",\"value\":{\"hex\":\""
+            });
             self.value = Some(Value { at: 0, is_text });
             return;
         };
@@ -203,9 +207,11 @@ impl Encoder {
             value.at = end;
             match std::str::from_utf8(piece) {
                 Ok(text) if value.is_text => escape(text, out),
-                _ => out.extend(piece.iter().flat_map(|byte| {
-                    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
-                })),
+                _ => {
+                    out.extend(piece.iter().flat_map(|byte| {
+                        [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
+                    }))
+                }
             }
             return;
         }
@@ -275,8 +281,9 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from),
             "\\PC{0,20}".prop_map(Bytes::from),
             // What grows most, and characters that lie across the ends of pieces.
-            (0..3 * PIECE, 0..4_usize)
-                .prop_map(|(count, shift)| Bytes::from("a".repeat(shift) + &"é\u{1}😀".repeat(count / 8))),
+            (0..3 * PIECE, 0..4_usize).prop_map(|(count, shift)| Bytes::from(
+                "a".repeat(shift) + &"é\u{1}😀".repeat(count / 8)
+            )),
             (0..3 * PIECE).prop_map(|count| Bytes::from(vec![0xff; count])),
         ]
     }
@@ -286,12 +293,14 @@ mod tests {
         (value(), prop::option::of(found)).prop_map(|(key, found)| Change {
             revision: 7,
             key,
-            value: found.map(|(value, [create_revision, mod_revision, version], lease)| Versioned {
-                value,
-                create_revision,
-                mod_revision,
-                version,
-                lease: lease.map(LeaseId),
+            value: found.map(|(value, [create_revision, mod_revision, version], lease)| {
+                Versioned {
+                    value,
+                    create_revision,
+                    mod_revision,
+                    version,
+                    lease: lease.map(LeaseId),
+                }
             }),
             before: 0,
         })
@@ -360,10 +369,7 @@ mod tests {
     fn ids_are_read_as_they_are_written() {
         let position = Position { revision: 12, digest: 0xfe };
         let read = |text: &str| text.parse::<From>();
-        assert_eq!(
-            read(&position.to_string()),
-            Ok(From { revision: 12, digest: Some(0xfe) })
-        );
+        assert_eq!(read(&position.to_string()), Ok(From { revision: 12, digest: Some(0xfe) }));
         assert_eq!(read("12"), Ok(From { revision: 12, digest: None }));
         for bad in ["", "-", "12-", "-fe", "x", "12-xyz", "12-fe-1", "99999999999999999999"] {
             assert!(read(bad).is_err(), "{bad}");

@@ -118,7 +118,7 @@ mod tests {
                 index.remove(&ranges[*number], *number as u64);
             }
             for key in keys {
-                let mut found = Vec::new();
+                let mut found: Vec<u64> = Vec::new();
                 index.find(&key, |watchers| found.extend(watchers));
                 found.sort_unstable();
                 let wanted: Vec<u64> = (0..ranges.len())

@@ -123,7 +123,10 @@ pub struct Feed {
 
 #[derive(Debug)]
 enum Command {
-    Join { wanted: Wanted, reply: oneshot::Sender<Result<Watch, Refused>> },
+    Join {
+        wanted: Wanted,
+        reply: oneshot::Sender<Result<Watch, Refused>>,
+    },
     /// A watcher that was behind has room again.
     Refill(u64),
     Leave(u64),

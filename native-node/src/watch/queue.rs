@@ -23,12 +23,13 @@ const GREETING: &[u8] = b": watching\n\n";
 #[derive(Debug)]
 pub(super) struct Full;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    greeted: bool,
+    /// Where the stream begins, until that was told.
+    begins: Option<Position>,
     underway: Option<Underway>,
     events: VecDeque<Arc<Event>>,
     /// What `events` take.
@@ -56,6 +57,11 @@ pub(super) struct Taken {
 }
 
 impl Queue {
+    /// An empty queue, of a watcher that is to know of all that happens after a position.
+    pub(super) fn after(begins: Position) -> Self {
+        Self(Mutex::new(State { begins: Some(begins), ..State::default() }))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // What it guards is right after every single statement.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,8 +168,10 @@ impl State {
 
     fn next_chunk(&mut self) -> Bytes {
         let mut out = Vec::new();
-        if !std::mem::replace(&mut self.greeted, true) {
+        if let Some(begins) = self.begins.take() {
             out.extend_from_slice(GREETING);
+            // So the client has an id to come back with before anything happens.
+            bookmark(begins, &mut out);
         }
         while out.len() < CHUNK_BYTES {
             if let Some(mut underway) = self.underway.take() {
@@ -197,6 +205,8 @@ mod tests {
 
     use super::*;
 
+    const START: Position = Position { revision: 0, digest: 0 };
+
     fn event(revision: u64, bytes: usize, held: &Arc<AtomicUsize>) -> Arc<Event> {
         let value = Versioned {
             value: vec![b'"'; bytes].into(),
@@ -220,7 +230,7 @@ mod tests {
     /// asks for what was left out once it has taken half.
     #[test]
     fn a_queue_is_bounded_and_asks_for_more() {
-        let (queue, held) = (Queue::default(), Arc::new(AtomicUsize::new(0)));
+        let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
         let mut pushed = 0;
         while queue.push(&event(pushed + 1, 100 << 10, &held)).is_ok() {
             pushed += 1;
@@ -237,14 +247,14 @@ mod tests {
             .count();
         assert_eq!(asked, 1);
         let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
-        assert_eq!(ids.len(), 10);
+        assert_eq!(ids.len(), 1 + 10);
         assert_eq!(held.load(Relaxed), 0);
     }
 
     /// Guards large events: one that is larger than the bound is delivered all the same.
     #[test]
     fn a_single_large_event_has_room() {
-        let (queue, held) = (Queue::default(), Arc::new(AtomicUsize::new(0)));
+        let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
         queue.push(&event(1, 2 * MAX_QUEUE_BYTES, &held)).expect("it is the only one");
         queue.push(&event(2, 1, &held)).expect_err("it is too much now");
         let length: usize = std::iter::from_fn(|| take(&queue)).map(|it| it.bytes.len()).sum();
@@ -254,7 +264,7 @@ mod tests {
     /// Guards the order: bookmarks come after the events before them, the end after all.
     #[test]
     fn bookmarks_and_the_end_come_last() {
-        let (queue, held) = (Queue::default(), Arc::new(AtomicUsize::new(0)));
+        let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
         queue.tell(Position { revision: 1, digest: 0 });
         queue.push(&event(2, 1, &held)).expect("room");
         queue.tell(Position { revision: 3, digest: 0 });
@@ -263,7 +273,8 @@ mod tests {
         let first = take(&queue).expect("a part");
         let text = String::from_utf8(first.bytes.to_vec()).expect("text");
         let names: Vec<&str> = text.lines().filter(|line| line.starts_with("id: ")).collect();
-        assert_eq!(names, ["id: 2-0000000000000000", "id: 4-0000000000000000"]);
+        let id = |revision| format!("id: {}", Position { revision, digest: 0 });
+        assert_eq!(names, [id(0), id(2), id(4)]);
         assert!(first.end.is_none());
         let last = take(&queue).expect("the end");
         assert!(matches!(last.end, Some(End::NoLeader)) && last.bytes.is_empty());
@@ -273,13 +284,13 @@ mod tests {
     /// that was broken off says nothing more.
     #[test]
     fn memory_is_given_back() {
-        let (queue, held) = (Queue::default(), Arc::new(AtomicUsize::new(0)));
+        let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
         for revision in 5..8 {
             queue.push(&event(revision, 100 << 10, &held)).expect("room");
         }
         let first = take(&queue).expect("a part");
         assert!(!first.bytes.is_empty() && queue.begun_bytes() > 100 << 10);
-        assert_eq!(queue.forget(), Some(6));
+        assert_eq!(queue.forget(), Some(6), "5 was begun");
         assert_eq!((queue.bytes(), held.load(Relaxed)), (0, queue.begun_bytes()));
         assert!(take(&queue).expect("a part").wants_more);
         queue.break_off();
