@@ -75,6 +75,9 @@ pub const CHANGE_OVERHEAD: usize = 64;
 /// larger does not push out all others.
 pub const REVISION_SHARE: usize = 8;
 
+/// Changes that the watchers' dispatcher has yet to read are kept up to so many times these bounds.
+pub const UNREAD_FACTOR: usize = 4;
+
 // What things take in memory beside their bytes, about: for the quota.
 
 /// A key with its value.

@@ -395,6 +395,11 @@ impl Replica {
         &self.store
     }
 
+    /// Says up to which revision whoever watches keys has read the store's changes.
+    pub fn set_changes_unread_after(&mut self, revision: u64) {
+        self.store.set_changes_unread_after(revision);
+    }
+
     /// The log as it is in memory, durable or not.
     pub const fn log(&self) -> &Log {
         &self.node.log

@@ -17,6 +17,7 @@ use crate::admission::{Admission, Permit};
 use crate::driver::Inbox;
 use crate::storage::{PATIENCE, Storage, Usage};
 use crate::trace::{self, Hub};
+use crate::watch::{Refused, Wanted, Watch, Watchers};
 
 /// Why a request was not carried out, or not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,7 @@ pub struct Handle {
     storage: Weak<Storage>,
     hub: Hub,
     revisions: watch::Sender<u64>,
+    watchers: Watchers,
     request_timeout: Duration,
     quota: Quota,
 }
@@ -91,10 +93,21 @@ impl Handle {
         storage: Weak<Storage>,
         hub: Hub,
         revisions: watch::Sender<u64>,
+        watchers: Watchers,
         request_timeout: Duration,
     ) -> Self {
         let quota = Quota::of_bytes(0);
-        Self { inbox, status, admission, storage, hub, revisions, request_timeout, quota }
+        Self {
+            inbox,
+            status,
+            admission,
+            storage,
+            hub,
+            revisions,
+            watchers,
+            request_timeout,
+            quota,
+        }
     }
 
     /// The same, with a bound on the size of the state.
@@ -214,9 +227,19 @@ impl Handle {
         self.revisions.subscribe()
     }
 
-    /// How many hold that.
+    /// Begins to watch keys.
+    pub async fn watch_keys(&self, wanted: Wanted) -> Result<Watch, Refused> {
+        self.watchers.join(wanted, || self.send(Inbox::Wake)).await
+    }
+
+    /// How many watch keys.
     pub fn key_watchers(&self) -> usize {
-        self.revisions.receiver_count()
+        self.watchers.count()
+    }
+
+    /// What waits for those who watch keys, in bytes.
+    pub fn key_watch_bytes(&self) -> usize {
+        self.watchers.held_bytes()
     }
 
     /// Whether the driver answers within this time.

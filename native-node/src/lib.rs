@@ -28,3 +28,4 @@ mod sync;
 pub mod tls;
 pub mod trace;
 pub mod transport;
+pub mod watch;

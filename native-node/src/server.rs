@@ -35,6 +35,7 @@ use crate::storage::disk::FaultyDisk;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::trace;
 use crate::transport::{self, Arrival, Known, Secret, Transport};
+use crate::watch::{self as key_watch, silence_of};
 
 /// How long a server that is told to end goes on answering, so that clients learn from its answers
 /// to go elsewhere: a request into a connection that ends is one of unknown outcome.
@@ -98,6 +99,8 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
     let watched = Arc::downgrade(&storage);
     let limits = config.limits.clone();
     let revisions = watch::Sender::new(0);
+    let (watchers, feed, dispatcher) =
+        key_watch::channel(limits.max_watchers, limits.max_watch_bytes);
     let handle = Handle::new(
         inbox.clone(),
         Arc::clone(&status),
@@ -105,6 +108,7 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
         Arc::downgrade(&storage),
         hub,
         revisions.clone(),
+        watchers,
         limits.request_timeout,
     )
     .within(Quota::of_bytes(limits.quota_bytes));
@@ -116,9 +120,10 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
         inbox: inbox_receiver,
         storage,
         peers,
-        status,
+        status: Arc::clone(&status),
         revisions,
         max_uncommitted_bytes: limits.max_request_bytes,
+        feed,
         tracer,
         metrics: metrics.driver.clone(),
         quota: handle.quota(),
@@ -130,6 +135,8 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
+    let dispatching = dispatcher.run(status, silence_of(election_timeout), draining.clone());
+    spawn(&tasks, &background, dispatching);
     let ending = (stop.clone(), draining.clone());
     tasks.spawn(hand_over(handle.clone(), taken.faults, ending.0, ending.1, election_timeout));
     let app = App {

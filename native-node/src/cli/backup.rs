@@ -63,7 +63,8 @@ pub(super) struct BackupArgs {
   native-node serve --id 1 --cluster-id mine2 --data new/1 --members $M        and so on
 
 Who watches keys must read them anew after a restore: revisions go on from that of the backup, so
-those that came after it are given a second time.")]
+those that came after it are given a second time. The id of an event is told apart and refused; a
+bare revision is not.")]
 pub(super) struct RestoreArgs {
     /// The backup
     file: PathBuf,

@@ -14,6 +14,7 @@ mod error;
 mod grouped;
 mod servers;
 mod sessions;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use error::{Verdict, judge};
 pub use grouped::{Grouped, Written};
 use servers::Servers;
 use sessions::{Session, Sessions, Ticket};
+pub use watch::{Told, Watching};
 
 use crate::config::Address;
 use crate::http::members::MemberList;

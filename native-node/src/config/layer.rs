@@ -234,6 +234,14 @@ layer! {
         /// where the limit on open files leaves no room for so many.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
+        /// Watchers of keys at once [default: 2048]; more are turned away with 429. Each takes a
+        /// connection, so --max-connections must be larger.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_MAX_WATCHERS" max_watchers: usize,
+        /// Bytes of events that wait for all watchers of keys together [default: 67108864]. With more
+        /// the slowest get their events later, from the kept history, or are cut.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_WATCH_BYTES" max_watch_bytes: usize,
         /// How long a client may take for a request's header, its body, or a TLS handshake, and how
         /// long its connection may be idle.
         #[arg(value_name = "TIME")]

@@ -78,6 +78,10 @@ pub struct Limits {
     pub max_answer_bytes: usize,
     /// Client connections at once.
     pub max_connections: usize,
+    /// Watchers of keys at once.
+    pub max_watchers: usize,
+    /// Bytes that wait for all watchers of keys together.
+    pub max_watch_bytes: usize,
     /// How long a client may take to send a header or a body.
     pub client_read_timeout: Duration,
     /// How long a client may take nothing of an answer.
@@ -97,6 +101,8 @@ impl Default for Limits {
             quota_bytes: 2 << 30,
             max_answer_bytes: 64 << 20,
             max_connections: 4096,
+            max_watchers: 2048,
+            max_watch_bytes: 64 << 20,
             client_read_timeout: Duration::from_secs(15),
             client_write_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(5),
@@ -206,6 +212,8 @@ impl ServeConfig {
                 quota_bytes: Some(limits.quota_bytes),
                 max_answer_bytes: Some(limits.max_answer_bytes),
                 max_connections: Some(limits.max_connections),
+                max_watchers: Some(limits.max_watchers),
+                max_watch_bytes: Some(limits.max_watch_bytes),
                 client_read_timeout: Some(Span(limits.client_read_timeout)),
                 client_write_timeout: Some(Span(limits.client_write_timeout)),
                 shutdown_grace: Some(Span(limits.shutdown_grace)),
@@ -229,6 +237,8 @@ impl ServeConfig {
             ("--max-request-bytes", self.limits.max_request_bytes),
             ("--max-answer-bytes", self.limits.max_answer_bytes),
             ("--max-connections", self.limits.max_connections),
+            ("--max-watchers", self.limits.max_watchers),
+            ("--max-watch-bytes", self.limits.max_watch_bytes),
             ("--worker-threads", self.worker_threads),
         ] {
             if value == 0 {
@@ -323,6 +333,8 @@ fn resolve_limits(layer: &LimitsLayer) -> Limits {
         quota_bytes: layer.quota_bytes.unwrap_or(default.quota_bytes),
         max_answer_bytes: layer.max_answer_bytes.unwrap_or(default.max_answer_bytes),
         max_connections: layer.max_connections.unwrap_or(default.max_connections),
+        max_watchers: layer.max_watchers.unwrap_or(default.max_watchers),
+        max_watch_bytes: layer.max_watch_bytes.unwrap_or(default.max_watch_bytes),
         client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
         client_write_timeout: duration(layer.client_write_timeout, default.client_write_timeout),
         shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),

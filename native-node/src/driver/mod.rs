@@ -34,6 +34,7 @@ use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::trace::Tracer;
 use crate::transport::Delivery;
+use crate::watch::Feed;
 pub use peers::Peers;
 use waiting::{Waiting, WaitingList};
 
@@ -100,7 +101,7 @@ pub enum Inbox {
     Storage(StorageEvent),
     /// The log should be compacted, however small it is.
     Compact,
-    /// Somebody began to watch.
+    /// Somebody began to watch events or keys.
     Wake,
     /// Somebody wants to know whether the driver runs.
     Ping(oneshot::Sender<()>),
@@ -122,11 +123,13 @@ pub struct Driver {
     pub peers: Peers,
     /// The figures that others see.
     pub status: Arc<ArcSwap<Status>>,
-    /// Wakes those who watch keys: the state's revision.
+    /// Wakes those who wait for a revision of the state.
     pub revisions: watch::Sender<u64>,
     /// From so many bytes of commands on whose outcome is not known yet, more are refused: they stay
     /// in memory for as long, whether somebody waits for them or not.
     pub max_uncommitted_bytes: usize,
+    /// Those who watch keys.
+    pub feed: Feed,
     /// Those who watch events.
     pub tracer: Tracer,
     /// What it counts.
@@ -454,6 +457,7 @@ impl Run {
         self.unsubmitted = 0;
         // After the sending: whoever has left is still told so.
         driver.peers.update(&status, driver.replica.store());
+        driver.feed.publish(&mut driver.replica);
         if driver.revisions.receiver_count() > 0 {
             driver.revisions.send_if_modified(|revision| {
                 std::mem::replace(revision, status.revision) != status.revision

@@ -81,6 +81,8 @@ impl NodeCollector {
         out.gauge("http_requests_in_flight", "Requests", self.handle.requests() as u64)?;
         out.gauge("trace_watchers", "Watchers of events", self.handle.watchers() as u64)?;
         out.gauge("kv_watchers", "Watchers of keys", self.handle.key_watchers() as u64)?;
+        let waiting = self.handle.key_watch_bytes() as u64;
+        out.bytes("kv_watch_queue", "Events that wait for watchers of keys", waiting)?;
         let Some(usage) = self.handle.usage() else { return Ok(()) };
         out.gauge("raft_wal_segments", "Files of the log", usage.log_segments)?;
         out.bytes("raft_wal_disk", "Files of the log", usage.log_bytes)?;

@@ -120,6 +120,20 @@ pub enum ApiError {
     LeaderRefused(RequestRefusal),
     /// The changes that somebody wants to watch are not kept any more.
     Compacted(Compacted),
+    /// No server of this cluster knows the revision from which somebody wants to watch.
+    RevisionUnknown {
+        /// It.
+        asked: u64,
+        /// The newest.
+        at: u64,
+    },
+    /// The revision from which somebody wants to watch belongs to another history.
+    HistoryChanged {
+        /// It.
+        asked: u64,
+    },
+    /// This server does not belong to the cluster; who leads it, if that is known.
+    NotAMember(Option<Leader>),
     /// There is no such key.
     KeyNotFound,
     /// There is no such route.
@@ -290,6 +304,12 @@ impl ApiError {
             Self::LeaderRefused(refusal) => leader_refusal(*refusal),
             Self::Compacted(_) => kind(S::GONE, "compacted", "Changes no longer kept",
                 "read the keys anew and watch from the revision of that answer"),
+            Self::RevisionUnknown { .. } => kind(S::BAD_REQUEST, "revision_unknown", "Revision unknown",
+                "it belongs to another cluster, or to this one before it was restored: read the keys anew and watch from the revision of that answer"),
+            Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Other history",
+                "the cluster was restored, or is another one: read the keys anew and watch from the revision of that answer"),
+            Self::NotAMember(_) => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Not a member of the cluster",
+                "nothing happened; send it to a member, such as the leader named here if there is one. To let this server in: `native-node member add`").retryable(),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
@@ -376,6 +396,16 @@ impl ApiError {
             Self::StoreRefused(refusal) => refusal.to_string(),
             Self::LeaderRefused(refusal) => in_words(*refusal),
             Self::Compacted(compacted) => compacted.to_string(),
+            Self::RevisionUnknown { asked, at } => {
+                format!("the leader knows no revision {asked}: the newest is {at}")
+            }
+            Self::HistoryChanged { asked } => {
+                format!("at revision {asked} the keys were not those that the id stands for")
+            }
+            Self::NotAMember(_) => {
+                "this server is not a member of the cluster: it was removed or not let in yet"
+                    .to_owned()
+            }
             Self::KeyNotFound => "the key has no value".to_owned(),
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
@@ -392,6 +422,7 @@ impl ApiError {
     const fn leader(&self) -> Option<&Leader> {
         match self {
             Self::NotLeader(Some(leader))
+            | Self::NotAMember(Some(leader))
             | Self::LeaderUnreachable(leader, _)
             | Self::Redirect(leader, _) => Some(leader),
             Self::NoLeader
@@ -427,6 +458,9 @@ impl ApiError {
             | Self::StoreRefused(_)
             | Self::LeaderRefused(_)
             | Self::Compacted(_)
+            | Self::RevisionUnknown { .. }
+            | Self::HistoryChanged { .. }
+            | Self::NotAMember(None)
             | Self::KeyNotFound
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
