@@ -1,7 +1,7 @@
 //! Addresses as people write them: `host:port`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,32 @@ impl Address {
     /// The port; 0 asks the system for a free one.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The host as a number, where it is one.
+    fn ip(&self) -> Option<IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// Whether it leads nowhere else than to this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it stands for all addresses of a machine: one can listen there, and not be reached.
+    pub fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Where somebody on the same machine reaches who listens here.
+    #[must_use]
+    pub fn of_this_machine(&self) -> Self {
+        let host = match self.ip() {
+            Some(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1",
+            Some(IpAddr::V6(ip)) if ip.is_unspecified() => "[::1]",
+            Some(_) | None => &self.host,
+        };
+        Self { host: host.to_owned(), port: self.port }
     }
 
     /// Looks up the host.
@@ -65,12 +91,15 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(error("the host is missing"));
         }
-        if host.chars().any(|character| character.is_whitespace() || "/@?#,=".contains(character)) {
-            return Err(error("the host holds a character that no host has"));
-        }
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        if host.contains(':') && !bracketed {
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Some(inner) = bracketed {
+            if inner.parse::<Ipv6Addr>().is_err() {
+                return Err(error("what stands in brackets is no IPv6 address"));
+            }
+        } else if host.parse::<Ipv6Addr>().is_ok() {
             return Err(error("an IPv6 address stands in brackets"));
+        } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+            return Err(error("the host holds a character that no host has"));
         }
         Ok(Self { host: host.to_owned(), port })
     }
@@ -100,6 +129,28 @@ impl fmt::Display for Address {
 mod tests {
     use super::Address;
 
+    /// Guards probes, and members: an address to listen on is told from one where others are.
+    #[test]
+    fn addresses_know_where_they_lead() {
+        let read = |text: &str| text.parse::<Address>().expect("an address");
+        for (text, here, loopback, unspecified) in [
+            ("0.0.0.0:1", "127.0.0.1:1", false, true),
+            ("[::]:1", "[::1]:1", false, true),
+            ("127.0.0.1:1", "127.0.0.1:1", true, false),
+            ("[::1]:1", "[::1]:1", true, false),
+            ("localhost:1", "localhost:1", true, false),
+            ("host:1", "host:1", false, false),
+        ] {
+            let address = read(text);
+            assert_eq!(address.of_this_machine(), read(here));
+            assert_eq!(
+                (address.is_loopback(), address.is_unspecified()),
+                (loopback, unspecified),
+                "{text}"
+            );
+        }
+    }
+
     /// Guards the notation, and that each refusal says what is wrong.
     #[test]
     fn addresses_are_read_or_refused_with_the_reason() {
@@ -112,6 +163,15 @@ mod tests {
             (":80", "host is missing"),
             ("::1:80", "brackets"),
             ("http://host:80", "character"),
+            ("ä.example:80", "character"),
+            ("a\"b:80", "character"),
+            ("a<b:80", "character"),
+            ("a%41:80", "character"),
+            ("a\\b:80", "character"),
+            ("a b:80", "character"),
+            ("[::1:80", "character"),
+            ("[host]:80", "brackets"),
+            ("[]:80", "brackets"),
         ] {
             let error = bad.parse::<Address>().expect_err(bad).to_string();
             assert!(error.contains(reason), "{error}");

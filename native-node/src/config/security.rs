@@ -128,23 +128,23 @@ impl Security {
 
     /// Without authentication a server listens on loopback only, unless told otherwise.
     fn validate_exposure(&self, client: &Address, peer: &Address) -> Result<(), ConfigError> {
-        if self.allow_faults && !is_loopback(client) {
+        if self.allow_faults && !client.is_loopback() {
             return Err(ConfigError::FaultsExposed(client.clone()));
         }
         if self.insecure_bind {
             return Ok(());
         }
-        if !is_loopback(client) && self.tokens_file.is_none() {
+        if !client.is_loopback() && self.tokens_file.is_none() {
             return Err(ConfigError::Exposed {
                 address: client.clone(),
                 who: "client",
                 remedy: "make clients show tokens with --tokens-file",
             });
         }
-        if !is_loopback(client) && self.tls.is_none() {
+        if !client.is_loopback() && self.tls.is_none() {
             return Err(ConfigError::InTheClear(client.clone()));
         }
-        if !is_loopback(peer) && self.cluster_secret_file.is_none() && self.peer_tls.is_none() {
+        if !peer.is_loopback() && self.cluster_secret_file.is_none() && self.peer_tls.is_none() {
             return Err(ConfigError::Exposed {
                 address: peer.clone(),
                 who: "server",
@@ -161,9 +161,4 @@ fn is_origin(text: &str) -> bool {
     matches!(scheme, "http" | "https")
         && !rest.is_empty()
         && !rest.contains(['/', '?', '#', '@', ' ', '*'])
-}
-
-fn is_loopback(address: &Address) -> bool {
-    let host = address.host().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }

@@ -104,7 +104,7 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
         Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
             return app.ask_leader(leader, &parts, Bytes::new(), read.redirect).await;
         }
-        Err(unseen) => return Err(unseen.told()),
+        Err(unseen) => return Err(unseen.told(app)),
     };
     let mut response = signed(app, show(&store));
     let headers = response.headers_mut();

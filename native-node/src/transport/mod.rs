@@ -28,11 +28,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use raft_core::types::NodeId;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Address;
 use crate::faults::Injector;
+use crate::supervise::Supervisor;
 use crate::tls::PeerTls;
 pub use handshake::{Lane, LeaseTerms, Secret};
 pub use known::Known;
@@ -129,16 +128,16 @@ impl Transport {
     pub fn start(
         self,
         known: Known,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        supervisor: &Supervisor,
         faults: Option<Arc<Injector>>,
         deliver: impl Fn(Arrival) + Clone + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
         let links = Links { faults, ..Links::default() };
         let identity = Arc::clone(&self.identity);
         let acceptor = listener::Acceptor::new(identity, known.clone(), links.clone(), deliver);
-        tasks.spawn(acceptor.run(self.listener, tasks.clone(), stop.clone()));
-        let (tasks, stop) = (tasks.clone(), stop.clone());
+        let (tasks, stop) = (supervisor.tasks().clone(), supervisor.end().clone());
+        let accepting = acceptor.run(self.listener, tasks.clone(), stop.clone());
+        supervisor.spawn("the listener for other servers", accepting);
         let outgoing = Outgoing::new(self.identity, known, links.clone(), tasks, stop);
         (outgoing, links)
     }
