@@ -49,7 +49,12 @@ impl Clock {
 /// The time since some moment before the process began, sleep of the machine included where the
 /// platform has such a clock. macOS counts sleep in its monotonic clock.
 fn awake_or_asleep() -> Duration {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia", target_os = "openbsd"))]
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "fuchsia",
+        target_os = "openbsd"
+    ))]
     const CLOCK: ClockId = ClockId::Boottime;
     #[cfg(not(any(
         target_os = "linux",
@@ -92,7 +97,8 @@ mod tests {
         let before = awake_or_asleep();
         let uptime = std::fs::read_to_string("/proc/uptime").expect("the system tells it");
         let after = awake_or_asleep();
-        let uptime: f64 = uptime.split(' ').next().and_then(|it| it.parse().ok()).expect("a number");
+        let uptime: f64 =
+            uptime.split(' ').next().and_then(|it| it.parse().ok()).expect("a number");
         // It has two decimals.
         let uptime = uptime + 0.01;
         assert!(before.as_secs_f64() <= uptime && uptime <= after.as_secs_f64() + 0.02);

@@ -255,7 +255,11 @@ mod tests {
     impl Write for Flaky {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0 += 1;
-            if self.0.is_multiple_of(2) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(bytes.len()) }
+            if self.0.is_multiple_of(2) {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(bytes.len())
+            }
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -294,7 +298,8 @@ mod tests {
     #[test]
     fn one_place_logs_a_burst_and_then_a_line_a_second() {
         let captured = std::sync::Arc::default();
-        let subscriber = tracing_subscriber::registry().with(Capture(std::sync::Arc::clone(&captured)));
+        let subscriber =
+            tracing_subscriber::registry().with(Capture(std::sync::Arc::clone(&captured)));
         tracing::subscriber::with_default(subscriber, || tracing::warn!("once more"));
         let place = captured.lock().expect("nobody panics with it").expect("it was logged");
         let (mut limits, start) = (Limits::default(), Instant::now());

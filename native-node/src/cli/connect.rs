@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::client::{Client, ClientOptions, Tls, Token};
 pub(super) use super::output::line;
+use crate::client::{Client, ClientOptions, Tls, Token};
 use crate::config::{Address, Span};
 
 /// How a client command finds the cluster.

@@ -117,7 +117,8 @@ async fn exchange(
     address: &Address,
     path: &str,
 ) -> anyhow::Result<(StatusCode, String)> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get(path)
         .header(hyper::header::HOST, address.to_string())

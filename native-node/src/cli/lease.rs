@@ -99,9 +99,8 @@ async fn keep_alive(client: &ClientArgs, lease: u64, once: bool) -> anyhow::Resu
     let path = format!("/leases/{lease}/keep-alive");
     loop {
         let answer = cluster.json(&Method::POST, &path, None).await?;
-        let told = client.print(&answer, |it| {
-            format!("lease {lease} has {} more", time(it, "ttl_ms"))
-        });
+        let told =
+            client.print(&answer, |it| format!("lease {lease} has {} more", time(it, "ttl_ms")));
         if once {
             cluster.close().await;
             return told;

@@ -38,7 +38,12 @@ pub(super) struct RecoverArgs {
     #[arg(long)]
     show: bool,
     /// The new cluster's name; another one than the old cluster's
-    #[arg(long, env = "GLASSRAFT_CLUSTER_ID", value_name = "NAME", required_unless_present = "show")]
+    #[arg(
+        long,
+        env = "GLASSRAFT_CLUSTER_ID",
+        value_name = "NAME",
+        required_unless_present = "show"
+    )]
     cluster_id: Option<String>,
     /// The servers of the new cluster, this one included, as ID=PEER/CLIENT. Usually this one alone;
     /// others are let in later. For more founders repeat the command with --id and --into

@@ -210,6 +210,32 @@ mod tests {
         }
     }
 
+    /// Guards tokens that clients take along to servers that they only learn of: without TLS none
+    /// leaves the machine, unless that is said.
+    #[tokio::test]
+    async fn a_token_does_not_leave_the_machine_in_the_clear() {
+        // Nobody listens at the one, and nothing is routed to the other.
+        let [here, far]: [Address; 2] =
+            ["127.0.0.1:9", "192.0.2.1:9"].map(|text| text.parse().expect("an address"));
+        let call = Call::new(hyper::Method::GET, "/livez");
+        let why = async |connections: Connections, server: &Address| {
+            let sending = connections.send(server, &call, None);
+            match tokio::time::timeout(CONNECT_TIMEOUT / 4, sending).await {
+                Ok(Err(NoAnswer::NotSent(why) | NoAnswer::Broken(why))) => why,
+                Ok(Ok(_)) => "an answer".to_owned(),
+                Err(_) => "it is on its way".to_owned(),
+            }
+        };
+        let token = || Some(Token::new("secret").expect("a token"));
+        let refused = |why: &str| why.contains("in the clear");
+        assert!(refused(&why(Connections::new(None, token(), false), &far).await));
+        assert!(!refused(&why(Connections::new(None, token(), false), &here).await));
+        assert!(!refused(&why(Connections::new(None, token(), true), &far).await));
+        assert!(!refused(&why(Connections::new(None, None, false), &far).await));
+        let tls = || Some(Tls::of(RootCertStore::empty()));
+        assert!(!refused(&why(Connections::new(tls(), token(), false), &far).await));
+    }
+
     /// Guards `--ca`: a file without certificates is named, not taken for trust in nobody.
     #[test]
     fn a_file_without_certificates_is_refused() {

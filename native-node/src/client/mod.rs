@@ -135,7 +135,8 @@ impl Client {
 
     /// A client that behaves so.
     pub fn with(options: ClientOptions) -> Self {
-        let ClientOptions { servers, patience, follow, sessions, token, token_in_clear, tls } = options;
+        let ClientOptions { servers, patience, follow, sessions, token, token_in_clear, tls } =
+            options;
         let shared = Shared {
             connections: Connections::new(tls, token, token_in_clear),
             servers: Servers::new(servers, follow),

@@ -29,8 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 )]
 pub(super) async fn livez(State(app): State<Arc<App>>) -> Response {
     // Not by asking the driver: one that is busy for a moment need not be restarted.
-    let checks =
-        [("driver", app.pulse.is_steady()), ("disk", !app.handle.status().halted)];
+    let checks = [("driver", app.pulse.is_steady()), ("disk", !app.handle.status().halted)];
     report(&app, &checks, true)
 }
 

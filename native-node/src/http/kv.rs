@@ -20,9 +20,7 @@ use super::freshness::{self, Seen, Unseen};
 use super::headers::{self, Condition, ConditionHeaders, IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
 use super::request::{self, Consistency, ReadOptions, RedirectOption, SetRequest, WriteOptions};
-use super::{
-    App, CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER, signed,
-};
+use super::{App, CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
 use crate::handle::RequestError;
 
 /// A key with its value and revisions.

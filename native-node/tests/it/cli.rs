@@ -201,7 +201,9 @@ async fn the_pages_of_a_prefix_are_of_one_revision() {
     }
     client.put(b"k/0000-moves", "v".into()).await.unwrap();
     let moving = tokio::spawn(async move {
-        for from in [["k/0000-moves", "k/1199-moves"], ["k/1199-moves", "k/0000-moves"]].iter().cycle() {
+        for from in
+            [["k/0000-moves", "k/1199-moves"], ["k/1199-moves", "k/0000-moves"]].iter().cycle()
+        {
             let body = serde_json::json!({"then": [
                 {"delete": {"key": from[0]}}, {"put": {"key": from[1], "value": "v"}},
             ]});

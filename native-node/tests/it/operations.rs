@@ -373,9 +373,8 @@ async fn three_machines_are_set_up_as_the_guide_says() {
     // One machine stands for three: other ports instead of other addresses.
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let addresses: Vec<[String; 2]> = (0..3)
-        .map(|_| [(), ()].map(|()| testbed::cluster::free_address().to_string()))
-        .collect();
+    let addresses: Vec<[String; 2]> =
+        (0..3).map(|_| [(), ()].map(|()| testbed::cluster::free_address().to_string())).collect();
     let members: Vec<String> = (1..=3)
         .map(|id| format!("{id}={}/{}", addresses[id - 1][0], addresses[id - 1][1]))
         .collect();
@@ -481,9 +480,8 @@ async fn a_server_moves_to_another_address() {
     command.args(["serve", "--cluster-id=test", "--members", &members]).args(crate::cluster::CALM);
     command.arg("--id").arg(moved.to_string()).arg("--data").arg(cluster.data(moved));
     let log = std::fs::File::create(cluster.log(moved)).unwrap();
-    let _server = Server(
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap(),
-    );
+    let _server =
+        Server(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     let mut add = program();
     let endpoint = cluster.address(leader).to_string();
     add.args(["member", "add", &after, "--endpoints", &endpoint]);

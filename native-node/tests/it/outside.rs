@@ -29,7 +29,11 @@ async fn a_server_that_was_removed_says_so() {
     })
     .await;
     assert_eq!(ready, 503);
-    assert_eq!(send("GET", &server, "/livez", &[], "").await.status, 200, "nothing is wrong with it");
+    assert_eq!(
+        send("GET", &server, "/livez", &[], "").await.status,
+        200,
+        "nothing is wrong with it"
+    );
 
     for (method, path, body) in [
         ("GET", "/kv/k", ""),
@@ -71,7 +75,10 @@ async fn a_server_that_was_removed_says_so() {
     command.args(["status", "--endpoints", &cluster.address(out).to_string()]);
     let output = run_to_end(command).await;
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("not a member of the cluster") && text.contains("not a member\n"), "{text}");
+    assert!(
+        text.contains("not a member of the cluster") && text.contains("not a member\n"),
+        "{text}"
+    );
 }
 
 /// Guards clients of a server that waits to be let in: it is not ready, and says why.
@@ -84,7 +91,11 @@ async fn a_server_that_waits_to_be_let_in_says_so() {
     let server = cluster.address(newcomer);
     eventually("it serves", async || cluster.status(newcomer).await).await;
     let ready = send("GET", &server, "/readyz", &[], "").await;
-    assert!(ready.status == 503 && ready.body.windows(10).any(|it| it == b"[-]member "), "{:?}", ready.body);
+    assert!(
+        ready.status == 503 && ready.body.windows(10).any(|it| it == b"[-]member "),
+        "{:?}",
+        ready.body
+    );
     let read = send("GET", &server, "/kv/k", &[], "").await;
     assert_eq!(read.json()["code"], "not_a_member");
 }

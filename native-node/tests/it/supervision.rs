@@ -65,7 +65,11 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     for what in ["closed", "no reader", "unread", "full"] {
         let mut arguments = CALM.to_vec();
         // Each event of the protocol is a line.
-        arguments.extend(["--compact-after-entries=20", "--keep-entries=5", "--log=info,raft=debug"]);
+        arguments.extend([
+            "--compact-after-entries=20",
+            "--keep-entries=5",
+            "--log=info,raft=debug",
+        ]);
         let cluster = Cluster::prepare(1, &arguments);
         let mut command = cluster.command(1);
         let log = match what {

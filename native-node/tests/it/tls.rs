@@ -110,7 +110,8 @@ async fn shown(cluster: &Cluster, ca: &Path) -> Result<Vec<u8>, std::io::Error> 
 async fn probes_work_with_and_without_tls() {
     let certificates = Certificates::new().await;
     let encrypted = certificates.flags("tls");
-    let encrypted: Vec<&str> = CALM.into_iter().chain(encrypted.iter().map(String::as_str)).collect();
+    let encrypted: Vec<&str> =
+        CALM.into_iter().chain(encrypted.iter().map(String::as_str)).collect();
     for (arguments, tls) in [(&encrypted[..], true), (&CALM[..], false)] {
         let mut cluster = Cluster::start_with(1, arguments);
         let probe = async |cluster: &Cluster, more: &[&str]| {

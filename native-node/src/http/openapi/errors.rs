@@ -204,9 +204,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {
         "get_json" | "get_raw" => &["bad_key", "too_large", "key_not_found"],
         "get_range" => &["too_large", "revision_not_held"],
-        "batch" => {
-            &["bad_json", "bad_session", "bad_idempotency_key", "too_many", "not_a_member"]
-        }
+        "batch" => &["bad_json", "bad_session", "bad_idempotency_key", "too_many", "not_a_member"],
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
@@ -238,14 +236,9 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "show_faults" | "end_faults" => &["route_not_found"],
         "set_faults" => &["route_not_found", "bad_json", "too_large", "slow_body", "overloaded"],
         "take_snapshot" => &["stopping"],
-        "backup" => &[
-            "read_timeout",
-            "no_leader",
-            "not_leader",
-            "not_a_member",
-            "overloaded",
-            "stopping",
-        ],
+        "backup" => {
+            &["read_timeout", "no_leader", "not_leader", "not_a_member", "overloaded", "stopping"]
+        }
         "trace" => &["websocket_only", "overloaded"],
         _ => &[],
     };
