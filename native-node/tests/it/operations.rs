@@ -418,8 +418,8 @@ async fn three_machines_are_set_up_as_the_guide_says() {
         command.args(["serve", "--config"]).arg(etc.join("node.toml"));
         command.args(founding.then_some("--new-cluster"));
         command.env("GLASSRAFT_CLUSTER_SECRET_FILE", machine.join("cluster-secret"));
-        let log = std::fs::File::options().create(true).append(true);
-        let log = log.open(machine.join("log")).unwrap();
+        let log = machine.join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Server(command.spawn().unwrap())
     };
@@ -497,27 +497,31 @@ async fn a_server_moves_to_another_address() {
     there.put(b"k", Bytes::from_static(b"2")).await.unwrap();
 }
 
-/// Guards the guide's promises: each test that the table names exists.
+/// Guards the promises of documents: each test that a table names exists.
 #[test]
 fn each_promise_names_a_test_that_exists() {
-    let guide = read("docs/OPERATIONS.md");
-    let table = guide.split("\n## What holds these promises\n").nth(1).expect("the table");
-    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
-    assert!(rows.len() > 15, "{rows:?}");
-    for row in rows {
-        let [_, promise, held_by, _] = row.split('|').collect::<Vec<_>>()[..] else {
-            panic!("{row}")
-        };
-        let tests: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
-        let named: Vec<_> = tests.iter().filter_map(|test| test.split_once("::")).collect();
-        assert!(!named.is_empty(), "nothing holds {promise}");
-        for (module, test) in named {
+    for document in ["docs/OPERATIONS.md", "docs/SECURITY.md"] {
+        let text = read(document);
+        let table = text.split("\n## What holds these promises\n").nth(1).expect(document);
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+        assert!(rows.len() > 10, "{document}: {rows:?}");
+        for row in rows {
+            let [_, promise, held_by, _] = row.split('|').collect::<Vec<_>>()[..] else {
+                panic!("{document}: {row}")
+            };
             let inside = held_by.contains("in `native-node/src`");
-            let file = if inside { "native-node/src" } else { "native-node/tests/it" };
-            let text = read(&format!("{file}/{module}.rs"));
-            let function = format!("fn {test}(");
-            let at = text.find(&function).unwrap_or_else(|| panic!("there is no {module}::{test}"));
-            assert!(text[..at].rfind("test]").is_some(), "{module}::{test} is no test");
+            let directory = if inside { "native-node/src" } else { "native-node/tests/it" };
+            let names = held_by.split('`').skip(1).step_by(2);
+            let tests: Vec<_> = names.filter_map(|test| test.split_once("::")).collect();
+            assert!(!tests.is_empty(), "{document}: nothing holds {promise}");
+            for (module, test) in tests {
+                let code = read(&format!("{directory}/{module}.rs"));
+                let at = code.find(&format!("fn {test}(")).unwrap_or_else(|| {
+                    panic!("{document}: there is no {module}::{test}, which is to hold {promise}")
+                });
+                let before = code[..at].trim_end().trim_end_matches("async").trim_end();
+                assert!(before.lines().last().unwrap().contains("test"), "{module}::{test}");
+            }
         }
     }
 }
