@@ -16,6 +16,7 @@ use raft_core::types::{LogPosition, NodeId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,9 @@ use crate::transport::{self, Arrival, Known, Secret, Transport};
 
 /// How long tasks may take to end once they are told to.
 const TASKS_END: Duration = Duration::from_secs(5);
+
+/// How long the end may take once something has failed.
+const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
 struct Taken {
@@ -72,7 +76,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     }
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
-    let (supervisor, mut lost) = Supervisor::new();
+    let (supervisor, lost) = Supervisor::new();
 
     let addresses = Addresses::new(config.members.clone());
     let known = taken.known(&addresses);
@@ -111,7 +115,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         metrics: metrics.driver.clone(),
         pulse: pulse.clone(),
     };
-    let mut driver = tokio::spawn(supervise::planted("the driver", driver.run()));
+    let driver = tokio::spawn(supervise::planted("the driver", driver.run()));
     watch_driver(pulse.clone(), inbox.clone())?;
     let compacting = compact(inbox.clone(), limits.compact_interval);
     supervisor.spawn("the timer of compactions", compacting);
@@ -158,39 +162,63 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     announce(&config, client, peer);
     supervise::notify(&[NotifyState::Ready]);
     let serving = http::serve(taken.listener, Arc::new(app), limits, draining.clone());
-    let mut serving = std::pin::pin!(serving);
-    let mut failed = None;
-    let ended = loop {
-        tokio::select! {
-            () = &mut serving => {
-                if !draining.is_cancelled() {
-                    failed = failed.or(Some("the listener for clients"));
+    let running = Running { supervisor, lost, driver, inbox, pulse, stop, draining };
+    running.until_end(serving).await
+}
+
+/// A server at work.
+struct Running {
+    supervisor: Supervisor,
+    /// Names of tasks that ended.
+    lost: mpsc::UnboundedReceiver<&'static str>,
+    driver: JoinHandle<Option<Ended>>,
+    inbox: mpsc::UnboundedSender<Inbox>,
+    pulse: Pulse,
+    stop: CancellationToken,
+    draining: CancellationToken,
+}
+
+impl Running {
+    /// Serves until the server is told to end or something fails, and takes it apart.
+    async fn until_end(mut self, serving: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut serving = std::pin::pin!(serving);
+        let mut failed = None;
+        let ended = loop {
+            tokio::select! {
+                () = &mut serving => {
+                    if !self.draining.is_cancelled() {
+                        failed = failed.or(Some("the listener for clients"));
+                    }
+                    tracing::info!("no requests are left; ending");
+                    drop(self.inbox.send(Inbox::Stop));
+                    break (&mut self.driver).await;
                 }
-                tracing::info!("no requests are left; ending");
-                drop(inbox.send(Inbox::Stop));
-                break driver.await;
+                ended = &mut self.driver => break ended,
+                Some(name) = self.lost.recv(), if failed.is_none() => {
+                    tracing::error!("{name} has ended, which is a bug: this server ends too");
+                    failed = Some(name);
+                    supervise::end_within(END_PATIENCE);
+                    // Readiness goes, leadership is handed over, requests under way are finished.
+                    self.stop.cancel();
+                }
             }
-            ended = &mut driver => break ended,
-            Some(name) = lost.recv(), if failed.is_none() => {
-                tracing::error!("{name} has ended, which is a bug: this server ends too");
-                failed = Some(name);
-                // Readiness goes, leadership is handed over, requests under way are finished.
-                stop.cancel();
+        };
+        self.pulse.stop();
+        if !self.stop.is_cancelled() {
+            // A failure: nobody has told so, and a disk that hangs must not keep the process.
+            supervise::end_within(END_PATIENCE);
+        }
+        self.stop.cancel();
+        self.supervisor.finish(TASKS_END).await;
+        self.draining.cancel();
+        match ended.ok().flatten().context("the driver ended because of a bug")? {
+            Ended::Stopped(storage) => close(storage).await?,
+            Ended::DiskFailed(error) => {
+                return Err(anyhow::Error::new(error).context("the disk failed"));
             }
         }
-    };
-    pulse.stop();
-    // When the disk failed nobody has told so: what waits for the end must not wait for ever.
-    stop.cancel();
-    supervisor.finish(TASKS_END).await;
-    draining.cancel();
-    match ended.ok().flatten().context("the driver ended because of a bug")? {
-        Ended::Stopped(storage) => close(storage).await?,
-        Ended::DiskFailed(error) => {
-            return Err(anyhow::Error::new(error).context("the disk failed"));
-        }
+        failed.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} ended, which is a bug")))
     }
-    failed.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} ended, which is a bug")))
 }
 
 /// Watches that the driver's loop turns, and tells the system's service manager so.

@@ -162,6 +162,22 @@ impl Pulse {
     }
 }
 
+/// Ends the process if it has not ended by itself in this time.
+pub fn end_within(patience: Duration) {
+    let waiting = move || {
+        thread::sleep(patience);
+        end_at_once("did not end in time: ending at once");
+    };
+    // Without it the service manager or a second signal ends a process that is stuck.
+    drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
+}
+
+/// Ends the process with an error, and a message if that can be written at once.
+pub fn end_at_once(why: &str) -> ! {
+    logging::say_within(why, Duration::from_millis(100));
+    std::process::exit(1)
+}
+
 /// Tells the system's service manager, if one asked for it (`Type=notify` of systemd).
 pub fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {

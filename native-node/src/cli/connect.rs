@@ -115,7 +115,7 @@ impl ClientArgs {
         }
         let patience = self.timeout.0.max(least);
         let token_in_clear = self.insecure;
-        Ok(ClientOptions { token, tls, token_in_clear, ..ClientOptions::new(servers, patience) })
+        Ok(ClientOptions { token, token_in_clear, tls, ..ClientOptions::new(servers, patience) })
     }
 
     fn tls(&self) -> anyhow::Result<Option<Tls>> {

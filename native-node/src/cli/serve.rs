@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output;
 use crate::config::{self, Layer, ServeConfig};
-use crate::{logging, server};
+use crate::{logging, server, supervise};
 
 /// How long handing over leadership and closing the data directory may take, beside the delay and
 /// the grace that are set.
@@ -122,26 +122,16 @@ fn end_on_signal(stop: CancellationToken, config: &ServeConfig) -> anyhow::Resul
     let listening = move || {
         for (number, _) in signals.forever().enumerate() {
             if number > 0 {
-                end_at_once("told to end twice: ending at once");
+                supervise::end_at_once("told to end twice: ending at once");
             }
             tracing::info!("told to end: finishing what was accepted");
+            supervise::end_within(patience);
             stop.cancel();
-            let waiting = move || {
-                std::thread::sleep(patience);
-                end_at_once("did not end in time: ending at once");
-            };
-            // Without it only a second signal ends a server that is stuck.
-            drop(std::thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
         }
     };
     let thread = std::thread::Builder::new().name("signals".to_owned());
     thread.spawn(listening).context("cannot start the thread that takes signals")?;
     Ok(())
-}
-
-fn end_at_once(why: &str) -> ! {
-    logging::say_within(why, LEFT_BEHIND);
-    std::process::exit(1)
 }
 
 /// Ends the server when the program that started it ends, however that happens.

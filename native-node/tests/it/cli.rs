@@ -285,7 +285,14 @@ async fn exit_codes_hold_whatever_the_output_is() {
         &["token", "new", "--scope=read", "--name=n"],
         &["completions", "bash"],
         &["cert", "--out", certificates, "--cluster-id=c", "--members=1=a:1/a:2"],
-        &["serve", "--print-config", "--id=1", "--cluster-id=c", "--data=d", "--members=1=a:1/a:2"],
+        &[
+            "serve",
+            "--print-config",
+            "--id=1",
+            "--cluster-id=c",
+            "--data=d",
+            "--members=1=127.0.0.1:1/127.0.0.1:2",
+        ],
     ];
     for arguments in commands {
         assert_eq!(run(arguments, full(), full()), Some(5), "{arguments:?}");

@@ -209,14 +209,14 @@ async fn a_server_that_ends_is_not_ready_first_and_serves_meanwhile() {
         (ready.status == 503 && ready.body.windows(10).any(|it| it == b"not-ending")).then_some(())
     })
     .await;
-    let mut served = 0;
+    let mut answers = 0;
     while let Ok(put) = try_send("PUT", &server, "/kv/k", &[], "v".into()).await {
         assert_eq!(put.status, 200, "{:?}", put.body);
         assert_eq!(put.header("connection"), "close");
-        served += 1;
+        answers += 1;
     }
     assert!(told.elapsed() >= Duration::from_secs(3), "it ended after {:?}", told.elapsed());
-    assert!(served > 0);
+    assert!(answers > 0);
     assert!(cluster.ended(1).await.success());
 }
 
@@ -234,7 +234,7 @@ async fn the_service_manager_is_told_what_happens() {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut server = Ended::start(command);
     let mut heard = String::new();
-    let mut hears = async |word: &str| {
+    let mut wait_for = async |word: &str| {
         eventually(&format!("it says {word}"), async || {
             let mut buffer = [0; 1024];
             while let Ok(length) = manager.recv(&mut buffer) {
@@ -245,10 +245,10 @@ async fn the_service_manager_is_told_what_happens() {
         })
         .await;
     };
-    hears("READY=1").await;
+    wait_for("READY=1").await;
     assert_eq!(send("GET", &cluster.address(1), "/livez", &[], "").await.status, 200);
-    hears("WATCHDOG=1").await;
+    wait_for("WATCHDOG=1").await;
     server.signal(Signal::TERM);
-    hears("STOPPING=1").await;
+    wait_for("STOPPING=1").await;
     assert!(server.status().await.success());
 }
