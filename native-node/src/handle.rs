@@ -27,6 +27,11 @@ pub enum RequestError {
         /// Who leads, as far as this server knows.
         leader: Option<NodeId>,
     },
+    /// Nothing happened: this server does not belong to the cluster.
+    NotAMember {
+        /// Who leads, as far as this server knows.
+        leader: Option<NodeId>,
+    },
     /// Nothing happened: too much is under way.
     Overloaded,
     /// Nothing happened: the disk is full.
@@ -136,6 +141,13 @@ impl Handle {
         self.status().role == RoleName::Leader
     }
 
+    /// Whether this server belongs to the cluster, as far as it knows. A leader that takes itself out
+    /// does so until it leads no more.
+    pub fn is_member(&self) -> bool {
+        let status = self.status();
+        status.membership.contains(status.id) || status.role == RoleName::Leader
+    }
+
     /// Lets a request of so many bytes in, if there is room.
     pub fn admit(&self, bytes: usize) -> Result<Permit, RequestError> {
         self.admission.admit(bytes).ok_or(RequestError::Overloaded)
@@ -181,6 +193,10 @@ impl Handle {
     /// it costs nothing to have, and writers never wait for who reads it. Any server may be asked; a
     /// leader may answer by its lease where `lease` allows it.
     pub async fn read(&self, lease: bool, permit: Permit) -> Result<KvStore, RequestError> {
+        if !self.is_member() {
+            // Nobody would confirm it.
+            return Err(RequestError::NotAMember { leader: self.status().leader });
+        }
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::Read { reply, lease, permit });
         self.wait(answer, self.request_timeout).await

@@ -18,12 +18,15 @@ pub mod fuzz;
 pub mod guard;
 pub mod handle;
 pub mod http;
+pub mod logging;
 pub mod metrics;
+pub mod recover;
 pub mod reload;
 pub mod server;
 #[cfg(test)]
 mod shuttled;
 pub mod storage;
+pub mod supervise;
 mod sync;
 pub mod tls;
 pub mod trace;

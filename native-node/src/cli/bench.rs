@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep_until, timeout_at};
 
 use super::connect::ClientArgs;
-use super::progress;
+use super::{exit, progress};
 use crate::client::{Client, ClientError};
 use crate::config::Span;
 use crate::http::request::Consistency;
@@ -116,6 +116,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
     let value = Bytes::from(vec![b'v'; value_size]);
     let loader = client.client_of_these(Duration::ZERO)?;
+    let interrupted = exit::interrupted()?;
     // Says what is wrong before it is wrong a thousand times.
     loader.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
     // They end with this set.
@@ -138,15 +139,21 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
             + plan.pace.unwrap_or_default() * u32::try_from(number)? / u32::try_from(clients)?;
         workers.spawn(work(Arc::clone(&plan), number, begin));
     }
-    watch(&plan, start).await;
+    tokio::select! {
+        () = watch(&plan, start) => {}
+        signal = interrupted => {
+            workers.shutdown().await;
+            remove_keys(&plan.client).await?;
+            return Err(anyhow::Error::new(signal).context("nothing was measured to the end"));
+        }
+    }
     let mut seen = Seen::new();
     while let Some(worker) = workers.join_next().await {
         seen.add(worker?);
     }
     let elapsed = start.elapsed();
     drop(watching);
-    let range = json!({"then": [Operation::DeleteRange(KeyRange::prefix(PREFIX))]});
-    plan.client.json(&Method::POST, "/txn", Some(&range)).await?;
+    remove_keys(&plan.client).await?;
     if let (Some(error), 0) = (&seen.last_error, seen.reads.len() + seen.writes.len()) {
         anyhow::bail!("no request had success; the last error: {error}");
     }
@@ -177,6 +184,11 @@ async fn begin_to_watch(client: &Client, count: u64) -> anyhow::Result<JoinSet<(
         watching.spawn(async move { while one.next().await.is_ok() {} });
     }
     Ok(watching)
+}
+
+async fn remove_keys(client: &Client) -> Result<(), ClientError> {
+    let range = json!({"then": [Operation::DeleteRange(KeyRange::prefix(PREFIX))]});
+    client.json(&Method::POST, "/txn", Some(&range)).await.map(drop)
 }
 
 /// Waits, and shows that something happens.

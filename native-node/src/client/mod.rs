@@ -76,6 +76,8 @@ pub struct ClientOptions {
     pub sessions: Option<Duration>,
     /// What proves who the client is.
     pub token: Option<Token>,
+    /// Whether the token may leave this machine without TLS, where everybody on the way can read it.
+    pub token_in_clear: bool,
     /// Whether servers are reached over TLS, and which are trusted.
     pub tls: Option<Tls>,
 }
@@ -83,7 +85,15 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// Asks these servers alone, without sessions, token and TLS.
     pub const fn new(servers: Vec<Address>, patience: Duration) -> Self {
-        Self { servers, patience, follow: false, sessions: None, token: None, tls: None }
+        Self {
+            servers,
+            patience,
+            follow: false,
+            sessions: None,
+            token: None,
+            token_in_clear: false,
+            tls: None,
+        }
     }
 
     /// How long a session lasts that is used again and again.
@@ -127,9 +137,10 @@ impl Client {
 
     /// A client that behaves so.
     pub fn with(options: ClientOptions) -> Self {
-        let ClientOptions { servers, patience, follow, sessions, token, tls } = options;
+        let ClientOptions { servers, patience, follow, sessions, token, token_in_clear, tls } =
+            options;
         let shared = Shared {
-            connections: Connections::new(tls, token),
+            connections: Connections::new(tls, token, token_in_clear),
             servers: Servers::new(servers, follow),
             sessions: sessions.map(Sessions::new),
         };

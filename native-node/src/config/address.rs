@@ -1,7 +1,7 @@
 //! Addresses as people write them: `host:port`.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,32 @@ impl Address {
     /// The port; 0 asks the system for a free one.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The host as a number, where it is one.
+    fn ip(&self) -> Option<IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// Whether it leads nowhere else than to this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it stands for all addresses of a machine: one can listen there, and not be reached.
+    pub fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Where somebody on the same machine reaches who listens here.
+    #[must_use]
+    pub fn of_this_machine(&self) -> Self {
+        let host = match self.ip() {
+            Some(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1",
+            Some(IpAddr::V6(ip)) if ip.is_unspecified() => "[::1]",
+            Some(_) | None => &self.host,
+        };
+        Self { host: host.to_owned(), port: self.port }
     }
 
     /// Looks up the host.
@@ -111,6 +137,28 @@ impl fmt::Display for Address {
 mod tests {
     use super::Address;
 
+    /// Guards probes, and members: an address to listen on is told from one where others are.
+    #[test]
+    fn addresses_know_where_they_lead() {
+        let read = |text: &str| text.parse::<Address>().expect("an address");
+        for (text, here, loopback, unspecified) in [
+            ("0.0.0.0:1", "127.0.0.1:1", false, true),
+            ("[::]:1", "[::1]:1", false, true),
+            ("127.0.0.1:1", "127.0.0.1:1", true, false),
+            ("[::1]:1", "[::1]:1", true, false),
+            ("localhost:1", "localhost:1", true, false),
+            ("host:1", "host:1", false, false),
+        ] {
+            let address = read(text);
+            assert_eq!(address.of_this_machine(), read(here));
+            assert_eq!(
+                (address.is_loopback(), address.is_unspecified()),
+                (loopback, unspecified),
+                "{text}"
+            );
+        }
+    }
+
     /// Guards the notation, and that each refusal says what is wrong.
     #[test]
     fn addresses_are_read_or_refused_with_the_reason() {
@@ -135,6 +183,7 @@ mod tests {
             ("a\0b:80", "character"),
             ("u:p@host:80", "character"),
             (&format!("{}:80", "a".repeat(254)), "longer"),
+            ("[]:80", "brackets"),
         ] {
             let error = bad.parse::<Address>().expect_err(bad).to_string();
             assert!(error.contains(reason), "{bad}: {error}");

@@ -83,6 +83,9 @@ pub enum ConfigError {
     /// A certificate without a key, or the like.
     #[error("{0} go together: give all three or none")]
     Incomplete(&'static str),
+    /// A member cannot be found where the list says.
+    #[error(transparent)]
+    Members(#[from] super::MembersError),
     /// The protocol's numbers do not go together.
     #[error(transparent)]
     Raft(#[from] raft_core::config::ConfigError),

@@ -249,7 +249,12 @@ layer! {
         /// A client that takes nothing of an answer for so long, or next to nothing, is cut.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_WRITE_TIMEOUT" client_write_timeout: Span,
-        /// How long requests under way may take when the server is told to end.
+        /// How long the server goes on taking requests once it is told to end, while /readyz
+        /// already fails: as long as a load balancer takes to notice [default: 250ms].
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_SHUTDOWN_DELAY" shutdown_delay: Span,
+        /// How long requests under way may take after that; what is left then is cut off
+        /// [default: 5s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_SHUTDOWN_GRACE" shutdown_grace: Span,
         /// How often the log is compacted even when it is small.

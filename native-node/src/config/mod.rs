@@ -86,6 +86,8 @@ pub struct Limits {
     pub client_read_timeout: Duration,
     /// How long a client may take nothing of an answer.
     pub client_write_timeout: Duration,
+    /// How long requests are still taken once the server is told to end.
+    pub shutdown_delay: Duration,
     /// How long requests may take to finish on shutdown.
     pub shutdown_grace: Duration,
     /// How often the log is compacted even when small.
@@ -105,6 +107,7 @@ impl Default for Limits {
             max_watch_bytes: 64 << 20,
             client_read_timeout: Duration::from_secs(15),
             client_write_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::from_millis(250),
             shutdown_grace: Duration::from_secs(5),
             compact_interval: Duration::from_mins(1),
         }
@@ -216,6 +219,7 @@ impl ServeConfig {
                 max_watch_bytes: Some(limits.max_watch_bytes),
                 client_read_timeout: Some(Span(limits.client_read_timeout)),
                 client_write_timeout: Some(Span(limits.client_write_timeout)),
+                shutdown_delay: Some(Span(limits.shutdown_delay)),
                 shutdown_grace: Some(Span(limits.shutdown_grace)),
                 compact_interval: Some(Span(limits.compact_interval)),
             },
@@ -232,6 +236,7 @@ impl ServeConfig {
 
     fn validate(&self) -> Result<(), ConfigError> {
         check_cluster_id(&self.cluster_id)?;
+        self.members.can_be_reached()?;
         for (name, value) in [
             ("--max-requests", self.limits.max_requests),
             ("--max-request-bytes", self.limits.max_request_bytes),
@@ -337,6 +342,7 @@ fn resolve_limits(layer: &LimitsLayer) -> Limits {
         max_watch_bytes: layer.max_watch_bytes.unwrap_or(default.max_watch_bytes),
         client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
         client_write_timeout: duration(layer.client_write_timeout, default.client_write_timeout),
+        shutdown_delay: duration(layer.shutdown_delay, default.shutdown_delay),
         shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),
         compact_interval: duration(layer.compact_interval, default.compact_interval),
     }

@@ -133,20 +133,20 @@ impl Security {
 
     /// Without authentication a server listens on loopback only, unless told otherwise.
     fn validate_exposure(&self, client: &Address, peer: &Address) -> Result<(), ConfigError> {
-        if self.allow_faults && !is_loopback(client) {
+        if self.allow_faults && !client.is_loopback() {
             return Err(ConfigError::FaultsExposed(client.clone()));
         }
         // Whoever passes for a server writes whatever it likes: nobody may want that.
-        if !is_loopback(peer) && !self.proves_peers() {
+        if !peer.is_loopback() && !self.proves_peers() {
             return Err(ConfigError::PeersExposed(peer.clone()));
         }
         if self.insecure_bind {
             return Ok(());
         }
-        if !is_loopback(client) && self.tokens_file.is_none() {
+        if !client.is_loopback() && self.tokens_file.is_none() {
             return Err(ConfigError::Exposed(client.clone()));
         }
-        if !is_loopback(client) && self.tls.is_none() {
+        if !client.is_loopback() && self.tls.is_none() {
             return Err(ConfigError::InTheClear(client.clone()));
         }
         Ok(())
@@ -158,9 +158,4 @@ fn is_origin(text: &str) -> bool {
     matches!(scheme, "http" | "https")
         && !rest.is_empty()
         && !rest.contains(['/', '?', '#', '@', ' ', '*'])
-}
-
-fn is_loopback(address: &Address) -> bool {
-    let host = address.host().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }

@@ -144,3 +144,21 @@ fn a_secret_is_read_or_refused() {
     let secret = config(&path).security.read_secret().expect("a secret").expect("a secret");
     assert_eq!(secret, b"0123456789abcdef");
 }
+
+/// Guards the members of a file as those of the command line: each can be reached.
+#[test]
+fn members_of_a_file_have_addresses_where_they_are_found() {
+    let text = r#"
+        [server]
+        id = 1
+        cluster_id = "c"
+        data = "d"
+        [server.members]
+        1 = { peer = "0.0.0.0:8001", client = "127.0.0.1:7001" }
+        [security]
+        insecure_bind = true
+    "#;
+    let layer: Layer = toml::from_str(text).expect("a layer");
+    let error = ServeConfig::resolve(layer).expect_err("nobody is at 0.0.0.0").to_string();
+    assert!(error.contains("cannot be reached at 0.0.0.0:8001"), "{error}");
+}

@@ -32,6 +32,7 @@ use crate::config::Address;
 use crate::handle::{Quota, Reply, RequestError, Written};
 use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
+use crate::supervise::Pulse;
 use crate::trace::Tracer;
 use crate::transport::Delivery;
 use crate::watch::Feed;
@@ -136,6 +137,8 @@ pub struct Driver {
     pub metrics: DriverMetrics,
     /// How large the state may get before the leader refuses what makes it larger, in bytes.
     pub quota: Quota,
+    /// Shows others that its loop turns.
+    pub pulse: Pulse,
 }
 
 /// Why the driver ended.
@@ -164,6 +167,8 @@ struct Run {
     /// The entries of this batch that were taken in from a leader and that the disk does not know
     /// of yet, in bytes.
     unsubmitted: u64,
+    /// The deadline that the timer is set to.
+    armed: Option<Time>,
     end: Option<End>,
 }
 
@@ -187,6 +192,7 @@ impl Driver {
             proposals: Vec::new(),
             reads: Vec::new(),
             unsubmitted: 0,
+            armed: None,
             end: None,
         };
         // What starting already decided, for instance to campaign alone in a cluster of one.
@@ -201,6 +207,7 @@ impl Driver {
                 Some(End::DiskFailed(error)) => return Ended::DiskFailed(error),
                 Some(End::Halted(why)) => return Ended::Halted(why),
             }
+            run.driver.pulse.turn();
             run.arm(timer.as_mut());
             tokio::select! {
                 biased;
@@ -219,13 +226,11 @@ impl Driver {
 impl Run {
     /// Sets the timer to the core's deadline. A timer that is due earlier stays: it finds nothing
     /// to do and is set anew, which is cheaper than moving it with each message.
-    fn arm(&self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
-        let due = match self.driver.replica.deadline() {
-            Some(deadline) => self.driver.clock.instant(deadline),
-            None => return,
-        };
-        if timer.is_elapsed() || due < timer.deadline() {
-            timer.reset(due);
+    fn arm(&mut self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
+        let Some(deadline) = self.driver.replica.deadline() else { return };
+        if timer.is_elapsed() || self.armed.is_none_or(|armed| deadline < armed) {
+            timer.reset(self.driver.clock.instant(deadline));
+            self.armed = Some(deadline);
         }
     }
 

@@ -121,6 +121,11 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
     {
         return app.ask_leader(*leader, &parts, body, redirect).await;
     }
+    if let Some(Err(RequestError::NotAMember { leader })) = &seen
+        && !has_writes
+    {
+        return Err(ApiError::NotAMember(app.leader(*leader)));
+    }
     let seen = seen.map(|seen| seen.map(|seen| seen.store));
     let revisions = written.iter().flatten().map(|(_, applied)| applied.revision);
     let revision = match &seen {

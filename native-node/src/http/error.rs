@@ -36,6 +36,8 @@ pub enum ApiError {
     NoLeader,
     /// The request was passed on once already, and this server does not lead either.
     NotLeader(Option<Leader>),
+    /// This server does not belong to the cluster; who leads it, if that is known.
+    NotAMember(Option<Leader>),
     /// The leader could not be reached; the request never left.
     LeaderUnreachable(Leader, String),
     /// The client wants to go there itself.
@@ -240,6 +242,8 @@ impl ApiError {
                 "nothing happened; send it again after Retry-After, when an election has ended").retryable(),
             Self::NotLeader(_) => kind(S::SERVICE_UNAVAILABLE, "not_leader", "Not the leader",
                 "nothing happened; send it again, to the leader named here if there is one").retryable(),
+            Self::NotAMember(_) => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Not a member of the cluster",
+                "nothing happened; send it to a member, such as the leader named here if there is one. To let this server in: `native-node member add`").retryable(),
             Self::LeaderUnreachable(..) => kind(S::SERVICE_UNAVAILABLE, "leader_unreachable", "Leader not reachable",
                 "nothing happened; send it again after Retry-After, when there is a new leader").retryable(),
             Self::Redirect(..) => kind(S::TEMPORARY_REDIRECT, "redirect", "The leader is elsewhere",
@@ -344,6 +348,10 @@ impl ApiError {
             Self::NoLeader => "no server is known to lead at present".to_owned(),
             Self::NotLeader(None) => "this server does not lead and knows of no leader".to_owned(),
             Self::NotLeader(Some(leader)) => format!("{} leads, not this server", leader.id),
+            Self::NotAMember(_) => {
+                "this server is not a member of the cluster: it was removed or not let in yet"
+                    .to_owned()
+            }
             Self::LeaderUnreachable(leader, why) => {
                 format!("{} at {} leads but cannot be reached: {why}", leader.id, leader.client)
             }
@@ -427,6 +435,7 @@ impl ApiError {
             | Self::Redirect(leader, _) => Some(leader),
             Self::NoLeader
             | Self::NotLeader(None)
+            | Self::NotAMember(None)
             | Self::OutcomeUnknown
             | Self::ReadTimeout
             | Self::Overloaded

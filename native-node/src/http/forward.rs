@@ -175,6 +175,12 @@ fn pool(roots: RootCertStore) -> Pool {
 }
 
 impl App {
+    /// Where a leader is found that is not this server.
+    pub(super) fn leader(&self, leader: Option<NodeId>) -> Option<Leader> {
+        let id = leader.filter(|id| *id != self.id)?;
+        self.addresses.get(id).map(|member| Leader::new(id, &member))
+    }
+
     /// Lets the leader answer, or says why that cannot be.
     pub(super) async fn ask_leader(
         &self,
@@ -195,9 +201,7 @@ impl App {
         redirect: bool,
         within: Duration,
     ) -> Result<Response, ApiError> {
-        let known = leader
-            .filter(|id| *id != self.id)
-            .and_then(|id| self.addresses.get(id).map(|member| Leader::new(id, &member)));
+        let known = self.leader(leader);
         if parts.headers.contains_key(FORWARDED_HEADER) {
             return Err(ApiError::NotLeader(known));
         }

@@ -21,8 +21,8 @@ use super::error::ApiError;
 use super::freshness::{self, Seen, Unseen};
 use super::headers::{self, Condition, ConditionHeaders, IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
-use super::request::{self, ReadOptions, RedirectOption, SetRequest, WriteOptions};
-use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
+use super::request::{self, Consistency, ReadOptions, RedirectOption, SetRequest, WriteOptions};
+use super::{App, CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
 use crate::handle::RequestError;
 
 /// A key with its value and revisions.
@@ -247,7 +247,7 @@ pub(super) async fn look(
             Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
                 Err(app.ask_leader(leader, parts, Bytes::new(), options.redirect).await)
             }
-            seen => seen.map_err(|unseen| Err(unseen.told())),
+            seen => seen.map_err(|unseen| Err(unseen.told(app))),
         }
     };
     let (answer, seen) = match shown(app, see, |seen: &Seen| show(&seen.store)).await {
@@ -259,6 +259,9 @@ pub(super) async fn look(
     let headers = response.headers_mut();
     headers.insert(REVISION_HEADER, HeaderValue::from(store.revision()));
     headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static(consistency.name()));
+    if let (Consistency::Stale, Some(why)) = (consistency, app.cut_off()) {
+        headers.insert(CUT_OFF_HEADER, HeaderValue::from_static(why));
+    }
     if let Some(age) = age {
         let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         headers.insert(STALENESS_HEADER, HeaderValue::from(millis.saturating_add(1)));

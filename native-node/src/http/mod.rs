@@ -60,6 +60,7 @@ use crate::clock::Clock;
 use crate::config::{Address, Limits, Members};
 use crate::handle::Handle;
 use crate::metrics::HttpMetrics;
+use crate::supervise::Pulse;
 use crate::transport::Links;
 pub use access::Access;
 pub use answer::Answers;
@@ -83,6 +84,9 @@ pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("x-raft-consi
 
 /// With `max_staleness`: how old the state is at most that a stale read saw, in ms.
 pub const STALENESS_HEADER: HeaderName = HeaderName::from_static("x-raft-staleness-ms");
+
+/// With a stale read, why this server hears nothing new, if that is so: `not-a-member` or `no-leader`.
+pub const CUT_OFF_HEADER: HeaderName = HeaderName::from_static("x-raft-cut-off");
 
 /// The server that passed the request on; such a request is not passed on again.
 pub const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-raft-forwarded-by");
@@ -130,6 +134,8 @@ pub struct App {
     pub links: Links,
     /// The core's time.
     pub clock: Clock,
+    /// Whether the driver's loop turns.
+    pub pulse: Pulse,
     /// When the process began.
     pub started: Instant,
     /// How long a client may take to send a body.
@@ -164,6 +170,14 @@ impl App {
     /// Room for all who may watch the trace.
     pub fn trace_watchers() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(trace::MAX_WATCHERS))
+    }
+
+    /// Why this server's state does not move, as far as it knows.
+    fn cut_off(&self) -> Option<&'static str> {
+        if !self.handle.is_member() {
+            return Some("not-a-member");
+        }
+        self.handle.status().leader.is_none().then_some("no-leader")
     }
 }
 
@@ -239,6 +253,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             REVISION_HEADER,
             CONSISTENCY_HEADER,
             STALENESS_HEADER,
+            CUT_OFF_HEADER,
             FORWARDED_HEADER,
             header::ETAG,
         ])

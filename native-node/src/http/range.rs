@@ -103,7 +103,7 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
             Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
                 Err(app.ask_leader(leader, parts, Bytes::new(), read.redirect).await)
             }
-            seen => seen.map_err(|unseen| Err(unseen.told())),
+            seen => seen.map_err(|unseen| Err(unseen.told(app))),
         }
     };
     let answer = match shown(app, see, show).await {

@@ -283,6 +283,7 @@ pub fn set_request(body: &[u8]) -> Result<Command, ApiError> {
 pub fn write_error(error: RequestError) -> ApiError {
     match error {
         RequestError::NotLeader { .. } => ApiError::NotLeader(None),
+        RequestError::NotAMember { .. } => ApiError::NotAMember(None),
         RequestError::Overloaded => ApiError::Overloaded,
         RequestError::DiskFull => ApiError::DiskFull,
         RequestError::Halted => ApiError::Stopping,
@@ -297,6 +298,7 @@ pub fn read_error(error: RequestError) -> ApiError {
     match error {
         RequestError::Unknown => ApiError::ReadTimeout,
         RequestError::NotLeader { .. }
+        | RequestError::NotAMember { .. }
         | RequestError::Overloaded
         | RequestError::DiskFull
         | RequestError::Halted

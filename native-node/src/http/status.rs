@@ -27,6 +27,9 @@ pub struct ClusterStatus {
     pub cluster_id: String,
     /// The server that answers.
     pub node: NodeInfo,
+    /// Whether it belongs to the cluster, as far as it knows.
+    #[serde(default = "belongs")]
+    pub member: bool,
     /// Its role.
     #[schema(schema_with = openapi::role)]
     pub role: RoleName,
@@ -77,6 +80,11 @@ pub struct ClusterStatus {
     pub progress_from: Option<NodeId>,
     /// The other servers.
     pub peers: Vec<PeerStatus>,
+}
+
+/// A server of an earlier release does not say; most servers that are asked are members.
+const fn belongs() -> bool {
+    true
 }
 
 /// Who answers.
@@ -286,6 +294,7 @@ fn local(app: &App) -> ClusterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: app.started.elapsed().as_secs_f64(),
         },
+        member: app.handle.is_member(),
         role: status.role,
         term: status.term,
         voted_for: status.voted_for,

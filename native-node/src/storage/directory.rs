@@ -99,6 +99,19 @@ impl Directory {
         Ok(Self { id, ..self.clone() })
     }
 
+    /// Whose directory it is, by its first segment.
+    pub(super) fn owner(&self) -> Result<Identity, StorageError> {
+        let contents = self.list()?;
+        let Some(sequence) = contents.segments.first() else {
+            let because = "this must be the data directory of a server".to_owned();
+            return Err(StorageError::Missing { path: self.segment(1), because });
+        };
+        let path = self.segment(*sequence);
+        let file = self.disk.open(&path).map_err(io_error("open", &path))?;
+        let (head, _) = Head::<SegmentHead>::read_any(&*file, &path, FileType::Segment)?;
+        Ok(head.owner())
+    }
+
     /// Where the peers that were met are remembered, and the same in the making.
     pub(super) fn peers(&self) -> (PathBuf, PathBuf) {
         (self.path.join(PEERS), self.path.join(PEERS_IN_THE_MAKING))

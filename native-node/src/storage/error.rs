@@ -13,7 +13,8 @@ const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot 
     take part under its old identity. The rest of the cluster still holds the data: take this \
     server out (`native-node member remove ID`), start it with an empty directory and without \
     --new-cluster, and let it in again (`native-node member add ID=PEER/CLIENT`). If no majority \
-    of the servers has its data any more, make a new cluster of a backup (`native-node restore`)";
+    of the servers has its data any more, go on with what is left (`native-node recover`) or make a \
+    new cluster of a backup (`native-node restore`)";
 
 /// Why storage cannot be opened or went out of service.
 #[derive(Debug, thiserror::Error)]

@@ -11,12 +11,12 @@ use std::sync::mpsc;
 use raft_core::durable::{HardState, Write};
 use raft_core::kv::Snapshot;
 use raft_core::log::Entries;
-use raft_core::types::WriteId;
+use raft_core::types::{NodeId, WriteId};
 
-use super::directory::{LOCK, is_ours, lock};
+use super::directory::{Directory, LOCK, is_ours, lock};
 use super::disk::{Disk, RealDisk};
 use super::error::io_error;
-use super::{Identity, Options, Storage, StorageError, StorageEvent};
+use super::{Identity, Options, Storage, StorageError, StorageEvent, StorageId};
 
 /// The marker's name.
 pub(super) const RESTORE_MARKER: &str = "restore.tmp";
@@ -57,6 +57,13 @@ impl Storage {
         sync()?;
         disk.remove(&marker).map_err(io_error("remove", &marker))?;
         sync()
+    }
+
+    /// Whose data a directory holds.
+    pub fn owner(dir: &Path) -> Result<Identity, StorageError> {
+        let nobody = Identity { cluster: String::new(), node: NodeId::ENVIRONMENT };
+        let (disk, path, id) = (Arc::new(RealDisk), dir.to_owned(), StorageId::default());
+        Directory { disk, path, identity: nobody, id }.owner()
     }
 
     /// Refuses a directory in which a restore was not finished.

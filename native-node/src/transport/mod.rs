@@ -35,11 +35,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use raft_core::types::NodeId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Address;
 use crate::faults::Injector;
+use crate::supervise::Supervisor;
 use crate::tls::PeerTls;
 pub use handshake::{Lane, LeaseTerms, Secret};
 pub use known::Known;
@@ -154,8 +153,7 @@ impl Transport {
     pub fn start(
         self,
         known: Known,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        supervisor: &Supervisor,
         faults: Option<Arc<Injector>>,
         deliver: impl Fn(Arrival) + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
@@ -169,8 +167,10 @@ impl Transport {
         });
         let loopback = self.listener.local_addr().map_or(true, |own| own.ip().is_loopback());
         let acceptor = listener::Acceptor::new(Arc::clone(&shared), known.clone(), loopback);
-        tasks.spawn(acceptor.run(self.listener, tasks.clone(), stop.clone()));
-        let outgoing = Outgoing::new(shared, known, tasks.clone(), stop.clone());
+        let (tasks, stop) = (supervisor.tasks().clone(), supervisor.end().clone());
+        let accepting = acceptor.run(self.listener, tasks.clone(), stop.clone());
+        supervisor.spawn("the listener for other servers", accepting);
+        let outgoing = Outgoing::new(shared, known, tasks, stop);
         (outgoing, links)
     }
 }

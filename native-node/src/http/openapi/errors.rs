@@ -116,7 +116,8 @@ fn after(error: &ApiError) -> Option<ApiError> {
     let nobody = || Leader { id: NodeId(1), client: "HOST:PORT".to_owned() };
     Some(match error {
         E::NoLeader => E::NotLeader(None),
-        E::NotLeader(_) => E::LeaderUnreachable(nobody(), String::new()),
+        E::NotLeader(_) => E::NotAMember(None),
+        E::NotAMember(_) => E::LeaderUnreachable(nobody(), String::new()),
         E::LeaderUnreachable(..) => E::Redirect(nobody(), String::new()),
         E::Redirect(..) => E::OutcomeUnknown,
         E::OutcomeUnknown => E::ReadTimeout,
@@ -215,9 +216,14 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {
         "get_json" | "get_raw" => &["bad_key", "too_large", "key_not_found"],
         "get_range" => &["too_large", "revision_not_held"],
-        "batch" => {
-            &["bad_json", "bad_session", "bad_idempotency_key", "too_many", "answer_too_large"]
-        }
+        "batch" => &[
+            "bad_json",
+            "bad_session",
+            "bad_idempotency_key",
+            "too_many",
+            "answer_too_large",
+            "not_a_member",
+        ],
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
@@ -268,11 +274,20 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "show_faults" | "end_faults" => &["route_not_found"],
         "set_faults" => &["route_not_found", "bad_json", "too_large", "slow_body", "overloaded"],
         "take_snapshot" => &["stopping"],
-        "backup" => &["read_timeout", "no_leader", "not_leader", "overloaded", "stopping"],
+        "backup" => {
+            &["read_timeout", "no_leader", "not_leader", "not_a_member", "overloaded", "stopping"]
+        }
         "trace" => &["websocket_only", "overloaded"],
         _ => &[],
     };
-    let reading = ["read_timeout", "revision_not_reached", "redirect", "overloaded", "stopping"];
+    let reading = [
+        "read_timeout",
+        "revision_not_reached",
+        "redirect",
+        "overloaded",
+        "stopping",
+        "not_a_member",
+    ];
     let writing = [
         "outcome_unknown",
         "redirect",
