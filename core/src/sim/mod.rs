@@ -16,6 +16,7 @@ mod server;
 mod shrink;
 mod swarm;
 mod timeline;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -45,7 +46,7 @@ use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
 use crate::rules::{Mutation, Rules};
-use crate::types::{EventId, NodeId, Time};
+use crate::types::{EventId, NodeId, RequestId, Time};
 
 /// All that determines a run, but for what is done to it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -66,6 +67,9 @@ pub struct SimConfig {
     /// Whether elections come from [`Action::Elect`] alone: no election timer runs out by itself,
     /// so that a lesson is a script and no game of chance. Heartbeats go on.
     pub manual_elections: bool,
+    /// Whether messages, batches for disks and snapshots take the way of their bytes, as on real
+    /// servers: encoded, bounded and read again. Links count bytes only then.
+    pub through_bytes: bool,
 }
 
 impl Default for SimConfig {
@@ -78,6 +82,7 @@ impl Default for SimConfig {
             disk: DiskConfig::default(),
             mutation: None,
             manual_elections: false,
+            through_bytes: false,
         }
     }
 }
@@ -100,6 +105,8 @@ pub struct Simulation {
     journal: Vec<Deed>,
     /// How many things have happened.
     happened: u64,
+    /// The requests that are not answered, and the run of the server that owes the answer.
+    waiting: BTreeMap<RequestId, (NodeId, u64)>,
 }
 
 /// A point of a run: several things may happen at one time, so their number belongs to it.
@@ -146,6 +153,7 @@ impl Simulation {
             checker: Checker::default(),
             journal: Vec::new(),
             happened: 0,
+            waiting: BTreeMap::new(),
             config,
         };
         for id in simulation.ids() {
@@ -218,6 +226,11 @@ impl Simulation {
         self.servers.values().filter(|server| server.disk.is_damaged()).count() as u64
     }
 
+    /// Whether a server's disk is damaged, so that it must be wiped before it can start again.
+    pub fn is_damaged(&self, id: NodeId) -> bool {
+        self.servers.get(&id).is_some_and(|server| server.disk.is_damaged())
+    }
+
     /// The servers whose disks were wiped at some time; those that were added later not.
     pub fn wiped(&self) -> impl Iterator<Item = NodeId> {
         self.servers.iter().filter(|(_, server)| server.wiped).map(|(id, _)| *id)
@@ -226,6 +239,17 @@ impl Simulation {
     /// A server's replica; `None` while it is down.
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.servers.get(&id)?.replica.as_ref()
+    }
+
+    /// The requests that running servers took in and have not answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
+        let owed = self.waiting.iter().filter(|(_, (node, run))| self.is_run(*node, *run));
+        owed.map(|(request, (node, _))| (*request, *node))
+    }
+
+    /// How many bytes one server has sent to another; 0 unless [`SimConfig::through_bytes`].
+    pub fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
+        self.network.sent_bytes(from, to)
     }
 
     /// The server that leads in the highest term, among those that run.
@@ -360,18 +384,25 @@ impl Simulation {
         match output {
             Output::Send(message) => self.send(message),
             Output::Respond(request, outcome) => {
+                self.waiting.remove(&request);
                 let store = self.servers.get(&id).and_then(|it| it.replica.as_ref());
                 self.clients.answered(self.now, request, &outcome, store.map(Replica::store));
             }
             Output::Persist(write) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
+                let write = if self.config.through_bytes { wire::write(&write) } else { write };
                 server.disk.submit(write);
                 self.sync(id);
             }
             Output::SaveSnapshot(snapshot) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let meta = server.disk.save_snapshot(*snapshot);
-                let due = self.now.after(server.disk.sync_time(&mut self.random));
+                let snapshot = match self.config.through_bytes {
+                    true => wire::snapshot(&snapshot, self.config.node.max_chunk_bytes),
+                    false => *snapshot,
+                };
+                let span = server.disk.save_time(&snapshot, &mut self.random);
+                let meta = server.disk.save_snapshot(snapshot);
+                let due = self.now.after(span);
                 let run = server.run;
                 self.queue.push(due, Happening::SnapshotSaved { node: id, run, meta });
             }

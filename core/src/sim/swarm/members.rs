@@ -1,13 +1,14 @@
 //! Changes of members in a random run, and how a server that lost its disk comes back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Action, Simulation};
 use super::faults::any_node;
+use crate::event::{Event, EventKind, Fault};
 use crate::membership::MembershipChange;
 use crate::random::Random;
 use crate::replica::Replica;
-use crate::types::NodeId;
+use crate::types::{LogIndex, NodeId};
 
 /// What a run does to its members. Both at once could leave a cluster without a majority for good,
 /// through no fault of Raft.
@@ -103,6 +104,61 @@ pub(super) fn readmit(simulation: &Simulation) -> Option<Action> {
         }
     })?;
     Some(Action::ChangeMembership { node, change })
+}
+
+/// What became of the servers whose promises nobody knows: those that lost their disks and those that
+/// came later. A cluster may promote them once it has committed that they are out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lost {
+    /// The newest committed configuration that was seen.
+    newest: LogIndex,
+    /// Whether each was let in since.
+    servers: BTreeMap<NodeId, LetIn>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LetIn {
+    /// It may still be counted on for what it was before.
+    Before,
+    /// It is out.
+    Out,
+    /// It was made a voter after it was out.
+    Since,
+}
+
+impl Lost {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few kinds of events concern members")]
+    pub(super) fn observe(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Fault(Fault::Wiped { node }) => {
+                self.servers.insert(*node, LetIn::Before);
+            }
+            EventKind::ConfigurationCommitted { index, membership } if *index > self.newest => {
+                self.newest = *index;
+                for (node, state) in &mut self.servers {
+                    if !membership.contains(*node) {
+                        *state = LetIn::Out;
+                    } else if *state == LetIn::Out && membership.voters.contains(node) {
+                        *state = LetIn::Since;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A server that was made a voter long ago, has heard of it, and takes itself for a stranger.
+    pub(super) fn never_votes(&self, simulation: &Simulation) -> Option<NodeId> {
+        let leader = simulation.replica(simulation.leader()?)?.status();
+        self.servers.iter().find_map(|(node, state)| {
+            let replica = simulation.replica(*node)?;
+            let let_in = matches!(state, LetIn::Since);
+            let heard = replica.status().commit_index >= self.newest
+                && leader.commit_index == replica.status().commit_index
+                && replica.status().membership.voters.contains(node);
+            (let_in && heard && replica.is_stranger()).then_some(*node)
+        })
+    }
 }
 
 /// Whether everybody belongs to the cluster again who lost its disk.
