@@ -15,6 +15,10 @@ use crate::types::{EventId, NodeId, Time};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Promises {
     given: BTreeMap<NodeId, Promise>,
+    /// The heartbeat round of each message of a leader that is on its way.
+    rounds: BTreeMap<EventId, u64>,
+    /// When each voter first heard each round of each leader.
+    heard: BTreeMap<(NodeId, NodeId), BTreeMap<u64, Time>>,
     /// The requests for votes that a leader asked for itself (dissertation §3.10): their sending and
     /// their receipt.
     transfers: BTreeSet<EventId>,
@@ -32,17 +36,31 @@ impl Promises {
         let node = event.id.node;
         match &event.kind {
             EventKind::MessageSent(message) => match message.body {
-                Body::AppendEntriesReply { .. } | Body::InstallSnapshotReply { .. } => {
-                    self.given.insert(node, Promise { leader: message.to, at: event.time });
+                Body::AppendEntries { round, .. } | Body::InstallSnapshot { round, .. } => {
+                    self.rounds.insert(event.id, round);
+                }
+                // The answer may have waited for the disk; the promise counts from the question.
+                Body::AppendEntriesReply { round, .. }
+                | Body::InstallSnapshotReply { round, .. } => {
+                    let heard = self.heard.get(&(node, message.to));
+                    if let Some(at) = heard.and_then(|rounds| rounds.get(&round)) {
+                        self.given.insert(node, Promise { leader: message.to, at: *at });
+                    }
                 }
                 Body::RequestVote { transfer: true, .. } => {
                     self.transfers.insert(event.id);
                 }
                 _ => {}
             },
-            // What its receiver does is caused by the receipt.
-            EventKind::MessageReceived { message, .. } if self.transfers.contains(message) => {
-                self.transfers.insert(event.id);
+            EventKind::MessageReceived { message, .. } => {
+                // What its receiver does is caused by the receipt.
+                if self.transfers.contains(message) {
+                    self.transfers.insert(event.id);
+                }
+                if let Some(round) = self.rounds.get(message) {
+                    let heard = self.heard.entry((node, message.node)).or_default();
+                    heard.entry(*round).or_insert(event.time);
+                }
             }
             EventKind::VoteGranted { candidate, pre: false, term } if *candidate != node => {
                 let asked_for = event.cause.is_some_and(|cause| self.transfers.contains(&cause));
