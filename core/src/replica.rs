@@ -377,6 +377,12 @@ impl Replica {
         self.node.hard_state.stranger_until.is_some()
     }
 
+    /// How many followers a snapshot is kept for.
+    #[cfg(feature = "sim")]
+    pub(crate) fn transfers_under_way(&self) -> usize {
+        self.transfers.len()
+    }
+
     /// Records what the environment did to this server among its own events.
     #[cfg(feature = "sim")]
     pub(crate) fn note(&mut self, now: Time, kind: EventKind) {

@@ -1,7 +1,7 @@
 //! Messages from their sending to their end, each open to what a person does to it on its way.
 
 use super::queue::Happening;
-use super::{Flying, Simulation};
+use super::{Flying, Simulation, wire};
 use crate::event::{DropReason, EventKind, Fault};
 use crate::message::Message;
 use crate::replica::Input;
@@ -18,8 +18,17 @@ impl Simulation {
 
     pub(super) fn send(&mut self, message: Message) {
         let id = message.id();
-        let fate = self.network.fate(&message, self.now, &mut self.random);
+        let (message, bytes) = match self.config.through_bytes {
+            true => wire::message(&message),
+            false => (message, 0),
+        };
+        let fate = self.network.fate(&message, bytes, self.now, &mut self.random);
         self.record(Some(id), EventKind::MessageInTransit { message: id, due: fate.due });
+        if fate.refused {
+            self.queue.push(self.now, Happening::Vanish { message: id, why: DropReason::QueueFull });
+            self.notice_loss(&message, self.now);
+            return;
+        }
         if let Some((at, why)) = fate.ends {
             self.queue.push(at, Happening::Vanish { message: id, why });
             self.notice_loss(&message, at);

@@ -16,6 +16,7 @@ mod server;
 mod shrink;
 mod swarm;
 mod timeline;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -45,7 +46,7 @@ use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
 use crate::rules::{Mutation, Rules};
-use crate::types::{EventId, LogIndex, NodeId, Time};
+use crate::types::{EventId, LogIndex, NodeId, RequestId, Time};
 
 /// All that determines a run, but for what is done to it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -68,6 +69,9 @@ pub struct SimConfig {
     pub manual_elections: bool,
     /// Whether servers are told for how long a message was on its way.
     pub message_ages: bool,
+    /// Whether messages, batches for disks and snapshots take the way of their bytes, as on real
+    /// servers: encoded, bounded and read again. Links count bytes only then.
+    pub through_bytes: bool,
 }
 
 impl Default for SimConfig {
@@ -81,6 +85,7 @@ impl Default for SimConfig {
             mutation: None,
             manual_elections: false,
             message_ages: true,
+            through_bytes: false,
         }
     }
 }
@@ -103,6 +108,8 @@ pub struct Simulation {
     journal: Vec<Deed>,
     /// How many things have happened.
     happened: u64,
+    /// The requests that are not answered, and the run of the server that owes the answer.
+    waiting: BTreeMap<RequestId, (NodeId, u64)>,
 }
 
 /// A point of a run: several things may happen at one time, so their number belongs to it.
@@ -149,6 +156,7 @@ impl Simulation {
             checker: Checker::default(),
             journal: Vec::new(),
             happened: 0,
+            waiting: BTreeMap::new(),
             config,
         };
         for id in simulation.ids() {
@@ -221,6 +229,11 @@ impl Simulation {
         self.servers.values().filter(|server| server.disk.is_damaged()).count() as u64
     }
 
+    /// Whether a server's disk is damaged, so that it must be wiped before it can start again.
+    pub fn is_damaged(&self, id: NodeId) -> bool {
+        self.servers.get(&id).is_some_and(|server| server.disk.is_damaged())
+    }
+
     /// The servers whose disks were wiped at some time; those that were added later not.
     pub fn wiped(&self) -> impl Iterator<Item = NodeId> {
         self.servers.iter().filter(|(_, server)| server.wiped).map(|(id, _)| *id)
@@ -234,6 +247,17 @@ impl Simulation {
     /// A server's replica; `None` while it is down.
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.servers.get(&id)?.replica.as_ref()
+    }
+
+    /// The requests that running servers took in and have not answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
+        let owed = self.waiting.iter().filter(|(_, (node, run))| self.is_run(*node, *run));
+        owed.map(|(request, (node, _))| (*request, *node))
+    }
+
+    /// How many bytes one server has sent to another; 0 unless [`SimConfig::through_bytes`].
+    pub fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
+        self.network.sent_bytes(from, to)
     }
 
     /// The server that leads in the highest term, among those that run.
@@ -387,18 +411,25 @@ impl Simulation {
         match output {
             Output::Send(message) => self.send(message),
             Output::Respond(request, outcome) => {
+                self.waiting.remove(&request);
                 let store = self.servers.get(&id).and_then(|it| it.replica.as_ref());
                 self.clients.answered(self.now, request, &outcome, store.map(Replica::store));
             }
             Output::Persist(write) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
+                let write = if self.config.through_bytes { wire::write(&write) } else { write };
                 server.disk.submit(write);
                 self.sync(id);
             }
             Output::SaveSnapshot(snapshot) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let meta = server.disk.save_snapshot(*snapshot);
-                let due = self.now.after(server.disk.sync_time(&mut self.random));
+                let snapshot = match self.config.through_bytes {
+                    true => wire::snapshot(&snapshot, self.config.node.max_chunk_bytes),
+                    false => *snapshot,
+                };
+                let span = server.disk.save_time(&snapshot, &mut self.random);
+                let meta = server.disk.save_snapshot(snapshot);
+                let due = self.now.after(span);
                 let run = server.run;
                 self.queue.push(due, Happening::SnapshotSaved { node: id, run, meta });
             }
