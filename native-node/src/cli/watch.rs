@@ -7,9 +7,6 @@ use super::connect::{ClientArgs, Output, line};
 use crate::client::{Told, escape};
 use crate::watch::From;
 
-/// … up to this; a stream that lasted longer did not end early.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
 /// Follow the changes of keys as they happen.
 ///
 /// When a server ends, breaks off or says nothing for 15 seconds, another one goes on where it ended:

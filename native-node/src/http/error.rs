@@ -134,8 +134,6 @@ pub enum ApiError {
         /// It.
         asked: u64,
     },
-    /// This server does not belong to the cluster; who leads it, if that is known.
-    NotAMember(Option<Leader>),
     /// There is no such key.
     KeyNotFound,
     /// There is no such route.
@@ -312,8 +310,6 @@ impl ApiError {
                 "it belongs to another cluster, or to this one before it was restored: read the keys anew and watch from the revision of that answer"),
             Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Other history",
                 "the cluster was restored, or is another one: read the keys anew and watch from the revision of that answer"),
-            Self::NotAMember(_) => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Not a member of the cluster",
-                "nothing happened; send it to a member, such as the leader named here if there is one. To let this server in: `native-node member add`").retryable(),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
@@ -410,10 +406,6 @@ impl ApiError {
             Self::HistoryChanged { asked } => {
                 format!("at revision {asked} the keys were not those that the id stands for")
             }
-            Self::NotAMember(_) => {
-                "this server is not a member of the cluster: it was removed or not let in yet"
-                    .to_owned()
-            }
             Self::KeyNotFound => "the key has no value".to_owned(),
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
@@ -469,7 +461,6 @@ impl ApiError {
             | Self::Compacted(_)
             | Self::RevisionUnknown { .. }
             | Self::HistoryChanged { .. }
-            | Self::NotAMember(None)
             | Self::KeyNotFound
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)

@@ -272,11 +272,8 @@ async fn list(app: &App, request: Request<Incoming>) -> Result<Response, ApiErro
             sequence: it.sequence,
         };
         let sessions = after.by_ref().take(limit).map(listed).collect();
-        json(&SessionList {
-            total: store.session_count(),
-            sessions,
-            more: after.next().is_some(),
-        })
+        let more = after.next().is_some();
+        json(&SessionList { total: store.session_count(), sessions, more }).into()
     })
     .await
 }

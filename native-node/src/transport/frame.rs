@@ -4,6 +4,7 @@ use bytes::Bytes;
 use raft_core::codec::{self, DecodeError};
 use raft_core::limits::{
     CHUNK_ENVELOPE_BYTES, MAX_CHUNK_BYTES, MAX_COMMAND_BYTES, MAX_ENCODED_CHUNK_BYTES,
+    MAX_KEY_BYTES,
 };
 use raft_core::message::{Body, Message};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
