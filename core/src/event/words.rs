@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    CommitReason, DropReason, Event, EventKind, MessageRefusal, Operation, Outcome, ProgressMode, RequestRefusal,
-    RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+    CommitReason, DropReason, Event, EventKind, MessageRefusal, Operation, Outcome, ProgressMode,
+    RequestRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
 };
 use crate::kv::Command;
 use crate::log::{Entry, Payload};

@@ -183,11 +183,7 @@ impl Node {
     }
 
     /// The only place where the commit index changes: whatever waits for it is woken here.
-    pub(super) fn move_commit_index(
-        &mut self,
-        to: LogIndex,
-        why: impl FnOnce() -> CommitReason,
-    ) {
+    pub(super) fn move_commit_index(&mut self, to: LogIndex, why: impl FnOnce() -> CommitReason) {
         let from = std::mem::replace(&mut self.commit_index, to);
         self.recorder.emit(|| EventKind::CommitAdvanced { from, to, why: why() });
         self.note_committed_configurations(from, to);

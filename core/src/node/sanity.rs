@@ -39,8 +39,7 @@ impl Node {
     fn contradiction(&self, message: &Message) -> Option<MessageRefusal> {
         let Message { from, term, body, .. } = message;
         let this_term = *term == self.current_term();
-        let other_leads =
-            this_term && self.leader_of_term().is_some_and(|leader| leader != *from);
+        let other_leads = this_term && self.leader_of_term().is_some_and(|leader| leader != *from);
         match body {
             Body::AppendEntries { .. } | Body::InstallSnapshot { .. } if other_leads => {
                 Some(MessageRefusal::SecondLeader)

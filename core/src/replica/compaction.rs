@@ -120,7 +120,13 @@ impl Replica {
     pub(super) fn compact(&mut self) {
         let fresh = self.last_applied.index > self.compaction.latest.last.index;
         if self.compaction.saving.is_none() && fresh {
-            self.save(self.snapshot(), None);
+            let snapshot = self.snapshot();
+            if snapshot.meta.membership.voters.is_empty() {
+                // A server that was added knows of no members before the entry that added it. Whoever
+                // got a snapshot from before would know of none either, and nobody could campaign.
+                return;
+            }
+            self.save(snapshot, None);
         }
     }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Replica;
-use crate::event::{MessageRefusal, NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS};
+use crate::event::{
+    MessageRefusal, NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS,
+};
 use crate::kv::Pair;
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term};

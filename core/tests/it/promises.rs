@@ -111,10 +111,14 @@ fn no_change_of_roles_ends_a_promise() {
     alone.persist_all();
     alone.receive(S2, 6, Body::RequestVoteReply { granted: true });
     assert_eq!(alone.replica.status().role, RoleName::Leader);
-    alone.receive(S3, 7, Body::AppendEntriesReply {
-        round: 0,
-        result: AppendResult::Rejected { prev_log: LogPosition::ZERO, hint: LogPosition::ZERO },
-    });
+    alone.receive(
+        S3,
+        7,
+        Body::AppendEntriesReply {
+            round: 0,
+            result: AppendResult::Rejected { prev_log: LogPosition::ZERO, hint: LogPosition::ZERO },
+        },
+    );
     assert_eq!(alone.replica.status().role, RoleName::Follower);
     assert!(!asks(&mut alone, 8, false, false));
 }
@@ -192,9 +196,8 @@ fn a_late_answer_of_a_higher_term_makes_no_read_stale() {
     cluster.isolate(S1);
     cluster.pass(180 * MILLISECOND);
     let hold = |cluster: &mut Cluster, from, to, name| {
-        let fits = |message: &Message| {
-            (message.from, message.to, message.body.name()) == (from, to, name)
-        };
+        let fits =
+            |message: &Message| (message.from, message.to, message.body.name()) == (from, to, name);
         let is_there = |sim: &Simulation| sim.flying().any(|it| fits(&it.message));
         cluster.until("the message", is_there);
         let found = cluster.sim.flying().find(|it| fits(&it.message)).expect("just seen").id;
@@ -364,7 +367,10 @@ fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
         });
         let [told, untold] = took;
         assert!(told < 2_200 * MILLISECOND, "seed {seed}: {told} µs");
-        assert!(untold > told + 500 * MILLISECOND, "seed {seed}: {told} µs with ages, {untold} µs without");
+        assert!(
+            untold > told + 500 * MILLISECOND,
+            "seed {seed}: {told} µs with ages, {untold} µs without"
+        );
     }
 }
 

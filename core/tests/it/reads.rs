@@ -422,12 +422,16 @@ fn a_confirmed_read_survives_its_leader() {
         term: Term(term),
         payload: raft_core::log::Payload::Noop,
     };
-    alone.receive(S3, 2, Body::AppendEntries {
-        prev_log: LogPosition::ZERO,
-        entries: Entries::from(vec![noop(1)]),
-        leader_commit: LogIndex(1),
-        round: 1,
-    });
+    alone.receive(
+        S3,
+        2,
+        Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: Entries::from(vec![noop(1)]),
+            leader_commit: LogIndex(1),
+            round: 1,
+        },
+    );
     assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(1) })]);
 }
 

@@ -326,12 +326,16 @@ fn a_question_is_answered_with_the_cursor_that_is_wanted() {
 fn a_snapshot_answers_the_reads_that_waited_for_it() {
     let mut alone = Alone::new();
     let snapshot = snapshot_at(LogPosition::new(1, 9));
-    alone.receive(S2, 1, Body::AppendEntries {
-        prev_log: LogPosition::ZERO,
-        entries: raft_core::log::Entries::default(),
-        leader_commit: LogIndex(9),
-        round: 1,
-    });
+    alone.receive(
+        S2,
+        1,
+        Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: raft_core::log::Entries::default(),
+            leader_commit: LogIndex(9),
+            round: 1,
+        },
+    );
     alone.persist_all();
     alone.take_sent();
     alone.step(Input::Read { request: RequestId(1), lease: false });
@@ -423,4 +427,30 @@ fn a_log_on_disk_is_shortened_whatever_memory_holds() {
         let compacted = compacted.expect("the disk is told").index.0;
         assert_eq!(compacted, expected.min(beyond), "{keep_bytes} {keep_entries}");
     }
+}
+
+/// Guards those who get a snapshot: a server that was added knows of no members before the entry that
+/// added it, and a snapshot from before would name none. So it takes none until then.
+#[check]
+fn a_server_that_knows_of_no_members_takes_no_snapshot() {
+    let mut alone = Alone::stranger();
+    let entry = |index, payload| Entry { index: LogIndex(index), term: Term(1), payload };
+    let append = |prev_log, entries: Vec<Entry>, commit| Body::AppendEntries {
+        prev_log,
+        entries: entries.into(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    let noops = (1..=3).map(|index| entry(index, Payload::Noop)).collect();
+    alone.receive(S2, 1, append(LogPosition::ZERO, noops, 3));
+    alone.persist_all();
+    assert_eq!(alone.replica.last_applied().index, LogIndex(3));
+    alone.step(Input::Compact);
+    assert!(alone.snapshots.is_empty(), "it names nobody");
+    let members = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let added = entry(4, Payload::Membership(Box::new(members.clone())));
+    alone.receive(S2, 1, append(LogPosition::new(1, 3), vec![added], 4));
+    alone.persist_all();
+    alone.step(Input::Compact);
+    assert_eq!(alone.snapshots.pop().map(|it| it.meta.membership), Some(members));
 }

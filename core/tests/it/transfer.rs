@@ -95,12 +95,16 @@ fn impossible_hand_overs_are_refused() {
     alone.receive(S2, 2, Body::RequestVote { last_log: LogPosition::new(1, 1), transfer: true });
     assert_eq!(alone.replica.status().role, RoleName::Follower);
     assert_eq!(alone.answers.len(), 1, "S2 asks for votes and does not lead yet");
-    alone.receive(S2, 2, Body::AppendEntries {
-        prev_log: LogPosition::new(1, 1),
-        entries: Entries::default(),
-        leader_commit: 1.into(),
-        round: 1,
-    });
+    alone.receive(
+        S2,
+        2,
+        Body::AppendEntries {
+            prev_log: LogPosition::new(1, 1),
+            entries: Entries::default(),
+            leader_commit: 1.into(),
+            round: 1,
+        },
+    );
     assert_eq!(alone.answers.last(), Some(&(RequestId(3), Outcome::Transferred { to: S2 })));
 }
 
