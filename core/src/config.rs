@@ -37,10 +37,12 @@ pub struct Config {
     /// forgotten.
     pub lease_reads: bool,
     /// For leases: the clocks of any two servers run at rates that differ by at most this many
-    /// thousandths.
+    /// thousandths. They count the time during which a machine sleeps.
     pub max_clock_drift_permille: u64,
     /// How often a leader writes the time into the log while leases or sessions may end, in µs.
     pub clock_interval: Micros,
+    /// A read that could not be confirmed for this long, in µs, is given up and answered so.
+    pub read_timeout: Micros,
 }
 
 impl Default for Config {
@@ -61,6 +63,7 @@ impl Default for Config {
             lease_reads: false,
             max_clock_drift_permille: 100,
             clock_interval: 250 * MILLISECOND,
+            read_timeout: 2 * SECOND,
         }
     }
 }
@@ -117,6 +120,7 @@ impl Config {
             ("compact_after_bytes", self.compact_after_bytes == 0),
             ("promotion_timeout", self.promotion_timeout == 0),
             ("clock_interval", self.clock_interval == 0),
+            ("read_timeout", self.read_timeout == 0),
         ] {
             if zero {
                 return Err(ConfigError::Zero(name));

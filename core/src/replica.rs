@@ -24,7 +24,7 @@ use crate::membership::MembershipChange;
 use crate::message::{Message, SnapshotMeta};
 use crate::node::{Node, NodeOutput, NodeStart, Recorder};
 use crate::rules::Rules;
-use crate::types::{LogIndex, LogPosition, NodeId, RequestId, Term, Time, WriteId};
+use crate::types::{LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId};
 
 /// What a driver tells a replica.
 #[derive(Clone, Debug)]
@@ -33,6 +33,15 @@ pub enum Input {
     Tick,
     /// A message came from a peer.
     Receive(Message),
+    /// The same for a message that was on its way for `age`, in µs, as far as the transport can
+    /// tell: at least as long as it waited in buffers. A leader's word that is older than an election
+    /// timeout does not tell that it is still alive.
+    ReceiveAged {
+        /// What came.
+        message: Message,
+        /// For how long it was on its way.
+        age: Micros,
+    },
     /// A client wants other members (§6).
     ChangeMembership {
         /// Names it in the answer.
@@ -193,7 +202,9 @@ impl Replica {
     }
 
     /// Takes in what happened. Afterwards take [`Self::events`] and carry out [`Self::outputs`].
-    /// Time may not go back; a time before the last one counts as the last one.
+    /// Time may not go back; a time before the last one counts as the last one. Where leases are in
+    /// use it must go on while the machine sleeps or the process is paused: a leader whose clock
+    /// stood still would trust a lease that has ended.
     pub fn step(&mut self, now: Time, input: Input) {
         self.node.begin(now);
         if self.node.halted {
@@ -202,7 +213,8 @@ impl Replica {
         }
         match input {
             Input::Tick => self.node.tick(),
-            Input::Receive(message) => self.node.receive(message),
+            Input::Receive(message) => self.node.receive(message, 0),
+            Input::ReceiveAged { message, age } => self.node.receive(message, age),
             Input::Propose(proposals) => self.propose(proposals),
             Input::Read { request, lease } => {
                 self.record_request(request, || Operation::Read);
@@ -393,6 +405,7 @@ impl Replica {
             }
             Input::Tick
             | Input::Receive(_)
+            | Input::ReceiveAged { .. }
             | Input::Persisted(_)
             | Input::PersistFailed(_)
             | Input::Compact

@@ -40,8 +40,8 @@ enum Part {
     Pair(Bytes, Versioned),
 }
 
-/// Where a chunk begins, inside a [`Cursor`].
-#[derive(Serialize, Deserialize)]
+/// Where a chunk begins, inside a [`Cursor`]; in the order in which the state is cut.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Place {
     Lease(u64),
     Session(u64),
@@ -102,6 +102,9 @@ pub enum ChunkError {
     /// The bytes are not a chunk.
     #[error(transparent)]
     Malformed(#[from] codec::DecodeError),
+    /// The next chunk would not begin after this one, so that there would be no end.
+    #[error("the chunk of a snapshot leads nowhere")]
+    NoProgress,
     /// All chunks are there, but they are not the state that was announced.
     #[error("the chunks of the snapshot do not add up to its digest {expected:016x}")]
     Digest {
@@ -166,6 +169,9 @@ impl SnapshotBuilder {
         next: Option<Cursor>,
     ) -> Result<Option<Snapshot>, ChunkError> {
         let chunk: Chunk = codec::decode(data)?;
+        if next.as_ref().is_some_and(|next| Place::of(next) <= Place::of(&self.cursor)) {
+            return Err(ChunkError::NoProgress);
+        }
         for part in chunk.parts {
             match part {
                 Part::Lease(id, lease) => self.store.leases.insert(id, lease),

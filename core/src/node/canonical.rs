@@ -27,7 +27,11 @@ impl Node {
             role,
             timer: ArmedTimer { timer, due: _, span: _ },
             gate,
-            promised_until: _,
+            promise: _,
+            // Only of strangers, which are not explored.
+            met_in: _,
+            handed_over: _,
+            refused: _,
             halted,
             recorder: _,
             outputs,
@@ -41,6 +45,8 @@ impl Node {
         log.iter().for_each(|entry| entry.hash(hasher));
         gate.hash_behaviour(hasher);
         role.hash_behaviour(hasher);
+        // Of the promise itself only its time is left out.
+        self.leader_of_term().hash(hasher);
     }
 }
 
@@ -48,7 +54,7 @@ impl Role {
     fn hash_behaviour<H: Hasher>(&self, hasher: &mut H) {
         self.name().hash(hasher);
         match self {
-            Self::Follower(Follower { leader, heard_at: _, reads }) => {
+            Self::Follower(Follower { leader, reads }) => {
                 assert!(reads.is_empty(), "follower reads are not explored");
                 leader.hash(hasher);
             }

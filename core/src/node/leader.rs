@@ -95,15 +95,19 @@ impl Node {
     /// Time for heartbeats, and to ask whether this server should still lead.
     pub(super) fn heartbeat_timeout(&mut self) {
         if let Some(why) = self.reason_to_step_down() {
-            // The others still hear from it, so that each would wait out its timeout: where only the
-            // disk hangs, the best of them need not.
-            if let (RoleReason::DiskStalled, Some(heir)) = (why, self.best_heir()) {
+            // The others may still hear from it, so that each would wait out its timeout: the best of
+            // them need not. Those who still answer a leader without a majority could not win either.
+            let (now, timeout) = (self.now, self.config.election_timeout_max);
+            let silent = |it: &Progress| now.since(it.heard_at) >= timeout;
+            let heir = self.best_heir_of(|it| why != RoleReason::QuorumLost || silent(it));
+            if let Some(heir) = heir {
                 self.send_timeout_now(heir);
             }
             self.become_follower(why);
             return;
         }
         self.give_up_transfer_in_time();
+        self.give_up_reads_in_time();
         self.continue_change();
         for peer in self.peers() {
             self.retry(peer);
@@ -153,6 +157,8 @@ impl Node {
                 leader.lease.round_began(leader.round, now);
             }
         }
+        // Where its own word is a majority, nobody's answer will come.
+        self.renew_lease();
         for peer in self.peers() {
             if !self.send_entries(peer) {
                 self.send_heartbeat(peer);
@@ -289,7 +295,7 @@ impl Node {
 
     /// Tells an idle follower of the new commit index at once; a busy one learns it from the next
     /// entries.
-    fn tell_commit(&mut self, peer: NodeId) {
+    pub(super) fn tell_commit(&mut self, peer: NodeId) {
         let commit = self.commit_index;
         let Some(progress) = self.progress_of(peer) else { return };
         if progress.is_idle() && progress.told_commit < commit {
@@ -322,12 +328,6 @@ impl Node {
         let proof: Vec<(NodeId, LogIndex)> =
             if self.recorder.listening() { proof().collect() } else { Vec::new() };
         self.commit_to(majority, || CommitReason::Majority(proof));
-        for peer in self.peers() {
-            self.tell_commit(peer);
-        }
-        self.answer_confirmed_reads();
-        self.continue_change();
-        self.continue_transfer();
     }
 
     // Snapshots, of which the replica cuts the chunks

@@ -60,8 +60,13 @@ impl Node {
     /// The first word from a leader tells a stranger from where on its promotion would be news:
     /// past all that is known to be committed, and past what the leader takes it to hold. Whatever
     /// it may have acknowledged before it lost its disk lies there or before.
+    ///
+    /// The first word of each later term's leader tells it anew: that of an earlier one may have been
+    /// on its way for long, and know of nothing that was acknowledged since.
     pub(super) fn met_leader(&mut self, known_up_to: LogIndex) {
-        if self.hard_state.stranger_until == Some(LogIndex::default()) {
+        let Some(until) = self.hard_state.stranger_until else { return };
+        if until == LogIndex::default() || self.met_in < self.current_term() {
+            self.met_in = self.current_term();
             self.hard_state.stranger_until = Some(known_up_to.max(LogIndex(1)));
             self.gate.hard_state_changed();
         }

@@ -92,7 +92,6 @@ impl Node {
         if self.is_leader() {
             return;
         }
-        self.follow(chunk.from);
         self.met_leader(chunk.meta.last.index);
         if self.rules.accept_snapshot(chunk.meta.last.index, self.commit_index) {
             self.received_chunks.push(chunk);
@@ -133,6 +132,12 @@ impl Node {
             self.ignore_snapshot(meta.last, SnapshotRefusal::NotNewer);
             return false;
         }
+        if self.is_leader() && !self.log.matches(meta.last) {
+            // It came before this server was elected. A leader holds all that is committed, and only
+            // ever appends to its log (§5.3): a peer sent what is neither.
+            self.ignore_snapshot(meta.last, SnapshotRefusal::Damaged);
+            return false;
+        }
         // Entries after a matching position stay; a log that conflicts goes (§7, steps 6 and 7).
         let keep_log = self.rules.keep_log_after_snapshot(self.log.matches(meta.last));
         if keep_log {
@@ -146,13 +151,7 @@ impl Node {
         self.install_configuration(meta.last, &meta.membership, keep_log);
         self.settle_in();
         self.recorder.emit(|| EventKind::LogCompacted { to: meta.last });
-        let before = self.commit_index;
-        self.commit_index = meta.last.index;
-        self.recorder.emit(|| EventKind::CommitAdvanced {
-            from: before,
-            to: meta.last.index,
-            why: CommitReason::Snapshot,
-        });
+        self.move_commit_index(meta.last.index, || CommitReason::Snapshot);
         if self.leader() == Some(from) {
             self.report_installed(from, meta.last, 0);
         }

@@ -75,6 +75,11 @@ impl Replica {
         let fresh = self.last_applied.index > self.compaction.latest.meta.last.index;
         if self.compaction.saving.is_none() && fresh {
             let membership = self.node.membership_at(self.last_applied.index);
+            if membership.voters.is_empty() {
+                // A server that was added knows of no members before the entry that added it. Whoever
+                // got a snapshot from before would know of none either, and nobody could campaign.
+                return;
+            }
             let meta = SnapshotMeta { last: self.last_applied, membership };
             self.save(Snapshot { meta, store: self.store.clone() }, None);
         }

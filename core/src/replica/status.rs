@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Replica;
-use crate::event::{NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS};
+use crate::event::{
+    MessageRefusal, NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS,
+};
 use crate::kv::Pair;
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
@@ -55,6 +57,10 @@ pub struct Status {
     pub peers: BTreeMap<NodeId, ProgressState>,
     /// Whether its disk has failed, so that it does nothing any more.
     pub halted: bool,
+    /// Messages of peers that were refused since the start: no correct server sends them.
+    pub refused_messages: u64,
+    /// Who sent the latest of them, and what was wrong with it.
+    pub latest_refused: Option<(NodeId, MessageRefusal)>,
 }
 
 impl Replica {
@@ -83,6 +89,8 @@ impl Replica {
             pending: self.pending.len() as u64,
             peers: self.peers().collect(),
             halted: node.halted,
+            refused_messages: node.refused.count,
+            latest_refused: node.refused.latest,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::disk::{Disk, DiskFaults};
 use super::{Simulation, pairs_apart};
 use crate::event::{EventKind, Fault};
+use crate::replica::Input;
 use crate::types::NodeId;
 
 impl Simulation {
@@ -29,7 +30,12 @@ impl Simulation {
         server.frozen = false;
         let inbox = std::mem::take(&mut server.inbox);
         self.note(node, EventKind::Thawed);
-        for input in inbox {
+        for (arrived, mut input) in inbox {
+            if let Input::ReceiveAged { age, .. } = &mut input
+                && self.config.message_ages
+            {
+                *age += self.now.since(arrived);
+            }
             self.input(node, input);
         }
     }

@@ -21,36 +21,37 @@ impl Simulation {
             self.queue.push(at, Happening::Vanish { message: id, why });
             return;
         }
+        let flying = Flying { id, message, sent_at: self.now, due: Some(fate.due) };
         if let Some(due) = fate.copy {
-            self.copy(id, message.clone(), Some(due));
+            self.copy(Flying { due: Some(due), ..flying.clone() });
         }
-        self.launch(id, message, fate.due);
+        self.launch(flying);
     }
 
-    fn launch(&mut self, id: EventId, message: Message, due: Time) {
-        self.network.launch(id, message, Some(due));
-        self.queue.push(due, Happening::Arrive { message: id });
+    fn launch(&mut self, flying: Flying) {
+        if let Some(due) = flying.due {
+            self.queue.push(due, Happening::Arrive { message: flying.id });
+        }
+        self.network.launch(flying);
     }
 
     /// Lets a message fly a second time. The copy gets a name of its own, that of the event.
-    fn copy(&mut self, id: EventId, message: Message, due: Option<Time>) {
-        let fault = Fault::MessageCopied { message: message.id(), due };
-        let copy = self.record(Some(id), EventKind::Fault(fault));
-        match due {
-            Some(due) => self.launch(copy, message, due),
-            None => self.network.launch(copy, message, None),
-        }
+    fn copy(&mut self, flying: Flying) {
+        let fault = Fault::MessageCopied { message: flying.message.id(), due: flying.due };
+        let id = self.record(Some(flying.id), EventKind::Fault(fault));
+        self.launch(Flying { id, ..flying });
     }
 
     pub(super) fn arrive(&mut self, id: EventId) {
         // A message that was dropped, held or put off meanwhile does not arrive now.
-        let Some(message) = self.network.land(id, self.now) else { return };
+        let Some(Flying { message, sent_at, .. }) = self.network.land(id, self.now) else { return };
         if !self.network.is_up(message.from, message.to) {
             self.dropped(id, DropReason::LinkCut);
         } else if self.servers.get(&message.to).is_none_or(|server| server.replica.is_none()) {
             self.dropped(id, DropReason::ReceiverDown);
         } else {
-            self.input(message.to, Input::Receive(message));
+            let age = if self.config.message_ages { self.now.since(sent_at) } else { 0 };
+            self.input(message.to, Input::ReceiveAged { message, age });
         }
     }
 
@@ -78,7 +79,7 @@ impl Simulation {
 
     pub(super) fn duplicate(&mut self, message: EventId) {
         if let Some(flying) = self.network.get(message).cloned() {
-            self.copy(message, flying.message, flying.due);
+            self.copy(flying);
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct SimConfig {
     /// Whether elections come from [`Action::Elect`] alone: no election timer runs out by itself,
     /// so that a lesson is a script and no game of chance. Heartbeats go on.
     pub manual_elections: bool,
+    /// Whether servers are told for how long a message was on its way.
+    pub message_ages: bool,
 }
 
 impl Default for SimConfig {
@@ -78,6 +80,7 @@ impl Default for SimConfig {
             disk: DiskConfig::default(),
             mutation: None,
             manual_elections: false,
+            message_ages: true,
         }
     }
 }
@@ -329,7 +332,7 @@ impl Simulation {
         let Some(server) = self.servers.get_mut(&id) else { return };
         let Some(replica) = &mut server.replica else { return };
         if server.frozen {
-            server.inbox.push(input);
+            server.inbox.push((self.now, input));
             return;
         }
         replica.step(server.clock.local(self.now), input);

@@ -47,6 +47,8 @@ pub struct Flying {
     pub id: EventId,
     /// What was sent.
     pub message: Message,
+    /// When it was sent, in true time.
+    pub sent_at: Time,
     /// When it arrives; `None` while it is held.
     pub due: Option<Time>,
 }
@@ -116,8 +118,8 @@ impl Network {
 
     // Messages on their way
 
-    pub(super) fn launch(&mut self, id: EventId, message: Message, due: Option<Time>) {
-        self.flying.insert(id, Flying { id, message, due });
+    pub(super) fn launch(&mut self, flying: Flying) {
+        self.flying.insert(flying.id, flying);
     }
 
     /// Takes a message off its way.
@@ -126,11 +128,11 @@ impl Network {
     }
 
     /// Takes off its way a message that arrives now; none when it is gone or arrives later.
-    pub(super) fn land(&mut self, message: EventId, now: Time) -> Option<Message> {
+    pub(super) fn land(&mut self, message: EventId, now: Time) -> Option<Flying> {
         if self.flying.get(&message)?.due != Some(now) {
             return None;
         }
-        Some(self.take(message)?.message)
+        self.take(message)
     }
 
     /// Sets when a message arrives; `None` holds it.

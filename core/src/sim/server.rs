@@ -20,8 +20,8 @@ pub(super) struct Server {
     /// Whether it lost its disk at some time.
     pub(super) wiped: bool,
     pub(super) frozen: bool,
-    /// What came in while it was frozen.
-    pub(super) inbox: Vec<Input>,
+    /// What came in while it was frozen, and when.
+    pub(super) inbox: Vec<(Time, Input)>,
     /// When its next tick is queued, in true time.
     pub(super) tick_at: Option<Time>,
     /// Counts its starts.

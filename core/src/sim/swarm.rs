@@ -13,6 +13,7 @@ use load::Load;
 use members::Members;
 
 use super::{Deed, SimConfig, Simulation};
+use crate::event::{DropReason, Event, EventKind, MessageRefusal};
 use crate::history;
 use crate::invariant::Violation;
 use crate::random::Random;
@@ -55,6 +56,8 @@ pub enum Failure {
     Liveness(&'static str),
     /// A client got an answer that no correct cluster gives.
     Answer(&'static str),
+    /// A server refused a message of another, as no correct server would send it.
+    Nonsense(MessageRefusal),
 }
 
 impl Swarm {
@@ -93,6 +96,7 @@ impl Swarm {
             let events = self.simulation.take_events();
             self.events += events.len() as u64;
             judge_properties(&self.simulation)?;
+            judge_messages(&self.simulation, &events)?;
             self.load.observe(&events).map_err(Failure::Answer)?;
         }
         self.events += recovery::recover(&mut self.simulation)?;
@@ -113,12 +117,14 @@ fn judge_in(simulation: &mut Simulation, troubles: &[Deed]) -> Result<(), Failur
     for deed in troubles {
         simulation.run_until(deed.at.time);
         let _ = simulation.act(deed.action.clone());
-        let _ = simulation.take_events();
+        let events = simulation.take_events();
         judge_properties(simulation)?;
+        judge_messages(simulation, &events)?;
     }
     simulation.run_until(Time(SAFETY_PHASE));
-    let _ = simulation.take_events();
+    let events = simulation.take_events();
     judge_properties(simulation)?;
+    judge_messages(simulation, &events)?;
     recovery::recover(simulation)?;
     judge_history(simulation)
 }
@@ -127,6 +133,20 @@ fn judge_properties(simulation: &Simulation) -> Result<(), Failure> {
     match simulation.violations() {
         [] => Ok(()),
         [first, ..] => Err(Failure::Violation(first.clone())),
+    }
+}
+
+/// With every rule in force no server sends what another must refuse.
+fn judge_messages(simulation: &Simulation, events: &[Event]) -> Result<(), Failure> {
+    let refused = events.iter().find_map(|event| {
+        let EventKind::MessageDropped { why: DropReason::Refused(why), .. } = event.kind else {
+            return None;
+        };
+        Some(why)
+    });
+    match refused.filter(|_| simulation.config().mutation.is_none()) {
+        Some(why) => Err(Failure::Nonsense(why)),
+        None => Ok(()),
     }
 }
 
@@ -142,9 +162,15 @@ impl Failure {
             (Self::History(_), Self::History(_))
             | (Self::Liveness(_), Self::Liveness(_))
             | (Self::Answer(_), Self::Answer(_)) => true,
-            (Self::Violation(_) | Self::History(_) | Self::Liveness(_) | Self::Answer(_), _) => {
-                false
-            }
+            (Self::Nonsense(one), Self::Nonsense(other)) => one == other,
+            (
+                Self::Violation(_)
+                | Self::History(_)
+                | Self::Liveness(_)
+                | Self::Answer(_)
+                | Self::Nonsense(_),
+                _,
+            ) => false,
         }
     }
 }
@@ -156,6 +182,7 @@ impl fmt::Display for Failure {
             Self::History(history) => write!(f, "Linearizability is violated: {history}"),
             Self::Liveness(what) => write!(f, "Liveness is violated: {what}"),
             Self::Answer(what) => write!(f, "a client got a wrong answer: {what}"),
+            Self::Nonsense(why) => write!(f, "a server refused a message of another: {why}"),
         }
     }
 }

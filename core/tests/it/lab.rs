@@ -215,6 +215,12 @@ impl Alone {
         self.step(Input::Receive(message));
     }
 
+    /// The same for a message that was on its way for `age`.
+    pub(crate) fn receive_aged(&mut self, from: NodeId, term: u64, body: Body, age: Micros) {
+        let message = Message { from, to: S1, seq: 0, term: Term(term), body };
+        self.step(Input::ReceiveAged { message, age });
+    }
+
     /// `from` agrees up to `index`, in the leader's latest round.
     pub(crate) fn accept(&mut self, from: NodeId, index: u64) {
         let rounds = self.sent.iter().filter_map(|message| match &message.body {

@@ -14,7 +14,10 @@ mod in_the_air;
 mod kv;
 mod lab;
 mod membership;
+#[cfg(not(target_family = "wasm"))]
+mod nonsense;
 mod pitfalls;
+mod promises;
 #[cfg(not(target_family = "wasm"))]
 mod protocol;
 mod random;

@@ -292,6 +292,68 @@ fn a_server_without_memory_does_not_vote() {
     );
 }
 
+/// Guards pitfall 29 against old messages: what a wiped server hears first may have been on its way
+/// since before it acknowledged more. The leader of a later term tells it how far that can reach.
+#[check]
+fn a_late_word_of_an_earlier_leader_makes_no_full_member() {
+    let mut alone = Alone::stranger();
+    let append = |prev_log, entries: Vec<Entry>, commit| Body::AppendEntries {
+        prev_log,
+        entries: entries.into(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    // From term 2, when the log ended at 3.
+    alone.receive(S2, 2, append(LogPosition::new(2, 3), Vec::new(), 3));
+    alone.persist_all();
+    assert_eq!(alone.hard_state.stranger_until, Some(LogIndex(3)));
+    // In truth it was a voter in term 5, and acknowledged up to 10.
+    alone.receive(S3, 6, append(LogPosition::new(5, 10), Vec::new(), 9));
+    alone.persist_all();
+    assert_eq!(alone.hard_state.stranger_until, Some(LogIndex(10)));
+    let noop = |index| Entry { index: LogIndex(index), term: Term(2), payload: Payload::Noop };
+    let member = |index, membership| Entry {
+        index: LogIndex(index),
+        term: Term(5),
+        payload: Payload::Membership(Box::new(membership)),
+    };
+    let learner = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let all = Membership::of([S1, S2, S3]);
+    let mut log: Vec<Entry> = (1..=3).map(noop).collect();
+    log.extend([member(4, learner), member(5, all)]);
+    alone.receive(S3, 6, append(LogPosition::ZERO, log, 9));
+    alone.persist_all();
+    assert!(alone.replica.status().membership.is_voter(S1));
+    assert_eq!(alone.hard_state.stranger_until, Some(LogIndex(10)), "old news");
+}
+
+/// The other way round: where the first leader's log had a tail that died with it, the next leader's
+/// word counts, so that a promotion below that tail is news.
+#[check]
+fn a_tail_that_died_keeps_no_stranger_from_voting() {
+    let mut alone = Alone::stranger();
+    let append = |prev_log, entries: Vec<Entry>, commit| Body::AppendEntries {
+        prev_log,
+        entries: entries.into(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    alone.receive(S2, 2, append(LogPosition::new(2, 20), Vec::new(), 10));
+    alone.receive(S3, 3, append(LogPosition::new(1, 10), Vec::new(), 10));
+    let noop = |index| Entry { index: LogIndex(index), term: Term(1), payload: Payload::Noop };
+    let member = |index, membership| Entry {
+        index: LogIndex(index),
+        term: Term(3),
+        payload: Payload::Membership(Box::new(membership)),
+    };
+    let learner = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let mut log: Vec<Entry> = (1..=10).map(noop).collect();
+    log.extend([member(11, learner), member(12, Membership::of([S1, S2, S3]))]);
+    alone.receive(S3, 3, append(LogPosition::ZERO, log, 10));
+    alone.persist_all();
+    assert_eq!(alone.hard_state.stranger_until, None);
+}
+
 /// Guards pitfalls 23 and 29 in a whole cluster: a wiped server is found out, is not counted, and
 /// becomes a full member by being removed and added.
 #[check]

@@ -125,10 +125,15 @@ fn malformed_messages_change_nothing() {
     assert_eq!(alone.replica.status().commit_index, LogIndex(0));
     let mut leader = Alone::leader();
     leader.propose(1, "x", "1");
-    leader.accept(S2, u64::MAX / 2);
+    for never_sent in [3, u64::MAX / 2, u64::MAX] {
+        leader.accept(S2, never_sent);
+    }
     leader.persist_all();
     let status = leader.replica.status();
-    assert_eq!(status.peers[&S2].match_index, status.last.index);
+    assert_eq!((status.peers[&S2].match_index, status.commit_index), (LogIndex(1), LogIndex(1)));
+    assert_eq!(status.refused_messages, 3);
+    leader.accept(S2, 2);
+    assert_eq!(leader.replica.status().commit_index, LogIndex(2));
 }
 
 /// Guards pitfall 37: a write that was taken in and not committed when the office was lost has an

@@ -2,14 +2,14 @@
 
 use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
-use raft_core::event::EventKind;
+use raft_core::event::{EventKind, Outcome};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
 use raft_core::message::{Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress};
 use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig};
-use raft_core::types::{LogIndex, LogPosition, SECOND, Term};
+use raft_core::types::{LogIndex, LogPosition, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check};
 
@@ -160,4 +160,63 @@ fn a_log_that_does_not_reach_its_snapshot_gives_way() {
         assert_eq!(status.last_applied, snapshot.meta.last);
         assert_eq!(alone.writes[0].compact_to, Some(snapshot.meta.last));
     }
+}
+
+/// Guards reads that wait for an index which comes here as a snapshot: they are answered with it,
+/// though nothing is committed after it.
+#[check]
+fn a_snapshot_answers_the_reads_that_waited_for_it() {
+    let mut alone = Alone::new();
+    let snapshot = snapshot_at(LogPosition::new(1, 9));
+    alone.receive(
+        S2,
+        1,
+        Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: raft_core::log::Entries::default(),
+            leader_commit: LogIndex(9),
+            round: 1,
+        },
+    );
+    alone.persist_all();
+    alone.take_sent();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    let asked = alone.take_sent().pop().expect("a question");
+    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
+    alone.receive(S2, 1, Body::ReadIndexReply { question, read_index: Some(LogIndex(9)) });
+    let (data, next) = snapshot.chunk(&Cursor::default(), 10_000);
+    let (meta, cursor) = (snapshot.meta.clone(), Cursor::default());
+    let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
+    alone.receive(S2, 1, Body::InstallSnapshot { chunk, round: 1 });
+    assert_eq!(alone.answers, []);
+    alone.step(Input::SnapshotSaved(snapshot.meta.clone()));
+    let ready = Outcome::ReadReady { read_index: LogIndex(9) };
+    assert_eq!(alone.answers, [(RequestId(1), ready)]);
+    assert_eq!(alone.replica.last_applied(), snapshot.meta.last);
+}
+
+/// Guards those who get a snapshot: a server that was added knows of no members before the entry that
+/// added it, and a snapshot from before would name none. So it takes none until then.
+#[check]
+fn a_server_that_knows_of_no_members_takes_no_snapshot() {
+    let mut alone = Alone::stranger();
+    let entry = |index, payload| Entry { index: LogIndex(index), term: Term(1), payload };
+    let append = |prev_log, entries: Vec<Entry>, commit| Body::AppendEntries {
+        prev_log,
+        entries: entries.into(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    let noops = (1..=3).map(|index| entry(index, Payload::Noop)).collect();
+    alone.receive(S2, 1, append(LogPosition::ZERO, noops, 3));
+    alone.persist_all();
+    assert_eq!(alone.replica.last_applied().index, LogIndex(3));
+    alone.step(Input::Compact);
+    assert!(alone.snapshots.is_empty(), "it names nobody");
+    let members = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let added = entry(4, Payload::Membership(Box::new(members.clone())));
+    alone.receive(S2, 1, append(LogPosition::new(1, 3), vec![added], 4));
+    alone.persist_all();
+    alone.step(Input::Compact);
+    assert_eq!(alone.snapshots.pop().map(|it| it.meta.membership), Some(members));
 }

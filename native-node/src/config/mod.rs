@@ -147,7 +147,7 @@ impl ServeConfig {
             log: server.log.unwrap_or_else(|| "info".to_owned()),
             log_format: server.log_format.unwrap_or_default(),
             security: Security::resolve(security)?,
-            raft: resolve_raft(&raft),
+            raft: resolve_raft(&raft, &limits),
             storage: resolve_storage(&storage),
             limits: resolve_limits(&limits),
         };
@@ -267,8 +267,10 @@ pub(crate) fn check_cluster_id(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
+fn resolve_raft(layer: &RaftLayer, limits: &LimitsLayer) -> RaftConfig {
     let default = RaftConfig::default();
+    // Nobody waits longer for a read.
+    let read_timeout = resolve_limits(limits).request_timeout.as_micros();
     let micros = |span: Option<Span>, or: u64| span.map_or(or, Span::as_micros);
     RaftConfig {
         election_timeout_min: micros(layer.election_timeout_min, default.election_timeout_min),
@@ -287,6 +289,7 @@ fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
             .max_clock_drift_permille
             .unwrap_or(default.max_clock_drift_permille),
         clock_interval: default.clock_interval,
+        read_timeout: u64::try_from(read_timeout).unwrap_or(u64::MAX),
     }
 }
 

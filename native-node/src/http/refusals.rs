@@ -58,7 +58,7 @@ pub(super) const fn leader_refusal(refusal: RequestRefusal) -> Kind {
         RequestRefusal::TransferInProgress => kind(S::CONFLICT, "transfer_in_progress", "Another hand-over is under way",
             "send it again after an election timeout").retryable(),
         RequestRefusal::TransferTimedOut => kind(S::GATEWAY_TIMEOUT, "transfer_timed_out", "Not taken over in time",
-            "the old leader goes on; name a server that runs and is not far behind").retryable(),
+            "the old leader or another one leads; name a server that runs and is not far behind").retryable(),
     }
 }
 
@@ -71,7 +71,8 @@ pub(super) fn in_words(refusal: RequestRefusal) -> String {
         RequestRefusal::AlreadyLeads => "the server that should lead does so already".to_owned(),
         RequestRefusal::TransferInProgress => "a hand-over is under way".to_owned(),
         RequestRefusal::TransferTimedOut => {
-            "the server that should lead did not take over within an election timeout".to_owned()
+            "the server that should lead did not take over within an election timeout, or another did"
+                .to_owned()
         }
     }
 }
