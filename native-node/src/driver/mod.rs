@@ -143,6 +143,8 @@ struct Run {
     now: Time,
     waiting: WaitingList,
     known_leader: Option<NodeId>,
+    /// Messages of peers that the core had refused by the last batch.
+    known_refused: u64,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
     /// The entries of this batch that were taken in from a leader and that the disk does not know
@@ -162,6 +164,7 @@ impl Driver {
         let now = self.clock.now();
         let mut run = Run {
             known_leader: self.replica.status().leader,
+            known_refused: 0,
             driver: self,
             now,
             waiting: WaitingList::default(),
@@ -371,6 +374,22 @@ impl Run {
                 tracing::warn!(term, "no leader is known");
             }
             self.known_leader = status.leader;
+        }
+        if status.refused_messages > self.known_refused {
+            driver.metrics.refused.inc_by(status.refused_messages - self.known_refused);
+            // A peer that goes on must not fill the log: one line each time that the number doubles.
+            let doubled = status.refused_messages.ilog2() > self.known_refused.max(1).ilog2();
+            if let Some((peer, why)) = status.latest_refused
+                && (doubled || self.known_refused == 0)
+            {
+                let messages = status.refused_messages;
+                tracing::error!(
+                    %peer, messages,
+                    "refused a message that no correct server sends: {why}; check that server's \
+                     release, disk and memory"
+                );
+            }
+            self.known_refused = status.refused_messages;
         }
         let status = Arc::new(status);
         driver.status.store(Arc::clone(&status));
