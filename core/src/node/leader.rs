@@ -302,16 +302,16 @@ impl Node {
             AppendResult::Accepted { match_index } => self.on_match(from, *match_index),
             AppendResult::Rejected { prev_log, hint } => {
                 let candidate = self.log.last_possible_match(*hint).index;
-                if self.lacks_what_it_had(from, hint.index) {
-                    if self.has_lost_log(from, round) {
-                        self.recorder.emit(|| EventKind::PeerLostLog { peer: from });
-                        self.set_mode(from, Mode::Lost);
-                    }
+                let lacks_what_it_had = self.lacks_what_it_had(from, hint.index);
+                if lacks_what_it_had && self.has_lost_log(from, round) {
+                    self.recorder.emit(|| EventKind::PeerLostLog { peer: from });
+                    self.set_mode(from, Mode::Lost);
                     return;
                 }
-                let stands = self
-                    .progress_of(from)
-                    .is_some_and(|progress| progress.rejected(prev_log.index, candidate));
+                let stands = !lacks_what_it_had
+                    && self
+                        .progress_of(from)
+                        .is_some_and(|progress| progress.rejected(prev_log.index, candidate));
                 if stands {
                     self.record_progress(from);
                     self.send_entries(from);

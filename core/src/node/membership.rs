@@ -212,7 +212,7 @@ impl Node {
         let since = leader.change.get_or_insert(PendingChange { request: None, since: now }).since;
         let mut done = true;
         for node in joining {
-            let Some(progress) = leader.progress.get_mut(&node) else { continue };
+            let Some(progress) = leader.progress.get_mut(&node) else { return CatchUp::GoesOn };
             if !progress.catch_up(last, now, short, long) {
                 return CatchUp::Futile(ChangeRefusal::TooSlow);
             }

@@ -292,6 +292,9 @@ impl Progress {
         long: Micros,
     ) -> bool {
         if self.match_index == LogIndex(0) || !matches!(self.mode, Mode::Replicate(_)) {
+            if let Some(rounds) = &mut self.rounds {
+                rounds.caught_up = false;
+            }
             return true;
         }
         let fresh =

@@ -74,8 +74,8 @@ impl Node {
                 let Some(transfer) = self.transfer_to(from) else { return };
                 let moves = transfer.cursor != cursor;
                 // It lacks the chunk that was sent: so says an answer to a question asked later.
-                let lost = round > transfer.round;
-                if transfer.last == Some(last) && (moves || lost) {
+                let lacks_it = round > transfer.round;
+                if transfer.last == Some(last) && (moves || lacks_it) {
                     transfer.cursor = cursor;
                     if moves && let Some(progress) = self.progress_of(from) {
                         progress.moved(now);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::disk::{Disk, DiskFaults};
-use super::server::Server;
+use super::server::{Server, Wiped};
 use super::{Simulation, pairs_apart};
 use crate::event::{EventKind, Fault};
 use crate::replica::Input;
@@ -120,8 +120,7 @@ impl Simulation {
         if let Some(server) = self.servers.get_mut(&node) {
             server.disk = Disk::new(server.disk.config);
             server.stranger = true;
-            server.wiped = true;
-            (server.wiped_at, server.left) = (longest, false);
+            server.wiped = Some(Wiped { at: longest, left: false });
         }
         self.record(None, EventKind::Fault(Fault::Wiped { node }));
     }

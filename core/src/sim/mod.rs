@@ -236,12 +236,13 @@ impl Simulation {
 
     /// The servers whose disks were wiped at some time; those that were added later not.
     pub fn wiped(&self) -> impl Iterator<Item = NodeId> {
-        self.servers.iter().filter(|(_, server)| server.wiped).map(|(id, _)| *id)
+        self.servers.iter().filter(|(_, server)| server.wiped.is_some()).map(|(id, _)| *id)
     }
 
     /// Whether the cluster has let a server go since that lost its disk.
     fn has_left(&self, node: NodeId) -> bool {
-        self.servers.get(&node).is_some_and(|server| server.left)
+        let wiped = self.servers.get(&node).and_then(|server| server.wiped);
+        wiped.is_some_and(|wiped| wiped.left)
     }
 
     /// A server's replica; `None` while it is down.
@@ -401,8 +402,8 @@ impl Simulation {
     /// has left.
     fn note_departures(&mut self, index: LogIndex, membership: &Membership) {
         for (id, server) in &mut self.servers {
-            if server.wiped && index > server.wiped_at && !membership.is_voter(*id) {
-                server.left = true;
+            if let Some(wiped) = &mut server.wiped {
+                wiped.left |= index > wiped.at && !membership.is_voter(*id);
             }
         }
     }

@@ -8,6 +8,15 @@ use crate::replica::{Input, Replica, Start};
 use crate::rules::Rules;
 use crate::types::{LogIndex, NodeId, Time};
 
+/// A server that lost its disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wiped {
+    /// The end of the longest log when it did.
+    pub(super) at: LogIndex,
+    /// Whether the cluster has committed since that it does not vote.
+    pub(super) left: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     id: NodeId,
@@ -17,12 +26,8 @@ pub(super) struct Server {
     pub(super) clock: Clock,
     /// Whether it came later or its disk was wiped, so that it starts without knowing any member.
     pub(super) stranger: bool,
-    /// Whether it lost its disk at some time.
-    pub(super) wiped: bool,
-    /// The end of the longest log when it did.
-    pub(super) wiped_at: LogIndex,
-    /// Whether the cluster has committed since that it does not vote.
-    pub(super) left: bool,
+    /// Set once it has lost its disk.
+    pub(super) wiped: Option<Wiped>,
     pub(super) frozen: bool,
     /// What came in while it was frozen, and when.
     pub(super) inbox: Vec<(Time, Input)>,
@@ -42,9 +47,7 @@ impl Server {
             disk: Disk::new(disk),
             clock: Clock::TRUE,
             stranger: false,
-            wiped: false,
-            wiped_at: LogIndex(0),
-            left: false,
+            wiped: None,
             frozen: false,
             inbox: Vec::new(),
             tick_at: None,

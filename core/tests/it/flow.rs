@@ -178,7 +178,25 @@ fn a_broken_connection_costs_what_was_under_way() {
     }
 }
 
-fn too_slow(why: ChangeRefusal) -> Outcome {
+/// Guards entries on their way against a compaction behind which they end: they arrive, and no
+/// snapshot is needed.
+#[check]
+fn a_compaction_past_what_is_under_way_costs_nothing() {
+    let config = Config { keep_entries: 0, ..whole_log() };
+    let (mut wire, behind, lacks) = with_a_follower_behind(config, 500, 10 * KIB);
+    let leader = wire.leader().expect("led");
+    wire.speed = SLOW;
+    wire.mend(behind);
+    wire.until("all under way", 5 * SECOND, |wire| {
+        wire.status(leader).peers[&behind].next_index > wire.status(leader).last.index
+    });
+    wire.compact(leader);
+    assert!(wire.status(leader).base.index > wire.status(leader).peers[&behind].match_index);
+    let (carried, _) = catch_up(&mut wire, behind, 20 * SECOND);
+    assert!(carried <= lacks * 11 / 10, "{} MB for {}", megabytes(carried), megabytes(lacks));
+}
+
+fn refused(why: ChangeRefusal) -> Outcome {
     Outcome::Refused(RequestRefusal::Membership(why))
 }
 
@@ -217,7 +235,7 @@ fn a_server_that_is_too_slow_is_refused() {
     wire.speed = SLOW;
     // 2.5 MB a second over links that take half of it.
     let outcome = add_under_load(&mut wire, 1, 25 * KIB, 120 * SECOND);
-    assert_eq!(outcome, too_slow(ChangeRefusal::TooSlow));
+    assert_eq!(outcome, refused(ChangeRefusal::TooSlow));
 }
 
 /// Guards a timeout that looks at progress: a state that takes much longer than it gets through, and
@@ -243,7 +261,7 @@ fn a_large_state_gets_through_while_it_moves() {
         wire.until("the answer", 20 * SECOND, |wire| wire.answers.contains_key(&request));
         let outcome = &wire.answers[&request];
         if stops {
-            assert_eq!(*outcome, too_slow(ChangeRefusal::DidNotCatchUp));
+            assert_eq!(*outcome, refused(ChangeRefusal::DidNotCatchUp));
             wire.pass(SECOND);
             assert_eq!(wire.status(leader).transfers, 0, "its state is kept for nobody");
         } else {

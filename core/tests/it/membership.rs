@@ -621,3 +621,34 @@ fn a_snapshot_waits_for_the_mark_of_a_stranger() {
     assert_eq!(alone.snapshots.len(), 1);
     assert!(alone.hard_state.stranger_until.is_some());
 }
+
+/// Guards the promotion of several: one that had caught up and lost its disk, while another was waited
+/// for, is not promoted.
+#[check]
+fn a_learner_that_is_lost_while_others_catch_up_is_not_promoted() {
+    let node = Config { promotion_timeout: 2 * SECOND, ..Config::default() };
+    let mut cluster = Cluster::new(SimConfig { node, ..SimConfig::default() });
+    cluster.await_leader();
+    cluster.put("x", "1");
+    let leader = cluster.await_leader();
+    cluster.act(Action::AddServer(S4));
+    let voters = BTreeSet::from([S1, S2, S3, S4, S5]);
+    let change = MembershipChange::SetVoters(voters);
+    cluster.act(Action::ChangeMembership { node: leader, change });
+    cluster.await_value(&[S4], "x", "1");
+    cluster.pass(200 * MILLISECOND);
+    cluster.act(Action::Crash(S4));
+    cluster.act(Action::Wipe(S4));
+    cluster.act(Action::Restart(S4));
+    cluster.pass(200 * MILLISECOND);
+    cluster.act(Action::AddServer(S5));
+    let refused = Outcome::Refused(RequestRefusal::Membership(ChangeRefusal::DidNotCatchUp));
+    cluster.until("giving up", |sim| members(sim, leader) == Membership::of([S1, S2, S3]));
+    cluster.pass(SECOND);
+    assert!(answers(&cluster).contains(&refused));
+    let promoted = cluster.events.iter().any(|event| {
+        matches!(&event.kind, EventKind::ConfigurationAppended { membership, .. }
+            if membership.is_voter(S4))
+    });
+    assert!(!promoted);
+}

@@ -73,8 +73,8 @@ impl Wire {
             config,
         };
         for id in (1..=servers).map(NodeId) {
-            let founders = if id.0 <= voters { 1..=voters } else { 1..=0 };
-            let membership = Membership::of(founders.map(NodeId));
+            let founders = if id.0 <= voters { voters } else { 0 };
+            let membership = Membership::of((1..=founders).map(NodeId));
             let start = Start {
                 id,
                 config: wire.config.clone(),
@@ -193,8 +193,8 @@ impl Wire {
         let timer = timers.min();
         let sender = self.links.iter().filter_map(|(link, it)| Some((it.busy_until?, *link))).min();
         let coming = self.coming.keys().next().copied();
-        let times = [timer.map(|it| it.0), sender.map(|it| it.0), coming.map(|it| it.0)];
-        let Some(next) = times.into_iter().flatten().min().filter(|next| *next <= end) else {
+        let next = [timer.map(|it| it.0), sender.map(|it| it.0), coming.map(|it| it.0)];
+        let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= end) else {
             return false;
         };
         self.now = self.now.max(next);
