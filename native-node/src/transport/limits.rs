@@ -65,7 +65,7 @@ pub(super) const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// … and doubles up to here.
 pub(super) const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// At most one log line of a kind in this time.
+/// At most one log line about those who are refused in this time.
 pub(super) const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes of entries or of a snapshot that wait for one peer on one lane at most, unless a single

@@ -182,11 +182,12 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::net::sockopt;
-        let millis = limits::TCP_USER_TIMEOUT.as_millis();
-        sockopt::set_tcp_user_timeout(stream, u32::try_from(millis).unwrap_or(u32::MAX))?;
+        // Not every system that passes for Linux has these, and pings do without them.
+        let millis = u32::try_from(limits::TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+        drop(sockopt::set_tcp_user_timeout(stream, millis));
         // With little under way a retransmission follows after the same time again, and not after
         // twice the time: else a link that was cut for a second stays silent for another one.
-        sockopt::set_tcp_thin_linear_timeouts(stream, true)?;
+        drop(sockopt::set_tcp_thin_linear_timeouts(stream, true));
     }
     Ok(())
 }

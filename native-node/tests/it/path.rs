@@ -70,10 +70,9 @@ impl Paths {
         self.frozen.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The bytes carried from one server to the others.
-    pub(crate) fn carried_from(&self, from: usize) -> u64 {
-        let ways = self.ways.iter().filter(|((it, _), _)| *it == from);
-        ways.map(|(_, way)| way.carried.load(Ordering::Relaxed)).sum()
+    /// The bytes carried on all of them.
+    pub(crate) fn carried(&self) -> u64 {
+        self.ways.values().map(|way| way.carried.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -146,7 +145,8 @@ impl Way {
         let line = Duration::from_secs_f64(LINE / self.bytes_per_second);
         sleep_until(*free_at - line.min(free_at.saturating_duration_since(Instant::now()))).await;
         let leaves = (*free_at).max(Instant::now());
-        *free_at = leaves + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        let span = f64::from(u32::try_from(bytes).unwrap()) / self.bytes_per_second;
+        *free_at = leaves + Duration::from_secs_f64(span);
         self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
         *free_at + self.delay
     }
