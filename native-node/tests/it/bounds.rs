@@ -54,8 +54,9 @@ async fn a_small_write_with_a_large_answer_costs_nothing_but_a_refusal() {
     }
     let session = open_session(&cluster, leader).await;
     let gets = |count: usize| json!({"then": vec![json!({"get": {"key": "a"}}); count]});
-    let all = json!({"then": [{"range": {"range": {"start": "p", "end": "q"}, "limit": 1000}}]});
-    let many = json!({"then": vec![all["then"][0].clone(); 3]});
+    let range = json!({"range": {"range": {"start": "p", "end": "q"}, "limit": 300}});
+    let all = json!({"then": [range.clone()]});
+    let many = json!({"then": vec![range; 3]});
     for (sequence, transaction, fits) in
         [("1", gets(70), false), ("2", gets(20), false), ("3", many, false), ("4", all, true)]
     {
