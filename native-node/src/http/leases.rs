@@ -158,9 +158,7 @@ pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Re
         (&Method::POST, None) => open(app, request).await,
         (&Method::GET | &Method::HEAD, None) => list(app, request).await,
         (&Method::DELETE, Some(id)) => close(app, request, id).await,
-        (_, None) => {
-            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST]))
-        }
+        (_, None) => Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST])),
         (_, Some(_)) => Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
     }
 }
@@ -268,11 +266,7 @@ async fn list(app: &App, request: Request<Incoming>) -> Result<Response, ApiErro
             sequence: it.sequence,
         };
         let sessions = after.by_ref().take(limit).map(listed).collect();
-        json(&SessionList {
-            total: store.session_count(),
-            sessions,
-            more: after.next().is_some(),
-        })
+        json(&SessionList { total: store.session_count(), sessions, more: after.next().is_some() })
     })
     .await
 }

@@ -77,7 +77,7 @@ async fn a_small_write_with_a_large_answer_costs_nothing_but_a_refusal() {
 
     snapshots(&cluster, leader, 1).await;
     snapshots(&cluster, leader, 2).await;
-    let digest = cluster.converged().await.state.digest;
+    let revision = cluster.converged().await.state.revision;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     let mut command = program();
@@ -95,7 +95,7 @@ async fn a_small_write_with_a_large_answer_costs_nothing_but_a_refusal() {
     }
     let leader = cluster.leader().await;
     let state = cluster.converged().await.state;
-    assert_eq!((state.keys, state.digest), (62, digest), "nothing was lost");
+    assert_eq!((state.keys, state.revision), (62, revision), "nothing was lost");
 
     let fourth = cluster.add();
     cluster.spawn(fourth);

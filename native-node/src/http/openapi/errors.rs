@@ -209,9 +209,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
-        "transact" => {
-            &["bad_key", "bad_json", "too_many", "no_such_lease", "result_too_large"]
-        }
+        "transact" => &["bad_key", "bad_json", "too_many", "no_such_lease", "result_too_large"],
         "list_sessions" => &["too_many"],
         "grant_lease" | "open_session" => &["bad_json", "bad_ttl", "too_many_leases"],
         "show_lease" | "keep_lease_alive" | "revoke_lease" => &["no_such_lease", "route_not_found"],
