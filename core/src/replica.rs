@@ -446,7 +446,10 @@ impl Replica {
     fn propose(&mut self, proposals: Vec<Proposal>) {
         for proposal in &proposals {
             let bytes = proposal.command.len();
-            assert!(bytes <= MAX_COMMAND_BYTES, "a command of {bytes} bytes is checked at the door");
+            assert!(
+                bytes <= MAX_COMMAND_BYTES,
+                "a command of {bytes} bytes is checked at the door"
+            );
             let operation = || Operation::Write(proposal.command.clone());
             self.record_request(proposal.request, operation);
         }

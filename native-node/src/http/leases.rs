@@ -162,9 +162,7 @@ pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Re
         (&Method::POST, None) => open(app, request).await,
         (&Method::GET | &Method::HEAD, None) => list(app, request).await,
         (&Method::DELETE, Some(id)) => close(app, request, id).await,
-        (_, None) => {
-            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST]))
-        }
+        (_, None) => Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST])),
         (_, Some(_)) => Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
     }
 }
