@@ -195,12 +195,23 @@ impl Directory {
 
     /// Makes the names durable.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        self.disk.sync_dir(&self.path).map_err(io_error("sync the directory", &self.path))
+        let synced = self.disk.sync_dir(&self.path);
+        synced.map_err(|error| self.or_gone("sync the directory", error))
     }
 
     /// The bytes that are free on the disk.
     pub(super) fn free_bytes(&self) -> Result<u64, StorageError> {
-        self.disk.free_bytes(&self.path).map_err(io_error("ask for the free space of", &self.path))
+        let free = self.disk.free_bytes(&self.path);
+        free.map_err(|error| self.or_gone("ask for the free space of", error))
+    }
+
+    /// What an error of an operation on the directory means: it may have been removed.
+    pub(super) fn or_gone(&self, action: &'static str, error: io::Error) -> StorageError {
+        if error.kind() == io::ErrorKind::NotFound {
+            let because = "this server uses it".to_owned();
+            return StorageError::Missing { path: self.path.clone(), because };
+        }
+        io_error(action, &self.path)(error)
     }
 }
 

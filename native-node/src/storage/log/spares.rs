@@ -278,10 +278,7 @@ impl Spares {
             Ok(file) => file,
             Err(error) if is_full(&error) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StorageError::Missing {
-                    path: self.directory.path.clone(),
-                    because: "this server uses it".to_owned(),
-                });
+                return Err(self.directory.or_gone("create a file in", error));
             }
             Err(error) => return Err(io_error("create", &path)(error)),
         };
