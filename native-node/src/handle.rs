@@ -248,9 +248,9 @@ impl Handle {
         self.watchers.join(wanted, || self.send(Inbox::Wake)).await
     }
 
-    /// How many watch keys.
+    /// How many watch keys, or wait to read a revision.
     pub fn key_watchers(&self) -> usize {
-        self.watchers.count()
+        self.watchers.count() + self.revisions.receiver_count()
     }
 
     /// What waits for those who watch keys, in bytes.

@@ -30,8 +30,8 @@ pub struct Watchers {
 
 struct Shared {
     stop: AtomicBool,
-    /// How far each watcher came.
-    reached: Vec<AtomicU64>,
+    /// The revision after the one that each watcher came to; 0 before it has begun.
+    beyond: Vec<AtomicU64>,
 }
 
 /// What one watcher saw without a gap.
@@ -65,8 +65,8 @@ impl Watchers {
     /// Starts so many watchers of all keys with this prefix. A seed decides when they leave and where
     /// they come back.
     pub fn start(count: usize, prefix: &str, servers: &[Address], seed: u64) -> Self {
-        let reached = (0..count).map(|_| AtomicU64::new(0)).collect();
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), reached });
+        let beyond = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false), beyond });
         let mut watchers = JoinSet::new();
         for number in 0..count {
             let watcher = Watcher {
@@ -81,11 +81,11 @@ impl Watchers {
         Self { watchers, shared }
     }
 
-    /// Waits until all know what happened up to a revision.
+    /// Waits until all have begun and know what happened up to a revision.
     pub async fn reach(&self, revision: u64) {
         eventually("watchers see everything", async || {
-            let reached = |it: &AtomicU64| it.load(Ordering::Relaxed) >= revision;
-            self.shared.reached.iter().all(reached).then_some(())
+            let reached = |it: &AtomicU64| it.load(Ordering::Relaxed) > revision;
+            self.shared.beyond.iter().all(reached).then_some(())
         })
         .await;
     }
@@ -145,7 +145,7 @@ impl Watcher {
             let patience = Duration::from_millis(self.rng.u64(50..1500));
             let Ok(told) = timeout(patience, watching.next()).await else { return Ok(()) };
             sequence.add(told?);
-            self.shared.reached[self.number].store(sequence.reached, Ordering::Relaxed);
+            self.shared.beyond[self.number].store(sequence.reached + 1, Ordering::Relaxed);
             if self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }

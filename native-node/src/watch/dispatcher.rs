@@ -118,6 +118,15 @@ impl Dispatcher {
         }
     }
 
+    /// Does all that there is to do.
+    #[cfg(test)]
+    pub(super) fn work_off(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+        self.catch_up();
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
             Command::Join { wanted, reply } => {

@@ -16,6 +16,8 @@ mod dispatcher;
 mod event;
 mod index;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};

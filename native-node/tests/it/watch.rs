@@ -440,7 +440,8 @@ async fn watchers_that_take_nothing_hold_little() {
     const STALLED: usize = 8;
     let [min, max] = CALM;
     let limit = "--max-watch-bytes=8388608";
-    let cluster = Cluster::start_with(1, &[limit, "--compact-after-bytes=1048576", min, max]);
+    let small = ["--compact-after-bytes=1048576", "--keep-entries=1"];
+    let cluster = Cluster::start_with(1, &[limit, small[0], small[1], min, max]);
     let server = cluster.address(cluster.leader().await);
     // What is in memory anyway: state, log, history.
     let write = async |rounds: usize| {
