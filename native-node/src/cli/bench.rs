@@ -107,7 +107,6 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
     let value = Bytes::from(vec![b'v'; value_size]);
     let loader = client.client_of_these(Duration::ZERO)?;
-    let interrupted = exit::interrupted()?;
     // Says what is wrong before it is wrong a thousand times.
     loader.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
     let start = Instant::now();
@@ -121,6 +120,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
         end: start + duration.0,
         done: AtomicU64::new(0),
     });
+    let interrupted = exit::interrupted()?;
     let mut workers = JoinSet::new();
     for number in 0..clients {
         // Spread evenly, so that not all send at once.

@@ -7,17 +7,14 @@ use clap::Args;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::connect::{ClientArgs, Output, line};
 use crate::client::escape;
 use crate::http::REVISION_HEADER;
 
-/// Before a stream that has ended is opened again. Doubles while streams end early …
+/// Before a stream that has ended is opened again.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// … up to this; a stream that lasted longer did not end early.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Follow the changes of keys as they happen.
 ///
@@ -43,7 +40,6 @@ pub(super) struct WatchArgs {
 pub(super) async fn run(arguments: WatchArgs) -> anyhow::Result<()> {
     let WatchArgs { prefix, mut from, client } = arguments;
     let cluster = client.client()?;
-    let mut pause = PAUSE;
     loop {
         let after = from.map(|from| format!("&from={from}")).unwrap_or_default();
         let path = format!("/watch?prefix={}{after}", escape(prefix.as_bytes()));
@@ -51,11 +47,8 @@ pub(super) async fn run(arguments: WatchArgs) -> anyhow::Result<()> {
         let revision = answer.headers().get(REVISION_HEADER);
         from = from.or_else(|| revision?.to_str().ok()?.parse().ok());
         // When the stream breaks off, another server goes on where it ended.
-        let begun = Instant::now();
         follow(answer.into_body(), &mut from, client.output).await?;
-        pause = if begun.elapsed() > LONGEST_PAUSE { PAUSE } else { pause };
-        sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        sleep(PAUSE).await;
     }
 }
 

@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The longest name in DNS (RFC 1035 §2.3.4).
+const MAX_HOST_BYTES: usize = 253;
+
 /// A `host:port` pair. The host may be a name; it is looked up each time a connection is made, so
 /// that a server may move.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,15 +94,20 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(error("the host is missing"));
         }
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        if let Some(inner) = bracketed {
-            if inner.parse::<Ipv6Addr>().is_err() {
+        if let Some(inside) = host.strip_prefix('[') {
+            let address = inside.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+            if !matches!(address, Some(Ok(_))) {
                 return Err(error("what stands in brackets is no IPv6 address"));
             }
         } else if host.parse::<Ipv6Addr>().is_ok() {
             return Err(error("an IPv6 address stands in brackets"));
-        } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
-            return Err(error("the host holds a character that no host has"));
+        } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+            return Err(error(
+                "the host holds a character that no host has (a name with others is written as \
+                 its DNS form, which begins with xn--)",
+            ));
+        } else if host.len() > MAX_HOST_BYTES {
+            return Err(error("the host is longer than 253 characters"));
         }
         Ok(Self { host: host.to_owned(), port })
     }
@@ -163,18 +171,21 @@ mod tests {
             (":80", "host is missing"),
             ("::1:80", "brackets"),
             ("http://host:80", "character"),
+            ("[::1:80", "brackets"),
+            ("[localhost]:80", "brackets"),
+            ("[fe80::1%eth0]:80", "brackets"),
             ("ä.example:80", "character"),
             ("a\"b:80", "character"),
             ("a<b:80", "character"),
             ("a%41:80", "character"),
             ("a\\b:80", "character"),
             ("a b:80", "character"),
-            ("[::1:80", "character"),
-            ("[host]:80", "brackets"),
-            ("[]:80", "brackets"),
+            ("a\0b:80", "character"),
+            ("u:p@host:80", "character"),
+            (&format!("{}:80", "a".repeat(254)), "longer"),
         ] {
             let error = bad.parse::<Address>().expect_err(bad).to_string();
-            assert!(error.contains(reason), "{error}");
+            assert!(error.contains(reason), "{bad}: {error}");
             assert!(error.contains("HOST:PORT"), "{error}");
         }
     }

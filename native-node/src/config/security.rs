@@ -128,23 +128,23 @@ impl Security {
 
     /// Without authentication a server listens on loopback only, unless told otherwise.
     fn validate_exposure(&self, client: &Address, peer: &Address) -> Result<(), ConfigError> {
-        if self.allow_faults && !client.is_loopback() {
+        if self.allow_faults && !is_loopback(client) {
             return Err(ConfigError::FaultsExposed(client.clone()));
         }
         if self.insecure_bind {
             return Ok(());
         }
-        if !client.is_loopback() && self.tokens_file.is_none() {
+        if !is_loopback(client) && self.tokens_file.is_none() {
             return Err(ConfigError::Exposed {
                 address: client.clone(),
                 who: "client",
                 remedy: "make clients show tokens with --tokens-file",
             });
         }
-        if !client.is_loopback() && self.tls.is_none() {
+        if !is_loopback(client) && self.tls.is_none() {
             return Err(ConfigError::InTheClear(client.clone()));
         }
-        if !peer.is_loopback() && self.cluster_secret_file.is_none() && self.peer_tls.is_none() {
+        if !is_loopback(peer) && self.cluster_secret_file.is_none() && self.peer_tls.is_none() {
             return Err(ConfigError::Exposed {
                 address: peer.clone(),
                 who: "server",
@@ -161,4 +161,8 @@ fn is_origin(text: &str) -> bool {
     matches!(scheme, "http" | "https")
         && !rest.is_empty()
         && !rest.contains(['/', '?', '#', '@', ' ', '*'])
+}
+
+fn is_loopback(address: &Address) -> bool {
+    address.is_loopback()
 }

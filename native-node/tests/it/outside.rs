@@ -40,6 +40,7 @@ async fn a_server_that_was_removed_says_so() {
         ("GET", "/get/k", ""),
         ("GET", "/kv?prefix=k", ""),
         ("GET", "/cluster/backup", ""),
+        ("GET", "/cluster/members", ""),
         ("POST", "/batch", r#"{"operations": [{"get": {"key": "k"}}]}"#),
     ] {
         let begun = std::time::Instant::now();
