@@ -149,7 +149,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
         "clients": clients, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
         "rate": rate, "reads_percent": reads, "consistency": plan.consistency.name(),
         "requests_per_second": per_second(seen.reads.len() + seen.writes.len(), elapsed),
-        "errors": seen.errors,
+        "errors": seen.errors, "retries": plan.client.retries(),
         "last_error": seen.last_error.as_ref().map(ToString::to_string),
         "reads": figures(&seen.reads, elapsed), "writes": figures(&seen.writes, elapsed),
     });

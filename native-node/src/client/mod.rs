@@ -16,6 +16,7 @@ mod servers;
 mod sessions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,6 +111,8 @@ struct Shared {
     connections: Connections,
     servers: Servers,
     sessions: Option<Sessions>,
+    /// Rounds of attempts after the first one of each request.
+    retries: AtomicU64,
 }
 
 /// An answer that was not an error.
@@ -141,6 +144,7 @@ impl Client {
             connections: Connections::new(tls, token, token_in_clear),
             servers: Servers::new(servers, follow),
             sessions: sessions.map(Sessions::new),
+            retries: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), patience }
     }
@@ -149,6 +153,11 @@ impl Client {
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self { shared: Arc::clone(&self.shared), patience }
+    }
+
+    /// How often this client and its clones have asked all servers once more, after a pause.
+    pub fn retries(&self) -> u64 {
+        self.shared.retries.load(Relaxed)
     }
 
     /// Reads a key's value; `None` when there is no such key.
@@ -245,6 +254,7 @@ impl Client {
                 }
             }
             pause(&mut backoff, deadline).await.ok_or(ClientError::Unavailable(last.clone()))?;
+            self.shared.retries.fetch_add(1, Relaxed);
         }
     }
 
@@ -355,6 +365,7 @@ impl Client {
                     None => ClientError::Unavailable(last),
                 });
             }
+            self.shared.retries.fetch_add(1, Relaxed);
         }
     }
 
