@@ -116,7 +116,6 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
     let value = Bytes::from(vec![b'v'; value_size]);
     let loader = client.client_of_these(Duration::ZERO)?;
-    let interrupted = exit::interrupted()?;
     // Says what is wrong before it is wrong a thousand times.
     loader.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
     // They end with this set.
@@ -132,6 +131,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
         end: start + duration.0,
         done: AtomicU64::new(0),
     });
+    let interrupted = exit::interrupted()?;
     let mut workers = JoinSet::new();
     for number in 0..clients {
         // Spread evenly, so that not all send at once.
@@ -161,7 +161,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
         "clients": clients, "watchers": watchers, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
         "rate": rate, "reads_percent": reads, "consistency": plan.consistency.name(),
         "requests_per_second": per_second(seen.reads.len() + seen.writes.len(), elapsed),
-        "errors": seen.errors,
+        "errors": seen.errors, "retries": plan.client.retries(),
         "last_error": seen.last_error.as_ref().map(ToString::to_string),
         "reads": figures(&seen.reads, elapsed), "writes": figures(&seen.writes, elapsed),
     });

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use super::connect::{ClientArgs, Output, line};
 use super::output;
 use crate::client::{Call, Client, escape, key_path};
+use crate::http::CUT_OFF_HEADER;
 use crate::http::request::Consistency;
+use crate::logging;
 
 /// Pairs that are asked for at once.
 const PAGE: usize = 1000;
@@ -133,10 +135,15 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
     }
     match client.output {
         Output::Text => {
-            let Some(value) = cluster.get(&bytes, consistency).await? else {
-                bail!("there is no key `{}`", key.key);
+            let path = format!("{}?consistency={}", key_path(&bytes), consistency.name());
+            let found = match cluster.request(&Method::GET, &path, Bytes::new()).await {
+                Err(error) if error.is_key_not_found() => bail!("there is no key `{}`", key.key),
+                found => found?,
             };
-            output::bytes(&value)?;
+            if let Some(why) = found.headers.get(CUT_OFF_HEADER).and_then(|why| why.to_str().ok()) {
+                logging::say(&format!("note: this may be old, the server is cut off ({why})"));
+            }
+            output::bytes(&found.body)?;
             // A terminal wants the line to end; a file gets the bytes alone.
             if output::is_terminal() { output::bytes(b"\n") } else { Ok(()) }
         }

@@ -1,6 +1,9 @@
 //! Standard output and standard error of a command, which may be closed, full, or read by nobody.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 /// The answer could not be written to standard output.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +32,20 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Prints a line for whoever watches a program that goes on whether it is read or not.
+/// Lines of [`tell`] that wait to be written, at most.
+const QUEUE_LINES: usize = 256;
+
+/// Prints a line for whoever watches a program that goes on whether its output is read or not: a
+/// thread of its own writes it, and lines for which there is no room are dropped.
 pub(crate) fn tell(text: &str) {
-    drop(line(text));
+    static TELLER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+    let teller = TELLER.get_or_init(|| {
+        let (sender, lines) = mpsc::sync_channel::<String>(QUEUE_LINES);
+        // That nobody reads it any more changes nothing.
+        let telling = move || lines.iter().for_each(|text| drop(line(&text)));
+        thread::Builder::new().name("output".to_owned()).spawn(telling).ok().map(|_| sender)
+    });
+    if let Some(teller) = teller {
+        drop(teller.try_send(text.to_owned()));
+    }
 }

@@ -17,6 +17,7 @@ mod sessions;
 mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -112,6 +113,8 @@ struct Shared {
     connections: Connections,
     servers: Servers,
     sessions: Option<Sessions>,
+    /// Rounds of attempts after the first one of each request.
+    retries: AtomicU64,
 }
 
 /// An answer that was not an error.
@@ -143,6 +146,7 @@ impl Client {
             connections: Connections::new(tls, token, token_in_clear),
             servers: Servers::new(servers, follow),
             sessions: sessions.map(Sessions::new),
+            retries: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), patience }
     }
@@ -151,6 +155,11 @@ impl Client {
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self { shared: Arc::clone(&self.shared), patience }
+    }
+
+    /// How often this client and its clones have asked all servers once more, after a pause.
+    pub fn retries(&self) -> u64 {
+        self.shared.retries.load(Relaxed)
     }
 
     /// Reads a key's value; `None` when there is no such key.
@@ -247,6 +256,7 @@ impl Client {
                 }
             }
             pause(&mut backoff, deadline).await.ok_or(ClientError::Unavailable(last.clone()))?;
+            self.shared.retries.fetch_add(1, Relaxed);
         }
     }
 
@@ -357,6 +367,7 @@ impl Client {
                     None => ClientError::Unavailable(last),
                 });
             }
+            self.shared.retries.fetch_add(1, Relaxed);
         }
     }
 

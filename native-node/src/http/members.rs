@@ -157,6 +157,10 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
     let (body, permit) = request::body(app, body).await?;
     drop(permit);
     let wish = match (&parts.method, id) {
+        (&Method::GET | &Method::HEAD, None) if !app.handle.is_member() => {
+            // Its list is an old one.
+            return Err(ApiError::NotAMember(app.leader(app.handle.status().leader)));
+        }
         (&Method::GET | &Method::HEAD, None) => {
             let list = list(app, &app.handle.status().membership);
             return Ok(signed(app, json(&list)));

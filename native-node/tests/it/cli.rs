@@ -128,6 +128,8 @@ async fn a_cluster_without_a_majority_is_told_from_a_refusal() {
     let read = run(&cluster, &["get", "a", "--timeout=500ms"]).await;
     assert_eq!(read.status.code(), Some(3), "{read:?}");
     let one = cluster.address(leader).to_string();
+    let bench = run(&cluster, &["bench", "--endpoints", &one, "--timeout=500ms"]).await;
+    assert_eq!(bench.status.code(), Some(3), "{bench:?}");
     let stale = run(&cluster, &["get", "a", "--stale", "--endpoints", &one]).await;
     assert_eq!(stale.status.code(), Some(1), "nothing there, but an answer: {stale:?}");
 }

@@ -40,6 +40,7 @@ async fn a_server_that_was_removed_says_so() {
         ("GET", "/get/k", ""),
         ("GET", "/kv?prefix=k", ""),
         ("GET", "/cluster/backup", ""),
+        ("GET", "/cluster/members", ""),
         ("POST", "/batch", r#"{"operations": [{"get": {"key": "k"}}]}"#),
     ] {
         let begun = std::time::Instant::now();
@@ -67,6 +68,11 @@ async fn a_server_that_was_removed_says_so() {
     command.args(["get", "k", "--endpoints", &format!("{},{}", address(out), address(leader))]);
     let output = run_to_end(command).await;
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"v"[..]), "{output:?}");
+    let mut command = program();
+    command.args(["get", "k", "--stale", "--endpoints", &address(out)]);
+    let output = run_to_end(command).await;
+    let note = String::from_utf8_lossy(&output.stderr);
+    assert!(output.stdout == b"v" && note.contains("cut off (not-a-member)"), "{output:?}");
     let mut cluster = cluster;
     for id in cluster.ids().filter(|id| *id != out) {
         cluster.kill(id);

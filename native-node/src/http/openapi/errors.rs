@@ -272,6 +272,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         ],
         "show_faults" | "end_faults" => &["route_not_found"],
         "set_faults" => &["route_not_found", "bad_json", "too_large", "slow_body", "overloaded"],
+        "list_members" => &["not_a_member"],
         "take_snapshot" => &["stopping"],
         "backup" => {
             &["read_timeout", "no_leader", "not_leader", "not_a_member", "overloaded", "stopping"]
