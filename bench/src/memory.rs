@@ -79,6 +79,7 @@ fn replica() -> Replica {
         bootstrap: Bootstrap { membership: Membership::of((1..=3).map(NodeId)) },
         recovered: Recovered::default(),
         snapshot: None,
+        semantics: raft_core::limits::Semantics::LATEST,
         seed: 1,
         first_seq: 1,
     };

@@ -70,8 +70,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     } else {
         bincode::serde::decode_from_slice(bytes, standard.with_limit::<{ MAX_BYTES * WIDEST }>())
     };
-    let (value, read) =
-        decoded.map_err(|error| DecodeError { what, reason: error.to_string() })?;
+    let (value, read) = decoded.map_err(|error| DecodeError { what, reason: error.to_string() })?;
     if read == bytes.len() {
         Ok(value)
     } else {

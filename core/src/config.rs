@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{MILLISECOND, Micros, SECOND};
 
+/// The bytes that wait for one peer at most. The transport bounds its queue of messages to a peer by
+/// it, and [`Config::validate`] bounds [`Config::max_in_flight_bytes`] by half of it: a leader never
+/// sends what the queue would drop. The other half has room for what a leader sent before it lost
+/// its office and won it again.
+pub const PEER_QUEUE_BYTES: usize = 16 << 20;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +24,9 @@ pub struct Config {
     pub max_batch_bytes: usize,
     /// How many AppendEntries messages with entries may be unanswered per follower.
     pub max_in_flight: usize,
+    /// How many bytes of entries may be unanswered per follower; a single entry that is larger goes
+    /// alone. At most half of [`PEER_QUEUE_BYTES`].
+    pub max_in_flight_bytes: usize,
     /// The state in one InstallSnapshot message takes about this many bytes at most (§7).
     pub max_chunk_bytes: usize,
     /// A snapshot is taken after this many applied entries …
@@ -27,20 +36,24 @@ pub struct Config {
     /// This many entries before the snapshot stay in the log, so that a follower that is a little
     /// behind needs no snapshot.
     pub keep_entries: u64,
-    /// A learner counts as caught up when it lacks at most this many entries (dissertation §4.2.1).
-    pub promotion_lag: u64,
-    /// A learner that has not caught up for this long, in µs, is removed again instead of being
-    /// promoted (dissertation §4.2.1).
+    /// The applied entries in memory take about this many bytes at most, whatever else says that
+    /// they should stay. A follower that lacks older ones gets a snapshot.
+    pub keep_bytes: usize,
+    /// A learner that is to be promoted and takes nothing for this long, in µs, is removed again
+    /// (dissertation §4.2.1). A follower that takes nothing of a snapshot for so long is not kept
+    /// waiting for: the snapshot is released.
     pub promotion_timeout: Micros,
     /// Whether a leader may answer reads by its lease, without asking (dissertation §6.4.1). Must be
     /// the same on all servers: voters that have just started keep the promises that they may have
     /// forgotten.
     pub lease_reads: bool,
     /// For leases: the clocks of any two servers run at rates that differ by at most this many
-    /// thousandths.
+    /// thousandths. They count the time during which a machine sleeps.
     pub max_clock_drift_permille: u64,
     /// How often a leader writes the time into the log while leases or sessions may end, in µs.
     pub clock_interval: Micros,
+    /// A read that could not be confirmed for this long, in µs, is given up and answered so.
+    pub read_timeout: Micros,
 }
 
 impl Default for Config {
@@ -52,15 +65,17 @@ impl Default for Config {
             heartbeat_interval: 50 * MILLISECOND,
             max_batch_bytes: 1 << 20,
             max_in_flight: 32,
+            max_in_flight_bytes: PEER_QUEUE_BYTES / 2,
             max_chunk_bytes: 512 << 10,
             compact_after_entries: 50_000,
             compact_after_bytes: 64 << 20,
             keep_entries: 5_000,
-            promotion_lag: 100,
+            keep_bytes: 64 << 20,
             promotion_timeout: 60 * SECOND,
             lease_reads: false,
             max_clock_drift_permille: 100,
             clock_interval: 250 * MILLISECOND,
+            read_timeout: 2 * SECOND,
         }
     }
 }
@@ -94,6 +109,13 @@ pub enum ConfigError {
     #[error("{0} must be above 0")]
     Zero(&'static str),
     /// See its text.
+    #[error(
+        "max_in_flight_bytes ({0}) must be at most {max}, half of the queue to a peer: what the queue \
+         drops would have to be sent again",
+        max = PEER_QUEUE_BYTES / 2
+    )]
+    Window(usize),
+    /// See its text.
     #[error("a clock drift of {0} in 1000 leaves no time for a lease; give less than 1000")]
     Drift(u64),
 }
@@ -112,15 +134,20 @@ impl Config {
         for (name, zero) in [
             ("max_batch_bytes", self.max_batch_bytes == 0),
             ("max_in_flight", self.max_in_flight == 0),
+            ("max_in_flight_bytes", self.max_in_flight_bytes == 0),
             ("max_chunk_bytes", self.max_chunk_bytes == 0),
             ("compact_after_entries", self.compact_after_entries == 0),
             ("compact_after_bytes", self.compact_after_bytes == 0),
             ("promotion_timeout", self.promotion_timeout == 0),
             ("clock_interval", self.clock_interval == 0),
+            ("read_timeout", self.read_timeout == 0),
         ] {
             if zero {
                 return Err(ConfigError::Zero(name));
             }
+        }
+        if self.max_in_flight_bytes > PEER_QUEUE_BYTES / 2 {
+            return Err(ConfigError::Window(self.max_in_flight_bytes));
         }
         if self.max_clock_drift_permille >= 1000 {
             return Err(ConfigError::Drift(self.max_clock_drift_permille));
@@ -131,7 +158,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, ConfigError};
+    use super::{Config, ConfigError, PEER_QUEUE_BYTES};
 
     /// Guards against configurations that would never elect, or depose at once.
     #[test]
@@ -145,5 +172,9 @@ mod tests {
         assert!(matches!(silent.validate(), Err(ConfigError::SlowHeartbeat { .. })));
         let stuck = Config { max_in_flight: 0, ..Config::default() };
         assert_eq!(stuck.validate(), Err(ConfigError::Zero("max_in_flight")));
+        let full = Config { max_in_flight_bytes: PEER_QUEUE_BYTES / 2, ..Config::default() };
+        assert_eq!(full.validate(), Ok(()));
+        let over = Config { max_in_flight_bytes: PEER_QUEUE_BYTES / 2 + 1, ..Config::default() };
+        assert!(matches!(over.validate(), Err(ConfigError::Window(_))));
     }
 }

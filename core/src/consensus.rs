@@ -56,7 +56,7 @@ impl Consensus {
 
     /// A message arrived.
     pub fn receive(&mut self, now: Time, message: Message) {
-        self.step(now, |node| node.receive(message));
+        self.step(now, |node| node.receive(message, 0));
     }
 
     /// Appends commands, as one batch. Whether it could: only a leader does.

@@ -11,7 +11,8 @@ mod words;
 
 pub use fault::Fault;
 pub use reason::{
-    CommitReason, DropReason, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+    CommitReason, DropReason, MessageRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason,
+    Timer, VoteRefusal,
 };
 pub use request::{Operation, Outcome, RequestRefusal};
 use serde::{Deserialize, Serialize};
@@ -137,7 +138,7 @@ pub enum EventKind {
         /// Its kind.
         name: MessageName,
     },
-    /// A message ended on its way.
+    /// A message ended on its way, or was refused by its receiver.
     MessageDropped {
         /// Which message.
         message: EventId,

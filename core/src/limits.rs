@@ -77,6 +77,9 @@ pub const CHANGE_OVERHEAD: usize = 64;
 /// larger does not push out all others.
 pub const REVISION_SHARE: usize = 8;
 
+/// Changes that the watchers' dispatcher has yet to read are kept up to so many times these bounds.
+pub const UNREAD_FACTOR: usize = 4;
+
 // What things take in memory beside their bytes, about: for the quota.
 
 /// A key with its value.
@@ -114,6 +117,10 @@ pub const MAX_NAMED_BYTES: u64 = 128 << 20;
 /// time, but never before this one, in µs.
 pub const MIN_REMEMBERED: Micros = 60 * SECOND;
 
+/// The answer to a named request is remembered for so much longer than it asks, in µs: its time counts
+/// from the last telling of the time, which is a little old.
+pub const NAMED_GRACE: Micros = SECOND;
+
 /// What a transaction may read, in bytes of keys and values with [`PAIR_OVERHEAD`] each: two of the
 /// largest pairs, as the largest request may write.
 pub const MAX_RESULT_BYTES: usize = 2 * (MAX_KEY_BYTES + MAX_VALUE_BYTES + PAIR_OVERHEAD);
@@ -148,6 +155,7 @@ impl Semantics {
                 session_ttl: MAX_SESSION_TTL,
                 named: usize::MAX,
                 named_bytes: MAX_NAMED_BYTES,
+                named_grace: NAMED_GRACE,
                 makes_room: true,
                 counts_from_after: true,
             }
@@ -159,6 +167,7 @@ impl Semantics {
                 session_ttl: MAX_TTL,
                 named: 100_000,
                 named_bytes: u64::MAX,
+                named_grace: 0,
                 makes_room: false,
                 counts_from_after: false,
             }
@@ -185,6 +194,8 @@ pub struct Limits {
     pub named: usize,
     /// How many bytes they take.
     pub named_bytes: u64,
+    /// For how much longer than they ask they are remembered, in µs.
+    pub named_grace: Micros,
     /// Whether a new session or named request takes the place of an old one where there is no room.
     pub makes_room: bool,
     /// Whether leases and sessions count from a time that was told after they were granted, instead

@@ -59,10 +59,13 @@ pub enum ChangeRefusal {
     NoSuchMember,
     /// No voter would remain.
     NoVoters,
-    /// The new server did not catch up in time and was removed again (dissertation §4.2.1).
+    /// The new server took nothing for too long and was removed again (dissertation §4.2.1).
     DidNotCatchUp,
     /// The leader is handing over its office.
     Transferring,
+    /// The new server takes entries more slowly than they are written, and was removed again
+    /// (dissertation §4.2.1).
+    TooSlow,
 }
 
 impl Membership {
@@ -239,7 +242,12 @@ impl fmt::Display for ChangeRefusal {
             Self::NothingToChange => "it would change nothing",
             Self::NoSuchMember => "there is no such member",
             Self::NoVoters => "no voter would remain",
-            Self::DidNotCatchUp => "the new server did not catch up in time and was removed again",
+            Self::DidNotCatchUp => {
+                "the new server took nothing for the promotion timeout and was removed again"
+            }
+            Self::TooSlow => {
+                "the new server takes entries more slowly than they are written and was removed again"
+            }
             Self::Transferring => "the leader is handing over its office",
         })
     }

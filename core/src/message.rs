@@ -67,7 +67,8 @@ pub enum Body {
         entries: Entries,
         /// The leader's commit index.
         leader_commit: LogIndex,
-        /// The leader's heartbeat round; acknowledging it confirms leadership for reads (§8).
+        /// The leader's heartbeat round; acknowledging it confirms leadership for reads (§8). 0
+        /// ([`Body::NO_ROUND`]) in a question whether all that was sent before has arrived.
         round: u64,
     },
     /// Answers [`Body::AppendEntries`].
@@ -173,6 +174,12 @@ pub enum SnapshotProgress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cursor(#[serde(with = "crate::codec::text_or_bytes")] pub Bytes);
 
+impl Cursor {
+    /// A place at which no chunk starts. An empty chunk there asks a receiver how far it is: it
+    /// answers a chunk that does not fit with the cursor that it wants.
+    pub const NOWHERE: Self = Self(Bytes::from_static(b"?"));
+}
+
 /// A part of a snapshot: the state of a range of keys (§7).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotChunk {
@@ -196,6 +203,30 @@ pub struct SnapshotMeta {
 }
 
 impl Body {
+    /// The round of an AppendEntries that confirms nothing: rounds count from 1.
+    pub const NO_ROUND: u64 = 0;
+
+    /// Whether the message goes ahead of bulk on its way to a peer: what keeps a leader in office
+    /// must not wait behind entries and chunks. A question whether earlier entries have arrived
+    /// must wait behind them.
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            Self::AppendEntries { entries, round, .. } => {
+                entries.is_empty() && *round != Self::NO_ROUND
+            }
+            Self::InstallSnapshot { .. } => false,
+            Self::PreVote { .. }
+            | Self::PreVoteReply { .. }
+            | Self::RequestVote { .. }
+            | Self::RequestVoteReply { .. }
+            | Self::AppendEntriesReply { .. }
+            | Self::InstallSnapshotReply { .. }
+            | Self::TimeoutNow
+            | Self::ReadIndex { .. }
+            | Self::ReadIndexReply { .. } => true,
+        }
+    }
+
     /// Which kind it is.
     pub const fn name(&self) -> MessageName {
         match self {

@@ -27,7 +27,7 @@ use crate::membership::MembershipChange;
 use crate::message::{Message, SnapshotMeta};
 use crate::node::{Node, NodeOutput, NodeStart, Recorder};
 use crate::rules::Rules;
-use crate::types::{LogIndex, LogPosition, NodeId, RequestId, Term, Time, WriteId};
+use crate::types::{LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId};
 
 /// What a driver tells a replica.
 #[derive(Clone, Debug)]
@@ -36,6 +36,15 @@ pub enum Input {
     Tick,
     /// A message came from a peer.
     Receive(Message),
+    /// The same for a message that was on its way for `age`, in µs, as far as the transport can
+    /// tell: at least as long as it waited in buffers. A leader's word that is older than an election
+    /// timeout does not tell that it is still alive.
+    ReceiveAged {
+        /// What came.
+        message: Message,
+        /// For how long it was on its way.
+        age: Micros,
+    },
     /// A client wants other members (§6).
     ChangeMembership {
         /// Names it in the answer.
@@ -71,6 +80,13 @@ pub enum Input {
     SnapshotSaved(SnapshotMeta),
     /// The snapshot of [`Output::SaveSnapshot`] could not be saved; it will be tried again later.
     SnapshotFailed(SnapshotMeta),
+    /// Something that was sent to this peer may be lost: a connection to it broke, or its queue had
+    /// to drop messages. Whether anything is, the replica finds out by asking the peer, so a word too
+    /// many costs a small message. Without any word it asks a heartbeat interval later.
+    SendFailed(NodeId),
+    /// Every member runs a release that knows these rules of the state machine, and so does every
+    /// server that may join. A leader lets them hold from then on.
+    MembersKnow(Semantics),
 }
 
 /// Why a replica stopped.
@@ -151,6 +167,10 @@ pub struct Replica {
     /// The snapshots that followers are receiving; each transfer keeps the one it began with.
     transfers: BTreeMap<NodeId, Snapshot>,
     digests: Digests,
+    /// The rules that all members know, as far as the driver has said.
+    members_know: Semantics,
+    /// The term in which this leader asked for later rules.
+    raised_in: Term,
     /// Why it stopped, if it has.
     halt: Option<Halt>,
     outputs: Vec<Output>,
@@ -201,13 +221,15 @@ impl Replica {
         };
         let mut replica = Self {
             node: Node::new(node_start, now),
-            store: snapshot.store.clone(),
+            store: snapshot.store,
             last_applied: snapshot.meta.last,
             pending: VecDeque::new(),
-            compaction: Compaction::new(snapshot),
+            compaction: Compaction::new(snapshot.meta),
             timekeeper: None,
             transfers: BTreeMap::new(),
             digests: Digests::default(),
+            members_know: Semantics::FIRST,
+            raised_in: Term(0),
             halt: None,
             outputs: Vec::new(),
         };
@@ -226,7 +248,9 @@ impl Replica {
     }
 
     /// Takes in what happened. Afterwards take [`Self::events`] and carry out [`Self::outputs`].
-    /// Time may not go back; a time before the last one counts as the last one.
+    /// Time may not go back; a time before the last one counts as the last one. Where leases are in
+    /// use it must go on while the machine sleeps or the process is paused: a leader whose clock
+    /// stood still would trust a lease that has ended.
     pub fn step(&mut self, now: Time, input: Input) {
         self.node.begin(now);
         if self.node.halted {
@@ -235,7 +259,8 @@ impl Replica {
         }
         match input {
             Input::Tick => self.node.tick(),
-            Input::Receive(message) => self.node.receive(message),
+            Input::Receive(message) => self.node.receive(message, 0),
+            Input::ReceiveAged { message, age } => self.node.receive(message, age),
             Input::Propose(proposals) => self.propose(proposals),
             Input::Read { request, lease } => {
                 self.record_request(request, || Operation::Read);
@@ -256,7 +281,9 @@ impl Replica {
             }
             Input::Compact => self.compact(),
             Input::SnapshotSaved(meta) => self.snapshot_saved(&meta),
-            Input::SnapshotFailed(meta) => self.compaction.failed(&meta),
+            Input::SnapshotFailed(meta) => self.compaction.failed(&meta, self.node.now()),
+            Input::SendFailed(peer) => self.node.send_failed(peer),
+            Input::MembersKnow(semantics) => self.members_know = semantics,
         }
         self.finish();
     }
@@ -265,10 +292,13 @@ impl Replica {
         self.serve_transfers();
         self.take_chunks();
         self.apply();
+        self.raise_semantics();
         self.keep_time();
         self.compact_if_due();
+        self.node.bound_log(self.last_applied.index);
         self.give_up_pending();
         self.node.finish();
+        self.hand_over_snapshot();
         for output in self.node.outputs.drain(..) {
             self.outputs.push(match output {
                 NodeOutput::Persist(write) => Output::Persist(write),
@@ -329,6 +359,8 @@ impl Replica {
             timekeeper,
             transfers,
             digests: _,
+            members_know: _,
+            raised_in: _,
             halt,
             outputs,
         } = self;
@@ -337,7 +369,7 @@ impl Replica {
         assert!(outputs.is_empty(), "the driver takes all outputs after each step");
         assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is on its way");
         node.hash_behaviour(hasher);
-        let snapshot = compaction.latest().meta.last;
+        let snapshot = compaction.latest().last;
         (store.digest(), last_applied, snapshot, pending.len()).hash(hasher);
         for Pending { position, request } in pending {
             (position, request).hash(hasher);
@@ -362,6 +394,12 @@ impl Replica {
         self.node.hard_state.stranger_until.is_some()
     }
 
+    /// How many followers a snapshot is kept for.
+    #[cfg(feature = "sim")]
+    pub(crate) fn transfers_under_way(&self) -> usize {
+        self.transfers.len()
+    }
+
     /// Records what the environment did to this server among its own events.
     #[cfg(feature = "sim")]
     pub(crate) fn note(&mut self, now: Time, kind: EventKind) {
@@ -378,6 +416,11 @@ impl Replica {
     /// The state up to [`Self::last_applied`]. Cloning it is O(1).
     pub const fn store(&self) -> &KvStore {
         &self.store
+    }
+
+    /// Says up to which revision whoever watches keys has read the store's changes.
+    pub fn set_changes_unread_after(&mut self, revision: u64) {
+        self.store.set_changes_unread_after(revision);
     }
 
     /// The log as it is in memory, durable or not.
@@ -420,7 +463,10 @@ impl Replica {
     fn propose(&mut self, proposals: Vec<Proposal>) {
         for proposal in &proposals {
             let bytes = proposal.command.len();
-            assert!(bytes <= MAX_COMMAND_BYTES, "a command of {bytes} bytes is checked at the door");
+            assert!(
+                bytes <= MAX_COMMAND_BYTES,
+                "a command of {bytes} bytes is checked at the door"
+            );
             let operation = || Operation::Write(proposal.command.clone());
             self.record_request(proposal.request, operation);
         }
@@ -462,11 +508,14 @@ impl Replica {
             }
             Input::Tick
             | Input::Receive(_)
+            | Input::ReceiveAged { .. }
             | Input::Persisted(_)
             | Input::PersistFailed(_)
             | Input::Compact
             | Input::SnapshotSaved(_)
-            | Input::SnapshotFailed(_) => {}
+            | Input::SnapshotFailed(_)
+            | Input::SendFailed(_)
+            | Input::MembersKnow(_) => {}
         }
     }
 
@@ -520,6 +569,20 @@ impl Replica {
                 None => Outcome::Unknown,
             };
             self.node.respond(pending.request, outcome);
+        }
+    }
+
+    /// A leader lets later rules hold once all members know them: through the log, so that all
+    /// replicas change them at the same entry.
+    fn raise_semantics(&mut self) {
+        let term = self.node.current_term();
+        let to = self.members_know.min(Semantics::LATEST);
+        let leads = self.node.is_leader() && self.last_applied.term == term;
+        if leads && self.store.semantics() < to && self.raised_in != term {
+            let command = Command::RaiseSemantics { to }.encode();
+            if self.node.propose(vec![command]).is_some() {
+                self.raised_in = term;
+            }
         }
     }
 

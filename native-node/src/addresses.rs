@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use raft_core::kv::{Command, Expected, KeyRange, KvStore};
 use raft_core::types::NodeId;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{Member, Members};
 
@@ -75,6 +75,7 @@ impl Addresses {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Book {
     /// Who stands in it.
+    #[serde(deserialize_with = "readable")]
     pub members: Members,
     /// For who was let in since the founding: a number that grows each time. Who is let in again
     /// may come with another data directory than before ([`crate::storage::KnownPeers`]).
@@ -83,6 +84,23 @@ pub struct Book {
     /// The revision of its last change; 0 when there is none yet.
     #[serde(skip)]
     pub revision: u64,
+}
+
+/// Those members whose addresses this release takes for some. One that was entered by another
+/// release must not hide the others.
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+    let mut all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    all.retain(|id, member| match serde_json::from_value::<Member>(member.clone()) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!("server {id} cannot be found, add it anew with its addresses: {error}");
+            false
+        }
+    });
+    serde_json::from_value(all.into_iter().collect()).or_else(|error| {
+        tracing::error!("the members' addresses are not readable: {error}");
+        Ok(Members::default())
+    })
 }
 
 impl Book {
@@ -154,6 +172,21 @@ mod tests {
         // Let in once more, it may come with another data directory.
         let again = book.with(more, Some(NodeId(2)));
         assert!(again.let_in[&NodeId(2)] > book.let_in[&NodeId(2)]);
+    }
+
+    /// Guards a cluster in whose book an address stands that is none any more: the other servers
+    /// are found, and the one is added anew.
+    #[test]
+    fn an_unusable_address_hides_no_other() {
+        let mut store = KvStore::default();
+        let book = r#"{"members":{"1":{"peer":"a:1","client":"a:2"},
+            "2":{"peer":"b:1","client":"\u00e4.example:2"}},"let_in":{"2":1}}"#;
+        store.apply(Command::put(BOOK, book));
+        let read = Book::of(&store);
+        assert_eq!(read.members.to_string(), "1=a:1/a:2");
+        assert_eq!((read.let_in[&NodeId(2)], read.revision), (1, 1));
+        store.apply(Command::put(BOOK, r#"{"members":{"2":{"peer":"b:1","client":"<:2"}}}"#));
+        assert_eq!(Book::of(&store).members, Members::default());
     }
 
     /// Guards the book against clients: no key and no range of theirs reaches it.

@@ -45,6 +45,17 @@ impl Admission {
     }
 }
 
+impl Permit {
+    /// Counts so many more bytes of the request as under way, unless that would be too much at once;
+    /// by the same rule as [`Admission::admit`].
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let before = self.admission.bytes.fetch_add(bytes, Relaxed);
+        let others = before.saturating_sub(self.bytes);
+        self.bytes += bytes;
+        others == 0 || before.saturating_add(bytes) <= self.admission.max_bytes
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.requests.fetch_sub(1, Relaxed);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::auth;
-use crate::config::{Security, ServeConfig};
+use crate::config::{Security, ServeConfig, TlsFiles};
 use crate::http::Access;
 use crate::http::forward::Forwarder;
-use crate::reload::Watched;
+use crate::reload::{self, Fingerprint, Watched};
 use crate::tls::{self, Acceptor, PeerTls};
 
 /// See the module.
@@ -35,13 +35,17 @@ impl Guard {
         let mut watched = Vec::new();
         let mut tokens = None;
         if let Some(file) = security.tokens_file.clone() {
+            let files = vec![file.clone()];
+            let seen = reload::fingerprint(&files);
             let known = Arc::new(ArcSwap::from_pointee(auth::read(&file)?));
             tokens = Some(Arc::clone(&known));
-            watched.push(watch("tokens", vec![file.clone()], move || {
+            watched.push(watch("tokens", files, seen, move || {
                 known.store(Arc::new(auth::read(&file)?));
                 Ok(())
             }));
         }
+        let paths = security.tls.as_ref().map(TlsFiles::paths).unwrap_or_default();
+        let seen = reload::fingerprint(&paths);
         let roots = security.tls.as_ref().map(|files| tls::roots(&files.ca)).transpose()?;
         let forwarder = Forwarder::new(config.limits.request_timeout, roots);
         let mut acceptor = None;
@@ -49,7 +53,7 @@ impl Guard {
             let own = Acceptor::read(&files)?;
             acceptor = Some(own.clone());
             let forwarder = forwarder.clone();
-            watched.push(watch("certificates for clients", files.paths(), move || {
+            watched.push(watch("certificates for clients", paths, seen, move || {
                 let roots = tls::roots(&files.ca)?;
                 own.renew(&files)?;
                 forwarder.renew(roots);
@@ -58,9 +62,11 @@ impl Guard {
         }
         let mut peer_tls = None;
         if let Some(files) = security.peer_tls.clone() {
+            let paths = files.paths();
+            let seen = reload::fingerprint(&paths);
             let own = Arc::new(PeerTls::read(&files, config.id, &config.cluster_id)?);
             peer_tls = Some(Arc::clone(&own));
-            watched.push(watch("certificates for servers", files.paths(), move || {
+            watched.push(watch("certificates for servers", paths, seen, move || {
                 Ok(own.renew(&files)?)
             }));
         }
@@ -87,17 +93,10 @@ impl Guard {
             (true, _) => {}
         }
         if !peer.ip().is_loopback() && security.peer_tls.is_none() {
-            if security.cluster_secret_file.is_none() {
-                tracing::warn!(
-                    "servers need not prove who they are: everybody who can reach {peer} may pass \
-                     for one (--insecure-bind without --cluster-secret-file or --peer-tls-cert)"
-                );
-            } else {
-                tracing::warn!(
-                    "servers prove that they know the secret, but all that they say to {peer} \
-                     travels in the clear (--peer-tls-cert)"
-                );
-            }
+            tracing::warn!(
+                "servers prove that they know the secret, but all that they say to {peer} travels \
+                 in the clear (--peer-tls-cert)"
+            );
         }
     }
 }
@@ -105,7 +104,8 @@ impl Guard {
 fn watch(
     what: &'static str,
     files: Vec<PathBuf>,
+    seen: Fingerprint,
     apply: impl Fn() -> anyhow::Result<()> + Send + Sync + 'static,
 ) -> Watched {
-    Watched { what, files, apply: Box::new(apply) }
+    Watched { what, files, apply: Box::new(apply), seen }
 }

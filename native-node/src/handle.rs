@@ -15,14 +15,20 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Admission, Permit};
 use crate::driver::Inbox;
-use crate::storage::{Storage, Usage};
+use crate::storage::{PATIENCE, Storage, Usage};
 use crate::trace::{self, Hub};
+use crate::watch::{Refused, Wanted, Watch, Watchers};
 
 /// Why a request was not carried out, or not known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
     /// Nothing happened: another server leads, or none.
     NotLeader {
+        /// Who leads, as far as this server knows.
+        leader: Option<NodeId>,
+    },
+    /// Nothing happened: this server does not belong to the cluster.
+    NotAMember {
         /// Who leads, as far as this server knows.
         leader: Option<NodeId>,
     },
@@ -79,6 +85,7 @@ pub struct Handle {
     storage: Weak<Storage>,
     hub: Hub,
     revisions: watch::Sender<u64>,
+    watchers: Watchers,
     request_timeout: Duration,
     quota: Quota,
 }
@@ -91,10 +98,11 @@ impl Handle {
         storage: Weak<Storage>,
         hub: Hub,
         revisions: watch::Sender<u64>,
+        watchers: Watchers,
         request_timeout: Duration,
     ) -> Self {
         let quota = Quota::of_bytes(0);
-        Self { inbox, status, admission, storage, hub, revisions, request_timeout, quota }
+        Self { inbox, status, admission, storage, hub, revisions, watchers, request_timeout, quota }
     }
 
     /// The same, with a bound on the size of the state.
@@ -121,6 +129,13 @@ impl Handle {
     /// Whether this server leads, as far as it knows.
     pub fn leads(&self) -> bool {
         self.status().role == RoleName::Leader
+    }
+
+    /// Whether this server belongs to the cluster, as far as it knows. A leader that takes itself out
+    /// does so until it leads no more.
+    pub fn is_member(&self) -> bool {
+        let status = self.status();
+        status.membership.contains(status.id) || status.role == RoleName::Leader
     }
 
     /// Lets a request of so many bytes in, if there is room.
@@ -168,6 +183,10 @@ impl Handle {
     /// it costs nothing to have, and writers never wait for who reads it. Any server may be asked; a
     /// leader may answer by its lease where `lease` allows it.
     pub async fn read(&self, lease: bool, permit: Permit) -> Result<KvStore, RequestError> {
+        if !self.is_member() {
+            // Nobody would confirm it.
+            return Err(RequestError::NotAMember { leader: self.status().leader });
+        }
         let (reply, answer) = oneshot::channel();
         self.send(Inbox::Read { reply, lease, permit });
         self.wait(answer, self.request_timeout).await
@@ -214,9 +233,19 @@ impl Handle {
         self.revisions.subscribe()
     }
 
-    /// How many hold that.
+    /// Begins to watch keys.
+    pub async fn watch_keys(&self, wanted: Wanted) -> Result<Watch, Refused> {
+        self.watchers.join(wanted, || self.send(Inbox::Wake)).await
+    }
+
+    /// How many watch keys, or wait to read a revision.
     pub fn key_watchers(&self) -> usize {
-        self.revisions.receiver_count()
+        self.watchers.count() + self.revisions.receiver_count()
+    }
+
+    /// What waits for those who watch keys, in bytes.
+    pub fn key_watch_bytes(&self) -> usize {
+        self.watchers.held_bytes()
     }
 
     /// Whether the driver answers within this time.
@@ -229,6 +258,12 @@ impl Handle {
     /// What the disk holds; `None` while the server ends.
     pub fn usage(&self) -> Option<Usage> {
         self.storage.upgrade().map(|storage| storage.usage())
+    }
+
+    /// Whether the log is written at once, or nearly so.
+    pub fn writes_flow(&self) -> bool {
+        let stall = self.storage.upgrade().and_then(|storage| storage.stall(PATIENCE));
+        stall.is_none_or(|stall| !stall.blocks_writes)
     }
 
     /// Joins those who watch the events.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod descriptors;
 pub mod driver;
 pub mod faults;
 #[cfg(any(test, feature = "fuzz"))]
@@ -17,13 +18,17 @@ pub mod fuzz;
 pub mod guard;
 pub mod handle;
 pub mod http;
+pub mod logging;
 pub mod metrics;
+pub mod recover;
 pub mod reload;
 pub mod server;
 #[cfg(test)]
 mod shuttled;
 pub mod storage;
+pub mod supervise;
 mod sync;
 pub mod tls;
 pub mod trace;
 pub mod transport;
+pub mod watch;

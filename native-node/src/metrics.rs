@@ -68,6 +68,8 @@ pub struct DriverMetrics {
     pub snapshot_failures: Counter,
     /// Messages that came from peers.
     pub messages: Counter,
+    /// Those among them that were refused, since no correct server sends them.
+    pub refused: Counter,
     /// AppendEntries that were not taken in, since the disk could not follow.
     pub deferred: Counter,
 }
@@ -204,6 +206,7 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         snapshot: SnapshotMetrics::default(),
         snapshot_failures: Counter::default(),
         messages: Counter::default(),
+        refused: Counter::default(),
         deferred: Counter::default(),
     };
     let it = metrics.clone();
@@ -234,6 +237,11 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         it.snapshot_failures,
     );
     registry.register("raft_peer_messages_received", "Messages from peers", it.messages);
+    registry.register(
+        "raft_peer_messages_refused",
+        "Messages from peers that no correct server sends",
+        it.refused,
+    );
     registry.register(
         "raft_append_deferred",
         "AppendEntries of which not all entries were taken in, since the disk could not follow",

@@ -20,11 +20,14 @@ pub struct Watched {
     pub files: Vec<PathBuf>,
     /// Reads them and puts them into effect, all or nothing. May block.
     pub apply: Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>,
+    /// What they were before they were read first: what changes meanwhile is read anew.
+    pub seen: Fingerprint,
 }
 
 /// Watches until it is dropped.
 pub async fn run(watched: Vec<Watched>, mut hangups: Signal) {
-    let mut watched: Vec<_> = watched.into_iter().map(|it| (Arc::new(it), None)).collect();
+    let watched = watched.into_iter().map(|it| (it.seen, Arc::new(it)));
+    let mut watched: Vec<_> = watched.collect();
     let mut ticks = interval(GLANCE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -35,20 +38,20 @@ pub async fn run(watched: Vec<Watched>, mut hangups: Signal) {
         if told && watched.is_empty() {
             tracing::info!("SIGHUP: there are no tokens or certificates to read anew");
         }
-        for (files, seen) in &mut watched {
+        for (seen, files) in &mut watched {
             let (files, before) = (Arc::clone(files), *seen);
             let look = tokio::task::spawn_blocking(move || files.look(before, told));
             // A look that panicked is one that saw nothing.
-            *seen = look.await.ok().or(before);
+            *seen = look.await.unwrap_or(before);
         }
     }
 }
 
 impl Watched {
     /// Reads the files if they are to be read, and says what was seen.
-    fn look(&self, before: Option<Fingerprint>, told: bool) -> Fingerprint {
+    fn look(&self, before: Fingerprint, told: bool) -> Fingerprint {
         let now = fingerprint(&self.files);
-        if !told && (before.is_none() || before == Some(now)) {
+        if !told && before == now {
             return now;
         }
         match (self.apply)() {
@@ -62,10 +65,11 @@ impl Watched {
     }
 }
 
-type Fingerprint = [u8; 32];
+/// Of the content of files.
+pub type Fingerprint = [u8; 32];
 
 /// Changes when a file does; that one is missing counts too.
-fn fingerprint(files: &[PathBuf]) -> Fingerprint {
+pub fn fingerprint(files: &[PathBuf]) -> Fingerprint {
     let mut all = Sha256::new();
     for file in files {
         let content = std::fs::read(file).ok();
@@ -73,4 +77,37 @@ fn fingerprint(files: &[PathBuf]) -> Fingerprint {
         all.update(Sha256::digest(content.unwrap_or_default()));
     }
     all.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    /// Guards a token that is taken back while the server starts: what has changed since the files
+    /// were read first is read anew at the first look, and only then.
+    #[test]
+    fn what_changes_during_the_start_is_seen() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("tokens");
+        std::fs::write(&file, "two lines").expect("room");
+        let (applied, files) = (Arc::new(AtomicUsize::new(0)), vec![file.clone()]);
+        let seen = fingerprint(&files);
+        let count = Arc::clone(&applied);
+        let apply = move || {
+            count.fetch_add(1, Relaxed);
+            Ok(())
+        };
+        let watched = Watched { what: "tokens", files, apply: Box::new(apply), seen };
+        assert_eq!(watched.look(seen, false), seen);
+        assert_eq!(applied.load(Relaxed), 0);
+        std::fs::write(&file, "one line").expect("room");
+        let now = watched.look(watched.seen, false);
+        assert_eq!(applied.load(Relaxed), 1);
+        watched.look(now, false);
+        assert_eq!(applied.load(Relaxed), 1, "once is enough");
+        watched.look(now, true);
+        assert_eq!(applied.load(Relaxed), 2, "told to, it is read in any case");
+    }
 }

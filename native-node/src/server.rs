@@ -1,7 +1,7 @@
 //! Puts a server together, runs it, and takes it apart again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -9,20 +9,23 @@ use arc_swap::ArcSwap;
 use raft_core::durable::{Bootstrap, Recovered};
 use raft_core::event::{RequestRefusal, RoleName};
 use raft_core::kv::{KvStore, Snapshot};
+use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
 use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogPosition, NodeId};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::config::ServeConfig;
+use crate::config::{ConfigError, ServeConfig};
+use crate::descriptors;
 use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
@@ -32,12 +35,16 @@ use crate::metrics::Metrics;
 use crate::reload;
 use crate::storage::disk::FaultyDisk;
 use crate::storage::{self, Opened, Storage, StorageEvent};
+use crate::supervise::{self, Pulse, Supervisor};
 use crate::trace;
 use crate::transport::{self, Arrival, Known, Secret, Transport};
+use crate::watch::{self as key_watch, silence_of};
 
-/// How long a server that is told to end goes on answering, so that clients learn from its answers
-/// to go elsewhere: a request into a connection that ends is one of unknown outcome.
-const LET_GO: Duration = Duration::from_millis(250);
+/// How long tasks may take to end once they are told to.
+const TASKS_END: Duration = Duration::from_secs(5);
+
+/// How long the end may take once something has failed.
+const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
 struct Taken {
@@ -59,9 +66,12 @@ impl Taken {
     }
 }
 
-/// Runs a server until `stop`; an error if it could not start or its disk failed.
-pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+/// Runs a server until `stop`; an error if it could not start, its disk failed, or one of its tasks
+/// ended that must not.
+pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
+    let limits = &mut config.limits;
+    limits.max_connections = descriptors::client_connections(limits.max_connections)?;
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let guard = Guard::read(&config)?;
@@ -69,24 +79,33 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     if config.new_cluster {
         found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     }
+    ensure!(
+        taken.opened.snapshot.is_some() || taken.opened.recovered.tells_members(),
+        "{}: the log is there, but nothing says any more who the members of the cluster are: the \
+         snapshots are gone. Put them back if you have them; else take this server out (`native-node \
+         member remove ID`), empty its directory, start it without --new-cluster and let it in again",
+        config.data.display()
+    );
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
-    let tasks = TaskTracker::new();
-    let background = CancellationToken::new();
+    let (supervisor, lost) = Supervisor::new();
 
     let addresses = Addresses::new(config.members.clone());
     let known = taken.known(&addresses);
     let replica = start_replica(&config, taken.opened, clock);
     let (tracer, hub, frames) = trace::channel(clock.now());
-    spawn(&tasks, &background, frames);
+    supervisor.spawn("the task that makes frames of events", frames);
     let (faults, deliver) = (taken.faults.clone(), deliver_to(inbox.clone()));
-    let (outgoing, links) = taken.transport.start(known, &tasks, &background, faults, deliver);
+    let (outgoing, links) = taken.transport.start(known, &supervisor, faults, deliver);
     let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
     let storage = Arc::new(taken.storage);
+    let watched = Arc::downgrade(&storage);
     let limits = config.limits.clone();
     let revisions = watch::Sender::new(0);
+    let (watchers, feed, dispatcher) =
+        key_watch::channel(limits.max_watchers, limits.max_watch_bytes);
     let handle = Handle::new(
         inbox.clone(),
         Arc::clone(&status),
@@ -94,9 +113,11 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         Arc::downgrade(&storage),
         hub,
         revisions.clone(),
+        watchers,
         limits.request_timeout,
     )
     .within(Quota::of_bytes(limits.quota_bytes));
+    let pulse = Pulse::default();
     let mut metrics = Metrics::default();
     http::register(&mut metrics.registry, &handle, &links);
     let driver = Driver {
@@ -105,19 +126,35 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         inbox: inbox_receiver,
         storage,
         peers,
-        status,
+        status: Arc::clone(&status),
         revisions,
+        max_uncommitted_bytes: limits.max_request_bytes,
+        feed,
         tracer,
         metrics: metrics.driver.clone(),
         quota: handle.quota(),
+        pulse: pulse.clone(),
     };
-    let mut driver = tokio::spawn(driver.run());
-    spawn(&tasks, &background, compact(inbox.clone(), limits.compact_interval));
+    let driver = tokio::spawn(supervise::planted("the driver", driver.run()));
+    watch_driver(pulse.clone(), inbox.clone())?;
+    let compacting = compact(inbox.clone(), limits.compact_interval);
+    supervisor.spawn("the timer of compactions", compacting);
+    let played = taken.faults.is_some();
+    supervisor.spawn("the task that watches the storage", watch_storage(watched, played));
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
-    let ending = (stop.clone(), draining.clone());
-    tasks.spawn(hand_over(handle.clone(), taken.faults, ending.0, ending.1, election_timeout));
+    let dispatching = dispatcher.run(status, silence_of(election_timeout), draining.clone());
+    supervisor.spawn("the dispatcher of watched keys", dispatching);
+    let leaving = Leaving {
+        handle: handle.clone(),
+        faults: taken.faults,
+        stop: stop.clone(),
+        draining: draining.clone(),
+        patience: election_timeout,
+        delay: limits.shutdown_delay,
+    };
+    supervisor.tasks().spawn(leaving.run());
     let app = App {
         id: config.id,
         cluster_id: config.cluster_id.clone(),
@@ -128,8 +165,11 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         handle,
         links,
         clock,
+        pulse: pulse.clone(),
         started,
         client_read_timeout: limits.client_read_timeout,
+        answers: http::Answers::new(limits.max_answer_bytes),
+        trace_watchers: App::trace_watchers(),
         silence: 2 * election_timeout,
         change_timeout: limits.request_timeout
             + Duration::from_micros(config.raft.promotion_timeout),
@@ -143,38 +183,76 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         registry: metrics.registry,
         web_dir: config.web_dir.clone(),
     };
-    spawn(&tasks, &background, reload::run(guard.watched, hangups));
+    supervisor.spawn("the task that reads files anew", reload::run(guard.watched, hangups));
     Guard::tell(&config.security, client, peer);
     announce(&config, client, peer);
+    supervise::notify(&[NotifyState::Ready]);
     let serving = http::serve(taken.listener, Arc::new(app), limits, draining.clone());
-    let ended = tokio::select! {
-        () = serving => {
-            tracing::info!("no requests are left; ending");
-            drop(inbox.send(Inbox::Stop));
-            driver.await
+    let running = Running { supervisor, lost, driver, inbox, pulse, stop, draining };
+    running.until_end(serving).await
+}
+
+/// A server at work.
+struct Running {
+    supervisor: Supervisor,
+    /// Names of tasks that ended.
+    lost: mpsc::UnboundedReceiver<&'static str>,
+    driver: JoinHandle<Option<Ended>>,
+    inbox: mpsc::UnboundedSender<Inbox>,
+    pulse: Pulse,
+    stop: CancellationToken,
+    draining: CancellationToken,
+}
+
+impl Running {
+    /// Serves until the server is told to end or something fails, and takes it apart.
+    async fn until_end(mut self, serving: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut serving = std::pin::pin!(serving);
+        let mut failed = None;
+        let ended = loop {
+            tokio::select! {
+                () = &mut serving => {
+                    if !self.draining.is_cancelled() {
+                        failed = failed.or(Some("the listener for clients"));
+                    }
+                    tracing::info!("no requests are left; ending");
+                    drop(self.inbox.send(Inbox::Stop));
+                    break (&mut self.driver).await;
+                }
+                ended = &mut self.driver => break ended,
+                Some(name) = self.lost.recv(), if failed.is_none() => {
+                    tracing::error!("{name} has ended, which is a bug: this server ends too");
+                    failed = Some(name);
+                    supervise::end_within(END_PATIENCE);
+                    // Readiness goes, leadership is handed over, requests under way are finished.
+                    self.stop.cancel();
+                }
+            }
+        };
+        self.pulse.stop();
+        if !self.stop.is_cancelled() {
+            // A failure: nobody has told so, and a disk that hangs must not keep the process.
+            supervise::end_within(END_PATIENCE);
         }
-        ended = &mut driver => ended,
-    };
-    background.cancel();
-    // When the disk failed nobody has told so: what waits for the end must not wait for ever.
-    stop.cancel();
-    tasks.close();
-    tasks.wait().await;
-    draining.cancel();
-    match ended.context("the driver ended because of a bug")? {
-        Ended::Stopped(storage) => close(storage).await,
-        Ended::DiskFailed(error) => Err(anyhow::Error::new(error).context("the disk failed")),
-        Ended::Halted(why) => Err(anyhow::Error::new(why)),
+        self.stop.cancel();
+        self.supervisor.finish(TASKS_END).await;
+        self.draining.cancel();
+        match ended.ok().flatten().context("the driver ended because of a bug")? {
+            Ended::Stopped(storage) => close(storage).await?,
+            Ended::DiskFailed(error) => {
+                return Err(anyhow::Error::new(error).context("the disk failed"));
+            }
+            Ended::Halted(why) => return Err(anyhow::Error::new(why)),
+        }
+        failed.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} ended, which is a bug")))
     }
 }
 
-/// Starts something that goes on until the server ends.
-fn spawn<T: Send + 'static>(
-    tasks: &TaskTracker,
-    end: &CancellationToken,
-    work: impl Future<Output = T> + Send + 'static,
-) {
-    tasks.spawn(end.clone().run_until_cancelled_owned(work));
+/// Watches that the driver's loop turns, and tells the system's service manager so.
+fn watch_driver(pulse: Pulse, inbox: mpsc::UnboundedSender<Inbox>) -> anyhow::Result<()> {
+    let wake = move || drop(inbox.send(Inbox::Wake));
+    let turned = || supervise::notify(&[NotifyState::Watchdog]);
+    supervise::watch(pulse, wake, turned).context("cannot start the thread that watches the driver")
 }
 
 fn announce(config: &ServeConfig, client: SocketAddr, peer: SocketAddr) {
@@ -185,11 +263,12 @@ fn announce(config: &ServeConfig, client: SocketAddr, peer: SocketAddr) {
 }
 
 /// What comes from other servers goes to the driver.
-fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Clone + Send + Sync {
+fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Send + Sync {
     move |arrival| {
         drop(inbox.send(match arrival {
             Arrival::Messages(delivery) => Inbox::Peer(delivery),
             Arrival::Met { peer, address } => Inbox::Met(peer, address),
+            Arrival::Lost(peer) => Inbox::SendFailed(peer),
         }));
     }
 }
@@ -207,11 +286,17 @@ async fn take(
         lease: config.lease_terms(),
         secret: Secret::new(secret.as_deref()),
         tls: guard.peer_tls.clone(),
+        timings: transport::Timings::of(&config.raft),
     };
     // Addresses first: a second start of the same server is told that it runs already.
     let transport = Transport::bind(&config.peer, identity)
         .await
         .with_context(|| taken_address(&config.peer, "peer"))?;
+    // `localhost` is whatever the system says that it is.
+    ensure!(
+        transport.local_address()?.ip().is_loopback() || config.security.proves_peers(),
+        ConfigError::PeersExposed(config.peer.clone())
+    );
     let listener = http::Listener::bind(&config.client, guard.tls.clone())
         .await
         .with_context(|| taken_address(&config.client, "client"))?;
@@ -257,7 +342,8 @@ async fn found_cluster(
         config.data.display()
     );
     let meta = SnapshotMeta { last: LogPosition::ZERO, membership: config.members.membership() };
-    let snapshot = Snapshot { meta, store: KvStore::default() };
+    // Whoever joins later replays the log from its beginning: what holds there is what held first.
+    let snapshot = Snapshot { meta, store: KvStore::under(Semantics::FIRST) };
     taken.storage.save_snapshot(snapshot.clone());
     loop {
         match inbox.recv().await {
@@ -312,42 +398,58 @@ fn seed(id: NodeId) -> u64 {
     getrandom::u64().unwrap_or(id.0)
 }
 
-/// Once the server is told to end, lets another one lead before it takes no more requests: the
-/// cluster then need not wait until it is missed.
-async fn hand_over(
+/// What happens between the word to end and the last request.
+struct Leaving {
     handle: Handle,
     faults: Option<Arc<Injector>>,
     stop: CancellationToken,
     draining: CancellationToken,
+    /// How long a hand-over may take.
     patience: Duration,
-) {
-    stop.cancelled().await;
-    if let Some(faults) = faults {
-        // It must not hang on a fault that it was only playing.
-        faults.set(Faults::default());
-    }
-    let alone = handle.status().membership.voters.len() <= 1;
-    let deadline = tokio::time::Instant::now() + patience;
-    while handle.status().role == RoleName::Leader
-        && !alone
-        && let Ok(permit) = handle.admit(0)
-    {
-        match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
-            Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
-            // It leads since a moment ago and has heard of nobody yet.
-            Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
-                if tokio::time::Instant::now() < deadline =>
-            {
-                sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-            Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
-            Err(_) => tracing::warn!("could not hand leadership over in time"),
+    /// How long requests are still taken, so that clients and balancers learn to go elsewhere: from
+    /// `/readyz`, and from the header `connection: close` of each answer. A request into a
+    /// connection that ends is one of unknown outcome.
+    delay: Duration,
+}
+
+impl Leaving {
+    async fn run(self) {
+        self.stop.cancelled().await;
+        supervise::notify(&[NotifyState::Stopping]);
+        if let Some(faults) = &self.faults {
+            // It must not hang on a fault that it was only playing.
+            faults.set(Faults::default());
         }
-        break;
+        self.hand_over().await;
+        sleep(self.delay).await;
+        self.draining.cancel();
     }
-    sleep(LET_GO).await;
-    draining.cancel();
+
+    /// Lets another server lead before this one takes no more requests: the cluster then need not
+    /// wait until it is missed.
+    async fn hand_over(&self) {
+        let handle = &self.handle;
+        let alone = handle.status().membership.voters.len() <= 1;
+        let deadline = tokio::time::Instant::now() + self.patience;
+        while handle.status().role == RoleName::Leader
+            && !alone
+            && let Ok(permit) = handle.admit(0)
+        {
+            match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
+                Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
+                // It leads since a moment ago and has heard of nobody yet.
+                Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
+                    if tokio::time::Instant::now() < deadline =>
+                {
+                    sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+                Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
+                Err(_) => tracing::warn!("could not hand leadership over in time"),
+            }
+            break;
+        }
+    }
 }
 
 /// Asks for a compaction now and then, so that a log that grows slowly is compacted too.
@@ -358,6 +460,23 @@ async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
     loop {
         ticks.tick().await;
         drop(inbox.send(Inbox::Compact));
+    }
+}
+
+/// Tells when the storage hangs, and gives it up when it does so for long: nothing can be written then,
+/// and who restarts the server learns of it. Where hanging disks are only played it waits.
+async fn watch_storage(storage: Weak<Storage>, played: bool) {
+    let mut ticks = interval(storage::PATIENCE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(storage) = storage.upgrade() else { return };
+        let Some(stall) = storage.stall(storage::PATIENCE) else { continue };
+        tracing::error!(since = ?stall.since, "{} hangs: the disk does not answer", stall.what);
+        if stall.blocks_writes && stall.since > storage::GIVE_UP && !played {
+            storage.give_up(stall.since);
+            return;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A cluster of real processes on free ports, in a directory that goes away with it.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,10 @@ pub struct Cluster {
     /// How many of them found the cluster when their directory is empty.
     founders: usize,
     name: String,
+    /// Where a server finds another one, if not at that one's own address.
+    routes: BTreeMap<(usize, usize), Address>,
+    /// How many files a server may have open, where that is limited.
+    files: Option<u64>,
 }
 
 struct Node {
@@ -102,7 +107,13 @@ impl Cluster {
         let (originals, founders) = (nodes.len(), nodes.len());
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let name = "test".to_owned();
-        Self { directory, nodes, arguments, originals, founders, name }
+        let routes = BTreeMap::new();
+        Self { directory, nodes, arguments, originals, founders, name, routes, files: None }
+    }
+
+    /// From now on servers are started that may have so many files open.
+    pub fn limit_files(&mut self, count: u64) {
+        self.files = Some(count);
     }
 
     /// The servers' numbers.
@@ -180,7 +191,17 @@ impl Cluster {
     /// The list for one server: founders do not know who joins later.
     fn members_for(&self, id: usize) -> String {
         let known = self.ids().filter(|other| *other <= self.originals || *other == id);
-        known.map(|id| self.member(id)).collect::<Vec<_>>().join(",")
+        let member = |other| {
+            let own = || self.peer_address(other);
+            let peer = self.routes.get(&(id, other)).cloned().unwrap_or_else(own);
+            format!("{other}={peer}/{}", self.address(other))
+        };
+        known.map(member).collect::<Vec<_>>().join(",")
+    }
+
+    /// From its next start on a server finds another one at this address.
+    pub fn route(&mut self, from: usize, to: usize, address: Address) {
+        self.routes.insert((from, to), address);
     }
 
     /// A server as it stands there.
@@ -207,6 +228,9 @@ impl Cluster {
     pub fn spawn(&mut self, id: usize) {
         let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
         let mut command = self.command(id);
+        if let Some(files) = self.files {
+            command = limited(&command, files);
+        }
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let node = self.node(id);
         assert!(node.child.is_none(), "server {id} runs already");
@@ -328,6 +352,20 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// The same command with a limit on open files. It becomes the program, so signals reach that.
+fn limited(command: &Command, files: u64) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 /// The program under test.

@@ -9,3 +9,4 @@ pub mod hosts;
 pub mod load;
 pub mod members;
 pub mod soak;
+pub mod watchers;

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use raft_core::codec::{self, FORMAT_VERSION};
+use raft_core::codec;
 use raft_core::sim::{Deed, Moment};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -21,6 +21,10 @@ pub(crate) struct Recall {
     pub(crate) digest: u64,
 }
 
+/// Goes up whenever the encoding of a run's configuration or actions changes: they stand in links
+/// alone, so files and frames of servers have numbers of their own.
+const LINK_VERSION: u16 = 3;
+
 /// Why a link's run cannot be shown.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(crate) enum LinkError {
@@ -30,7 +34,7 @@ pub(crate) enum LinkError {
     )]
     Unreadable,
     #[error(
-        "This link was made by another version of the page ({0}; this one reads {FORMAT_VERSION}). \
+        "This link was made by another version of the page ({0}; this one reads {LINK_VERSION}). \
          Ask for the trace as a file."
     )]
     Version(u16),
@@ -49,7 +53,7 @@ impl Recall {
     /// As characters that an address may hold: the version in two bytes, little end first, and what the
     /// codec makes of it, packed.
     pub(crate) fn encode(&self) -> String {
-        let mut bytes = FORMAT_VERSION.to_le_bytes().to_vec();
+        let mut bytes = LINK_VERSION.to_le_bytes().to_vec();
         codec::encode_into(self, &mut bytes);
         let wide: Vec<u16> = bytes.into_iter().map(u16::from).collect();
         lz_str::compress_to_encoded_uri_component(&wide)
@@ -64,7 +68,7 @@ impl Recall {
         let bytes: Vec<u8> = wide.into_iter().map_while(|it| u8::try_from(it).ok()).collect();
         let (version, packed) = bytes.split_first_chunk().ok_or(LinkError::Unreadable)?;
         let version = u16::from_le_bytes(*version);
-        if version != FORMAT_VERSION {
+        if version != LINK_VERSION {
             let plausible = (1..1000).contains(&version);
             return Err(if plausible {
                 LinkError::Version(version)
@@ -126,10 +130,10 @@ mod tests {
             // What can still be read is another run; its digest tells.
             let _ = Recall::decode(&changed);
         }
-        let mut other = FORMAT_VERSION.wrapping_add(1).to_le_bytes().map(u16::from).to_vec();
+        let mut other = LINK_VERSION.wrapping_add(1).to_le_bytes().map(u16::from).to_vec();
         other.push(0);
         let other = lz_str::compress_to_encoded_uri_component(&other);
-        assert_eq!(Recall::decode(&other), Err(LinkError::Version(FORMAT_VERSION + 1)));
+        assert_eq!(Recall::decode(&other), Err(LinkError::Version(LINK_VERSION + 1)));
         assert_eq!(Recall::decode("nonsense€"), Err(LinkError::Unreadable));
         let mut endless = recall(2);
         endless.at.happened = u64::MAX;

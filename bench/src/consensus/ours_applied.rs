@@ -40,6 +40,7 @@ impl Ours {
                 bootstrap: Bootstrap { membership: membership.clone() },
                 recovered: Recovered::default(),
                 snapshot: None,
+                semantics: raft_core::limits::Semantics::LATEST,
                 seed: id,
                 first_seq: 1,
             };

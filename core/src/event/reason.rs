@@ -93,7 +93,7 @@ pub enum Timer {
     Heartbeat,
 }
 
-/// Why a message ended on its way.
+/// Why a message ended without being listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
@@ -105,6 +105,30 @@ pub enum DropReason {
     ReceiverDown,
     /// The queue to the receiver is full.
     QueueFull,
+    /// The receiver refused it, since no correct server sends such a message.
+    Refused(MessageRefusal),
+}
+
+/// Why a server does not listen to a message: its sender is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageRefusal {
+    /// It is for another server, or names no other server as its sender.
+    WrongAddress,
+    /// It names a term or a log index that no cluster reaches.
+    ImpossibleNumber,
+    /// It makes no sense by itself: gaps between entries, entries of later terms than its own, a
+    /// snapshot of nothing, members without a voter.
+    Malformed,
+    /// Another server leads the term in which it speaks as the leader.
+    SecondLeader,
+    /// It gives away an office, or confirms a read, that is another server's.
+    NotTheLeader,
+    /// It contradicts what is committed here.
+    ContradictsCommitted,
+    /// It answers what was never asked: for entries that are not there, for rounds that have not
+    /// begun, for an election in which its sender has no vote.
+    Unasked,
 }
 
 /// What allowed the commit index to grow.

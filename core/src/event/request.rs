@@ -42,7 +42,8 @@ pub enum Outcome {
         /// The leader that this server knows of.
         leader: Option<NodeId>,
     },
-    /// Leadership was lost before the command committed. It may commit yet, or never.
+    /// Leadership was lost before the command committed. It may commit yet, or never. For a read: it
+    /// was not confirmed in time.
     Unknown,
     /// Nothing happened: the server's disk failed and it takes no more requests.
     Halted,
@@ -53,9 +54,9 @@ pub enum Outcome {
         /// The members now.
         membership: Box<Membership>,
     },
-    /// The leader has handed over its office.
+    /// The leader has handed over its office, and the server that was wanted leads.
     Transferred {
-        /// The server that was told to campaign.
+        /// The new leader.
         to: NodeId,
     },
     /// Nothing happened, or nothing of it remains.
@@ -74,6 +75,6 @@ pub enum RequestRefusal {
     AlreadyLeads,
     /// A hand-over is under way.
     TransferInProgress,
-    /// The server that should lead did not take over within an election timeout.
+    /// The server that should lead did not take over within an election timeout, or another did.
     TransferTimedOut,
 }

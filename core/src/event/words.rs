@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    CommitReason, DropReason, Event, EventKind, Operation, Outcome, ProgressMode, RequestRefusal,
-    RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+    CommitReason, DropReason, Event, EventKind, MessageRefusal, Operation, Outcome, ProgressMode,
+    RequestRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
 };
 use crate::kv::Command;
 use crate::log::{Entry, Payload};
@@ -281,12 +281,12 @@ impl fmt::Display for Outcome {
             Self::Malformed => f.write_str("this is no command that this version knows"),
             Self::NotLeader { leader: Some(leader) } => write!(f, "ask {leader}, the leader"),
             Self::NotLeader { leader: None } => f.write_str("no leader is known here"),
-            Self::Unknown => f.write_str("leadership was lost, it may happen yet or never"),
+            Self::Unknown => f.write_str("it is not known what became of it"),
             Self::Halted => f.write_str("the disk failed, nothing is accepted any more"),
             Self::MembershipChanged { membership, .. } => {
                 write!(f, "the members are now {membership}")
             }
-            Self::Transferred { to } => write!(f, "{to} was told to take over"),
+            Self::Transferred { to } => write!(f, "{to} has taken over"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
         }
     }
@@ -341,6 +341,18 @@ impl fmt::Display for VoteRefusal {
     }
 }
 
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LinkCut => f.write_str("the link is cut"),
+            Self::Lost => f.write_str("the network lost it"),
+            Self::ReceiverDown => f.write_str("the receiver is down"),
+            Self::QueueFull => f.write_str("the queue to the receiver is full"),
+            Self::Refused(why) => write!(f, "the receiver refuses it, {why}"),
+        }
+    }
+}
+
 /// Implements `Display` for enums whose values are fixed words.
 macro_rules! words {
     ($($name:ident { $($variant:ident => $words:literal,)* })*) => {$(
@@ -381,11 +393,14 @@ words! {
         Election => "election",
         Heartbeat => "heartbeat",
     }
-    DropReason {
-        LinkCut => "the link is cut",
-        Lost => "the network lost it",
-        ReceiverDown => "the receiver is down",
-        QueueFull => "the queue to the receiver is full",
+    MessageRefusal {
+        WrongAddress => "it is addressed wrongly",
+        ImpossibleNumber => "its term or an index in it is out of all bounds",
+        Malformed => "it makes no sense",
+        SecondLeader => "another server leads its term",
+        NotTheLeader => "its sender does not lead",
+        ContradictsCommitted => "it contradicts what is committed",
+        Unasked => "nobody asked for it",
     }
     SnapshotRefusal {
         NotNewer => "its own state is as new or newer",

@@ -14,7 +14,9 @@ use imbl::Vector;
 use serde::{Deserialize, Serialize};
 
 use super::store::Versioned;
-use crate::limits::{CHANGE_OVERHEAD, MAX_CHANGES, MAX_CHANGES_BYTES, REVISION_SHARE};
+use crate::limits::{
+    CHANGE_OVERHEAD, MAX_CHANGES, MAX_CHANGES_BYTES, REVISION_SHARE, UNREAD_FACTOR,
+};
 
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +28,16 @@ pub struct Change {
     pub key: Bytes,
     /// What it is now; `None` when it was removed.
     pub value: Option<Versioned>,
+    /// The digest of all pairs before it ([`super::KvStore::pairs_digest`]).
+    pub before: u64,
+}
+
+impl Change {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, |it| it.value.len());
+        CHANGE_OVERHEAD + self.key.len() + value
+    }
 }
 
 /// The changes after a revision are not all kept any more.
@@ -42,7 +54,7 @@ pub struct Compacted {
 }
 
 /// See the module. Cloning it is O(1).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Changes {
     latest: Vector<Change>,
     /// What all revisions count for together.
@@ -51,6 +63,15 @@ pub struct Changes {
     newest: Cost,
     /// All changes after this revision are kept.
     kept: u64,
+    /// Those after this revision have yet to be read; `u64::MAX` when nobody reads.
+    unread_after: u64,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        let (latest, total, newest, kept) = Default::default();
+        Self { latest, total, newest, kept, unread_after: u64::MAX }
+    }
 }
 
 /// How many changes, and their bytes.
@@ -62,9 +83,8 @@ struct Cost {
 
 impl Cost {
     fn add(&mut self, change: &Change) {
-        let value = change.value.as_ref().map_or(0, |it| it.value.len());
         self.changes += 1;
-        self.bytes += CHANGE_OVERHEAD + change.key.len() + value;
+        self.bytes += change.size();
     }
 
     /// What a revision that takes this counts for.
@@ -103,7 +123,22 @@ impl Changes {
         self.newest.add(&change);
         self.total = self.total.minus(before).plus(self.newest.counted());
         self.latest.push_back(change);
-        while self.total.changes > MAX_CHANGES || self.total.bytes > MAX_CHANGES_BYTES {
+        self.forget();
+    }
+
+    /// Says up to which revision the changes were read.
+    pub(super) fn set_unread_after(&mut self, revision: u64) {
+        self.unread_after = revision;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        while let Some(oldest) = self.latest.front() {
+            let factor = if oldest.revision > self.unread_after { UNREAD_FACTOR } else { 1 };
+            let Cost { changes, bytes } = self.total;
+            if changes <= factor * MAX_CHANGES && bytes <= factor * MAX_CHANGES_BYTES {
+                break;
+            }
             self.forget_oldest();
         }
     }
@@ -126,6 +161,31 @@ impl Changes {
         if revision < self.kept {
             return Err(Compacted { asked: revision, kept: self.kept });
         }
+        Ok(self.latest.iter().skip(self.place_after(revision)))
+    }
+
+    /// The digest of all pairs as they were after `revision`; `now` is the one after the latest
+    /// change.
+    pub fn digest_after(&self, revision: u64, now: u64) -> Result<u64, Compacted> {
+        if revision < self.kept {
+            return Err(Compacted { asked: revision, kept: self.kept });
+        }
+        Ok(self.latest.get(self.place_after(revision)).map_or(now, |change| change.before))
+    }
+
+    /// A revision that will be among the kept ones for a while: whoever knows all up to it can go on
+    /// from there.
+    pub fn safe(&self) -> u64 {
+        let Cost { changes, bytes } = self.total;
+        if changes <= MAX_CHANGES / 2 && bytes <= MAX_CHANGES_BYTES / 2 {
+            return self.kept;
+        }
+        let quarter = self.latest.get(self.latest.len() / 4);
+        quarter.map_or(self.kept, |change| change.revision.saturating_sub(1).max(self.kept))
+    }
+
+    /// Where the changes after a revision begin.
+    fn place_after(&self, revision: u64) -> usize {
         let (mut low, mut high) = (0, self.latest.len());
         while low < high {
             let middle = usize::midpoint(low, high);
@@ -135,7 +195,7 @@ impl Changes {
                 high = middle;
             }
         }
-        Ok(self.latest.iter().skip(low))
+        low
     }
 }
 
@@ -151,7 +211,7 @@ mod tests {
             version: 1,
             lease: None,
         };
-        Change { revision, key: Bytes::from_static(b"k"), value: Some(value) }
+        Change { revision, key: Bytes::from_static(b"k"), value: Some(value), before: revision }
     }
 
     fn revisions(changes: &Changes, after: u64) -> Result<Vec<u64>, Compacted> {
@@ -215,5 +275,37 @@ mod tests {
             assert_eq!(changes.kept(), 101, "as a whole");
             assert_eq!(revisions(&changes, 101).map(|it| it.len()), Ok(MAX_CHANGES));
         }
+    }
+
+    /// Guards whoever watches: what nobody has read yet is kept longer, within bounds.
+    #[test]
+    fn what_is_unread_is_kept_longer() {
+        let mut changes = Changes::default();
+        changes.set_unread_after(5);
+        for revision in 1..=2 * MAX_CHANGES as u64 {
+            changes.push(change(revision, 1));
+        }
+        assert_eq!(changes.kept(), 5, "nothing is lost that is unread");
+        changes.set_unread_after(7);
+        assert_eq!(changes.kept(), 7);
+        for revision in 0..UNREAD_FACTOR * MAX_CHANGES {
+            changes.push(change(100_000 + revision as u64, 1));
+        }
+        assert_eq!(changes.latest.len(), UNREAD_FACTOR * MAX_CHANGES, "it has an end");
+        changes.set_unread_after(u64::MAX);
+        assert_eq!(changes.latest.len(), MAX_CHANGES);
+    }
+
+    /// Guards resuming in another history: the digest that belongs to each revision is known.
+    #[test]
+    fn each_revision_has_its_digest() {
+        let mut changes = Changes::since(4);
+        assert_eq!(changes.digest_after(4, 77), Ok(77));
+        for revision in [5, 5, 8] {
+            changes.push(change(revision, 1));
+        }
+        let after = |revision| changes.digest_after(revision, 77);
+        assert_eq!((after(4), after(5), after(7), after(8)), (Ok(5), Ok(8), Ok(8), Ok(77)));
+        assert_eq!(after(3), Err(Compacted { asked: 3, kept: 4 }));
     }
 }

@@ -132,11 +132,8 @@ impl<T: Ending + Clone> Expiring<T> {
 
     /// What was granted before the clock said `before` counts from `now` on.
     pub(super) fn count(&mut self, before: Micros, now: Micros) {
-        let due: Vec<u64> = self
-            .order
-            .range((UNCOUNTED, 0)..(uncounted(before), 0))
-            .map(|(_, id)| *id)
-            .collect();
+        let due: Vec<u64> =
+            self.order.range((UNCOUNTED, 0)..(uncounted(before), 0)).map(|(_, id)| *id).collect();
         for id in due {
             let Some(mut item) = self.remove(id) else { continue };
             item.set_end(now.saturating_add(item.ttl()));

@@ -53,7 +53,8 @@ impl KvStore {
             return Ok(self.refused(Refusal::TooMany));
         }
         let applied = self.apply_inner(command, rules)?;
-        let ends_at = self.clock.saturating_add(ttl);
+        let grace = self.semantics.limits().named_grace;
+        let ends_at = self.clock.saturating_add(ttl).saturating_add(grace);
         let answer = Some(memorable(&applied, MAX_REMEMBERED_BYTES));
         self.named.insert(id, Session { ttl, ends_at, sequence: fingerprint, answer });
         Ok(applied)

@@ -45,8 +45,8 @@ enum Part {
     Semantics(Semantics),
 }
 
-/// Where a chunk begins, inside a [`Cursor`].
-#[derive(Serialize, Deserialize)]
+/// Where a chunk begins, inside a [`Cursor`]; in the order in which the state is cut.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Place {
     Lease(u64),
     Session(u64),
@@ -117,6 +117,9 @@ pub enum ChunkError {
         /// Those rules.
         rules: u16,
     },
+    /// The next chunk would not begin after this one, so that there would be no end.
+    #[error("the chunk of a snapshot leads nowhere")]
+    NoProgress,
     /// All chunks are there, but they are not the state that was announced.
     #[error("the chunks of the snapshot do not add up to its digest {expected:016x}")]
     Digest {
@@ -149,7 +152,7 @@ impl Snapshot {
             parts,
         };
         let data = codec::encode(&chunk);
-        let limit = MAX_ENCODED_CHUNK_BYTES.max(CHUNK_OVERHEAD + max_bytes);
+        let limit = MAX_ENCODED_CHUNK_BYTES.max(max_bytes.saturating_add(CHUNK_OVERHEAD));
         assert!(data.len() <= limit, "a chunk of {} bytes could not be sent", data.len());
         (data.into(), next)
     }
@@ -187,6 +190,9 @@ impl SnapshotBuilder {
         next: Option<Cursor>,
     ) -> Result<Option<Snapshot>, ChunkError> {
         let chunk: Chunk = codec::decode(data)?;
+        if next.as_ref().is_some_and(|next| Place::of(next) <= Place::of(&self.cursor)) {
+            return Err(ChunkError::NoProgress);
+        }
         for part in chunk.parts {
             match part {
                 Part::Lease(id, lease) => self.store.leases.insert(id, lease),

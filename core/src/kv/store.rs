@@ -146,6 +146,18 @@ impl KvStore {
         &self.changes
     }
 
+    /// Says up to which revision whoever watches has read the changes: later ones are kept longer.
+    /// `u64::MAX` when nobody watches.
+    pub fn set_changes_unread_after(&mut self, revision: u64) {
+        self.changes.set_unread_after(revision);
+    }
+
+    /// A hash of all pairs, whatever their order. Two histories whose pairs have the same hash at a
+    /// revision are one history up to there, as far as keys go.
+    pub const fn pairs_digest(&self) -> u64 {
+        self.pairs_digest
+    }
+
     /// A hash of the whole state; replicas that applied the same entries have the same.
     pub fn digest(&self) -> u64 {
         let pairs = digest::of_numbers([self.revision, self.pairs_digest, self.keys.len() as u64]);
@@ -371,6 +383,7 @@ impl KvStore {
             revision: self.revision,
             key: key.clone(),
             value: Some(versioned.clone()),
+            before: self.pairs_digest,
         });
         self.set(key, versioned)
     }
@@ -378,9 +391,10 @@ impl KvStore {
     /// Removes a key. Whether it was there.
     fn remove(&mut self, key: &Bytes) -> bool {
         let Some(old) = self.keys.remove(key) else { return false };
+        let (revision, before) = (self.revision, self.pairs_digest);
+        self.changes.push(Change { revision, key: key.clone(), value: None, before });
         self.count_out(key, &old);
         self.tie(key, old.lease, None);
-        self.changes.push(Change { revision: self.revision, key: key.clone(), value: None });
         true
     }
 

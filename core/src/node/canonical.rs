@@ -27,7 +27,11 @@ impl Node {
             role,
             timer: ArmedTimer { timer, due: _, span: _ },
             gate,
-            promised_until: _,
+            promise: _,
+            // Only of strangers, which are not explored.
+            met_in: _,
+            handed_over: _,
+            refused: _,
             halted,
             recorder: _,
             outputs,
@@ -41,6 +45,8 @@ impl Node {
         log.iter().for_each(|entry| entry.hash(hasher));
         gate.hash_behaviour(hasher);
         role.hash_behaviour(hasher);
+        // Of the promise itself only its time is left out.
+        self.leader_of_term().hash(hasher);
     }
 }
 
@@ -48,9 +54,9 @@ impl Role {
     fn hash_behaviour<H: Hasher>(&self, hasher: &mut H) {
         self.name().hash(hasher);
         match self {
-            Self::Follower(Follower { leader, heard_at: _, reads }) => {
+            Self::Follower(Follower { leader, verified, reads }) => {
                 assert!(reads.is_empty(), "follower reads are not explored");
-                leader.hash(hasher);
+                (leader, verified).hash(hasher);
             }
             Self::Candidate(Candidate { pre, answers }) => (pre, answers).hash(hasher),
             Self::Leader(leader) => {
@@ -87,16 +93,20 @@ impl Progress {
             heard_at: _,
             answered,
             told_commit,
+            moved_at: _,
+            owes_since: _,
             // Tells only when a learner may be promoted, and the model's members stay.
-            greeted_with: _,
+            rounds: _,
         } = self;
         (match_index, next_index, acked_round, matched_round, answered, told_commit).hash(hasher);
         std::mem::discriminant(mode).hash(hasher);
         match mode {
             Mode::Probe { in_flight } => in_flight.hash(hasher),
-            Mode::Replicate { in_flight } => in_flight.hash(hasher),
+            Mode::Replicate(window) => window.hash(hasher),
             Mode::Lost => {}
-            Mode::Snapshot(Transfer { last, cursor, sent_at: _ }) => (last, cursor).hash(hasher),
+            Mode::Snapshot(Transfer { last, cursor, round }) => {
+                (last, cursor, round).hash(hasher);
+            }
         }
     }
 }

@@ -11,10 +11,17 @@ use crate::types::{LogPosition, NodeId, Term};
 impl Node {
     /// Nothing was heard from a leader, or no majority from a candidacy, for an election timeout.
     pub(super) fn election_timeout(&mut self) {
+        self.give_up_hand_over_in_time();
         let timeout = self.config.election_timeout_max;
-        let stalled = self.rules.disk_stalled(self.gate.oldest_start(), self.now, timeout);
+        let stalled = self.rules.disk_stalled(self.gate.idle_since(), self.now, timeout);
+        let promised = self.promise.holds(self.now);
+        if self.rules.keeps_quiet(self.config.lease_reads, promised) {
+            self.set_election_timer();
+            return;
+        }
         if stalled || !self.may_campaign() {
             // A server whose own disk hangs could not hold the office.
+            self.lose_leader();
             self.set_election_timer();
             return;
         }
@@ -28,6 +35,18 @@ impl Node {
         } else {
             self.campaign(RoleReason::ElectionTimeout, false);
         }
+    }
+
+    /// Who cannot campaign misses its leader like everybody else: its clients must not wait for it, or
+    /// be sent to it.
+    fn lose_leader(&mut self) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        let news = follower.leader.take().is_some();
+        let reads = std::mem::take(&mut follower.reads);
+        if news {
+            self.record_role(RoleReason::ElectionTimeout);
+        }
+        self.refuse_reads(reads.into_requests());
     }
 
     /// Whether this server may stand for election: it votes, and is no stranger. Who is about to
@@ -60,17 +79,15 @@ impl Node {
 
     /// Refuses a candidate before its term is looked at, where the rules say so. Whether it did.
     pub(super) fn refuse_unheard(&mut self, message: &Message) -> bool {
-        let (term, pre, reply) = match &message.body {
+        let (term, pre, transfer, reply) = match &message.body {
             Body::PreVote { next_term, .. } => {
                 let reply = Body::PreVoteReply { next_term: *next_term, granted: false };
-                (*next_term, true, reply)
+                (*next_term, true, false, reply)
             }
-            Body::RequestVote { transfer: false, .. } => {
-                (message.term, false, Body::RequestVoteReply { granted: false })
+            Body::RequestVote { transfer, .. } => {
+                (message.term, false, *transfer, Body::RequestVoteReply { granted: false })
             }
-            // Where the leader itself asked for the election there is nobody to protect.
-            Body::RequestVote { transfer: true, .. }
-            | Body::PreVoteReply { .. }
+            Body::PreVoteReply { .. }
             | Body::RequestVoteReply { .. }
             | Body::AppendEntries { .. }
             | Body::AppendEntriesReply { .. }
@@ -80,26 +97,21 @@ impl Node {
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. } => return false,
         };
-        let promised = self.now < self.promised_until;
-        let Some(why) = self.rules.refuse_unheard(self.live_leader(), promised) else {
+        let promised = self.promise.binds(term, transfer, self.now);
+        // A leader counts itself, unless it asked for the election: it steps down by itself once it
+        // hears from no majority.
+        let leader = match &self.role {
+            Role::Leader(_) if !transfer => Some(self.id),
+            _ if promised => self.promise.to(),
+            _ => None,
+        };
+        let Some(why) = self.rules.refuse_unheard(leader, promised) else {
             return false;
         };
         let candidate = message.from;
         self.recorder.emit(|| EventKind::VoteRefused { candidate, term, pre, why });
         self.send(candidate, reply, Needs::HardState);
         true
-    }
-
-    /// The leader of this term, if it was heard within the minimum election timeout. A leader
-    /// counts itself: it steps down by itself once it hears from no majority.
-    fn live_leader(&self) -> Option<NodeId> {
-        match &self.role {
-            Role::Follower(follower) => follower
-                .leader
-                .filter(|_| self.now.since(follower.heard_at) < self.config.election_timeout_min),
-            Role::Candidate(_) => None,
-            Role::Leader(_) => Some(self.id),
-        }
     }
 
     pub(super) fn on_pre_vote(&mut self, from: NodeId, next_term: Term, last_log: LogPosition) {
@@ -167,7 +179,9 @@ impl Node {
     fn count_vote(&mut self, voter: NodeId, granted: bool) {
         let (rules, membership) = (self.rules, self.configurations.current().clone());
         let Role::Candidate(Candidate { pre, answers }) = &mut self.role else { return };
-        answers.insert(voter, granted);
+        // A vote that was given stays, whatever is answered to the same question asked again.
+        let given = answers.get(&voter) == Some(&true);
+        answers.insert(voter, granted || given);
         let pre = *pre;
         let says = |peer, yes| answers.get(&peer) == Some(&yes);
         let won = rules.has_majority(&membership, |peer| says(peer, true));

@@ -46,21 +46,38 @@ impl Node {
         self.send(from, reply, Needs::HardState);
     }
 
-    /// Word from the leader of this term: whoever else this server took itself for, it follows.
-    pub(super) fn follow(&mut self, leader: NodeId) {
-        if matches!(self.role, Role::Candidate(_)) {
-            self.become_follower(RoleReason::LeaderHeard);
+    /// Word from the leader of this term: whoever else this server took itself for, it follows. Late
+    /// word does not tell that the leader is still alive: it puts nothing off and binds nobody.
+    pub(super) fn follow(&mut self, leader: NodeId, late: bool) {
+        let term = self.current_term();
+        let until = (!late).then(|| self.now.after(self.config.election_timeout_min));
+        match &mut self.role {
+            // Another leader of the same term: Election Safety is broken elsewhere.
+            Role::Leader(_) => return,
+            // It has missed its leader, and asks on.
+            Role::Candidate(candidate) if candidate.pre && late => {
+                self.promise.heard(leader, term, until);
+                return;
+            }
+            Role::Candidate(_) => self.become_follower(RoleReason::LeaderHeard),
+            Role::Follower(_) => {}
         }
-        let (term, now) = (self.current_term(), self.now);
+        self.promise.heard(leader, term, until);
         let news = self.leader() != Some(leader);
         if let Role::Follower(follower) = &mut self.role {
+            if news {
+                follower.verified = LogIndex(0);
+            }
             follower.leader = Some(leader);
-            follower.heard_at = now;
         }
         if news {
             self.recorder.emit(|| EventKind::LeaderKnown { leader, term });
+            self.leader_is_known(leader);
         }
-        self.set_election_timer();
+        if !late {
+            self.set_election_timer();
+        }
+        self.give_up_reads_in_time();
         self.repeat_question();
     }
 
@@ -73,12 +90,6 @@ impl Node {
         round: u64,
     ) {
         if self.is_leader() {
-            // Another leader of the same term: Election Safety is broken elsewhere.
-            return;
-        }
-        self.follow(from);
-        if !is_well_formed(prev_log, &entries, self.current_term()) {
-            // No correct leader sends this; a peer is never trusted to be one.
             return;
         }
         self.met_leader(leader_commit.max(prev_log.index));
@@ -89,16 +100,26 @@ impl Node {
             self.send(from, Body::AppendEntriesReply { round, result }, Needs::HardState);
             return;
         };
-        let commit = self.rules.follower_commit(leader_commit, verified, self.log.last().index);
+        let so_far = self.verified_up_to(verified);
+        let commit = self.rules.follower_commit(leader_commit, so_far, self.log.last().index);
         self.commit_to(commit, || CommitReason::LeaderCommit);
-        // A heartbeat's answer never waits for the disk: it speaks of what is durable already.
+        // A heartbeat's answer never waits for the disk: it speaks of what is durable already. It
+        // speaks of all that earlier messages have shown, for the answers to those may be lost.
         let (match_index, needs) = if heartbeat && self.rules.acknowledges_durable_only() {
-            (verified.min(self.gate.durable_index()), Needs::HardState)
+            (so_far.min(self.gate.durable_index()), Needs::HardState)
         } else {
             (verified, Needs::Log)
         };
         let result = AppendResult::Accepted { match_index };
         self.send(from, Body::AppendEntriesReply { round, result }, needs);
+    }
+
+    /// A message has shown that the log equals the leader's up to `index`. Gives how far all its
+    /// messages have.
+    fn verified_up_to(&mut self, index: LogIndex) -> LogIndex {
+        let Role::Follower(follower) = &mut self.role else { return index };
+        follower.verified = follower.verified.max(index);
+        follower.verified
     }
 
     /// Steps 2 to 4 of AppendEntries in figure 2. Gives the last index up to which the log now
@@ -109,7 +130,7 @@ impl Node {
         if !known && !self.rules.accept_entries(prev_log, self.log.term_at(prev_log.index)) {
             return None;
         }
-        let verified = LogIndex(prev_log.index.0 + entries.len() as u64);
+        let verified = entries.last().map_or(prev_log.index, |entry| entry.index);
         let base = self.log.base().index;
         let known = if prev_log == self.log.last() {
             0
@@ -155,24 +176,28 @@ impl Node {
 
     /// Moves the commit index forward, if `index` is ahead; never past the log.
     pub(crate) fn commit_to(&mut self, index: LogIndex, why: impl FnOnce() -> CommitReason) {
-        let from = self.commit_index;
         let to = index.min(self.log.last().index);
-        if to > from {
-            self.commit_index = to;
-            self.recorder.emit(|| EventKind::CommitAdvanced { from, to, why: why() });
-            self.note_committed_configurations(from, to);
-            self.answer_follower_reads();
+        if to > self.commit_index {
+            self.move_commit_index(to, why);
         }
     }
-}
 
-/// Whether the entries follow each other and `prev_log`, with terms that never fall and none
-/// beyond the leader's.
-fn is_well_formed(prev_log: LogPosition, entries: &[Entry], term: Term) -> bool {
-    let mut previous = prev_log;
-    entries.iter().all(|entry| {
-        let follows = entry.index == previous.index.next() && entry.term >= previous.term;
-        previous = entry.position();
-        follows && entry.term <= term
-    })
+    /// The only place where the commit index changes: whatever waits for it is woken here.
+    pub(super) fn move_commit_index(&mut self, to: LogIndex, why: impl FnOnce() -> CommitReason) {
+        let from = std::mem::replace(&mut self.commit_index, to);
+        self.recorder.emit(|| EventKind::CommitAdvanced { from, to, why: why() });
+        self.note_committed_configurations(from, to);
+        match &self.role {
+            Role::Follower(_) => self.answer_follower_reads(),
+            Role::Candidate(_) => {}
+            Role::Leader(_) => {
+                for peer in self.peers() {
+                    self.tell_commit(peer);
+                }
+                self.answer_confirmed_reads();
+                self.continue_change();
+                self.continue_transfer();
+            }
+        }
+    }
 }

@@ -52,9 +52,13 @@ pub(crate) struct Gate {
     /// All batches up to here are durable.
     durable: WriteId,
     durable_index: LogIndex,
+    /// Where the log on disk begins once it has done what it was asked for.
+    disk_base: LogIndex,
     /// What led to the latest durable batch, and so to what it releases.
     durable_cause: Option<EventId>,
     in_flight: VecDeque<InFlight>,
+    /// When the disk last finished a batch.
+    finished_at: Time,
     held: VecDeque<Held>,
 }
 
@@ -67,9 +71,9 @@ struct Draft {
 }
 
 impl Gate {
-    /// A gate for a server whose disk holds its log up to `durable_index`.
-    pub(crate) fn new(durable_index: LogIndex) -> Self {
-        Self { durable_index, ..Self::default() }
+    /// A gate for a server whose disk holds its log after `disk_base` up to `durable_index`.
+    pub(crate) fn new(disk_base: LogIndex, durable_index: LogIndex) -> Self {
+        Self { durable_index, disk_base, ..Self::default() }
     }
 
     /// The last log index that is durable here.
@@ -77,9 +81,10 @@ impl Gate {
         self.durable_index
     }
 
-    /// When the oldest batch that is not durable was handed to the disk.
-    pub(crate) fn oldest_start(&self) -> Option<Time> {
-        self.in_flight.front().map(|write| write.started)
+    /// Since when the disk has finished nothing, while a batch waits: a disk that finishes one batch
+    /// after the other is busy, and one that finishes none hangs.
+    pub(crate) fn idle_since(&self) -> Option<Time> {
+        self.in_flight.front().map(|write| write.started.max(self.finished_at))
     }
 
     // Changes of this step
@@ -112,9 +117,16 @@ impl Gate {
         }
     }
 
+    /// The log on disk begins after `to` from now on, which a durable snapshot covers.
     pub(crate) const fn compact(&mut self, to: LogPosition) {
         self.draft.dirty = true;
         self.draft.compact_to = Some(to);
+        self.disk_base = to.index;
+    }
+
+    /// The last entry that the log on disk has forgotten, or is about to forget.
+    pub(crate) const fn disk_base(&self) -> LogIndex {
+        self.disk_base
     }
 
     /// A durable snapshot holds everything up to `index`.
@@ -160,8 +172,10 @@ impl Gate {
             hard_state_write,
             durable,
             durable_index,
+            disk_base: _,
             durable_cause: _,
             in_flight,
+            finished_at: _,
             held,
         } = self;
         assert!(!draft.dirty, "between two steps every change is submitted");
@@ -209,12 +223,13 @@ impl Gate {
 
     /// Takes in that a batch and all before it are durable; a late word about an earlier batch says
     /// nothing new. Whether it was news.
-    pub(crate) fn persisted(&mut self, id: WriteId) -> bool {
+    pub(crate) fn persisted(&mut self, id: WriteId, now: Time) -> bool {
         let before = self.durable;
         while let Some(write) = self.in_flight.pop_front_if(|write| write.id <= id) {
             self.durable = write.id;
             self.durable_index = self.durable_index.max(write.last_index);
             self.durable_cause = write.cause;
+            self.finished_at = now;
         }
         self.durable > before
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::gate::Needs;
-use super::progress::{Mode, Progress, Transfer};
+use super::progress::{Mode, Progress, Sent, Transfer};
 use super::read::Lease;
 use super::role::{Leader, Role};
 use super::{ChunkRequest, Node, RoleReason};
@@ -13,6 +13,9 @@ use crate::event::{CommitReason, EventKind};
 use crate::log::{Entries, Entry, Payload};
 use crate::message::{AppendResult, Body, Cursor};
 use crate::types::{LogIndex, LogPosition, NodeId, Time};
+
+/// Entries up to this size, in bytes, cost little more than a heartbeat.
+const SMALL: usize = 1 << 10;
 
 impl Node {
     pub(super) fn new_leader(&self) -> Leader {
@@ -78,7 +81,7 @@ impl Node {
         }
     }
 
-    fn progress_of(&mut self, peer: NodeId) -> Option<&mut Progress> {
+    pub(super) fn progress_of(&mut self, peer: NodeId) -> Option<&mut Progress> {
         self.leading()?.progress.get_mut(&peer)
     }
 
@@ -95,18 +98,22 @@ impl Node {
     /// Time for heartbeats, and to ask whether this server should still lead.
     pub(super) fn heartbeat_timeout(&mut self) {
         if let Some(why) = self.reason_to_step_down() {
-            // The others still hear from it, so that each would wait out its timeout: where only the
-            // disk hangs, the best of them need not.
-            if let (RoleReason::DiskStalled, Some(heir)) = (why, self.best_heir()) {
+            // The others may still hear from it, so that each would wait out its timeout: the best of
+            // them need not. Those who still answer a leader without a majority could not win either.
+            let (now, timeout) = (self.now, self.config.election_timeout_max);
+            let silent = |it: &Progress| now.since(it.heard_at) >= timeout;
+            let heir = self.best_heir_of(|it| why != RoleReason::QuorumLost || silent(it));
+            if let Some(heir) = heir {
                 self.send_timeout_now(heir);
             }
             self.become_follower(why);
             return;
         }
         self.give_up_transfer_in_time();
+        self.give_up_reads_in_time();
         self.continue_change();
         for peer in self.peers() {
-            self.retry(peer);
+            self.follow_up(peer);
         }
         self.begin_round();
         self.set_heartbeat_timer();
@@ -124,27 +131,61 @@ impl Node {
         if self.rules.lost_quorum(heard, self.now, timeout) {
             return Some(RoleReason::QuorumLost);
         }
-        let stalled = self.rules.disk_stalled(self.gate.oldest_start(), self.now, timeout);
+        let stalled = self.rules.disk_stalled(self.gate.idle_since(), self.now, timeout);
         stalled.then_some(RoleReason::DiskStalled)
     }
 
-    /// What was sent may be lost: allow it to be sent again.
-    fn retry(&mut self, peer: NodeId) {
-        let (now, patience) = (self.now, self.config.election_timeout_max);
+    /// Asks a follower that gave no sign for a heartbeat interval whether what was sent has arrived;
+    /// what its answer misses is sent again. A snapshot is not kept for ever for a follower that takes
+    /// nothing of it.
+    fn follow_up(&mut self, peer: NodeId) {
+        let (now, patience) = (self.now, self.config.heartbeat_interval);
+        let give_up = self.config.promotion_timeout;
+        let away = self.config.election_timeout_max;
         let Some(progress) = self.progress_of(peer) else { return };
+        let asks = progress.is_to_be_asked(now, patience);
+        let here = now.since(progress.heard_at) < away;
+        let stuck = now.since(progress.moved_at) >= give_up;
+        if asks {
+            progress.owes_since = now;
+        }
         match &mut progress.mode {
-            Mode::Probe { in_flight } => *in_flight = None,
-            Mode::Replicate { .. } | Mode::Lost => {}
-            Mode::Snapshot(transfer) => {
-                if now.since(transfer.sent_at) >= patience {
+            Mode::Snapshot(transfer) if stuck && transfer.last.is_some() => {
+                *transfer = Transfer::default();
+            }
+            Mode::Snapshot(transfer) if transfer.last.is_none() => {
+                if here {
                     self.request_chunk(peer);
                 }
             }
+            Mode::Snapshot(_) if asks => self.ask_for_cursor(peer),
+            // The probe itself asks as much, and more.
+            Mode::Probe { in_flight } if in_flight.is_some_and(|sent| sent.bytes <= SMALL) => {
+                *in_flight = None;
+                self.send_entries(peer);
+            }
+            Mode::Probe { .. } | Mode::Replicate(_) if asks => self.ask_in_line(peer),
+            Mode::Probe { .. } | Mode::Replicate(_) | Mode::Snapshot(_) | Mode::Lost => {}
         }
     }
 
-    /// Sends every follower something that it must answer: entries where there are any, else a
-    /// heartbeat. Answers confirm the leader for reads that came before (§8).
+    /// Asks whether all entries that were sent have arrived, by a check behind the last of them. It
+    /// waits in line behind them, so that only what is lost makes it fail.
+    pub(super) fn ask_in_line(&mut self, peer: NodeId) {
+        let base = self.log.base().index;
+        let Some(progress) = self.progress_of(peer) else { return };
+        let prev = progress.sent_up_to();
+        if prev < base {
+            // There is nothing to ask about any more: only a snapshot helps.
+            self.set_mode(peer, Mode::Probe { in_flight: None });
+            self.send_entries(peer);
+        } else {
+            self.send_append(peer, prev, Entries::default(), Body::NO_ROUND);
+        }
+    }
+
+    /// Sends every follower something that it must answer: a heartbeat, or entries that do for one.
+    /// Answers confirm the leader for reads that came before (§8).
     pub(super) fn begin_round(&mut self) {
         let (now, leases) = (self.now, self.config.lease_reads);
         if let Some(leader) = self.leading() {
@@ -153,11 +194,20 @@ impl Node {
                 leader.lease.round_began(leader.round, now);
             }
         }
+        // Where its own word is a majority, nobody's answer will come.
+        self.renew_lease();
         for peer in self.peers() {
-            if !self.send_entries(peer) {
+            let before = self.in_flight_bytes(peer);
+            let sent = self.send_entries(peer);
+            // What waits behind other entries, or is large, may take longer than a follower waits.
+            if !sent || before > 0 || self.in_flight_bytes(peer) > SMALL {
                 self.send_heartbeat(peer);
             }
         }
+    }
+
+    fn in_flight_bytes(&mut self, peer: NodeId) -> usize {
+        self.progress_of(peer).map_or(0, |progress| progress.in_flight_bytes())
     }
 
     // Sending
@@ -173,43 +223,68 @@ impl Node {
     }
 
     fn send_batch(&mut self, peer: NodeId) -> bool {
-        let (last, base) = (self.log.last().index, self.log.base().index);
-        let (window, max_bytes) = (self.config.max_in_flight, self.config.max_batch_bytes);
+        let (now, last, base) = (self.now, self.log.last().index, self.log.base().index);
+        let (messages, bytes) = (self.config.max_in_flight, self.config.max_in_flight_bytes);
         let Some(progress) = self.progress_of(peer) else { return false };
         let next = progress.next_index;
-        if next > last || !progress.has_room(window) {
+        if next > last {
             return false;
         }
+        let Some(room) = progress.room(messages, bytes) else { return false };
+        let alone = progress.in_flight_bytes() == 0;
         if next <= base {
-            let transfer = Transfer { last: None, cursor: Cursor::default(), sent_at: self.now };
-            self.set_mode(peer, Mode::Snapshot(transfer));
+            self.set_mode(peer, Mode::Snapshot(Transfer::default()));
             self.request_chunk(peer);
             return false;
         }
-        let entries = self.log.batch(next, max_bytes);
-        let sent_to = entries.last().expect("a batch is never empty").index;
-        self.send_append(peer, next.previous(), entries);
+        let (entries, bytes) = self.log.batch(next, room.min(self.config.max_batch_bytes));
+        if bytes > room && !alone {
+            return false;
+        }
+        let sent = Sent { last: entries.last().expect("a batch is never empty").index, bytes };
+        let round = self.round();
+        self.send_append(peer, next.previous(), entries, round);
         if let Some(progress) = self.progress_of(peer) {
-            progress.sent(sent_to);
+            progress.sent(sent, now);
         }
         true
     }
 
-    /// An AppendEntries without entries. Its check before the next index also finds out whether
-    /// an earlier message was lost.
+    /// An AppendEntries without entries. It may overtake entries on their way, so it must not fail
+    /// because they have not arrived: it checks what the follower is known to hold. Where that is
+    /// forgotten here, it checks nothing.
     pub(super) fn send_heartbeat(&mut self, peer: NodeId) {
         let base = self.log.base().index;
         let Some(progress) = self.progress_of(peer) else { return };
-        let prev = progress.next_index.previous().max(base);
-        self.send_append(peer, prev, Entries::default());
+        let known = progress.match_index;
+        let prev = match progress.mode {
+            Mode::Replicate(_) if known >= base => known,
+            Mode::Replicate(_) => LogIndex(0),
+            Mode::Probe { .. } | Mode::Snapshot(_) | Mode::Lost => {
+                progress.next_index.previous().max(base)
+            }
+        };
+        let round = self.round();
+        self.send_append(peer, prev, Entries::default(), round);
     }
 
-    fn send_append(&mut self, peer: NodeId, prev: LogIndex, entries: Entries) {
-        let term = self.log.term_at(prev).expect("a leader sends from its own log");
-        let prev_log = LogPosition { term, index: prev };
+    /// The latest heartbeat round that it began.
+    fn round(&self) -> u64 {
+        match &self.role {
+            Role::Leader(leader) => leader.round,
+            Role::Follower(_) | Role::Candidate(_) => Body::NO_ROUND,
+        }
+    }
+
+    fn send_append(&mut self, peer: NodeId, prev: LogIndex, entries: Entries, round: u64) {
+        let prev_log = if prev == LogIndex(0) {
+            LogPosition::ZERO
+        } else {
+            let term = self.log.term_at(prev).expect("a leader sends from its own log");
+            LogPosition { term, index: prev }
+        };
         let leader_commit = self.commit_index;
         let Some(leader) = self.leading() else { return };
-        let round = leader.round;
         if let Some(progress) = leader.progress.get_mut(&peer) {
             progress.told_commit = leader_commit;
         }
@@ -227,14 +302,16 @@ impl Node {
             AppendResult::Accepted { match_index } => self.on_match(from, *match_index),
             AppendResult::Rejected { prev_log, hint } => {
                 let candidate = self.log.last_possible_match(*hint).index;
-                if self.has_lost_log(from, round, hint.index) {
+                let lacks_what_it_had = self.lacks_what_it_had(from, hint.index);
+                if lacks_what_it_had && self.has_lost_log(from, round) {
                     self.recorder.emit(|| EventKind::PeerLostLog { peer: from });
                     self.set_mode(from, Mode::Lost);
                     return;
                 }
-                let stands = self
-                    .progress_of(from)
-                    .is_some_and(|progress| progress.rejected(prev_log.index, candidate));
+                let stands = !lacks_what_it_had
+                    && self
+                        .progress_of(from)
+                        .is_some_and(|progress| progress.rejected(prev_log.index, candidate));
                 if stands {
                     self.record_progress(from);
                     self.send_entries(from);
@@ -244,13 +321,16 @@ impl Node {
         self.answer_confirmed_reads();
     }
 
-    /// Whether a follower lacks what it has acknowledged as durable: its disk was wiped or set back.
-    /// Nothing that it says counts any more, until it is removed and joins anew.
-    /// Only an answer to a round that began after the acknowledgement proves it.
-    fn has_lost_log(&mut self, peer: NodeId, round: u64, hint: LogIndex) -> bool {
-        let Some(progress) = self.progress_of(peer) else { return false };
-        let later = round > progress.matched_round;
-        later && hint < progress.match_index && !matches!(progress.mode, Mode::Lost)
+    /// Whether an answer says that a follower lacks what it has acknowledged as durable: it is late,
+    /// or the follower's disk was wiped or set back.
+    fn lacks_what_it_had(&mut self, peer: NodeId, hint: LogIndex) -> bool {
+        self.progress_of(peer).is_some_and(|progress| hint < progress.match_index)
+    }
+
+    /// Whether that answer proves it: only one to a round that began after the acknowledgement does.
+    /// Nothing that the follower says counts any more, until it is removed and joins anew.
+    fn has_lost_log(&mut self, peer: NodeId, round: u64) -> bool {
+        self.progress_of(peer).is_some_and(|progress| round > progress.matched_round)
     }
 
     /// A follower answered in this term. Whether this server leads it.
@@ -261,10 +341,7 @@ impl Node {
         let round = round.min(leader.round);
         let Some(progress) = leader.progress.get_mut(&from) else { return false };
         progress.heard_at = now;
-        if !progress.answered {
-            progress.answered = true;
-            progress.greeted_with = progress.greeted_with.max(progress.told_commit);
-        }
+        progress.answered = true;
         progress.acked_round = progress.acked_round.max(round);
         true
     }
@@ -273,10 +350,9 @@ impl Node {
     pub(super) fn on_match(&mut self, from: NodeId, index: LogIndex) {
         // More than was ever sent cannot match: a peer is not trusted to be right.
         let index = index.min(self.log.last().index);
-        let Some(leader) = self.leading() else { return };
-        let round = leader.round;
+        let (now, round) = (self.now, self.round());
         let news =
-            leader.progress.get_mut(&from).is_some_and(|progress| progress.matched(index, round));
+            self.progress_of(from).is_some_and(|progress| progress.matched(index, round, now));
         if news {
             self.record_progress(from);
             self.advance_commit_index();
@@ -289,7 +365,7 @@ impl Node {
 
     /// Tells an idle follower of the new commit index at once; a busy one learns it from the next
     /// entries.
-    fn tell_commit(&mut self, peer: NodeId) {
+    pub(super) fn tell_commit(&mut self, peer: NodeId) {
         let commit = self.commit_index;
         let Some(progress) = self.progress_of(peer) else { return };
         if progress.is_idle() && progress.told_commit < commit {
@@ -322,22 +398,28 @@ impl Node {
         let proof: Vec<(NodeId, LogIndex)> =
             if self.recorder.listening() { proof().collect() } else { Vec::new() };
         self.commit_to(majority, || CommitReason::Majority(proof));
-        for peer in self.peers() {
-            self.tell_commit(peer);
-        }
-        self.answer_confirmed_reads();
-        self.continue_change();
-        self.continue_transfer();
     }
 
     // Snapshots, of which the replica cuts the chunks
 
     pub(super) fn request_chunk(&mut self, peer: NodeId) {
-        let now = self.now;
+        let (now, round) = (self.now, self.round());
         let Some(progress) = self.progress_of(peer) else { return };
         if let Mode::Snapshot(transfer) = &mut progress.mode {
-            transfer.sent_at = now;
+            transfer.round = round;
             let (last, cursor) = (transfer.last, transfer.cursor.clone());
+            if last.is_none() {
+                progress.moved_at = now;
+            }
+            progress.owes_since = now;
+            self.chunk_requests.push(ChunkRequest { to: peer, last, cursor });
+        }
+    }
+
+    /// Asks which chunk a follower wants, in line behind the one that was sent.
+    fn ask_for_cursor(&mut self, peer: NodeId) {
+        if let Some(transfer) = self.transfer_to(peer) {
+            let (last, cursor) = (transfer.last, Cursor::NOWHERE);
             self.chunk_requests.push(ChunkRequest { to: peer, last, cursor });
         }
     }
@@ -345,7 +427,7 @@ impl Node {
     pub(super) fn transfer_to(&mut self, peer: NodeId) -> Option<&mut Transfer> {
         match &mut self.progress_of(peer)?.mode {
             Mode::Snapshot(transfer) => Some(transfer),
-            Mode::Probe { .. } | Mode::Replicate { .. } | Mode::Lost => None,
+            Mode::Probe { .. } | Mode::Replicate(_) | Mode::Lost => None,
         }
     }
 

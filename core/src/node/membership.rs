@@ -4,13 +4,23 @@
 //! have caught up, then the voters change, through a joint configuration where several differ. A
 //! leader that is no longer a voter steps down once that is committed (dissertation §4.2.2).
 
-use super::progress::{Mode, Progress};
+use super::progress::Progress;
 use super::role::Role;
 use super::{Node, RoleReason};
 use crate::event::{EventKind, Outcome, RequestRefusal};
 use crate::log::{Entry, Payload};
 use crate::membership::{ChangeRefusal, Membership, MembershipChange};
 use crate::types::{LogIndex, LogPosition, NodeId, RequestId, Time};
+
+/// How far those who join are.
+enum CatchUp {
+    /// All may vote.
+    Done,
+    /// They come nearer.
+    GoesOn,
+    /// They will not get there.
+    Futile(ChangeRefusal),
+}
 
 /// A change that a leader was asked for.
 #[derive(Clone, Debug)]
@@ -41,42 +51,56 @@ impl Node {
                     membership: Membership::clone(membership),
                 });
                 if was_learner && !was_voter && membership.is_voter(self.id) {
-                    self.promoted(entry.index);
+                    self.promoted(entry.position());
                 }
                 self.track_members();
             }
         }
     }
 
-    /// A configuration made this server a voter. A stranger becomes a full member by one that is
-    /// younger than its first contact: what it may have promised before cannot matter any more.
-    fn promoted(&mut self, index: LogIndex) {
-        if self.hard_state.stranger_until.is_some_and(|until| index > until) {
-            self.hard_state.stranger_until = None;
-            self.gate.hard_state_changed();
+    /// A configuration made this server a voter. A stranger becomes a full member by one that this
+    /// leader appended after it met the stranger: what it may have promised before cannot matter any
+    /// more.
+    fn promoted(&mut self, position: LogPosition) {
+        let own_term = position.term == self.current_term();
+        if self.hard_state.stranger_until.is_some_and(|until| own_term && position.index > until) {
+            self.no_stranger_any_more();
         }
+    }
+
+    fn no_stranger_any_more(&mut self) {
+        self.hard_state.stranger_until = None;
+        self.gate.hard_state_changed();
     }
 
     /// The first word from a leader tells a stranger from where on its promotion would be news:
     /// past all that is known to be committed, and past what the leader takes it to hold. Whatever
     /// it may have acknowledged before it lost its disk lies there or before.
+    ///
+    /// The first word of each later term's leader tells it anew: that of an earlier one may have been
+    /// on its way for long, and know of nothing that was acknowledged since.
     pub(super) fn met_leader(&mut self, known_up_to: LogIndex) {
-        if self.hard_state.stranger_until == Some(LogIndex::default()) {
+        let Some(until) = self.hard_state.stranger_until else { return };
+        if until == LogIndex::default() || self.met_in < self.current_term() {
+            self.met_in = self.current_term();
             self.hard_state.stranger_until = Some(known_up_to.max(LogIndex(1)));
             self.gate.hard_state_changed();
         }
     }
 
-    /// A stranger whose log tells, past its first contact, that it is a learner owes nobody
-    /// anything: it is new, or has left the cluster since. It need not wait for its promotion, which
-    /// may be waiting for its vote.
+    /// A stranger whose log tells, past its first contact with the leader of this term, that it is a
+    /// learner owes nobody anything: it is new, or has left the cluster since. It need not wait for
+    /// its promotion, which may be waiting for its vote.
+    ///
+    /// The log has to reach an entry of this term. Before, it may be one that an earlier leader left
+    /// and that ends before a promotion from an earlier life.
     pub(super) fn settle_in(&mut self) {
         let Some(until) = self.hard_state.stranger_until else { return };
-        let (id, membership) = (self.id, self.membership());
+        let (id, last, membership) = (self.id, self.log.last(), self.membership());
         let learns = membership.learners.contains(&id) && !membership.is_voter(id);
-        if learns && until > LogIndex::default() && self.log.last().index >= until {
-            self.hard_state.stranger_until = None;
-            self.gate.hard_state_changed();
+        let past_contact = last.term == self.current_term() && last.index >= until;
+        if learns && until > LogIndex::default() && past_contact {
+            self.no_stranger_any_more();
         }
     }
 
@@ -122,8 +146,8 @@ impl Node {
                 if let Role::Leader(leader) = &mut self.role {
                     leader.change = Some(PendingChange { request: Some(request), since: now });
                 }
-                // Where all who join have caught up already there is nothing to wait for.
-                let ready = next.joining().all(|node| self.has_caught_up(node));
+                // Where all who join hold everything already there is nothing to wait for.
+                let ready = next.joining().all(|node| self.holds_all(node));
                 let first = if ready { self.step_from(&next) } else { None };
                 self.append_membership(first.unwrap_or(next));
             }
@@ -154,44 +178,58 @@ impl Node {
             return;
         }
         self.let_go();
-        let membership = self.membership();
-        if membership.is_settled() {
+        if self.membership().is_settled() {
             self.change_done();
             return;
         }
-        if membership.joining().all(|node| self.has_caught_up(node)) {
-            if let Some(next) = self.step_from(membership) {
-                self.append_membership(next);
+        match self.catch_up() {
+            CatchUp::Done => {
+                if let Some(next) = self.step_from(self.membership()) {
+                    self.append_membership(next);
+                }
             }
-        } else {
-            self.give_up_change_in_time();
+            CatchUp::GoesOn => {}
+            CatchUp::Futile(why) => self.give_up_change(why),
         }
     }
 
-    /// Whether a learner lacks so little that it would not hold up commits (dissertation §4.2.1), and
-    /// durably holds what makes it no stranger: its vote may be needed from its promotion on, even
-    /// if it loses the word of that with its power.
-    fn has_caught_up(&self, node: NodeId) -> bool {
-        let Role::Leader(leader) = &self.role else { return false };
-        leader.progress.get(&node).is_some_and(|progress| {
-            let lag = self.log.last().index.0.saturating_sub(progress.match_index.0);
-            let replicating = matches!(progress.mode, Mode::Replicate { .. });
-            let settled = progress.answered
-                && progress.match_index >= progress.greeted_with.max(self.configurations.index());
-            replicating && settled && lag <= self.config.promotion_lag
-        })
+    /// Whether a learner lacks nothing. All that this leader told it of lies within its log then.
+    fn holds_all(&self, node: NodeId) -> bool {
+        let last = self.log.last().index;
+        let progress = self.progress().and_then(|progress| progress.get(&node));
+        progress.is_some_and(|progress| progress.holds_all(last))
     }
 
-    /// A learner that does not come up is removed again.
-    fn give_up_change_in_time(&mut self) {
-        let (now, patience) = (self.now, self.config.promotion_timeout);
-        let Role::Leader(leader) = &mut self.role else { return };
+    /// Goes on with the rounds in which those who join catch up (dissertation §4.2.1). They vote once
+    /// the last round of each took no longer than an election timeout: then none holds up commits,
+    /// and each durably holds what makes it no stranger, for its vote may be needed from its
+    /// promotion on.
+    fn catch_up(&mut self) -> CatchUp {
+        let (now, last) = (self.now, self.log.last().index);
+        let (short, long) = (self.config.election_timeout_max, self.config.promotion_timeout);
+        let joining: Vec<NodeId> = self.membership().joining().collect();
+        let Role::Leader(leader) = &mut self.role else { return CatchUp::GoesOn };
         let since = leader.change.get_or_insert(PendingChange { request: None, since: now }).since;
-        if now.since(since) >= patience {
-            let without = self.membership().without_joining();
-            self.end_change(|| RequestRefusal::Membership(ChangeRefusal::DidNotCatchUp));
-            self.append_membership(without);
+        let mut done = true;
+        for node in joining {
+            let Some(progress) = leader.progress.get_mut(&node) else { return CatchUp::GoesOn };
+            if !progress.catch_up(last, now, short, long) {
+                return CatchUp::Futile(ChangeRefusal::TooSlow);
+            }
+            let caught_up = progress.rounds.is_some_and(|rounds| rounds.caught_up);
+            if !caught_up && now.since(progress.moved_at.max(since)) >= long {
+                return CatchUp::Futile(ChangeRefusal::DidNotCatchUp);
+            }
+            done &= caught_up;
         }
+        if done { CatchUp::Done } else { CatchUp::GoesOn }
+    }
+
+    /// Learners that do not come up are removed again.
+    fn give_up_change(&mut self, why: ChangeRefusal) {
+        let without = self.membership().without_joining();
+        self.end_change(|| RequestRefusal::Membership(why));
+        self.append_membership(without);
     }
 
     fn end_change(&mut self, why: impl FnOnce() -> RequestRefusal) {
@@ -241,14 +279,15 @@ impl Node {
         }
     }
 
-    /// Those who have left learn that it is committed, and are left alone from then on.
+    /// Those who have left learn that it is committed, and are left alone from then on. The word goes
+    /// behind the entries that it is about.
     fn let_go(&mut self) {
         let members = self.membership().members();
         let Role::Leader(leader) = &mut self.role else { return };
         let gone: Vec<NodeId> =
             leader.progress.keys().copied().filter(|peer| !members.contains(peer)).collect();
         for peer in gone {
-            self.send_heartbeat(peer);
+            self.ask_in_line(peer);
             if let Role::Leader(leader) = &mut self.role {
                 leader.progress.remove(&peer);
             }
@@ -258,17 +297,15 @@ impl Node {
 }
 
 impl Node {
-    /// Where a snapshot's configuration takes the place of the log's.
+    /// Where a snapshot's configuration takes the place of the log's. A snapshot does not say when a
+    /// server was promoted, so it makes no voter of a stranger. It need not: who is promoted holds
+    /// the entries before durably, and is no stranger any more.
     pub(super) fn install_configuration(
         &mut self,
         last: LogPosition,
         membership: &Membership,
         keep_later: bool,
     ) {
-        let was_learner = self.membership().learners.contains(&self.id);
         self.configurations.install(last.index, membership.clone(), keep_later);
-        if was_learner && membership.is_voter(self.id) {
-            self.promoted(last.index);
-        }
     }
 }

@@ -8,7 +8,8 @@
 //! The protocol, in the order of the paper: [`election`] (§5.2, §5.4.1), [`leader`] and
 //! [`follower`] (§5.3, §5.4.2), [`membership`] (§6), [`snapshot`] (§7), [`read`] (§8), and
 //! [`transfer`] (dissertation §3.10). [`gate`] holds back what must
-//! not be said before it is durable; [`crate::rules`] holds every decision.
+//! not be said before it is durable, [`promise`] keeps what a voter owes its leader, [`sanity`]
+//! refuses what no correct peer sends; [`crate::rules`] holds every decision.
 
 #[cfg(feature = "sim")]
 mod canonical;
@@ -19,23 +20,26 @@ pub(crate) mod gate;
 mod leader;
 mod membership;
 mod progress;
+mod promise;
 mod read;
 mod recorder;
 pub(crate) mod role;
+mod sanity;
 mod snapshot;
 mod transfer;
 
 use configurations::Configurations;
 use gate::{Gate, Needs};
+use promise::Promise;
 use read::Reader;
 pub(crate) use recorder::Recorder;
 use role::{Follower, Leader, Role};
 pub(crate) use snapshot::{ChunkRequest, ReceivedChunk};
-use transfer::Transfer;
+use transfer::{HandedOver, Transfer};
 
 use crate::config::Config;
 use crate::durable::{HardState, Write};
-use crate::event::{EventKind, Outcome, RoleReason, TermReason, Timer};
+use crate::event::{DropReason, EventKind, MessageRefusal, Outcome, RoleReason, TermReason, Timer};
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::message::{Body, Message, SnapshotChunk};
@@ -74,8 +78,14 @@ pub(crate) struct Node {
     role: Role,
     pub(crate) timer: ArmedTimer,
     gate: Gate,
-    /// Until then it keeps promises to a leader that it may have forgotten (dissertation §6.4.1).
-    promised_until: Time,
+    /// What it owes to the leader that it heard last.
+    promise: Promise,
+    /// For a stranger: the latest term whose leader it has met.
+    met_in: Term,
+    /// A hand-over whose end it waits to hear of.
+    handed_over: Option<HandedOver>,
+    /// What peers sent that no correct one sends.
+    pub(crate) refused: Refused,
     /// Set once the disk has failed or a committed command is unknown; from then on nothing happens
     /// any more.
     pub(crate) halted: bool,
@@ -85,6 +95,13 @@ pub(crate) struct Node {
     pub(crate) chunk_requests: Vec<ChunkRequest>,
     /// Chunks that came from the leader, for the replica to take in.
     pub(crate) received_chunks: Vec<ReceivedChunk>,
+}
+
+/// Messages that were refused since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refused {
+    pub(crate) count: u64,
+    pub(crate) latest: Option<(NodeId, MessageRefusal)>,
 }
 
 /// What a node starts from.
@@ -104,15 +121,10 @@ impl Node {
     /// A follower with what its disk held.
     pub(crate) fn new(start: NodeStart, now: Time) -> Self {
         assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
-        let durable_index = start.log.last().index;
+        let gate = Gate::new(start.log.base().index, start.log.last().index);
         let entries = start.log.iter();
         let configurations = Configurations::new(start.commit_index, start.membership, entries);
-        let promised_until = if start.config.lease_reads && start.hard_state.current_term > Term(0)
-        {
-            now.after(start.config.election_timeout_min)
-        } else {
-            now
-        };
+        let promise = Promise::at_start(&start.config, start.hard_state.current_term, now);
         let mut node = Self {
             id: start.id,
             config: start.config,
@@ -125,8 +137,11 @@ impl Node {
             commit_index: start.commit_index,
             role: Role::Follower(Follower::default()),
             timer: ArmedTimer { timer: Timer::Election, due: now, span: 0 },
-            gate: Gate::new(durable_index),
-            promised_until,
+            gate,
+            promise,
+            met_in: start.hard_state.current_term,
+            handed_over: None,
+            refused: Refused::default(),
             halted: false,
             recorder: start.recorder,
             outputs: Vec::new(),
@@ -155,6 +170,11 @@ impl Node {
 
     pub(crate) const fn durable_index(&self) -> LogIndex {
         self.gate.durable_index()
+    }
+
+    /// Whether term, vote and mark are durable as they are now.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        self.gate.hard_state_is_durable()
     }
 
     pub(crate) const fn now(&self) -> Time {
@@ -204,15 +224,21 @@ impl Node {
         }
     }
 
-    /// A message arrived. What does not concern this server or its term is dropped here.
-    pub(crate) fn receive(&mut self, message: Message) {
-        let name = message.body.name();
-        self.recorder.set_cause(Some(message.id()));
-        self.recorder.emit_cause(|| EventKind::MessageReceived { message: message.id(), name });
+    /// A message arrived that was on its way for `age`. What does not concern this server or its
+    /// term is dropped here.
+    pub(crate) fn receive(&mut self, message: Message, age: Micros) {
+        let (id, name) = (message.id(), message.body.name());
+        self.recorder.set_cause(Some(id));
+        self.recorder.emit_cause(|| EventKind::MessageReceived { message: id, name });
         // Also from servers that this one does not know as members: it may be the one that lags.
-        if message.to != self.id || message.from == self.id {
+        if let Some(why) = self.refusal(&message) {
+            let count = self.refused.count.saturating_add(1);
+            self.refused = Refused { count, latest: Some((message.from, why)) };
+            let why = DropReason::Refused(why);
+            self.recorder.emit(|| EventKind::MessageDropped { message: id, why });
             return;
         }
+        let late = self.rules.is_late(age, self.config.election_timeout_min);
         if self.refuse_unheard(&message) {
             return;
         }
@@ -232,6 +258,9 @@ impl Node {
             Body::RequestVote { last_log, .. } => self.on_request_vote(from, last_log),
             Body::RequestVoteReply { granted } => self.on_vote_reply(from, granted),
             Body::AppendEntries { prev_log, entries, leader_commit, round } => {
+                // What comes late confirms nobody: the round that it answers is long over.
+                let round = if late { 0 } else { round };
+                self.follow(from, late);
                 self.on_append_entries(from, prev_log, entries, leader_commit, round);
             }
             Body::AppendEntriesReply { round, result } => {
@@ -239,12 +268,16 @@ impl Node {
             }
             Body::InstallSnapshot { chunk, round } => {
                 let SnapshotChunk { meta, cursor, data, next } = *chunk;
+                let round = if late { 0 } else { round };
+                self.follow(from, late);
                 self.on_install_snapshot(ReceivedChunk { from, meta, cursor, data, next, round });
             }
             Body::InstallSnapshotReply { last, round, result } => {
                 self.on_snapshot_reply(from, last, round, result);
             }
-            Body::TimeoutNow => self.on_timeout_now(),
+            // One that comes late was given up long ago.
+            Body::TimeoutNow if late => {}
+            Body::TimeoutNow => self.on_timeout_now(from),
             Body::ReadIndex { question } => self.on_read_index(from, question),
             Body::ReadIndexReply { question, read_index } => {
                 self.on_read_index_reply(question, read_index);
@@ -254,7 +287,7 @@ impl Node {
 
     /// A batch is durable.
     pub(crate) fn persisted(&mut self, write: WriteId) {
-        if !self.gate.persisted(write) {
+        if !self.gate.persisted(write, self.now) {
             return;
         }
         let durable_index = self.gate.durable_index();
@@ -271,6 +304,15 @@ impl Node {
         }
     }
 
+    /// Something that was sent to a peer may be lost.
+    pub(crate) fn send_failed(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.doubt();
+        }
+    }
+
     /// The disk refused a batch: nothing this server says can be trusted from now on.
     pub(crate) fn persist_failed(&mut self, write: WriteId) {
         self.recorder.emit_cause(|| EventKind::WriteFailed { write });
@@ -280,6 +322,7 @@ impl Node {
     /// Stops for good: what it would say from now on cannot be trusted.
     pub(crate) fn halt(&mut self, why: RoleReason) {
         self.become_follower(why);
+        self.end_hand_over(|_| Outcome::Unknown);
         self.gate.forget_held();
         self.outputs.retain(|output| matches!(output, NodeOutput::Respond(..)));
         self.halted = true;
@@ -313,7 +356,9 @@ impl Node {
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
         assert!(term > from, "terms only grow");
-        self.hard_state = HardState { current_term: term, voted_for: None, ..self.hard_state };
+        // What a stranger was told belongs to the leader that told it.
+        let stranger_until = self.hard_state.stranger_until.map(|_| LogIndex::default());
+        self.hard_state = HardState { current_term: term, voted_for: None, stranger_until };
         self.gate.hard_state_changed();
         self.gate.forget_held();
         self.recorder.emit(|| EventKind::TermChanged { from, to: term, why });
@@ -355,13 +400,15 @@ impl Node {
         if let Some(request) = old.change.and_then(|change| change.request) {
             self.respond(request, Outcome::Unknown);
         }
-        if let Some(Transfer { request, told, to, .. }) = old.transfer {
-            let outcome = if told {
-                Outcome::Transferred { to }
-            } else {
-                Outcome::NotLeader { leader: None }
-            };
-            self.respond(request, outcome);
+        match old.transfer {
+            Some(Transfer { request, told: true, to, named, since }) => {
+                let wanted = named.then_some(to);
+                self.handed_over = Some(HandedOver { request, wanted, since });
+            }
+            Some(Transfer { request, .. }) => {
+                self.respond(request, Outcome::NotLeader { leader: None });
+            }
+            None => {}
         }
     }
 
@@ -384,6 +431,7 @@ impl Node {
     fn become_leader(&mut self) {
         self.role = Role::Leader(self.new_leader());
         self.record_role(RoleReason::VotesWon);
+        self.leader_is_known(self.id);
         self.set_heartbeat_timer();
         self.append_noop();
     }

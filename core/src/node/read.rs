@@ -24,6 +24,8 @@ pub(crate) struct PendingRead {
     pub(crate) reader: Reader,
     /// The first round that began after it came.
     pub(crate) round: u64,
+    /// When it came.
+    pub(crate) since: Time,
 }
 
 /// Who waits for a leader's confirmation.
@@ -60,30 +62,38 @@ impl Lease {
     }
 }
 
-/// The reads of a follower's clients.
+/// The reads of a follower's clients. The confirmed ones came before those asked for, and those
+/// before the waiting ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FollowerReads {
     /// Came after the question under way was asked.
-    waiting: Vec<RequestId>,
+    waiting: Vec<ClientRead>,
     asked: Option<Question>,
     /// May be answered once this index is committed here.
-    confirmed: VecDeque<(LogIndex, Vec<RequestId>)>,
+    confirmed: VecDeque<(LogIndex, Vec<ClientRead>)>,
+}
+
+/// A client's read at a follower, and when it came.
+#[derive(Clone, Copy, Debug)]
+struct ClientRead {
+    request: RequestId,
+    since: Time,
 }
 
 #[derive(Clone, Debug)]
 struct Question {
-    /// Unique over all runs of this server, so that a late answer to another is recognised.
+    /// Grows over all runs of this server, so that a late answer to another is recognised.
     number: u64,
-    requests: Vec<RequestId>,
+    reads: Vec<ClientRead>,
     asked_at: Time,
 }
 
 impl FollowerReads {
     /// All the requests that wait.
     pub(super) fn into_requests(self) -> impl Iterator<Item = RequestId> {
-        let asked = self.asked.into_iter().flat_map(|question| question.requests);
-        let confirmed = self.confirmed.into_iter().flat_map(|(_, requests)| requests);
-        confirmed.chain(asked).chain(self.waiting)
+        let asked = self.asked.into_iter().flat_map(|question| question.reads);
+        let confirmed = self.confirmed.into_iter().flat_map(|(_, reads)| reads);
+        confirmed.chain(asked).chain(self.waiting).map(|read| read.request)
     }
 
     /// Whether nobody waits.
@@ -92,9 +102,37 @@ impl FollowerReads {
         self.waiting.is_empty() && self.asked.is_none() && self.confirmed.is_empty()
     }
 
-    /// The same reads for another leader to confirm.
+    /// The same reads for another leader to confirm. What is confirmed stays so, whoever leads.
     pub(super) fn ask_anew(self) -> Self {
-        Self { waiting: self.into_requests().collect(), ..Self::default() }
+        let mut waiting = self.asked.map_or_else(Vec::new, |question| question.reads);
+        waiting.extend(self.waiting);
+        Self { waiting, asked: None, confirmed: self.confirmed }
+    }
+
+    /// When the oldest of them came.
+    fn oldest(&self) -> Option<Time> {
+        let confirmed = self.confirmed.iter().flat_map(|(_, reads)| reads);
+        let asked = self.asked.iter().flat_map(|question| &question.reads);
+        confirmed.chain(asked).chain(&self.waiting).next().map(|read| read.since)
+    }
+
+    /// Takes out those that came at `limit` or before.
+    fn take_since(&mut self, limit: Time) -> Vec<RequestId> {
+        let mut taken = Vec::new();
+        let mut keep = |read: &ClientRead| {
+            if read.since <= limit {
+                taken.push(read.request);
+            }
+            read.since > limit
+        };
+        self.confirmed.iter_mut().for_each(|(_, reads)| reads.retain(&mut keep));
+        if let Some(question) = &mut self.asked {
+            question.reads.retain(&mut keep);
+        }
+        self.waiting.retain(&mut keep);
+        self.confirmed.retain(|(_, reads)| !reads.is_empty());
+        self.asked.take_if(|question| question.reads.is_empty());
+        taken
     }
 }
 
@@ -110,7 +148,7 @@ impl Node {
         match &mut self.role {
             Role::Leader(_) => self.queue_read(Reader::Client(request)),
             Role::Follower(follower) if follower.leader.is_some() => {
-                follower.reads.waiting.push(request);
+                follower.reads.waiting.push(ClientRead { request, since: self.now });
                 self.ask_for_read_index();
             }
             Role::Follower(_) | Role::Candidate(_) => {
@@ -122,9 +160,10 @@ impl Node {
     // The leader's side
 
     fn queue_read(&mut self, reader: Reader) {
+        let since = self.now;
         let Role::Leader(leader) = &mut self.role else { return };
         let round = leader.round + 1;
-        leader.reads.push_back(PendingRead { reader, round });
+        leader.reads.push_back(PendingRead { reader, round, since });
         if self.rules.confirms_reads() {
             self.answer_confirmed_reads();
         } else {
@@ -147,15 +186,59 @@ impl Node {
             && self.rules.lease_survives_transfer(given_away)
     }
 
-    /// A follower has clients who want to read. It asks one question at a time.
+    /// A follower has clients who want to read. It asks one question at a time, and repeats it while
+    /// it has no answer: a question that is pending keeps its place.
     pub(super) fn on_read_index(&mut self, node: NodeId, question: u64) {
-        if let Role::Leader(leader) = &mut self.role {
-            leader.reads.retain(
-                |read| !matches!(read.reader, Reader::Follower { node: other, .. } if other == node),
-            );
-            self.queue_read(Reader::Follower { node, question });
-        } else {
+        let Role::Leader(leader) = &mut self.role else {
             self.send_read_index(node, question, None);
+            return;
+        };
+        if !leader.progress.contains_key(&node) {
+            self.send_read_index(node, question, None);
+            return;
+        }
+        let pending = |read: &PendingRead| match read.reader {
+            Reader::Follower { node: other, question } if other == node => Some(question),
+            Reader::Follower { .. } | Reader::Client(_) => None,
+        };
+        let asked = leader.reads.iter().enumerate().find_map(|(at, it)| Some((at, pending(it)?)));
+        match asked {
+            Some((_, earlier)) if question <= earlier => return,
+            // Its sender has given up the earlier one.
+            Some((at, _)) => {
+                leader.reads.remove(at);
+            }
+            None => {}
+        }
+        self.queue_read(Reader::Follower { node, question });
+    }
+
+    /// Reads that were not confirmed in time are answered so: what they hold is free again.
+    pub(super) fn give_up_reads_in_time(&mut self) {
+        let (now, patience) = (self.now, self.config.read_timeout);
+        let late = |since: Time| now.since(since) >= patience;
+        match &mut self.role {
+            Role::Leader(leader) => {
+                let given_up = leader.reads.iter().take_while(|read| late(read.since)).count();
+                for read in leader.reads.drain(..given_up).collect::<Vec<_>>() {
+                    match read.reader {
+                        Reader::Client(request) => self.respond(request, Outcome::Unknown),
+                        Reader::Follower { node, question } => {
+                            self.send_read_index(node, question, None);
+                        }
+                    }
+                }
+            }
+            Role::Follower(follower) => {
+                if !follower.reads.oldest().is_some_and(late) {
+                    return;
+                }
+                let limit = Time(now.0.saturating_sub(patience));
+                for request in follower.reads.take_since(limit) {
+                    self.respond(request, Outcome::Unknown);
+                }
+            }
+            Role::Candidate(_) => {}
         }
     }
 
@@ -185,7 +268,7 @@ impl Node {
     }
 
     /// A majority may have acknowledged another round.
-    fn renew_lease(&mut self) {
+    pub(super) fn renew_lease(&mut self) {
         if self.config.lease_reads && self.is_leader() {
             let confirmed = self.confirmed_round();
             if let Role::Leader(leader) = &mut self.role {
@@ -238,8 +321,8 @@ impl Node {
         if reads.asked.is_some() || reads.waiting.is_empty() {
             return;
         }
-        let requests = std::mem::take(&mut reads.waiting);
-        reads.asked = Some(Question { number, requests, asked_at: now });
+        let waiting = std::mem::take(&mut reads.waiting);
+        reads.asked = Some(Question { number, reads: waiting, asked_at: now });
         self.send(leader, Body::ReadIndex { question: number }, Needs::HardState);
     }
 
@@ -266,10 +349,10 @@ impl Node {
             return;
         };
         if let Some(index) = read_index {
-            follower.reads.confirmed.push_back((index, asked.requests));
+            follower.reads.confirmed.push_back((index, asked.reads));
             self.answer_follower_reads();
         } else {
-            self.refuse_reads(asked.requests);
+            self.refuse_reads(asked.reads.into_iter().map(|read| read.request));
         }
         self.ask_for_read_index();
     }
@@ -280,9 +363,9 @@ impl Node {
             let commit_index = self.commit_index;
             let Role::Follower(follower) = &mut self.role else { return };
             let ready = follower.reads.confirmed.pop_front_if(|(index, _)| *index <= commit_index);
-            let Some((read_index, requests)) = ready else { return };
-            for request in requests {
-                self.respond(request, Outcome::ReadReady { read_index });
+            let Some((read_index, reads)) = ready else { return };
+            for read in reads {
+                self.respond(read.request, Outcome::ReadReady { read_index });
             }
         }
     }
@@ -292,5 +375,50 @@ impl Node {
         for request in requests {
             self.respond(request, Outcome::NotLeader { leader: self.leader() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::durable::HardState;
+    use crate::log::Log;
+    use crate::membership::Membership;
+    use crate::node::{NodeOutput, NodeStart, Recorder};
+    use crate::rules::Rules;
+
+    /// Guards memory: with a single voter no answer ever comes that would confirm a round, as long as
+    /// its learner is dead. The rounds that it has begun must not pile up all the same.
+    #[test]
+    fn a_leader_that_nobody_answers_remembers_no_rounds() {
+        let learners = [NodeId(2)].into();
+        let id = NodeId(1);
+        let start = NodeStart {
+            id,
+            config: Config { lease_reads: true, ..Config::default() },
+            rules: Rules::default(),
+            seed: 1,
+            hard_state: HardState::default(),
+            membership: Membership { learners, ..Membership::of([id]) },
+            log: Log::default(),
+            commit_index: LogIndex(0),
+            recorder: Recorder::new(id, 1, false, Time(0)),
+        };
+        let mut node = Node::new(start, Time(0));
+        for _ in 0..1_000 {
+            node.begin(node.deadline().expect("a timer runs"));
+            node.tick();
+            node.finish();
+            for output in std::mem::take(&mut node.outputs) {
+                if let NodeOutput::Persist(write) = output {
+                    node.persisted(write.id);
+                }
+            }
+            node.finish();
+        }
+        let Role::Leader(leader) = &node.role else { panic!("the only voter leads") };
+        assert!(leader.round > 900);
+        assert!(leader.lease.rounds.len() < 10, "{} rounds", leader.lease.rounds.len());
     }
 }

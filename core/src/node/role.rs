@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::read::{FollowerReads, Lease, PendingRead};
 use super::transfer::Transfer;
 use crate::event::RoleName;
-use crate::types::{LogIndex, NodeId, Time};
+use crate::types::{LogIndex, NodeId};
 
 /// A server's role and what belongs to it.
 #[derive(Clone, Debug)]
@@ -22,8 +22,9 @@ pub(crate) enum Role {
 pub(crate) struct Follower {
     /// The leader of the current term, once heard of.
     pub(crate) leader: Option<NodeId>,
-    /// When it was last heard.
-    pub(crate) heard_at: Time,
+    /// Up to here its log equals that of this leader, as the leader's messages have shown. It stays
+    /// so: a leader changes nothing in its own log.
+    pub(crate) verified: LogIndex,
     /// Its clients' reads, which the leader has to confirm.
     pub(crate) reads: FollowerReads,
 }

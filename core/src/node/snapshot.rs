@@ -52,7 +52,6 @@ impl Node {
         };
         let Some(transfer) = self.transfer_to(to) else { return };
         transfer.last = Some(meta.last);
-        transfer.cursor = cursor.clone();
         let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
         let body = Body::InstallSnapshot { chunk, round };
         self.send(to, body, Needs::HardState);
@@ -71,14 +70,29 @@ impl Node {
         match result {
             SnapshotProgress::Installed { match_index } => self.on_match(from, match_index),
             SnapshotProgress::Wants(cursor) => {
+                let now = self.now;
                 let Some(transfer) = self.transfer_to(from) else { return };
-                if transfer.last == Some(last) && transfer.cursor != cursor {
+                let moves = transfer.cursor != cursor;
+                // It lacks the chunk that was sent: so says an answer to a question asked later.
+                let lacks_it = round > transfer.round;
+                if transfer.last == Some(last) && (moves || lacks_it) {
                     transfer.cursor = cursor;
+                    if moves && let Some(progress) = self.progress_of(from) {
+                        progress.moved(now);
+                    }
                     self.request_chunk(from);
                 }
             }
         }
         self.answer_confirmed_reads();
+    }
+
+    /// Whether a follower is being sent the snapshot up to `last`.
+    pub(crate) fn sends_snapshot(&self, to: NodeId, last: LogPosition) -> bool {
+        let progress = self.progress().and_then(|progress| progress.get(&to));
+        progress.is_some_and(
+            |it| matches!(&it.mode, Mode::Snapshot(transfer) if transfer.last == Some(last)),
+        )
     }
 
     /// The snapshot that a follower was receiving is gone here: start over with another.
@@ -92,7 +106,6 @@ impl Node {
         if self.is_leader() {
             return;
         }
-        self.follow(chunk.from);
         self.met_leader(chunk.meta.last.index);
         if self.rules.accept_snapshot(chunk.meta.last.index, self.commit_index) {
             self.received_chunks.push(chunk);
@@ -133,6 +146,12 @@ impl Node {
             self.ignore_snapshot(meta.last, SnapshotRefusal::NotNewer);
             return false;
         }
+        if self.is_leader() && !self.log.matches(meta.last) {
+            // It came before this server was elected. A leader holds all that is committed, and only
+            // ever appends to its log (§5.3): a peer sent what is neither.
+            self.ignore_snapshot(meta.last, SnapshotRefusal::Damaged);
+            return false;
+        }
         // Entries after a matching position stay; a log that conflicts goes (§7, steps 6 and 7).
         let keep_log = self.rules.keep_log_after_snapshot(self.log.matches(meta.last));
         if keep_log {
@@ -146,13 +165,7 @@ impl Node {
         self.install_configuration(meta.last, &meta.membership, keep_log);
         self.settle_in();
         self.recorder.emit(|| EventKind::LogCompacted { to: meta.last });
-        let before = self.commit_index;
-        self.commit_index = meta.last.index;
-        self.recorder.emit(|| EventKind::CommitAdvanced {
-            from: before,
-            to: meta.last.index,
-            why: CommitReason::Snapshot,
-        });
+        self.move_commit_index(meta.last.index, || CommitReason::Snapshot);
         if self.leader() == Some(from) {
             self.report_installed(from, meta.last, 0);
         }
@@ -174,15 +187,39 @@ impl Node {
     /// A snapshot of the own state is durable: the log before it goes, but for a tail that spares
     /// followers that are a little behind a transfer of the whole state.
     pub(crate) fn compact_log(&mut self, snapshot: LogPosition) {
-        let keep = self.config.keep_entries;
-        let index = LogIndex(snapshot.index.0.saturating_sub(keep));
-        let Some(term) = self.log.term_at(index) else { return };
-        if index <= self.log.base().index {
-            return;
+        let base = self.log.base();
+        let index = LogIndex(snapshot.index.0.saturating_sub(self.config.keep_entries));
+        let to = if base.index >= snapshot.index {
+            // Memory holds less than that already, and the disk more.
+            snapshot
+        } else {
+            let index = index.max(base.index);
+            // Only with a rule broken does the log end before a snapshot of the own state.
+            let Some(term) = self.log.term_at(index) else { return };
+            LogPosition { term, index }
+        };
+        if to.index > self.gate.disk_base() {
+            self.gate.compact(to);
         }
-        let to = LogPosition { term, index };
-        self.log.compact(to);
-        self.gate.compact(to);
+        if to.index > base.index {
+            self.log.compact(to);
+            self.forgot_log();
+        }
+    }
+
+    /// Keeps the log in memory within [`crate::config::Config::keep_bytes`]. What goes is applied,
+    /// and on the disk until a snapshot covers it; a follower that needs it gets a snapshot of the
+    /// state instead.
+    pub(crate) fn bound_log(&mut self, applied: LogIndex) {
+        let most = self.config.keep_bytes;
+        // Somewhat more than it must be, so that it does not happen with each entry.
+        if self.log.memory() > most && self.log.shed(most - most / 8, applied) {
+            self.forgot_log();
+        }
+    }
+
+    fn forgot_log(&mut self) {
+        let to = self.log.base();
         self.configurations.compact(to.index);
         self.recorder.emit(|| EventKind::LogCompacted { to });
     }

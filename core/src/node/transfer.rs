@@ -5,6 +5,7 @@
 
 use super::Node;
 use super::gate::Needs;
+use super::progress::Progress;
 use super::role::Role;
 use crate::event::{EventKind, Outcome, RequestRefusal, RoleReason};
 use crate::message::Body;
@@ -16,8 +17,20 @@ pub(crate) struct Transfer {
     pub(crate) to: NodeId,
     pub(crate) request: RequestId,
     pub(crate) since: Time,
+    /// Whether the heir was named by whoever asked, who then wants no other.
+    pub(crate) named: bool,
     /// Whether the heir was told to campaign.
     pub(crate) told: bool,
+}
+
+/// What a former leader still has to answer: it was deposed after it told its heir to campaign, and
+/// nobody leads yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandedOver {
+    pub(crate) request: RequestId,
+    /// Who must lead for that to count as done; `None` where any server will do.
+    pub(crate) wanted: Option<NodeId>,
+    pub(crate) since: Time,
 }
 
 impl Node {
@@ -33,7 +46,7 @@ impl Node {
             _ if leader.transfer.is_some() => RequestRefusal::TransferInProgress,
             Some(heir) if heir == self.id => RequestRefusal::AlreadyLeads,
             Some(heir) if self.membership().voters.contains(&heir) => {
-                self.begin_transfer(request, heir);
+                self.begin_transfer(request, heir, to.is_some());
                 return;
             }
             Some(_) | None => RequestRefusal::NotAVoter,
@@ -41,10 +54,10 @@ impl Node {
         self.respond(request, Outcome::Refused(refusal));
     }
 
-    fn begin_transfer(&mut self, request: RequestId, to: NodeId) {
+    fn begin_transfer(&mut self, request: RequestId, to: NodeId, named: bool) {
         let since = self.now;
         if let Role::Leader(leader) = &mut self.role {
-            leader.transfer = Some(Transfer { to, request, since, told: false });
+            leader.transfer = Some(Transfer { to, request, since, named, told: false });
         }
         self.recorder.emit(|| EventKind::TransferStarted { to });
         self.send_entries(to);
@@ -53,11 +66,16 @@ impl Node {
 
     /// The voter with the most of this log, the one that answered last among equals.
     pub(super) fn best_heir(&self) -> Option<NodeId> {
+        self.best_heir_of(|_| true)
+    }
+
+    /// The best of those that `fits`.
+    pub(super) fn best_heir_of(&self, fits: impl Fn(&Progress) -> bool) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let voters = self.membership().voters.iter().copied();
         voters
             .filter_map(|voter| leader.progress.get(&voter).map(|progress| (voter, progress)))
-            .filter(|(_, progress)| progress.answered)
+            .filter(|(_, progress)| progress.answered && fits(progress))
             .max_by_key(|(_, progress)| (progress.match_index, progress.heard_at))
             .map(|(voter, _)| voter)
     }
@@ -98,11 +116,44 @@ impl Node {
         }
     }
 
+    // The former leader's side
+
+    /// Somebody leads: a hand-over that was still open has ended one way or the other.
+    pub(super) fn leader_is_known(&mut self, leader: NodeId) {
+        self.end_hand_over(|wanted| {
+            if wanted.is_none_or(|wanted| wanted == leader) {
+                Outcome::Transferred { to: leader }
+            } else {
+                Outcome::Refused(RequestRefusal::TransferTimedOut)
+            }
+        });
+    }
+
+    /// Nobody is known to lead.
+    pub(super) fn give_up_hand_over_in_time(&mut self) {
+        let (now, patience) = (self.now, self.config.election_timeout_max);
+        if self.handed_over.is_some_and(|it| now.since(it.since) >= patience) {
+            self.end_hand_over(|_| Outcome::Refused(RequestRefusal::TransferTimedOut));
+        }
+    }
+
+    pub(super) fn end_hand_over(&mut self, outcome: impl FnOnce(Option<NodeId>) -> Outcome) {
+        if let Some(HandedOver { request, wanted, .. }) = self.handed_over.take() {
+            self.respond(request, outcome(wanted));
+        }
+    }
+
     // The heir's side
 
-    /// The leader of this term wants this server to lead the next one.
-    pub(super) fn on_timeout_now(&mut self) {
-        if matches!(self.role, Role::Follower(_)) && self.may_campaign() {
+    /// The leader of this term wants this server to lead the next one. Also one that has missed its
+    /// leader and asks around may take over: it is told that nobody leads any more.
+    pub(super) fn on_timeout_now(&mut self, from: NodeId) {
+        let waits = match &self.role {
+            Role::Follower(_) => true,
+            Role::Candidate(candidate) => candidate.pre,
+            Role::Leader(_) => false,
+        };
+        if waits && self.leader_of_term() == Some(from) && self.may_campaign() {
             self.campaign(RoleReason::TransferAsked, true);
         }
     }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Replica;
-use crate::event::{NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS};
+use crate::event::{
+    MessageRefusal, NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS,
+};
 use crate::kv::Pair;
 use crate::membership::Membership;
-use crate::types::{LogIndex, LogPosition, NodeId, Term};
+use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term};
 
 /// A server's state in figures, cheap enough to be taken after every batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -51,18 +53,29 @@ pub struct Status {
     pub log_bytes: u64,
     /// The last index that a durable snapshot covers; 0 for none.
     pub snapshot_index: LogIndex,
+    /// Attempts to save a snapshot that have failed since the last that succeeded.
+    pub snapshot_failures: u32,
+    /// In how many µs the next attempt follows; `None` when the last one did not fail.
+    pub snapshot_retry_in: Option<Micros>,
+    /// States that are kept for followers which are receiving them.
+    pub transfers: u64,
     /// Requests that wait for their commit.
     pub pending: u64,
     /// A leader's view of its followers; empty elsewhere.
     pub peers: BTreeMap<NodeId, ProgressState>,
     /// Whether it has stopped for good: its disk failed, or it does not know a committed command.
     pub halted: bool,
+    /// Messages of peers that were refused since the start: no correct server sends them.
+    pub refused_messages: u64,
+    /// Who sent the latest of them, and what was wrong with it.
+    pub latest_refused: Option<(NodeId, MessageRefusal)>,
 }
 
 impl Replica {
     /// The server in figures.
     pub fn status(&self) -> Status {
         let node = &self.node;
+        let (snapshot_failures, snapshot_retry_in) = self.compaction.trouble(node.now());
         Status {
             id: node.id,
             role: node.role().name(),
@@ -83,9 +96,14 @@ impl Replica {
             log_entries: node.log.len() as u64,
             log_bytes: node.log.bytes() as u64,
             snapshot_index: self.snapshot_index(),
+            snapshot_failures,
+            snapshot_retry_in,
+            transfers: self.transfers.len() as u64,
             pending: self.pending.len() as u64,
             peers: self.peers().collect(),
             halted: node.halted,
+            refused_messages: node.refused.count,
+            latest_refused: node.refused.latest,
         }
     }
 

@@ -54,9 +54,8 @@ impl Replica {
 
     /// When the time is to be told next; `None` while the last telling is on its way.
     pub(super) fn clock_due(&self) -> Option<Time> {
-        let timekeeper = self.timekeeper.filter(|it| {
-            !self.node.halted && it.told <= self.store.clock()
-        })?;
+        let timekeeper =
+            self.timekeeper.filter(|it| !self.node.halted && it.told <= self.store.clock())?;
         let interval = self.node.config().clock_interval;
         let hasty = self.store.has_uncounted_lease();
         let pause = if hasty { (interval / HASTE).max(1) } else { interval };

@@ -166,6 +166,8 @@ pub enum Action {
     /// A copy of a message flies beside it and arrives right after it. Where the message is held,
     /// so is the copy.
     Duplicate(EventId),
+    /// None of the server's snapshots can be saved until its disk is mended, as when it is full.
+    FailSnapshots(NodeId),
 }
 
 /// The most servers that a simulation may have, so that a mistyped number does not look like one.
@@ -273,6 +275,9 @@ impl Simulation {
             Action::FailSnapshot(node) => {
                 self.plant(node, |disk| disk.faults.fails_snapshot = true);
             }
+            Action::FailSnapshots(node) => {
+                self.plant(node, |disk| disk.faults.fails_snapshots = true);
+            }
             Action::TearWrite(node) => self.tear_write(node),
             Action::FlipBit(node) => self.flip_bit(node),
             Action::Wipe(node) => self.wipe(node),
@@ -282,21 +287,25 @@ impl Simulation {
             Action::Write { node, command } => {
                 let request = self.clients.write(self.now, &command);
                 let proposal = Proposal { request, command: command.encode() };
+                self.owes(node, request);
                 self.input(node, Input::Propose(vec![proposal]));
                 return Ok(Some(request));
             }
             Action::Read { node, key, lease } => {
                 let request = self.clients.read(self.now, node, key);
+                self.owes(node, request);
                 self.input(node, Input::Read { request, lease });
                 return Ok(Some(request));
             }
             Action::ChangeMembership { node, change } => {
                 let request = self.clients.other(self.now);
+                self.owes(node, request);
                 self.input(node, Input::ChangeMembership { request, change });
                 return Ok(Some(request));
             }
             Action::Transfer { node, to } => {
                 let request = self.clients.other(self.now);
+                self.owes(node, request);
                 self.input(node, Input::TransferLeadership { request, to });
                 return Ok(Some(request));
             }
@@ -320,6 +329,13 @@ impl Simulation {
             Action::Duplicate(message) => self.duplicate(message),
         }
         Ok(None)
+    }
+
+    /// The server takes a request in, and owes its client an answer from now on.
+    fn owes(&mut self, node: NodeId, request: RequestId) {
+        if let Some(server) = self.servers.get(&node) {
+            self.waiting.insert(request, (node, server.run));
+        }
     }
 
     fn check(&self, action: &Action) -> Result<(), ActionError> {
@@ -346,6 +362,7 @@ impl Simulation {
             Action::Wipe(node) => self.require_down(*node),
             Action::FailWrite(node)
             | Action::FailSnapshot(node)
+            | Action::FailSnapshots(node)
             | Action::FlipBit(node)
             | Action::StallDisk(node)
             | Action::MendDisk(node)
@@ -468,6 +485,8 @@ fn possible(quality: NetworkConfig) -> Result<(), ActionError> {
         loss_permille,
         duplicate_permille,
         reorder_permille,
+        bytes_per_second: _,
+        queue_bytes: _,
     } = quality;
     if min > max {
         return Err(ActionError::Delay { min, max });

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::queue::Happening;
 use crate::durable::{Recovered, Write};
-use crate::kv::Snapshot;
+use crate::kv::{Command, Snapshot};
 use crate::log::{Entry, Log, Payload};
 use crate::message::SnapshotMeta;
 use crate::random::Random;
-use crate::types::{LogIndex, LogPosition, MILLISECOND, Micros, WriteId};
+use crate::types::{LogIndex, LogPosition, MILLISECOND, Micros, SECOND, WriteId};
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct DiskConfig {
     pub sync_min: Micros,
     /// The longest, in µs.
     pub sync_max: Micros,
+    /// How many bytes it writes in a second beside that; 0 for any number. What waits is then
+    /// written piece by piece.
+    pub bytes_per_second: u64,
     /// How many of 1000 batches that were not synced survive a crash all the same; as on a real
     /// disk only together with all batches before them.
     pub survive_permille: u16,
@@ -33,6 +36,7 @@ impl Default for DiskConfig {
         Self {
             sync_min: MILLISECOND,
             sync_max: 5 * MILLISECOND,
+            bytes_per_second: 0,
             survive_permille: 0,
             checksums: true,
         }
@@ -57,6 +61,14 @@ pub(super) struct Disk {
     damaged: bool,
 }
 
+/// A disk of a given speed syncs as much at a time as it writes in about this time, in µs.
+const PIECE_TIME: Micros = 20 * MILLISECOND;
+
+/// About how many bytes a batch takes in the log.
+fn size(write: &Write) -> u64 {
+    write.entries.iter().map(|entry| entry.size() as u64).sum()
+}
+
 /// What is wrong with a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DiskFaults {
@@ -66,6 +78,8 @@ pub(super) struct DiskFaults {
     pub(super) fails_sync: bool,
     /// Its next snapshot cannot be saved.
     pub(super) fails_snapshot: bool,
+    /// No snapshot can be saved.
+    pub(super) fails_snapshots: bool,
 }
 
 /// How a sync ended.
@@ -99,8 +113,23 @@ impl Disk {
         }
     }
 
+    /// How long the sync under way takes.
     pub(super) fn sync_time(&self, random: &mut Random) -> Micros {
-        random.between(self.config.sync_min, self.config.sync_max)
+        let bytes = self.waiting.iter().take(self.syncing).map(size).sum();
+        random.between(self.config.sync_min, self.config.sync_max) + self.write_time(bytes)
+    }
+
+    /// How long it takes to save a snapshot.
+    pub(super) fn save_time(&self, snapshot: &Snapshot, random: &mut Random) -> Micros {
+        let bytes = snapshot.store.bytes();
+        random.between(self.config.sync_min, self.config.sync_max) + self.write_time(bytes)
+    }
+
+    fn write_time(&self, bytes: u64) -> Micros {
+        match self.config.bytes_per_second {
+            0 => 0,
+            rate => bytes.saturating_mul(SECOND).div_ceil(rate),
+        }
     }
 
     pub(super) fn submit(&mut self, write: Write) {
@@ -111,9 +140,24 @@ impl Disk {
     pub(super) fn begin_sync(&mut self) -> bool {
         let starts = self.syncing == 0 && !self.waiting.is_empty();
         if starts {
-            self.syncing = self.waiting.len();
+            self.syncing = self.next_piece();
         }
         starts
+    }
+
+    /// How many of the waiting batches the next sync covers: all, but on a disk of a given speed as
+    /// many as take about [`PIECE_TIME`].
+    fn next_piece(&self) -> usize {
+        if self.config.bytes_per_second == 0 {
+            return self.waiting.len();
+        }
+        let mut bytes = 0;
+        let within = self.waiting.iter().take_while(|write| {
+            let fits = self.write_time(bytes) < PIECE_TIME;
+            bytes += size(write);
+            fits
+        });
+        within.count()
     }
 
     /// Ends the sync under way.
@@ -143,7 +187,7 @@ impl Disk {
 
     /// Ends the saving of a snapshot. Whether it is durable.
     pub(super) fn end_save(&mut self, meta: &SnapshotMeta) -> bool {
-        if std::mem::take(&mut self.faults.fails_snapshot) {
+        if std::mem::take(&mut self.faults.fails_snapshot) || self.faults.fails_snapshots {
             self.saving = None;
             return false;
         }
@@ -162,7 +206,8 @@ impl Disk {
         self.syncing = 0;
         self.saving = None;
         self.late.clear();
-        self.faults = DiskFaults { stalled: self.faults.stalled, ..DiskFaults::default() };
+        let DiskFaults { stalled, fails_snapshots, .. } = self.faults;
+        self.faults = DiskFaults { stalled, fails_snapshots, ..DiskFaults::default() };
     }
 
     /// Power is about to be lost in the middle of a record. What was before it is durable; of itself
@@ -198,6 +243,11 @@ impl Disk {
         self.damaged
     }
 
+    /// The last entry that is durable.
+    pub(super) fn last_index(&self) -> LogIndex {
+        self.durable.log.last().index
+    }
+
     /// Whether nothing is durable on it.
     pub(super) fn is_empty(&self) -> bool {
         self.durable.is_empty() && self.snapshot.is_none()
@@ -222,7 +272,8 @@ impl Durable {
             && self.log.last() == LogPosition::ZERO
     }
 
-    /// The lowest bit of a command's last byte changes, if the log holds a command.
+    /// The lowest bit of a byte of a command changes, if the log holds a command: of the last byte that
+    /// leaves it a command, since a server stops at what is none.
     fn flip_bit(&mut self, random: &mut Random) {
         let base = self.log.base();
         let mut entries: Vec<Entry> = self.log.iter().cloned().collect();
@@ -237,8 +288,12 @@ impl Durable {
         if let Some(command) = commands.get_mut(usize::try_from(hit).expect("a number of entries"))
         {
             let mut bytes = command.to_vec();
-            if let Some(last) = bytes.last_mut() {
-                *last ^= 1;
+            for at in (0..bytes.len()).rev() {
+                bytes[at] ^= 1;
+                if Command::decode(&bytes).is_ok() {
+                    break;
+                }
+                bytes[at] ^= 1;
             }
             **command = bytes.into();
         }

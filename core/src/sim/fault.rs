@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::disk::{Disk, DiskFaults};
+use super::server::{Server, Wiped};
 use super::{Simulation, pairs_apart};
 use crate::event::{EventKind, Fault};
+use crate::replica::Input;
 use crate::types::NodeId;
 
 impl Simulation {
@@ -29,7 +31,12 @@ impl Simulation {
         server.frozen = false;
         let inbox = std::mem::take(&mut server.inbox);
         self.note(node, EventKind::Thawed);
-        for input in inbox {
+        for (arrived, mut input) in inbox {
+            if let Input::ReceiveAged { age, .. } = &mut input
+                && self.config.message_ages
+            {
+                *age += self.now.since(arrived);
+            }
             self.input(node, input);
         }
     }
@@ -109,10 +116,11 @@ impl Simulation {
     }
 
     pub(super) fn wipe(&mut self, node: NodeId) {
+        let longest = self.servers.values().map(Server::last_index).max().unwrap_or_default();
         if let Some(server) = self.servers.get_mut(&node) {
             server.disk = Disk::new(server.disk.config);
             server.stranger = true;
-            server.wiped = true;
+            server.wiped = Some(Wiped { at: longest, left: false });
         }
         self.record(None, EventKind::Fault(Fault::Wiped { node }));
     }

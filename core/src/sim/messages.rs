@@ -1,11 +1,14 @@
 //! Messages from their sending to their end, each open to what a person does to it on its way.
 
 use super::queue::Happening;
-use super::{Flying, Simulation};
+use super::{Flying, Simulation, wire};
 use crate::event::{DropReason, EventKind, Fault};
 use crate::message::Message;
 use crate::replica::Input;
-use crate::types::{EventId, Time};
+use crate::types::{EventId, MILLISECOND, Micros, Time};
+
+/// When a server learns that a message was lost, it does within this time, in µs.
+const LOSS_NOTICED: Micros = 100 * MILLISECOND;
 
 impl Simulation {
     /// The messages on their way, those that are held among them, by their names in the air.
@@ -15,42 +18,66 @@ impl Simulation {
 
     pub(super) fn send(&mut self, message: Message) {
         let id = message.id();
-        let fate = self.network.fate(&message, self.now, &mut self.random);
+        let (message, bytes) = match self.config.through_bytes {
+            true => wire::message(&message),
+            false => (message, 0),
+        };
+        let fate = self.network.fate(&message, bytes, self.now, &mut self.random);
         self.record(Some(id), EventKind::MessageInTransit { message: id, due: fate.due });
-        if let Some((at, why)) = fate.ends {
-            self.queue.push(at, Happening::Vanish { message: id, why });
+        if fate.refused {
+            self.queue
+                .push(self.now, Happening::Vanish { message: id, why: DropReason::QueueFull });
+            self.notice_loss(&message, self.now);
             return;
         }
-        if let Some(due) = fate.copy {
-            self.copy(id, message.clone(), Some(due));
+        if let Some((at, why)) = fate.ends {
+            self.queue.push(at, Happening::Vanish { message: id, why });
+            self.notice_loss(&message, at);
+            return;
         }
-        self.launch(id, message, fate.due);
+        let flying = Flying { id, message, sent_at: self.now, due: Some(fate.due) };
+        if let Some(due) = fate.copy {
+            self.copy(Flying { due: Some(due), ..flying.clone() });
+        }
+        self.launch(flying);
     }
 
-    fn launch(&mut self, id: EventId, message: Message, due: Time) {
-        self.network.launch(id, message, Some(due));
-        self.queue.push(due, Happening::Arrive { message: id });
+    fn launch(&mut self, flying: Flying) {
+        if let Some(due) = flying.due {
+            self.queue.push(due, Happening::Arrive { message: flying.id });
+        }
+        self.network.launch(flying);
     }
 
     /// Lets a message fly a second time. The copy gets a name of its own, that of the event.
-    fn copy(&mut self, id: EventId, message: Message, due: Option<Time>) {
-        let fault = Fault::MessageCopied { message: message.id(), due };
-        let copy = self.record(Some(id), EventKind::Fault(fault));
-        match due {
-            Some(due) => self.launch(copy, message, due),
-            None => self.network.launch(copy, message, None),
-        }
+    fn copy(&mut self, flying: Flying) {
+        let fault = Fault::MessageCopied { message: flying.message.id(), due: flying.due };
+        let id = self.record(Some(flying.id), EventKind::Fault(fault));
+        self.launch(Flying { id, ..flying });
     }
 
     pub(super) fn arrive(&mut self, id: EventId) {
         // A message that was dropped, held or put off meanwhile does not arrive now.
-        let Some(message) = self.network.land(id, self.now) else { return };
+        let Some(Flying { message, sent_at, .. }) = self.network.land(id, self.now) else { return };
         if !self.network.is_up(message.from, message.to) {
             self.dropped(id, DropReason::LinkCut);
+            self.notice_loss(&message, self.now);
         } else if self.servers.get(&message.to).is_none_or(|server| server.replica.is_none()) {
             self.dropped(id, DropReason::ReceiverDown);
+            self.notice_loss(&message, self.now);
         } else {
-            self.input(message.to, Input::Receive(message));
+            let age = if self.config.message_ages { self.now.since(sent_at) } else { 0 };
+            self.input(message.to, Input::ReceiveAged { message, age });
+        }
+    }
+
+    /// A transport learns of some losses, after a while: when a connection breaks.
+    fn notice_loss(&mut self, message: &Message, lost_at: Time) {
+        let Some(sender) = self.servers.get(&message.from) else { return };
+        let (node, peer, run) = (message.from, message.to, sender.run);
+        if !message.body.is_urgent() && self.random.chance(500) {
+            let at = lost_at.after(self.random.between(0, LOSS_NOTICED));
+            self.queue.push(at, Happening::SendFailed { node, run, peer });
         }
     }
 
@@ -78,7 +105,7 @@ impl Simulation {
 
     pub(super) fn duplicate(&mut self, message: EventId) {
         if let Some(flying) = self.network.get(message).cloned() {
-            self.copy(message, flying.message, flying.due);
+            self.copy(flying);
         }
     }
 }

@@ -16,6 +16,7 @@ mod server;
 mod shrink;
 mod swarm;
 mod timeline;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -45,7 +46,7 @@ use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
 use crate::rules::{Mutation, Rules};
-use crate::types::{EventId, NodeId, Time};
+use crate::types::{EventId, LogIndex, NodeId, RequestId, Time};
 
 /// All that determines a run, but for what is done to it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -66,6 +67,11 @@ pub struct SimConfig {
     /// Whether elections come from [`Action::Elect`] alone: no election timer runs out by itself,
     /// so that a lesson is a script and no game of chance. Heartbeats go on.
     pub manual_elections: bool,
+    /// Whether servers are told for how long a message was on its way.
+    pub message_ages: bool,
+    /// Whether messages, batches for disks and snapshots take the way of their bytes, as on real
+    /// servers: encoded, bounded and read again. Links count bytes only then.
+    pub through_bytes: bool,
 }
 
 impl Default for SimConfig {
@@ -78,6 +84,8 @@ impl Default for SimConfig {
             disk: DiskConfig::default(),
             mutation: None,
             manual_elections: false,
+            message_ages: true,
+            through_bytes: false,
         }
     }
 }
@@ -100,6 +108,8 @@ pub struct Simulation {
     journal: Vec<Deed>,
     /// How many things have happened.
     happened: u64,
+    /// The requests that are not answered, and the run of the server that owes the answer.
+    waiting: BTreeMap<RequestId, (NodeId, u64)>,
 }
 
 /// A point of a run: several things may happen at one time, so their number belongs to it.
@@ -146,6 +156,7 @@ impl Simulation {
             checker: Checker::default(),
             journal: Vec::new(),
             happened: 0,
+            waiting: BTreeMap::new(),
             config,
         };
         for id in simulation.ids() {
@@ -218,14 +229,36 @@ impl Simulation {
         self.servers.values().filter(|server| server.disk.is_damaged()).count() as u64
     }
 
+    /// Whether a server's disk is damaged, so that it must be wiped before it can start again.
+    pub fn is_damaged(&self, id: NodeId) -> bool {
+        self.servers.get(&id).is_some_and(|server| server.disk.is_damaged())
+    }
+
     /// The servers whose disks were wiped at some time; those that were added later not.
     pub fn wiped(&self) -> impl Iterator<Item = NodeId> {
-        self.servers.iter().filter(|(_, server)| server.wiped).map(|(id, _)| *id)
+        self.servers.iter().filter(|(_, server)| server.wiped.is_some()).map(|(id, _)| *id)
+    }
+
+    /// Whether the cluster has let a server go since that lost its disk.
+    fn has_left(&self, node: NodeId) -> bool {
+        let wiped = self.servers.get(&node).and_then(|server| server.wiped);
+        wiped.is_some_and(|wiped| wiped.left)
     }
 
     /// A server's replica; `None` while it is down.
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.servers.get(&id)?.replica.as_ref()
+    }
+
+    /// The requests that running servers took in and have not answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
+        let owed = self.waiting.iter().filter(|(_, (node, run))| self.is_run(*node, *run));
+        owed.map(|(request, (node, _))| (*request, *node))
+    }
+
+    /// How many bytes one server has sent to another; 0 unless [`SimConfig::through_bytes`].
+    pub fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
+        self.network.sent_bytes(from, to)
     }
 
     /// The server that leads in the highest term, among those that run.
@@ -289,6 +322,11 @@ impl Simulation {
         match happening {
             Happening::Arrive { message } => self.arrive(message),
             Happening::Vanish { message, why } => self.dropped(message, why),
+            Happening::SendFailed { node, run, peer } => {
+                if self.is_run(node, run) {
+                    self.input(node, Input::SendFailed(peer));
+                }
+            }
             Happening::Tick { node, run } => self.tick(node, run),
             Happening::Synced { node, run } => self.synced(node, run),
             Happening::SnapshotSaved { node, run, meta } => self.snapshot_saved(node, run, meta),
@@ -329,7 +367,7 @@ impl Simulation {
         let Some(server) = self.servers.get_mut(&id) else { return };
         let Some(replica) = &mut server.replica else { return };
         if server.frozen {
-            server.inbox.push(input);
+            server.inbox.push((self.now, input));
             return;
         }
         replica.step(server.clock.local(self.now), input);
@@ -340,9 +378,7 @@ impl Simulation {
     fn after_step(&mut self, id: NodeId) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         let Some(replica) = &mut server.replica else { return };
-        for event in replica.events() {
-            Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
-        }
+        let events: Vec<Event> = replica.events().collect();
         let outputs: Vec<Output> = replica.outputs().collect();
         let due = replica.deadline().filter(|_| !waits_for_command(&self.config, replica));
         let due = due.map(|due| server.clock.truly(due).max(self.now));
@@ -351,8 +387,24 @@ impl Simulation {
             server.tick_at = Some(due);
             self.queue.push(due, Happening::Tick { node: id, run });
         }
+        for event in events {
+            if let EventKind::ConfigurationCommitted { index, membership } = &event.kind {
+                self.note_departures(*index, membership);
+            }
+            Self::observe(&mut self.digest, &mut self.checker, &mut self.events, event);
+        }
         for output in outputs {
             self.carry_out(id, output);
+        }
+    }
+
+    /// Members are committed at `index`. A server that lost its disk before and does not vote there
+    /// has left.
+    fn note_departures(&mut self, index: LogIndex, membership: &Membership) {
+        for (id, server) in &mut self.servers {
+            if let Some(wiped) = &mut server.wiped {
+                wiped.left |= index > wiped.at && !membership.is_voter(*id);
+            }
         }
     }
 
@@ -360,18 +412,25 @@ impl Simulation {
         match output {
             Output::Send(message) => self.send(message),
             Output::Respond(request, outcome) => {
+                self.waiting.remove(&request);
                 let store = self.servers.get(&id).and_then(|it| it.replica.as_ref());
                 self.clients.answered(self.now, request, &outcome, store.map(Replica::store));
             }
             Output::Persist(write) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
+                let write = if self.config.through_bytes { wire::write(&write) } else { write };
                 server.disk.submit(write);
                 self.sync(id);
             }
             Output::SaveSnapshot(snapshot) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let meta = server.disk.save_snapshot(*snapshot);
-                let due = self.now.after(server.disk.sync_time(&mut self.random));
+                let snapshot = match self.config.through_bytes {
+                    true => wire::snapshot(&snapshot, self.config.node.max_chunk_bytes),
+                    false => *snapshot,
+                };
+                let span = server.disk.save_time(&snapshot, &mut self.random);
+                let meta = server.disk.save_snapshot(snapshot);
+                let due = self.now.after(span);
                 let run = server.run;
                 self.queue.push(due, Happening::SnapshotSaved { node: id, run, meta });
             }

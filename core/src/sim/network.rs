@@ -1,14 +1,14 @@
 //! The network: directed links that delay, lose, repeat, reorder and refuse, and the messages on
 //! them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::DropReason;
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::random::Random;
-use crate::types::{EventId, MILLISECOND, Micros, NodeId, Time};
+use crate::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
 
 /// How links behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,10 @@ pub struct NetworkConfig {
     /// How many of 1000 messages take a way of their own, on which others may overtake them; all
     /// the rest of a link arrives in the order of its sending, as with TCP.
     pub reorder_permille: u16,
+    /// How many bytes a link carries in a second; 0 for any number.
+    pub bytes_per_second: u64,
+    /// How many bytes wait for a link at most; beyond that messages are dropped. 0 for any number.
+    pub queue_bytes: u64,
 }
 
 impl Default for NetworkConfig {
@@ -35,6 +39,8 @@ impl Default for NetworkConfig {
             loss_permille: 0,
             duplicate_permille: 0,
             reorder_permille: 0,
+            bytes_per_second: 0,
+            queue_bytes: 0,
         }
     }
 }
@@ -47,6 +53,8 @@ pub struct Flying {
     pub id: EventId,
     /// What was sent.
     pub message: Message,
+    /// When it was sent, in true time.
+    pub sent_at: Time,
     /// When it arrives; `None` while it is held.
     pub due: Option<Time>,
 }
@@ -59,6 +67,67 @@ pub(super) struct Fate {
     pub(super) ends: Option<(Time, DropReason)>,
     /// When a copy of it arrives.
     pub(super) copy: Option<Time>,
+    /// Whether the queue to its receiver has no room for it.
+    pub(super) refused: bool,
+}
+
+/// The connections between two servers: what travels on one never waits for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Urgent,
+    Log,
+    Snapshot,
+}
+
+impl Lane {
+    fn of(body: &Body) -> Self {
+        match body {
+            Body::InstallSnapshot { .. } => Self::Snapshot,
+            body if body.is_urgent() => Self::Urgent,
+            _ => Self::Log,
+        }
+    }
+}
+
+/// What waits for a connection to carry it.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    /// When all that was handed over is on its way.
+    free_at: Time,
+    /// When the latest message arrives, among those that keep the order.
+    latest: Time,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    bytes: u64,
+    /// When it leaves the queue.
+    leaves: Time,
+}
+
+impl Line {
+    /// Takes a message of so many bytes in. Gives when its last byte leaves; `None` when there is no
+    /// room for it. A single one always fits.
+    fn take_in(&mut self, bytes: u64, now: Time, config: NetworkConfig) -> Option<Time> {
+        if config.bytes_per_second == 0 {
+            return Some(now);
+        }
+        while let Some(gone) = self.waiting.pop_front_if(|it| it.leaves <= now) {
+            self.waiting_bytes -= gone.bytes;
+        }
+        let room = config.queue_bytes == 0 || self.waiting_bytes + bytes <= config.queue_bytes;
+        if !room && !self.waiting.is_empty() {
+            return None;
+        }
+        let leaves = self.free_at.max(now);
+        let span = bytes.saturating_mul(SECOND).div_ceil(config.bytes_per_second);
+        self.free_at = leaves.after(span);
+        self.waiting.push_back(Waiting { bytes, leaves });
+        self.waiting_bytes += bytes;
+        Some(self.free_at)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -67,8 +136,9 @@ pub(super) struct Network {
     /// The links that differ from the rest.
     special: BTreeMap<(NodeId, NodeId), NetworkConfig>,
     cut: BTreeSet<(NodeId, NodeId)>,
-    /// When the latest message of each link arrives, among those that keep the order.
-    latest: BTreeMap<(NodeId, NodeId), Time>,
+    lines: BTreeMap<(NodeId, NodeId, Lane), Line>,
+    /// The bytes that were sent on each link.
+    sent_bytes: BTreeMap<(NodeId, NodeId), u64>,
     /// The messages on their way.
     flying: BTreeMap<EventId, Flying>,
 }
@@ -79,45 +149,61 @@ impl Network {
             config,
             special: BTreeMap::new(),
             cut: BTreeSet::new(),
-            latest: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            sent_bytes: BTreeMap::new(),
             flying: BTreeMap::new(),
         }
     }
 
-    /// Draws what becomes of a message that leaves now.
-    pub(super) fn fate(&mut self, message: &Message, now: Time, random: &mut Random) -> Fate {
+    /// Draws what becomes of a message of so many bytes that is sent now.
+    pub(super) fn fate(
+        &mut self,
+        message: &Message,
+        bytes: u64,
+        now: Time,
+        random: &mut Random,
+    ) -> Fate {
         let link = (message.from, message.to);
         let config = *self.special.get(&link).unwrap_or(&self.config);
         let delay = random.between(config.delay_min, config.delay_max);
         let lost = random.chance(config.loss_permille);
         let strays = random.chance(config.reorder_permille);
         let repeated = random.chance(config.duplicate_permille);
-        let latest = self.latest.entry(link).or_default();
         let why = if self.cut.contains(&link) {
             Some(DropReason::LinkCut)
         } else {
             lost.then_some(DropReason::Lost)
         };
+        *self.sent_bytes.entry(link).or_default() += bytes;
+        let line = self.lines.entry((link.0, link.1, Lane::of(&message.body))).or_default();
+        let taken_in = line.take_in(bytes, now, config);
+        let (sent, refused) = (taken_in.unwrap_or(now), taken_in.is_none());
         let due = if strays {
             // Up to twice as long as others take, past whatever was sent after it.
-            now.after(delay + random.between(0, config.delay_max))
+            sent.after(delay + random.between(0, config.delay_max))
         } else {
-            now.after(delay).max(*latest)
+            sent.after(delay).max(line.latest)
         };
         if let Some(why) = why {
-            return Fate { due, ends: Some((now.after(delay / 2), why)), copy: None };
+            let ends = Some((sent.after(delay / 2), why));
+            return Fate { due, ends, copy: None, refused };
         }
-        if !strays {
-            *latest = due;
+        if !strays && !refused {
+            line.latest = due;
         }
         let copy = repeated.then(|| due.after(random.between(0, 2 * config.delay_max)));
-        Fate { due, ends: None, copy }
+        Fate { due, ends: None, copy, refused }
+    }
+
+    /// How many bytes were sent on a link so far, as far as they are counted.
+    pub(super) fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
+        self.sent_bytes.get(&(from, to)).copied().unwrap_or_default()
     }
 
     // Messages on their way
 
-    pub(super) fn launch(&mut self, id: EventId, message: Message, due: Option<Time>) {
-        self.flying.insert(id, Flying { id, message, due });
+    pub(super) fn launch(&mut self, flying: Flying) {
+        self.flying.insert(flying.id, flying);
     }
 
     /// Takes a message off its way.
@@ -126,11 +212,11 @@ impl Network {
     }
 
     /// Takes off its way a message that arrives now; none when it is gone or arrives later.
-    pub(super) fn land(&mut self, message: EventId, now: Time) -> Option<Message> {
+    pub(super) fn land(&mut self, message: EventId, now: Time) -> Option<Flying> {
         if self.flying.get(&message)?.due != Some(now) {
             return None;
         }
-        Some(self.take(message)?.message)
+        self.take(message)
     }
 
     /// Sets when a message arrives; `None` holds it.

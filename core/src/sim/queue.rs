@@ -14,6 +14,8 @@ pub(super) enum Happening {
     Arrive { message: EventId },
     /// A message ends on its way.
     Vanish { message: EventId, why: DropReason },
+    /// A server learns that something it sent to a peer may be lost.
+    SendFailed { node: NodeId, run: u64, peer: NodeId },
     /// A server's timer may be due. `run` counts the server's starts: what was meant for an
     /// earlier run has no meaning any more.
     Tick { node: NodeId, run: u64 },

@@ -7,7 +7,16 @@ use crate::durable::Bootstrap;
 use crate::limits::Semantics;
 use crate::replica::{Input, Replica, Start};
 use crate::rules::Rules;
-use crate::types::{NodeId, Time};
+use crate::types::{LogIndex, NodeId, Time};
+
+/// A server that lost its disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wiped {
+    /// The end of the longest log when it did.
+    pub(super) at: LogIndex,
+    /// Whether the cluster has committed since that it does not vote.
+    pub(super) left: bool,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Server {
@@ -18,11 +27,11 @@ pub(super) struct Server {
     pub(super) clock: Clock,
     /// Whether it came later or its disk was wiped, so that it starts without knowing any member.
     pub(super) stranger: bool,
-    /// Whether it lost its disk at some time.
-    pub(super) wiped: bool,
+    /// Set once it has lost its disk.
+    pub(super) wiped: Option<Wiped>,
     pub(super) frozen: bool,
-    /// What came in while it was frozen.
-    pub(super) inbox: Vec<Input>,
+    /// What came in while it was frozen, and when.
+    pub(super) inbox: Vec<(Time, Input)>,
     /// When its next tick is queued, in true time.
     pub(super) tick_at: Option<Time>,
     /// Counts its starts.
@@ -39,13 +48,19 @@ impl Server {
             disk: Disk::new(disk),
             clock: Clock::TRUE,
             stranger: false,
-            wiped: false,
+            wiped: None,
             frozen: false,
             inbox: Vec::new(),
             tick_at: None,
             run: 0,
             next_seq: 1,
         }
+    }
+
+    /// The end of its log.
+    pub(super) fn last_index(&self) -> LogIndex {
+        let durable = self.disk.last_index();
+        self.replica.as_ref().map_or(durable, |it| it.log().last().index.max(durable))
     }
 
     pub(super) fn start(

@@ -4,6 +4,9 @@
 mod faults;
 mod load;
 mod members;
+mod obligations;
+mod pace;
+mod promises;
 mod recovery;
 
 use std::fmt;
@@ -11,16 +14,20 @@ use std::fmt;
 use faults::Faults;
 use load::Load;
 use members::Members;
+use promises::Promises;
 
 use super::{Deed, SimConfig, Simulation};
+use crate::event::{DropReason, Event, EventKind, MessageRefusal};
 use crate::history;
 use crate::invariant::Violation;
 use crate::random::Random;
 use crate::rules::Mutation;
-use crate::types::{MILLISECOND, Micros, SECOND, Time};
+use crate::types::{Micros, Time};
 
 /// How long faults go on.
-const SAFETY_PHASE: Micros = 4 * SECOND;
+fn safety_phase(config: &SimConfig) -> Micros {
+    pace::span(config, 4_000)
+}
 
 /// One random run.
 #[derive(Clone, Debug)]
@@ -30,9 +37,25 @@ pub struct Swarm {
     faults: Faults,
     members: Members,
     load: Load,
+    watch: Watch,
     events: u64,
     /// How many deeds the safety phase had.
     troubles: usize,
+}
+
+/// What is judged from events beside the properties.
+#[derive(Clone, Debug, Default)]
+struct Watch {
+    promises: Promises,
+}
+
+impl Watch {
+    fn observe(&mut self, config: &SimConfig, events: &[Event]) -> Result<(), Failure> {
+        for event in events {
+            self.promises.observe(&config.node, event).map_err(Failure::Promise)?;
+        }
+        Ok(())
+    }
 }
 
 /// How a run went.
@@ -51,10 +74,14 @@ pub enum Failure {
     Violation(Violation),
     /// No order explains what the clients saw.
     History(Box<history::NotLinearizable>),
-    /// The cluster did not recover after all faults had stopped.
-    Liveness(&'static str),
+    /// A voter broke its promise to a leader, on which leases rest.
+    Promise(String),
+    /// The cluster did not do what it owes after all faults had stopped.
+    Liveness(String),
     /// A client got an answer that no correct cluster gives.
     Answer(&'static str),
+    /// A server refused a message of another, as no correct server would send it.
+    Nonsense(MessageRefusal),
 }
 
 impl Swarm {
@@ -63,11 +90,12 @@ impl Swarm {
         // A stream of its own: what is drawn here does not shift what the simulation draws.
         let mut random = Random::new(seed ^ 0x5a1a_d5a1_ad5a_1ad5);
         let members = Members::draw(&mut random);
-        let config = faults::config(seed, mutation, &mut random);
-        let faults = Faults::draw(&config, members, &mut random);
         let load = Load::draw(&mut random);
+        let config = faults::config(seed, mutation, load.largest(), &mut random);
+        let faults = Faults::draw(&config, members, &mut random);
         let simulation = Simulation::new(config);
-        Self { simulation, random, faults, members, load, events: 0, troubles: 0 }
+        let watch = Watch::default();
+        Self { simulation, random, faults, members, load, watch, events: 0, troubles: 0 }
     }
 
     /// The simulation, for what it tells of a failure.
@@ -83,19 +111,23 @@ impl Swarm {
 
     /// Runs both phases and judges the clients' history.
     pub fn run(&mut self) -> Result<Outcome, Failure> {
-        while self.simulation.now() < Time(SAFETY_PHASE) {
+        let end = Time(safety_phase(self.simulation.config()));
+        while self.simulation.now() < end {
             self.faults.trouble(&mut self.simulation, &mut self.random);
             self.members.trouble(&mut self.simulation, &mut self.random);
             self.load.ask(&mut self.simulation, &mut self.random);
             self.troubles = self.simulation.journal().len();
-            let pause = self.random.between(1, 40) * MILLISECOND;
+            let pause = self.random.between(1, 40);
+            let pause = pace::span(self.simulation.config(), pause);
             self.simulation.run_until(self.simulation.now().after(pause));
             let events = self.simulation.take_events();
             self.events += events.len() as u64;
             judge_properties(&self.simulation)?;
+            judge_messages(&self.simulation, &events)?;
+            self.watch.observe(self.simulation.config(), &events)?;
             self.load.observe(&events).map_err(Failure::Answer)?;
         }
-        self.events += recovery::recover(&mut self.simulation)?;
+        self.events += recovery::recover(&mut self.simulation, &mut self.watch)?;
         judge_history(&self.simulation)?;
         Ok(Outcome { digest: self.simulation.digest(), events: self.events })
     }
@@ -110,16 +142,21 @@ pub fn judge(config: SimConfig, troubles: &[Deed]) -> (Simulation, Result<(), Fa
 }
 
 fn judge_in(simulation: &mut Simulation, troubles: &[Deed]) -> Result<(), Failure> {
+    let mut watch = Watch::default();
     for deed in troubles {
         simulation.run_until(deed.at.time);
         let _ = simulation.act(deed.action.clone());
-        let _ = simulation.take_events();
+        let events = simulation.take_events();
         judge_properties(simulation)?;
+        judge_messages(simulation, &events)?;
+        watch.observe(simulation.config(), &events)?;
     }
-    simulation.run_until(Time(SAFETY_PHASE));
-    let _ = simulation.take_events();
+    simulation.run_until(Time(safety_phase(simulation.config())));
+    let events = simulation.take_events();
     judge_properties(simulation)?;
-    recovery::recover(simulation)?;
+    judge_messages(simulation, &events)?;
+    watch.observe(simulation.config(), &events)?;
+    recovery::recover(simulation, &mut watch)?;
     judge_history(simulation)
 }
 
@@ -127,6 +164,20 @@ fn judge_properties(simulation: &Simulation) -> Result<(), Failure> {
     match simulation.violations() {
         [] => Ok(()),
         [first, ..] => Err(Failure::Violation(first.clone())),
+    }
+}
+
+/// With every rule in force no server sends what another must refuse.
+fn judge_messages(simulation: &Simulation, events: &[Event]) -> Result<(), Failure> {
+    let refused = events.iter().find_map(|event| {
+        let EventKind::MessageDropped { why: DropReason::Refused(why), .. } = event.kind else {
+            return None;
+        };
+        Some(why)
+    });
+    match refused.filter(|_| simulation.config().mutation.is_none()) {
+        Some(why) => Err(Failure::Nonsense(why)),
+        None => Ok(()),
     }
 }
 
@@ -141,10 +192,18 @@ impl Failure {
             (Self::Violation(one), Self::Violation(other)) => one.property == other.property,
             (Self::History(_), Self::History(_))
             | (Self::Liveness(_), Self::Liveness(_))
-            | (Self::Answer(_), Self::Answer(_)) => true,
-            (Self::Violation(_) | Self::History(_) | Self::Liveness(_) | Self::Answer(_), _) => {
-                false
-            }
+            | (Self::Answer(_), Self::Answer(_))
+            | (Self::Promise(_), Self::Promise(_)) => true,
+            (Self::Nonsense(one), Self::Nonsense(other)) => one == other,
+            (
+                Self::Violation(_)
+                | Self::History(_)
+                | Self::Promise(_)
+                | Self::Liveness(_)
+                | Self::Answer(_)
+                | Self::Nonsense(_),
+                _,
+            ) => false,
         }
     }
 }
@@ -155,7 +214,9 @@ impl fmt::Display for Failure {
             Self::Violation(violation) => write!(f, "{violation}"),
             Self::History(history) => write!(f, "Linearizability is violated: {history}"),
             Self::Liveness(what) => write!(f, "Liveness is violated: {what}"),
+            Self::Promise(what) => write!(f, "a promise to a leader is broken: {what}"),
             Self::Answer(what) => write!(f, "a client got a wrong answer: {what}"),
+            Self::Nonsense(why) => write!(f, "a server refused a message of another: {why}"),
         }
     }
 }

@@ -9,7 +9,7 @@ use raft_core::kv::{
 use raft_core::limits::{
     CHUNK_ENVELOPE_BYTES, MAX_ANSWER_BYTES, MAX_CHUNK_BYTES, MAX_ENCODED_CHUNK_BYTES,
     MAX_KEY_BYTES, MAX_REMEMBERED_BYTES, MAX_RESULT_BYTES, MAX_SESSION_TTL, MAX_SESSIONS, MAX_TTL,
-    MAX_VALUE_BYTES, MIN_IDLE, MIN_REMEMBERED, MIN_TTL, PAIR_OVERHEAD, Semantics,
+    MAX_VALUE_BYTES, MIN_IDLE, MIN_REMEMBERED, MIN_TTL, NAMED_GRACE, PAIR_OVERHEAD, Semantics,
 };
 use raft_core::message::{Body, Cursor, Message, SnapshotChunk, SnapshotMeta};
 use raft_core::types::{LeaseId, MILLISECOND, Micros, NodeId, SECOND, Term};
@@ -295,9 +295,10 @@ fn many_names_shut_nobody_out_and_forget_nothing_early() {
     for name in [0, names - 1] {
         assert!(store.apply(named(name)).revision <= revision, "all are remembered");
     }
-    store.apply(Command::AdvanceClock { to: MIN_REMEMBERED - 1 });
+    let time = MIN_REMEMBERED + NAMED_GRACE;
+    store.apply(Command::AdvanceClock { to: time - 1 });
     assert_eq!(store.apply(named(names)).answer, refused(Refusal::TooMany));
-    store.apply(Command::AdvanceClock { to: MIN_REMEMBERED });
+    store.apply(Command::AdvanceClock { to: time });
     assert_eq!(store.apply(named(names)).revision, revision + 1, "there is room");
     assert_eq!(store.named_requests() as u64, names);
     assert!(store.apply(named(names - 1)).revision <= revision, "the newest are remembered");

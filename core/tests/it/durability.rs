@@ -139,6 +139,29 @@ fn a_leader_with_a_stalled_disk_steps_down() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
 }
 
+/// Guards a leader whose disk is busy and not stuck: while it finishes one batch after the other it
+/// leads, however old the ones are that wait; when it finishes none, it steps down.
+#[check]
+fn a_busy_disk_is_not_a_stalled_one() {
+    let mut alone = Alone::leader();
+    for request in 0..40 {
+        alone.propose(request, "x", "1");
+    }
+    let writes = std::mem::take(&mut alone.writes);
+    for write in &writes {
+        alone.pass(SHORT);
+        alone.accept(S2, 1);
+        alone.step(Input::Persisted(write.id));
+        assert_eq!(alone.replica.status().role, RoleName::Leader, "after {:?}", write.id);
+    }
+    alone.propose(99, "x", "1");
+    for _ in 0..8 {
+        alone.pass(SHORT);
+        alone.accept(S2, 1);
+    }
+    assert_eq!(alone.replica.status().role, RoleName::Follower);
+}
+
 /// Guards pitfall 30: after a failed write nothing is said and nothing is promised any more.
 #[check]
 fn a_failed_write_stops_the_server() {

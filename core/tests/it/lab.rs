@@ -7,6 +7,7 @@ use raft_core::config::Config;
 use raft_core::durable::{Bootstrap, HardState, Recovered, Write};
 use raft_core::event::{Event, Outcome, RoleName};
 use raft_core::kv::{Command, Snapshot};
+use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
 use raft_core::message::{Body, Message};
 use raft_core::replica::{Input, Output, Proposal, Replica, Start};
@@ -139,7 +140,10 @@ impl Alone {
     ) -> Self {
         let bootstrap = Bootstrap { membership };
         let hard_state = recovered.hard_state;
-        let start = Start { id: S1, config, bootstrap, recovered, snapshot, seed: 7, first_seq: 1 };
+        let semantics = Semantics::LATEST;
+        let (seed, first_seq) = (7, 1);
+        let start =
+            Start { id: S1, config, bootstrap, recovered, snapshot, semantics, seed, first_seq };
         let replica = Replica::new(start, Time(0), true);
         let mut alone = Self {
             replica,
@@ -213,6 +217,12 @@ impl Alone {
     pub(crate) fn receive(&mut self, from: NodeId, term: u64, body: Body) {
         let message = Message { from, to: S1, seq: 0, term: Term(term), body };
         self.step(Input::Receive(message));
+    }
+
+    /// The same for a message that was on its way for `age`.
+    pub(crate) fn receive_aged(&mut self, from: NodeId, term: u64, body: Body, age: Micros) {
+        let message = Message { from, to: S1, seq: 0, term: Term(term), body };
+        self.step(Input::ReceiveAged { message, age });
     }
 
     /// `from` agrees up to `index`, in the leader's latest round.

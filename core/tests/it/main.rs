@@ -11,11 +11,15 @@ mod digests;
 mod durability;
 mod election;
 mod faults;
+mod flow;
 mod in_the_air;
 mod kv;
 mod lab;
 mod membership;
+#[cfg(not(target_family = "wasm"))]
+mod nonsense;
 mod pitfalls;
+mod promises;
 #[cfg(not(target_family = "wasm"))]
 mod protocol;
 mod random;
@@ -30,3 +34,4 @@ mod snapshots;
 mod timeline;
 mod transfer;
 mod views;
+mod wire;

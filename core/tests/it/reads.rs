@@ -4,10 +4,11 @@ use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
 use raft_core::event::{EventKind, Outcome, RoleName};
 use raft_core::log::Entries;
+use raft_core::membership::MembershipChange;
 use raft_core::message::Body;
 use raft_core::replica::Input;
-use raft_core::sim::Action;
-use raft_core::types::{LogIndex, LogPosition, RequestId, Term};
+use raft_core::sim::{Action, NetworkConfig, SimConfig};
+use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S2, S3, check};
 
@@ -266,5 +267,233 @@ fn a_restarted_voter_keeps_a_lease_that_it_may_have_granted() {
         alone.persist_all();
         let answer = alone.take_sent().pop().expect("an answer");
         assert_eq!(answer.body, Body::RequestVoteReply { granted: true });
+    }
+}
+
+/// Guards followers far away: where a round trip is longer than the patience with a question, reads
+/// there are answered all the same, also when nothing else happens in the cluster.
+#[check]
+fn followers_answer_over_slow_links_on_an_idle_cluster() {
+    for delay in [30, 40, 50].map(|delay| delay * MILLISECOND) {
+        let network =
+            NetworkConfig { delay_min: delay, delay_max: delay, ..NetworkConfig::default() };
+        let config = SimConfig { seed: delay, network, ..SimConfig::default() };
+        let mut cluster = Cluster::new(config);
+        let leader = cluster.await_leader();
+        let mut asked = 0;
+        for pause in 0..50 {
+            for follower in cluster.others(leader) {
+                cluster.act(Action::Read { node: follower, key: "x".into(), lease: false });
+                asked += 1;
+            }
+            cluster.pass((pause * 37 % 100) * MILLISECOND);
+        }
+        let before = cluster.sim.now();
+        cluster.until("the readings", |sim| sim.readings().len() == asked);
+        assert!(cluster.sim.now().since(before) < 500 * MILLISECOND, "{delay} µs one way");
+    }
+}
+
+/// Guards the place of a question: repeating it, as its sender must while it may be lost, changes
+/// nothing, and neither does an older one that was overtaken. A later one takes its place.
+#[check]
+fn a_repeated_question_keeps_its_place() {
+    let mut alone = Alone::leader();
+    let told = |alone: &mut Alone| -> Vec<u64> {
+        let sent = alone.take_sent();
+        sent.iter()
+            .filter_map(|message| match message.body {
+                Body::ReadIndexReply { question, read_index: Some(_) } => Some(question),
+                _ => None,
+            })
+            .collect()
+    };
+    // Rounds overlap: each begins before the one before is acknowledged.
+    alone.receive(S2, 1, Body::ReadIndex { question: 7 });
+    let asked_in = round(&alone);
+    for _ in 0..5 {
+        alone.pass(50 * MILLISECOND);
+        alone.receive(S2, 1, Body::ReadIndex { question: 7 });
+        alone.receive(S2, 1, Body::ReadIndex { question: 6 });
+        assert!(told(&mut alone).is_empty());
+    }
+    accept_round(&mut alone, S2, asked_in + 1);
+    assert_eq!(told(&mut alone), [7]);
+    alone.receive(S2, 1, Body::ReadIndex { question: 8 });
+    alone.receive(S2, 1, Body::ReadIndex { question: 9 });
+    alone.pass(50 * MILLISECOND);
+    alone.pass(50 * MILLISECOND);
+    let latest = round(&alone);
+    accept_round(&mut alone, S2, latest);
+    assert_eq!(told(&mut alone), [9]);
+}
+
+fn round(alone: &Alone) -> u64 {
+    let rounds = alone.sent.iter().filter_map(|message| match &message.body {
+        Body::AppendEntries { round, .. } => Some(*round),
+        _ => None,
+    });
+    rounds.max().unwrap_or(1)
+}
+
+fn accept_round(alone: &mut Alone, from: NodeId, round: u64) {
+    let result = raft_core::message::AppendResult::Accepted { match_index: LogIndex(1) };
+    alone.receive(from, 1, Body::AppendEntriesReply { round, result });
+}
+
+/// Guards what a read holds while it waits: whatever it waits for, it is answered in time, and the
+/// client may ask elsewhere. Here the answer of the leader never comes, though the leader lives.
+#[check]
+fn a_read_whose_question_is_never_answered_ends_in_time() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, heartbeat(0));
+    alone.persist_all();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    alone.now = alone.now.after(50 * MILLISECOND);
+    alone.receive(S2, 1, heartbeat(0));
+    alone.step(Input::Read { request: RequestId(2), lease: false });
+    await_answers(&mut alone, 2, |alone| alone.receive(S2, 1, heartbeat(0)));
+    let ended: Vec<_> = alone.answers.clone();
+    assert_eq!(ended, [(RequestId(1), Outcome::Unknown), (RequestId(2), Outcome::Unknown)]);
+}
+
+/// The same where the index is known and never committed here.
+#[check]
+fn a_read_whose_index_is_never_reached_ends_in_time() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, heartbeat(0));
+    alone.persist_all();
+    alone.take_sent();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    let asked = alone.take_sent().pop().expect("a question");
+    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
+    alone.receive(S2, 1, Body::ReadIndexReply { question, read_index: Some(LogIndex(9)) });
+    await_answers(&mut alone, 1, |alone| alone.receive(S2, 1, heartbeat(0)));
+    assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
+}
+
+/// The same at a leader that cannot commit in its term: its followers answer and their disks hang.
+#[check]
+fn a_read_at_a_leader_that_cannot_commit_ends_in_time() {
+    let mut alone = Alone::new();
+    alone.time_out();
+    alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
+    alone.persist_all();
+    alone.receive(S2, 1, Body::RequestVoteReply { granted: true });
+    alone.persist_all();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    alone.receive(S3, 1, Body::ReadIndex { question: 7 });
+    await_answers(&mut alone, 1, |alone| {
+        alone.accept(S2, 0);
+        alone.accept(S3, 0);
+    });
+    assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
+    assert_eq!(alone.replica.status().role, RoleName::Leader);
+    alone.pass(50 * MILLISECOND);
+    let told = Body::ReadIndexReply { question: 7, read_index: None };
+    assert!(alone.sent.iter().any(|it| it.to == S3 && it.body == told), "the follower is told too");
+}
+
+/// Lets heartbeats come and go until so many answers are there.
+fn await_answers(alone: &mut Alone, answers: usize, mut beat: impl FnMut(&mut Alone)) {
+    let limit = alone.now.after(10 * SECOND);
+    while alone.answers.len() < answers {
+        assert!(alone.now < limit, "a read is never answered");
+        alone.pass(50 * MILLISECOND);
+        beat(alone);
+        alone.persist_all();
+    }
+}
+
+/// Guards a read that its leader has confirmed: the index stays right whoever leads next.
+#[check]
+fn a_confirmed_read_survives_its_leader() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, heartbeat(0));
+    alone.persist_all();
+    alone.take_sent();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    let asked = alone.take_sent().pop().expect("a question");
+    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
+    alone.receive(S2, 1, Body::ReadIndexReply { question, read_index: Some(LogIndex(1)) });
+    assert_eq!(alone.answers, []);
+    let noop = |term| raft_core::log::Entry {
+        index: LogIndex(1),
+        term: Term(term),
+        payload: raft_core::log::Payload::Noop,
+    };
+    alone.receive(
+        S3,
+        2,
+        Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: Entries::from(vec![noop(1)]),
+            leader_commit: LogIndex(1),
+            round: 1,
+        },
+    );
+    assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(1) })]);
+}
+
+/// Guards those who may not campaign: a learner that has not heard its leader for an election timeout
+/// knows of none, and its clients are told so.
+#[check]
+fn a_learner_does_not_hold_on_to_a_dead_leader() {
+    let learner = NodeId(4);
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        let leader = cluster.sim.leader().expect("led");
+        cluster.act(Action::AddServer(learner));
+        let change = MembershipChange::AddLearner(learner);
+        cluster.act(Action::ChangeMembership { node: leader, change });
+        cluster.until("the learner", |sim| {
+            sim.replica(learner).is_some_and(|it| it.status().leader == Some(leader))
+        });
+        for node in cluster.others(learner) {
+            cluster.act(Action::Crash(node));
+        }
+        cluster.act(Action::Read { node: learner, key: "x".into(), lease: false });
+        cluster.pass(300 * MILLISECOND);
+        assert_eq!(cluster.sim.replica(learner).expect("runs").status().leader, None);
+        let refused = |event: &raft_core::event::Event| {
+            let none = Outcome::NotLeader { leader: None };
+            matches!(&event.kind, EventKind::ClientAnswer { outcome, .. } if *outcome == none)
+        };
+        assert!(cluster.events.iter().any(refused), "seed {seed}");
+        cluster.events.clear();
+        cluster.act(Action::Read { node: learner, key: "x".into(), lease: false });
+        cluster.pass(0);
+        assert!(cluster.events.iter().any(refused), "seed {seed}");
+    }
+}
+
+/// The same for a voter whose disk hangs, and it follows again whoever it hears.
+#[check]
+fn a_voter_whose_disk_hangs_does_not_hold_on_to_a_dead_leader() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::led(3, seed);
+        let leader = cluster.sim.leader().expect("led");
+        let hung = cluster.others(leader)[0];
+        cluster.act(Action::StallDisk(hung));
+        let command = raft_core::kv::Command::put("x", "1");
+        cluster.act(Action::Write { node: leader, command });
+        cluster.pass(400 * MILLISECOND);
+        assert_eq!(cluster.sim.replica(hung).expect("runs").status().leader, Some(leader));
+        cluster.isolate(hung);
+        cluster.act(Action::Read { node: hung, key: "x".into(), lease: false });
+        cluster.pass(300 * MILLISECOND);
+        assert_eq!(cluster.sim.replica(hung).expect("runs").status().leader, None);
+        let refused = cluster.events.iter().any(|event| {
+            event.id.node == hung
+                && matches!(
+                    &event.kind,
+                    EventKind::ClientAnswer { outcome: Outcome::NotLeader { leader: None }, .. }
+                )
+        });
+        assert!(refused, "seed {seed}");
+        cluster.act(Action::Heal);
+        cluster.until("following again", |sim| {
+            sim.replica(hung).is_some_and(|it| it.status().leader.is_some())
+        });
     }
 }

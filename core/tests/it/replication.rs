@@ -125,10 +125,15 @@ fn malformed_messages_change_nothing() {
     assert_eq!(alone.replica.status().commit_index, LogIndex(0));
     let mut leader = Alone::leader();
     leader.propose(1, "x", "1");
-    leader.accept(S2, u64::MAX / 2);
+    for never_sent in [3, u64::MAX / 2, u64::MAX] {
+        leader.accept(S2, never_sent);
+    }
     leader.persist_all();
     let status = leader.replica.status();
-    assert_eq!(status.peers[&S2].match_index, status.last.index);
+    assert_eq!((status.peers[&S2].match_index, status.commit_index), (LogIndex(1), LogIndex(1)));
+    assert_eq!(status.refused_messages, 3);
+    leader.accept(S2, 2);
+    assert_eq!(leader.replica.status().commit_index, LogIndex(2));
 }
 
 /// Guards pitfall 37: a write that was taken in and not committed when the office was lost has an
@@ -184,6 +189,114 @@ fn a_follower_that_takes_no_entries_is_not_flooded() {
     alone.take_sent();
     alone.propose(99, "y", "1");
     assert_eq!(with_entries(&alone, S3), 1, "no wait for a heartbeat any more");
+}
+
+/// The same with entries that are more than a heartbeat: they are not sent again with each heartbeat
+/// either, but when the follower says that it lacks them.
+#[check]
+fn a_follower_that_takes_no_large_entries_is_not_flooded() {
+    let mut alone = Alone::leader();
+    let value: &'static str = "0".repeat(200).leak();
+    for request in 0..10 {
+        alone.propose(request, "x", value);
+    }
+    alone.persist_all();
+    alone.accept(S2, 11);
+    alone.accept(S3, 1);
+    let (prev_log, hint) = (LogPosition::new(1, 11), LogPosition::new(1, 1));
+    let rejected = || AppendResult::Rejected { prev_log, hint };
+    alone.take_sent();
+    alone.receive(S3, 1, Body::AppendEntriesReply { round: 1, result: rejected() });
+    for _ in 0..5 {
+        for _ in 0..3 {
+            alone.accept(S3, 1);
+        }
+        assert_eq!(with_entries(&alone, S3), 1);
+        alone.take_sent();
+        let is_question = |message: &&raft_core::message::Message| {
+            message.to == S3
+                && matches!(&message.body, Body::AppendEntries { prev_log: asked, entries, round, .. }
+                    if *asked == prev_log && entries.is_empty() && *round == Body::NO_ROUND)
+        };
+        let mut heartbeats = 0;
+        while !alone.sent.iter().any(|message| is_question(&message)) {
+            alone.accept(S3, 1);
+            assert_eq!(with_entries(&alone, S3), 0, "it has not been asked yet");
+            alone.time_out();
+            alone.accept(S2, 11);
+            heartbeats += 1;
+            assert!(heartbeats <= 2, "it is asked with each heartbeat");
+        }
+        alone.take_sent();
+        let result = rejected();
+        alone.receive(S3, 1, Body::AppendEntriesReply { round: Body::NO_ROUND, result });
+    }
+    alone.accept(S3, 11);
+    alone.take_sent();
+    alone.propose(99, "y", "1");
+    assert_eq!(with_entries(&alone, S3), 1, "no wait for a heartbeat any more");
+}
+
+/// Guards entries on their way against heartbeats that overtake them: a heartbeat checks nothing that
+/// has not arrived, and its answer leads to nothing being sent again.
+#[check]
+fn a_heartbeat_that_overtakes_entries_is_accepted() {
+    let mut alone = Alone::leader();
+    alone.propose(1, "x", "1");
+    alone.propose(2, "y", "1");
+    alone.take_sent();
+    alone.time_out();
+    let mut follower = Alone::new();
+    follower.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1)], 1));
+    follower.persist_all();
+    follower.take_sent();
+    let mut sent = alone.take_sent().into_iter();
+    let heartbeat = sent.find(|message| message.to == S2 && message.body.is_urgent());
+    let heartbeat = heartbeat.expect("a heartbeat").body;
+    follower.receive(S2, 1, heartbeat);
+    let answer = follower.take_sent().pop().expect("an answer").body;
+    let accepted = AppendResult::Accepted { match_index: LogIndex(1) };
+    assert!(matches!(&answer, Body::AppendEntriesReply { result, .. } if *result == accepted));
+    alone.receive(S2, 1, answer);
+    assert_eq!(with_entries(&alone, S2), 0, "they are on their way");
+    assert_eq!(alone.replica.status().peers[&S2].in_flight, 2);
+}
+
+/// Guards against answers that are lost: a later heartbeat's answer speaks of all that this leader's
+/// messages have shown, and commits it.
+#[check]
+fn a_heartbeat_acknowledges_what_came_before() {
+    let mut alone = Alone::new();
+    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2), noop(1, 3)], 0));
+    alone.persist_all();
+    alone.take_sent();
+    alone.receive(S2, 1, append(LogPosition::new(1, 1), Vec::new(), 3));
+    assert_eq!(alone.replica.status().commit_index, LogIndex(3));
+    let result = AppendResult::Accepted { match_index: LogIndex(3) };
+    let answer = alone.take_sent().pop().expect("an answer").body;
+    assert_eq!(answer, Body::AppendEntriesReply { round: 1, result });
+    // Of what another leader's messages have shown it knows nothing.
+    alone.receive(S3, 2, append(LogPosition::new(1, 1), Vec::new(), 0));
+    alone.persist_all();
+    let result = AppendResult::Accepted { match_index: LogIndex(1) };
+    let answer = alone.take_sent().pop().expect("an answer").body;
+    assert_eq!(answer, Body::AppendEntriesReply { round: 1, result });
+}
+
+/// Guards the leader against answers that come too late: an entry that was acknowledged in between is
+/// not sent again.
+#[check]
+fn a_late_rejection_resends_nothing() {
+    let mut alone = Alone::leader();
+    for request in 0..4 {
+        alone.propose(request, "x", "1");
+    }
+    alone.accept(S2, 3);
+    alone.take_sent();
+    let (prev_log, hint) = (LogPosition::new(1, 5), LogPosition::new(1, 1));
+    let result = AppendResult::Rejected { prev_log, hint };
+    alone.receive(S2, 1, Body::AppendEntriesReply { round: 1, result });
+    assert_eq!(with_entries(&alone, S2), 0);
 }
 
 /// Guards against lost messages: replication goes on under heavy loss.

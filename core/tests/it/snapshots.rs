@@ -2,14 +2,16 @@
 
 use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
-use raft_core::event::EventKind;
+use raft_core::event::{EventKind, Outcome};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
-use raft_core::message::{Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress};
+use raft_core::message::{
+    AppendResult, Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress,
+};
 use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig};
-use raft_core::types::{LogIndex, LogPosition, SECOND, Term};
+use raft_core::types::{LogIndex, LogPosition, MILLISECOND, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check};
 
@@ -160,4 +162,291 @@ fn a_log_that_does_not_reach_its_snapshot_gives_way() {
         assert_eq!(status.last_applied, snapshot.meta.last);
         assert_eq!(alone.writes[0].compact_to, Some(snapshot.meta.last));
     }
+}
+
+/// A leader whose snapshot is due, after which nothing of its log stays.
+fn due_for_a_snapshot() -> Alone {
+    let config = Config { compact_after_entries: 20, keep_entries: 0, ..Config::default() };
+    let mut alone = Alone::leader_with(config);
+    for request in 0..30 {
+        alone.propose(request, "x", "1");
+    }
+    alone.persist_all();
+    alone.accept(S2, 31);
+    alone
+}
+
+/// Guards against a snapshot that is tried again without end, as on a disk that stays full: pauses
+/// grow and stay bounded, and the status tells of it.
+#[check]
+fn a_snapshot_that_fails_is_tried_again_after_longer_and_longer() {
+    let mut alone = due_for_a_snapshot();
+    let mut attempts = Vec::new();
+    for failures in 1..=12 {
+        let mut waited = 0;
+        while alone.snapshots.is_empty() {
+            alone.pass(500 * MILLISECOND);
+            alone.accept(S2, 31);
+            waited += 500 * MILLISECOND;
+            assert!(waited <= 301 * SECOND, "after {failures} failures");
+        }
+        attempts.push(waited);
+        let meta = alone.snapshots.pop().expect("one").meta;
+        alone.step(Input::SnapshotFailed(meta));
+        let status = alone.replica.status();
+        assert_eq!(status.snapshot_failures, failures);
+        assert!(status.snapshot_retry_in.is_some());
+    }
+    assert!(attempts[1] >= SECOND / 2);
+    assert!(attempts.windows(2).skip(1).all(|pair| pair[1] >= pair[0]), "{attempts:?}");
+    assert!(attempts[11] >= 299 * SECOND, "{attempts:?}");
+    // A person need not wait, and success ends it.
+    alone.step(Input::Compact);
+    let meta = alone.snapshots.pop().expect("at once").meta;
+    alone.step(Input::SnapshotSaved(meta));
+    let status = alone.replica.status();
+    assert_eq!((status.snapshot_failures, status.snapshot_retry_in), (0, None));
+}
+
+/// Guards the network and the disk against a received state that cannot be saved: it is kept, saved
+/// again after a pause, and not asked for once more.
+#[check]
+fn a_received_state_that_cannot_be_saved_is_kept_for_later() {
+    let mut alone = Alone::new();
+    let snapshot = snapshot_at(LogPosition::new(1, 40));
+    let whole = || {
+        let (data, next) = snapshot.chunk(&Cursor::default(), 10_000);
+        let (meta, cursor) = (snapshot.meta.clone(), Cursor::default());
+        let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
+        Body::InstallSnapshot { chunk, round: 1 }
+    };
+    alone.receive(S2, 1, whole());
+    alone.persist_all();
+    for _ in 0..5 {
+        let meta = alone.snapshots.pop().expect("an attempt").meta;
+        alone.step(Input::SnapshotFailed(meta));
+        alone.take_sent();
+        alone.receive(S2, 1, whole());
+        assert!(alone.snapshots.is_empty(), "not at once");
+        assert!(alone.take_sent().is_empty(), "and it asks for nothing");
+        alone.now = alone.now.after(20 * SECOND);
+        alone.receive(S2, 1, whole());
+    }
+    let meta = alone.snapshots.pop().expect("an attempt").meta;
+    alone.step(Input::SnapshotSaved(meta));
+    assert_eq!(alone.replica.last_applied(), snapshot.meta.last);
+}
+
+/// Guards a slow link against chunks that are sent twice: a chunk that is late is asked about behind
+/// it, and sent again only when the follower says that it lacks it.
+#[check]
+fn a_chunk_is_sent_again_only_when_it_is_lost() {
+    let mut alone = due_for_a_snapshot();
+    let meta = alone.snapshots.pop().expect("it is due").meta;
+    alone.step(Input::SnapshotSaved(meta.clone()));
+    alone.take_sent();
+    let chunks = |alone: &mut Alone| -> Vec<(Cursor, u64, bool)> {
+        let sent = alone.take_sent().into_iter().filter(|message| message.to == S3);
+        sent.filter_map(|message| match message.body {
+            Body::InstallSnapshot { chunk, round } => {
+                Some((chunk.cursor, round, chunk.data.is_empty()))
+            }
+            _ => None,
+        })
+        .collect()
+    };
+    let (prev_log, hint) = (LogPosition::new(1, 1), LogPosition::ZERO);
+    let result = AppendResult::Rejected { prev_log, hint };
+    alone.receive(S3, 1, Body::AppendEntriesReply { round: 1, result });
+    let first = chunks(&mut alone);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let (start, sent_in) = (first[0].0.clone(), first[0].1);
+    let mut questions = Vec::new();
+    for _ in 0..40 {
+        alone.time_out();
+        alone.persist_all();
+        alone.accept(S2, 31);
+        questions.extend(chunks(&mut alone));
+    }
+    assert!((35..=40).contains(&questions.len()), "one a heartbeat: {questions:?}");
+    assert!(questions.iter().all(|(cursor, _, empty)| *cursor == Cursor::NOWHERE && *empty));
+    let wants = |round| Body::InstallSnapshotReply {
+        last: meta.last,
+        round,
+        result: SnapshotProgress::Wants(start.clone()),
+    };
+    alone.receive(S3, 1, wants(sent_in));
+    assert_eq!(chunks(&mut alone), [], "an answer from before the chunk was sent");
+    alone.receive(S3, 1, wants(questions[0].1));
+    let again = chunks(&mut alone);
+    assert_eq!(again.len(), 1, "it is lost");
+    assert_eq!((&again[0].0, again[0].2), (&start, false));
+    alone.receive(S3, 1, wants(questions[1].1));
+    assert_eq!(chunks(&mut alone), [], "an answer from before it was sent again");
+    // Word from the transport lets it ask at the next heartbeat.
+    alone.step(Input::SendFailed(S3));
+    alone.time_out();
+    assert_eq!(chunks(&mut alone).len(), 1);
+}
+
+/// Guards a follower's side: a question is answered with what it wants and changes nothing, and what
+/// it received of a state is forgotten when its sender has been silent for long.
+#[check]
+fn a_question_is_answered_with_the_cursor_that_is_wanted() {
+    let mut alone = Alone::new();
+    let snapshot = snapshot_at(LogPosition::new(1, 40));
+    let (body, next) = install(&snapshot, &Cursor::default());
+    let next = next.expect("several chunks");
+    let question = || {
+        let (meta, cursor) = (snapshot.meta.clone(), Cursor::NOWHERE);
+        let chunk = Box::new(SnapshotChunk { meta, cursor, data: bytes::Bytes::new(), next: None });
+        Body::InstallSnapshot { chunk, round: 9 }
+    };
+    let wants = |alone: &mut Alone, cursor: &Cursor| {
+        alone.persist_all();
+        alone.take_sent();
+        alone.receive(S2, 1, question());
+        let answer = alone.take_sent().pop().expect("an answer").body;
+        let result = SnapshotProgress::Wants(cursor.clone());
+        let last = snapshot.meta.last;
+        assert_eq!(answer, Body::InstallSnapshotReply { last, round: 9, result });
+    };
+    alone.receive(S2, 1, question());
+    wants(&mut alone, &Cursor::default());
+    alone.receive(S2, 1, body);
+    wants(&mut alone, &next);
+    wants(&mut alone, &next);
+    alone.now = alone.now.after(Config::default().promotion_timeout);
+    wants(&mut alone, &Cursor::default());
+}
+
+/// Guards reads that wait for an index which comes here as a snapshot: they are answered with it,
+/// though nothing is committed after it.
+#[check]
+fn a_snapshot_answers_the_reads_that_waited_for_it() {
+    let mut alone = Alone::new();
+    let snapshot = snapshot_at(LogPosition::new(1, 9));
+    alone.receive(
+        S2,
+        1,
+        Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: raft_core::log::Entries::default(),
+            leader_commit: LogIndex(9),
+            round: 1,
+        },
+    );
+    alone.persist_all();
+    alone.take_sent();
+    alone.step(Input::Read { request: RequestId(1), lease: false });
+    let asked = alone.take_sent().pop().expect("a question");
+    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
+    alone.receive(S2, 1, Body::ReadIndexReply { question, read_index: Some(LogIndex(9)) });
+    let (data, next) = snapshot.chunk(&Cursor::default(), 10_000);
+    let (meta, cursor) = (snapshot.meta.clone(), Cursor::default());
+    let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
+    alone.receive(S2, 1, Body::InstallSnapshot { chunk, round: 1 });
+    assert_eq!(alone.answers, []);
+    alone.step(Input::SnapshotSaved(snapshot.meta.clone()));
+    let ready = Outcome::ReadReady { read_index: LogIndex(9) };
+    assert_eq!(alone.answers, [(RequestId(1), ready)]);
+    assert_eq!(alone.replica.last_applied(), snapshot.meta.last);
+}
+
+/// Guards memory: what a log keeps for slow followers is bounded in bytes, also while no snapshot
+/// comes about; who lacks what went gets the state, also one that nobody has saved.
+#[check]
+fn the_log_in_memory_is_bounded_in_bytes() {
+    const KEEP: usize = 8 << 10;
+    let never = u64::MAX;
+    let node = Config {
+        keep_bytes: KEEP,
+        keep_entries: never,
+        compact_after_entries: never,
+        compact_after_bytes: never,
+        ..Config::default()
+    };
+    for seed in 0..5 {
+        let mut cluster =
+            Cluster::new(SimConfig { seed, node: node.clone(), ..SimConfig::default() });
+        let leader = cluster.await_leader();
+        let behind = cluster.others(leader)[0];
+        cluster.act(Action::Crash(behind));
+        for _ in 0..30 {
+            for key in KEYS {
+                cluster.put(key, "1");
+                cluster.put(key, "2");
+            }
+        }
+        cluster.act(Action::Restart(behind));
+        cluster.await_value(&[behind], KEYS[9], "2");
+        cluster.put("after", "1");
+        cluster.await_value(&cluster.sim.ids(), "after", "1");
+        let servers = cluster.sim.ids();
+        for node in &servers {
+            let replica = cluster.sim.replica(*node).expect("it runs");
+            assert!(replica.log().memory() <= KEEP, "seed {seed}: {node} holds too much");
+        }
+        let snapshot = cluster.sim.replica(leader).expect("it runs").status().snapshot_index;
+        assert_eq!(snapshot, LogIndex(0), "seed {seed}: the leader has saved nothing");
+        // What is not in memory any more is on the disks.
+        for node in &servers {
+            cluster.act(Action::Crash(*node));
+        }
+        for node in &servers {
+            cluster.act(Action::Restart(*node));
+        }
+        cluster.await_value(&servers, KEYS[9], "2");
+        cluster.await_value(&servers, "after", "1");
+    }
+}
+
+/// Guards the disk: a log that memory holds only a little of is shortened there, too, once a snapshot
+/// covers it, though not beyond that.
+#[check]
+fn a_log_on_disk_is_shortened_whatever_memory_holds() {
+    for (keep_bytes, keep_entries, tail) in [(0, 5, 0), (0, 0, 0), (1 << 20, 5, 5)] {
+        let config =
+            Config { keep_bytes, keep_entries, compact_after_entries: 20, ..Config::default() };
+        let mut alone = Alone::leader_with(config);
+        for request in 1..=30 {
+            alone.propose(request, "k", "v");
+            alone.persist_all();
+            alone.accept(S2, request + 1);
+        }
+        let first = alone.snapshots[0].meta.clone();
+        assert!(alone.snapshots.len() == 1 && first.last.index >= LogIndex(20));
+        let covered = first.last.index.0;
+        alone.writes.clear();
+        alone.step(Input::SnapshotSaved(first));
+        let compacted = alone.writes.iter().find_map(|write| write.compact_to);
+        let compacted = compacted.expect("the disk is told").index.0;
+        assert_eq!(compacted, covered - tail, "{keep_bytes} {keep_entries}");
+    }
+}
+
+/// Guards those who get a snapshot: a server that was added knows of no members before the entry that
+/// added it, and a snapshot from before would name none. So it takes none until then.
+#[check]
+fn a_server_that_knows_of_no_members_takes_no_snapshot() {
+    let mut alone = Alone::stranger();
+    let entry = |index, payload| Entry { index: LogIndex(index), term: Term(1), payload };
+    let append = |prev_log, entries: Vec<Entry>, commit| Body::AppendEntries {
+        prev_log,
+        entries: entries.into(),
+        leader_commit: LogIndex(commit),
+        round: 1,
+    };
+    let noops = (1..=3).map(|index| entry(index, Payload::Noop)).collect();
+    alone.receive(S2, 1, append(LogPosition::ZERO, noops, 3));
+    alone.persist_all();
+    assert_eq!(alone.replica.last_applied().index, LogIndex(3));
+    alone.step(Input::Compact);
+    assert!(alone.snapshots.is_empty(), "it names nobody");
+    let members = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
+    let added = entry(4, Payload::Membership(Box::new(members.clone())));
+    alone.receive(S2, 1, append(LogPosition::new(1, 3), vec![added], 4));
+    alone.persist_all();
+    alone.step(Input::Compact);
+    assert_eq!(alone.snapshots.pop().map(|it| it.meta.membership), Some(members));
 }

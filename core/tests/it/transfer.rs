@@ -93,8 +93,19 @@ fn impossible_hand_overs_are_refused() {
     let refused = Outcome::Refused(RequestRefusal::TransferInProgress);
     assert_eq!(alone.answers, [(RequestId(4), refused)]);
     alone.receive(S2, 2, Body::RequestVote { last_log: LogPosition::new(1, 1), transfer: true });
-    assert_eq!(alone.answers.last(), Some(&(RequestId(3), Outcome::Transferred { to: S2 })));
     assert_eq!(alone.replica.status().role, RoleName::Follower);
+    assert_eq!(alone.answers.len(), 1, "S2 asks for votes and does not lead yet");
+    alone.receive(
+        S2,
+        2,
+        Body::AppendEntries {
+            prev_log: LogPosition::new(1, 1),
+            entries: Entries::default(),
+            leader_commit: 1.into(),
+            round: 1,
+        },
+    );
+    assert_eq!(alone.answers.last(), Some(&(RequestId(3), Outcome::Transferred { to: S2 })));
 }
 
 /// Guards the stickiness that a hand-over must pass (dissertation §3.10) and nothing else may.
@@ -116,4 +127,91 @@ fn only_an_election_that_the_leader_wanted_is_heard_while_it_is_alive() {
         let answer = alone.take_sent().pop().expect("an answer");
         assert_eq!(answer.body, Body::RequestVoteReply { granted });
     }
+}
+
+/// Guards the answer to who wanted another leader: it says who leads, not who was told to. Where
+/// another server won, the hand-over to the one that was named has failed; who named nobody got what
+/// was asked for.
+#[check]
+fn a_hand_over_is_done_when_the_heir_leads() {
+    let heartbeat = Body::AppendEntries {
+        prev_log: LogPosition::new(1, 1),
+        entries: Entries::default(),
+        leader_commit: 1.into(),
+        round: 1,
+    };
+    let failed = Outcome::Refused(RequestRefusal::TransferTimedOut);
+    for (wanted, winner, expected) in [
+        (Some(S2), S2, Outcome::Transferred { to: S2 }),
+        (Some(S2), S3, failed.clone()),
+        (None, S2, Outcome::Transferred { to: S2 }),
+        (None, S3, Outcome::Transferred { to: S3 }),
+    ] {
+        for asked_for_votes in [false, true] {
+            let mut alone = Alone::leader();
+            alone.step(Input::TransferLeadership { request: RequestId(1), to: wanted });
+            assert!(alone.sent.iter().any(|it| it.to == S2 && it.body == Body::TimeoutNow));
+            let last_log = LogPosition::new(1, 1);
+            if asked_for_votes {
+                alone.receive(S2, 2, Body::RequestVote { last_log, transfer: true });
+            } else {
+                alone.receive(S3, 2, Body::RequestVoteReply { granted: false });
+            }
+            assert_eq!(alone.replica.status().role, RoleName::Follower);
+            assert_eq!(alone.answers, [], "nobody leads yet");
+            alone.receive(winner, 3, heartbeat.clone());
+            assert_eq!(alone.answers, [(RequestId(1), expected.clone())]);
+        }
+    }
+}
+
+/// Guards whoever waits for a hand-over whose end stays open: it is answered in time.
+#[check]
+fn a_hand_over_that_nobody_completes_ends_in_time() {
+    let given_away = || {
+        let mut alone = Alone::leader();
+        alone.step(Input::TransferLeadership { request: RequestId(1), to: Some(S2) });
+        alone.receive(S3, 2, Body::RequestVoteReply { granted: false });
+        alone.persist_all();
+        assert_eq!(alone.answers, []);
+        alone
+    };
+    let failed = Outcome::Refused(RequestRefusal::TransferTimedOut);
+    let mut alone = given_away();
+    alone.pass(300 * MILLISECOND);
+    assert_eq!(alone.answers, [(RequestId(1), failed)]);
+    // Nothing is known once the disk has failed.
+    let mut alone = given_away();
+    alone.propose(2, "x", "1");
+    alone.receive(S3, 3, Body::RequestVoteReply { granted: false });
+    let write = alone.writes.pop().expect("the term").id;
+    alone.step(Input::PersistFailed(write));
+    assert_eq!(alone.answers.last(), Some(&(RequestId(1), Outcome::Unknown)));
+}
+
+/// Guards the office: only the leader of the term may give it away.
+#[check]
+fn only_the_leader_gives_its_office_away() {
+    let mut alone = Alone::new();
+    let heartbeat = Body::AppendEntries {
+        prev_log: LogPosition::ZERO,
+        entries: Entries::default(),
+        leader_commit: 0.into(),
+        round: 1,
+    };
+    // Of a term whose leader is not known yet.
+    alone.receive(S3, 1, Body::TimeoutNow);
+    assert_eq!(alone.replica.status().role, RoleName::Follower);
+    alone.receive(S2, 1, heartbeat);
+    alone.receive(S3, 1, Body::TimeoutNow);
+    assert_eq!(alone.replica.status().role, RoleName::Follower);
+    assert_eq!(alone.replica.status().term.0, 1);
+    // Also when it has missed its leader in the meantime and asks around.
+    alone.time_out();
+    assert_eq!(alone.replica.status().role, RoleName::PreCandidate);
+    alone.receive(S3, 1, Body::TimeoutNow);
+    assert_eq!(alone.replica.status().role, RoleName::PreCandidate);
+    alone.receive(S2, 1, Body::TimeoutNow);
+    assert_eq!(alone.replica.status().role, RoleName::Candidate);
+    assert_eq!(alone.replica.status().term.0, 2);
 }

@@ -92,6 +92,7 @@ impl Server {
                 commit_index: durable.commit_index,
             },
             snapshot: None,
+            semantics: raft_core::limits::Semantics::LATEST,
             seed: id.0,
             first_seq: 1,
         };

@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 pub use encode::Encoder;
 pub use error::BackupError;
 pub use read::{check, load};
+pub(crate) use restore::found_with;
 pub use restore::{Restore, RestoreError, Restored};
 
 const MAGIC: [u8; 8] = *b"GLRAFTBK";

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use raft_core::kv::Snapshot;
+use raft_core::kv::{KvStore, Snapshot};
 use raft_core::message::SnapshotMeta;
 use raft_core::types::{LogPosition, NodeId};
 
@@ -79,21 +79,13 @@ impl Restore {
             return Err(RestoreError::NotAMember(self.id));
         }
         Storage::is_free_for_restore(&self.data)?;
-        let (backup, mut store) = load(&self.file, progress)?;
+        let (backup, store) = load(&self.file, progress)?;
         if backup.cluster_id == self.cluster_id && !self.reuse_cluster_id {
             let (file, name) = (self.file.clone(), backup.cluster_id);
             return Err(RestoreError::SameCluster { file, name });
         }
-        store.forget_large_answers();
-        // Where the old servers were found must not lead the new ones there.
-        if Book::revision_in(&store) > 0 {
-            store.apply(Book::removal());
-        }
-        let revision = store.revision();
-        let meta = SnapshotMeta { last: POSITION, membership: self.members.membership() };
         let identity = Identity { cluster: self.cluster_id.clone(), node: self.id };
-        let snapshot = Snapshot { meta, store };
-        Storage::restore(&self.data, identity, Options::default(), snapshot)?;
+        let revision = found_with(&self.data, identity, &self.members, store)?;
         Ok(Restored { backup, revision })
     }
 
@@ -101,4 +93,23 @@ impl Restore {
     pub fn length(file: &Path) -> u64 {
         std::fs::metadata(file).map_or(0, |metadata| metadata.len())
     }
+}
+
+/// Makes the data directory of a founding server whose cluster begins with this state; gives the
+/// state's revision then.
+pub(crate) fn found_with(
+    data: &Path,
+    identity: Identity,
+    members: &Members,
+    mut store: KvStore,
+) -> Result<u64, StorageError> {
+    store.forget_large_answers();
+    // Where the old servers were found must not lead the new ones there.
+    if Book::revision_in(&store) > 0 {
+        store.apply(Book::removal());
+    }
+    let revision = store.revision();
+    let meta = SnapshotMeta { last: POSITION, membership: members.membership() };
+    Storage::restore(data, identity, Options::default(), Snapshot { meta, store })?;
+    Ok(revision)
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use raft_core::codec;
-use raft_core::kv::{Command, KvStore, LeaseId};
+use raft_core::kv::{Command, KvStore, LeaseId, Operation, SessionId, Transaction};
+use raft_core::limits::{MAX_KEY_BYTES, MAX_TTL, MAX_VALUE_BYTES, Semantics};
 use raft_core::types::NodeId;
 use tempfile::TempDir;
 
@@ -82,6 +83,37 @@ fn a_backup_reads_back_as_it_was_written() {
     assert!(told > store.bytes(), "progress is told to the last chunk");
     let empty = Sample::of(&KvStore::default());
     assert_eq!(empty.read(&empty.bytes).expect("an empty state is one too").keys, 0);
+}
+
+/// Guards the bounds: the largest that a state can hold, of this release and of the one before, is
+/// saved, loaded, restored and opened again; of an earlier release's longer answer all but that.
+#[test]
+fn the_largest_parts_read_back() {
+    let mut store = KvStore::under(Semantics::FIRST);
+    store.apply(Command::GrantLease { ttl: MAX_TTL });
+    store.apply(Command::OpenSession { ttl: MAX_TTL });
+    for fill in 0..3 {
+        let (key, value) = (vec![fill; MAX_KEY_BYTES].into(), vec![fill; MAX_VALUE_BYTES].into());
+        store.apply(Command::Put { key, value, lease: Some(LeaseId(1)) });
+    }
+    let gets = |count| {
+        let key = Bytes::from(vec![0; MAX_KEY_BYTES]);
+        let then = vec![Operation::Get { key }; count];
+        Command::Transaction(Transaction { then, ..Transaction::default() })
+    };
+    for (sequence, count) in [(1, 7), (2, 70)] {
+        store.apply(gets(count).in_session(SessionId(2), sequence));
+        let sample = Sample::of(&store);
+        let (_, read) = load(&sample.file(&sample.bytes), &mut |_| {}).expect("whole");
+        assert_eq!(read.digest(), store.digest());
+        let restore = sample.restore("new");
+        restore.run(&mut |_| {}).expect("a good backup");
+        let identity = Identity { cluster: "new".to_owned(), node: NodeId(2) };
+        let options = storage::Options::default();
+        let (opened, _storage) =
+            Storage::open(&restore.data, identity, options, |_| {}).expect("it is whole");
+        assert_eq!(opened.snapshot.expect("a state").store.digest(), store.digest());
+    }
 }
 
 /// Guards against silent loss: whichever byte changes, the file is refused. Every byte of the parts

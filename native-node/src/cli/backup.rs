@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::connect::ClientArgs;
-use super::progress;
+use super::{exit, progress};
 use crate::backup::{self, BackupHead, Restore};
 use crate::client::ClientError;
 use crate::config::Members;
@@ -63,7 +63,8 @@ pub(super) struct BackupArgs {
   native-node serve --id 1 --cluster-id mine2 --data new/1 --members $M        and so on
 
 Who watches keys must read them anew after a restore: revisions go on from that of the backup, so
-those that came after it are given a second time.")]
+those that came after it are given a second time. The id of an event is told apart and refused; a
+bare revision is not.")]
 pub(super) struct RestoreArgs {
     /// The backup
     file: PathBuf,
@@ -100,10 +101,23 @@ pub(super) async fn backup(arguments: BackupArgs) -> anyhow::Result<()> {
     let consistency = if stale { "stale" } else { "linearizable" };
     let path = format!("/cluster/backup?consistency={consistency}");
     let from = if stale { client.client_of_these(Duration::ZERO) } else { client.client() }?;
+    let interrupted = exit::interrupted()?;
     let answer = from.open(&path).await?;
     let unfinished = Unfinished::beside(&file)?;
-    receive(answer, &unfinished.path).await?;
-    let head = backup::check(&unfinished.path, &mut |_| {})?;
+    let part = unfinished.path.clone();
+    let saving = async {
+        receive(answer, &part).await?;
+        // On a thread of its own, so that a signal is heard meanwhile.
+        let checking = tokio::task::spawn_blocking(move || backup::check(&part, &mut |_| {}));
+        Ok::<_, anyhow::Error>(checking.await.context("checking the backup ended in a bug")??)
+    };
+    let head = tokio::select! {
+        head = saving => head?,
+        signal = interrupted => {
+            drop(unfinished);
+            return Err(anyhow::Error::new(signal).context("nothing was saved"));
+        }
+    };
     unfinished.finish(&file)?;
     client.print(&document(&file, &head), |_| format!("{}: {}", file.display(), in_words(&head)))
 }

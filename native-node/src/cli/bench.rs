@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use bytes::Bytes;
 use clap::Args;
+use futures_util::stream::{self, StreamExt as _};
 use hdrhistogram::Histogram;
 use hyper::Method;
 use raft_core::kv::{KeyRange, Operation};
@@ -15,13 +16,16 @@ use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep_until, timeout_at};
 
 use super::connect::ClientArgs;
-use super::progress;
+use super::{exit, progress};
 use crate::client::{Client, ClientError};
 use crate::config::Span;
 use crate::http::request::Consistency;
 
 /// What the keys begin with.
 const PREFIX: &str = "native-node-bench/";
+
+/// What the keys of idle watchers begin with.
+const IDLE: &str = "native-node-bench-idle/";
 
 /// Latencies are kept up to this, in µs.
 const LONGEST: u64 = 60_000_000;
@@ -37,6 +41,7 @@ const LONGEST: u64 = 60_000_000;
   native-node bench --rate 1000 --duration 1m           what a cluster feels like that is not full
   native-node bench --reads 90 --output json | jq .reads.p99_ms
   native-node bench --reads 100 --stale --endpoints 127.0.0.1:7002    what one follower reads
+  native-node bench --clients 32 --watchers 1000        writes beside watchers of other keys
 
 It loads the cluster in earnest: clients of yours will notice.")]
 pub(super) struct BenchArgs {
@@ -58,6 +63,9 @@ pub(super) struct BenchArgs {
     /// Read what the server has, without asking a majority
     #[arg(long)]
     stale: bool,
+    /// Watchers beside the load, of keys that do not change
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=20_000))]
+    watchers: u64,
     /// How many keys there are
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
@@ -103,12 +111,15 @@ struct Plan {
 }
 
 pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
-    let BenchArgs { clients, duration, rate, value_size, reads, stale, keys, client } = arguments;
+    let BenchArgs { clients, duration, rate, value_size, reads, stale, watchers, keys, client } =
+        arguments;
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
     let value = Bytes::from(vec![b'v'; value_size]);
     let loader = client.client_of_these(Duration::ZERO)?;
     // Says what is wrong before it is wrong a thousand times.
     loader.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
+    // They end with this set.
+    let watching = begin_to_watch(&loader, watchers).await?;
     let start = Instant::now();
     let plan = Arc::new(Plan {
         client: loader,
@@ -120,6 +131,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
         end: start + duration.0,
         done: AtomicU64::new(0),
     });
+    let interrupted = exit::interrupted()?;
     let mut workers = JoinSet::new();
     for number in 0..clients {
         // Spread evenly, so that not all send at once.
@@ -127,26 +139,56 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
             + plan.pace.unwrap_or_default() * u32::try_from(number)? / u32::try_from(clients)?;
         workers.spawn(work(Arc::clone(&plan), number, begin));
     }
-    watch(&plan, start).await;
+    tokio::select! {
+        () = watch(&plan, start) => {}
+        signal = interrupted => {
+            workers.shutdown().await;
+            remove_keys(&plan.client).await?;
+            return Err(anyhow::Error::new(signal).context("nothing was measured to the end"));
+        }
+    }
     let mut seen = Seen::new();
     while let Some(worker) = workers.join_next().await {
         seen.add(worker?);
     }
     let elapsed = start.elapsed();
-    let range = json!({"then": [Operation::DeleteRange(KeyRange::prefix(PREFIX))]});
-    plan.client.json(&Method::POST, "/txn", Some(&range)).await?;
+    drop(watching);
+    remove_keys(&plan.client).await?;
     if let (Some(error), 0) = (&seen.last_error, seen.reads.len() + seen.writes.len()) {
         anyhow::bail!("no request had success; the last error: {error}");
     }
     let answer = json!({
-        "clients": clients, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
+        "clients": clients, "watchers": watchers, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
         "rate": rate, "reads_percent": reads, "consistency": plan.consistency.name(),
         "requests_per_second": per_second(seen.reads.len() + seen.writes.len(), elapsed),
-        "errors": seen.errors,
+        "errors": seen.errors, "retries": plan.client.retries(),
         "last_error": seen.last_error.as_ref().map(ToString::to_string),
         "reads": figures(&seen.reads, elapsed), "writes": figures(&seen.writes, elapsed),
     });
     client.print(&answer, in_words)
+}
+
+/// Watchers of keys that nobody writes; all watch when this returns.
+async fn begin_to_watch(client: &Client, count: u64) -> anyhow::Result<JoinSet<()>> {
+    /// So many connections are opened at once.
+    const AT_ONCE: usize = 64;
+    let mut watching = JoinSet::new();
+    let mut beginning = stream::iter(0..count)
+        .map(|number| async move {
+            let mut one = client.watch(&format!("prefix={IDLE}{number}/"), None);
+            one.next().await.map(|_| one)
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some(begun) = beginning.next().await {
+        let mut one = begun?;
+        watching.spawn(async move { while one.next().await.is_ok() {} });
+    }
+    Ok(watching)
+}
+
+async fn remove_keys(client: &Client) -> Result<(), ClientError> {
+    let range = json!({"then": [Operation::DeleteRange(KeyRange::prefix(PREFIX))]});
+    client.json(&Method::POST, "/txn", Some(&range)).await.map(drop)
 }
 
 /// Waits, and shows that something happens.

@@ -14,6 +14,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
+use super::output::line;
 use crate::config::{Member, Members};
 use crate::tls::peer_name;
 
@@ -51,7 +52,8 @@ pub(super) fn run(arguments: CertArgs) -> Result<()> {
     let CertArgs { out, cluster_id, members, days } = arguments;
     std::fs::create_dir_all(&out)
         .with_context(|| format!("cannot make the directory {}", out.display()))?;
-    let authority = authority(&out, &cluster_id)?;
+    let mut made = Vec::new();
+    let authority = authority(&out, &cluster_id, &mut made)?;
     for (id, member) in members.iter() {
         let key = KeyPair::generate()?;
         let params = server(id, &cluster_id, member, days)
@@ -60,13 +62,17 @@ pub(super) fn run(arguments: CertArgs) -> Result<()> {
         let name = |what| out.join(format!("node-{}{what}.pem", id.0));
         write(&name("-key"), &key.serialize_pem(), 0o600)?;
         write(&name(""), &certificate.pem(), 0o644)?;
-        println!("{}  {}", name("").display(), peer_name(id, &cluster_id));
+        made.push(format!("{}  {}", name("").display(), peer_name(id, &cluster_id)));
     }
-    Ok(())
+    line(&made.join("\n"))
 }
 
-/// The authority of the directory, made if there is none.
-fn authority(out: &Path, cluster_id: &str) -> Result<Issuer<'static, KeyPair>> {
+/// The authority of the directory, made if there is none; `made` then says so.
+fn authority(
+    out: &Path,
+    cluster_id: &str,
+    made: &mut Vec<String>,
+) -> Result<Issuer<'static, KeyPair>> {
     let (cert, key) = (out.join("ca.pem"), out.join("ca-key.pem"));
     if cert.exists() {
         let read = |path: &Path| {
@@ -82,7 +88,8 @@ fn authority(out: &Path, cluster_id: &str) -> Result<Issuer<'static, KeyPair>> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     write(&key, &own.serialize_pem(), 0o600)?;
     write(&cert, &params.self_signed(&own)?.pem(), 0o644)?;
-    println!("{}  a new authority; keep {} away from the servers", cert.display(), key.display());
+    let (cert, key) = (cert.display(), key.display());
+    made.push(format!("{cert}  a new authority; keep {key} away from the servers"));
     Ok(Issuer::new(params, own))
 }
 

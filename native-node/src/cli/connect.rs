@@ -1,6 +1,5 @@
 //! How a client command finds the cluster, shows who it is, and prints its answer.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
+pub(super) use super::output::line;
 use crate::client::{Client, ClientOptions, Tls, Token};
 use crate::config::{Address, Span};
 
@@ -36,6 +36,10 @@ pub(super) struct ClientArgs {
     /// that the system trusts]
     #[arg(long, env = "GLASSRAFT_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Send the token without TLS to other machines too: everybody on the way can read it and use it.
+    /// Only where something else encrypts
+    #[arg(long, env = "GLASSRAFT_INSECURE")]
+    insecure: bool,
     /// How to print the answer
     #[arg(long, short, value_name = "FORM", default_value = "text")]
     pub(super) output: Output,
@@ -44,8 +48,8 @@ pub(super) struct ClientArgs {
 /// An address, and whether it was said to speak TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    tls: Option<bool>,
-    address: Address,
+    pub(super) tls: Option<bool>,
+    pub(super) address: Address,
 }
 
 impl FromStr for Endpoint {
@@ -80,24 +84,38 @@ impl ClientArgs {
 
     /// For what may take so long even if all goes well.
     pub(super) fn patient_client(&self, least: Duration) -> anyhow::Result<Client> {
-        let patience = self.timeout.0.max(least);
-        Ok(Client::with(ClientOptions {
-            servers: self.endpoints.iter().map(|it| it.address.clone()).collect(),
-            patience,
-            follow: true,
-            // A command uses its session once; what it leaves behind is gone soon.
-            sessions: Some(patience * 2),
-            token: token(self.token_file.as_deref())?,
-            tls: self.tls()?,
-        }))
+        let options = self.options(least)?;
+        // A command uses its session once; what it leaves behind is gone soon.
+        let sessions = Some(options.patience * 2);
+        Ok(Client::with(ClientOptions { follow: true, sessions, ..options }))
     }
 
     /// A client of exactly these servers.
     pub(super) fn client_of_these(&self, least: Duration) -> anyhow::Result<Client> {
-        let servers = self.endpoints.iter().map(|it| it.address.clone()).collect();
-        let patience = self.timeout.0.max(least);
+        Ok(Client::with(self.options(least)?))
+    }
+
+    /// A client of one server.
+    pub(super) fn client_of(&self, server: Address) -> anyhow::Result<Client> {
+        Ok(Client::with(ClientOptions { servers: vec![server], ..self.options(Duration::ZERO)? }))
+    }
+
+    fn options(&self, least: Duration) -> anyhow::Result<ClientOptions> {
+        let servers: Vec<Address> = self.endpoints.iter().map(|it| it.address.clone()).collect();
         let (token, tls) = (token(self.token_file.as_deref())?, self.tls()?);
-        Ok(Client::with(ClientOptions { token, tls, ..ClientOptions::new(servers, patience) }))
+        if token.is_some()
+            && tls.is_none()
+            && !self.insecure
+            && let Some(server) = servers.iter().find(|server| !server.is_loopback())
+        {
+            bail!(
+                "the token would travel to {server} in the clear: write https:// before the \
+                 endpoints, give --ca, or say --insecure if something else encrypts"
+            );
+        }
+        let patience = self.timeout.0.max(least);
+        let token_in_clear = self.insecure;
+        Ok(ClientOptions { token, token_in_clear, tls, ..ClientOptions::new(servers, patience) })
     }
 
     fn tls(&self) -> anyhow::Result<Option<Tls>> {
@@ -139,12 +157,6 @@ fn token(file: Option<&Path>) -> anyhow::Result<Option<Token>> {
         }
     };
     Ok(Some(Token::new(&text)?))
-}
-
-/// Prints a line; that nobody reads any more is an error like any other, and no panic.
-pub(super) fn line(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")?;
-    Ok(())
 }
 
 #[cfg(test)]

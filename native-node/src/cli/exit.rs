@@ -3,42 +3,105 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::output::OutputError;
 use crate::client::ClientError;
+use crate::logging;
 
 /// What the numbers mean, for `--help`.
-pub(super) const CODES: &str = "Exit codes:
-  0  done
-  1  refused, not found, or wrong: nothing happened
-  2  the command line is not understood
-  3  no server could do it in time: nothing happened
-  4  the outcome is unknown: it may have happened";
+pub(super) const CODES: &str = "Exit codes, whatever becomes of standard output and standard error:
+  0    done
+  1    refused, not found, or wrong: nothing happened
+  2    the command line is not understood
+  3    no server could do it in time: nothing happened
+  4    the outcome is unknown: it may have happened
+  5    done, but the answer could not be written to standard output
+  128+N  ended by signal N; 141 (SIGPIPE) also when whoever reads standard output has ended:
+       what was asked for is done";
+
+/// A signal has ended the command.
+#[derive(Debug, thiserror::Error)]
+#[error("ended by signal {0}")]
+pub(super) struct Interrupted(pub(super) i32);
+
+/// The number of the signal that wants to end the command, from now on: for commands that have
+/// something to tidy up first. Signals that are ignored stay so, as with `nohup`.
+pub(super) fn interrupted() -> anyhow::Result<impl Future<Output = Interrupted>> {
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            number = next(&mut hangup) => number,
+            number = next(&mut interrupt) => number,
+            number = next(&mut terminate) => number,
+        }
+    })
+}
+
+fn listen(kind: SignalKind) -> anyhow::Result<Option<(Signal, i32)>> {
+    let number = kind.as_raw_value();
+    if is_ignored(number) {
+        return Ok(None);
+    }
+    let signal = signal(kind).with_context(|| format!("cannot listen for signal {number}"))?;
+    Ok(Some((signal, number)))
+}
+
+async fn next(signal: &mut Option<(Signal, i32)>) -> Interrupted {
+    if let Some((signal, number)) = signal
+        && signal.recv().await.is_some()
+    {
+        return Interrupted(*number);
+    }
+    std::future::pending().await
+}
+
+/// Whether whoever started the program wants it to ignore this signal, where the system tells.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
 
 /// The number for this end, with the error printed.
 pub(super) fn with(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    // Whoever reads has seen enough (`native-node get --prefix | head`): as if SIGPIPE had ended it.
-    if error.chain().any(|cause| {
-        let cause = cause.downcast_ref::<std::io::Error>();
-        cause.is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
-    }) {
-        return ExitCode::from(141);
+    let code = code(&error);
+    if code != PIPE {
+        logging::say(&format!("error: {error:#}"));
     }
-    eprintln!("error: {error:#}");
-    ExitCode::from(code(&error))
+    ExitCode::from(code)
 }
 
+/// As if SIGPIPE had ended the program: whoever reads has seen enough (`native-node get --prefix |
+/// head`).
+const PIPE: u8 = 141;
+
 fn code(error: &anyhow::Error) -> u8 {
-    let cause = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
-    match cause {
-        Some(ClientError::Refused { .. }) | None => 1,
-        Some(ClientError::Unavailable(_)) => 3,
-        Some(ClientError::Unknown(_)) => 4,
+    for cause in error.chain() {
+        if let Some(OutputError(cause)) = cause.downcast_ref() {
+            return if cause.kind() == ErrorKind::BrokenPipe { PIPE } else { 5 };
+        }
+        if let Some(Interrupted(signal)) = cause.downcast_ref() {
+            return u8::try_from(128 + signal).unwrap_or(1);
+        }
+        match cause.downcast_ref() {
+            Some(ClientError::Refused { .. }) => return 1,
+            Some(ClientError::Unavailable(_)) => return 3,
+            Some(ClientError::Unknown(_)) => return 4,
+            None => {}
+        }
     }
+    1
 }
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
+    use std::io;
 
     use super::*;
 
@@ -51,5 +114,11 @@ mod tests {
         assert_eq!(code(&told), 4);
         assert_eq!(code(&ClientError::Unavailable(String::new()).into()), 3);
         assert_eq!(code(&anyhow::anyhow!("no such file")), 1);
+        let output = |kind: ErrorKind| OutputError(io::Error::from(kind)).into();
+        assert_eq!(code(&output(ErrorKind::BrokenPipe)), 141);
+        assert_eq!(code(&output(ErrorKind::StorageFull)), 5);
+        assert_eq!(code(&Interrupted(15).into()), 143);
+        let network = anyhow::Error::from(io::Error::from(ErrorKind::BrokenPipe));
+        assert_eq!(code(&network), 1, "a pipe that is not standard output");
     }
 }

@@ -1,6 +1,6 @@
 //! `native-node get`, `put`, `delete` and `txn`.
 
-use std::io::{IsTerminal as _, Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -13,8 +13,11 @@ use raft_core::kv::{KeyRange, Operation};
 use serde_json::{Value, json};
 
 use super::connect::{ClientArgs, Output, line};
+use super::output;
 use crate::client::{Call, Client, escape, key_path};
+use crate::http::CUT_OFF_HEADER;
 use crate::http::request::Consistency;
+use crate::logging;
 
 /// Pairs that are asked for at once.
 const PAGE: usize = 1000;
@@ -132,17 +135,17 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
     }
     match client.output {
         Output::Text => {
-            let Some(value) = cluster.get(&bytes, consistency).await? else {
-                bail!("there is no key `{}`", key.key);
+            let path = format!("{}?consistency={}", key_path(&bytes), consistency.name());
+            let found = match cluster.request(&Method::GET, &path, Bytes::new()).await {
+                Err(error) if error.is_key_not_found() => bail!("there is no key `{}`", key.key),
+                found => found?,
             };
-            let mut out = std::io::stdout().lock();
-            out.write_all(&value)?;
-            // A terminal wants the line to end; a file gets the bytes alone.
-            if out.is_terminal() {
-                out.write_all(b"\n")?;
+            if let Some(why) = found.headers.get(CUT_OFF_HEADER).and_then(|why| why.to_str().ok()) {
+                logging::say(&format!("note: this may be old, the server is cut off ({why})"));
             }
-            out.flush()?;
-            Ok(())
+            output::bytes(&found.body)?;
+            // A terminal wants the line to end; a file gets the bytes alone.
+            if output::is_terminal() { output::bytes(b"\n") } else { Ok(()) }
         }
         Output::Json => {
             let path = format!("/get/{}?consistency={}", escape(&bytes), consistency.name());
@@ -155,7 +158,7 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Every page of the keys that begin so.
+/// Every page of the keys that begin so, all as they were at the revision of the first page.
 async fn get_all(
     cluster: &Client,
     output: Output,
@@ -163,12 +166,19 @@ async fn get_all(
     consistency: Consistency,
 ) -> anyhow::Result<()> {
     let prefix = escape(prefix);
-    let mut start = prefix.clone();
+    let consistency = consistency.name();
+    let mut more = format!("consistency={consistency}");
     loop {
-        let consistency = consistency.name();
-        let path =
-            format!("/kv?prefix={prefix}&start={start}&limit={PAGE}&consistency={consistency}");
-        let page = cluster.json(&Method::GET, &path, None).await?;
+        let path = format!("/kv?prefix={prefix}&limit={PAGE}&{more}");
+        let page = match cluster.json(&Method::GET, &path, None).await {
+            Err(error) if error.has_code("revision_not_held") => {
+                return Err(anyhow::Error::new(error).context(
+                    "the keys printed so far are not all: the server that had them at one \
+                     revision does not have them any more; run the command again",
+                ));
+            }
+            page => page?,
+        };
         for pair in page["pairs"].as_array().into_iter().flatten() {
             match output {
                 Output::Json => line(&pair.to_string())?,
@@ -180,7 +190,8 @@ async fn get_all(
         if page["next"].is_null() {
             return Ok(());
         }
-        start = escape(&serde_json::from_value::<Key>(page["next"].clone())?.0);
+        let start = escape(&serde_json::from_value::<Key>(page["next"].clone())?.0);
+        more = format!("start={start}&revision={}", page["revision"]);
     }
 }
 
@@ -224,12 +235,11 @@ pub(super) async fn delete(arguments: DeleteArgs) -> anyhow::Result<()> {
         let answer = cluster.json(&Method::POST, "/txn", Some(&body)).await?;
         let removed = answer["results"][0]["removed"].clone();
         let answer = json!({"revision": answer["revision"], "removed": removed});
-        client.print(&answer, |answer| {
+        cluster.close().await;
+        return client.print(&answer, |answer| {
             let (removed, revision) = (&answer["removed"], &answer["revision"]);
             format!("removed {removed} keys; the store is at revision {revision}")
-        })?;
-        cluster.close().await;
-        return Ok(());
+        });
     }
     write(&client, &unchanged_since(Call::new(Method::DELETE, key_path(&bytes)), if_revision)?)
         .await
@@ -245,13 +255,12 @@ fn unchanged_since(call: Call, revision: Option<u64>) -> anyhow::Result<Call> {
 async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
     let cluster = client.client()?;
     let answer = cluster.send(call).await?;
+    cluster.close().await;
     let answer = serde_json::from_slice(&answer.body).context("the server's answer is no JSON")?;
     client.print(&answer, |answer| {
         let there = if answer["existed"] == false { "; the key was not there before" } else { "" };
         format!("done; the store is at revision {}{there}", answer["revision"])
-    })?;
-    cluster.close().await;
-    Ok(())
+    })
 }
 
 /// Read and change several keys as one.
@@ -282,9 +291,8 @@ pub(super) async fn txn(arguments: TxnArgs) -> anyhow::Result<()> {
     let body = serde_json::from_str(&body).context("the transaction is no JSON")?;
     let cluster = client.client()?;
     let answer: Value = cluster.json(&Method::POST, "/txn", Some(&body)).await?;
-    line(&answer.to_string())?;
     cluster.close().await;
-    Ok(())
+    line(&answer.to_string())
 }
 
 #[cfg(test)]

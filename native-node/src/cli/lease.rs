@@ -7,6 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::connect::ClientArgs;
+use super::output;
 use crate::config::Span;
 
 /// Leases: keys that are tied to one go when it ends.
@@ -98,10 +99,18 @@ async fn keep_alive(client: &ClientArgs, lease: u64, once: bool) -> anyhow::Resu
     let path = format!("/leases/{lease}/keep-alive");
     loop {
         let answer = cluster.json(&Method::POST, &path, None).await?;
-        client.print(&answer, |it| format!("lease {lease} has {} more", time(it, "ttl_ms")))?;
+        let told =
+            client.print(&answer, |it| format!("lease {lease} has {} more", time(it, "ttl_ms")));
         if once {
             cluster.close().await;
-            return Ok(());
+            return told;
+        }
+        // The keys depend on the lease, and not on who reads of it. A reader that has ended wants
+        // this command to end too.
+        if let Err(error) = told
+            && output::reader_has_ended(&error)
+        {
+            return Err(error);
         }
         // Early enough for two more tries.
         let ttl = Duration::from_millis(answer["ttl_ms"].as_u64().unwrap_or_default());

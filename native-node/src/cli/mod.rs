@@ -6,23 +6,24 @@ mod cert;
 mod cluster;
 mod connect;
 mod exit;
+mod health;
 mod keys;
 mod lease;
+pub(crate) mod output;
 mod progress;
+mod recover;
 mod serve;
 mod session;
 mod status;
 mod token;
 mod watch;
 
-use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::config::LogFormat;
 use crate::demo;
 
 /// A durable key-value store on Raft.
@@ -58,6 +59,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Show who leads, who follows, and how far each is
     Status(status::StatusArgs),
+    /// Ask a server whether it is alive or ready: for probes of containers
+    Health(health::HealthArgs),
     /// Show the members, or let servers join and leave
     Member(cluster::MemberArgs),
     /// Hand leadership over
@@ -72,6 +75,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a server's data directory from a backup
     Restore(backup::RestoreArgs),
+    /// Go on with what one server has, when the majority is lost for good
+    Recover(recover::RecoverArgs),
     /// Load a cluster that runs, and see what it takes
     Bench(bench::BenchArgs),
     /// Print what lets a shell complete commands and flags
@@ -93,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Txn(arguments) => block_on(keys::txn(arguments)),
         Command::Watch(arguments) => block_on(watch::run(arguments)),
         Command::Status(arguments) => block_on(status::run(arguments)),
+        Command::Health(arguments) => block_on(health::run(arguments)),
         Command::Member(arguments) => block_on(cluster::member(arguments)),
         Command::TransferLeader(arguments) => block_on(cluster::transfer(arguments)),
         Command::Snapshot(arguments) => block_on(cluster::snapshot(arguments)),
@@ -100,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Session(arguments) => block_on(session::run(arguments)),
         Command::Backup(arguments) => block_on(backup::backup(arguments)),
         Command::Restore(arguments) => backup::restore(arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::Bench(arguments) => block_on(bench::run(arguments)),
         Command::Completions(arguments) => completions(&arguments),
         Command::Cert(arguments) => cert::run(arguments),
@@ -122,8 +129,7 @@ struct CompletionsArgs {
 fn completions(arguments: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "native-node", &mut script);
-    std::io::stdout().write_all(&script)?;
-    Ok(())
+    output::bytes(&script)
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -132,21 +138,6 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
     // A look-up of a name that hangs must not keep the program.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
-}
-
-/// Starts the log on standard error.
-pub(crate) fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    use anyhow::Context as _;
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .with_context(|| format!("--log: `{filter}` is no filter; write for instance `info`"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Colours are for terminals; a file would only get their codes.
-    let log = log.with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

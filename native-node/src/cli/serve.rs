@@ -2,15 +2,24 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tokio_util::sync::CancellationToken;
 
-use super::start_log;
+use super::output;
 use crate::config::{self, Layer, ServeConfig};
-use crate::server;
+use crate::{logging, server, supervise};
+
+/// How long handing over leadership and closing the data directory may take, beside the delay and
+/// the grace that are set.
+const END_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the last things may take.
+const LEFT_BEHIND: Duration = Duration::from_millis(100);
 
 /// Run one server of a cluster.
 ///
@@ -57,25 +66,33 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     config.new_cluster = arguments.new_cluster;
     if arguments.print_config {
         let text = toml::to_string(&config.to_layer()).context("a setting has no TOML form")?;
-        print!("{text}");
-        return Ok(());
+        return output::bytes(text.as_bytes());
     }
-    start_log(&config.log, config.log_format)?;
+    logging::start(&config.log, config.log_format)?;
+    logging::end_on_panic();
+    let ended = run_logged(config);
+    logging::flush();
+    ended
+}
+
+/// The same with the log running.
+fn run_logged(config: ServeConfig) -> anyhow::Result<()> {
     allow_many_files(config.limits.max_connections);
+    let stop = CancellationToken::new();
+    end_on_signal(stop.clone(), &config)?;
     let mut builder = if config.worker_threads == 1 {
         tokio::runtime::Builder::new_current_thread()
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
     let runtime = builder.worker_threads(config.worker_threads).enable_all().build()?;
-    let stop = CancellationToken::new();
     if config.exit_with_parent {
         end_with_parent(stop.clone());
     }
-    runtime.block_on(async {
-        tokio::spawn(end_on_signal(stop.clone())?);
-        server::serve(config, stop).await
-    })
+    let ended = runtime.block_on(server::serve(config, stop));
+    // What still blocks, such as the look-up of a name, must not keep the process.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    ended
 }
 
 /// Each connection takes a file, and many systems allow few until a program asks for more.
@@ -94,24 +111,27 @@ fn allow_many_files(connections: usize) {
     }
 }
 
-/// Ends the server on Ctrl-C or SIGTERM; the second one ends the process at once.
-fn end_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    Ok(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if stop.is_cancelled() {
-                tracing::warn!("told to end twice: ending at once");
-                std::process::exit(1);
+/// Ends the server on Ctrl-C or SIGTERM; the second one ends the process at once. Signals are taken
+/// by a thread of their own, since the runtime may be busy or stuck. A server that does not end in
+/// time is ended too.
+fn end_on_signal(stop: CancellationToken, config: &ServeConfig) -> anyhow::Result<()> {
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM]).context("cannot listen for SIGTERM and Ctrl-C")?;
+    let limits = &config.limits;
+    let patience = limits.shutdown_delay + limits.shutdown_grace + END_PATIENCE;
+    let listening = move || {
+        for (number, _) in signals.forever().enumerate() {
+            if number > 0 {
+                supervise::end_at_once("told to end twice: ending at once");
             }
             tracing::info!("told to end: finishing what was accepted");
+            supervise::end_within(patience);
             stop.cancel();
         }
-    })
+    };
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(listening).context("cannot start the thread that takes signals")?;
+    Ok(())
 }
 
 /// Ends the server when the program that started it ends, however that happens.

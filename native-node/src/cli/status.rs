@@ -7,7 +7,11 @@ use raft_core::event::RoleName;
 use raft_core::types::NodeId;
 
 use super::connect::{ClientArgs, Output, line};
+use crate::config::Address;
 use crate::http::status::{ClusterStatus, PeerStatus};
+
+/// How long a further server is asked, where the first one cannot tell who leads.
+const ASIDE: Duration = Duration::from_secs(1);
 
 /// Show who leads, who follows, and how far each is.
 #[derive(Args)]
@@ -21,11 +25,43 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn run(arguments: StatusArgs) -> anyhow::Result<()> {
-    let status = arguments.client.client_of_these(Duration::ZERO)?.status().await?;
+    let status = best_view(&arguments.client).await?;
     line(&match arguments.client.output {
         Output::Json => serde_json::to_string_pretty(&status)?,
         Output::Text => in_words(&status).trim_end().to_owned(),
     })
+}
+
+/// The view of the first server that belongs to the cluster and knows of a leader; those that a
+/// server outside names are asked too. Without one, the view that comes nearest.
+async fn best_view(args: &ClientArgs) -> anyhow::Result<ClusterStatus> {
+    let first = args.client_of_these(Duration::ZERO)?.status().await?;
+    let rank = |status: &ClusterStatus| (status.member, status.leader.is_some());
+    if rank(&first) == (true, true) {
+        return Ok(first);
+    }
+    let given = args.endpoints.iter().map(|endpoint| endpoint.address.clone());
+    let named = first.leader.iter().chain(first.peers.iter().map(|peer| &peer.place));
+    let named = named.filter_map(|place| place.client.parse::<Address>().ok());
+    let mut servers: Vec<Address> = Vec::new();
+    for server in given.chain(named) {
+        if server.to_string() != first.node.place.client && !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    let mut best = first;
+    for server in servers {
+        let asked = args.client_of(server)?.with_patience(ASIDE).status().await;
+        if let Ok(status) = asked
+            && rank(&status) > rank(&best)
+        {
+            best = status;
+        }
+        if rank(&best) == (true, true) {
+            break;
+        }
+    }
+    Ok(best)
 }
 
 /// A few lines and a table, a row a server.
@@ -34,8 +70,13 @@ pub(crate) fn in_words(status: &ClusterStatus) -> String {
         Some(leader) => format!("{} leads ({})", leader.id, leader.client),
         None => "nobody leads".to_owned(),
     };
+    let outside = if status.member {
+        ""
+    } else {
+        ", which is not a member of the cluster: it was removed or not let in yet"
+    };
     let mut text = format!(
-        "cluster {}: {leader} in term {}, as {} sees it\n\
+        "cluster {}: {leader} in term {}, as {} sees it{outside}\n\
          committed {}, applied {}, snapshot at {}; log {} on disk\n\
          revision {}, {} keys, digest {}\n\n",
         status.cluster_id,
@@ -67,7 +108,13 @@ pub(crate) fn in_words(status: &ClusterStatus) -> String {
 }
 
 fn own_row(status: &ClusterStatus) -> [String; 7] {
-    let health = if status.halted { "its disk failed" } else { "good" };
+    let health = if status.halted {
+        "its disk failed"
+    } else if status.member {
+        "good"
+    } else {
+        "not a member"
+    };
     [
         status.node.place.id.to_string(),
         role(status.role).to_owned(),

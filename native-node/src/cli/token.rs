@@ -48,12 +48,12 @@ pub(super) fn run(arguments: TokenArgs) -> anyhow::Result<()> {
     );
     let token = Token::generate().context("the system gives no random bytes")?;
     let line = token.line(&name, scope);
-    match output {
-        Output::Text => {
-            println!("token (shown this once; give it to the client):\n{}\n", token.reveal());
-            println!("line for the tokens file of each server:\n{line}");
-        }
-        Output::Json => println!("{}", json!({ "token": token.reveal(), "line": line })),
-    }
-    Ok(())
+    super::output::line(&match output {
+        Output::Text => format!(
+            "token (shown this once; give it to the client):\n{}\n\n\
+             line for the tokens file of each server:\n{line}",
+            token.reveal()
+        ),
+        Output::Json => json!({ "token": token.reveal(), "line": line }).to_string(),
+    })
 }

@@ -124,6 +124,8 @@ pub(super) struct Connections {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     scheme: &'static str,
     token: Option<Token>,
+    /// Whether the token goes to loopback addresses alone.
+    token_stays_here: bool,
 }
 
 /// Why there was no answer.
@@ -135,12 +137,13 @@ pub(super) enum NoAnswer {
 }
 
 impl Connections {
-    pub(super) fn new(tls: Option<Tls>, token: Option<Token>) -> Self {
+    pub(super) fn new(tls: Option<Tls>, token: Option<Token>, token_in_clear: bool) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.enforce_http(false);
         let scheme = if tls.is_some() { "https" } else { "http" };
+        let token_stays_here = tls.is_none() && !token_in_clear;
         let Tls(tls) = tls.unwrap_or_else(|| Tls::of(RootCertStore::empty()));
         let builder = HttpsConnectorBuilder::new().with_tls_config((*tls).clone());
         let builder =
@@ -150,7 +153,7 @@ impl Connections {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        Self { pool, scheme, token }
+        Self { pool, scheme, token, token_stays_here }
     }
 
     /// Sends a request once.
@@ -160,6 +163,10 @@ impl Connections {
         call: &Call,
         ticket: Option<Ticket>,
     ) -> Result<Response<Incoming>, NoAnswer> {
+        if self.token_stays_here && self.token.is_some() && !server.is_loopback() {
+            let why = "the token would travel there in the clear, without TLS";
+            return Err(NoAnswer::NotSent(why.to_owned()));
+        }
         let uri = format!("{}://{server}{}", self.scheme, call.path);
         let mut request = Request::builder().method(call.method.clone()).uri(uri);
         if let Some(headers) = request.headers_mut() {
@@ -201,6 +208,32 @@ mod tests {
         for bad in ["", " ", "a b", "a\nb", "\u{e9}"] {
             assert!(Token::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// Guards tokens that clients take along to servers that they only learn of: without TLS none
+    /// leaves the machine, unless that is said.
+    #[tokio::test]
+    async fn a_token_does_not_leave_the_machine_in_the_clear() {
+        // Nobody listens at the one, and nothing is routed to the other.
+        let [here, far]: [Address; 2] =
+            ["127.0.0.1:9", "192.0.2.1:9"].map(|text| text.parse().expect("an address"));
+        let call = Call::new(hyper::Method::GET, "/livez");
+        let why = async |connections: Connections, server: &Address| {
+            let sending = connections.send(server, &call, None);
+            match tokio::time::timeout(CONNECT_TIMEOUT / 4, sending).await {
+                Ok(Err(NoAnswer::NotSent(why) | NoAnswer::Broken(why))) => why,
+                Ok(Ok(_)) => "an answer".to_owned(),
+                Err(_) => "it is on its way".to_owned(),
+            }
+        };
+        let token = || Some(Token::new("secret").expect("a token"));
+        let refused = |why: &str| why.contains("in the clear");
+        assert!(refused(&why(Connections::new(None, token(), false), &far).await));
+        assert!(!refused(&why(Connections::new(None, token(), false), &here).await));
+        assert!(!refused(&why(Connections::new(None, token(), true), &far).await));
+        assert!(!refused(&why(Connections::new(None, None, false), &far).await));
+        let tls = || Some(Tls::of(RootCertStore::empty()));
+        assert!(!refused(&why(Connections::new(tls(), token(), false), &far).await));
     }
 
     /// Guards `--ca`: a file without certificates is named, not taken for trust in nobody.

@@ -14,8 +14,10 @@ mod error;
 mod grouped;
 mod servers;
 mod sessions;
+mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +39,7 @@ use error::{Verdict, judge};
 pub use grouped::{Grouped, Written};
 use servers::Servers;
 use sessions::{Session, Sessions, Ticket};
+pub use watch::{Told, Watching};
 
 use crate::config::Address;
 use crate::http::members::MemberList;
@@ -74,6 +77,8 @@ pub struct ClientOptions {
     pub sessions: Option<Duration>,
     /// What proves who the client is.
     pub token: Option<Token>,
+    /// Whether the token may leave this machine without TLS, where everybody on the way can read it.
+    pub token_in_clear: bool,
     /// Whether servers are reached over TLS, and which are trusted.
     pub tls: Option<Tls>,
 }
@@ -81,7 +86,15 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// Asks these servers alone, without sessions, token and TLS.
     pub const fn new(servers: Vec<Address>, patience: Duration) -> Self {
-        Self { servers, patience, follow: false, sessions: None, token: None, tls: None }
+        Self {
+            servers,
+            patience,
+            follow: false,
+            sessions: None,
+            token: None,
+            token_in_clear: false,
+            tls: None,
+        }
     }
 
     /// How long a session lasts that is used again and again.
@@ -100,6 +113,8 @@ struct Shared {
     connections: Connections,
     servers: Servers,
     sessions: Option<Sessions>,
+    /// Rounds of attempts after the first one of each request.
+    retries: AtomicU64,
 }
 
 /// An answer that was not an error.
@@ -125,11 +140,13 @@ impl Client {
 
     /// A client that behaves so.
     pub fn with(options: ClientOptions) -> Self {
-        let ClientOptions { servers, patience, follow, sessions, token, tls } = options;
+        let ClientOptions { servers, patience, follow, sessions, token, token_in_clear, tls } =
+            options;
         let shared = Shared {
-            connections: Connections::new(tls, token),
+            connections: Connections::new(tls, token, token_in_clear),
             servers: Servers::new(servers, follow),
             sessions: sessions.map(Sessions::new),
+            retries: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), patience }
     }
@@ -138,6 +155,11 @@ impl Client {
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
         Self { shared: Arc::clone(&self.shared), patience }
+    }
+
+    /// How often this client and its clones have asked all servers once more, after a pause.
+    pub fn retries(&self) -> u64 {
+        self.shared.retries.load(Relaxed)
     }
 
     /// Reads a key's value; `None` when there is no such key.
@@ -234,6 +256,7 @@ impl Client {
                 }
             }
             pause(&mut backoff, deadline).await.ok_or(ClientError::Unavailable(last.clone()))?;
+            self.shared.retries.fetch_add(1, Relaxed);
         }
     }
 
@@ -344,6 +367,7 @@ impl Client {
                     None => ClientError::Unavailable(last),
                 });
             }
+            self.shared.retries.fetch_add(1, Relaxed);
         }
     }
 

@@ -1,10 +1,13 @@
 //! Addresses as people write them: `host:port`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+/// The longest name in DNS (RFC 1035 §2.3.4).
+const MAX_HOST_BYTES: usize = 253;
 
 /// A `host:port` pair. The host may be a name; it is looked up each time a connection is made, so
 /// that a server may move.
@@ -32,6 +35,32 @@ impl Address {
     /// The port; 0 asks the system for a free one.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The host as a number, where it is one.
+    fn ip(&self) -> Option<IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// Whether it leads nowhere else than to this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it stands for all addresses of a machine: one can listen there, and not be reached.
+    pub fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Where somebody on the same machine reaches who listens here.
+    #[must_use]
+    pub fn of_this_machine(&self) -> Self {
+        let host = match self.ip() {
+            Some(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1",
+            Some(IpAddr::V6(ip)) if ip.is_unspecified() => "[::1]",
+            Some(_) | None => &self.host,
+        };
+        Self { host: host.to_owned(), port: self.port }
     }
 
     /// Looks up the host.
@@ -65,12 +94,20 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(error("the host is missing"));
         }
-        if host.chars().any(|character| character.is_whitespace() || "/@?#,=".contains(character)) {
-            return Err(error("the host holds a character that no host has"));
-        }
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        if host.contains(':') && !bracketed {
+        if let Some(inside) = host.strip_prefix('[') {
+            let address = inside.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+            if !matches!(address, Some(Ok(_))) {
+                return Err(error("what stands in brackets is no IPv6 address"));
+            }
+        } else if host.parse::<Ipv6Addr>().is_ok() {
             return Err(error("an IPv6 address stands in brackets"));
+        } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+            return Err(error(
+                "the host holds a character that no host has (a name with others is written as \
+                 its DNS form, which begins with xn--)",
+            ));
+        } else if host.len() > MAX_HOST_BYTES {
+            return Err(error("the host is longer than 253 characters"));
         }
         Ok(Self { host: host.to_owned(), port })
     }
@@ -100,6 +137,28 @@ impl fmt::Display for Address {
 mod tests {
     use super::Address;
 
+    /// Guards probes, and members: an address to listen on is told from one where others are.
+    #[test]
+    fn addresses_know_where_they_lead() {
+        let read = |text: &str| text.parse::<Address>().expect("an address");
+        for (text, here, loopback, unspecified) in [
+            ("0.0.0.0:1", "127.0.0.1:1", false, true),
+            ("[::]:1", "[::1]:1", false, true),
+            ("127.0.0.1:1", "127.0.0.1:1", true, false),
+            ("[::1]:1", "[::1]:1", true, false),
+            ("localhost:1", "localhost:1", true, false),
+            ("host:1", "host:1", false, false),
+        ] {
+            let address = read(text);
+            assert_eq!(address.of_this_machine(), read(here));
+            assert_eq!(
+                (address.is_loopback(), address.is_unspecified()),
+                (loopback, unspecified),
+                "{text}"
+            );
+        }
+    }
+
     /// Guards the notation, and that each refusal says what is wrong.
     #[test]
     fn addresses_are_read_or_refused_with_the_reason() {
@@ -112,9 +171,22 @@ mod tests {
             (":80", "host is missing"),
             ("::1:80", "brackets"),
             ("http://host:80", "character"),
+            ("[::1:80", "brackets"),
+            ("[localhost]:80", "brackets"),
+            ("[fe80::1%eth0]:80", "brackets"),
+            ("ä.example:80", "character"),
+            ("a\"b:80", "character"),
+            ("a<b:80", "character"),
+            ("a%41:80", "character"),
+            ("a\\b:80", "character"),
+            ("a b:80", "character"),
+            ("a\0b:80", "character"),
+            ("u:p@host:80", "character"),
+            (&format!("{}:80", "a".repeat(254)), "longer"),
+            ("[]:80", "brackets"),
         ] {
             let error = bad.parse::<Address>().expect_err(bad).to_string();
-            assert!(error.contains(reason), "{error}");
+            assert!(error.contains(reason), "{bad}: {error}");
             assert!(error.contains("HOST:PORT"), "{error}");
         }
     }

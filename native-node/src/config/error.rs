@@ -53,20 +53,20 @@ pub enum ConfigError {
         "`{0}` cannot name a cluster: use 1 to 64 letters, digits, dots, dashes or underscores"
     )]
     ClusterId(String),
-    /// An address for everybody, with nothing that says who comes in.
+    /// An address for everybody, with nothing that says who a client is.
     #[error(
-        "{address} is no loopback address, and nothing would prove who a {who} is: listen on \
-         127.0.0.1, {remedy}, or say --insecure-bind if everybody who can reach it may read and \
-         write everything"
+        "{0} is no loopback address, and nothing would prove who a client is: listen on 127.0.0.1, \
+         make clients show tokens with --tokens-file, or say --insecure-bind if everybody who can \
+         reach it may read and write everything"
     )]
-    Exposed {
-        /// Where it would have listened.
-        address: Address,
-        /// Whom it would have let in.
-        who: &'static str,
-        /// What would make it safe.
-        remedy: &'static str,
-    },
+    Exposed(Address),
+    /// An address for everybody, with nothing that says who a server is.
+    #[error(
+        "{0} is no loopback address, and nothing would prove who a server is: listen on 127.0.0.1, \
+         or give the servers certificates with --peer-tls-cert or a secret with \
+         --cluster-secret-file (`openssl rand -hex 32` makes one)"
+    )]
+    PeersExposed(Address),
     /// Anybody could break the server.
     #[error(
         "--allow-faults lets clients break this server, so it is for loopback only: listen for \
@@ -83,6 +83,9 @@ pub enum ConfigError {
     /// A certificate without a key, or the like.
     #[error("{0} go together: give all three or none")]
     Incomplete(&'static str),
+    /// A member cannot be found where the list says.
+    #[error(transparent)]
+    Members(#[from] super::MembersError),
     /// The protocol's numbers do not go together.
     #[error(transparent)]
     Raft(#[from] raft_core::config::ConfigError),

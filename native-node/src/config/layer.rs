@@ -126,9 +126,10 @@ layer! {
         /// by commas [default: none but the server's own].
         #[arg(value_delimiter = ',', value_name = "ORIGIN")]
         "GLASSRAFT_CORS_ORIGINS" cors_origins: Vec<String>,
-        /// Listen on other addresses than loopback although nothing proves who a client or server
+        /// Listen for clients on other addresses than loopback although nothing proves who a client
         /// is, or although tokens would travel unencrypted. Only for networks where everybody may
-        /// do what they like, or behind something that encrypts.
+        /// do what they like, or behind something that encrypts. Servers prove who they are all the
+        /// same.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
         /// Let clients break this server with PUT /faults: cut links, stall or fill the disk. Only
@@ -165,10 +166,8 @@ layer! {
         /// Take a snapshot after so many bytes of new entries.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_COMPACT_AFTER_BYTES" compact_after_bytes: u64,
-        /// A server that joins votes once it lacks at most so many entries.
-        #[arg(value_name = "N")]
-        "GLASSRAFT_PROMOTION_LAG" promotion_lag: u64,
-        /// A server that joins and has not caught up for so long is removed again.
+        /// A server that joins and takes nothing for so long is removed again. Raise it where saving a
+        /// received snapshot takes longer.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_PROMOTION_TIMEOUT" promotion_timeout: Span,
         /// Let leaders answer reads with consistency=lease at once, trusting that clocks run about
@@ -181,6 +180,10 @@ layer! {
         /// Entries that compaction keeps, so that a slow follower need not take a snapshot.
         #[arg(value_name = "N")]
         "GLASSRAFT_KEEP_ENTRIES" keep_entries: u64,
+        /// Bytes of applied entries in memory, at most. A follower that lacks older entries gets a
+        /// snapshot. Raise it where followers that are far behind never catch up.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_KEEP_BYTES" keep_bytes: usize,
     }
 }
 
@@ -192,7 +195,7 @@ layer! {
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_SEGMENT_BYTES" segment_bytes: u64,
         /// Bytes that stay free on the disk, beside the room for another snapshot: with less than
-        /// that new writes are refused with 507 [default: 67108864].
+        /// that writes are refused with 507, but for those that remove something [default: 67108864].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_KEEP_FREE_BYTES" keep_free_bytes: u64,
         /// Snapshots that are kept, 2 to 16 [default: 2]. The log reaches back to the one before
@@ -211,7 +214,8 @@ layer! {
         /// Client requests under way at once; more are turned away with 429.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_REQUESTS" max_requests: usize,
-        /// Bytes of client requests under way at once; more are turned away with 429.
+        /// Bytes of client requests under way at once, and of writes whose outcome is open; more are
+        /// turned away with 429.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
         /// Size of the state from which on the leader refuses what makes it larger, with 507
@@ -220,17 +224,37 @@ layer! {
         /// 0 for no bound [default: 2147483648]. Use the same on all servers.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_QUOTA_BYTES" quota_bytes: u64,
-        /// Client connections at once; more are told to go elsewhere with 503.
+        /// Bytes of keys and values that answers under way hold at once; more wait for as long as a
+        /// request may take, and are turned away with 429 then.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_ANSWER_BYTES" max_answer_bytes: usize,
+        /// Client connections at once. When there are so many, the one that has waited longest
+        /// without a request and a token gives way to another; else that is told to go elsewhere
+        /// with 503, unless it asks for /livez, /readyz or /metrics. Fewer
+        /// where the limit on open files leaves no room for so many.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
+        /// Watchers of keys at once [default: 2048]; more are turned away with 429. Each takes a
+        /// connection, so --max-connections must be larger.
+        #[arg(value_name = "N")]
+        "GLASSRAFT_MAX_WATCHERS" max_watchers: usize,
+        /// Bytes of events that wait for all watchers of keys together [default: 67108864]. With more
+        /// the slowest get their events later, from the kept history, or are cut.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_MAX_WATCH_BYTES" max_watch_bytes: usize,
         /// How long a client may take for a request's header, its body, or a TLS handshake, and how
         /// long its connection may be idle.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_READ_TIMEOUT" client_read_timeout: Span,
-        /// A client that takes nothing of an answer for so long is cut.
+        /// A client that takes nothing of an answer for so long, or next to nothing, is cut.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_WRITE_TIMEOUT" client_write_timeout: Span,
-        /// How long requests under way may take when the server is told to end.
+        /// How long the server goes on taking requests once it is told to end, while /readyz
+        /// already fails: as long as a load balancer takes to notice [default: 250ms].
+        #[arg(value_name = "TIME")]
+        "GLASSRAFT_SHUTDOWN_DELAY" shutdown_delay: Span,
+        /// How long requests under way may take after that; what is left then is cut off
+        /// [default: 5s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_SHUTDOWN_GRACE" shutdown_grace: Span,
         /// How often the log is compacted even when it is small.

@@ -47,6 +47,13 @@ pub enum MembersError {
     /// The same address twice.
     #[error("address {0} appears twice among the members; each server needs two of its own")]
     TwiceAddress(Address),
+    /// An address to listen on, where one to be reached at is wanted.
+    #[error(
+        "server {id} cannot be reached at {address}, which stands for all addresses of whatever machine \
+         uses it: write the address where the others find the server, and give --client or --peer \
+         to listen on all addresses", id = .0.0, address = .1
+    )]
+    Unspecified(NodeId, Address),
     /// No member at all.
     #[error("the list of members is empty")]
     Empty,
@@ -71,6 +78,7 @@ impl Members {
     /// The list with this server in it, or at another place.
     pub fn with(&self, id: NodeId, member: Member) -> Result<Self, MembersError> {
         let others = self.iter().filter(|(other, _)| *other != id);
+        can_be_reached(id, &member)?;
         Self::checked(others.map(|(id, member)| (id, member.clone())).chain([(id, member)]))
     }
 
@@ -88,6 +96,11 @@ impl Members {
         Self(kept.map(|(id, member)| (id, member.clone())).collect())
     }
 
+    /// Refuses addresses at which nobody is found.
+    pub(super) fn can_be_reached(&self) -> Result<(), MembersError> {
+        self.iter().try_for_each(|(id, member)| can_be_reached(id, member))
+    }
+
     fn checked(list: impl IntoIterator<Item = (NodeId, Member)>) -> Result<Self, MembersError> {
         let mut members = BTreeMap::new();
         let mut addresses = std::collections::BTreeSet::new();
@@ -103,6 +116,14 @@ impl Members {
             }
         }
         if members.is_empty() { Err(MembersError::Empty) } else { Ok(Self(members)) }
+    }
+}
+
+fn can_be_reached(id: NodeId, member: &Member) -> Result<(), MembersError> {
+    let mut addresses = [&member.peer, &member.client].into_iter();
+    match addresses.find(|address| address.is_unspecified()) {
+        Some(address) => Err(MembersError::Unspecified(id, address.clone())),
+        None => Ok(()),
     }
 }
 
@@ -125,7 +146,9 @@ impl FromStr for Members {
 
     fn from_str(text: &str) -> Result<Self, MembersError> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        Self::checked(parts.map(parse_member).collect::<Result<Vec<_>, _>>()?)
+        let members = Self::checked(parts.map(parse_member).collect::<Result<Vec<_>, _>>()?)?;
+        members.can_be_reached()?;
+        Ok(members)
     }
 }
 
@@ -177,6 +200,8 @@ mod tests {
             ("0=a:1/a:2", "from 1 on"),
             ("x=a:1/a:2", "from 1 on"),
             ("1=a/a:2", "port is missing"),
+            ("1=0.0.0.0:1/a:2", "cannot be reached at 0.0.0.0:1"),
+            ("1=a:1/[::]:2", "cannot be reached at [::]:2"),
             ("1=a:1/a:2,1=a:3/a:4", "server 1 appears twice"),
             ("1=a:1/a:2,2=a:2/a:3", "address a:2 appears twice"),
         ] {

@@ -74,12 +74,20 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// How large the state may get, in bytes; 0 for any size.
     pub quota_bytes: u64,
+    /// Bytes that answers under way hold at once.
+    pub max_answer_bytes: usize,
     /// Client connections at once.
     pub max_connections: usize,
+    /// Watchers of keys at once.
+    pub max_watchers: usize,
+    /// Bytes that wait for all watchers of keys together.
+    pub max_watch_bytes: usize,
     /// How long a client may take to send a header or a body.
     pub client_read_timeout: Duration,
     /// How long a client may take nothing of an answer.
     pub client_write_timeout: Duration,
+    /// How long requests are still taken once the server is told to end.
+    pub shutdown_delay: Duration,
     /// How long requests may take to finish on shutdown.
     pub shutdown_grace: Duration,
     /// How often the log is compacted even when small.
@@ -93,9 +101,13 @@ impl Default for Limits {
             max_requests: 8192,
             max_request_bytes: 64 << 20,
             quota_bytes: 2 << 30,
+            max_answer_bytes: 64 << 20,
             max_connections: 4096,
+            max_watchers: 2048,
+            max_watch_bytes: 64 << 20,
             client_read_timeout: Duration::from_secs(15),
             client_write_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::from_millis(250),
             shutdown_grace: Duration::from_secs(5),
             compact_interval: Duration::from_mins(1),
         }
@@ -150,7 +162,7 @@ impl ServeConfig {
             log: server.log.unwrap_or_else(|| "info".to_owned()),
             log_format: server.log_format.unwrap_or_default(),
             security: Security::resolve(security)?,
-            raft: resolve_raft(&raft),
+            raft: resolve_raft(&raft, &limits),
             storage: resolve_storage(&storage),
             limits: resolve_limits(&limits),
         };
@@ -186,7 +198,7 @@ impl ServeConfig {
                 compact_after_entries: Some(self.raft.compact_after_entries),
                 compact_after_bytes: Some(self.raft.compact_after_bytes),
                 keep_entries: Some(self.raft.keep_entries),
-                promotion_lag: Some(self.raft.promotion_lag),
+                keep_bytes: Some(self.raft.keep_bytes),
                 promotion_timeout: Some(Span::micros(self.raft.promotion_timeout)),
                 lease_reads: Some(self.raft.lease_reads),
                 max_clock_drift_permille: Some(self.raft.max_clock_drift_permille),
@@ -201,9 +213,13 @@ impl ServeConfig {
                 max_requests: Some(limits.max_requests),
                 max_request_bytes: Some(limits.max_request_bytes),
                 quota_bytes: Some(limits.quota_bytes),
+                max_answer_bytes: Some(limits.max_answer_bytes),
                 max_connections: Some(limits.max_connections),
+                max_watchers: Some(limits.max_watchers),
+                max_watch_bytes: Some(limits.max_watch_bytes),
                 client_read_timeout: Some(Span(limits.client_read_timeout)),
                 client_write_timeout: Some(Span(limits.client_write_timeout)),
+                shutdown_delay: Some(Span(limits.shutdown_delay)),
                 shutdown_grace: Some(Span(limits.shutdown_grace)),
                 compact_interval: Some(Span(limits.compact_interval)),
             },
@@ -220,10 +236,14 @@ impl ServeConfig {
 
     fn validate(&self) -> Result<(), ConfigError> {
         check_cluster_id(&self.cluster_id)?;
+        self.members.can_be_reached()?;
         for (name, value) in [
             ("--max-requests", self.limits.max_requests),
             ("--max-request-bytes", self.limits.max_request_bytes),
+            ("--max-answer-bytes", self.limits.max_answer_bytes),
             ("--max-connections", self.limits.max_connections),
+            ("--max-watchers", self.limits.max_watchers),
+            ("--max-watch-bytes", self.limits.max_watch_bytes),
             ("--worker-threads", self.worker_threads),
         ] {
             if value == 0 {
@@ -271,8 +291,10 @@ pub(crate) fn check_cluster_id(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
+fn resolve_raft(layer: &RaftLayer, limits: &LimitsLayer) -> RaftConfig {
     let default = RaftConfig::default();
+    // Nobody waits longer for a read.
+    let read_timeout = resolve_limits(limits).request_timeout.as_micros();
     let micros = |span: Option<Span>, or: u64| span.map_or(or, Span::as_micros);
     RaftConfig {
         election_timeout_min: micros(layer.election_timeout_min, default.election_timeout_min),
@@ -280,17 +302,19 @@ fn resolve_raft(layer: &RaftLayer) -> RaftConfig {
         heartbeat_interval: micros(layer.heartbeat_interval, default.heartbeat_interval),
         max_batch_bytes: layer.max_batch_bytes.unwrap_or(default.max_batch_bytes),
         max_in_flight: layer.max_in_flight.unwrap_or(default.max_in_flight),
+        max_in_flight_bytes: default.max_in_flight_bytes,
         max_chunk_bytes: layer.max_chunk_bytes.unwrap_or(default.max_chunk_bytes),
         compact_after_entries: layer.compact_after_entries.unwrap_or(default.compact_after_entries),
         compact_after_bytes: layer.compact_after_bytes.unwrap_or(default.compact_after_bytes),
         keep_entries: layer.keep_entries.unwrap_or(default.keep_entries),
-        promotion_lag: layer.promotion_lag.unwrap_or(default.promotion_lag),
+        keep_bytes: layer.keep_bytes.unwrap_or(default.keep_bytes),
         promotion_timeout: micros(layer.promotion_timeout, default.promotion_timeout),
         lease_reads: layer.lease_reads.unwrap_or(default.lease_reads),
         max_clock_drift_permille: layer
             .max_clock_drift_permille
             .unwrap_or(default.max_clock_drift_permille),
         clock_interval: default.clock_interval,
+        read_timeout: u64::try_from(read_timeout).unwrap_or(u64::MAX),
     }
 }
 
@@ -312,9 +336,13 @@ fn resolve_limits(layer: &LimitsLayer) -> Limits {
         max_requests: layer.max_requests.unwrap_or(default.max_requests),
         max_request_bytes: layer.max_request_bytes.unwrap_or(default.max_request_bytes),
         quota_bytes: layer.quota_bytes.unwrap_or(default.quota_bytes),
+        max_answer_bytes: layer.max_answer_bytes.unwrap_or(default.max_answer_bytes),
         max_connections: layer.max_connections.unwrap_or(default.max_connections),
+        max_watchers: layer.max_watchers.unwrap_or(default.max_watchers),
+        max_watch_bytes: layer.max_watch_bytes.unwrap_or(default.max_watch_bytes),
         client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
         client_write_timeout: duration(layer.client_write_timeout, default.client_write_timeout),
+        shutdown_delay: duration(layer.shutdown_delay, default.shutdown_delay),
         shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),
         compact_interval: duration(layer.compact_interval, default.compact_interval),
     }

@@ -78,6 +78,7 @@ fn unusable_settings_are_refused_with_a_remedy() {
         (&["--peer=10.0.0.1:8001"], "--cluster-secret-file"),
         (&["--peer=10.0.0.1:8001"], "--peer-tls-cert"),
         (&["--peer=10.0.0.1:8001", "--tokens-file=t"], "--peer-tls-cert"),
+        (&["--peer=0.0.0.0:8001", "--insecure-bind"], "--cluster-secret-file"),
         (&["--tls-cert=c", "--tls-key=k"], "--tls-ca"),
         (&["--peer-tls-ca=c"], "--peer-tls-key"),
         (&["--election-timeout-max=200ms"], "election timeout"),
@@ -110,7 +111,7 @@ fn unusable_settings_are_refused_with_a_remedy() {
     assert!(ServeConfig::resolve(with(&exposed)).is_ok(), "servers with certificates");
     let exposed = ["--peer=10.0.0.1:2", "--cluster-secret-file=s"];
     assert!(ServeConfig::resolve(with(&exposed)).is_ok(), "servers with a secret");
-    let open = ["--client=0.0.0.0:1", "--peer=0.0.0.0:2", "--insecure-bind"];
+    let open = ["--client=0.0.0.0:1", "--insecure-bind"];
     assert!(ServeConfig::resolve(with(&open)).is_ok(), "said explicitly");
 }
 
@@ -142,4 +143,22 @@ fn a_secret_is_read_or_refused() {
     std::fs::write(&path, "0123456789abcdef\n").expect("a file");
     let secret = config(&path).security.read_secret().expect("a secret").expect("a secret");
     assert_eq!(secret, b"0123456789abcdef");
+}
+
+/// Guards the members of a file as those of the command line: each can be reached.
+#[test]
+fn members_of_a_file_have_addresses_where_they_are_found() {
+    let text = r#"
+        [server]
+        id = 1
+        cluster_id = "c"
+        data = "d"
+        [server.members]
+        1 = { peer = "0.0.0.0:8001", client = "127.0.0.1:7001" }
+        [security]
+        insecure_bind = true
+    "#;
+    let layer: Layer = toml::from_str(text).expect("a layer");
+    let error = ServeConfig::resolve(layer).expect_err("nobody is at 0.0.0.0").to_string();
+    assert!(error.contains("cannot be reached at 0.0.0.0:8001"), "{error}");
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::faults::Disturbance;
 use super::process::{Deed, DeedError};
 use super::supervisor::Supervisor;
+use crate::cli::output::tell;
 
 /// Listens to standard input for as long as it has lines; its end ends nothing.
 pub(super) fn start(supervisor: Arc<Supervisor>, stop: CancellationToken) {
@@ -32,10 +33,10 @@ fn obey(supervisor: &Arc<Supervisor>, stop: &CancellationToken, line: &str) {
     match words[..] {
         [] => {}
         ["quit" | "exit" | "q"] => stop.cancel(),
-        ["status"] => supervisor.view().iter().for_each(|node| println!("{}", node.in_words())),
+        ["status"] => supervisor.view().iter().for_each(|node| tell(&node.in_words())),
         _ => match act(supervisor, &words) {
-            Some(Ok(())) => println!("{}: done", shown(&words)),
-            Some(Err(error)) => println!("{error}"),
+            Some(Ok(())) => tell(&format!("{}: done", shown(&words))),
+            Some(Err(error)) => tell(&error.to_string()),
             None => help(),
         },
     }
@@ -77,7 +78,7 @@ fn shown(words: &[&str]) -> String {
 }
 
 fn help() {
-    println!("commands: {COMMANDS}");
+    tell(&format!("commands: {COMMANDS}"));
 }
 
 /// What can be typed.

@@ -1,6 +1,8 @@
 //! The demo's directory: what it was made for, and that only one demo uses it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -15,6 +17,9 @@ struct Made {
     #[serde(default)]
     founded: bool,
 }
+
+/// Where the secret of the demo's servers is kept in its directory.
+pub(super) const SECRET_FILE: &str = "cluster-secret";
 
 /// A directory that is this demo's for as long as this lives.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
             return Err(error).with_context(|| format!("cannot lock {shown}"));
         }
     }
+    make_secret(&directory.join(SECRET_FILE))?;
     let path = directory.join("demo.toml");
     if path.exists() {
         let text =
@@ -62,6 +68,28 @@ pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
     Ok(claim)
 }
 
+/// Makes the secret that the servers prove to each other, unless there is one. Only their user may
+/// read it: whoever knows it can pass for one of them.
+fn make_secret(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system gives no random bytes")?;
+    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    // Half a secret would be taken for one the next time.
+    let unfinished = path.with_extension("part");
+    let make = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    make().with_context(|| format!("cannot make {}", path.display()))
+}
+
 impl Claim {
     /// From now on an empty directory of a server is a loss.
     pub(super) fn set_founded(&mut self) -> anyhow::Result<()> {
@@ -78,7 +106,28 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
-    use super::claim;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{SECRET_FILE, claim};
+
+    /// Guards the demo's servers against every other program and user of the machine: each demo has
+    /// a secret of its own, which stays and which nobody else may read.
+    #[test]
+    fn each_demo_has_a_secret_of_its_own() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let secret_of = |name: &str| {
+            let path = directory.path().join(name);
+            drop(claim(&path, 3).expect("a directory"));
+            let file = path.join(SECRET_FILE);
+            let mode = file.metadata().expect("a file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            std::fs::read_to_string(file).expect("a secret")
+        };
+        let secret = secret_of("one");
+        assert_eq!(secret.len(), 64);
+        assert_eq!(secret_of("one"), secret, "it stays");
+        assert_ne!(secret_of("other"), secret);
+    }
 
     /// Guards the data of a cluster against a demo of another size, and against two demos at once.
     #[test]

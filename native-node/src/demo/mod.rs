@@ -10,7 +10,6 @@ mod plan;
 mod process;
 mod supervisor;
 
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::output::tell;
 use crate::client::Client;
 use crate::config::{Address, Limits, LogFormat};
 use crate::http;
@@ -71,7 +71,7 @@ pub struct DemoArgs {
 
 /// Runs the demo until it is told to end.
 pub fn run(arguments: DemoArgs) -> anyhow::Result<()> {
-    crate::cli::start_log("warn", LogFormat::Text)?;
+    crate::logging::start("warn", LogFormat::Text)?;
     // One thread, which lives as long as the process: the servers are told to end when the thread
     // that started them does.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -93,7 +93,7 @@ async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
     let supervisor = Arc::new(Supervisor::start(plan, claim.founded)?);
     let result = attend(&arguments, &supervisor, claim, listener, stop.clone()).await;
     stop.cancel();
-    println!("ending the servers");
+    tell("ending the servers");
     supervisor.end_all().await;
     result
 }
@@ -109,8 +109,13 @@ async fn attend(
     let built = page::is_built(&arguments.web_dir);
     let router = page::router(Arc::clone(supervisor), &arguments.web_dir);
     let limits = Limits::default();
-    let serving =
-        http::serve_service(listener, router, limits, Connections::default(), stop.clone());
+    let serving = http::serve_service(
+        listener,
+        move |_| router.clone(),
+        limits,
+        Connections::default(),
+        stop.clone(),
+    );
     let serving = tokio::spawn(serving);
     let reaping = tokio::spawn(Arc::clone(supervisor).watch(stop.clone()));
     tokio::spawn(Arc::clone(supervisor).keep_telling(stop.clone()));
@@ -125,8 +130,7 @@ async fn attend(
         supervisor.set_founded();
     }
     let url = format!("http://127.0.0.1:{}", arguments.port);
-    println!("ready {url}");
-    std::io::stdout().flush()?;
+    tell(&format!("ready {url}"));
     if arguments.open {
         open_browser(&url);
     }
@@ -137,24 +141,24 @@ async fn attend(
 }
 
 fn introduce(arguments: &DemoArgs, supervisor: &Supervisor, built: bool) {
-    println!("{} servers, data and logs in {}", arguments.nodes, arguments.dir.display());
+    tell(&format!("{} servers, data and logs in {}", arguments.nodes, arguments.dir.display()));
     for node in supervisor.plan().nodes() {
-        println!("  S{}  http://{}  log {}", node.id, node.client, node.log.display());
+        tell(&format!("  S{}  http://{}  log {}", node.id, node.client, node.log.display()));
     }
     let (first, last) = (arguments.port + 1, arguments.port + arguments.nodes);
-    println!("Try:");
-    println!(
+    tell("Try:");
+    tell(&format!(
         "  curl -d '{{\"key\":\"greeting\",\"value\":\"hello\"}}' http://127.0.0.1:{first}/set"
-    );
-    println!("  curl http://127.0.0.1:{last}/get/greeting");
-    println!("  curl http://127.0.0.1:{first}/cluster/status");
-    println!("Here: {} (or Ctrl-C)", console::COMMANDS);
+    ));
+    tell(&format!("  curl http://127.0.0.1:{last}/get/greeting"));
+    tell(&format!("  curl http://127.0.0.1:{first}/cluster/status"));
+    tell(&format!("Here: {} (or Ctrl-C)", console::COMMANDS));
     if !built {
-        println!(
+        tell(&format!(
             "The page is not built: {} has no index.html. Build it with `cargo xtask web`, or \
              name another directory with --web-dir.",
             arguments.web_dir.display()
-        );
+        ));
     }
 }
 
@@ -216,6 +220,6 @@ fn end_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output =
 fn open_browser(url: &str) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     if let Err(error) = std::process::Command::new(program).arg(url).spawn() {
-        println!("cannot open a browser with {program}: {error}; open {url} yourself");
+        tell(&format!("cannot open a browser with {program}: {error}; open {url} yourself"));
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 
+use super::directory::SECRET_FILE;
 use crate::config::{Address, Members};
 
 /// The cluster's name.
@@ -87,6 +88,8 @@ impl Plan {
             .arg("--data")
             .arg(&node.data)
             .args(["--members", &self.members.to_string()])
+            .arg("--cluster-secret-file")
+            .arg(self.directory.join(SECRET_FILE))
             .args(["--cors-origins", &self.origins, "--log", &self.log_filter])
             .args(["--exit-with-parent", "--allow-faults"])
             // The pipe's other end closes with this process, however it ends.

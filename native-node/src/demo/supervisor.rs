@@ -14,6 +14,7 @@ use super::failover::{self, Failover};
 use super::faults::{self, Disturbance, Wanted};
 use super::plan::{NodePlan, Plan};
 use super::process::{Deed, DeedError, Node, NodeView};
+use crate::cli::output::tell;
 use crate::faults::Faults;
 
 /// How often processes are looked at.
@@ -115,7 +116,7 @@ impl Supervisor {
         tokio::spawn(async move {
             supervisor.tell_all().await;
             let measured = failover::measure(id, name, others).await;
-            println!("{measured}");
+            tell(&measured.to_string());
             *supervisor.failover.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
         });
     }
@@ -156,7 +157,7 @@ impl Supervisor {
             for node in self.lock().iter_mut() {
                 if let Some(status) = node.reap() {
                     let log = node.plan.log.display();
-                    println!("S{} has ended ({status}); {log} says why", node.plan.id);
+                    tell(&format!("S{} has ended ({status}); {log} says why", node.plan.id));
                 }
             }
             sleep(WATCH_INTERVAL).await;

@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use raft_core::event::RoleName;
 use raft_core::kv::KvStore;
+use raft_core::limits::Semantics;
 use raft_core::membership::{Membership, MembershipChange};
 use raft_core::message::{Body, Message};
 use raft_core::replica::{Halt, Input, Output, Proposal, Replica, Status};
@@ -32,8 +33,10 @@ use crate::config::Address;
 use crate::handle::{Quota, Reply, RequestError, Written};
 use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
+use crate::supervise::Pulse;
 use crate::trace::Tracer;
 use crate::transport::Delivery;
+use crate::watch::Feed;
 pub use peers::Peers;
 use waiting::{Waiting, WaitingList};
 
@@ -94,11 +97,13 @@ pub enum Inbox {
     Peer(Delivery),
     /// A server came in that this one has no address of.
     Met(NodeId, Address),
+    /// Something that was sent to a server may be lost.
+    SendFailed(NodeId),
     /// The disk's answer.
     Storage(StorageEvent),
     /// The log should be compacted, however small it is.
     Compact,
-    /// Somebody began to watch.
+    /// Somebody began to watch events or keys.
     Wake,
     /// Somebody wants to know whether the driver runs.
     Ping(oneshot::Sender<()>),
@@ -120,14 +125,21 @@ pub struct Driver {
     pub peers: Peers,
     /// The figures that others see.
     pub status: Arc<ArcSwap<Status>>,
-    /// Wakes those who watch keys: the state's revision.
+    /// Wakes those who wait for a revision of the state.
     pub revisions: watch::Sender<u64>,
+    /// From so many bytes of commands on whose outcome is not known yet, more are refused: they stay
+    /// in memory for as long, whether somebody waits for them or not.
+    pub max_uncommitted_bytes: usize,
+    /// Those who watch keys.
+    pub feed: Feed,
     /// Those who watch events.
     pub tracer: Tracer,
     /// What it counts.
     pub metrics: DriverMetrics,
     /// How large the state may get before the leader refuses what makes it larger, in bytes.
     pub quota: Quota,
+    /// Shows others that its loop turns.
+    pub pulse: Pulse,
 }
 
 /// Why the driver ended.
@@ -149,11 +161,15 @@ struct Run {
     known_leader: Option<NodeId>,
     /// Whether the state is as large as it may be.
     full: bool,
+    /// Messages of peers that the core had refused by the last batch.
+    known_refused: u64,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
     /// The entries of this batch that were taken in from a leader and that the disk does not know
     /// of yet, in bytes.
     unsubmitted: u64,
+    /// The deadline that the timer is set to.
+    armed: Option<Time>,
     end: Option<End>,
 }
 
@@ -169,6 +185,7 @@ impl Driver {
         let now = self.clock.now();
         let mut run = Run {
             known_leader: self.replica.status().leader,
+            known_refused: 0,
             driver: self,
             now,
             full: false,
@@ -176,8 +193,11 @@ impl Driver {
             proposals: Vec::new(),
             reads: Vec::new(),
             unsubmitted: 0,
+            armed: None,
             end: None,
         };
+        // The handshake lets in nobody whose release knows less.
+        run.step(Input::MembersKnow(Semantics::LATEST));
         // What starting already decided, for instance to campaign alone in a cluster of one.
         run.finish_batch();
         let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -190,6 +210,7 @@ impl Driver {
                 Some(End::DiskFailed(error)) => return Ended::DiskFailed(error),
                 Some(End::Halted(why)) => return Ended::Halted(why),
             }
+            run.driver.pulse.turn();
             run.arm(timer.as_mut());
             tokio::select! {
                 biased;
@@ -208,13 +229,11 @@ impl Driver {
 impl Run {
     /// Sets the timer to the core's deadline. A timer that is due earlier stays: it finds nothing
     /// to do and is set anew, which is cheaper than moving it with each message.
-    fn arm(&self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
-        let due = match self.driver.replica.deadline() {
-            Some(deadline) => self.driver.clock.instant(deadline),
-            None => return,
-        };
-        if timer.is_elapsed() || due < timer.deadline() {
-            timer.reset(due);
+    fn arm(&mut self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
+        let Some(deadline) = self.driver.replica.deadline() else { return };
+        if timer.is_elapsed() || self.armed.is_none_or(|armed| deadline < armed) {
+            timer.reset(self.driver.clock.instant(deadline));
+            self.armed = Some(deadline);
         }
     }
 
@@ -239,8 +258,8 @@ impl Run {
     fn take_one(&mut self, item: Inbox) {
         match item {
             Inbox::Propose { command, reply, permit } => {
-                let since = self.now;
-                let request = self.waiting.add(Waiting::Write { reply, since }, permit);
+                let (since, bytes) = (self.now, command.len());
+                let request = self.waiting.add(Waiting::Write { reply, since, bytes }, permit);
                 self.proposals.push(Proposal { request, command });
             }
             Inbox::Read { reply, lease, permit } => {
@@ -256,6 +275,7 @@ impl Run {
                 self.step(Input::TransferLeadership { request, to });
             }
             Inbox::Met(peer, address) => self.driver.peers.met(peer, address),
+            Inbox::SendFailed(peer) => self.step(Input::SendFailed(peer)),
             Inbox::ReadLocal { reply, permit } => {
                 // Who asked may have given up.
                 drop(reply.send(Ok(self.driver.replica.store().clone())));
@@ -283,18 +303,32 @@ impl Run {
 
     /// All proposals of the batch go in together, if the disk can take them.
     fn propose(&mut self) {
-        let proposals = std::mem::take(&mut self.proposals);
+        let mut proposals = std::mem::take(&mut self.proposals);
+        let new: usize = proposals.iter().map(|proposal| proposal.command.len()).sum();
+        let uncommitted = self.waiting.write_bytes() - new;
         let refusal = match self.driver.storage.accepting() {
+            Acceptance::Yes if uncommitted > self.driver.max_uncommitted_bytes => {
+                Some(RequestError::Overloaded)
+            }
             Acceptance::Yes => None,
             Acceptance::Backlogged => Some(RequestError::Overloaded),
             Acceptance::DiskFull => Some(RequestError::DiskFull),
             Acceptance::Failed => Some(RequestError::Halted),
         };
         if let Some(refusal) = refusal {
-            for proposal in proposals {
-                self.waiting.refuse(proposal.request, refusal);
+            let mut queued = 0;
+            proposals.retain(|proposal| {
+                let taken = self.driver.storage.takes_when_full(&proposal.command, queued);
+                if taken {
+                    queued += proposal.command.len() as u64;
+                } else {
+                    self.waiting.refuse(proposal.request, refusal);
+                }
+                taken
+            });
+            if proposals.is_empty() {
+                return;
             }
-            return;
         }
         self.driver.metrics.proposals.inc_by(proposals.len() as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
@@ -342,6 +376,11 @@ impl Run {
                 // A snapshot lets old parts of the log go.
                 self.step(Input::Compact);
                 self.hand_over();
+            }
+            StorageEvent::DiskIsShort => {
+                if self.driver.storage.is_worth_compacting() {
+                    self.step(Input::Compact);
+                }
             }
             StorageEvent::DiskHasSpace => {}
             StorageEvent::Failed { first_lost, error } => {
@@ -394,6 +433,23 @@ impl Run {
                 tracing::info!(bytes, quota, "the state is smaller than --quota-bytes again");
             }
         }
+        if status.refused_messages > self.known_refused {
+            driver.metrics.refused.inc_by(status.refused_messages - self.known_refused);
+            // A peer that goes on must not fill the log: one line each time that the number doubles.
+            let doubled = status.refused_messages.ilog2() > self.known_refused.max(1).ilog2();
+            if let Some((peer, why)) = status.latest_refused
+                && (doubled || self.known_refused == 0)
+            {
+                let messages = status.refused_messages;
+                tracing::error!(
+                    %peer, messages,
+                    "refused a message that no correct server sends: {why}; check that server's \
+                     release, disk and memory"
+                );
+            }
+            self.known_refused = status.refused_messages;
+        }
+        driver.storage.expect_snapshot_of(status.keys, status.state_bytes);
         let status = Arc::new(status);
         driver.status.store(Arc::clone(&status));
         driver.tracer.after_batch(&mut driver.replica, self.now);
@@ -409,6 +465,7 @@ impl Run {
         self.unsubmitted = 0;
         // After the sending: whoever has left is still told so.
         driver.peers.update(&status, driver.replica.store());
+        driver.feed.publish(&mut driver.replica);
         if driver.revisions.receiver_count() > 0 {
             driver.revisions.send_if_modified(|revision| {
                 std::mem::replace(revision, status.revision) != status.revision

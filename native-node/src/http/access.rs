@@ -28,27 +28,44 @@ impl Access {
         Self { tokens, open_metrics }
     }
 
-    /// Refuses a request that its token does not allow.
+    /// Whether anybody must show a token.
+    pub(super) const fn asks_for_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Refuses a request that its token does not allow; else whether it shows one that is known.
     pub(super) fn check(
         &self,
         route: Route,
         method: &Method,
         headers: &HeaderMap,
-    ) -> Result<(), ApiError> {
-        let Some(tokens) = &self.tokens else { return Ok(()) };
-        let Some(needs) = needs(route, method) else { return Ok(()) };
+    ) -> Result<bool, ApiError> {
+        let Some(tokens) = &self.tokens else { return Ok(false) };
+        let Some(needs) = needs(route, method) else { return Ok(false) };
         if route == Route::Metrics && self.open_metrics {
-            return Ok(());
+            return Ok(false);
         }
         let shown = shown(route, headers)?;
         let tokens = tokens.load();
         let grant = tokens.find(shown).ok_or(ApiError::Unauthorized("the token is not known"))?;
         if grant.scope >= needs {
-            Ok(())
+            Ok(true)
         } else {
             Err(ApiError::Forbidden { has: grant.scope, needs })
         }
     }
+
+    /// The name of the token that a request shows, if it is known.
+    pub(super) fn name(&self, headers: &HeaderMap) -> Option<String> {
+        let tokens = self.tokens.as_ref()?.load();
+        let shown = shown(Route::Other, headers).ok()?;
+        Some(tokens.find(shown)?.name.clone())
+    }
+}
+
+/// Whether only an administrator may do it.
+pub(super) fn is_for_admins(route: Route, method: &Method) -> bool {
+    needs(route, method) == Some(Scope::Admin)
 }
 
 /// What a request must be allowed; `None` for what everybody may ask.

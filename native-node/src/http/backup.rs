@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
+use super::freshness::Unseen;
 use super::request::{self, Consistency};
 use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
 use crate::backup::Encoder;
@@ -48,6 +49,7 @@ static BACKUPS: Semaphore = Semaphore::const_new(MAX_BACKUPS);
     )),
 )]
 pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    request::check_parameters(request.uri())?;
     let mut consistency = Consistency::Linearizable;
     for (name, value) in request::parameters(request.uri()) {
         match name {
@@ -65,7 +67,8 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
             app.handle.read(false, permit).await
         }
     };
-    let encoder = Encoder::new(&app.cluster_id, app.id.0, store.map_err(request::read_error)?);
+    let store = store.map_err(|error| Unseen::Handle(error).told(app))?;
+    let encoder = Encoder::new(&app.cluster_id, app.id.0, store);
     let (revision, bytes) = (encoder.head().revision, encoder.head().state_bytes);
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(make(encoder, sender, app.draining.clone(), slot));

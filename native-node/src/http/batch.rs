@@ -13,11 +13,12 @@ use raft_core::types::LogPosition;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::answer::Document;
 use super::error::ApiError;
 use super::freshness::see_now;
 use super::headers::{self, IdempotencyHeader, SEQUENCE_HEADER, SESSION_HEADER};
-use super::kv::{Found, Written, json, other_request};
-use super::operations::{JsonKey, JsonPut};
+use super::kv::{Found, Written, other_request, told};
+use super::operations::{JsonKey, JsonPut, Room};
 use super::request::{self, Consistency, RedirectOption};
 use super::{App, REVISION_HEADER, signed};
 use crate::handle::RequestError;
@@ -49,7 +50,8 @@ enum BatchOperation {
 }
 
 /// What a batch did.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes")]
 struct BatchResults {
     /// One for each operation, in their order.
     results: Vec<BatchResult>,
@@ -63,7 +65,8 @@ enum BatchResult {
     Written(Written),
     /// Of a `get`: the key, `null` when it is not there.
     Found(Option<Found>),
-    /// It was not carried out, or that is not known; the same as for a request of its own.
+    /// It was not carried out, or that is not known; the same as for a request of its own. Of a
+    /// `get` also that there is no room for more than about 2 MiB of keys and values.
     Error(ApiError),
 }
 
@@ -118,14 +121,19 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
     {
         return app.ask_leader(*leader, &parts, body, redirect).await;
     }
+    if let Some(Err(RequestError::NotAMember { leader })) = &seen
+        && !has_writes
+    {
+        return Err(ApiError::NotAMember(app.leader(*leader)));
+    }
     let seen = seen.map(|seen| seen.map(|seen| seen.store));
     let revisions = written.iter().flatten().map(|(_, applied)| applied.revision);
     let revision = match &seen {
         Some(Ok(store)) => revisions.chain([store.revision()]).max(),
         Some(Err(_)) | None => revisions.max(),
     };
-    let results = results(steps, written, seen.as_ref());
-    let mut response = signed(app, json(&BatchResults { results }));
+    let show = |most| Ok(results(&steps, &written, seen.as_ref(), most).into());
+    let mut response = signed(app, told(app, show).await?);
     response
         .headers_mut()
         .extend(revision.map(|revision| (REVISION_HEADER, HeaderValue::from(revision))));
@@ -171,27 +179,45 @@ impl Step {
     }
 }
 
-/// Puts everything in the order in which it was asked.
+/// Puts everything in the order in which it was asked; keys and values as far as there is room.
 fn results(
-    steps: Vec<Step>,
-    written: Vec<Result<(LogPosition, Applied), RequestError>>,
+    steps: &[Step],
+    written: &[Result<(LogPosition, Applied), RequestError>],
     seen: Option<&Result<KvStore, RequestError>>,
-) -> Vec<BatchResult> {
-    let mut written = written.into_iter();
-    let result = |step| match (step, seen) {
-        (Step::Refused(error), _) => BatchResult::Error(error),
+    most: usize,
+) -> Document {
+    let (mut written, mut room) = (written.iter(), Room::of(most));
+    let mut document = Document::default();
+    document.raw("{\"results\":");
+    document.list(steps, |document, step| match (step, seen) {
+        (Step::Refused(error), _) => refused(document, error),
         (Step::Write(_), _) => match written.next() {
-            Some(Ok((position, applied))) => shown(position, &applied),
-            Some(Err(error)) => BatchResult::Error(request::write_error(error)),
+            Some(Ok((position, applied))) => document.plain(&shown(*position, applied)),
+            Some(Err(error)) => refused(document, &request::write_error(*error)),
             None => unreachable!("each write has a result"),
         },
-        (Step::Read(key), Some(Ok(store))) => {
-            BatchResult::Found(store.get(&key).map(|found| Found::new(&key, found)))
-        }
-        (Step::Read(_), Some(Err(error))) => BatchResult::Error(request::read_error(*error)),
+        (Step::Read(key), Some(Ok(store))) => match store.get(key) {
+            None => document.plain(&BatchResult::Found(None)),
+            Some(found) => match room.take([(key, found)]) {
+                Ok(()) => {
+                    document.raw("{\"found\":");
+                    Found::new(key, found).show(document);
+                    document.raw("}");
+                }
+                Err(error) => refused(document, &error),
+            },
+        },
+        (Step::Read(_), Some(Err(error))) => refused(document, &request::read_error(*error)),
         (Step::Read(_), None) => unreachable!("where something is read, something was seen"),
-    };
-    steps.into_iter().map(result).collect()
+    });
+    document.raw("}");
+    document
+}
+
+fn refused(document: &mut Document, error: &ApiError) {
+    document.raw("{\"error\":");
+    document.plain(error);
+    document.raw("}");
 }
 
 fn shown(position: LogPosition, applied: &Applied) -> BatchResult {

@@ -14,6 +14,7 @@ use raft_core::types::NodeId;
 use super::App;
 use super::process::ProcessFigures;
 use crate::handle::Handle;
+use crate::logging;
 use crate::transport::{LinkState, Links};
 
 /// Reads the published state, the disk's figures and the connections.
@@ -42,6 +43,8 @@ impl Collector for NodeCollector {
         self.encode_state(&mut out)?;
         self.encode_progress(&mut out)?;
         self.encode_links(&mut out)?;
+        out.total("glassraft_log_dropped_lines", "Could not be written", logging::dropped())?;
+        out.total("glassraft_log_left_out_lines", "Repeated too often", logging::left_out())?;
         encode_process(&mut out)
     }
 }
@@ -58,6 +61,8 @@ impl NodeCollector {
         out.gauge("raft_members", "Members, learners included", members.len() as u64)?;
         let is_voter = voters.contains(&status.id).into();
         out.gauge("raft_is_voter", "1 if this server votes", is_voter)?;
+        let is_member = self.handle.is_member().into();
+        out.gauge("raft_is_member", "1 if this server belongs to the cluster", is_member)?;
         out.gauge("raft_last_index", "Last entry of the log", status.last.index.0)?;
         out.gauge("raft_durable_index", "Last entry on disk", status.durable_index.0)?;
         out.gauge("raft_commit_index", "Last committed entry", status.commit_index.0)?;
@@ -81,6 +86,8 @@ impl NodeCollector {
         out.gauge("http_requests_in_flight", "Requests", self.handle.requests() as u64)?;
         out.gauge("trace_watchers", "Watchers of events", self.handle.watchers() as u64)?;
         out.gauge("kv_watchers", "Watchers of keys", self.handle.key_watchers() as u64)?;
+        let waiting = self.handle.key_watch_bytes() as u64;
+        out.bytes("kv_watch_queue", "Events that wait for watchers of keys", waiting)?;
         let Some(usage) = self.handle.usage() else { return Ok(()) };
         out.gauge("raft_wal_segments", "Files of the log", usage.log_segments)?;
         out.bytes("raft_wal_disk", "Files of the log", usage.log_bytes)?;
@@ -169,6 +176,12 @@ impl Out<'_> {
     fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let (gauge, unit) = (ConstGauge::new(value), Some(&Unit::Seconds));
         gauge.encode(self.0.encode_descriptor(name, help, unit, gauge.metric_type())?)
+    }
+
+    fn total(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        let kind = counter.metric_type();
+        counter.encode(self.0.encode_descriptor(name, help, None, kind)?)
     }
 
     fn bytes(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {

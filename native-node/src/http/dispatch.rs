@@ -8,15 +8,19 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 
-use super::App;
 use super::error::ApiError;
 use super::faults::Crossing;
-use super::{backup, batch, faults, kv, leases, members, range, txn, watch};
+use super::places::Seat;
+use super::screen::screen;
+use super::{App, FORWARDED_HEADER};
+use super::{access, backup, batch, faults, kv, leases, members, range, txn, watch};
 
 /// Bodies are what their type says, and nothing that a browser guesses.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -147,47 +151,170 @@ impl Route {
     }
 }
 
-/// A service for connections, made of the app and the router for all but the keys' routes.
+/// What is said of a change by an administrator, in the answer to it.
+#[derive(Clone, Debug)]
+pub(super) struct Deed(pub(super) String);
+
+/// A service for one connection, made of the app and the router for all but the keys' routes.
 pub(super) fn service(
     app: Arc<App>,
     router: Router,
+    seat: Arc<Seat>,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send
 {
     tower::service_fn(move |request| {
-        let (app, router) = (Arc::clone(&app), router.clone());
-        async move { Ok(answer(&app, router, request).await) }
+        let (app, router, seat) = (Arc::clone(&app), router.clone(), Arc::clone(&seat));
+        async move { Ok(answer(&app, &seat, router, request).await) }
     })
 }
 
-async fn answer(app: &App, router: Router, request: Request<Incoming>) -> Response {
+async fn answer(
+    app: &App,
+    seat: &Arc<Seat>,
+    router: Router,
+    request: Request<Incoming>,
+) -> Response {
     let start = Instant::now();
+    seat.is_busy();
     let route = Route::of(request.uri().path());
     let method = request.method().clone();
+    let has_body = !request.body().is_end_stream();
     let crossing = Crossing::of(app, request.headers());
     if let Some(crossing) = &crossing {
         crossing.receive().await;
     }
-    let allowed = app.origins.check(request.headers());
-    let allowed = allowed.and_then(|()| app.access.check(route, &method, request.headers()));
-    let mut response = match allowed {
-        Ok(()) => take(app, router, route, &method, request).await,
+    let admitted = admit(app, seat, route, &request);
+    let is_known = matches!(admitted, Ok((true, _)));
+    let audited =
+        if access::is_for_admins(route, &method) { Audited::of(app, &request) } else { None };
+    let mut response = match admitted {
+        Ok((_, _room)) => take(app, seat, router, route, &method, request).await,
         Err(error) => error.into_response(),
     };
     if let Some(crossing) = crossing {
         crossing.send().await;
     }
-    if app.ending.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if let Some(audited) = audited {
+        audited.tell(seat, &response);
+    }
+    let upgrades = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let is_last = app.ending.is_cancelled()
+        || seat.is_reserved()
+        || has_body && is_refusal(response.status());
+    if is_last && !upgrades {
         // The client sends its next request elsewhere, and none into a connection that is ending.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     // Nothing that somebody stored is run as a script in another's browser.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     app.metrics.answered(route, &method, response.status(), start.elapsed());
-    response
+    if upgrades {
+        return response;
+    }
+    let rest = Busy { seat: Arc::clone(seat), is_known };
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    // As long as there is more of the answer to come.
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _still: &Busy = &rest;
+            frame
+        }))
+    })
+}
+
+/// Whether the request may be served: if it shows a token that is known, and its room if it needs
+/// some.
+fn admit(
+    app: &App,
+    seat: &Seat,
+    route: Route,
+    request: &Request<Incoming>,
+) -> Result<(bool, Option<OwnedSemaphorePermit>), ApiError> {
+    let (method, headers) = (request.method(), request.headers());
+    let mut room = None;
+    if seat.is_reserved() && !matches!(route, Route::Livez | Route::Readyz | Route::Metrics) {
+        room = headers.contains_key(FORWARDED_HEADER).then(|| seat.for_server()).flatten();
+        if room.is_none() {
+            seat.turned_away();
+            return Err(ApiError::TooManyConnections);
+        }
+    }
+    screen(route, request)?;
+    app.origins.check(headers)?;
+    Ok((app.access.check(route, method, headers)?, room))
+}
+
+/// Statuses with which a body may be left unread.
+fn is_refusal(status: StatusCode) -> bool {
+    use StatusCode as S;
+    matches!(
+        status,
+        S::UNAUTHORIZED
+            | S::FORBIDDEN
+            | S::NOT_FOUND
+            | S::METHOD_NOT_ALLOWED
+            | S::REQUEST_TIMEOUT
+            | S::PAYLOAD_TOO_LARGE
+            | S::UNSUPPORTED_MEDIA_TYPE
+            | S::EXPECTATION_FAILED
+            | S::NOT_IMPLEMENTED
+    )
+}
+
+/// Lets the connection count as idle once the answer is made.
+struct Busy {
+    seat: Arc<Seat>,
+    is_known: bool,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.seat.is_idle(self.is_known);
+    }
+}
+
+/// A request that only an administrator may make, as the log tells of it.
+struct Audited {
+    token: Option<String>,
+    forwarded_by: Option<String>,
+    what: String,
+}
+
+impl Audited {
+    /// Nothing for a stranger: whoever shows no token that is known changes nothing.
+    fn of(app: &App, request: &Request<Incoming>) -> Option<Self> {
+        let token = app.access.name(request.headers());
+        if token.is_none() && app.access.asks_for_tokens() {
+            return None;
+        }
+        let forwarded_by = request.headers().get(FORWARDED_HEADER);
+        Some(Self {
+            token,
+            forwarded_by: forwarded_by
+                .map(|by| String::from_utf8_lossy(by.as_bytes()).into_owned()),
+            what: format!("{} {}", request.method(), request.uri()),
+        })
+    }
+
+    fn tell(self, seat: &Seat, response: &Response) {
+        let deed = response.extensions().get::<Deed>().map(|Deed(deed)| &**deed);
+        tracing::info!(
+            target: "audit",
+            token = self.token.as_deref().unwrap_or("none"),
+            from = %seat.from(),
+            forwarded_by = self.forwarded_by,
+            status = response.status().as_u16(),
+            deed,
+            "{}", self.what
+        );
+    }
 }
 
 async fn take(
     app: &App,
+    seat: &Arc<Seat>,
     router: Router,
     route: Route,
     method: &Method,
@@ -207,7 +334,7 @@ async fn take(
         (Route::Sessions, _) => leases::sessions(app, request).await,
         (Route::Members, _) => members::members(app, request).await,
         (Route::Leader, &Method::POST) => members::transfer(app, request).await,
-        (Route::Snapshot, &Method::POST) => members::snapshot(app).await,
+        (Route::Snapshot, &Method::POST) => members::snapshot(app, request).await,
         (Route::Backup, &Method::GET) => backup::get(app, request).await,
         (Route::Faults, _) => faults::faults(app, request).await,
         (Route::Get | Route::Range, _) => {
@@ -234,6 +361,11 @@ async fn take(
             | Route::Other,
             _,
         ) => {
+            let mut request = request;
+            if route == Route::Trace {
+                // It keeps its place when it is no HTTP any more.
+                request.extensions_mut().insert(Arc::clone(seat));
+            }
             let Ok(response) = router.oneshot(request.map(Body::new)).await;
             Ok(response)
         }

@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, StatusCode};
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
@@ -17,11 +19,15 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
 
+use super::answer::{Document, MAX_SHOWN_BYTES, Outgoing};
 use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
 use crate::auth::Scope;
 use crate::config::Member;
 use crate::demo::DeedError;
+
+/// The type of all errors (RFC 9457).
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub enum ApiError {
     NoLeader,
     /// The request was passed on once already, and this server does not lead either.
     NotLeader(Option<Leader>),
+    /// This server does not belong to the cluster; who leads it, if that is known.
+    NotAMember(Option<Leader>),
     /// The leader could not be reached; the request never left.
     LeaderUnreachable(Leader, String),
     /// The client wants to go there itself.
@@ -60,10 +68,22 @@ pub enum ApiError {
         /// How large it may be, in bytes.
         limit: usize,
     },
+    /// What was asked for is more than one answer shows.
+    AnswerTooLarge,
     /// The body did not come in time.
     SlowBody,
     /// The body broke off.
     BrokenBody,
+    /// A body where none can be.
+    UnexpectedBody,
+    /// A body that is encoded in some way.
+    EncodedBody,
+    /// A body that travels in some other way than whole or in chunks.
+    UnknownTransferCoding,
+    /// The client expects something that is not done here.
+    UnknownExpectation,
+    /// A header is missing, stands twice, or asks for something that is not done here.
+    BadHeader(&'static str),
     /// The body is no JSON, or not the JSON that is wanted.
     BadJson(String),
     /// The key in the path is empty or not well escaped.
@@ -102,6 +122,18 @@ pub enum ApiError {
     LeaderRefused(RequestRefusal),
     /// The changes that somebody wants to watch are not kept any more.
     Compacted(Compacted),
+    /// No server of this cluster knows the revision from which somebody wants to watch.
+    RevisionUnknown {
+        /// It.
+        asked: u64,
+        /// The newest.
+        at: u64,
+    },
+    /// The revision from which somebody wants to watch belongs to another history.
+    HistoryChanged {
+        /// It.
+        asked: u64,
+    },
     /// There is no such key.
     KeyNotFound,
     /// There is no such route.
@@ -168,7 +200,7 @@ pub(super) struct Problem<'a> {
     /// What the key is instead, `null` when it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Found>, required = false)]
-    found: Option<serde_json::Value>,
+    found: Option<&'a Option<Box<Found>>>,
     /// The first revision from which changes can be watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -208,6 +240,8 @@ impl ApiError {
                 "nothing happened; send it again after Retry-After, when an election has ended").retryable(),
             Self::NotLeader(_) => kind(S::SERVICE_UNAVAILABLE, "not_leader", "Not the leader",
                 "nothing happened; send it again, to the leader named here if there is one").retryable(),
+            Self::NotAMember(_) => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Not a member of the cluster",
+                "nothing happened; send it to a member, such as the leader named here if there is one. To let this server in: `native-node member add`").retryable(),
             Self::LeaderUnreachable(..) => kind(S::SERVICE_UNAVAILABLE, "leader_unreachable", "Leader not reachable",
                 "nothing happened; send it again after Retry-After, when there is a new leader").retryable(),
             Self::Redirect(..) => kind(S::TEMPORARY_REDIRECT, "redirect", "The leader is elsewhere",
@@ -221,7 +255,7 @@ impl ApiError {
             Self::TooManyConnections => kind(S::SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections",
                 "nothing happened; use fewer connections or another server, or start this one with a greater --max-connections").retryable(),
             Self::DiskFull => kind(S::INSUFFICIENT_STORAGE, "disk_full", "Disk full",
-                "nothing happened; free space on the leader's disk, writes then go on by themselves").retryable(),
+                "nothing happened; free space on the leader's disk, or delete keys: writes then go on by themselves").retryable(),
             Self::QuotaExceeded { .. } => kind(S::INSUFFICIENT_STORAGE, "quota_exceeded", "State too large",
                 "nothing happened; remove keys or end leases, which is still possible, or raise --quota-bytes"),
             Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is ending",
@@ -230,10 +264,22 @@ impl ApiError {
                 "run the same release on all servers"),
             Self::TooLarge { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_large", "Too large",
                 "split it into smaller values"),
+            Self::AnswerTooLarge => kind(S::PAYLOAD_TOO_LARGE, "answer_too_large", "Too much for one answer",
+                "what was to be written is written; read less at once, or page by page with GET /kv"),
             Self::SlowBody => kind(S::REQUEST_TIMEOUT, "slow_body", "Body came too slowly",
                 "nothing happened; send it again").retryable(),
             Self::BrokenBody => kind(S::BAD_REQUEST, "broken_body", "Body broke off",
                 "send the whole body, with its right length").retryable(),
+            Self::UnexpectedBody => kind(S::BAD_REQUEST, "unexpected_body", "Body not wanted",
+                "send GET, HEAD and DELETE without a body; what is meant stands in the path and after `?`"),
+            Self::EncodedBody => kind(S::UNSUPPORTED_MEDIA_TYPE, "encoded_body", "Content-Encoding not supported",
+                "send the body as it is, without Content-Encoding"),
+            Self::UnknownTransferCoding => kind(S::NOT_IMPLEMENTED, "unknown_transfer_coding", "Transfer-Encoding not supported",
+                "send the body with a Content-Length, or with Transfer-Encoding: chunked alone"),
+            Self::UnknownExpectation => kind(S::EXPECTATION_FAILED, "unknown_expectation", "Expectation not met",
+                "send it without Expect, or with Expect: 100-continue"),
+            Self::BadHeader(_) => kind(S::BAD_REQUEST, "bad_header", "Header not understood",
+                "nothing happened; correct or leave out the header that is named here"),
             Self::BadJson(_) => kind(S::BAD_REQUEST, "bad_json", "Not the expected JSON",
                 "for instance {\"key\": \"…\", \"value\": \"…\"} for POST /set; bytes that are no text as {\"hex\": \"…\"}"),
             Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Not a key",
@@ -260,6 +306,10 @@ impl ApiError {
             Self::LeaderRefused(refusal) => leader_refusal(*refusal),
             Self::Compacted(_) => kind(S::GONE, "compacted", "Changes no longer kept",
                 "read the keys anew and watch from the revision of that answer"),
+            Self::RevisionUnknown { .. } => kind(S::BAD_REQUEST, "revision_unknown", "Revision unknown",
+                "it belongs to another cluster, or to this one before it was restored: read the keys anew and watch from the revision of that answer"),
+            Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Other history",
+                "the cluster was restored, or is another one: read the keys anew and watch from the revision of that answer"),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
@@ -294,6 +344,10 @@ impl ApiError {
             Self::NoLeader => "no server is known to lead at present".to_owned(),
             Self::NotLeader(None) => "this server does not lead and knows of no leader".to_owned(),
             Self::NotLeader(Some(leader)) => format!("{} leads, not this server", leader.id),
+            Self::NotAMember(_) => {
+                "this server is not a member of the cluster: it was removed or not let in yet"
+                    .to_owned()
+            }
             Self::LeaderUnreachable(leader, why) => {
                 format!("{} at {} leads but cannot be reached: {why}", leader.id, leader.client)
             }
@@ -313,10 +367,22 @@ impl ApiError {
                 "the command committed, but this release cannot apply it".to_owned()
             }
             Self::TooLarge { what, limit } => format!("the {what} is larger than {limit} bytes"),
+            Self::AnswerTooLarge => {
+                format!("one answer shows {MAX_SHOWN_BYTES} bytes of keys and values at most")
+            }
             Self::SlowBody => "the request's body did not come in time".to_owned(),
             Self::BrokenBody => "the request's body ended before its announced length".to_owned(),
             Self::BadJson(why) | Self::BadQuery(why) | Self::BadMember(why) => why.clone(),
+            Self::UnexpectedBody => "a request with this method has no body".to_owned(),
+            Self::EncodedBody => {
+                "the request's body is encoded, for instance compressed".to_owned()
+            }
+            Self::UnknownTransferCoding => {
+                "the request's body is encoded for its way in an unknown way".to_owned()
+            }
+            Self::UnknownExpectation => "the request expects something unknown".to_owned(),
             Self::BadKey(why)
+            | Self::BadHeader(why)
             | Self::BadCondition(why)
             | Self::BadIdempotencyKey(why)
             | Self::BadSession(why)
@@ -330,12 +396,16 @@ impl ApiError {
             Self::TooMany { what, limit } => format!("there are more than {limit} {what}"),
             Self::ConditionFailed(None) => "the key was not as it had to be".to_owned(),
             Self::ConditionFailed(Some(None)) => "the key is not there".to_owned(),
-            Self::ConditionFailed(Some(Some(found))) => {
-                format!("the key is there, last changed at revision {}", found.mod_revision)
-            }
+            Self::ConditionFailed(Some(Some(found))) => self::found(found),
             Self::StoreRefused(refusal) => refusal.to_string(),
             Self::LeaderRefused(refusal) => in_words(*refusal),
             Self::Compacted(compacted) => compacted.to_string(),
+            Self::RevisionUnknown { asked, at } => {
+                format!("the leader knows no revision {asked}: the newest is {at}")
+            }
+            Self::HistoryChanged { asked } => {
+                format!("at revision {asked} the keys were not those that the id stands for")
+            }
             Self::KeyNotFound => "the key has no value".to_owned(),
             Self::RouteNotFound => "nothing is served at this path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
@@ -352,10 +422,12 @@ impl ApiError {
     const fn leader(&self) -> Option<&Leader> {
         match self {
             Self::NotLeader(Some(leader))
+            | Self::NotAMember(Some(leader))
             | Self::LeaderUnreachable(leader, _)
             | Self::Redirect(leader, _) => Some(leader),
             Self::NoLeader
             | Self::NotLeader(None)
+            | Self::NotAMember(None)
             | Self::OutcomeUnknown
             | Self::ReadTimeout
             | Self::Overloaded
@@ -365,8 +437,14 @@ impl ApiError {
             | Self::Stopping
             | Self::UnknownCommand
             | Self::TooLarge { .. }
+            | Self::AnswerTooLarge
             | Self::SlowBody
             | Self::BrokenBody
+            | Self::UnexpectedBody
+            | Self::EncodedBody
+            | Self::UnknownTransferCoding
+            | Self::UnknownExpectation
+            | Self::BadHeader(_)
             | Self::BadJson(_)
             | Self::BadKey(_)
             | Self::BadQuery(_)
@@ -381,6 +459,8 @@ impl ApiError {
             | Self::StoreRefused(_)
             | Self::LeaderRefused(_)
             | Self::Compacted(_)
+            | Self::RevisionUnknown { .. }
+            | Self::HistoryChanged { .. }
             | Self::KeyNotFound
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
@@ -431,17 +511,35 @@ impl ApiError {
             hint,
             retryable,
             leader: self.leader(),
-            found: if let Self::ConditionFailed(Some(found)) = self {
-                Some(serde_json::to_value(found).expect("a key has a JSON form"))
-            } else {
-                None
-            },
+            found: if let Self::ConditionFailed(found) = self { found.as_ref() } else { None },
             kept: if let Self::Compacted(compacted) = self { Some(compacted.kept) } else { None },
         }
     }
 }
 
 impl ApiError {
+    /// The answer, which shows what a key is without copying it.
+    pub(super) fn into_answer(mut self) -> Outgoing {
+        let Self::ConditionFailed(found) = &mut self else {
+            return Outgoing::from(self.into_response());
+        };
+        let Some(found) = found.take_if(|found| found.is_some()).flatten() else {
+            return Outgoing::from(self.into_response());
+        };
+        let detail = self::found(&found);
+        let problem = Problem { detail, ..self.problem() };
+        let text = serde_json::to_string(&problem).expect("a problem has a JSON form");
+        let mut document = Document::default();
+        document.raw(text.strip_suffix('}').unwrap_or(&text));
+        document.raw(",\"found\":");
+        found.show(&mut document);
+        document.raw("}");
+        let mut answer = Outgoing::from(document);
+        *answer.head().status_mut() = self.status();
+        answer.head().headers_mut().insert(CONTENT_TYPE, PROBLEM);
+        answer
+    }
+
     /// What RFC 6750 wants a refusal to say of the token.
     fn challenge(&self) -> Option<HeaderValue> {
         if let Self::Forbidden { needs, .. } = self {
@@ -451,6 +549,11 @@ impl ApiError {
         matches!(self, Self::Unauthorized(_))
             .then_some(HeaderValue::from_static("Bearer realm=\"glassraft\""))
     }
+}
+
+/// What a key is that should be something else.
+fn found(found: &Found) -> String {
+    format!("the key is there, last changed at revision {}", found.mod_revision)
 }
 
 /// As it stands in an answer that tells of several things.
@@ -481,13 +584,16 @@ impl IntoResponse for ApiError {
         let status = self.kind().status;
         let mut response = (status, self.to_json()).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, PROBLEM);
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Self::MethodNotAllowed(allowed) = &self {
             let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
             headers.extend(HeaderValue::from_str(&list).ok().map(|list| (ALLOW, list)));
+        }
+        if matches!(self, Self::EncodedBody) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         headers.extend(self.challenge().map(|challenge| (WWW_AUTHENTICATE, challenge)));
         if let Self::Redirect(_, location) = &self {

@@ -17,6 +17,7 @@ use crate::faults::{Faults, Injector};
 pub(super) async fn faults(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let injector = app.links.faults.as_ref().ok_or(ApiError::RouteNotFound)?;
     let (parts, body) = request.into_parts();
+    request::no_parameters(&parts.uri)?;
     match parts.method {
         Method::GET | Method::HEAD => return Ok(show_faults(app, injector)),
         Method::PUT => {

@@ -1,5 +1,6 @@
 //! Asking the leader on a client's behalf: one hop at most, over pooled connections.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::stream;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
     IF_NONE_MATCH, TRANSFER_ENCODING,
@@ -36,8 +39,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// request goes into one that is about to end.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer that is passed back.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Answers up to this are passed back as a whole, larger ones piece by piece.
+const WHOLE_BYTES: u64 = 64 << 10;
+
+/// The largest document that is read here.
+const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// What a client says of a request beside its path and body.
 const PASSED_ON: [HeaderName; 7] = [
@@ -49,6 +55,9 @@ const PASSED_ON: [HeaderName; 7] = [
     SESSION_HEADER,
     SEQUENCE_HEADER,
 ];
+
+/// What a connection to the leader holds of an answer, in bytes, at most.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// Why the leader gave no answer.
 enum Failure {
@@ -106,11 +115,10 @@ impl Forwarder {
         if let Some(token) = asked.get(AUTHORIZATION) {
             request = request.header(AUTHORIZATION, token);
         }
-        let request =
-            request.body(Full::default()).expect("a request of fixed parts is well formed");
+        let request = request.body(Full::default()).ok()?;
         let response = timeout(within, self.exchange(request)).await.ok()?.ok()?;
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        serde_json::from_slice(&body).ok()
+        let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect();
+        serde_json::from_slice(&timeout(within, body).await.ok()?.ok()?.to_bytes()).ok()
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
@@ -124,13 +132,29 @@ impl Forwarder {
             }
         })?;
         let (mut parts, body) = response.into_parts();
-        let limited = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-        let body = limited.map_err(|_| Failure::NoAnswer)?.to_bytes();
+        let body = if body.size_hint().upper().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
+            Body::from(body.collect().await.map_err(|_| Failure::NoAnswer)?.to_bytes())
+        } else {
+            passed_on(body, self.timeout)
+        };
         // These speak of the connection to the leader, not of ours to the client.
         parts.headers.remove(CONNECTION);
         parts.headers.remove(TRANSFER_ENCODING);
-        Ok(Response::from_parts(parts, Body::from(body)))
+        Ok(Response::from_parts(parts, body))
     }
+}
+
+/// The rest of an answer, each piece when the client has taken the one before. When the leader
+/// gives nothing for too long the answer breaks off, which the client notices.
+fn passed_on(body: Incoming, patience: Duration) -> Body {
+    Body::from_stream(stream::try_unfold(body, move |mut body| async move {
+        let Ok(next) = timeout(patience, body.frame()).await else {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        };
+        let Some(frame) = next else { return Ok(None) };
+        let part = frame.map_err(io::Error::other)?.into_data();
+        Ok(Some((part.unwrap_or_default(), body)))
+    }))
 }
 
 fn pool(roots: RootCertStore) -> Pool {
@@ -146,10 +170,17 @@ fn pool(roots: RootCertStore) -> Pool {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
+        .http1_max_buf_size(MAX_BUFFER_BYTES)
         .build(connector)
 }
 
 impl App {
+    /// Where a leader is found that is not this server.
+    pub(super) fn leader(&self, leader: Option<NodeId>) -> Option<Leader> {
+        let id = leader.filter(|id| *id != self.id)?;
+        self.addresses.get(id).map(|member| Leader::new(id, &member))
+    }
+
     /// Lets the leader answer, or says why that cannot be.
     pub(super) async fn ask_leader(
         &self,
@@ -170,9 +201,7 @@ impl App {
         redirect: bool,
         within: Duration,
     ) -> Result<Response, ApiError> {
-        let known = leader
-            .filter(|id| *id != self.id)
-            .and_then(|id| self.addresses.get(id).map(|member| Leader::new(id, &member)));
+        let known = self.leader(leader);
         if parts.headers.contains_key(FORWARDED_HEADER) {
             return Err(ApiError::NotLeader(known));
         }
@@ -184,8 +213,12 @@ impl App {
         }
         self.metrics.forwarded.inc();
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        let (crossing, request) =
-            (Crossing::to(self, leader.id), self.forwarded(parts, &target, body));
+        let crossing = Crossing::to(self, leader.id);
+        let request = match self.forwarded(parts, &target, body) {
+            Ok(request) => request,
+            // Where the leader is said to be nobody can be.
+            Err(error) => return Err(ApiError::LeaderUnreachable(leader, error.to_string())),
+        };
         let exchange = async {
             if let Some(crossing) = &crossing {
                 crossing.send().await;
@@ -207,17 +240,21 @@ impl App {
         }
     }
 
-    fn forwarded(&self, parts: &Parts, target: &str, body: Bytes) -> Request<Full<Bytes>> {
+    fn forwarded(
+        &self,
+        parts: &Parts,
+        target: &str,
+        body: Bytes,
+    ) -> hyper::http::Result<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(parts.method.clone())
             .uri(target)
             .header(FORWARDED_HEADER, self.id.0);
         for name in PASSED_ON {
-            if let Some(value) = parts.headers.get(&name) {
-                request = request.header(name, value);
+            for value in parts.headers.get_all(&name) {
+                request = request.header(&name, value);
             }
         }
-        let body = Full::new(body);
-        request.body(body).expect("a path that was received once can be sent again")
+        request.body(Full::new(body))
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use raft_core::kv::KvStore;
+use raft_core::types::Time;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
@@ -16,8 +17,8 @@ use super::error::ApiError;
 use super::request::{self, Consistency, ReadOptions};
 use crate::handle::RequestError;
 
-/// When this server's state was last known to hold all that was committed, in µs since the process
-/// began; 0 before the first time.
+/// When this server's state was last known to hold all that was committed, in µs of the core's
+/// time, which counts a sleep of the machine; 0 before the first time.
 #[derive(Debug, Default)]
 pub(super) struct Confirmed(AtomicU64);
 
@@ -72,31 +73,34 @@ pub(super) async fn see_now(app: &App, consistency: Consistency) -> Result<Seen,
 
 /// What is here, if it is young enough; else it is confirmed first.
 async fn see_within(app: &App, limit: Duration) -> Result<Seen, RequestError> {
-    let now = app.started.elapsed();
+    let now = app.clock.now();
     let confirmed = app.reads.confirmed.0.load(Relaxed);
-    let age = now.saturating_sub(Duration::from_micros(confirmed));
+    let age = Duration::from_micros(now.since(Time(confirmed)));
     if confirmed > 0 && age <= limit {
         let seen = see_now(app, Consistency::Stale).await?;
         return Ok(Seen { age: Some(age), ..seen });
     }
     let seen = see_now(app, Consistency::Linearizable).await?;
-    let begun = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    app.reads.confirmed.0.fetch_max(begun, Relaxed);
+    app.reads.confirmed.0.fetch_max(now.0, Relaxed);
     Ok(seen)
 }
 
 /// Waits for a revision. What is applied here only grows, so whatever is seen later is no older than
-/// what was seen first.
-async fn wait_for(app: &App, wanted: u64, mut seen: Seen) -> Result<Seen, Unseen> {
+/// what was seen first. Nothing is held meanwhile: neither a state nor a watcher's place.
+async fn wait_for(app: &App, wanted: u64, seen: Seen) -> Result<Seen, Unseen> {
+    let Seen { store, consistency, age } = seen;
+    drop(store);
     let deadline = Instant::now() + app.forwarder.timeout();
+    let _turn = app.reads.waiting.try_acquire().map_err(|_| RequestError::Overloaded)?;
     let mut revisions = app.handle.revisions();
     loop {
         // Looked at after joining those who are woken: nothing slips through in between.
-        seen.store = app.handle.read_local(app.handle.admit(0)?).await?;
-        let at = seen.store.revision();
+        let store = app.handle.read_local(app.handle.admit(0)?).await?;
+        let at = store.revision();
         if at >= wanted {
-            return Ok(seen);
+            return Ok(Seen { store, consistency, age });
         }
+        drop(store);
         match timeout_at(deadline, revisions.wait_for(|revision| *revision >= wanted)).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return Err(RequestError::Halted.into()),
@@ -107,8 +111,11 @@ async fn wait_for(app: &App, wanted: u64, mut seen: Seen) -> Result<Seen, Unseen
 
 impl Unseen {
     /// How it is told to a client, where the leader is not to be asked.
-    pub(super) fn told(self) -> ApiError {
+    pub(super) fn told(self, app: &App) -> ApiError {
         match self {
+            Self::Handle(RequestError::NotAMember { leader }) => {
+                ApiError::NotAMember(app.leader(leader))
+            }
             Self::Handle(error) => request::read_error(error),
             Self::Api(error) => error,
         }

@@ -8,12 +8,14 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
 use serde::Deserialize;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::{App, HttpRequest, collect, request, signed};
+use crate::handle::RequestError;
 
-/// How long the driver may take to show that it runs.
+/// How long the driver may take to show that it runs, and a majority to confirm a read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether the process does its work; if not, it should be restarted.
@@ -26,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
     ),
 )]
 pub(super) async fn livez(State(app): State<Arc<App>>) -> Response {
-    report(&app, &[("driver", app.handle.is_alive(PATIENCE).await)], true)
+    // Not by asking the driver: one that is busy for a moment need not be restarted.
+    let checks = [("driver", app.pulse.is_steady()), ("disk", !app.handle.status().halted)];
+    report(&app, &checks, true)
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -53,17 +57,36 @@ pub(super) async fn readyz(
 ) -> Result<Response, ApiError> {
     let options: Options = request::query(request.uri())?;
     let alive = app.handle.is_alive(PATIENCE).await;
-    let checks = {
+    let (member, led, mut checks) = {
         let status = app.handle.status();
-        [
+        let (member, led) = (app.handle.is_member(), status.leader.is_some());
+        let checks = vec![
             ("driver", alive),
-            ("disk", !status.halted),
-            ("leader", status.leader.is_some()),
+            ("disk", !status.halted && app.handle.writes_flow()),
+            // A server that was removed, or waits to be let in, hears nothing new.
+            ("member", member),
+            ("leader", led),
             ("applied", status.last_applied.index >= status.commit_index),
             ("not-ending", !app.ending.is_cancelled()),
-        ]
+        ];
+        (member, led, checks)
     };
+    if member && led {
+        checks.push(("read", is_up_to_date(&app).await));
+    }
     Ok(report(&app, &checks, options.verbose.is_some()))
+}
+
+/// Whether a majority confirms a read here: not so for a server that is cut off before it knows, or
+/// that lacks much of what is committed. One that is busy counts as up to date.
+async fn is_up_to_date(app: &App) -> bool {
+    let Ok(permit) = app.handle.admit(0) else { return true };
+    match timeout(PATIENCE, app.handle.read(false, permit)).await {
+        Ok(Ok(_)) => true,
+        // A leader that has yet to commit in its term, or a change of leaders.
+        Ok(Err(error)) => matches!(error, RequestError::Overloaded),
+        Err(_) => false,
+    }
 }
 
 /// In the manner of etcd and Kubernetes: a line a check.

@@ -16,6 +16,13 @@ const HOLD: Duration = Duration::from_mins(1);
 /// States that are held at once; of more the one goes that was read longest ago.
 const MAX_HELD: usize = 64;
 
+/// Keys and values that they have together, in bytes, unless a few are larger: as much may have been
+/// overwritten since.
+const MAX_HELD_BYTES: u64 = 256 << 20;
+
+/// So many are held however large they are.
+const FEW: usize = 4;
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held(Arc<Mutex<States>>);
@@ -39,7 +46,7 @@ impl Held {
         let mut states = self.states();
         let state = State { store: store.clone(), read_at: Instant::now() };
         states.by_revision.insert(store.revision(), state);
-        states.shrink(MAX_HELD);
+        states.shrink();
         if !std::mem::replace(&mut states.is_tended, true) {
             drop(states);
             tokio::spawn(self.clone().tend());
@@ -74,8 +81,12 @@ impl Held {
 }
 
 impl States {
-    fn shrink(&mut self, most: usize) {
-        while self.by_revision.len() > most {
+    fn shrink(&mut self) {
+        let bytes = |states: &Self| states.by_revision.values().map(|it| it.store.bytes()).sum();
+        let is_too_much = |bytes: u64| bytes > MAX_HELD_BYTES;
+        while self.by_revision.len() > MAX_HELD
+            || self.by_revision.len() > FEW && is_too_much(bytes(self))
+        {
             let oldest = self.by_revision.iter().min_by_key(|(_, state)| state.read_at);
             let Some(revision) = oldest.map(|(revision, _)| *revision) else { return };
             self.by_revision.remove(&revision);
@@ -101,5 +112,29 @@ mod tests {
         let second = held.get(2).expect("it is held");
         assert_eq!(second.get(b"n").expect("a value").value, "1");
         assert_eq!(held.states().by_revision.len(), MAX_HELD);
+    }
+
+    /// Guards memory: of large states few are held, since all of each may be overwritten.
+    #[tokio::test]
+    async fn of_large_states_few_are_held() {
+        let (held, mut store) = (Held::default(), KvStore::default());
+        let value = bytes::Bytes::from(vec![b'v'; 1 << 20]);
+        let most = MAX_HELD_BYTES >> 20;
+        for number in 0..most / 16 {
+            store.apply(Command::put(format!("k{number}"), value.clone()));
+        }
+        for number in 0..2 * FEW {
+            store.apply(Command::put("n", number.to_string()));
+            held.hold(&store);
+        }
+        assert_eq!(held.states().by_revision.len(), 2 * FEW, "half of what there may be");
+        for number in most / 16..most {
+            store.apply(Command::put(format!("k{number}"), value.clone()));
+        }
+        for number in 0..2 * FEW {
+            store.apply(Command::put("n", number.to_string()));
+            held.hold(&store);
+        }
+        assert_eq!(held.states().by_revision.len(), FEW);
     }
 }

@@ -13,14 +13,16 @@ use raft_core::kv::{
 };
 use raft_core::types::LogPosition;
 use serde::Serialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::answer::{Document, MAX_SHOWN_BYTES, Outgoing};
 use super::error::ApiError;
 use super::freshness::{self, Seen, Unseen};
 use super::headers::{self, Condition, ConditionHeaders, IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
-use super::request::{self, ReadOptions, RedirectOption, SetRequest, WriteOptions};
-use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
+use super::request::{self, Consistency, ReadOptions, RedirectOption, SetRequest, WriteOptions};
+use super::{App, CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
 use crate::handle::RequestError;
 
 /// A key with its value and revisions.
@@ -48,6 +50,27 @@ impl Found {
     pub(super) fn new(key: &Bytes, found: &Versioned) -> Self {
         let Versioned { value, create_revision, mod_revision, version, lease } = found.clone();
         Self { key: key.clone(), value, create_revision, mod_revision, version, lease }
+    }
+
+    /// Adds it to a document, in the form that it has for serde.
+    pub(super) fn show(&self, document: &mut Document) {
+        let Self { key, value, create_revision, mod_revision, version, lease } = self;
+        document.raw("{\"key\":");
+        document.bytes(key);
+        document.raw(",\"value\":");
+        document.bytes(value);
+        for (name, number) in [
+            (",\"create_revision\":", Some(create_revision)),
+            (",\"mod_revision\":", Some(mod_revision)),
+            (",\"version\":", Some(version)),
+            (",\"lease\":", lease.as_ref().map(|LeaseId(id)| id)),
+        ] {
+            if let Some(number) = number {
+                document.raw(name);
+                document.plain(number);
+            }
+        }
+        document.raw("}");
     }
 }
 
@@ -79,7 +102,12 @@ impl Written {
     responses((status = 200, description = "The key is there", body = Found)),
 )]
 pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
-    read(app, request, "/get/", |key, found| json(&Found::new(key, found))).await
+    read(app, request, "/get/", |key, found| {
+        let mut document = Document::default();
+        Found::new(key, found).show(&mut document);
+        document.into()
+    })
+    .await
 }
 
 /// Reads a key's value as bare bytes.
@@ -101,17 +129,17 @@ pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Re
     ),
 )]
 pub(super) async fn get_raw(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
-    let known = request.headers().get(IF_NONE_MATCH).cloned();
+    let known: Vec<_> = request.headers().get_all(IF_NONE_MATCH).iter().cloned().collect();
     read(app, request, "/kv/", |_, found| {
-        if known.is_some_and(|known| headers::names_revision(&known, found.mod_revision)) {
+        if known.iter().any(|known| headers::names_revision(known, found.mod_revision)) {
             let etag = [(ETAG, tag(found.mod_revision))];
-            return (StatusCode::NOT_MODIFIED, etag).into_response();
+            return Outgoing::from((StatusCode::NOT_MODIFIED, etag).into_response());
         }
-        let mut response = Response::new(Body::from(found.value.clone()));
-        let headers = response.headers_mut();
+        let mut answer = Outgoing::shared(found.value.clone());
+        let headers = answer.head().headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(ETAG, tag(found.mod_revision));
-        response
+        answer
     })
     .await
 }
@@ -193,14 +221,14 @@ async fn read(
     app: &App,
     request: Request<Incoming>,
     prefix: &str,
-    show: impl FnOnce(&Bytes, &Versioned) -> Response,
+    show: impl Fn(&Bytes, &Versioned) -> Outgoing,
 ) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let options: ReadOptions = request::query(&parts.uri)?;
     let key = request::key(&parts.uri, prefix)?;
     look(app, &parts, options, |store| match store.get(&key) {
         Some(found) => show(&key, found),
-        None => ApiError::KeyNotFound.into_response(),
+        None => Outgoing::from(ApiError::KeyNotFound.into_response()),
     })
     .await
 }
@@ -211,25 +239,73 @@ pub(super) async fn look(
     app: &App,
     parts: &Parts,
     options: ReadOptions,
-    show: impl FnOnce(&KvStore) -> Response,
+    show: impl Fn(&KvStore) -> Outgoing,
 ) -> Result<Response, ApiError> {
     options.check()?;
-    let Seen { store, consistency, age } = match freshness::see(app, options).await {
-        Ok(seen) => seen,
-        Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
-            return app.ask_leader(leader, parts, Bytes::new(), options.redirect).await;
+    let see = || async move {
+        match freshness::see(app, options).await {
+            Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
+                Err(app.ask_leader(leader, parts, Bytes::new(), options.redirect).await)
+            }
+            seen => seen.map_err(|unseen| Err(unseen.told(app))),
         }
-        Err(unseen) => return Err(unseen.told()),
     };
-    let mut response = signed(app, show(&store));
+    let (answer, seen) = match shown(app, see, |seen: &Seen| show(&seen.store)).await {
+        Ok(shown) => shown,
+        Err(elsewhere) => return elsewhere,
+    };
+    let Seen { store, consistency, age } = seen;
+    let mut response = signed(app, answer);
     let headers = response.headers_mut();
     headers.insert(REVISION_HEADER, HeaderValue::from(store.revision()));
     headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static(consistency.name()));
+    if let (Consistency::Stale, Some(why)) = (consistency, app.cut_off()) {
+        headers.insert(CUT_OFF_HEADER, HeaderValue::from_static(why));
+    }
     if let Some(age) = age {
         let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         headers.insert(STALENESS_HEADER, HeaderValue::from(millis.saturating_add(1)));
     }
     Ok(response)
+}
+
+/// The answer that shows what is seen. While there is no room for it nothing is held: it is looked
+/// at anew then.
+pub(super) async fn shown<S, F: Future<Output = Result<S, Result<Response, ApiError>>>>(
+    app: &App,
+    see: impl Fn() -> F,
+    show: impl Fn(&S) -> Outgoing,
+) -> Result<(Response, S), Result<Response, ApiError>> {
+    let deadline = Instant::now() + app.forwarder.timeout();
+    let mut hold = None;
+    loop {
+        let seen = see().await?;
+        let answer = show(&seen);
+        let bytes = answer.held();
+        if app.answers.fits(bytes, &mut hold) {
+            return Ok((answer.with(hold), seen));
+        }
+        drop((answer, seen));
+        let left = deadline.saturating_duration_since(Instant::now());
+        hold = Some(app.answers.wait(bytes, left).await.ok_or(Err(ApiError::Overloaded))?);
+    }
+}
+
+/// The answer to what was carried out already. When there is no room for what it has to show,
+/// `show` is given that it may show nothing.
+pub(super) async fn told(
+    app: &App,
+    show: impl Fn(usize) -> Result<Outgoing, ApiError>,
+) -> Result<Response, ApiError> {
+    let answer = show(MAX_SHOWN_BYTES)?;
+    let (bytes, mut hold) = (answer.held(), None);
+    if app.answers.fits(bytes, &mut hold) {
+        return Ok(answer.with(hold));
+    }
+    match app.answers.wait_with(bytes, app.forwarder.timeout()).await {
+        Some(hold) => Ok(answer.with(Some(hold))),
+        None => Ok(show(0)?.with(None)),
+    }
 }
 
 /// Replicates the command that `parse` finds in the request, here or at the leader, and shows what
@@ -238,7 +314,7 @@ pub(super) async fn write(
     app: &App,
     request: Request<Incoming>,
     parse: impl FnOnce(&Parts, WriteOptions, &Bytes) -> Result<Command, ApiError>,
-    show: impl FnOnce(LogPosition, &Applied) -> Result<Response, ApiError>,
+    show: impl Fn(LogPosition, &Applied, usize) -> Result<Outgoing, ApiError>,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let options: WriteOptions = request::query(&parts.uri)?;
@@ -267,25 +343,26 @@ pub(super) async fn write(
         return Err(ApiError::StoreRefused(refusal));
     }
     let revision = HeaderValue::from(applied.revision);
-    let mut response = signed(app, show(position, &applied)?);
+    let answer = told(app, |most| show(position, &applied, most)).await?;
+    let mut response = signed(app, answer);
     response.headers_mut().insert(REVISION_HEADER, revision);
     Ok(response)
 }
 
 /// What a write of one key did; for a conditional one perhaps nothing.
-fn written(position: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+fn written(position: LogPosition, applied: &Applied, most: usize) -> Result<Outgoing, ApiError> {
     let results = match &applied.answer {
         Answer::Transaction { succeeded: true, results } => &results[..],
         Answer::Transaction { succeeded: false, results } => {
             let found = match &results[..] {
                 [OperationResult::Found(None)] => Some(None),
-                [OperationResult::Found(Some(pair))] => {
+                [OperationResult::Found(Some(pair))] if pair.value.value.len() <= most => {
                     Some(Some(Box::new(Found::new(&pair.key, &pair.value))))
                 }
-                // Remembered of a request that was sent before, and too long to be.
+                // Remembered of a request that was sent before and too long to be, or no room for it.
                 _ => None,
             };
-            return Err(ApiError::ConditionFailed(found));
+            return Ok(ApiError::ConditionFailed(found).into_answer());
         }
         Answer::Done { existed } => &[OperationResult::Done { existed: *existed }],
         Answer::Removed { .. }
@@ -299,7 +376,7 @@ fn written(position: LogPosition, applied: &Applied) -> Result<Response, ApiErro
         | Answer::Refused(_) => return Err(other_request()),
     };
     let [OperationResult::Done { existed }] = *results else { return Err(other_request()) };
-    Ok(json(&Written::new(position, applied.revision, existed)))
+    Ok(json(&Written::new(position, applied.revision, existed)).into())
 }
 
 /// In a session the answer may be one to another request, sent before with the same number.

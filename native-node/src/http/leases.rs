@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
+use super::answer::Outgoing;
 use super::error::ApiError;
 use super::headers::{IdempotencyHeader, SessionHeaders};
 use super::json_bytes::JsonBytes;
@@ -19,6 +20,9 @@ use super::request::{self, Consistency, ReadOptions, RedirectOption, WriteOption
 
 /// Keys of a lease that are listed at most.
 const MAX_KEYS: usize = 1000;
+
+/// Bytes that they have at most.
+const MAX_KEYS_BYTES: usize = 64 << 10;
 
 /// Sessions that are listed at once, at most.
 const MAX_LISTED: usize = 1000;
@@ -110,7 +114,7 @@ struct Shown {
     ttl_ms: u64,
     /// How long it lasts yet, in ms, by the time that the cluster has had leaders.
     remaining_ms: u64,
-    /// The keys that go with it, the first 1000.
+    /// The keys that go with it, the first 1000, and no more than 64 KiB of them.
     keys: Vec<JsonBytes>,
 }
 
@@ -158,9 +162,7 @@ pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Re
         (&Method::POST, None) => open(app, request).await,
         (&Method::GET | &Method::HEAD, None) => list(app, request).await,
         (&Method::DELETE, Some(id)) => close(app, request, id).await,
-        (_, None) => {
-            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST]))
-        }
+        (_, None) => Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST])),
         (_, Some(_)) => Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
     }
 }
@@ -268,11 +270,8 @@ async fn list(app: &App, request: Request<Incoming>) -> Result<Response, ApiErro
             sequence: it.sequence,
         };
         let sessions = after.by_ref().take(limit).map(listed).collect();
-        json(&SessionList {
-            total: store.session_count(),
-            sessions,
-            more: after.next().is_some(),
-        })
+        let more = after.next().is_some();
+        json(&SessionList { total: store.session_count(), sessions, more }).into()
     })
     .await
 }
@@ -296,24 +295,24 @@ fn time_to_live(body: &[u8]) -> Result<Micros, ApiError> {
     Ok(ttl_ms.saturating_mul(MILLISECOND))
 }
 
-fn granted(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+fn granted(_: LogPosition, applied: &Applied, _: usize) -> Result<Outgoing, ApiError> {
     let Answer::Lease { id, ttl } = applied.answer else { return Err(other_request()) };
-    Ok(json(&Granted { lease: id, ttl_ms: ttl / MILLISECOND }))
+    Ok(json(&Granted { lease: id, ttl_ms: ttl / MILLISECOND }).into())
 }
 
-fn ended(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+fn ended(_: LogPosition, applied: &Applied, _: usize) -> Result<Outgoing, ApiError> {
     let Answer::LeaseRevoked { keys } = applied.answer else { return Err(other_request()) };
-    Ok(json(&Ended { keys }))
+    Ok(json(&Ended { keys }).into())
 }
 
-fn opened(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+fn opened(_: LogPosition, applied: &Applied, _: usize) -> Result<Outgoing, ApiError> {
     let Answer::Session(session) = applied.answer else { return Err(other_request()) };
-    Ok(json(&Opened { session }))
+    Ok(json(&Opened { session }).into())
 }
 
-fn closed(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+fn closed(_: LogPosition, applied: &Applied, _: usize) -> Result<Outgoing, ApiError> {
     let Answer::SessionClosed = applied.answer else { return Err(other_request()) };
-    Ok(json(&Closed {}))
+    Ok(json(&Closed {}).into())
 }
 
 /// Shows a lease and its keys.
@@ -327,14 +326,27 @@ async fn show(app: &App, request: Request<Incoming>, id: LeaseId) -> Result<Resp
     let options: ReadOptions = request::query(&parts.uri)?;
     look(app, &parts, options, |store| {
         let Some(lease) = store.lease(id) else {
-            return ApiError::StoreRefused(raft_core::kv::Refusal::NoSuchLease).into_response();
+            let error = ApiError::StoreRefused(raft_core::kv::Refusal::NoSuchLease);
+            return error.into_response().into();
         };
-        json(&Shown {
+        let mut bytes = 0;
+        let fits = |key: &&Bytes| {
+            bytes += key.len();
+            bytes <= MAX_KEYS_BYTES
+        };
+        let shown = Shown {
             lease: id,
             ttl_ms: lease.ttl / MILLISECOND,
             remaining_ms: lease.remaining(store.clock()) / MILLISECOND,
-            keys: store.lease_keys(id).take(MAX_KEYS).cloned().map(JsonBytes).collect(),
-        })
+            keys: store
+                .lease_keys(id)
+                .take(MAX_KEYS)
+                .take_while(fits)
+                .cloned()
+                .map(JsonBytes)
+                .collect(),
+        };
+        json(&shown).into()
     })
     .await
 }

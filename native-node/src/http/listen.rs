@@ -2,8 +2,9 @@
 //! an orderly way when the server ends.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::error::ApiError;
+use super::paced::Paced;
+use super::places::{Places, Seat};
 use crate::config::{Address, Limits};
 use crate::metrics::Connections;
 use crate::tls::{Acceptor, Stream};
@@ -34,11 +33,11 @@ const MAX_HEADER_BYTES: usize = 32 << 10;
 /// The most headers.
 const MAX_HEADERS: usize = 64;
 
-/// Those who are told that there is no room for them, at once; more are cut without a word.
-const MAX_TURNED_AWAY: usize = 64;
+/// How long somebody who is let in although there is no room may take to say why.
+const HASTE: Duration = Duration::from_secs(2);
 
-/// How long somebody who is turned away may take to hear it.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The pause after a connection could not be accepted: the first and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// An address that clients can connect to, before anything answers there.
 pub struct Listener {
@@ -58,10 +57,11 @@ impl Listener {
     }
 }
 
-/// Serves until told to stop, then lets requests under way finish within the grace.
+/// Serves until told to stop, then lets requests under way finish within the grace. `service` makes
+/// a service for each connection.
 pub(crate) async fn serve<S>(
     listener: Listener,
-    service: S,
+    service: impl Fn(Arc<Seat>) -> S,
     limits: Limits,
     connections: Connections,
     stop: CancellationToken,
@@ -71,53 +71,29 @@ pub(crate) async fn serve<S>(
 {
     let Listener { listener, tls } = listener;
     let tasks = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(limits.max_connections));
-    let porch = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let places = Places::new(limits.max_connections, connections.clone());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.client_read_timeout)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS)
-        .pipeline_flush(true);
+    http.timer(TokioTimer::new()).max_buf_size(MAX_HEADER_BYTES).max_headers(MAX_HEADERS);
+    let door = Arc::new(Door { tls, connections, stop: stop.clone() });
+    let mut pause = PAUSES[0];
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener) => accepted,
+            accepted = accept(&listener, &door.connections, &mut pause) => accepted,
         };
-        let Some(stream) = accepted else { continue };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            connections.refused("limit");
-            if let Ok(permit) = Arc::clone(&porch).try_acquire_owned() {
-                let encrypted = tls.is_some();
-                tasks.spawn(async move {
-                    turn_away(stream, encrypted).await;
-                    drop(permit);
-                });
-            }
+        let Some((stream, from)) = accepted else { continue };
+        let Some(seat) = places.take(from.ip()) else {
+            door.connections.refused("limit");
             continue;
         };
-        let service = TowerToHyperService::new(service.clone());
-        let (http, tls, limits) = (http.clone(), tls.clone(), limits.clone());
-        let (connections, stop) = (connections.clone(), stop.clone());
-        tasks.spawn(async move {
-            connections.open.inc();
-            if let Some(stream) = enter(stream, tls.as_ref(), &limits, &connections, &stop).await {
-                let connection = http.serve_connection(TokioIo::new(stream), service);
-                let mut connection = pin!(connection.with_upgrades());
-                let ended = tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = stop.cancelled() => {
-                        // The request under way is the last; an idle connection ends at once.
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                };
-                // How a client ends its connection is its own affair.
-                drop(ended);
-            }
-            connections.open.dec();
-            drop(permit);
-        });
+        let mut limits = limits.clone();
+        if seat.is_reserved() {
+            limits.client_read_timeout = limits.client_read_timeout.min(HASTE);
+        }
+        let mut http = http.clone();
+        http.header_read_timeout(limits.client_read_timeout);
+        let service = TowerToHyperService::new(service(Arc::clone(&seat)));
+        tasks.spawn(attend(Arc::clone(&door), stream, seat, http, service, limits));
     }
     drop(listener);
     tasks.close();
@@ -126,70 +102,105 @@ pub(crate) async fn serve<S>(
     }
 }
 
-/// Encrypts the connection where that is wanted, and cuts it once nothing of an answer is taken for
-/// too long.
-async fn enter(
-    stream: TcpStream,
-    tls: Option<&Acceptor>,
-    limits: &Limits,
-    connections: &Connections,
-    stop: &CancellationToken,
-) -> Option<Pin<Box<TimeoutStream<Stream>>>> {
-    let stream = match tls {
-        None => Either::Left(stream),
-        Some(tls) => {
-            let handshake = timeout(limits.client_read_timeout, tls.accept(stream));
-            match stop.run_until_cancelled(handshake).await? {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    connections.refused("tls");
-                    tracing::debug!("a client's connection is not encrypted: {error}");
-                    return None;
-                }
-                Err(_) => {
-                    connections.refused("slow");
-                    return None;
-                }
-            }
-        }
-    };
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.client_write_timeout));
-    Some(Box::pin(stream))
+/// What all connections pass.
+struct Door {
+    tls: Option<Acceptor>,
+    connections: Connections,
+    stop: CancellationToken,
 }
 
-/// Says that there is no room, where that can be said without much ado.
-async fn turn_away(mut stream: TcpStream, encrypted: bool) {
-    let body = ApiError::TooManyConnections.to_json();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let saying = async move {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await?;
-        // Closed with a request unread, the connection would be reset, and the answer lost.
-        tokio::io::copy(&mut stream.take(MAX_HEADER_BYTES as u64), &mut tokio::io::sink()).await
+/// Serves one connection.
+async fn attend<S>(
+    door: Arc<Door>,
+    stream: TcpStream,
+    seat: Arc<Seat>,
+    http: http1::Builder,
+    service: TowerToHyperService<S>,
+    limits: Limits,
+) where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let entering = tokio::select! {
+        stream = door.enter(stream, &limits) => stream,
+        () = seat.gives_way() => {
+            door.connections.refused("limit");
+            None
+        }
     };
-    if !encrypted {
-        // Whether it is heard does not matter.
-        drop(timeout(FAREWELL, saying).await);
+    let Some(stream) = entering else { return };
+    let hurry = door.stop.child_token();
+    if seat.is_reserved() {
+        hurry.cancel();
+    }
+    let stream = Paced::new(stream, limits.client_write_timeout, hurry.clone());
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection.with_upgrades());
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = seat.gives_way() => {
+            door.connections.refused("limit");
+            if seat.is_silent() || seat.is_reserved() && seat.waits() {
+                return;
+            }
+            hurry.cancel();
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = door.stop.cancelled() => {
+            // The request under way is the last; an idle connection ends at once.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // How a client ends its connection is its own affair.
+    drop(ended);
+}
+
+impl Door {
+    /// Encrypts the connection where that is wanted.
+    async fn enter(&self, stream: TcpStream, limits: &Limits) -> Option<Stream> {
+        let Some(tls) = &self.tls else { return Some(Either::Left(stream)) };
+        let handshake = timeout(limits.client_read_timeout, tls.accept(stream));
+        match self.stop.run_until_cancelled(handshake).await? {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                self.connections.refused("tls");
+                tracing::debug!("a client's connection is not encrypted: {error}");
+                None
+            }
+            Err(_) => {
+                self.connections.refused("slow");
+                None
+            }
+        }
     }
 }
 
-/// The next connection.
-async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+/// The next connection, and where it comes from.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Connections,
+    pause: &mut Duration,
+) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, from)) => {
+            *pause = PAUSES[0];
             // Answers are written whole; the system must not wait for more.
             drop(stream.set_nodelay(true));
-            Some(stream)
+            Some((stream, from))
         }
         Err(error) => {
+            connections.refused("accept");
+            if error.kind() == ErrorKind::ConnectionAborted {
+                return None;
+            }
             // Out of file descriptors, most likely: accepting again at once would spin.
-            tracing::error!("cannot accept a client's connection: {error}");
-            sleep(Duration::from_millis(100)).await;
+            if *pause == PAUSES[0] {
+                tracing::error!("cannot accept clients' connections, trying on: {error}");
+            }
+            sleep(*pause).await;
+            *pause = PAUSES[1].min(2 * *pause);
             None
         }
     }

@@ -1,8 +1,9 @@
 //! The cluster's members, its leader, and snapshots on demand.
 
+use std::fmt;
 use std::time::Duration;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
+use super::dispatch::Deed;
 use super::error::ApiError;
 use super::kv::json;
 use super::{App, request, signed};
@@ -151,9 +153,14 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
         None => None,
         Some(id) => Some(NodeId(id.parse().map_err(|_| ApiError::RouteNotFound)?)),
     };
+    request::no_parameters(&parts.uri)?;
     let (body, permit) = request::body(app, body).await?;
     drop(permit);
     let wish = match (&parts.method, id) {
+        (&Method::GET | &Method::HEAD, None) if !app.handle.is_member() => {
+            // Its list is an old one.
+            return Err(ApiError::NotAMember(app.leader(app.handle.status().leader)));
+        }
         (&Method::GET | &Method::HEAD, None) => {
             let list = list(app, &app.handle.status().membership);
             return Ok(signed(app, json(&list)));
@@ -171,14 +178,40 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
         }
         (_, Some(_)) => return Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
     };
+    let deed = wish.to_string();
     let changed = if app.handle.leads() {
         change(app, wish).await
     } else {
         Err(Failure::Handle(RequestError::NotLeader { leader: app.handle.status().leader }))
     };
-    match changed {
+    let answer = match changed {
         Ok(membership) => Ok(signed(app, json(&list(app, &membership)))),
         Err(failure) => elsewhere(app, failure, &parts, body).await,
+    };
+    Ok(done(deed, answer))
+}
+
+/// The answer to an administrator, with what it answers for the log.
+fn done(deed: String, answer: Result<Response, ApiError>) -> Response {
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    response.extensions_mut().insert(Deed(deed));
+    response
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join(id, addresses, learner) => {
+                write!(f, "server {} {}", id.0, if *learner { "learns" } else { "votes" })?;
+                let Some(Member { peer, client }) = addresses else { return Ok(()) };
+                write!(f, ", found at {peer} by servers and {client} by clients")
+            }
+            Self::Leave(id) => write!(f, "server {} leaves", id.0),
+            Self::Voters(voters) => {
+                f.write_str("the voters are")?;
+                voters.iter().try_for_each(|id| write!(f, " {}", id.0))
+            }
+        }
     }
 }
 
@@ -380,12 +413,16 @@ fn list(app: &App, membership: &Membership) -> MemberList {
 )]
 pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
+    request::no_parameters(&parts.uri)?;
     let (body, permit) = request::body(app, body).await?;
     let Heir { to } = if body.is_empty() { Heir::default() } else { request::json_body(&body)? };
-    match app.handle.transfer_leadership(to, permit).await {
+    let deed =
+        to.map_or_else(|| "another server leads".to_owned(), |to| format!("server {} leads", to.0));
+    let answer = match app.handle.transfer_leadership(to, permit).await {
         Ok(leader) => Ok(signed(app, json(&Elected { leader }))),
         Err(error) => elsewhere(app, error.into(), &parts, body).await,
-    }
+    };
+    Ok(done(deed, answer))
 }
 
 /// Lets this server take a snapshot, and answers once it is on disk.
@@ -397,7 +434,8 @@ pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Re
             body = Saved),
     ),
 )]
-pub(super) async fn snapshot(app: &App) -> Result<Response, ApiError> {
+pub(super) async fn snapshot(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
+    request::no_parameters(request.uri())?;
     let wanted = app.handle.status().last_applied.index;
     let deadline = Instant::now() + app.forwarder.timeout();
     app.handle.compact();

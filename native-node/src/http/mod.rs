@@ -2,6 +2,7 @@
 //! and machines need to see how the server is.
 
 pub mod access;
+mod answer;
 pub mod backup;
 mod batch;
 mod collect;
@@ -23,10 +24,14 @@ pub mod members;
 mod openapi;
 mod operations;
 mod origin;
+mod paced;
+mod pages;
+mod places;
 mod process;
 mod range;
 mod refusals;
 pub mod request;
+mod screen;
 pub mod status;
 mod trace;
 mod txn;
@@ -38,7 +43,6 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::handler::Handler;
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -46,18 +50,20 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request};
 use prometheus_client::registry::Registry;
 use raft_core::types::NodeId;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use tower_http::cors::CorsLayer;
-use tower_http::services::ServeDir;
 
 use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::config::{Address, Limits, Members};
 use crate::handle::Handle;
 use crate::metrics::HttpMetrics;
+use crate::supervise::Pulse;
 use crate::transport::Links;
 pub use access::Access;
+pub use answer::Answers;
 pub use dispatch::Route;
 use error::ApiError;
 use forward::Forwarder;
@@ -79,16 +85,31 @@ pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("x-raft-consi
 /// With `max_staleness`: how old the state is at most that a stale read saw, in ms.
 pub const STALENESS_HEADER: HeaderName = HeaderName::from_static("x-raft-staleness-ms");
 
+/// With a stale read, why this server hears nothing new, if that is so: `not-a-member` or `no-leader`.
+pub const CUT_OFF_HEADER: HeaderName = HeaderName::from_static("x-raft-cut-off");
+
 /// The server that passed the request on; such a request is not passed on again.
 pub const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-raft-forwarded-by");
 
+/// Reads that wait for a revision at once, at most.
+const MAX_WAITING_READS: usize = 1024;
+
 /// What reads leave behind for later ones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reads {
     /// How fresh this server's state is known to be.
     confirmed: Confirmed,
     /// States of which more pages may be read.
     held: Held,
+    /// Room for those that wait for a revision.
+    waiting: Semaphore,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        let (confirmed, held) = Default::default();
+        Self { confirmed, held, waiting: Semaphore::new(MAX_WAITING_READS) }
+    }
 }
 
 /// What all routes share.
@@ -113,10 +134,16 @@ pub struct App {
     pub links: Links,
     /// The core's time.
     pub clock: Clock,
+    /// Whether the driver's loop turns.
+    pub pulse: Pulse,
     /// When the process began.
     pub started: Instant,
     /// How long a client may take to send a body.
     pub client_read_timeout: Duration,
+    /// What answers under way hold.
+    pub answers: Answers,
+    /// Room for those who watch the trace.
+    pub trace_watchers: Arc<Semaphore>,
     /// A peer that was silent for longer is not healthy.
     pub silence: Duration,
     /// Where requests for the leader go.
@@ -139,15 +166,31 @@ pub struct App {
     pub web_dir: Option<PathBuf>,
 }
 
+impl App {
+    /// Room for all who may watch the trace.
+    pub fn trace_watchers() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(trace::MAX_WATCHERS))
+    }
+
+    /// Why this server's state does not move, as far as it knows.
+    fn cut_off(&self) -> Option<&'static str> {
+        if !self.handle.is_member() {
+            return Some("not-a-member");
+        }
+        self.handle.status().leader.is_none().then_some("no-leader")
+    }
+}
+
 /// Everything that is served, on an address that was taken before.
 pub async fn serve(listener: Listener, app: Arc<App>, limits: Limits, stop: CancellationToken) {
     let connections = app.metrics.connections.clone();
     let (origins, router) = (app.origins.clone(), router(&app));
-    let service = dispatch::service(app, router);
+    let service = |seat| dispatch::service(Arc::clone(&app), router.clone(), seat);
     if origins.is_empty() {
         listen::serve(listener, service, limits, connections, stop).await;
     } else {
-        let service = cors(&origins).layer(service);
+        let cors = cors(&origins);
+        let service = |seat| cors.layer(service(seat));
         listen::serve(listener, service, limits, connections, stop).await;
     }
 }
@@ -168,10 +211,7 @@ fn router(app: &Arc<App>) -> Router {
     let Some(directory) = &app.web_dir else {
         return router.fallback(async || ApiError::RouteNotFound);
     };
-    let missing = (async || ApiError::RouteNotFound).with_state(());
-    let pages =
-        ServeDir::new(directory).precompressed_gzip().call_fallback_on_method_not_allowed(true);
-    router.fallback_service(pages.fallback(missing))
+    pages::add(router, directory)
 }
 
 /// A route for reading whose other methods get the usual kind of error.
@@ -185,6 +225,11 @@ pub fn register(registry: &mut Registry, handle: &Handle, links: &Links) {
         "raft_peer_refused",
         "Connections between servers that were refused",
         links.refused.clone(),
+    );
+    registry.register(
+        "raft_peer_stale_messages",
+        "Messages from servers that came too late to say anything",
+        links.stale.clone(),
     );
     let (handle, links) = (handle.clone(), links.clone());
     registry.register_collector(Box::new(collect::NodeCollector { handle, links }));
@@ -208,6 +253,7 @@ fn cors(origins: &Origins) -> CorsLayer {
             REVISION_HEADER,
             CONSISTENCY_HEADER,
             STALENESS_HEADER,
+            CUT_OFF_HEADER,
             FORWARDED_HEADER,
             header::ETAG,
         ])

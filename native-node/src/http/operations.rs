@@ -4,10 +4,13 @@
 //! without them.
 
 use bytes::Bytes;
-use raft_core::kv::{Comparison, KeyRange, LeaseId, Operation, OperationResult, Relation, Target};
+use raft_core::kv::{
+    Comparison, KeyRange, LeaseId, Operation, OperationResult, Relation, Target, Versioned,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::answer::Document;
 use super::error::ApiError;
 use super::json_bytes::JsonBytes;
 use super::kv::Found;
@@ -131,6 +134,27 @@ pub(super) enum JsonResult {
     Existed(bool),
     /// Of a `delete_range`: how many keys there were.
     Removed(u64),
+    /// It was carried out, but there is no room for what it saw.
+    Error(ApiError),
+}
+
+/// The room that an answer has for keys and values, in bytes.
+pub(super) struct Room(usize);
+
+impl Room {
+    pub(super) const fn of(bytes: usize) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes the room for these pairs, if there is so much.
+    pub(super) fn take<'a>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (&'a Bytes, &'a Versioned)>,
+    ) -> Result<(), ApiError> {
+        let bytes = pairs.into_iter().map(|(key, found)| key.len() + found.value.len()).sum();
+        self.0 = self.0.checked_sub(bytes).ok_or(ApiError::AnswerTooLarge)?;
+        Ok(())
+    }
 }
 
 impl JsonComparison {
@@ -198,7 +222,16 @@ impl JsonKeyRange {
 }
 
 impl JsonResult {
-    pub(super) fn new(result: &OperationResult) -> Self {
+    /// What is to be shown, as far as there is room.
+    pub(super) fn new(result: &OperationResult, room: &mut Room) -> Self {
+        let fits = match result {
+            OperationResult::Found(pair) => room.take(pair.iter().map(|it| (&it.key, &it.value))),
+            OperationResult::Pairs(pairs) => room.take(pairs.iter().map(|it| (&it.key, &it.value))),
+            OperationResult::Done { .. } | OperationResult::Removed { .. } => Ok(()),
+        };
+        if let Err(error) = fits {
+            return Self::Error(error);
+        }
         match result {
             OperationResult::Found(pair) => {
                 Self::Found(pair.as_ref().map(|pair| Found::new(&pair.key, &pair.value)))
@@ -208,6 +241,25 @@ impl JsonResult {
             }
             OperationResult::Done { existed } => Self::Existed(*existed),
             OperationResult::Removed { keys } => Self::Removed(*keys),
+        }
+    }
+
+    /// Adds it to a document, in the form that it has for serde.
+    pub(super) fn show(&self, document: &mut Document) {
+        match self {
+            Self::Found(Some(found)) => {
+                document.raw("{\"found\":");
+                found.show(document);
+                document.raw("}");
+            }
+            Self::Pairs(pairs) => {
+                document.raw("{\"pairs\":");
+                document.list(pairs, |document, pair| pair.show(document));
+                document.raw("}");
+            }
+            Self::Found(None) | Self::Existed(_) | Self::Removed(_) | Self::Error(_) => {
+                document.plain(self);
+            }
         }
     }
 }

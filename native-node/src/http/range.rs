@@ -7,15 +7,14 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Request, Uri};
-use raft_core::codec::optional_text_or_bytes;
 use raft_core::kv::{KeyRange, KvStore};
-use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer::{Document, Outgoing};
 use super::error::ApiError;
 use super::freshness::{self, Unseen};
 use super::json_bytes::JsonBytes;
-use super::kv::{Found, json, look};
+use super::kv::{Found, look, shown};
 use super::request::{self, ReadOptions};
 use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
 use crate::addresses::without_reserved;
@@ -68,13 +67,12 @@ struct PageParameters {
 }
 
 /// Keys of a range, in order.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 struct Page {
     /// The store's revision.
     revision: u64,
     pairs: Vec<Found>,
     /// Where the next page starts; nothing when this is the last.
-    #[serde(with = "optional_text_or_bytes")]
     #[schema(value_type = Option<JsonBytes>)]
     next: Option<Bytes>,
 }
@@ -96,17 +94,23 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
         if page.next.is_some() {
             app.reads.held.hold(store);
         }
-        json(&page)
+        Outgoing::from(page.document())
     };
     let Some(revision) = revision else { return look(app, &parts, read, show).await };
-    let store = match state_at(app, revision).await {
-        Ok(store) => store,
-        Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
-            return app.ask_leader(leader, &parts, Bytes::new(), read.redirect).await;
+    let parts = &parts;
+    let see = || async move {
+        match state_at(app, revision).await {
+            Err(Unseen::Handle(RequestError::NotLeader { leader })) => {
+                Err(app.ask_leader(leader, parts, Bytes::new(), read.redirect).await)
+            }
+            seen => seen.map_err(|unseen| Err(unseen.told(app))),
         }
-        Err(unseen) => return Err(unseen.told()),
     };
-    let mut response = signed(app, show(&store));
+    let answer = match shown(app, see, show).await {
+        Ok((answer, _)) => answer,
+        Err(elsewhere) => return elsewhere,
+    };
+    let mut response = signed(app, answer);
     let headers = response.headers_mut();
     headers.insert(REVISION_HEADER, HeaderValue::from(revision));
     headers.insert(CONSISTENCY_HEADER, HeaderValue::from_static("snapshot"));
@@ -165,6 +169,10 @@ pub(super) fn key_range(uri: &Uri) -> Result<KeyRange, ApiError> {
     request::check_parameters(uri)?;
     let mut range = KeyRange::all();
     for (name, key) in request::parameters(uri) {
+        if name == "end" && key.is_empty() {
+            let why = "`end` is empty: leave it out for all keys up to the last";
+            return Err(ApiError::BadQuery(why.to_owned()));
+        }
         let given = match name {
             "prefix" => KeyRange::prefix(key),
             "start" => KeyRange { start: key, end: None },
@@ -182,6 +190,24 @@ pub(super) fn key_range(uri: &Uri) -> Result<KeyRange, ApiError> {
         };
     }
     Ok(without_reserved(range))
+}
+
+impl Page {
+    fn document(&self) -> Document {
+        let Self { revision, pairs, next } = self;
+        let mut document = Document::default();
+        document.raw("{\"revision\":");
+        document.plain(revision);
+        document.raw(",\"pairs\":");
+        document.list(pairs, |document, pair| pair.show(document));
+        document.raw(",\"next\":");
+        match next {
+            Some(next) => document.bytes(next),
+            None => document.raw("null"),
+        }
+        document.raw("}");
+        document
+    }
 }
 
 fn page(store: &KvStore, range: &KeyRange, limit: usize) -> Page {
@@ -226,6 +252,8 @@ mod tests {
             "prefix=a&prefix=a",
             "prefix=%zz",
             "min_revision=-1",
+            "start=p&end=",
+            "end",
         ] {
             assert!(matches!(query(bad), Err(ApiError::BadQuery(_))), "{bad}");
         }

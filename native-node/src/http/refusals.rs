@@ -51,6 +51,8 @@ pub(super) const fn leader_refusal(refusal: RequestRefusal) -> Kind {
             "add a server before you remove the last one"),
         RequestRefusal::Membership(C::DidNotCatchUp) => kind(S::CONFLICT, "did_not_catch_up", "The new server did not catch up",
             "see that it runs, that its peer address is right, and that the servers reach each other; then add it again"),
+        RequestRefusal::Membership(C::TooSlow) => kind(S::CONFLICT, "too_slow", "The new server is too slow",
+            "give it a faster disk or connection, or write less while it catches up; then add it again"),
         RequestRefusal::Membership(C::Transferring) => kind(S::SERVICE_UNAVAILABLE, "transferring", "Leadership is being handed over",
             "send it again after Retry-After").retryable(),
         RequestRefusal::NotAVoter => kind(S::CONFLICT, "not_a_voter", "Not a voter",
@@ -60,7 +62,7 @@ pub(super) const fn leader_refusal(refusal: RequestRefusal) -> Kind {
         RequestRefusal::TransferInProgress => kind(S::CONFLICT, "transfer_in_progress", "Another hand-over is under way",
             "send it again after an election timeout").retryable(),
         RequestRefusal::TransferTimedOut => kind(S::GATEWAY_TIMEOUT, "transfer_timed_out", "Not taken over in time",
-            "the old leader goes on; name a server that runs and is not far behind").retryable(),
+            "the old leader or another one leads; name a server that runs and is not far behind").retryable(),
     }
 }
 
@@ -73,7 +75,8 @@ pub(super) fn in_words(refusal: RequestRefusal) -> String {
         RequestRefusal::AlreadyLeads => "the server that should lead does so already".to_owned(),
         RequestRefusal::TransferInProgress => "a hand-over is under way".to_owned(),
         RequestRefusal::TransferTimedOut => {
-            "the server that should lead did not take over within an election timeout".to_owned()
+            "the server that should lead did not take over within an election timeout, or another did"
+                .to_owned()
         }
     }
 }

@@ -1,10 +1,8 @@
 //! What requests hold, read with bounds: body, key, parameters.
 
-use std::time::Duration;
-
 use axum::extract::Query;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
 use percent_encoding::{percent_decode, percent_decode_str};
@@ -31,6 +29,9 @@ pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
 /// session or name around it.
 const _: () = assert!(MAX_BODY_BYTES + 1024 <= MAX_COMMAND_BYTES);
 const _: () = assert!(MAX_VALUE_BYTES + 3 * MAX_KEY_BYTES + 1024 <= MAX_COMMAND_BYTES);
+
+/// The longest reason why something is not the expected JSON.
+const MAX_REASON_BYTES: usize = 500;
 
 /// Parameters of reads of one key.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
@@ -158,7 +159,12 @@ pub fn parameter<T: de::DeserializeOwned>(name: &str, value: &[u8]) -> Result<T,
 
 /// Reads a JSON body.
 pub fn json_body<T: de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::BadJson(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| {
+        let mut why = error.to_string();
+        // It may repeat a name as long as the body.
+        why.truncate(why.floor_char_boundary(MAX_REASON_BYTES));
+        ApiError::BadJson(why)
+    })
 }
 
 /// Reads the parameters after `?`.
@@ -209,42 +215,51 @@ pub fn put(key: Bytes, value: Bytes) -> Result<Command, ApiError> {
     Ok(Command::put(key, value))
 }
 
-/// Reads a body of bounded size in bounded time, and counts it as under way.
-pub async fn body(app: &App, body: Incoming) -> Result<(Bytes, Permit), ApiError> {
-    let too_large = || ApiError::TooLarge { what: "body", limit: MAX_BODY_BYTES };
-    // A body without a length counts as the largest until it is read.
-    let announced = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES as u64);
-    let length = usize::try_from(announced).unwrap_or(usize::MAX);
-    if length > MAX_BODY_BYTES {
-        read_away(body).await;
-        return Err(too_large());
-    }
-    let permit = app.handle.admit(length).map_err(|_| ApiError::Overloaded)?;
-    let limited = Limited::new(body, MAX_BODY_BYTES);
-    match timeout(app.client_read_timeout, limited.collect()).await {
-        Ok(Ok(collected)) => Ok((collected.to_bytes(), permit)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(ApiError::BrokenBody),
-        Err(_) => Err(ApiError::SlowBody),
+/// Refuses parameters where there are none.
+pub fn no_parameters(uri: &Uri) -> Result<(), ApiError> {
+    match parameters(uri).next() {
+        None => Ok(()),
+        Some((name, _)) => Err(ApiError::BadQuery(format!("unknown parameter `{name}`"))),
     }
 }
 
-/// Reads a refused body to its end, if that is near: closed in the middle of sending, many a client
-/// would report a broken connection instead of the answer that says why.
-async fn read_away(mut body: Incoming) {
-    const FARTHEST: usize = 16 << 20;
-    const LONGEST: Duration = Duration::from_secs(2);
-    let reading = async {
-        let mut read = 0;
-        while read < FARTHEST {
-            match body.frame().await {
-                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
-                Some(Err(_)) | None => break,
-            }
+/// Reads a body of bounded size in bounded time; what has come of it counts as under way.
+pub async fn body(app: &App, body: Incoming) -> Result<(Bytes, Permit), ApiError> {
+    let length = body.size_hint().upper().unwrap_or_default();
+    if length > MAX_BODY_BYTES as u64 {
+        return Err(TOO_LARGE);
+    }
+    let mut permit = app.handle.admit(0).map_err(|_| ApiError::Overloaded)?;
+    let reading = timeout(app.client_read_timeout, whole(body, &mut permit));
+    let bytes = reading.await.map_err(|_| ApiError::SlowBody)??;
+    Ok((bytes, permit))
+}
+
+const TOO_LARGE: ApiError = ApiError::TooLarge { what: "body", limit: MAX_BODY_BYTES };
+
+async fn whole(mut body: Incoming, permit: &mut Permit) -> Result<Bytes, ApiError> {
+    // Most bodies are one part, which need not be copied.
+    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        // What follows a body in chunks is of no interest.
+        let Ok(part) = frame.map_err(|_| ApiError::BrokenBody)?.into_data() else { continue };
+        let before = first.len().max(all.len());
+        if before + part.len() > MAX_BODY_BYTES {
+            return Err(TOO_LARGE);
         }
-    };
-    // Whatever is left then is cut off.
-    drop(timeout(LONGEST, reading).await);
+        if !permit.grow(part.len()) {
+            return Err(ApiError::Overloaded);
+        }
+        if before == 0 {
+            first = part;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&part);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// The body of `POST /set`.
@@ -268,6 +283,7 @@ pub fn set_request(body: &[u8]) -> Result<Command, ApiError> {
 pub fn write_error(error: RequestError) -> ApiError {
     match error {
         RequestError::NotLeader { .. } => ApiError::NotLeader(None),
+        RequestError::NotAMember { .. } => ApiError::NotAMember(None),
         RequestError::Overloaded => ApiError::Overloaded,
         RequestError::DiskFull => ApiError::DiskFull,
         RequestError::Halted => ApiError::Stopping,
@@ -282,6 +298,7 @@ pub fn read_error(error: RequestError) -> ApiError {
     match error {
         RequestError::Unknown => ApiError::ReadTimeout,
         RequestError::NotLeader { .. }
+        | RequestError::NotAMember { .. }
         | RequestError::Overloaded
         | RequestError::DiskFull
         | RequestError::Halted

@@ -27,6 +27,9 @@ pub struct ClusterStatus {
     pub cluster_id: String,
     /// The server that answers.
     pub node: NodeInfo,
+    /// Whether it belongs to the cluster, as far as it knows.
+    #[serde(default = "belongs")]
+    pub member: bool,
     /// Its role.
     #[schema(schema_with = openapi::role)]
     pub role: RoleName,
@@ -79,6 +82,11 @@ pub struct ClusterStatus {
     pub peers: Vec<PeerStatus>,
 }
 
+/// A server of an earlier release does not say; most servers that are asked are members.
+const fn belongs() -> bool {
+    true
+}
+
 /// Who answers.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NodeInfo {
@@ -128,6 +136,13 @@ pub struct SnapshotInfo {
     pub disk_bytes: u64,
     /// How much of the one that is being written is done, from 0 to 1.
     pub saving: Option<f64>,
+    /// Attempts to save one that have failed since the last that succeeded.
+    pub failures: u32,
+    /// When the next attempt follows, if the last one failed.
+    pub retry_in_seconds: Option<f64>,
+    /// Why the latest attempt to save one failed, as long as none was saved since.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }
 
 /// The state in figures.
@@ -279,6 +294,7 @@ fn local(app: &App) -> ClusterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: app.started.elapsed().as_secs_f64(),
         },
+        member: app.handle.is_member(),
         role: status.role,
         term: status.term,
         voted_for: status.voted_for,
@@ -300,6 +316,11 @@ fn local(app: &App) -> ClusterStatus {
             count: usage.snapshots,
             disk_bytes: usage.snapshot_bytes,
             saving: usage.snapshot_progress,
+            failures: status.snapshot_failures,
+            retry_in_seconds: status
+                .snapshot_retry_in
+                .map(|micros| Duration::from_micros(micros).as_secs_f64()),
+            last_error: usage.snapshot_error.map(|error| error.to_string()),
         },
         state: StateInfo {
             digest: format!("{:016x}", status.digest),

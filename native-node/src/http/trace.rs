@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::ApiError;
+use super::places::Seat;
 use super::request;
 
 /// A watcher that takes longer for a frame is cut.
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
 
 /// Watchers at once, at most.
-const MAX_WATCHERS: usize = 64;
+pub(super) const MAX_WATCHERS: usize = 64;
 
 /// What is spoken here, for clients that name protocols.
 const PROTOCOL: &str = "glassraft.trace";
@@ -57,20 +58,24 @@ enum Format {
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
+    Extension(seat): Extension<Arc<Seat>>,
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|_| ApiError::WebSocketOnly)?;
     let Options { format } = request::query(&uri)?;
-    if app.handle.watchers() >= MAX_WATCHERS {
-        return Err(ApiError::Overloaded);
-    }
+    let watchers = Arc::clone(&app.trace_watchers);
+    let permit = watchers.try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
     // A page that shows its token as a protocol needs another one to be chosen in the answer.
     let upgrade = upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES);
-    Ok(upgrade.on_upgrade(async move |socket| watch(&app, socket, format).await))
+    Ok(upgrade.on_upgrade(async move |socket| {
+        watch(&app, socket, format).await;
+        // It is a connection as others are, and has its place until it ends.
+        drop((permit, seat));
+    }))
 }
 
 /// Sends frames from the first fresh one on; after a loss, again from a fresh one on.

@@ -7,21 +7,23 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use raft_core::kv::{Answer, Applied, Command, Operation, Transaction};
 use raft_core::types::LogPosition;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::answer::{Document, Outgoing};
 use super::error::ApiError;
 use super::headers::{IdempotencyHeader, SessionHeaders};
-use super::kv::{json, other_request, write};
-use super::operations::{JsonComparison, JsonOperation, JsonResult, check_ranges};
+use super::kv::{other_request, write};
+use super::operations::{JsonComparison, JsonOperation, JsonResult, Room, check_ranges};
 use super::request::{self, RedirectOption, WriteOptions};
 
 /// Comparisons and operations in one transaction, at most.
 const MAX_PARTS: usize = 128;
 
 /// Several comparisons, reads and changes as one: at most 128 of them, with at most 1000 pairs in
-/// all ranges.
+/// all ranges. The answer shows about 2 MiB of keys and values; of a result that is beyond that it
+/// gives the error `answer_too_large`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Transaction, example = json!({
@@ -42,7 +44,7 @@ struct Body {
 }
 
 /// What a transaction did.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = TransactionResult)]
 struct Done {
     /// Whether all comparisons held, so that `then` was carried out.
@@ -67,12 +69,29 @@ pub(super) async fn transact(app: &App, request: Request<Incoming>) -> Result<Re
     write(app, request, parse, done).await
 }
 
-fn done(_: LogPosition, applied: &Applied) -> Result<Response, ApiError> {
+fn done(_: LogPosition, applied: &Applied, most: usize) -> Result<Outgoing, ApiError> {
     let Answer::Transaction { succeeded, results } = &applied.answer else {
         return Err(other_request());
     };
-    let results = results.iter().map(JsonResult::new).collect();
-    Ok(json(&Done { succeeded: *succeeded, revision: applied.revision, results }))
+    let mut room = Room::of(most);
+    let results = results.iter().map(|result| JsonResult::new(result, &mut room)).collect();
+    let done = Done { succeeded: *succeeded, revision: applied.revision, results };
+    Ok(done.document().into())
+}
+
+impl Done {
+    fn document(&self) -> Document {
+        let Self { succeeded, revision, results } = self;
+        let mut document = Document::default();
+        document.raw("{\"succeeded\":");
+        document.plain(succeeded);
+        document.raw(",\"revision\":");
+        document.plain(revision);
+        document.raw(",\"results\":");
+        document.list(results, |document, result| result.show(document));
+        document.raw("}");
+        document
+    }
 }
 
 /// Reads the body and checks it against the store's bounds.

@@ -26,8 +26,14 @@ fn requests_beyond_the_bounds_are_turned_away_until_others_end() {
         assert!(admission.admit(0).is_none(), "too many requests");
         drop((first, second));
         assert_eq!(admission.requests(), 0);
-        let _large = admission.admit(1000).expect("alone, it may be larger than the bound");
+        let large = admission.admit(1000).expect("alone, it may be larger than the bound");
         assert!(admission.admit(1).is_none());
+        drop(large);
+        let (mut slow, _other) = (admission.admit(0).expect("room"), admission.admit(10));
+        assert!(slow.grow(50) && slow.grow(40), "what has arrived fits");
+        assert!(!slow.grow(1), "more does not");
+        drop(slow);
+        drop(admission.admit(90).expect("all that arrived is given back"));
     };
     shuttle::check_random(check, 1);
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use raft_core::types::{LogIndex, NodeId};
 
@@ -12,7 +13,8 @@ const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot 
     take part under its old identity. The rest of the cluster still holds the data: take this \
     server out (`native-node member remove ID`), start it with an empty directory and without \
     --new-cluster, and let it in again (`native-node member add ID=PEER/CLIENT`). If no majority \
-    of the servers has its data any more, make a new cluster of a backup (`native-node restore`)";
+    of the servers has its data any more, go on with what is left (`native-node recover`) or make a \
+    new cluster of a backup (`native-node restore`)";
 
 /// Why storage cannot be opened or went out of service.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +174,15 @@ pub enum StorageError {
     /// The server was stopped while this was waiting.
     #[error("the storage was closed before this was written; it is not durable")]
     Closed,
+    /// The disk does not answer.
+    #[error("the disk that holds {} has not answered for {} s. Check the disk, and what it hangs on; \
+        what was not confirmed by then may be lost, nothing else is", .dir.display(), .since.as_secs())]
+    Hangs {
+        /// The directory.
+        dir: PathBuf,
+        /// For how long.
+        since: Duration,
+    },
     /// A thread of the storage ended by a bug.
     #[error(
         "the storage stopped because of a bug: {what}. Please report it with the log; restart \

@@ -21,7 +21,7 @@ use super::directory::Directory;
 use super::disk::DiskFile;
 use super::error::io_error;
 use super::record::aligned;
-use super::{StorageError, StorageId};
+use super::{Identity, StorageError, StorageId};
 
 /// Goes up whenever the layout of segments or snapshots changes.
 const LAYOUT_VERSION: u16 = 2;
@@ -147,6 +147,11 @@ impl<T: Serialize + DeserializeOwned> Head<T> {
         }
         let head: Self = codec::decode(&bytes).map_err(|error| damaged(24, error.to_string()))?;
         Ok((head, aligned(PREFIX_BYTES as u64 + u64::from(length))))
+    }
+
+    /// Whose file it is.
+    pub(super) fn owner(&self) -> Identity {
+        Identity { cluster: self.cluster.clone(), node: self.node }
     }
 
     /// The directory whose file this is, for one that does not know its own number yet.

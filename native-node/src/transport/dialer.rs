@@ -1,44 +1,34 @@
-//! The connection that this server makes to one peer, and the queue before it.
+//! The connection that this server makes to one peer for one lane.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use prometheus_client::metrics::counter::Counter;
 use raft_core::codec;
-use raft_core::message::Message;
 use raft_core::types::NodeId;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::either::Either;
 
 use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
+use super::limits::{BACKOFF_MIN, STABLE_AFTER, WRITE_TIMEOUT};
 use super::link::Link;
-use super::outbox::Outbox;
-use super::{
-    CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Known, PING_INTERVAL, Refused, RefusedLabels,
-    WRITE_TIMEOUT, frame,
-};
+use super::outbox::Queue;
+use super::sending::Sending;
+use super::{Arrival, Known, Refused, RefusedLabels, Shared, door, frame, tune};
 use crate::config::Address;
 use crate::tls::Stream;
 
-/// The pause after a failed attempt starts here …
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-
-/// … and doubles up to here.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
-
-type Socket = WebSocketStream<Stream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+pub(super) enum LinkError {
     #[error("cannot reach {0}: {1}")]
     Unreachable(Address, std::io::Error),
     #[error(
@@ -46,116 +36,51 @@ enum LinkError {
          certificate that names it: {1}"
     )]
     Tls(Address, std::io::Error),
-    #[error("no answer from {0} within {CONNECT_TIMEOUT:?}")]
-    ConnectTimeout(Address),
+    #[error("no answer from {0} within {1:?}")]
+    ConnectTimeout(Address, Duration),
     #[error("{0}")]
     WebSocket(#[from] tungstenite::Error),
     #[error("refused: {0}")]
     RefusedByPeer(Refusal),
     #[error("not trusted: {0}")]
     RefusedByUs(Refusal),
-    #[error("a frame could not be sent within {WRITE_TIMEOUT:?}")]
+    #[error("a piece of a frame could not be sent within {WRITE_TIMEOUT:?}")]
     WriteTimeout,
-    #[error("nothing was heard for {IDLE_TIMEOUT:?}")]
-    Idle,
+    #[error("nothing came back for {0:?}")]
+    Silent(Duration),
     #[error("the other side closed the connection")]
     Closed,
 }
 
 /// One peer, one lane.
 pub(super) struct Dialer {
-    pub(super) identity: Arc<Identity>,
+    pub(super) shared: Arc<Shared>,
     pub(super) known: Known,
     pub(super) peer: NodeId,
     pub(super) address: Address,
     pub(super) lane: Lane,
+    pub(super) queue: Arc<Queue>,
     pub(super) link: Arc<Link>,
-    pub(super) refused: Refused,
-}
-
-/// The queue together with where it is filled from.
-struct Inflow {
-    receiver: mpsc::UnboundedReceiver<Message>,
-    outbox: Outbox,
-    link: Arc<Link>,
-    lane: Lane,
-}
-
-impl Inflow {
-    /// Takes whatever waits, so that the channel before the bounded queue stays short.
-    fn take_waiting(&mut self) {
-        while let Ok(message) = self.receiver.try_recv() {
-            self.push(message);
-        }
-        self.report();
-    }
-
-    fn push(&mut self, message: Message) {
-        self.link.count_dropped(self.outbox.push(message, Instant::now()));
-    }
-
-    fn report(&self) {
-        if self.lane == Lane::Log {
-            self.link.set_queue(self.outbox.len(), self.outbox.bytes());
-        }
-    }
-
-    /// Keeps taking messages while something else is awaited.
-    async fn fill(&mut self) {
-        while let Some(message) = self.receiver.recv().await {
-            self.push(message);
-            self.take_waiting();
-        }
-        // The driver is gone; the server is about to end this task too.
-        std::future::pending::<()>().await;
-    }
-
-    /// Waits until there is something to send.
-    async fn ready(&mut self) {
-        self.take_waiting();
-        while self.outbox.is_empty() {
-            match self.receiver.recv().await {
-                Some(message) => self.push(message),
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Waits for something to send, and takes it.
-    async fn next_batch(&mut self) -> Vec<Message> {
-        loop {
-            self.ready().await;
-            self.take_waiting();
-            let (batch, expired) = self.outbox.take_batch(Instant::now());
-            self.link.count_dropped(expired);
-            self.report();
-            if !batch.is_empty() {
-                return batch;
-            }
-        }
-    }
 }
 
 impl Dialer {
     /// Connects, sends, and connects again, until the server ends.
-    pub(super) async fn run(self, receiver: mpsc::UnboundedReceiver<Message>) {
-        let outbox = Outbox::default();
-        let mut inflow = Inflow { receiver, outbox, link: Arc::clone(&self.link), lane: self.lane };
+    pub(super) async fn run(self) {
         let mut backoff = BACKOFF_MIN;
         loop {
             if self.lane == Lane::Snapshot {
                 // Rarely needed, so it is not kept for a day that may not come.
-                inflow.ready().await;
+                self.queue.ready().await;
             }
-            let connected = tokio::select! {
-                connected = self.connect() => connected,
-                () = inflow.fill() => unreachable!("fill waits for ever"),
-            };
-            let error = match connected {
-                Ok(socket) => {
-                    backoff = BACKOFF_MIN;
+            let error = match self.connect().await {
+                Ok((socket, round_trip)) => {
+                    let made = Instant::now();
                     self.note_up();
-                    self.send_all(socket, &mut inflow).await
+                    let error = Sending::new(&self, socket, round_trip).run().await;
+                    if made.elapsed() >= STABLE_AFTER {
+                        backoff = BACKOFF_MIN;
+                    }
+                    error
                 }
                 Err(error) => error,
             };
@@ -163,71 +88,85 @@ impl Dialer {
             tokio::select! {
                 () = sleep(jittered(backoff)) => {}
                 () = self.link.wake.notified() => {}
-                () = inflow.fill() => unreachable!("fill waits for ever"),
             }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            backoff = (backoff * 2).min(self.shared.identity.timings.backoff_max);
         }
     }
 
     fn note_up(&self) {
-        if self.lane == Lane::Log {
-            self.link.came_up();
-            tracing::info!(peer = %self.peer, address = %self.address, "connected");
-        }
+        self.queue.connected();
+        self.link.came_up(self.lane);
+        tracing::info!(
+            peer = %self.peer, address = %self.address, lane = ?self.lane, "connected"
+        );
     }
 
     fn note_down(&self, error: &LinkError) {
+        if self.queue.disconnected() {
+            (self.shared.deliver)(Arrival::Lost(self.peer));
+        }
         if let LinkError::RefusedByPeer(refusal) | LinkError::RefusedByUs(refusal) = error {
-            count(&self.refused, refusal);
+            count(&self.shared.links.refused, refusal);
         }
         // The same error again and again is told once; status and metrics show that it goes on.
-        if self.lane == Lane::Log && self.link.went_down(&error.to_string()) {
+        if self.link.went_down(self.lane, &error.to_string()) {
             tracing::warn!(peer = %self.peer, address = %self.address, "no connection: {error}");
+        } else {
+            tracing::debug!(peer = %self.peer, lane = ?self.lane, "no connection: {error}");
         }
     }
 
-    async fn connect(&self) -> Result<Socket, LinkError> {
+    /// Makes a connection; gives also what one round trip took at most.
+    async fn connect(&self) -> Result<(Socket, Duration), LinkError> {
+        let timings = &self.shared.identity.timings;
         let attempt = async {
             let unreachable = |error| LinkError::Unreachable(self.address.clone(), error);
             let address = self.address.resolve().await.map_err(unreachable)?;
-            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-            // Batches are made by us; the system must not wait for more.
-            stream.set_nodelay(true).map_err(unreachable)?;
-            let stream = match &self.identity.tls {
+            self.shared.porch().know(address.ip());
+            // A SYN that is lost is repeated by the system after a second, and then ever later.
+            let stream = timeout(timings.tcp_connect, TcpStream::connect(address))
+                .await
+                .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+                .map_err(unreachable)?;
+            tune(&stream).map_err(unreachable)?;
+            let stream = match &self.shared.identity.tls {
                 None => Either::Left(stream),
                 Some(tls) => tls
                     .connect(stream, self.peer)
                     .await
                     .map_err(|error| LinkError::Tls(self.address.clone(), error))?,
             };
-            let url = format!("ws://{}/raft", self.address);
+            let url = format!("ws://{}{}", self.address, door::PATH);
             let config = frame::websocket(frame::MAX_GREETING_BYTES);
+            let began = Instant::now();
             let (socket, _) = client_async_with_config(url, stream, Some(config)).await?;
-            self.greet(socket).await
+            let round_trip = began.elapsed();
+            Ok((self.greet(socket).await?, round_trip))
         };
-        timeout(CONNECT_TIMEOUT, attempt)
-            .await
-            .unwrap_or_else(|_| Err(LinkError::ConnectTimeout(self.address.clone())))
+        timeout(timings.connect, attempt).await.unwrap_or_else(|_| {
+            Err(LinkError::ConnectTimeout(self.address.clone(), timings.connect))
+        })
     }
 
     async fn greet(&self, mut socket: Socket) -> Result<Socket, LinkError> {
+        let identity = &self.shared.identity;
         let hello = Hello {
-            cluster_id: self.identity.cluster_id.clone(),
-            from: self.identity.id,
+            cluster_id: identity.cluster_id.clone(),
+            from: identity.id,
             to: self.peer,
             lane: self.lane,
             nonce: nonce(),
-            address: self.identity.address.clone(),
-            lease: self.identity.lease,
+            address: identity.address.clone(),
+            lease: identity.lease,
             storage: self.known.claim(),
-            let_in: self.known.let_in(self.identity.id),
+            let_in: self.known.let_in(identity.id),
         };
         socket.send(Frame::binary(hello.encode())).await?;
         let (theirs, proof) = match receive(&mut socket).await? {
             Challenge::Prove { nonce, proof } => (nonce, proof),
             Challenge::Refused(refusal) => return Err(LinkError::RefusedByPeer(refusal)),
         };
-        let secret = &self.identity.secret;
+        let secret = &identity.secret;
         if !secret.accepts(Side::Acceptor, &hello, &theirs, proof.as_ref()) {
             return Err(LinkError::RefusedByUs(Refusal::Proof(self.peer)));
         }
@@ -236,78 +175,6 @@ impl Dialer {
         match receive(&mut socket).await? {
             Verdict::Welcome => Ok(socket),
             Verdict::Refused(refusal) => Err(LinkError::RefusedByPeer(refusal)),
-        }
-    }
-
-    /// Sends until the connection breaks; says why it did.
-    async fn send_all(&self, socket: Socket, inflow: &mut Inflow) -> LinkError {
-        let (mut sink, mut stream) = socket.split();
-        let started = Instant::now();
-        let mut ping = interval(PING_INTERVAL);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
-        loop {
-            let sent = tokio::select! {
-                batch = inflow.next_batch() => {
-                    let bytes = frame::encode(&batch);
-                    self.link.count_sent(bytes.len());
-                    self.send(&mut sink, Frame::Binary(bytes), inflow).await
-                }
-                answer = stream.next() => self.hear(answer, started, &mut heard),
-                _ = ping.tick() => {
-                    if heard.elapsed() > IDLE_TIMEOUT {
-                        return LinkError::Idle;
-                    }
-                    let stamp = started.elapsed().as_micros().to_le_bytes();
-                    let frame = Frame::Ping(Bytes::copy_from_slice(&stamp));
-                    self.send(&mut sink, frame, inflow).await
-                }
-            };
-            if let Err(error) = sent {
-                return error;
-            }
-        }
-    }
-
-    /// Sends one frame while the queue goes on filling.
-    async fn send(
-        &self,
-        sink: &mut SplitSink<Socket, Frame>,
-        frame: Frame,
-        inflow: &mut Inflow,
-    ) -> Result<(), LinkError> {
-        tokio::select! {
-            biased;
-            sent = sink.send(frame) => Ok(sent?),
-            () = sleep(WRITE_TIMEOUT) => Err(LinkError::WriteTimeout),
-            () = inflow.fill() => unreachable!("fill waits for ever"),
-        }
-    }
-
-    /// The peer says nothing on this connection but that it is there.
-    fn hear(
-        &self,
-        answer: Option<<SplitStream<Socket> as futures_util::Stream>::Item>,
-        started: Instant,
-        heard: &mut Instant,
-    ) -> Result<(), LinkError> {
-        match answer {
-            None | Some(Ok(Frame::Close(_))) => Err(LinkError::Closed),
-            Some(Err(error)) => Err(error.into()),
-            Some(Ok(Frame::Pong(stamp))) => {
-                *heard = Instant::now();
-                if let Ok(stamp) = <[u8; 16]>::try_from(&stamp[..]) {
-                    let sent = u128::from_le_bytes(stamp);
-                    let micros = started.elapsed().as_micros().saturating_sub(sent);
-                    let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-                    self.link.set_round_trip(Duration::from_micros(micros));
-                }
-                Ok(())
-            }
-            Some(Ok(Frame::Text(_) | Frame::Binary(_) | Frame::Ping(_) | Frame::Frame(_))) => {
-                let what = "data on a connection that carries none this way";
-                Err(LinkError::RefusedByUs(Refusal::Garbage(what.to_owned())))
-            }
         }
     }
 }

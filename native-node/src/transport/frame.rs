@@ -4,9 +4,13 @@ use bytes::Bytes;
 use raft_core::codec::{self, DecodeError};
 use raft_core::limits::{
     CHUNK_ENVELOPE_BYTES, MAX_CHUNK_BYTES, MAX_COMMAND_BYTES, MAX_ENCODED_CHUNK_BYTES,
+    MAX_KEY_BYTES,
 };
 use raft_core::message::{Body, Message};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::handshake::Lane;
+use super::limits::MAX_CONTROL_BYTES;
 
 /// A batch is closed once it holds so many bytes; one message always fits.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -14,6 +18,9 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// The largest frame that is read, in bytes. The length stands in a frame's header, so a larger
 /// one is refused before any of it is read.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// The largest frame of the control lane, whose messages are small.
+pub const MAX_CONTROL_FRAME_BYTES: usize = 1 << 20;
 
 /// The largest frame before both sides know each other.
 pub const MAX_GREETING_BYTES: usize = 1 << 10;
@@ -28,9 +35,26 @@ const _: () =
     assert!(BATCH_BYTES + MAX_ENCODED_CHUNK_BYTES + CHUNK_ENVELOPE_BYTES <= MAX_FRAME_BYTES);
 const _: () = assert!(MAX_FRAME_BYTES <= codec::MAX_BYTES);
 
+/// The largest control message names a key, and all that wait may go in one frame.
+const _: () = assert!(MAX_CONTROL_FRAME_BYTES > MAX_CONTROL_BYTES + 2 * MAX_KEY_BYTES);
+
+/// The largest frame that is read on a lane.
+pub const fn max_bytes(lane: Lane) -> usize {
+    match lane {
+        Lane::Log | Lane::Snapshot => MAX_FRAME_BYTES,
+        Lane::Control => MAX_CONTROL_FRAME_BYTES,
+    }
+}
+
+/// What is read of a connection at once, at most.
+const READ_BYTES: usize = 128 << 10;
+
 /// What the WebSocket layer accepts on a connection whose frames are bounded so.
 pub fn websocket(max_frame: usize) -> WebSocketConfig {
-    WebSocketConfig::default().max_frame_size(Some(max_frame)).max_message_size(Some(max_frame))
+    WebSocketConfig::default()
+        .max_frame_size(Some(max_frame))
+        .max_message_size(Some(max_frame))
+        .read_buffer_size(READ_BYTES.min(max_frame))
 }
 
 /// About how many bytes a message takes in a frame.

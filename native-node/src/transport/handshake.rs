@@ -16,6 +16,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use raft_core::codec;
+use raft_core::message::Body;
 use raft_core::types::{Micros, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -25,21 +26,37 @@ use crate::storage::StorageId;
 
 /// Goes up when the handshake or the meaning of frames changes; [`codec::FORMAT_VERSION`] goes up
 /// when their encoding does. Both must be equal on both sides.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// The first bytes of a connection, before anything whose layout may change.
 const MAGIC: [u8; 4] = *b"GLSR";
 
 /// Which messages a connection carries.
 ///
-/// Chunks of a snapshot have a connection of their own, so that a heartbeat never waits behind
-/// one, neither in our queue nor in the system's send buffer.
+/// What keeps a leader in office never waits behind bulk, neither in our queue nor in the system's
+/// send buffer: each lane is a connection of its own. Messages of one lane keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lane {
-    /// Everything but chunks of a snapshot.
+    /// AppendEntries with entries, and questions that must not overtake them.
     Log,
     /// Chunks of a snapshot.
     Snapshot,
+    /// Everything else: heartbeats, votes, and all answers.
+    Control,
+}
+
+impl Lane {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 3] = [Self::Log, Self::Snapshot, Self::Control];
+
+    /// The lane of a message.
+    pub const fn of(body: &Body) -> Self {
+        match body {
+            Body::InstallSnapshot { .. } => Self::Snapshot,
+            body if body.is_urgent() => Self::Control,
+            _ => Self::Log,
+        }
+    }
 }
 
 /// A number used once.
@@ -194,6 +211,12 @@ pub enum Refusal {
          name node-{}.CLUSTER", .0.0, .0.0
     )]
     Certificate(NodeId),
+    /// A page in a browser.
+    #[error("this address is for servers of the cluster; no web page may use it")]
+    Origin,
+    /// Not the request for a WebSocket that servers make.
+    #[error("this address is for servers of the cluster: {}", .0.escape_debug())]
+    Request(String),
 }
 
 impl Refusal {
@@ -212,6 +235,8 @@ impl Refusal {
             Self::Slow => "slow",
             Self::Tls(_) => "tls",
             Self::Certificate(_) => "certificate",
+            Self::Origin => "origin",
+            Self::Request(_) => "request",
         }
     }
 }

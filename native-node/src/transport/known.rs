@@ -35,6 +35,11 @@ impl Known {
         self.addresses.let_in(id)
     }
 
+    /// Whether it is known where a server is found: it is a member, or about to be one.
+    pub(super) fn is_listed(&self, id: NodeId) -> bool {
+        self.addresses.get(id).is_some()
+    }
+
     /// Remembers a server that has proved who it is, or refuses it. What was met is durable before
     /// anything that it says is heard.
     pub(super) async fn meet(&self, hello: &Hello) -> Result<(), Refusal> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::handshake::Lane;
+
 /// Figures of one peer. Written by the connection's tasks, read by whoever asks.
 #[derive(Debug, Default)]
 pub struct Link {
@@ -13,8 +15,8 @@ pub struct Link {
     connects: AtomicU64,
     failures: AtomicU64,
     dropped: AtomicU64,
-    queued: AtomicU64,
-    queued_bytes: AtomicU64,
+    /// Messages that wait and their bytes, of each lane.
+    queued: [(AtomicU64, AtomicU64); Lane::ALL.len()],
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
@@ -26,13 +28,13 @@ pub struct Link {
 /// The figures at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct LinkState {
-    /// Whether messages can be sent now.
+    /// Whether heartbeats and votes can be sent now.
     pub connected: bool,
     /// Connections made since the start.
     pub connects: u64,
     /// Attempts that failed and connections that broke.
     pub failures: u64,
-    /// Messages that were not sent: the queue was full, or they waited too long.
+    /// Messages that were not sent: there was no connection or no room, or they waited too long.
     pub dropped: u64,
     /// Messages that wait now.
     pub queued: u64,
@@ -57,8 +59,8 @@ impl Link {
             connects: self.connects.load(Relaxed),
             failures: self.failures.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
-            queued: self.queued.load(Relaxed),
-            queued_bytes: self.queued_bytes.load(Relaxed),
+            queued: self.queued.iter().map(|(messages, _)| messages.load(Relaxed)).sum(),
+            queued_bytes: self.queued.iter().map(|(_, bytes)| bytes.load(Relaxed)).sum(),
             sent_bytes: self.sent_bytes.load(Relaxed),
             received_bytes: self.received_bytes.load(Relaxed),
             round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
@@ -66,16 +68,23 @@ impl Link {
         }
     }
 
-    pub(super) fn came_up(&self) {
-        self.connected.store(true, Relaxed);
+    /// A lane's connection was made.
+    pub(super) fn came_up(&self, lane: Lane) {
         self.connects.fetch_add(1, Relaxed);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if lane == Lane::Control {
+            self.connected.store(true, Relaxed);
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
-    /// Says whether this is news, so that a log line is worth it.
-    pub(super) fn went_down(&self, why: &str) -> bool {
-        let was_up = self.connected.swap(false, Relaxed);
+    /// A lane's connection broke or was not made. Says whether that is news of the peer, so that a
+    /// log line is worth it.
+    pub(super) fn went_down(&self, lane: Lane, why: &str) -> bool {
         self.failures.fetch_add(1, Relaxed);
+        if lane != Lane::Control {
+            return false;
+        }
+        let was_up = self.connected.swap(false, Relaxed);
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         let news = was_up || last.as_deref() != Some(why);
         *last = Some(why.to_owned());
@@ -88,9 +97,10 @@ impl Link {
         }
     }
 
-    pub(super) fn set_queue(&self, messages: usize, bytes: usize) {
-        self.queued.store(messages as u64, Relaxed);
-        self.queued_bytes.store(bytes as u64, Relaxed);
+    pub(super) fn set_queue(&self, lane: Lane, messages: usize, bytes: usize) {
+        let (queued, queued_bytes) = &self.queued[lane as usize];
+        queued.store(messages as u64, Relaxed);
+        queued_bytes.store(bytes as u64, Relaxed);
     }
 
     pub(super) fn count_sent(&self, bytes: usize) {

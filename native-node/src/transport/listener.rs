@@ -1,39 +1,37 @@
 //! The connections that other servers make to this one.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
+use prometheus_client::metrics::counter::Counter;
 use raft_core::codec;
 use raft_core::message::Message;
 use raft_core::types::NodeId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::age::Ages;
 use super::dialer::count;
+use super::door::{self, Door};
 use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
-use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Identity, Known, Links, frame};
+use super::limits::{
+    ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, IDLE_TIMEOUT, LOG_PAUSE, MAX_PEERS, max_undelivered,
+};
+use super::outbox::goes_stale;
+use super::{Identity, Known, RefusedLabels, Shared, frame, tune};
 use crate::config::Address;
 use crate::tls::Stream;
-
-/// Connections in the middle of their handshake, at most.
-const MAX_HANDSHAKES: usize = 64;
-
-/// Bytes of one connection that the driver has not worked off yet, at most and beside one frame;
-/// then the connection is not read, and the other side notices by TCP's means.
-const MAX_UNDELIVERED: u32 = 32 << 20;
-
-/// At most one log line about refused connections in this time.
-const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<Stream>;
 
@@ -42,10 +40,20 @@ type Socket = WebSocketStream<Stream>;
 pub struct Delivery {
     /// The messages, all from the server at the other end.
     pub messages: Vec<Message>,
+    /// How old the oldest of them was when it came in, as far as that can be told.
+    age: Duration,
+    came_in: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
-/// What the driver hears of from connections.
+impl Delivery {
+    /// How long ago the other server sent the oldest of the messages.
+    pub fn age(&self) -> Duration {
+        self.age + self.came_in.elapsed()
+    }
+}
+
+/// What the driver hears of connections.
 #[derive(Debug)]
 pub enum Arrival {
     /// Messages of one frame.
@@ -58,31 +66,38 @@ pub enum Arrival {
         /// Where it says that it is found.
         address: Address,
     },
+    /// Something that was sent to this server may be lost: a connection broke, or there was no room
+    /// for it in the queue.
+    Lost(NodeId),
 }
 
 /// Accepts connections and hands on what arrives.
-pub(super) struct Acceptor<F> {
-    shared: Arc<Shared<F>>,
+pub(super) struct Acceptor {
+    hall: Arc<Hall>,
 }
 
-struct Shared<F> {
-    identity: Arc<Identity>,
+struct Hall {
+    shared: Arc<Shared>,
     known: Known,
-    links: Links,
-    deliver: F,
-    handshakes: Arc<Semaphore>,
+    door: Door,
     /// The connection that counts for each peer and lane: the newest. The lock is held for a
     /// look-up only.
-    current: Mutex<BTreeMap<(NodeId, Lane), CancellationToken>>,
+    current: Mutex<BTreeMap<(NodeId, Lane), Current>>,
     last_line: Mutex<Option<Instant>>,
 }
 
-impl<F: Fn(Arrival) + Send + Sync + 'static> Acceptor<F> {
-    pub(super) fn new(identity: Arc<Identity>, known: Known, links: Links, deliver: F) -> Self {
-        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+/// A connection that counts.
+struct Current {
+    number: u64,
+    /// Ends it.
+    replaced: CancellationToken,
+}
+
+impl Acceptor {
+    pub(super) fn new(shared: Arc<Shared>, known: Known, loopback: bool) -> Self {
+        let door = Door::new(shared.identity.address.clone(), loopback);
         let (current, last_line) = Default::default();
-        let shared = Shared { identity, known, links, deliver, handshakes, current, last_line };
-        Self { shared: Arc::new(shared) }
+        Self { hall: Arc::new(Hall { shared, known, door, current, last_line }) }
     }
 
     /// Accepts until told to stop.
@@ -92,6 +107,7 @@ impl<F: Fn(Arrival) + Send + Sync + 'static> Acceptor<F> {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
+        let mut pause = ACCEPT_PAUSE_MIN;
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -99,73 +115,114 @@ impl<F: Fn(Arrival) + Send + Sync + 'static> Acceptor<F> {
             };
             match accepted {
                 Ok((stream, from)) => {
-                    let connection = serve(Arc::clone(&self.shared), stream, from);
+                    pause = ACCEPT_PAUSE_MIN;
+                    let connection = serve(Arc::clone(&self.hall), stream, from);
                     tasks.spawn(stop.clone().run_until_cancelled_owned(connection));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: accepting again at once would spin.
-                    tracing::error!("cannot accept a connection from a peer: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    self.hall.not_accepted(&error);
+                    if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                        return;
+                    }
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
                 }
             }
         }
     }
 }
 
-async fn serve<F: Fn(Arrival)>(shared: Arc<Shared<F>>, stream: TcpStream, from: SocketAddr) {
-    let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
-        shared.refuse(from, &Refusal::Busy);
-        return;
+/// The place of a connection whose handshake is not finished, given back when dropped.
+struct Place<'a> {
+    shared: &'a Shared,
+    number: u64,
+    cut: CancellationToken,
+}
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared, from: IpAddr) -> Self {
+        let cut = CancellationToken::new();
+        let number = shared.porch().enter(from, cut.clone(), Instant::now());
+        Self { shared, number, cut }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.porch().leave(self.number);
+    }
+}
+
+async fn serve(hall: Arc<Hall>, stream: TcpStream, from: SocketAddr) {
+    let place = Place::take(&hall.shared, from.ip());
+    let greeted = tokio::select! {
+        greeted = timeout(hall.shared.identity.timings.connect, hall.greet(stream)) => {
+            greeted.unwrap_or(Err(Refusal::Slow))
+        }
+        () = place.cut.cancelled() => Err(Refusal::Busy),
     };
-    let greeted = timeout(CONNECT_TIMEOUT, shared.greet(stream)).await;
-    drop(permit);
+    drop(place);
     let (socket, hello) = match greeted {
-        Ok(Ok(greeted)) => greeted,
-        Ok(Err(refusal)) => return shared.refuse(from, &refusal),
-        Err(_) => return shared.refuse(from, &Refusal::Slow),
+        Ok(greeted) => greeted,
+        Err(refusal) => return hall.refuse(from, &refusal),
     };
-    let replaced = shared.make_current(&hello);
-    if let Some(link) = shared.links.link(hello.from) {
+    hall.shared.porch().know(from.ip());
+    let (number, replaced) = hall.make_current(&hello);
+    if let Some(link) = hall.shared.links.link(hello.from) {
         // It is there, so the connection to it can be made without waiting longer.
         link.wake.notify_waiters();
     } else {
         let (peer, address) = (hello.from, hello.address.clone());
-        (shared.deliver)(Arrival::Met { peer, address });
+        (hall.shared.deliver)(Arrival::Met { peer, address });
     }
     tokio::select! {
         () = replaced.cancelled() => {}
-        end = shared.receive_all(socket, &hello) => {
-            replaced.cancel();
+        end = hall.receive_all(socket, &hello) => {
             tracing::debug!(peer = %hello.from, lane = ?hello.lane, "a peer's connection ended: {end}");
         }
     }
+    hall.leave(&hello, number);
 }
 
-impl<F: Fn(Arrival)> Shared<F> {
+impl Hall {
     /// Counts a refused connection, and logs it unless that was done a moment ago.
     fn refuse(&self, from: SocketAddr, refusal: &Refusal) {
-        count(&self.links.refused, refusal);
-        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= LOG_PAUSE) {
-            *last = Some(Instant::now());
+        count(&self.shared.links.refused, refusal);
+        if self.may_log() {
             tracing::warn!(%from, reason = refusal.code(), "refused a connection: {refusal}");
         }
     }
 
-    /// The handshake; see [`super::handshake`].
+    fn not_accepted(&self, error: &std::io::Error) {
+        let labels = RefusedLabels { reason: "not_accepted" };
+        let _: u64 = Counter::inc(&self.shared.links.refused.get_or_create(&labels));
+        if self.may_log() {
+            tracing::error!("cannot accept a connection from a peer: {error}");
+        }
+    }
+
+    /// Whether it is long enough ago that something was logged of those who are refused.
+    fn may_log(&self) -> bool {
+        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= LOG_PAUSE);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
+    }
+
+    /// The handshake: see [`super::handshake`].
     async fn greet(&self, stream: TcpStream) -> Result<(Socket, Hello), Refusal> {
         let garbage = |error: &dyn std::fmt::Display| Refusal::Garbage(error.to_string());
-        stream.set_nodelay(true).map_err(|error| garbage(&error))?;
-        let stream = match &self.identity.tls {
+        let identity = &self.shared.identity;
+        tune(&stream).map_err(|error| garbage(&error))?;
+        let stream = match &identity.tls {
             None => Either::Left(stream),
             Some(tls) => {
                 tls.accept(stream).await.map_err(|error| Refusal::Tls(error.to_string()))?
             }
         };
-        let config = frame::websocket(frame::MAX_GREETING_BYTES);
-        let mut socket = accept_async_with_config(stream, Some(config))
-            .await
-            .map_err(|error| garbage(&error))?;
+        let mut socket = self.open(stream).await?;
         let checked = match next_binary(&mut socket).await {
             Ok(bytes) => {
                 Hello::decode(&bytes).and_then(|hello| self.check(hello, socket.get_ref()))
@@ -178,7 +235,7 @@ impl<F: Fn(Arrival)> Shared<F> {
                 return Err(tell(socket, &Challenge::Refused(refusal.clone()), refusal).await);
             }
         };
-        let (own, secret) = (nonce(), &self.identity.secret);
+        let (own, secret) = (nonce(), &identity.secret);
         let proof = secret.prove(Side::Acceptor, &hello, &own);
         send(&mut socket, &Challenge::Prove { nonce: own, proof }).await?;
         let answer: Answer =
@@ -187,20 +244,42 @@ impl<F: Fn(Arrival)> Shared<F> {
             let refusal = Refusal::Proof(hello.from);
             return Err(tell(socket, &Verdict::Refused(refusal.clone()), refusal).await);
         }
-        if let Err(refusal) = self.known.meet(&hello).await {
+        let met = if self.has_room(hello.from) {
+            self.known.meet(&hello).await
+        } else {
+            Err(Refusal::Busy)
+        };
+        if let Err(refusal) = met {
             return Err(tell(socket, &Verdict::Refused(refusal.clone()), refusal).await);
         }
         send(&mut socket, &Verdict::Welcome).await?;
         // Until it hears "welcome" the dialer sends nothing, so no byte of a message is lost with
         // the old socket's buffer; from here on frames may be large.
-        let config = frame::websocket(frame::MAX_FRAME_BYTES);
+        let config = frame::websocket(frame::max_bytes(hello.lane));
         let stream = socket.into_inner();
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         Ok((socket, hello))
     }
 
+    /// Opens a WebSocket, unless the door is not for whoever asks.
+    #[expect(clippy::result_large_err, reason = "the WebSocket layer wants it so")]
+    async fn open(&self, stream: Stream) -> Result<Socket, Refusal> {
+        let mut refused = None;
+        let ask = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+            self.door.check(request).map(|()| response).map_err(|refusal| {
+                let answer = door::answer(&refusal);
+                refused = Some(refusal);
+                answer
+            })
+        };
+        let config = frame::websocket(frame::MAX_GREETING_BYTES);
+        let opened = accept_hdr_async_with_config(stream, ask, Some(config)).await;
+        opened
+            .map_err(|error: Error| refused.unwrap_or_else(|| Refusal::Garbage(error.to_string())))
+    }
+
     fn check(&self, hello: Hello, stream: &Stream) -> Result<Hello, Refusal> {
-        let Identity { cluster_id, id, lease, tls, .. } = &*self.identity;
+        let Identity { cluster_id, id, lease, tls, .. } = &self.shared.identity;
         if hello.cluster_id != *cluster_id {
             return Err(Refusal::Cluster { from: hello.from, theirs: hello.cluster_id });
         }
@@ -220,60 +299,109 @@ impl<F: Fn(Arrival)> Shared<F> {
         Ok(hello)
     }
 
+    /// Whether another server may come in. Members may; of others there is a number at most.
+    fn has_room(&self, peer: NodeId) -> bool {
+        let current = self.current();
+        let others: BTreeSet<NodeId> = current.keys().map(|(other, _)| *other).collect();
+        others.contains(&peer) || others.len() < MAX_PEERS || self.known.is_listed(peer)
+    }
+
+    fn current(&self) -> MutexGuard<'_, BTreeMap<(NodeId, Lane), Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes this the connection that counts; an older one of the same peer ends.
-    fn make_current(&self, hello: &Hello) -> CancellationToken {
-        let token = CancellationToken::new();
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = current.insert((hello.from, hello.lane), token.clone()) {
-            old.cancel();
+    fn make_current(&self, hello: &Hello) -> (u64, CancellationToken) {
+        let mut current = self.current();
+        let key = (hello.from, hello.lane);
+        let number = current.get(&key).map_or(0, |old| old.number + 1);
+        let replaced = CancellationToken::new();
+        let new = Current { number, replaced: replaced.clone() };
+        if let Some(old) = current.insert(key, new) {
+            old.replaced.cancel();
         }
-        token
+        (number, replaced)
+    }
+
+    /// The connection has ended; a newer one may count already.
+    fn leave(&self, hello: &Hello, number: u64) {
+        let mut current = self.current();
+        let key = (hello.from, hello.lane);
+        if current.get(&key).is_some_and(|it| it.number == number) {
+            current.remove(&key);
+        }
     }
 
     /// Hands on what arrives until the connection ends; says why it did.
     async fn receive_all(&self, mut socket: Socket, hello: &Hello) -> String {
-        let room = Arc::new(Semaphore::new(MAX_UNDELIVERED as usize));
+        let most = max_undelivered(hello.lane);
+        let room = Arc::new(Semaphore::new(most as usize));
+        let mut ages = Ages::new(Instant::now());
+        // The age that the next frame had when its stamp came in, and when that was.
+        let mut stamped = None;
         loop {
-            let bytes = loop {
-                match timeout(IDLE_TIMEOUT, socket.next()).await {
-                    Err(_) => return format!("nothing was heard for {IDLE_TIMEOUT:?}"),
-                    Ok(None | Some(Ok(Frame::Close(_)))) => return "closed".to_owned(),
-                    Ok(Some(Err(error))) => return error.to_string(),
-                    Ok(Some(Ok(Frame::Binary(bytes)))) => break bytes,
-                    Ok(Some(Ok(Frame::Ping(_) | Frame::Pong(_)))) => {}
-                    Ok(Some(Ok(Frame::Text(_) | Frame::Frame(_)))) => {
-                        return self.expel(hello, "a frame that is not binary");
+            let bytes = match timeout(IDLE_TIMEOUT, socket.next()).await {
+                Err(_) => return format!("nothing was heard for {IDLE_TIMEOUT:?}"),
+                Ok(None | Some(Ok(Frame::Close(_)))) => return "closed".to_owned(),
+                Ok(Some(Err(error))) => return error.to_string(),
+                Ok(Some(Ok(Frame::Binary(bytes)))) => bytes,
+                Ok(Some(Ok(Frame::Pong(stamp)))) => {
+                    if let Ok(stamp) = <[u8; 8]>::try_from(&stamp[..]) {
+                        let now = Instant::now();
+                        stamped = Some((ages.age(u64::from_le_bytes(stamp), now), now));
                     }
+                    continue;
+                }
+                Ok(Some(Ok(Frame::Ping(_)))) => continue,
+                Ok(Some(Ok(Frame::Text(_) | Frame::Frame(_)))) => {
+                    return self.expel(hello, "a frame that is not binary");
                 }
             };
-            match frame::decode(&bytes) {
+            let came_in = Instant::now();
+            let age = stamped.take().map_or(Duration::ZERO, |(age, at): (Duration, Instant)| {
+                age + came_in.saturating_duration_since(at)
+            });
+            let messages = match frame::decode(&bytes) {
                 Err(error) => return self.expel(hello, &error.to_string()),
-                Ok(messages) => {
-                    if let Some(forged) =
-                        messages.iter().find(|m| m.from != hello.from || m.to != hello.to)
-                    {
-                        let what = format!("a message from {} to {}", forged.from, forged.to);
-                        return self.expel(hello, &what);
-                    }
-                    if self.links.faults.as_ref().is_some_and(|it| it.is_cut_from(hello.from)) {
-                        continue;
-                    }
-                    if let Some(link) = self.links.link(hello.from) {
-                        link.count_received(bytes.len());
-                    }
-                    let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(MAX_UNDELIVERED);
-                    let permit = Arc::clone(&room).acquire_many_owned(bytes).await;
-                    let permit = permit.expect("it is never closed");
-                    (self.deliver)(Arrival::Messages(Delivery { messages, _permit: permit }));
-                }
+                Ok(messages) => messages,
+            };
+            if let Some(forged) = messages.iter().find(|m| m.from != hello.from || m.to != hello.to)
+            {
+                let what = format!("a message from {} to {}", forged.from, forged.to);
+                return self.expel(hello, &what);
             }
+            let links = &self.shared.links;
+            let messages = self.without_stale(messages, age);
+            if links.faults.as_ref().is_some_and(|it| it.is_cut_from(hello.from)) {
+                continue;
+            }
+            if let Some(link) = links.link(hello.from) {
+                link.count_received(bytes.len());
+            }
+            let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(most);
+            let permit = Arc::clone(&room).acquire_many_owned(bytes).await;
+            let _permit = permit.expect("it is never closed");
+            (self.shared.deliver)(Arrival::Messages(Delivery { messages, age, came_in, _permit }));
         }
+    }
+
+    /// What was under way for longer than its sender waits says nothing any more. A heartbeat that
+    /// comes late must not keep a leader in office that has left it since.
+    fn without_stale(&self, mut messages: Vec<Message>, age: Duration) -> Vec<Message> {
+        if age > self.shared.identity.timings.stale_after {
+            let all = messages.len();
+            messages.retain(|message| !goes_stale(&message.body));
+            let _: u64 = self.shared.links.stale.inc_by((all - messages.len()) as u64);
+        }
+        messages
     }
 
     /// A peer that proved who it is and then sends nonsense is broken or hostile.
     fn expel(&self, hello: &Hello, what: &str) -> String {
-        count(&self.links.refused, &Refusal::Garbage(String::new()));
-        tracing::warn!(peer = %hello.from, "cut a peer's connection: {}", what.escape_debug());
+        count(&self.shared.links.refused, &Refusal::Garbage(String::new()));
+        if self.may_log() {
+            tracing::warn!(peer = %hello.from, "cut a peer's connection: {}", what.escape_debug());
+        }
         what.to_owned()
     }
 }

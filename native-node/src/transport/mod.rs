@@ -1,56 +1,52 @@
 //! Messages between servers: WebSocket connections that carry batches in the core's binary form.
 //!
-//! Each server dials every other one and sends on the connections that it made; what arrives on
-//! those that it accepted goes to the driver. Connections are remade for as long as the server
-//! runs, after a pause that grows and is jittered.
+//! Each server dials every other one and sends on the connections that it made, one for each
+//! [`Lane`]; what arrives on those that it accepted goes to the driver. Connections are remade for
+//! as long as the server runs, after a pause that grows and is jittered.
 //!
-//! Peers are not trusted: who they are is settled by [`handshake`], a frame's size is bounded
-//! before it is read, a message must come from the server that proved to be its sender, and each
-//! connection may have only so much under way to the driver.
+//! Peers are not trusted: browsers are turned away at the door, who a server is is settled by
+//! [`handshake`], a frame's size is bounded before it is read, a message must come from the server
+//! that proved to be its sender, and each connection may have only so much under way to the driver.
+//! All bounds stand in [`limits`].
 
+mod age;
 mod dialer;
+pub mod door;
 pub mod frame;
 pub mod handshake;
 mod known;
+pub mod limits;
 mod link;
 mod listener;
 pub mod outbox;
 mod outgoing;
+mod pace;
+mod porch;
+mod sending;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use raft_core::types::NodeId;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::Address;
 use crate::faults::Injector;
+use crate::supervise::Supervisor;
 use crate::tls::PeerTls;
 pub use handshake::{Lane, LeaseTerms, Secret};
 pub use known::Known;
+pub use limits::Timings;
 pub use link::{Link, LinkState};
 pub use listener::{Arrival, Delivery};
 pub use outgoing::Outgoing;
-
-/// How long a TCP connection and a handshake may take, together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long one frame may take to leave.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often an otherwise quiet connection is tried.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A connection on which nothing came back for this long is dead.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+use porch::Porch;
 
 /// Who this server is to its peers.
 #[derive(Debug)]
@@ -67,6 +63,32 @@ pub struct Identity {
     pub secret: Secret,
     /// With what they encrypt, and show who they are.
     pub tls: Option<Arc<PeerTls>>,
+    /// How long things may take.
+    pub timings: Timings,
+}
+
+/// What all connections of a server share.
+struct Shared {
+    identity: Identity,
+    links: Links,
+    /// Takes what arrives; must not block.
+    deliver: Box<dyn Fn(Arrival) + Send + Sync>,
+    porch: Mutex<Porch>,
+    /// Stamps of what is sent count from here.
+    started: Instant,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The lock is held for a look-up only.
+    fn porch(&self) -> MutexGuard<'_, Porch> {
+        self.porch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counts what was refused at the door.
@@ -85,6 +107,8 @@ pub struct Links {
     known: Arc<ArcSwap<BTreeMap<NodeId, Arc<Link>>>>,
     /// Connections refused, either way.
     pub refused: Refused,
+    /// Messages that came too late to say anything.
+    pub stale: Counter,
     /// What is done to the links by command, where that is allowed.
     pub faults: Option<Arc<Injector>>,
 }
@@ -109,14 +133,14 @@ impl Links {
 #[derive(Debug)]
 pub struct Transport {
     listener: TcpListener,
-    identity: Arc<Identity>,
+    identity: Identity,
 }
 
 impl Transport {
     /// Takes the address to listen on.
     pub async fn bind(address: &Address, identity: Identity) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address.to_string()).await?;
-        Ok(Self { listener, identity: Arc::new(identity) })
+        Ok(Self { listener, identity })
     }
 
     /// Where it listens.
@@ -129,17 +153,41 @@ impl Transport {
     pub fn start(
         self,
         known: Known,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        supervisor: &Supervisor,
         faults: Option<Arc<Injector>>,
-        deliver: impl Fn(Arrival) + Clone + Send + Sync + 'static,
+        deliver: impl Fn(Arrival) + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
         let links = Links { faults, ..Links::default() };
-        let identity = Arc::clone(&self.identity);
-        let acceptor = listener::Acceptor::new(identity, known.clone(), links.clone(), deliver);
-        tasks.spawn(acceptor.run(self.listener, tasks.clone(), stop.clone()));
-        let (tasks, stop) = (tasks.clone(), stop.clone());
-        let outgoing = Outgoing::new(self.identity, known, links.clone(), tasks, stop);
+        let shared = Arc::new(Shared {
+            identity: self.identity,
+            links: links.clone(),
+            deliver: Box::new(deliver),
+            porch: Mutex::default(),
+            started: Instant::now(),
+        });
+        let loopback = self.listener.local_addr().map_or(true, |own| own.ip().is_loopback());
+        let acceptor = listener::Acceptor::new(Arc::clone(&shared), known.clone(), loopback);
+        let (tasks, stop) = (supervisor.tasks().clone(), supervisor.end().clone());
+        let accepting = acceptor.run(self.listener, tasks.clone(), stop.clone());
+        supervisor.spawn("the listener for other servers", accepting);
+        let outgoing = Outgoing::new(shared, known, tasks, stop);
         (outgoing, links)
     }
+}
+
+/// What the system does with a connection between servers.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    // Batches are made by us; the system must not wait for more.
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::net::sockopt;
+        // Not every system that passes for Linux has these, and pings do without them.
+        let millis = u32::try_from(limits::TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+        drop(sockopt::set_tcp_user_timeout(stream, millis));
+        // With little under way a retransmission follows after the same time again, and not after
+        // twice the time: else a link that was cut for a second stays silent for another one.
+        drop(sockopt::set_tcp_thin_linear_timeouts(stream, true));
+    }
+    Ok(())
 }

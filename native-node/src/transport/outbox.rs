@@ -1,30 +1,42 @@
-//! What waits to be sent to one peer: bounded, and forgetful where the protocol repeats itself.
+//! What waits to be sent to one peer on one lane: bounded in bytes, and never so that the protocol
+//! has to send again what was dropped first.
+//!
+//! Bulk (entries and chunks of snapshots) is taken in order or not at all: what does not fit is
+//! refused, since everything behind a gap would be useless. All other messages are small, and for
+//! their receiver a newer one replaces an older one, so the oldest goes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use raft_core::message::{Body, Message};
+use tokio::sync::Notify;
 
 use super::frame;
+use super::handshake::Lane;
+use super::limits::{MAX_BULK_BYTES, MAX_CONTROL_BYTES};
+use super::link::Link;
 
-/// Messages that wait for one peer at most.
-const MAX_MESSAGES: usize = 1024;
-
-/// Bytes that wait for one peer at most, unless a single message is larger.
-const MAX_BYTES: usize = 16 << 20;
-
-/// A message that waited longer is not worth sending: its sender has long decided without it.
-pub const MESSAGE_TTL: Duration = Duration::from_secs(1);
-
-/// The queue to one peer on one lane.
-///
-/// When it is full the oldest message that its sender repeats by itself goes first: heartbeats,
-/// AppendEntries and snapshot chunks. Votes and answers go only when nothing else is left. So a
-/// dead or slow peer costs a bounded amount of memory and its own lag.
-#[derive(Debug, Default)]
+/// The messages of one queue.
+#[derive(Debug)]
 pub struct Outbox {
     queue: VecDeque<Queued>,
-    bytes: usize,
+    bulk_bytes: usize,
+    control_bytes: usize,
+    /// A message whose sender decides without it after this time is not sent when it waited longer.
+    stale_after: Duration,
+    /// Whether bulk was refused since the last batch was taken.
+    full: bool,
+}
+
+/// What a message that was handed in costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// How many messages are lost for it: one if it was refused itself.
+    pub messages: u64,
+    /// Whether a gap begins here in the bulk that its receiver gets.
+    pub gap: bool,
 }
 
 #[derive(Debug)]
@@ -34,42 +46,72 @@ struct Queued {
     since: Instant,
 }
 
+/// Messages that fit into one frame, in order.
+#[derive(Debug)]
+pub struct Batch {
+    /// The messages; never none.
+    pub messages: Vec<Message>,
+    /// When the first of them was handed in.
+    pub since: Instant,
+}
+
 impl Outbox {
-    /// Adds a message; says how many others had to go.
-    pub fn push(&mut self, message: Message, now: Instant) -> u64 {
-        let bytes = frame::size(&message);
-        self.queue.push_back(Queued { message, bytes, since: now });
-        self.bytes += bytes;
-        let mut dropped = 0;
-        while self.queue.len() > 1 && (self.queue.len() > MAX_MESSAGES || self.bytes > MAX_BYTES) {
-            let before_new = self.queue.len() - 1;
-            let victim = self
-                .queue
-                .iter()
-                .take(before_new)
-                .position(|queued| is_repeated(&queued.message))
-                .unwrap_or(0);
-            self.remove(victim);
-            dropped += 1;
-        }
-        dropped
+    /// An empty one, where messages that do not matter later are dropped after `stale_after`.
+    pub const fn new(stale_after: Duration) -> Self {
+        Self { queue: VecDeque::new(), bulk_bytes: 0, control_bytes: 0, stale_after, full: false }
     }
 
-    /// The next messages that fit into one frame, in order; and how many were too old to send.
-    pub fn take_batch(&mut self, now: Instant) -> (Vec<Message>, u64) {
-        let (mut batch, mut batch_bytes, mut expired) = (Vec::new(), 0, 0);
+    /// Adds a message.
+    pub fn push(&mut self, message: Message, now: Instant) -> Loss {
+        let bytes = frame::size(&message);
+        if is_bulk(&message.body) {
+            if self.bulk_bytes > 0 && self.bulk_bytes + bytes > MAX_BULK_BYTES {
+                let gap = !std::mem::replace(&mut self.full, true);
+                return Loss { messages: 1, gap };
+            }
+            self.bulk_bytes += bytes;
+        } else {
+            self.control_bytes += bytes;
+        }
+        self.queue.push_back(Queued { message, bytes, since: now });
+        let mut dropped = 0;
+        while self.control_bytes > MAX_CONTROL_BYTES {
+            let oldest = self.queue.iter().position(|queued| !is_bulk(&queued.message.body));
+            self.remove(oldest.expect("they have bytes"));
+            dropped += 1;
+        }
+        Loss { messages: dropped, gap: false }
+    }
+
+    /// The next messages, and how many before them were too old to be sent.
+    pub fn take_batch(&mut self, now: Instant) -> (Option<Batch>, u64) {
+        let (mut messages, mut since, mut bytes, mut stale) = (Vec::new(), now, 0, 0);
+        self.full = false;
         while let Some(next) = self.queue.front() {
-            if now.saturating_duration_since(next.since) > MESSAGE_TTL {
-                expired += 1;
-            } else if batch.is_empty() || batch_bytes + next.bytes <= frame::BATCH_BYTES {
-                batch_bytes += next.bytes;
-                batch.push(next.message.clone());
-            } else {
+            let waited = now.saturating_duration_since(next.since);
+            if waited > self.stale_after && goes_stale(&next.message.body) {
+                self.remove(0);
+                stale += 1;
+                continue;
+            }
+            if !messages.is_empty() && bytes + next.bytes > frame::BATCH_BYTES {
                 break;
             }
-            self.remove(0);
+            bytes += next.bytes;
+            since = since.min(next.since);
+            messages.push(self.remove(0));
         }
-        (batch, expired)
+        let batch = (!messages.is_empty()).then_some(Batch { messages, since });
+        (batch, stale)
+    }
+
+    /// Drops all bulk: what was sent before it is lost, so its receiver has no use for it. Says how
+    /// many messages those were.
+    pub fn drop_bulk(&mut self) -> u64 {
+        let before = self.queue.len();
+        self.queue.retain(|queued| !is_bulk(&queued.message.body));
+        self.bulk_bytes = 0;
+        (before - self.queue.len()) as u64
     }
 
     /// How many messages wait.
@@ -84,27 +126,118 @@ impl Outbox {
 
     /// How many bytes wait.
     pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.bulk_bytes + self.control_bytes
     }
 
-    fn remove(&mut self, position: usize) {
+    fn remove(&mut self, position: usize) -> Message {
         let removed = self.queue.remove(position).expect("a position within the queue");
-        self.bytes -= removed.bytes;
+        let bytes = if is_bulk(&removed.message.body) {
+            &mut self.bulk_bytes
+        } else {
+            &mut self.control_bytes
+        };
+        *bytes -= removed.bytes;
+        removed.message
     }
 }
 
-/// Whether the sender sends such a message again by itself when it goes unanswered.
-const fn is_repeated(message: &Message) -> bool {
-    match message.body {
-        Body::AppendEntries { .. } | Body::InstallSnapshot { .. } | Body::ReadIndex { .. } => true,
+const fn is_bulk(body: &Body) -> bool {
+    !matches!(Lane::of(body), Lane::Control)
+}
+
+/// Whether a message says nothing any more once its sender has waited for an election timeout.
+/// Answers to what a leader sent tell it for good how far its follower is.
+pub(super) const fn goes_stale(body: &Body) -> bool {
+    match body {
+        Body::AppendEntries { .. } => !is_bulk(body),
         Body::PreVote { .. }
         | Body::PreVoteReply { .. }
         | Body::RequestVote { .. }
         | Body::RequestVoteReply { .. }
-        | Body::AppendEntriesReply { .. }
-        | Body::InstallSnapshotReply { .. }
         | Body::TimeoutNow
-        | Body::ReadIndexReply { .. } => false,
+        | Body::ReadIndex { .. }
+        | Body::ReadIndexReply { .. } => true,
+        Body::AppendEntriesReply { .. }
+        | Body::InstallSnapshot { .. }
+        | Body::InstallSnapshotReply { .. } => false,
+    }
+}
+
+/// An outbox that the driver fills and a connection empties.
+#[derive(Debug)]
+pub(super) struct Queue {
+    outbox: Mutex<Outbox>,
+    filled: Notify,
+    /// Whether there is a connection to send on.
+    connected: AtomicBool,
+    lane: Lane,
+    link: Arc<Link>,
+}
+
+impl Queue {
+    pub(super) fn new(lane: Lane, stale_after: Duration, link: Arc<Link>) -> Self {
+        Self {
+            outbox: Mutex::new(Outbox::new(stale_after)),
+            filled: Notify::new(),
+            connected: AtomicBool::new(false),
+            lane,
+            link,
+        }
+    }
+
+    /// Adds a message. Without a connection it replaces the bulk that waits: only the newest will be
+    /// of use once there is one. Whether a gap begins in the bulk that the peer gets.
+    pub(super) fn push(&self, message: Message) -> bool {
+        let mut outbox = self.lock();
+        if is_bulk(&message.body) && !self.connected.load(Relaxed) {
+            self.link.count_dropped(outbox.drop_bulk());
+        }
+        let loss = outbox.push(message, Instant::now());
+        self.report(&outbox);
+        drop(outbox);
+        self.link.count_dropped(loss.messages);
+        self.filled.notify_one();
+        loss.gap
+    }
+
+    /// Waits until there is something to send.
+    pub(super) async fn ready(&self) {
+        while self.lock().is_empty() {
+            self.filled.notified().await;
+        }
+    }
+
+    /// Takes what is sent next, if anything is.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut outbox = self.lock();
+        let (batch, stale) = outbox.take_batch(Instant::now());
+        self.report(&outbox);
+        self.link.count_dropped(stale);
+        batch
+    }
+
+    /// There is a connection from now on.
+    pub(super) fn connected(&self) {
+        self.connected.store(true, Relaxed);
+    }
+
+    /// There is no connection. Whether there was one, with which bulk may be gone.
+    pub(super) fn disconnected(&self) -> bool {
+        let was_connected = self.connected.swap(false, Relaxed);
+        if was_connected {
+            let mut outbox = self.lock();
+            self.link.count_dropped(outbox.drop_bulk());
+            self.report(&outbox);
+        }
+        was_connected && self.lane != Lane::Control
+    }
+
+    fn report(&self, outbox: &Outbox) {
+        self.link.set_queue(self.lane, outbox.len(), outbox.bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,9 +245,12 @@ const fn is_repeated(message: &Message) -> bool {
 mod tests {
     use bytes::Bytes;
     use raft_core::log::{Entry, Payload};
+    use raft_core::message::AppendResult;
     use raft_core::types::{LogIndex, LogPosition, NodeId, Term};
 
     use super::*;
+
+    const STALE: Duration = Duration::from_millis(300);
 
     fn message(seq: u64, body: Body) -> Message {
         Message { from: NodeId(1), to: NodeId(2), seq, term: Term(1), body }
@@ -131,64 +267,96 @@ mod tests {
         message(seq, Body::RequestVoteReply { granted: true })
     }
 
+    fn numbers(batch: Option<Batch>) -> Vec<u64> {
+        batch.map_or(Vec::new(), |it| it.messages.iter().map(|message| message.seq).collect())
+    }
+
     fn drain(outbox: &mut Outbox, now: Instant) -> Vec<u64> {
         let mut all = Vec::new();
         loop {
-            let (batch, _) = outbox.take_batch(now);
+            let batch = numbers(outbox.take_batch(now).0);
             if batch.is_empty() {
                 return all;
             }
-            all.extend(batch.iter().map(|message| message.seq));
+            all.extend(batch);
         }
     }
 
-    /// Guards memory while a peer is away (pitfall 40), and that a vote outlives any number of
-    /// AppendEntries.
+    /// Guards against sending everything twice: what does not fit is refused, and what the receiver
+    /// needs first stays, in order.
     #[test]
-    fn a_full_queue_drops_the_oldest_message_that_is_repeated_anyway() {
-        let (mut outbox, now) = (Outbox::default(), Instant::now());
-        outbox.push(vote(1), now);
-        let dropped: u64 = (2..10_000).map(|seq| outbox.push(append(seq, 100), now)).sum();
-        assert_eq!(outbox.len(), MAX_MESSAGES);
-        assert_eq!(dropped, 9_999 - MAX_MESSAGES as u64);
-        let left = drain(&mut outbox, now);
-        assert_eq!(left[0], 1, "the vote is still there");
-        assert_eq!(*left.last().expect("messages"), 9_999, "the newest is still there");
+    fn a_full_queue_refuses_bulk_and_keeps_what_is_needed_first() {
+        let (mut outbox, now) = (Outbox::new(STALE), Instant::now());
+        let losses: Vec<_> = (0..100).map(|seq| outbox.push(append(seq, 1 << 20), now)).collect();
+        let refused: u64 = losses.iter().map(|loss| loss.messages).sum();
+        assert_eq!(losses.iter().filter(|loss| loss.gap).count(), 1, "it is told once");
+        assert!(outbox.bytes() <= MAX_BULK_BYTES);
+        let taken = 100 - refused;
+        assert_eq!(taken, MAX_BULK_BYTES as u64 / (1 << 20) - 1, "the envelope takes some room");
+        assert_eq!(drain(&mut outbox, now), (0..taken).collect::<Vec<_>>());
+        let none = Loss::default();
+        assert_eq!(outbox.push(append(100, 2 * MAX_BULK_BYTES), now), none, "one always fits");
+        assert_eq!(outbox.push(append(101, 1), now), Loss { messages: 1, gap: true });
+        assert_eq!(drain(&mut outbox, now), [100]);
         assert_eq!(outbox.bytes(), 0);
     }
 
-    /// Guards the bound in bytes, and that one message above it is still sent.
+    /// Guards memory while a peer is away (pitfall 40): of the small messages the newest stay.
     #[test]
-    fn large_messages_are_bounded_by_bytes() {
-        let (mut outbox, now) = (Outbox::default(), Instant::now());
-        for seq in 0..100 {
-            outbox.push(append(seq, 1 << 20), now);
-            assert!(outbox.bytes() <= MAX_BYTES);
-        }
-        outbox.push(append(100, 2 * MAX_BYTES), now);
-        assert_eq!(drain(&mut outbox, now), [100]);
+    fn a_full_queue_drops_the_oldest_of_the_small_messages() {
+        let (mut outbox, now) = (Outbox::new(STALE), Instant::now());
+        outbox.push(append(1, 100), now);
+        let dropped: u64 = (2..100_000).map(|seq| outbox.push(vote(seq), now).messages).sum();
+        assert!(outbox.bytes() <= MAX_CONTROL_BYTES + 1000);
+        assert_eq!(dropped + outbox.len() as u64, 99_999);
+        let left = drain(&mut outbox, now);
+        assert_eq!(left[0], 1, "the entries are still there");
+        assert_eq!(*left.last().expect("messages"), 99_999, "the newest is still there");
+        assert_eq!(outbox.bytes(), 0);
     }
 
-    /// Guards the deadline of a message: what waited too long for a connection is not sent.
+    /// Guards slow connections: entries wait as long as it takes, a vote does not.
     #[test]
-    fn old_messages_are_not_sent() {
-        let (mut outbox, start) = (Outbox::default(), Instant::now());
+    fn only_what_is_stale_is_not_sent() {
+        let (mut outbox, start) = (Outbox::new(STALE), Instant::now());
         outbox.push(append(1, 10), start);
-        let later = start + MESSAGE_TTL + Duration::from_millis(1);
-        outbox.push(append(2, 10), later);
-        let (batch, expired) = outbox.take_batch(later);
-        assert_eq!(batch.iter().map(|message| message.seq).collect::<Vec<_>>(), [2]);
-        assert_eq!(expired, 1);
+        outbox.push(vote(2), start);
+        let result = AppendResult::Accepted { match_index: LogIndex(1) };
+        outbox.push(message(3, Body::AppendEntriesReply { round: 1, result }), start);
+        let later = start + Duration::from_secs(60);
+        outbox.push(vote(4), later);
+        let (batch, stale) = outbox.take_batch(later);
+        assert_eq!(batch.as_ref().expect("a batch").since, start);
+        assert_eq!((numbers(batch), stale), (vec![1, 3, 4], 1));
     }
 
     /// Guards the size of a frame: large messages travel one by one, in order.
     #[test]
     fn a_batch_is_closed_when_it_is_full() {
-        let (mut outbox, now) = (Outbox::default(), Instant::now());
+        let (mut outbox, now) = (Outbox::new(STALE), Instant::now());
         for seq in 0..4 {
             outbox.push(append(seq, frame::BATCH_BYTES / 2), now);
         }
-        assert_eq!(outbox.take_batch(now).0.len(), 1);
+        assert_eq!(numbers(outbox.take_batch(now).0), [0]);
         assert_eq!(drain(&mut outbox, now), [1, 2, 3]);
+    }
+
+    /// Guards a peer that is away: one message of bulk waits for it, the newest, and nothing that
+    /// would follow a gap.
+    #[test]
+    fn without_a_connection_only_the_newest_bulk_waits() {
+        let link = Arc::new(Link::default());
+        let queue = Queue::new(Lane::Log, STALE, Arc::clone(&link));
+        queue.push(append(1, 10));
+        queue.push(append(2, 10));
+        assert_eq!(numbers(queue.take()), [2]);
+        queue.connected();
+        queue.push(append(3, 10));
+        queue.push(append(4, 10));
+        queue.push(vote(5));
+        assert!(queue.disconnected());
+        assert!(!queue.disconnected(), "it is told once");
+        assert_eq!(numbers(queue.take()), [5]);
+        assert_eq!(link.state().dropped, 3);
     }
 }

@@ -2,30 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use raft_core::message::{Body, Message};
+use raft_core::message::Message;
 use raft_core::types::NodeId;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dialer::Dialer;
+use super::limits::FAREWELL;
 use super::link::Link;
-use super::{Identity, Known, Lane, Links};
+use super::outbox::Queue;
+use super::{Arrival, Known, Lane, Shared};
 use crate::config::Address;
 use crate::faults::Passage;
-
-/// For how long a connection to a server that left stays: the last words to it may still wait.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The sending half, owned by the driver.
 #[derive(Debug)]
 pub struct Outgoing {
-    identity: Arc<Identity>,
+    shared: Arc<Shared>,
     known: Known,
-    links: Links,
     tasks: TaskTracker,
     stop: CancellationToken,
     peers: BTreeMap<NodeId, Peer>,
@@ -38,64 +34,39 @@ pub struct Outgoing {
 struct Peer {
     address: Address,
     link: Arc<Link>,
-    log: mpsc::UnboundedSender<Message>,
-    snapshot: mpsc::UnboundedSender<Message>,
+    /// By [`Lane`].
+    queues: [Arc<Queue>; Lane::ALL.len()],
     /// Ends the connections.
     end: CancellationToken,
 }
 
 impl Outgoing {
-    pub(super) const fn new(
-        identity: Arc<Identity>,
+    pub(super) fn new(
+        shared: Arc<Shared>,
         known: Known,
-        links: Links,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self {
-            identity,
-            known,
-            links,
-            tasks,
-            stop,
-            peers: BTreeMap::new(),
-            leaving: BTreeMap::new(),
-        }
+        let (peers, leaving) = (BTreeMap::new(), BTreeMap::new());
+        Self { shared, known, tasks, stop, peers, leaving }
     }
 
-    /// Hands a message to its connection. Never waits: the connection's task takes it into its
-    /// bounded queue at once, whether or not it can send.
+    /// Puts a message into the bounded queue of its lane. Never waits.
     pub fn send(&self, message: Message) {
         let Some(peer) = self.peers.get(&message.to) else {
             tracing::debug!(to = %message.to, "a message to a server without an address");
             return;
         };
-        let lane = match message.body {
-            Body::InstallSnapshot { .. } => &peer.snapshot,
-            Body::PreVote { .. }
-            | Body::PreVoteReply { .. }
-            | Body::RequestVote { .. }
-            | Body::RequestVoteReply { .. }
-            | Body::AppendEntries { .. }
-            | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. }
-            | Body::TimeoutNow
-            | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => &peer.log,
-        };
-        let Some(faults) = &self.links.faults else {
-            // The task ends only with the connection, after which nothing needs to be sent.
-            drop(lane.send(message));
-            return;
-        };
-        match faults.passage_to(message.to) {
-            Passage::Now => drop(lane.send(message)),
+        let queue = &peer.queues[Lane::of(&message.body) as usize];
+        let passage = self.shared.links.faults.as_ref().map(|it| it.passage_to(message.to));
+        match passage.unwrap_or(Passage::Now) {
+            Passage::Now => push(&self.shared, queue, message),
             Passage::Never => {}
             Passage::After(delay) => {
-                let lane = lane.clone();
+                let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(queue));
                 self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
                     sleep(delay).await;
-                    drop(lane.send(message));
+                    push(&shared, &queue, message);
                 }));
             }
         }
@@ -118,8 +89,7 @@ impl Outgoing {
             } else {
                 self.leaving.insert(id, peer.end.clone());
                 self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
-                    // Its queues are closed; what is in them is still sent.
-                    drop((peer.log, peer.snapshot));
+                    // What is in its queues is still sent.
                     sleep(FAREWELL).await;
                     peer.end.cancel();
                 }));
@@ -132,7 +102,7 @@ impl Outgoing {
             }
         }
         let links = self.peers.iter().map(|(id, peer)| (*id, Arc::clone(&peer.link))).collect();
-        self.links.known.store(Arc::new(links));
+        self.shared.links.known.store(Arc::new(links));
     }
 
     fn dial(&mut self, id: NodeId, address: &Address) {
@@ -143,21 +113,28 @@ impl Outgoing {
         }
         let link = Arc::new(Link::default());
         let end = self.stop.child_token();
-        let lane = |lane| {
-            let (sender, receiver) = mpsc::unbounded_channel();
+        let stale_after = self.shared.identity.timings.stale_after;
+        let queues = Lane::ALL.map(|lane| {
+            let queue = Arc::new(Queue::new(lane, stale_after, Arc::clone(&link)));
             let dialer = Dialer {
-                identity: Arc::clone(&self.identity),
+                shared: Arc::clone(&self.shared),
                 known: self.known.clone(),
                 peer: id,
                 address: address.clone(),
                 lane,
+                queue: Arc::clone(&queue),
                 link: Arc::clone(&link),
-                refused: self.links.refused.clone(),
             };
-            self.tasks.spawn(end.clone().run_until_cancelled_owned(dialer.run(receiver)));
-            sender
-        };
-        let (log, snapshot) = (lane(Lane::Log), lane(Lane::Snapshot));
-        self.peers.insert(id, Peer { address: address.clone(), link, log, snapshot, end });
+            self.tasks.spawn(end.clone().run_until_cancelled_owned(dialer.run()));
+            queue
+        });
+        self.peers.insert(id, Peer { address: address.clone(), link, queues, end });
+    }
+}
+
+fn push(shared: &Shared, queue: &Queue, message: Message) {
+    let to = message.to;
+    if queue.push(message) {
+        (shared.deliver)(Arrival::Lost(to));
     }
 }

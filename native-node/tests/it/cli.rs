@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually, program, run_to_end};
@@ -127,6 +128,8 @@ async fn a_cluster_without_a_majority_is_told_from_a_refusal() {
     let read = run(&cluster, &["get", "a", "--timeout=500ms"]).await;
     assert_eq!(read.status.code(), Some(3), "{read:?}");
     let one = cluster.address(leader).to_string();
+    let bench = run(&cluster, &["bench", "--endpoints", &one, "--timeout=500ms"]).await;
+    assert_eq!(bench.status.code(), Some(3), "{bench:?}");
     let stale = run(&cluster, &["get", "a", "--stale", "--endpoints", &one]).await;
     assert_eq!(stale.status.code(), Some(1), "nothing there, but an answer: {stale:?}");
 }
@@ -183,4 +186,153 @@ async fn a_watch_goes_on_at_another_server() {
     shows("1: k/1 = a\n3: k/2 = b\n4: k/1 is gone\n").await;
     watch.kill().unwrap();
     watch.wait().unwrap();
+}
+
+/// Guards long reads: all pages are of one revision, so a key that moves from the first page to the
+/// last and back is printed once.
+#[tokio::test]
+async fn the_pages_of_a_prefix_are_of_one_revision() {
+    let cluster = Cluster::start();
+    let client = cluster.client(cluster.leader().await);
+    for from in (0..1200).step_by(60) {
+        let puts: Vec<_> = (from..from + 60)
+            .map(|number| serde_json::json!({"put": {"key": format!("k/{number:04}"), "value": "v"}}))
+            .collect();
+        let body = serde_json::json!({"then": puts});
+        client.json(&hyper::Method::POST, "/txn", Some(&body)).await.unwrap();
+    }
+    client.put(b"k/0000-moves", "v".into()).await.unwrap();
+    let moving = tokio::spawn(async move {
+        for from in
+            [["k/0000-moves", "k/1199-moves"], ["k/1199-moves", "k/0000-moves"]].iter().cycle()
+        {
+            let body = serde_json::json!({"then": [
+                {"delete": {"key": from[0]}}, {"put": {"key": from[1], "value": "v"}},
+            ]});
+            client.json(&hyper::Method::POST, "/txn", Some(&body)).await.unwrap();
+        }
+    });
+    for _ in 0..10 {
+        let printed = done(&cluster, &["get", "k/", "--prefix"]).await;
+        let printed = String::from_utf8(printed).unwrap();
+        let shown = printed.lines().filter(|line| line.contains("-moves")).count();
+        assert_eq!((shown, printed.lines().count()), (1, 1201));
+    }
+    moving.abort();
+}
+
+/// Guards backups that are interrupted: nothing half is left, and the exit code names the signal.
+#[tokio::test]
+async fn an_interrupted_backup_leaves_nothing_behind() {
+    // A server whose answer does not end.
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut clients = Vec::new();
+        while let Ok((mut stream, _)) = server.accept().await {
+            let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nsecret";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, begun).await.unwrap();
+            clients.push(stream);
+        }
+    });
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = program();
+        command.arg("backup").arg(directory.path().join("file")).args(["--endpoints", &address]);
+        let mut backup = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let files = || std::fs::read_dir(directory.path()).unwrap().count();
+        eventually("it has begun", async || (files() > 0).then_some(())).await;
+        kill_process(Pid::from_child(&backup), signal).unwrap();
+        let ended = eventually("it ends", async || backup.try_wait().unwrap()).await;
+        assert_eq!(ended.code(), Some(128 + signal.as_raw()));
+        assert_eq!(files(), 0, "nothing is left");
+    }
+}
+
+/// Guards scripts: the exit code says what happened whatever becomes of the output, and no command
+/// panics.
+#[tokio::test]
+async fn exit_codes_hold_whatever_the_output_is() {
+    let cluster = Cluster::start_with(1, &crate::cluster::CALM);
+    cluster.leader().await;
+    done(&cluster, &["put", "k", "v"]).await;
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let broken = || Stdio::from(std::io::pipe().unwrap().1);
+    let run = |arguments: &[&str], out: Stdio, err: Stdio| {
+        let mut command = command(&cluster, arguments);
+        command.stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap().code()
+    };
+    for err in [full, broken] {
+        assert_eq!(run(&["get", "nothing"], Stdio::null(), err()), Some(1));
+        assert_eq!(run(&["get"], Stdio::null(), err()), Some(2));
+        let nobody = ["get", "k", "--endpoints=127.0.0.1:9", "--timeout=100ms"];
+        assert_eq!(run(&nobody, Stdio::null(), err()), Some(3));
+        assert_eq!(run(&["get", "k"], Stdio::null(), err()), Some(0));
+        assert_eq!(run(&["serve", "--id=1"], Stdio::null(), err()), Some(1));
+    }
+    let certificates = tempfile::tempdir().unwrap();
+    let certificates = certificates.path().to_str().unwrap();
+    let commands: &[&[&str]] = &[
+        &["put", "written", "v"],
+        &["get", "k"],
+        &["get", "k", "--prefix"],
+        &["get", "k", "--output=json"],
+        &["delete", "gone"],
+        &["delete", "gone", "--prefix"],
+        &["txn", "{}"],
+        &["status"],
+        &["member", "list"],
+        &["snapshot"],
+        &["lease", "grant", "1s"],
+        &["token", "new", "--scope=read", "--name=n"],
+        &["completions", "bash"],
+        &["cert", "--out", certificates, "--cluster-id=c", "--members=1=a:1/a:2"],
+        &[
+            "serve",
+            "--print-config",
+            "--id=1",
+            "--cluster-id=c",
+            "--data=d",
+            "--members=1=127.0.0.1:1/127.0.0.1:2",
+        ],
+    ];
+    for arguments in commands {
+        assert_eq!(run(arguments, full(), full()), Some(5), "{arguments:?}");
+        assert_eq!(run(arguments, broken(), Stdio::null()), Some(141), "{arguments:?}");
+    }
+    assert_eq!(done(&cluster, &["get", "written"]).await, b"v");
+    // A lease is kept alive although nobody can be told.
+    let lease = json(&cluster, &["lease", "grant", "600ms"]).await["lease"].to_string();
+    let mut keeping = command(&cluster, &["lease", "keep-alive", &lease]);
+    let mut keeping = keeping.stdout(full()).stderr(full()).spawn().unwrap();
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(2) {
+        assert_eq!(keeping.try_wait().unwrap(), None, "it has ended");
+        done(&cluster, &["lease", "show", &lease]).await;
+    }
+    keeping.kill().unwrap();
+    keeping.wait().unwrap();
+}
+
+/// Guards tokens: none leaves the machine in the clear unless that is said, and addresses are looked
+/// at before anything is sent.
+#[tokio::test]
+async fn tokens_and_addresses_are_checked_before_anything_is_sent() {
+    let far = ["get", "k", "--endpoints=192.0.2.1:7001", "--timeout=200ms"];
+    let run = async |arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments).env("GLASSRAFT_TOKEN", "secret");
+        let output = run_to_end(command).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, why) = run(&far).await;
+    assert!(code == Some(1) && why.contains("in the clear"), "{why}");
+    let (code, why) = run(&[&far[..], &["--insecure"]].concat()).await;
+    assert!(code == Some(3), "{why}");
+    let (code, why) = run(&["get", "k", "--endpoints=127.0.0.1:9", "--timeout=100ms"]).await;
+    assert!(code == Some(3), "{why}");
+    for bad in ["\u{e4}.example:1", "a\"b:1", "a<b:1", "a%b:1", "a\\b:1", "0.0.0.0:1", "[::]:1"] {
+        let (code, why) = run(&["member", "add", &format!("2=127.0.0.1:1/{bad}")]).await;
+        assert!(code == Some(2), "{bad}: {why}");
+    }
 }

@@ -136,3 +136,13 @@ async fn a_client_learns_the_other_servers_and_goes_on_without_the_first() {
     let read = client.get(b"third", Consistency::Linearizable).await.unwrap();
     assert_eq!(read.as_deref(), Some(&b"3"[..]));
 }
+
+/// Guards servers that do not answer: a client asks again after pauses that grow, and counts it.
+#[tokio::test]
+async fn attempts_are_paced_and_counted() {
+    let nobody = vec!["127.0.0.1:9".parse().unwrap()];
+    let client = Client::new(nobody, std::time::Duration::from_millis(700));
+    let error = client.put(b"k", Bytes::new()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unavailable(_)), "{error}");
+    assert!((1..=8).contains(&client.retries()), "{} retries", client.retries());
+}

@@ -6,12 +6,18 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use bytes::Bytes;
+use futures_util::SinkExt;
 use native_node::config::Address;
+use native_node::transport::handshake::{Answer, Hello, Refusal, Verdict};
+use raft_core::codec;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{client_async, tungstenite};
 
 use crate::cluster::{PATIENCE, eventually, free_ports, program, run_to_end};
-use crate::http::{Answer, send, try_send};
+use crate::doors::{challenged, hello, word};
+use crate::http::{send, try_send};
 
 struct Demo {
     child: Child,
@@ -59,7 +65,7 @@ impl Demo {
         send("GET", &self.page, "/demo/nodes", &[], "").await.json()
     }
 
-    async fn act(&self, id: u64, deed: &str) -> Answer {
+    async fn act(&self, id: u64, deed: &str) -> crate::http::Answer {
         let token = self.overview().await["token"].as_str().unwrap().to_owned();
         let path = format!("/demo/nodes/{id}/{deed}");
         send("POST", &self.page, &path, &[("x-demo-token", &token)], "").await
@@ -159,6 +165,17 @@ async fn the_demo_survives_what_its_user_does_to_it() {
     assert_eq!(demo.state(frozen).await, "running");
     demo.act(9, "kill").await.assert_problem(404, "no_such_node");
     demo.act(1, "tickle").await.assert_problem(404, "route_not_found");
+
+    // Its servers let in nobody who does not know the secret in its directory.
+    let peer = format!("127.0.0.1:{}", demo.page.port() + 101);
+    let hello = Hello { cluster_id: "demo".to_owned(), ..hello() };
+    let stream = TcpStream::connect(&peer).await.unwrap();
+    let (mut socket, _) = client_async(format!("ws://{peer}/raft"), stream).await.unwrap();
+    challenged(&mut socket, hello.encode()).await.unwrap();
+    let answer = codec::encode(&Answer { proof: None });
+    socket.send(tungstenite::Message::binary(answer)).await.unwrap();
+    let verdict: Verdict = word(&mut socket).await;
+    assert_eq!(verdict, Verdict::Refused(Refusal::Proof(hello.from)));
 
     let pids = demo.pids().await;
     assert_eq!(pids.len(), 3);

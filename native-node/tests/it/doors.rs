@@ -7,12 +7,15 @@ use native_node::transport::frame;
 use native_node::transport::handshake::{
     Answer, Challenge, Hello, Lane, LeaseTerms, Nonce, Secret, Side, Verdict, nonce,
 };
+use native_node::transport::limits::MAX_HALF_OPEN;
 use raft_core::codec;
 use raft_core::message::{Body, Message};
 use raft_core::types::{LogPosition, NodeId, Term};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
@@ -72,8 +75,13 @@ pub(crate) async fn challenged<S: Stream>(
 
 /// Comes in by the rules.
 async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
+    welcomed_on(Lane::Log, cluster, secret).await
+}
+
+/// The same on a lane.
+async fn welcomed_on(lane: Lane, cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
     let mut socket = connect(cluster).await;
-    let hello = hello();
+    let hello = Hello { lane, ..hello() };
     let theirs = challenged(&mut socket, hello.encode()).await.unwrap();
     let proof = secret.prove(Side::Dialer, &hello, &theirs);
     socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
@@ -83,10 +91,14 @@ async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStre
 
 /// How often connections were refused for this reason.
 async fn refused(cluster: &Cluster, reason: &str) -> u64 {
+    metric(cluster, &format!("raft_peer_refused_total{{reason=\"{reason}\"}}")).await
+}
+
+/// A counter of server 1.
+async fn metric(cluster: &Cluster, name: &str) -> u64 {
     let answer = send("GET", &cluster.address(1), "/metrics", &[], "").await;
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    let name = format!("raft_peer_refused_total{{reason=\"{reason}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.map_or(0, |count| count.parse().unwrap())
 }
 
@@ -153,22 +165,210 @@ async fn other_programs_are_refused() {
     counted(&cluster, "garbage").await;
 }
 
-/// Guards against connections that never say a word: they are cut, and take no place for ever.
+/// What a server asks for, with these headers instead of or beside its own, and the answer.
+async fn asks(cluster: &Cluster, line: &str, headers: &[(&str, &str)]) -> String {
+    let address = cluster.peer_address(1).to_string();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let usual = [
+        ("Host", address.as_str()),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let replaced = |name: &str| headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    let mut request = format!("{line}\r\n");
+    for (name, value) in usual.iter().filter(|(name, _)| !replaced(name)).chain(headers) {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let mut part = [0; 1024];
+    // Who is let in is not answered further, and not cut either.
+    while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+        match timeout(PATIENCE, stream.read(&mut part)).await.expect("an answer or an end") {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend(&part[..read]),
+        }
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+/// Guards servers without a secret against the pages that somebody on their machine looks at, and
+/// all servers against whoever means another service.
+#[tokio::test]
+async fn only_servers_open_a_web_socket() {
+    let cluster = one_of_two(&[]).await;
+    let own = cluster.peer_address(1).to_string();
+    let (port, line) = (cluster.peer_address(1).port(), "GET /raft HTTP/1.1");
+    for host in [own.clone(), format!("localhost:{port}"), format!("[::1]:{port}")] {
+        let answer = asks(&cluster, line, &[("Host", &host)]).await;
+        assert!(answer.starts_with("HTTP/1.1 101"), "{host}: {answer}");
+    }
+    let evil = format!("evil.example:{port}");
+    let own_origin = format!("http://{own}");
+    for (line, headers, reason) in [
+        (line, &[("Origin", "https://evil.example")][..], "origin"),
+        (line, &[("Origin", &own_origin)], "origin"),
+        (line, &[("Origin", "null")], "origin"),
+        (line, &[("Origin", "")], "origin"),
+        (line, &[("Sec-Fetch-Site", "cross-site")], "origin"),
+        (line, &[("Host", &evil)], "request"),
+        (line, &[("Host", &evil), ("Origin", "http://evil.example")], "origin"),
+        (line, &[("Host", &own), ("Host", &evil)], "request"),
+        (line, &[("Host", "")], "request"),
+        (line, &[("Sec-WebSocket-Protocol", "glassraft.trace")], "request"),
+        ("GET / HTTP/1.1", &[], "request"),
+        ("GET /trace HTTP/1.1", &[], "request"),
+        ("GET /raft?x HTTP/1.1", &[], "request"),
+        ("GET ws://127.0.0.1/raft HTTP/1.1", &[], "request"),
+    ] {
+        let seen = refused(&cluster, reason).await;
+        let answer = asks(&cluster, line, headers).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{line} {headers:?}: {answer}");
+        eventually("it is counted", async || {
+            (refused(&cluster, reason).await == seen + 1).then_some(())
+        })
+        .await;
+    }
+    for (line, headers) in [
+        ("POST /raft HTTP/1.1", &[][..]),
+        ("PUT /raft HTTP/1.1", &[]),
+        ("OPTIONS /raft HTTP/1.1", &[("Origin", "https://evil.example")]),
+        ("GET /raft HTTP/1.0", &[]),
+        (line, &[("Upgrade", "h2c")]),
+        (line, &[("Sec-WebSocket-Version", "8")]),
+    ] {
+        let seen = refused(&cluster, "garbage").await;
+        let answer = asks(&cluster, line, headers).await;
+        assert!(!answer.starts_with("HTTP/1.1 101"), "{line} {headers:?}: {answer}");
+        eventually("it is counted", async || {
+            (refused(&cluster, "garbage").await > seen).then_some(())
+        })
+        .await;
+    }
+    welcomed(&cluster, &Secret::new(None)).await;
+}
+
+/// Guards against connections that never say a word: they are cut, and whoever has something to say
+/// finds room all the while.
 #[tokio::test]
 async fn silent_connections_are_cut() {
     let cluster = one_of_two(&[]).await;
     let address = cluster.peer_address(1).to_string();
     let mut silent = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..2 * MAX_HALF_OPEN {
         silent.push(TcpStream::connect(&address).await.unwrap());
     }
+    welcomed(&cluster, &Secret::new(None)).await;
     counted(&cluster, "busy").await;
     counted(&cluster, "slow").await;
-    eventually("there is room again", async || {
-        let mut socket = connect_if_possible(&address).await?;
-        challenged(&mut socket, hello().encode()).await.ok()
+    for mut silent in silent {
+        let end = timeout(PATIENCE, silent.read(&mut [0])).await.expect("it is cut");
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+}
+
+/// Guards a cluster against somebody who opens connections to all its servers, says nothing, and
+/// opens new ones as soon as those are cut: servers that were restarted find each other.
+#[tokio::test]
+async fn silent_connections_do_not_keep_servers_apart() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let mut attack = JoinSet::new();
+    for id in cluster.ids() {
+        for _ in 0..80 {
+            let address = cluster.peer_address(id).to_string();
+            attack.spawn(async move {
+                loop {
+                    if let Ok(mut stream) = TcpStream::connect(&address).await {
+                        drop(stream.read(&mut [0]).await);
+                    } else {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+            });
+        }
+    }
+    for id in cluster.ids().filter(|id| *id != leader) {
+        cluster.kill(id);
+        cluster.spawn(id);
+    }
+    // Without a follower nothing is committed.
+    eventually("a write goes through", async || {
+        cluster.any_client().put(b"k", bytes::Bytes::from_static(b"1")).await.ok()
     })
     .await;
+    cluster.converged().await;
+    for id in cluster.ids() {
+        eventually("all are connected", async || {
+            let status = cluster.status(id).await?;
+            status.peers.iter().all(|peer| peer.connected).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Guards timers against words that were long under way: a candidate that asked ten seconds ago is
+/// not heard, and one that asks now is.
+#[tokio::test]
+async fn what_comes_too_late_is_not_heard() {
+    let cluster = one_of_two(&[]).await;
+    let mut socket = welcomed_on(Lane::Control, &cluster, &Secret::new(None)).await;
+    let start = std::time::Instant::now();
+    let ask = |term| Message {
+        from: NodeId(2),
+        to: NodeId(1),
+        seq: term,
+        term: Term(term),
+        body: Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
+    };
+    let sent_at = |age: Duration| {
+        // The sender's clock began a minute before.
+        let stamp = Duration::from_secs(60) + start.elapsed() - age;
+        let stamp = u64::try_from(stamp.as_micros()).unwrap().to_le_bytes();
+        Frame::Pong(bytes::Bytes::copy_from_slice(&stamp))
+    };
+    socket.send(sent_at(Duration::ZERO)).await.unwrap();
+    socket.send(sent_at(Duration::from_secs(10))).await.unwrap();
+    socket.send(Frame::Binary(frame::encode(&[ask(200)]))).await.unwrap();
+    eventually("it is counted", async || {
+        (metric(&cluster, "raft_peer_stale_messages_total").await == 1).then_some(())
+    })
+    .await;
+    socket.send(sent_at(Duration::ZERO)).await.unwrap();
+    socket.send(Frame::Binary(frame::encode(&[ask(100)]))).await.unwrap();
+    let term = eventually("it saw the term", async || {
+        let term = cluster.status(1).await?.term;
+        (term >= Term(100)).then_some(term)
+    })
+    .await;
+    assert!(term < Term(200), "{term}");
+}
+
+/// Guards a server that has no file descriptors left: it does not end, and lets servers in again as
+/// soon as it has some.
+#[tokio::test]
+async fn without_descriptors_servers_wait() {
+    let mut cluster = one_of_two(&[]).await;
+    let pid = Pid::from_raw(i32::try_from(cluster.pid(1)).unwrap());
+    let few = |limit| {
+        let limits = Rlimit { current: Some(limit), ..getrlimit(Resource::Nofile) };
+        prlimit(pid, Resource::Nofile, limits).unwrap()
+    };
+    let before = few(10).current.unwrap();
+    let address = cluster.peer_address(1).to_string();
+    let waiting = TcpStream::connect(&address).await.unwrap();
+    eventually("it is told", async || {
+        let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+        log.contains("cannot accept a connection from a peer").then_some(())
+    })
+    .await;
+    assert!(!cluster.has_ended(1));
+    few(before);
+    drop(waiting);
+    welcomed(&cluster, &Secret::new(None)).await;
+    counted(&cluster, "not_accepted").await;
 }
 
 async fn connect_if_possible(address: &str) -> Option<WebSocketStream<TcpStream>> {
@@ -227,6 +427,15 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
         while next(&mut socket).await.is_some() {}
         assert!(refused(&cluster, "garbage").await > seen);
     }
+    // However often it does so, the log stays readable.
+    for _ in 0..50 {
+        let mut socket = welcomed(&cluster, &Secret::new(None)).await;
+        socket.send(Frame::binary(b"\xff".to_vec())).await.unwrap();
+        while next(&mut socket).await.is_some() {}
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    let lines = log.lines().filter(|line| line.contains("cut a peer's connection")).count();
+    assert!((1..50).contains(&lines), "{lines} lines");
     // What it may say is heard: server 1 takes part in an election of server 2.
     let mut socket = welcomed(&cluster, &Secret::new(None)).await;
     let mut ask = vote(2, 1);

@@ -138,7 +138,22 @@ async fn what_is_wrong_with_a_request_is_said() {
     ask("GET", "/get/%f", vec![]).await.assert_problem(400, "bad_key");
     ask("GET", "/get/none", vec![]).await.assert_problem(404, "key_not_found");
     ask("GET", "/get/a?consistency=maybe", vec![]).await.assert_problem(400, "bad_query");
-    ask("GET", "/get/a?limit=1", vec![]).await.assert_problem(400, "bad_query");
+    for path in [
+        "/get/a?limit=1",
+        "/kv?start=p&end=",
+        "/kv?prefix=a&prefix=b",
+        "/get/a?redirect=true&redirect=false",
+        "/cluster/backup?consistency=stale&consistency=linearizable",
+        "/cluster/members?id=1",
+    ] {
+        ask("GET", path, vec![]).await.assert_problem(400, "bad_query");
+    }
+    ask("POST", "/cluster/leader?to=9", vec![]).await.assert_problem(400, "bad_query");
+    ask("POST", "/cluster/snapshot?x", vec![]).await.assert_problem(400, "bad_query");
+    let odd = format!(r#"{{"{}": 1}}"#, "n".repeat(1 << 20));
+    let odd = ask("POST", "/set", odd.into_bytes()).await;
+    odd.assert_problem(400, "bad_json");
+    assert!(odd.body.len() < 4096, "the answer repeats the question");
     ask("GET", "/nowhere", vec![]).await.assert_problem(404, "route_not_found");
     ask("GET", "/trace", vec![]).await.assert_problem(426, "websocket_only");
     let wrong = ask("GET", "/set", vec![]).await;

@@ -4,6 +4,7 @@
 
 use testbed::{cluster, load};
 
+mod answers;
 mod api;
 mod backup;
 mod bounds;
@@ -24,11 +25,17 @@ mod keys;
 mod links;
 mod losses;
 mod members;
+mod narrow;
 mod operations;
+mod outside;
+mod path;
+mod places;
 mod proxy;
 mod reads;
+mod recover;
 mod restart;
 mod rolling;
+mod supervision;
 mod tls;
 mod tokens;
 mod trace;

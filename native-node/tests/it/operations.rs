@@ -21,7 +21,7 @@ fn read(path: &str) -> String {
 
 /// Words that are names of metrics of this program.
 fn metric_names(text: &str) -> BTreeSet<String> {
-    let own = ["raft_", "kv_", "http_", "trace_", "process_", "glassraft_build"];
+    let own = ["raft_", "kv_", "http_", "trace_", "process_", "glassraft_build", "glassraft_log"];
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| own.iter().any(|prefix| word.starts_with(prefix)))
         .map(str::to_owned)
@@ -229,7 +229,7 @@ async fn the_guide_speaks_of_what_there_is() {
             .next()
             .unwrap()
     });
-    // Of useradd, systemd-run, systemctl, kubectl and cargo.
+    // Of useradd, systemd-run, systemctl, kubectl, cargo and sudo.
     let foreign = [
         "--system",
         "--home-dir",
@@ -329,4 +329,204 @@ async fn the_example_configuration_is_accepted() {
     let output = run_to_end(command).await;
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
+}
+
+/// The code blocks of a section of the guide.
+fn commands_of(guide: &str, section: &str) -> String {
+    let from = guide.split(&format!("\n## {section}\n")).nth(1).expect(section);
+    let section = from.split("\n## ").next().unwrap();
+    section.split("```").skip(1).step_by(2).collect()
+}
+
+/// A server that does not outlive its test.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Each file that the configuration names is installed by a command of the guide.
+fn check_what_is_installed(configuration: &str) {
+    let commands = commands_of(&read("docs/OPERATIONS.md"), "Three machines");
+    let named = configuration.split('"').filter(|text| text.starts_with("/etc/glassraft/"));
+    let mut installed = BTreeSet::new();
+    for line in commands.lines().filter(|line| line.starts_with("install -m")) {
+        let line = line.split('#').next().unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [.., from, to] = words[..] else { panic!("{line}") };
+        let file = Path::new(from).file_name().unwrap().to_str().unwrap();
+        installed.insert(if to.ends_with('/') { format!("{to}{file}") } else { to.to_owned() });
+    }
+    for file in named {
+        assert!(installed.contains(file), "{file} is not among {installed:?}");
+    }
+    assert!(commands.contains("native-node cert --out certs --cluster-id mine --members $M"));
+    assert!(commands.contains("--new-cluster"));
+}
+
+/// Guards "Three machines": each file that the configuration names is installed by a command of the
+/// guide; certificates, secret and tokens made by its commands, and that configuration with other
+/// addresses and directories, make a cluster that is founded once and restarted machine by machine.
+#[tokio::test]
+async fn three_machines_are_set_up_as_the_guide_says() {
+    let configuration = read("ops/systemd/node.toml");
+    check_what_is_installed(&configuration);
+
+    // One machine stands for three: other ports instead of other addresses.
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let addresses: Vec<[String; 2]> =
+        (0..3).map(|_| [(), ()].map(|()| testbed::cluster::free_address().to_string())).collect();
+    let members: Vec<String> = (1..=3)
+        .map(|id| format!("{id}={}/{}", addresses[id - 1][0], addresses[id - 1][1]))
+        .collect();
+    let members = members.join(",");
+    let run = async |arguments: &[&str]| {
+        let mut command = program();
+        command.args(arguments);
+        let output = run_to_end(command).await;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["cert", "--out", &at("certs"), "--cluster-id", "mine", "--members", &members]).await;
+    let token = run(&["token", "new", "--scope", "admin", "--name", "ops", "--output=json"]).await;
+    let token: serde_json::Value = serde_json::from_str(&token).unwrap();
+    let start = |id: usize, founding: bool| {
+        let machine = directory.path().join(format!("machine-{id}"));
+        let etc = machine.join("etc");
+        std::fs::create_dir_all(&etc).unwrap();
+        std::fs::write(etc.join("tokens"), token["line"].as_str().unwrap()).unwrap();
+        std::fs::write(machine.join("cluster-secret"), "0123456789abcdef0123456789abcdef").unwrap();
+        for (from, to) in [
+            ("ca.pem".to_owned(), "ca.pem"),
+            (format!("node-{id}.pem"), "node.pem"),
+            (format!("node-{id}-key.pem"), "node-key.pem"),
+        ] {
+            std::fs::copy(directory.path().join("certs").join(from), etc.join(to)).unwrap();
+        }
+        let mut own = configuration
+            .replace("id = 1", &format!("id = {id}"))
+            .replace("/etc/glassraft", etc.to_str().unwrap())
+            .replace("/var/lib/glassraft", machine.join("data").to_str().unwrap())
+            .replace("0.0.0.0:7001", &addresses[id - 1][1])
+            .replace("0.0.0.0:8001", &addresses[id - 1][0]);
+        for (other, [peer, client]) in addresses.iter().enumerate() {
+            own = own.replace(&format!("10.0.0.{}:8001", other + 1), peer);
+            own = own.replace(&format!("10.0.0.{}:7001", other + 1), client);
+        }
+        assert!(!own.contains("10.0.0."), "{own}");
+        std::fs::write(etc.join("node.toml"), own).unwrap();
+        let mut command = program();
+        command.args(["serve", "--config"]).arg(etc.join("node.toml"));
+        command.args(founding.then_some("--new-cluster"));
+        command.env("GLASSRAFT_CLUSTER_SECRET_FILE", machine.join("cluster-secret"));
+        let log = machine.join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Server(command.spawn().unwrap())
+    };
+    let client = |arguments: &[&str]| {
+        let endpoints = addresses.iter().map(|[_, client]| format!("https://{client}"));
+        let mut command = program();
+        command.args(arguments);
+        command.env("GLASSRAFT_ENDPOINTS", endpoints.collect::<Vec<_>>().join(","));
+        command.env("GLASSRAFT_CA", at("certs/ca.pem"));
+        command.env("GLASSRAFT_TOKEN", token["token"].as_str().unwrap());
+        command
+    };
+    let leads = async |what: &str| {
+        eventually(what, async || {
+            let output = run_to_end(client(&["status", "--output=json"])).await;
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+            status["leader"]["id"].as_u64()
+        })
+        .await;
+    };
+    let mut servers: Vec<Server> = (1..=3).map(|id| start(id, true)).collect();
+    leads("the founders have a leader").await;
+    let put = run_to_end(client(&["put", "greeting", "hello", "--timeout=20s"])).await;
+    assert!(put.status.success(), "{put:?}");
+    for id in 1..=3 {
+        let child = &servers[id - 1].0;
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = eventually("it ends", async || servers[id - 1].0.try_wait().unwrap()).await;
+        assert!(ended.success(), "{ended}");
+        servers[id - 1] = start(id, false);
+        eventually("it is ready", async || {
+            let mut probe = program();
+            let endpoint = format!("https://{}", addresses[id - 1][1]);
+            probe.args(["health", "--ready", "--endpoint", &endpoint]);
+            run_to_end(probe).await.status.success().then_some(())
+        })
+        .await;
+    }
+    let read = run_to_end(client(&["get", "greeting", "--timeout=20s"])).await;
+    assert_eq!(&read.stdout[..], b"hello", "{read:?}");
+}
+
+/// Guards "Move a server": with its data at another address, and entered there, it is found by the
+/// others and by clients.
+#[tokio::test]
+async fn a_server_moves_to_another_address() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let moved = cluster.follower().await;
+    cluster.client(leader).put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    cluster.kill(moved);
+    let before = cluster.member(moved);
+    let [peer, client] = [(), ()].map(|()| testbed::cluster::free_address());
+    let after = format!("{moved}={peer}/{client}");
+    let mut command = program();
+    let members = cluster.members().replace(&before, &after);
+    command.args(["serve", "--cluster-id=test", "--members", &members]).args(crate::cluster::CALM);
+    command.arg("--id").arg(moved.to_string()).arg("--data").arg(cluster.data(moved));
+    let log = std::fs::File::create(cluster.log(moved)).unwrap();
+    let _server =
+        Server(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    let mut add = program();
+    let endpoint = cluster.address(leader).to_string();
+    add.args(["member", "add", &after, "--endpoints", &endpoint]);
+    let output = run_to_end(add).await;
+    assert!(output.status.success(), "{output:?}");
+    eventually("the leader reaches it there", async || {
+        let status = cluster.status(leader).await?;
+        let peer = status.peers.into_iter().find(|it| it.place.id.0 == moved as u64)?;
+        (peer.healthy && peer.place.client == client.to_string()).then_some(())
+    })
+    .await;
+    let there = native_node::client::Client::new(vec![client], crate::cluster::REQUEST);
+    there.put(b"k", Bytes::from_static(b"2")).await.unwrap();
+}
+
+/// Guards the promises of documents: each test that a table names exists.
+#[test]
+fn each_promise_names_a_test_that_exists() {
+    for document in ["docs/OPERATIONS.md", "docs/SECURITY.md"] {
+        let text = read(document);
+        let table = text.split("\n## What holds these promises\n").nth(1).expect(document);
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+        assert!(rows.len() > 10, "{document}: {rows:?}");
+        for row in rows {
+            let [_, promise, held_by, _] = row.split('|').collect::<Vec<_>>()[..] else {
+                panic!("{document}: {row}")
+            };
+            let inside = held_by.contains("in `native-node/src`");
+            let directory = if inside { "native-node/src" } else { "native-node/tests/it" };
+            let names = held_by.split('`').skip(1).step_by(2);
+            let tests: Vec<_> = names.filter_map(|test| test.split_once("::")).collect();
+            assert!(!tests.is_empty(), "{document}: nothing holds {promise}");
+            for (module, test) in tests {
+                let code = read(&format!("{directory}/{module}.rs"));
+                let at = code.find(&format!("fn {test}(")).unwrap_or_else(|| {
+                    panic!("{document}: there is no {module}::{test}, which is to hold {promise}")
+                });
+                let before = code[..at].trim_end().trim_end_matches("async").trim_end();
+                assert!(before.lines().last().unwrap().contains("test"), "{module}::{test}");
+            }
+        }
+    }
 }

@@ -104,6 +104,35 @@ async fn shown(cluster: &Cluster, ca: &Path) -> Result<Vec<u8>, std::io::Error> 
     Ok(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())
 }
 
+/// Guards probes of containers: they ask a server with and without TLS by the settings that it was
+/// started with.
+#[tokio::test]
+async fn probes_work_with_and_without_tls() {
+    let certificates = Certificates::new().await;
+    let encrypted = certificates.flags("tls");
+    let encrypted: Vec<&str> =
+        CALM.into_iter().chain(encrypted.iter().map(String::as_str)).collect();
+    for (arguments, tls) in [(&encrypted[..], true), (&CALM[..], false)] {
+        let mut cluster = Cluster::start_with(1, arguments);
+        let probe = async |cluster: &Cluster, more: &[&str]| {
+            let mut command = crate::cluster::program();
+            command.arg("health").args(more);
+            command.env("GLASSRAFT_CLIENT", format!("0.0.0.0:{}", cluster.address(1).port()));
+            if tls {
+                command.env("GLASSRAFT_TLS_CERT", certificates.of("1").cert);
+            }
+            crate::cluster::run_to_end(command).await.status.code()
+        };
+        crate::cluster::eventually("it is ready", async || {
+            (probe(&cluster, &["--ready"]).await == Some(0)).then_some(())
+        })
+        .await;
+        assert_eq!(probe(&cluster, &[]).await, Some(0));
+        cluster.kill(1);
+        assert_eq!(probe(&cluster, &[]).await, Some(3));
+    }
+}
+
 /// Guards a cluster behind TLS, tokens and a secret as a whole: it elects, replicates, forwards
 /// over TLS with the client's token, and points to the leader by https.
 #[tokio::test]

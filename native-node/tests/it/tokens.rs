@@ -1,17 +1,20 @@
 //! The doors for clients: who shows no token, a wrong one, or one of too small a scope.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use native_node::config::Address;
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
-use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
+use crate::cluster::{CALM, Cluster, PATIENCE, eventually, program, run_to_end};
 use crate::http::{Answer, send, try_send};
 
 /// A token, and the line that lets it in.
@@ -77,50 +80,153 @@ async fn ask(method: &str, server: &Address, path: &str, token: &str, body: &str
     send(method, server, path, &[("authorization", &authorization)], body).await
 }
 
+/// Every route and method, with a body that is understood, and the least scope that may ask.
+const DOORS: [(&str, &str, &str, &str); 39] = [
+    ("GET", "/livez", "", "none"),
+    ("GET", "/readyz", "", "none"),
+    ("GET", "/readyz?verbose", "", "none"),
+    ("GET", "/", "", "none"),
+    ("GET", "/nowhere", "", "none"),
+    ("GET", "/openapi.json", "", "none"),
+    ("GET", "/docs", "", "none"),
+    ("GET", "/get/a", "", "read"),
+    ("GET", "/kv/a", "", "read"),
+    ("HEAD", "/kv/a", "", "read"),
+    ("GET", "/kv?prefix=a", "", "read"),
+    ("GET", "/watch?from=99999999", "", "read"),
+    ("GET", "/cluster/status", "", "read"),
+    ("GET", "/cluster/members", "", "read"),
+    ("GET", "/metrics", "", "read"),
+    ("GET", "/trace", "", "read"),
+    ("GET", "/leases/1", "", "read"),
+    ("POST", "/set", r#"{"key": "a", "value": "1"}"#, "write"),
+    ("PUT", "/kv/a", "1", "write"),
+    ("DELETE", "/kv/a", "", "write"),
+    ("POST", "/txn", r#"{"then": [{"get": {"key": "a"}}]}"#, "write"),
+    ("POST", "/batch", r#"{"operations": []}"#, "write"),
+    ("POST", "/leases", r#"{"ttl_ms": 60000}"#, "write"),
+    ("POST", "/leases/1/keep-alive", "", "write"),
+    ("DELETE", "/leases/1", "", "write"),
+    ("POST", "/sessions", r#"{"ttl_ms": 60000}"#, "write"),
+    ("DELETE", "/sessions/1", "", "write"),
+    ("PATCH", "/kv/a", "", "write"),
+    ("POST", "/watch", "", "read"),
+    ("POST", "/cluster/members", "{}", "admin"),
+    ("PUT", "/cluster/members", "{}", "admin"),
+    ("DELETE", "/cluster/members/9", "", "admin"),
+    ("POST", "/cluster/leader", "{\"to\": 9}", "admin"),
+    ("POST", "/cluster/snapshot", "", "admin"),
+    ("GET", "/cluster/backup", "", "admin"),
+    ("GET", "/faults", "", "admin"),
+    ("PUT", "/faults", "{}", "admin"),
+    ("DELETE", "/faults", "", "admin"),
+    ("PATCH", "/cluster/backup", "", "admin"),
+];
+
+/// The scopes, each with those before it.
+const RANKS: [&str; 4] = ["none", "read", "write", "admin"];
+
+fn rank(scope: &str) -> Option<usize> {
+    RANKS.iter().position(|it| *it == scope)
+}
+
+/// Guards the table of doors: no route that is described is missing in it.
+#[tokio::test]
+async fn the_table_of_doors_names_every_route() {
+    let it = Guarded::start(1, &[]).await;
+    let document = send("GET", &it.cluster.address(1), "/openapi.json", &[], "").await.json();
+    let fits = |described: &str, path: &str| {
+        let path = path.split('?').next().unwrap();
+        let (described, path) = (described.split('/'), path.split('/'));
+        described.clone().count() == path.clone().count()
+            && described.zip(path).all(|(described, part)| {
+                described.starts_with('{') && !part.is_empty() || described == part
+            })
+    };
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let has = |(known, door, ..): &(&str, &str, &str, &str)| {
+                known.eq_ignore_ascii_case(method) && fits(path, door)
+            };
+            assert!(DOORS.iter().any(has), "{method} {path}");
+        }
+    }
+}
+
+/// Guards every door against every page, whatever token it shows: a page of another origin is
+/// refused, one that is configured or the server's own is let in as its token is.
+#[tokio::test]
+async fn each_door_is_shut_to_pages_of_other_origins() {
+    let it = Guarded::start(1, &["--cors-origins=http://localhost:1234"]).await;
+    let server = it.cluster.address(1);
+    let own = format!("http://{server}");
+    let other = new_token("admin").await;
+    let bearer = |token: &str| format!("Bearer {token}");
+    let credentials = [
+        ("none", None, 401),
+        // One of another cluster is none of this one.
+        ("none", Some(bearer(&other.token)), 401),
+        ("read", Some(bearer(&it.read.token)), 403),
+        ("write", Some(bearer(&it.write.token)), 403),
+        ("admin", Some(bearer(&it.admin.token)), 403),
+    ];
+    let page = |origin: &str, good: bool| (Some(origin.to_owned()), good);
+    for (method, path, body, needs) in DOORS {
+        for (scope, token, refusal) in &credentials {
+            for (origin, good) in [
+                (None, true),
+                page(&own, true),
+                page("http://localhost:1234", true),
+                page("http://localhost:1235", false),
+                page("https://evil.example", false),
+                page("null", false),
+            ] {
+                let mut headers = Vec::new();
+                headers.extend(token.as_deref().map(|token| ("authorization", token)));
+                headers.extend(origin.as_deref().map(|origin| ("origin", origin)));
+                let what = format!("{method} {path} with {scope} from {origin:?}");
+                let status = status(method, &server, path, &headers, body).await;
+                if !good {
+                    assert_eq!(status, 403, "{what}");
+                } else if rank(scope) >= rank(needs) {
+                    assert!(!matches!(status, 401 | 403), "{what}: {status}");
+                } else {
+                    assert_eq!(status, *refusal, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// The status of an answer, which may have no end.
+async fn status(
+    method: &str,
+    server: &Address,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> u16 {
+    let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {server}\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += &format!("content-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+}
+
 /// Guards every route: without a token, with a wrong one, and with each scope.
 #[tokio::test]
 async fn each_route_opens_to_its_scope_and_no_lower_one() {
     let it = Guarded::start(1, &[]).await;
     let server = it.cluster.address(1);
-    let set = json!({ "key": "a", "value": "1" }).to_string();
-    let txn = json!({ "then": [{ "get": { "key": "a" } }] }).to_string();
-    let lease = json!({ "ttl_ms": 60_000 }).to_string();
-    for (method, path, body, needs) in [
-        ("GET", "/livez", "", "none"),
-        ("GET", "/readyz", "", "none"),
-        ("GET", "/readyz?verbose", "", "none"),
-        ("GET", "/", "", "none"),
-        ("GET", "/get/a", "", "read"),
-        ("GET", "/kv/a", "", "read"),
-        ("HEAD", "/kv/a", "", "read"),
-        ("GET", "/kv?prefix=a", "", "read"),
-        ("GET", "/cluster/status", "", "read"),
-        ("GET", "/cluster/members", "", "read"),
-        ("GET", "/metrics", "", "read"),
-        ("GET", "/trace", "", "read"),
-        ("GET", "/leases/1", "", "read"),
-        ("POST", "/set", &set, "write"),
-        ("PUT", "/kv/a", "1", "write"),
-        ("DELETE", "/kv/a", "", "write"),
-        ("POST", "/txn", &txn, "write"),
-        ("POST", "/batch", "{}", "write"),
-        ("POST", "/leases", &lease, "write"),
-        ("POST", "/leases/1/keep-alive", "", "write"),
-        ("DELETE", "/leases/1", "", "write"),
-        ("POST", "/sessions", &lease, "write"),
-        ("PATCH", "/kv/a", "", "write"),
-        ("POST", "/cluster/members", "{}", "admin"),
-        ("PUT", "/cluster/members", "{}", "admin"),
-        ("DELETE", "/cluster/members/9", "", "admin"),
-        ("POST", "/cluster/leader", "{\"to\": 9}", "admin"),
-        ("POST", "/cluster/snapshot", "", "admin"),
-        ("GET", "/cluster/backup", "", "admin"),
-        ("GET", "/faults", "", "admin"),
-        ("PUT", "/faults", "{}", "admin"),
-    ] {
+    for (method, path, body, needs) in
+        DOORS.into_iter().filter(|door| door.1 != "/watch?from=99999999")
+    {
         let what = format!("{method} {path}");
-        let rank =
-            |scope: &str| ["none", "read", "write", "admin"].iter().position(|it| *it == scope);
         for (scope, token) in [("read", &it.read), ("write", &it.write), ("admin", &it.admin)] {
             let answer = ask(method, &server, path, &token.token, body).await;
             let status = answer.status.as_u16();
@@ -157,12 +263,79 @@ async fn each_route_opens_to_its_scope_and_no_lower_one() {
     }
 }
 
+/// Guards the log of what administrators do: each change stands there with the name of the token,
+/// what it was, where it came from and how it ended; also when another server passed it on.
+#[tokio::test]
+async fn what_administrators_do_stands_in_the_log() {
+    let it = Guarded::start(3, &[]).await;
+    let server = it.cluster.address(1);
+    let leader = eventually("a leader is known", async || {
+        let status = ask("GET", &server, "/cluster/status", &it.read.token, "").await.json();
+        usize::try_from(status["leader"]["id"].as_u64()?).ok()
+    })
+    .await;
+    let follower = it.cluster.ids().find(|id| *id != leader).unwrap();
+    let lines = |id: usize| -> Vec<String> {
+        let log = it.log(id);
+        log.lines().filter(|line| line.contains(" audit: ")).map(str::to_owned).collect()
+    };
+    let join = r#"{"id": 9, "peer": "127.0.0.1:1", "client": "ä:2"}"#;
+    for (id, method, path, body, status, deed) in [
+        (leader, "POST", "/cluster/snapshot", "", 200, ""),
+        (leader, "DELETE", "/cluster/members/9", "", 404, "server 9 leaves"),
+        (follower, "DELETE", "/cluster/members/9", "", 404, "server 9 leaves"),
+        (
+            leader,
+            "PUT",
+            "/cluster/members",
+            r#"{"voters": [1, 2, 3]}"#,
+            409,
+            "the voters are 1 2 3",
+        ),
+        (leader, "POST", "/cluster/leader", r#"{"to": 9}"#, 409, "server 9 leads"),
+        (leader, "POST", "/cluster/members", join, 400, ""),
+        (leader, "GET", "/cluster/backup", "", 200, ""),
+    ] {
+        let before = lines(id).len();
+        let answer = ask(method, &it.cluster.address(id), path, &it.admin.token, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {:?}", answer.body);
+        let line = eventually("it is told", async || lines(id).get(before).cloned()).await;
+        for word in [&format!("{method} {path}"), "token=\"test\"", "from=127.0.0.1", deed] {
+            assert!(line.contains(word), "{word}: {line}");
+        }
+        assert!(line.contains(&format!("status={status}")), "{line}");
+    }
+    let passed_on = format!("forwarded_by=\"{follower}\"");
+    assert!(lines(leader).iter().any(|line| line.contains(&passed_on)), "{:?}", lines(leader));
+    let before = lines(leader).len();
+    let server = it.cluster.address(leader);
+    ask("POST", &server, "/cluster/snapshot", &it.write.token, "").await;
+    send("POST", &server, "/cluster/snapshot", &[], "").await.assert_problem(401, "unauthorized");
+    ask("PUT", &server, "/kv/a", &it.admin.token, "1").await;
+    ask("POST", &server, "/cluster/snapshot", &it.admin.token, "").await;
+    let more = eventually("the last is told", async || {
+        let more = lines(leader).split_off(before);
+        more.last()?.contains("status=200").then_some(more)
+    })
+    .await;
+    assert!(more.len() == 2 && more[0].contains("status=403"), "{more:?}");
+}
+
 /// Guards against two readings of one path, one to look up its scope and one to find who answers:
 /// what only looks like a guarded route is nobody's, and shows nothing.
 #[tokio::test]
 async fn no_other_spelling_of_a_path_gets_around_its_scope() {
     let page = tempfile::tempdir().unwrap();
     std::fs::write(page.path().join("index.html"), "the page").unwrap();
+    std::fs::write(page.path().join(".hidden"), "sha256").unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("tokens"), "sha256").unwrap();
+    let link = |name: &str, to: &Path| {
+        std::os::unix::fs::symlink(outside.path().join(to), page.path().join(name)).unwrap();
+    };
+    link("link", Path::new(""));
+    link("packed.gz", Path::new("tokens"));
+    std::fs::write(page.path().join("packed"), "plain").unwrap();
     let it = Guarded::start(1, &[&format!("--web-dir={}", page.path().display())]).await;
     let server = it.cluster.address(1);
     for path in [
@@ -184,6 +357,13 @@ async fn no_other_spelling_of_a_path_gets_around_its_scope() {
         "/..%2ftokens",
         "/%2e%2e/tokens",
         "/index.html/../../tokens",
+        "/.hidden",
+        "/link",
+        "/link/tokens",
+        "/packed",
+        &format!("/{}", "n".repeat(256)),
+        &format!("/{}", "%6e".repeat(300)),
+        &format!("/{}/index.html", "n".repeat(1000)),
     ] {
         let answer = send("GET", &server, path, &[], "").await;
         assert!(matches!(answer.status.as_u16(), 401 | 404), "{path}: {}", answer.status);

@@ -2,7 +2,8 @@
 //!
 //! Time is cut into windows. In each, clients write and read keys of that window's own and write
 //! down what they saw, while faults come and go; then all is healed, and the window is judged: its
-//! history is linearizable, every acknowledged write is found, and all servers hold the same. Then
+//! history is linearizable, every acknowledged write is found, watchers saw each change once and in
+//! order, and all servers hold the same. Then
 //! its keys are removed, so that memory and disk stay bounded however long it runs, and that is
 //! checked as well. A seed decides what happens; when it happens depends on the machine.
 
@@ -20,6 +21,7 @@ use native_node::http::request::Consistency;
 use crate::cluster::{Cluster, eventually};
 use crate::faults::{ALLOW_FAULTS, Plan};
 use crate::load::{InSession, Load, LoadOptions, Seen};
+use crate::watchers::{self, Watchers};
 use deeds::Deed;
 use figures::Figures;
 pub use report::{DeedReport, Report};
@@ -47,6 +49,9 @@ const ARGUMENTS: [&str; 5] = [
 /// How many clients there are, and how long each rests after a request: what bounds the rate.
 const CLIENTS: u64 = 6;
 const PAUSE: Duration = Duration::from_millis(8);
+
+/// How many watch the keys of a window.
+const WATCHERS: usize = 3;
 
 /// No server may use more memory or disk at any time, in bytes: far more than it should need for
 /// what it holds, far less than without bounds.
@@ -97,6 +102,8 @@ impl Window<'_> {
             ..LoadOptions::new(CLIENTS)
         };
         let servers: Vec<_> = self.cluster.ids().map(|id| self.cluster.address(id)).collect();
+        let watchers = Watchers::start(WATCHERS, &options.prefix, &servers, self.rng.u64(..));
+        watchers.reach(0).await;
         let load = Load::with(options, &servers);
         load.more_writes(20).await;
         let mut names = Vec::new();
@@ -112,6 +119,11 @@ impl Window<'_> {
         let (writes, unknown) = (load.acknowledged(), load.unknown());
         let seen = load.finish().await;
         println!("window {number}: {}; {writes} writes, {unknown} unknown", names.join(", "));
+        watchers.reach(self.cluster.converged().await.state.revision).await;
+        let sequences = watchers.finish().await;
+        // Whoever is away for too long begins anew, and may have missed a key.
+        let kept = if sequences.len() == WATCHERS { &seen.kept[..] } else { &[] };
+        watchers::judge(&sequences, kept);
         self.judge(seen).await;
     }
 

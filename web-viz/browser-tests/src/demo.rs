@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
@@ -89,6 +89,27 @@ impl Demo {
         format!("127.0.0.1:{}", self.port + number)
     }
 
+    /// Where its server of this number serves the other servers.
+    pub fn peer(&self, number: u16) -> String {
+        format!("127.0.0.1:{}", self.port + 100 + number)
+    }
+
+    /// A figure of its server of this number; 0 while the server does not count it.
+    ///
+    /// # Errors
+    /// When the server does not say.
+    pub async fn metric(&self, number: u16, name: &str) -> Result<u64> {
+        let mut stream = TcpStream::connect(self.server(number)).await?;
+        let host = self.server(number);
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.context("no figures")??;
+        anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "no figures: {answer}");
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(Ok(0), |value| value.parse().context("a figure that is no number"))
+    }
+
     /// Loads the cluster with writes for so long, as fast as it takes them or with `rate` a second;
     /// gives how many it took in a second.
     ///
@@ -114,7 +135,6 @@ impl Demo {
     pub async fn end(self) -> Ended {
         let Self { mut process, mut stdin, port, directory, .. } = self;
         if let Some(mut stdin) = stdin.take() {
-            use tokio::io::AsyncWriteExt as _;
             // A demo that is gone already needs no telling.
             let _ = stdin.write_all(b"quit\n").await;
             let _ = stdin.flush().await;

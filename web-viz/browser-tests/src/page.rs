@@ -66,6 +66,25 @@ impl Page {
         Ok(())
     }
 
+    /// Goes to an address, whatever is there.
+    ///
+    /// # Errors
+    /// When the browser does not do as it is told.
+    pub async fn go(&self, url: &str) -> Result<()> {
+        Ok(self.client.goto(url).await?)
+    }
+
+    /// Takes what the console holds as expected.
+    ///
+    /// # Errors
+    /// When it holds errors that are not about this.
+    pub async fn expect_complaints(&self, about: &str) -> Result<()> {
+        let mut others = self.complaints().await?;
+        others.retain(|complaint| !complaint.contains(about));
+        anyhow::ensure!(others.is_empty(), "errors in the console:\n{}", others.join("\n"));
+        Ok(())
+    }
+
     /// Runs a devtools command.
     ///
     /// # Errors

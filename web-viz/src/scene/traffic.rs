@@ -329,7 +329,7 @@ pub(super) fn doomed(
     least: Micros,
 ) -> (Time, f64) {
     match why {
-        DropReason::ReceiverDown => (at.max(sent.after(least)), 0.97),
+        DropReason::ReceiverDown | DropReason::Refused(_) => (at.max(sent.after(least)), 0.97),
         DropReason::QueueFull => (sent.after(least / 4), 0.12),
         DropReason::LinkCut | DropReason::Lost => match due {
             Some(due) if due > sent => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::{Action, DiskConfig, NetworkConfig, SimConfig, Simulation};
 use super::members::Members;
+use super::pace;
 use crate::config::Config;
 use crate::random::Random;
 use crate::rules::Mutation;
@@ -135,7 +136,7 @@ impl Faults {
     fn trouble_network(self, simulation: &mut Simulation, random: &mut Random) {
         let faults = self.network;
         let (from, to) = (any_node(simulation, random), any_node(simulation, random));
-        let quality = Some(any_quality(random));
+        let quality = Some(any_quality(simulation.config().network, random));
         for (permille, action) in [
             (faults.partition, Action::Partition(vec![any_group(simulation, random)])),
             (faults.link, Action::SetLink { from, to, up: false }),
@@ -187,38 +188,57 @@ impl Faults {
     }
 }
 
-/// The cluster of a random run, with small bounds so that all of them are reached.
-pub(super) fn config(seed: u64, mutation: Option<Mutation>, random: &mut Random) -> SimConfig {
+/// The cluster of a random run, with small bounds so that all of them are reached. `largest` is the
+/// largest value that its clients write, in bytes.
+pub(super) fn config(
+    seed: u64,
+    mutation: Option<Mutation>,
+    largest: usize,
+    random: &mut Random,
+) -> SimConfig {
+    let timeouts = pace::timeouts(random);
+    let millis = timeouts.election_timeout_min / 150;
+    let bounds =
+        [(1, 200, 60), (4, 200, 60), (4, 200, 60), (32, 2_000, 1_000), (32, 64 << 10, 4_000)];
+    let (max_in_flight, max_batch_bytes, max_chunk_bytes) = one_of(&bounds, random);
     let node = Config {
         compact_after_entries: random.between(5, 60),
-        promotion_lag: random.between(0, 20),
-        promotion_timeout: random.between(500, 3000) * MILLISECOND,
-        clock_interval: random.between(50, 300) * MILLISECOND,
+        promotion_timeout: random.between(500, 3000) * millis,
+        clock_interval: random.between(50, 300) * millis,
         lease_reads: random.chance(500),
         keep_entries: random.between(0, 10),
-        max_in_flight: 4,
-        max_batch_bytes: 200,
-        max_chunk_bytes: 60,
-        ..Config::default()
+        keep_bytes: 2_000,
+        max_in_flight,
+        max_in_flight_bytes: max_batch_bytes * one_of(&[1, 2, 8], random),
+        max_batch_bytes,
+        max_chunk_bytes,
+        ..timeouts
     };
-    let delay_max = random.between(2, 60) * MILLISECOND;
-    let sync_max = random.between(2, 80) * MILLISECOND;
+    let (network, disk) = pace::speeds(&node, largest, random);
+    let delay_max = random.between(2, 60) * millis;
+    let sync_max = random.between(2, 80) * millis;
     let survive_permille = if random.chance(500) { 500 } else { 0 };
-    let sizes = [1, 2, 3, 3, 3, 4, 5, 5, 7];
     SimConfig {
         seed,
-        servers: sizes[usize::try_from(random.between(0, 9)).expect("below nine")],
+        servers: one_of(&[1, 2, 3, 3, 3, 4, 5, 5, 7], random),
         node,
-        network: NetworkConfig { delay_min: MILLISECOND, delay_max, ..NetworkConfig::default() },
+        network: NetworkConfig { delay_min: delay_max.min(MILLISECOND), delay_max, ..network },
         disk: DiskConfig {
-            sync_min: MILLISECOND / 2,
+            sync_min: sync_max.min(MILLISECOND / 2),
             sync_max,
             survive_permille,
-            ..DiskConfig::default()
+            ..disk
         },
         mutation,
         manual_elections: false,
+        message_ages: seed.is_multiple_of(2),
+        through_bytes: true,
     }
+}
+
+pub(super) fn one_of<T: Copy>(choices: &[T], random: &mut Random) -> T {
+    let chosen = random.between(0, choices.len() as u64);
+    choices[usize::try_from(chosen).expect("choices are few")]
 }
 
 fn is_halted(simulation: &Simulation, node: NodeId) -> bool {
@@ -226,22 +246,21 @@ fn is_halted(simulation: &Simulation, node: NodeId) -> bool {
 }
 
 pub(super) fn any_node(simulation: &Simulation, random: &mut Random) -> NodeId {
-    let ids = simulation.ids();
-    let chosen = usize::try_from(random.between(0, ids.len() as u64)).expect("servers are few");
-    ids[chosen]
+    one_of(&simulation.ids(), random)
 }
 
 fn any_group(simulation: &Simulation, random: &mut Random) -> BTreeSet<NodeId> {
     simulation.ids().into_iter().filter(|_| random.chance(500)).collect()
 }
 
-fn any_quality(random: &mut Random) -> NetworkConfig {
+fn any_quality(usual: NetworkConfig, random: &mut Random) -> NetworkConfig {
     NetworkConfig {
         delay_min: 0,
         delay_max: random.between(1, 300) * MILLISECOND,
         loss_permille: u16::try_from(random.between(0, 500)).expect("below 500"),
         duplicate_permille: u16::try_from(random.between(0, 300)).expect("below 300"),
         reorder_permille: u16::try_from(random.between(0, 500)).expect("below 500"),
+        ..usual
     }
 }
 

@@ -6,8 +6,8 @@ use super::super::{Action, Simulation};
 use super::faults::any_node;
 use crate::event::{Event, EventKind, Outcome};
 use crate::kv::{
-    Answer, Applied, Command, Expected, KeyRange, LeaseId, Operation, OperationResult, SessionId,
-    Transaction,
+    Answer, Applied, Command, Expected, KeyRange, LeaseId, MAX_VALUE_BYTES, Operation,
+    OperationResult, SessionId, Transaction,
 };
 use crate::random::Random;
 use crate::types::{MILLISECOND, NodeId, RequestId, SECOND};
@@ -22,6 +22,8 @@ pub(super) struct Load {
     by_lease: u16,
     /// How many of 1000 requests go to any server at all instead of the leader.
     astray: u16,
+    /// How large values are.
+    sizes: Sizes,
     /// Makes every value unique, so that the history tells writes apart.
     values: u64,
     sessions: BTreeMap<SessionId, Session>,
@@ -38,6 +40,30 @@ struct Session {
     answered: bool,
 }
 
+/// How large the values of a run are, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// Those of the keys that are judged as a history.
+    usual: u64,
+    /// The largest, under keys of their own.
+    largest: u64,
+    /// How many of 1000 requests are about the largest.
+    large: u16,
+}
+
+impl Sizes {
+    /// Large values are rare: they cost the time of many runs with small ones.
+    fn draw(random: &mut Random) -> Self {
+        let (usual, largest) = match random.between(0, 1000) {
+            0..700 => (0, 0),
+            700..900 => (random.between(0, 300), 2_000),
+            900..990 => (random.between(0, 4_000), 64 << 10),
+            _ => (0, MAX_VALUE_BYTES as u64),
+        };
+        Self { usual, largest, large: if largest > 0 { 60 } else { 0 } }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     Open,
@@ -49,15 +75,22 @@ impl Load {
     pub(super) fn draw(random: &mut Random) -> Self {
         let mut maybe = |permille| if random.chance(500) { permille } else { 0 };
         let (rich, by_lease, astray) = (maybe(300), maybe(500), maybe(400));
+        let sizes = Sizes::draw(random);
         Self {
             rich,
             by_lease,
             astray: astray + 100,
+            sizes,
             values: 0,
             sessions: BTreeMap::new(),
             leases: Vec::new(),
             asked: BTreeMap::new(),
         }
+    }
+
+    /// The largest value that clients write, in bytes.
+    pub(super) fn largest(&self) -> usize {
+        usize::try_from(self.sizes.largest.max(self.sizes.usual)).expect("at most a value's bound")
     }
 
     /// Clients ask for something, most often the leader.
@@ -67,7 +100,9 @@ impl Load {
                 Some(leader) if !random.chance(self.astray) => leader,
                 _ => any_node(simulation, random),
             };
-            if random.chance(self.rich) {
+            if random.chance(self.sizes.large) {
+                self.ask_large(node, simulation, random);
+            } else if random.chance(self.rich) {
                 self.ask_more(node, simulation, random);
             } else {
                 let action = self.plain(node, random);
@@ -89,7 +124,45 @@ impl Load {
 
     fn value(&mut self) -> String {
         self.values += 1;
-        self.values.to_string()
+        self.nth_value(self.values)
+    }
+
+    /// The value of this number: the number itself, then as much else as the run's values have.
+    fn nth_value(&self, number: u64) -> String {
+        let bytes = match self.sizes.usual {
+            0 => 0,
+            usual => usize::try_from(number * 7919 % usual).expect("at most a value's bound"),
+        };
+        format!("{number:-<bytes$}")
+    }
+
+    /// Something with values or answers as large as they may be.
+    fn ask_large(&mut self, node: NodeId, simulation: &mut Simulation, random: &mut Random) {
+        let key = || bytes::Bytes::from_static(b"big");
+        let command = match random.between(0, 4) {
+            0 | 1 => {
+                let bytes = random.between(1, self.sizes.largest + 1);
+                let bytes = usize::try_from(bytes).expect("at most a value's bound");
+                Command::put(key(), vec![b'v'; bytes])
+            }
+            2 => Command::compare_and_set(key(), Expected::Absent, "no"),
+            _ => {
+                let gets = random.between(1, 129);
+                let then = (0..gets).map(|_| Operation::Get { key: key() }).collect();
+                Command::Transaction(Transaction { then, ..Transaction::default() })
+            }
+        };
+        let chosen = random.between(0, self.sessions.len() as u64 + 1);
+        let chosen = usize::try_from(chosen).expect("sessions are few");
+        let command = match self.sessions.iter_mut().nth(chosen) {
+            Some((id, session)) if session.answered => {
+                (session.sequence, session.answered) = (session.sequence + 1, false);
+                session.command = command;
+                session.command.in_session(*id, session.sequence)
+            }
+            Some(_) | None => command,
+        };
+        let _ = simulation.act(Action::Write { node, command });
     }
 
     /// A swap whose comparison sometimes holds: values count up, so recent ones can be guessed.
@@ -99,7 +172,7 @@ impl Load {
             1 => Expected::Present,
             _ => {
                 let recent = self.values.saturating_sub(random.between(1, 12));
-                Expected::Value(recent.to_string().into())
+                Expected::Value(self.nth_value(recent).into())
             }
         };
         Command::compare_and_set(key, expected, self.value())
@@ -199,7 +272,7 @@ impl Load {
                 | OperationResult::Removed { .. } => None,
             });
             let values: Vec<_> = values.collect();
-            if values.windows(2).any(|pair| pair[0] != pair[1]) {
+            if results.len() == 4 && values.windows(2).any(|pair| pair[0] != pair[1]) {
                 return Err("a transaction saw half of another one");
             }
         }

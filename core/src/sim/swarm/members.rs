@@ -6,7 +6,6 @@ use super::super::{Action, Simulation};
 use super::faults::any_node;
 use crate::membership::MembershipChange;
 use crate::random::Random;
-use crate::replica::Replica;
 use crate::types::NodeId;
 
 /// What a run does to its members. Both at once could leave a cluster without a majority for good,
@@ -85,33 +84,36 @@ fn wipe(simulation: &mut Simulation, random: &mut Random) {
 }
 
 /// What to ask for next so that all servers that lost their disks belong to the cluster again: a
-/// server that the members still count on must leave before it joins anew (pitfall 29).
+/// server that the members still count on must leave before it joins anew (pitfall 29). One that has
+/// left since is never asked to leave again: it must become a voter that votes.
 pub(super) fn readmit(simulation: &Simulation) -> Option<Action> {
     let node = simulation.leader()?;
     let membership = simulation.replica(node)?.status().membership;
     if !membership.is_settled() {
         return None;
     }
-    let stranger = |node: NodeId| simulation.replica(node).is_some_and(Replica::is_stranger);
     let change = simulation.wiped().find_map(|lost| {
-        if !membership.contains(lost) {
-            Some(MembershipChange::AddVoter(lost))
-        } else if !membership.voters.contains(&lost) || stranger(lost) {
-            Some(MembershipChange::Remove(lost))
+        if membership.voters.contains(&lost) {
+            let stays = simulation.has_left(lost) || votes(simulation, lost);
+            (!stays).then_some(MembershipChange::Remove(lost))
         } else {
-            None
+            Some(MembershipChange::AddVoter(lost))
         }
     })?;
     Some(Action::ChangeMembership { node, change })
 }
 
-/// Whether everybody belongs to the cluster again who lost its disk.
+/// Whether the members are settled, those who lost their disks belong to them again, and every voter
+/// that runs votes.
 pub(super) fn is_complete(simulation: &Simulation) -> bool {
     let leader = simulation.leader().and_then(|leader| simulation.replica(leader));
     let Some(membership) = leader.map(|it| it.status().membership) else { return false };
-    let member = |node: NodeId| {
-        membership.voters.contains(&node)
-            && simulation.replica(node).is_some_and(|it| !it.is_stranger())
-    };
-    membership.is_settled() && simulation.wiped().all(member)
+    let runs = |node: &NodeId| simulation.replica(*node).is_some();
+    membership.is_settled()
+        && simulation.wiped().all(|lost| membership.voters.contains(&lost))
+        && membership.voters.iter().copied().filter(runs).all(|node| votes(simulation, node))
+}
+
+fn votes(simulation: &Simulation, node: NodeId) -> bool {
+    simulation.replica(node).is_some_and(|replica| !replica.is_stranger())
 }

@@ -1,38 +1,51 @@
 //! After the faults: all of them end, and the cluster must elect, commit and agree.
 
-use super::super::{Action, Simulation};
-use super::{Failure, judge_properties, members};
+use super::super::{Action, SimConfig, Simulation};
+use super::obligations::Obligations;
+use super::pace::{self, Calm};
+use super::{Failure, Watch, judge_properties, members};
 use crate::kv::Command;
+use crate::random::Random;
 use crate::replica::Replica;
-use crate::types::{EventId, MILLISECOND, Micros, SECOND};
+use crate::types::{EventId, Micros};
 
 /// How long the cluster may take to commit once all faults have stopped: many election timeouts,
 /// for votes may split again and again.
-const LIVENESS_BOUND: Micros = 20 * SECOND;
+pub(super) fn bound(config: &SimConfig) -> Micros {
+    pace::span(config, 20_000)
+}
 
-/// Ends all faults and waits for a write and for equal states. Gives the number of events.
-pub(super) fn recover(simulation: &mut Simulation) -> Result<u64, Failure> {
-    end_faults(simulation);
+/// Ends all faults, waits for a write and for equal states, and then holds the cluster to all that
+/// it owes. Gives the number of events.
+pub(super) fn recover(simulation: &mut Simulation, watch: &mut Watch) -> Result<u64, Failure> {
+    let mut random = Random::new(simulation.config().seed ^ 0xca1a_ca1a_ca1a_ca1a);
+    let calm = Calm::draw(simulation.config(), &mut random);
+    end_faults(simulation, calm);
+    let mut events = reunite(simulation, watch)?;
+    let mut obligations = Obligations { simulation, watch, random, calm, events: 0 };
+    obligations.judge()?;
+    events += obligations.events;
+    Ok(events)
+}
+
+fn reunite(simulation: &mut Simulation, watch: &mut Watch) -> Result<u64, Failure> {
+    let fails = |what: &str| Err(Failure::Liveness(what.to_owned()));
     let mut events = 0;
-    let limit = simulation.now().after(LIVENESS_BOUND);
+    let limit = simulation.now().after(bound(simulation.config()));
     while !committed_in_this_term(simulation) {
         if simulation.now() > limit {
-            return Err(Failure::Liveness("no leader commits though all faults have stopped"));
+            return fails("no leader commits though all faults have stopped");
         }
-        simulation.run_until(simulation.now().after(10 * MILLISECOND));
-        events += simulation.take_events().len() as u64;
-        judge_properties(simulation)?;
+        events += pass(simulation, watch, 10)?;
     }
     while !members::is_complete(simulation) {
         if simulation.now() > limit {
-            return Err(Failure::Liveness("a server that lost its disk cannot join again"));
+            return fails("a voter does not vote, or a change of members does not end");
         }
         if let Some(action) = members::readmit(simulation) {
             let _ = simulation.act(action);
         }
-        simulation.run_until(simulation.now().after(200 * MILLISECOND));
-        events += simulation.take_events().len() as u64;
-        judge_properties(simulation)?;
+        events += pass(simulation, watch, 200)?;
     }
     // A leader may still be deposed, by word from a time before the recovery: ask again then.
     while simulation.now() < limit {
@@ -40,25 +53,33 @@ pub(super) fn recover(simulation: &mut Simulation) -> Result<u64, Failure> {
             let command = Command::put("end", "");
             let _ = simulation.act(Action::Write { node, command });
         }
-        let patience = simulation.now().after(SECOND);
+        let patience = simulation.now().after(pace::span(simulation.config(), 1_000));
         let agreed = simulation.run_while(patience, |simulation| !converged(simulation));
-        events += simulation.take_events().len() as u64;
-        judge_properties(simulation)?;
+        events += pass(simulation, watch, 0)?;
         if agreed {
             return Ok(events);
         }
     }
-    Err(Failure::Liveness("the servers' states stay different"))
+    fails("the servers' states stay different")
+}
+
+fn pass(simulation: &mut Simulation, watch: &mut Watch, millis: u64) -> Result<u64, Failure> {
+    let span = pace::span(simulation.config(), millis);
+    simulation.run_until(simulation.now().after(span));
+    let events = simulation.take_events();
+    judge_properties(simulation)?;
+    watch.observe(simulation.config(), &events)?;
+    Ok(events.len() as u64)
 }
 
 /// All faults end. A disk that is damaged stays so: its server stays down.
-fn end_faults(simulation: &mut Simulation) {
+fn end_faults(simulation: &mut Simulation, calm: Calm) {
     let mut act = |action| {
         let _ = simulation.act(action);
     };
     act(Action::Heal);
-    act(Action::SetDelay { min: MILLISECOND, max: 10 * MILLISECOND });
-    act(Action::SetDiskDelay { min: MILLISECOND, max: 5 * MILLISECOND });
+    act(Action::SetDelay { min: calm.delay_min, max: calm.delay_max });
+    act(Action::SetDiskDelay { min: 0, max: calm.sync_max });
     let held: Vec<EventId> =
         simulation.flying().filter(|flying| flying.due.is_none()).map(|flying| flying.id).collect();
     for message in held {

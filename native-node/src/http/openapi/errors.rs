@@ -116,7 +116,8 @@ fn after(error: &ApiError) -> Option<ApiError> {
     let nobody = || Leader { id: NodeId(1), client: "HOST:PORT".to_owned() };
     Some(match error {
         E::NoLeader => E::NotLeader(None),
-        E::NotLeader(_) => E::LeaderUnreachable(nobody(), String::new()),
+        E::NotLeader(_) => E::NotAMember(None),
+        E::NotAMember(_) => E::LeaderUnreachable(nobody(), String::new()),
         E::LeaderUnreachable(..) => E::Redirect(nobody(), String::new()),
         E::Redirect(..) => E::OutcomeUnknown,
         E::OutcomeUnknown => E::ReadTimeout,
@@ -127,9 +128,15 @@ fn after(error: &ApiError) -> Option<ApiError> {
         E::QuotaExceeded { .. } => E::Stopping,
         E::Stopping => E::UnknownCommand,
         E::UnknownCommand => E::TooLarge { what: "", limit: 0 },
-        E::TooLarge { .. } => E::SlowBody,
+        E::TooLarge { .. } => E::AnswerTooLarge,
+        E::AnswerTooLarge => E::SlowBody,
         E::SlowBody => E::BrokenBody,
-        E::BrokenBody => E::BadJson(String::new()),
+        E::BrokenBody => E::UnexpectedBody,
+        E::UnexpectedBody => E::EncodedBody,
+        E::EncodedBody => E::UnknownTransferCoding,
+        E::UnknownTransferCoding => E::UnknownExpectation,
+        E::UnknownExpectation => E::BadHeader(""),
+        E::BadHeader(_) => E::BadJson(String::new()),
         E::BadJson(_) => E::BadKey(""),
         E::BadKey(_) => E::BadQuery(String::new()),
         E::BadQuery(_) => E::BadCondition(""),
@@ -149,7 +156,9 @@ fn after(error: &ApiError) -> Option<ApiError> {
             Some(refusal) => E::LeaderRefused(refusal),
             None => E::Compacted(Compacted { asked: 0, kept: 0 }),
         },
-        E::Compacted(_) => E::KeyNotFound,
+        E::Compacted(_) => E::RevisionUnknown { asked: 0, at: 0 },
+        E::RevisionUnknown { .. } => E::HistoryChanged { asked: 0 },
+        E::HistoryChanged { .. } => E::KeyNotFound,
         E::KeyNotFound => E::RouteNotFound,
         E::RouteNotFound => E::MethodNotAllowed(&[]),
         E::MethodNotAllowed(_) => E::Origin(String::new()),
@@ -191,7 +200,8 @@ fn after_leaders_refusal(refusal: RequestRefusal) -> Option<RequestRefusal> {
         R::Membership(C::NothingToChange) => R::Membership(C::NoSuchMember),
         R::Membership(C::NoSuchMember) => R::Membership(C::NoVoters),
         R::Membership(C::NoVoters) => R::Membership(C::DidNotCatchUp),
-        R::Membership(C::DidNotCatchUp) => R::Membership(C::Transferring),
+        R::Membership(C::DidNotCatchUp) => R::Membership(C::TooSlow),
+        R::Membership(C::TooSlow) => R::Membership(C::Transferring),
         R::Membership(C::Transferring) => R::NotAVoter,
         R::NotAVoter => R::AlreadyLeads,
         R::AlreadyLeads => R::TransferInProgress,
@@ -205,18 +215,40 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {
         "get_json" | "get_raw" => &["bad_key", "too_large", "key_not_found"],
         "get_range" => &["too_large", "revision_not_held"],
-        "batch" => &["bad_json", "bad_session", "bad_idempotency_key", "too_many"],
+        "batch" => &[
+            "bad_json",
+            "bad_session",
+            "bad_idempotency_key",
+            "too_many",
+            "answer_too_large",
+            "not_a_member",
+        ],
         "set" => &["bad_key", "bad_json"],
         "put_raw" => &["bad_key", "bad_condition", "condition_failed", "no_such_lease"],
         "delete" => &["bad_key", "bad_condition", "condition_failed"],
-        "transact" => {
-            &["bad_key", "bad_json", "too_many", "no_such_lease", "result_too_large"]
-        }
+        "transact" => &[
+            "bad_key",
+            "bad_json",
+            "too_many",
+            "no_such_lease",
+            "result_too_large",
+            "answer_too_large",
+        ],
         "list_sessions" => &["too_many"],
         "grant_lease" | "open_session" => &["bad_json", "bad_ttl", "too_many_leases"],
         "show_lease" | "keep_lease_alive" | "revoke_lease" => &["no_such_lease", "route_not_found"],
         "close_session" => &["no_such_session", "route_not_found"],
-        "watch" => &["too_large", "compacted", "overloaded", "stopping"],
+        "watch" => &[
+            "too_large",
+            "compacted",
+            "history_changed",
+            "revision_unknown",
+            "overloaded",
+            "no_leader",
+            "not_a_member",
+            "read_timeout",
+            "stopping",
+        ],
         "add_member" | "set_voters" | "remove_member" => &[
             "bad_json",
             "bad_member",
@@ -227,6 +259,7 @@ fn of_operation(id: &str) -> Vec<ApiError> {
             "no_such_member",
             "no_voters",
             "did_not_catch_up",
+            "too_slow",
             "transferring",
         ],
         "transfer_leadership" => &[
@@ -239,12 +272,22 @@ fn of_operation(id: &str) -> Vec<ApiError> {
         ],
         "show_faults" | "end_faults" => &["route_not_found"],
         "set_faults" => &["route_not_found", "bad_json", "too_large", "slow_body", "overloaded"],
+        "list_members" => &["not_a_member"],
         "take_snapshot" => &["stopping"],
-        "backup" => &["read_timeout", "no_leader", "not_leader", "overloaded", "stopping"],
+        "backup" => {
+            &["read_timeout", "no_leader", "not_leader", "not_a_member", "overloaded", "stopping"]
+        }
         "trace" => &["websocket_only", "overloaded"],
         _ => &[],
     };
-    let reading = ["read_timeout", "revision_not_reached", "redirect", "overloaded", "stopping"];
+    let reading = [
+        "read_timeout",
+        "revision_not_reached",
+        "redirect",
+        "overloaded",
+        "stopping",
+        "not_a_member",
+    ];
     let writing = [
         "outcome_unknown",
         "redirect",
@@ -267,6 +310,12 @@ fn of_operation(id: &str) -> Vec<ApiError> {
     ];
     let anywhere = [
         "bad_query",
+        "bad_header",
+        "bad_condition",
+        "unexpected_body",
+        "encoded_body",
+        "unknown_transfer_coding",
+        "unknown_expectation",
         "origin_not_allowed",
         "unauthorized",
         "insufficient_scope",

@@ -7,6 +7,7 @@ mod lanes;
 mod live;
 mod looks;
 mod offline;
+mod peers;
 mod simulate;
 mod teach;
 mod travel;

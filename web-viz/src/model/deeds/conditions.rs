@@ -56,6 +56,8 @@ impl Conditions {
     /// What a run that began with `config` came to by this journal.
     pub(crate) fn of(config: &SimConfig, journal: &[Deed]) -> Self {
         let NetworkConfig {
+            bytes_per_second: _,
+            queue_bytes: _,
             delay_min,
             delay_max,
             loss_permille: loss,
@@ -122,7 +124,7 @@ impl Conditions {
                 let disk = self.disks.entry(node).or_default();
                 (disk.stalled, disk.fails) = (false, false);
             }
-            Action::FailWrite(node) | Action::FailSnapshot(node) => {
+            Action::FailWrite(node) | Action::FailSnapshot(node) | Action::FailSnapshots(node) => {
                 self.disks.entry(node).or_default().fails = true;
             }
             Action::FlipBit(node) => self.disks.entry(node).or_default().damaged = true,

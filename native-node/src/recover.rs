@@ -1,0 +1,106 @@
+//! Going on with what one server has, when the majority is lost for good.
+//!
+//! The server's directory is read as at a start, and every entry of its log counts as committed: a
+//! write that was acknowledged may be among those that this server did not know to be committed.
+//! The state becomes the beginning of a new cluster, as a restored backup does. The new cluster has
+//! another name, so servers of the old one are refused at the door.
+
+use std::path::{Path, PathBuf};
+
+use raft_core::config::Config;
+use raft_core::durable::Bootstrap;
+use raft_core::kv::KvStore;
+use raft_core::membership::Membership;
+use raft_core::replica::{Replica, Start};
+use raft_core::types::{LogIndex, LogPosition, NodeId, Time};
+
+use crate::backup::found_with;
+use crate::config::Members;
+use crate::storage::{Identity, Options, Storage, StorageError};
+
+/// What the directory of a stopped server holds.
+#[derive(Clone, Debug)]
+pub struct Survivor {
+    /// Whose it is.
+    pub identity: Identity,
+    /// The state after the last entry of the log.
+    pub store: KvStore,
+    /// That entry. Of several survivors the one with the greatest has the most: first by term, then
+    /// by index.
+    pub last: LogPosition,
+    /// The last entry that this server knew to be committed.
+    pub known_committed: LogIndex,
+    /// The members as far as this server knew.
+    pub membership: Membership,
+}
+
+/// Where and how the new cluster begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// The directory that is made: empty, or not there yet.
+    pub data: PathBuf,
+    /// The server whose directory it is.
+    pub id: NodeId,
+    /// The new cluster's name.
+    pub cluster_id: String,
+    /// Its founding servers.
+    pub members: Members,
+}
+
+/// Why the survivor's state does not become a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A directory cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The server is not among those that found the cluster.
+    #[error("server {0} is not among --members, which are the servers of the new cluster")]
+    NotAMember(NodeId),
+    /// The name is that of the old cluster.
+    #[error(
+        "{0:?} is the name of the cluster that lost its majority. A server of that one that came \
+         back would take the new ones for its own and overwrite them: choose another --cluster-id"
+    )]
+    SameCluster(String),
+}
+
+impl Survivor {
+    /// Reads the directory of a server that does not run. Blocks, and needs memory for the whole
+    /// state.
+    pub fn read(data: &Path) -> Result<Self, StorageError> {
+        let identity = Storage::owner(data)?;
+        let (opened, storage) = Storage::open(data, identity.clone(), Options::default(), |_| {})?;
+        storage.close()?;
+        let mut recovered = opened.recovered;
+        let known_committed = recovered.commit_index;
+        // A start commits up to here or to the end of the log.
+        recovered.commit_index = LogIndex(u64::MAX);
+        let start = Start {
+            id: identity.node,
+            config: Config::default(),
+            bootstrap: Bootstrap { membership: Membership::default() },
+            recovered,
+            snapshot: opened.snapshot,
+            seed: 0,
+            first_seq: 0,
+        };
+        let replica = Replica::new(start, Time(0), false);
+        let (status, store) = (replica.status(), replica.store().clone());
+        let (last, membership) = (status.last_applied, status.membership);
+        let known_committed = known_committed.max(status.snapshot_index);
+        Ok(Self { identity, store, last, known_committed, membership })
+    }
+
+    /// Makes the directory with which the new cluster begins; gives the state's revision then.
+    pub fn begin(&self, beginning: &Beginning) -> Result<u64, RecoverError> {
+        let Beginning { data, id, cluster_id, members } = beginning;
+        if members.get(*id).is_none() {
+            return Err(RecoverError::NotAMember(*id));
+        }
+        if *cluster_id == self.identity.cluster {
+            return Err(RecoverError::SameCluster(cluster_id.clone()));
+        }
+        let identity = Identity { cluster: cluster_id.clone(), node: *id };
+        Ok(found_with(data, identity, members, self.store.clone())?)
+    }
+}

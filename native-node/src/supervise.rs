@@ -1,0 +1,255 @@
+//! Nothing that a server needs ends or hangs unnoticed.
+//!
+//! A task that must last as long as the server is started through the [`Supervisor`], which reports
+//! its end. A panic needs no report: it ends the process ([`crate::logging::end_on_panic`]). A thread
+//! outside the runtime watches the driver's loop turn ([`watch`]): a driver that hangs cannot say so
+//! itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::logging;
+
+/// How often the driver's loop is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// After so many glances without a turn the driver counts as stuck: `/livez` fails.
+const STUCK: u32 = 5;
+
+/// After so many the process ends. A process that was stopped and goes on has missed one.
+const GIVE_UP: u32 = 30;
+
+/// How often the log tells what it left out, in glances.
+const TELL_EVERY: u32 = 10;
+
+/// Starts the tasks of a server and notices when one ends.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    tasks: TaskTracker,
+    end: CancellationToken,
+    lost: mpsc::UnboundedSender<&'static str>,
+}
+
+impl Supervisor {
+    /// A supervisor, and the names of tasks that ended although the server goes on.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
+        let (lost, reports) = mpsc::unbounded_channel();
+        (Self { tasks: TaskTracker::new(), end: CancellationToken::new(), lost }, reports)
+    }
+
+    /// Starts what must last until the server ends.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) {
+        let work = planted(name, work);
+        let alarm = Alarm { name, end: self.end.clone(), lost: self.lost.clone() };
+        let work = self.end.clone().run_until_cancelled_owned(work);
+        self.tasks.spawn(async move {
+            let _alarm = alarm;
+            work.await
+        });
+    }
+
+    /// Where tasks are started that may end by themselves, such as connections.
+    pub const fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Cancelled when the server ends.
+    pub const fn end(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// Ends all tasks and waits for them, for a while.
+    pub async fn finish(&self, patience: Duration) {
+        self.end.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time");
+        }
+    }
+}
+
+/// What a test plants in a task, by the variable `GLASSRAFT_PLANTED`: `panic:NAME`, `end:NAME` or
+/// `hang:NAME`.
+#[cfg(debug_assertions)]
+pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Option<T> {
+    const AFTER: Duration = Duration::from_millis(500);
+    let planted = std::env::var("GLASSRAFT_PLANTED").unwrap_or_default();
+    let Some((deed, _)) = planted.split_once(':').filter(|(_, task)| *task == name) else {
+        return Some(work.await);
+    };
+    if let Ok(done) = tokio::time::timeout(AFTER, work).await {
+        return Some(done);
+    }
+    match deed {
+        "panic" => panic!("planted"),
+        "hang" => loop {
+            thread::park();
+        },
+        _ => None,
+    }
+}
+
+/// Nothing is planted outside of tests.
+#[cfg(not(debug_assertions))]
+pub async fn planted<T>(_name: &'static str, work: impl Future<Output = T>) -> Option<T> {
+    Some(work.await)
+}
+
+/// Reports a task when it is dropped, however it ended.
+struct Alarm {
+    name: &'static str,
+    end: CancellationToken,
+    lost: mpsc::UnboundedSender<&'static str>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.end.is_cancelled() {
+            // Without a receiver the server ends already.
+            let _ = self.lost.send(self.name);
+        }
+    }
+}
+
+/// Shows that the driver's loop turns. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse(Arc<Figures>);
+
+#[derive(Debug, Default)]
+struct Figures {
+    /// Turns of the loop so far.
+    turns: AtomicU64,
+    /// Glances in a row that saw no turn.
+    missed: AtomicU32,
+    /// Whether the driver has ended.
+    over: AtomicBool,
+}
+
+impl Pulse {
+    /// The loop has turned once more. Only the driver calls this.
+    pub fn turn(&self) {
+        self.0.turns.store(self.0.turns.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Whether the loop has turned lately.
+    pub fn is_steady(&self) -> bool {
+        self.0.missed.load(Relaxed) < STUCK
+    }
+
+    /// The driver has ended: nobody need watch it.
+    pub fn stop(&self) {
+        self.0.over.store(true, Relaxed);
+    }
+
+    /// Compares with the turns at the last glance; gives the glances in a row without a turn.
+    fn glance(&self, seen: &mut u64) -> u32 {
+        let turns = self.0.turns.load(Relaxed);
+        let missed = if turns == *seen { self.0.missed.load(Relaxed) + 1 } else { 0 };
+        *seen = turns;
+        self.0.missed.store(missed, Relaxed);
+        missed
+    }
+}
+
+/// Ends the process if it has not ended by itself in this time.
+pub fn end_within(patience: Duration) {
+    let waiting = move || {
+        thread::sleep(patience);
+        end_at_once("did not end in time: ending at once");
+    };
+    // Without it the service manager or a second signal ends a process that is stuck.
+    drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
+}
+
+/// Ends the process with an error, and a message if that can be written at once.
+pub fn end_at_once(why: &str) -> ! {
+    logging::say_within(why, Duration::from_millis(100));
+    std::process::exit(1)
+}
+
+/// Tells the system's service manager, if one asked for it (`Type=notify` of systemd).
+pub fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("cannot notify the service manager: {error}");
+    }
+}
+
+/// Watches the driver from a thread of its own until it ends. `wake` makes an idle loop turn;
+/// `turned` is called after each glance that saw a turn.
+pub fn watch(
+    pulse: Pulse,
+    wake: impl Fn() + Send + 'static,
+    turned: impl Fn() + Send + 'static,
+) -> std::io::Result<()> {
+    let watching = move || {
+        let (mut seen, mut glances) = (u64::MAX, 0_u32);
+        while !pulse.0.over.load(Relaxed) {
+            match pulse.glance(&mut seen) {
+                0 => turned(),
+                STUCK => tracing::error!("the driver has not turned for {STUCK} s"),
+                GIVE_UP => logging::die(&format!(
+                    "the server ends: its driver has not turned for {GIVE_UP} s, because of a bug \
+                     or a machine that is far too slow"
+                )),
+                _ => {}
+            }
+            glances = glances.wrapping_add(1);
+            if glances.is_multiple_of(TELL_EVERY) {
+                logging::tell_left_out();
+            }
+            wake();
+            thread::sleep(GLANCE);
+        }
+    };
+    thread::Builder::new().name("watchdog".to_owned()).spawn(watching).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards against a server that goes on without one of its parts: a task that ends, by itself or
+    /// by a panic, is reported by its name; one that the server ends is not.
+    #[tokio::test]
+    async fn a_task_that_ends_is_reported() {
+        let (supervisor, mut lost) = Supervisor::new();
+        supervisor.spawn("short", async {});
+        assert_eq!(lost.recv().await, Some("short"));
+        supervisor.spawn("broken", async { panic!("planted: this is part of a test") });
+        assert_eq!(lost.recv().await, Some("broken"));
+        supervisor.spawn("steady", std::future::pending::<()>());
+        supervisor.finish(Duration::from_secs(5)).await;
+        assert!(lost.try_recv().is_err());
+    }
+
+    /// Guards `/livez`: a loop that turns is alive, one that does not is stuck after some glances,
+    /// and a stop of the whole process counts as one.
+    #[test]
+    fn a_driver_that_does_not_turn_is_noticed() {
+        let (pulse, mut seen) = (Pulse::default(), u64::MAX);
+        for _ in 0..10 {
+            pulse.turn();
+            assert_eq!(pulse.glance(&mut seen), 0);
+        }
+        for missed in 1..STUCK {
+            assert_eq!(pulse.glance(&mut seen), missed);
+            assert!(pulse.is_steady());
+        }
+        assert_eq!(pulse.glance(&mut seen), STUCK);
+        assert!(!pulse.is_steady());
+        pulse.turn();
+        assert_eq!(pulse.glance(&mut seen), 0);
+        assert!(pulse.is_steady());
+    }
+}

@@ -1,0 +1,257 @@
+//! How much bulk may be under way on one connection: as much as the path carries without a queue.
+//!
+//! Heartbeats have a connection of their own, but share the path with bulk. Whatever bulk leaves in
+//! a queue of the network delays them, and a path can queue seconds of data. So bulk goes in pieces,
+//! and a window bounds what the other side has not confirmed. The window follows the delay, as
+//! in LEDBAT (RFC 6817): it grows while answers come about as fast as on the idle path, and shrinks
+//! when they take longer by more than a [`Pace::target`].
+
+use std::time::{Duration, Instant};
+
+/// The window of a connection that nothing is known of, in bytes: half a heartbeat interval at
+/// 1 Mbit/s.
+const INITIAL_WINDOW: u64 = 4 << 10;
+
+/// The smallest window. At 256 kbit/s it is 64 ms.
+const MIN_WINDOW: u64 = 2 << 10;
+
+/// The largest window. At a round trip of 100 ms it is 40 MB/s.
+const MAX_WINDOW: u64 = 4 << 20;
+
+/// In a window up to this size each piece is confirmed by itself: on a narrow path it would else be
+/// sent and confirmed in turns.
+const SMALL_WINDOW: u64 = 16 << 10;
+
+/// The smallest piece of a frame.
+const MIN_PIECE: u64 = 512;
+
+/// The largest piece of a frame.
+const MAX_PIECE: u64 = 64 << 10;
+
+/// How long a round trip counts as that of the idle path. Then the path is left idle for a moment
+/// and measured anew: routes change.
+const BASE_LIFETIME: Duration = Duration::from_secs(10);
+
+/// One connection's window.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// How much longer than on the idle path an answer may take.
+    target: Duration,
+    window: u64,
+    /// Bytes sent and confirmed since the connection was made.
+    sent: u64,
+    confirmed: u64,
+    /// Bytes sent when the last ping was.
+    pinged: u64,
+    /// Whether something had to wait for the window since it was last changed.
+    limited: bool,
+    /// An answer to what was sent before the window was changed says nothing of it.
+    changed_at: u64,
+    base: Base,
+}
+
+/// The round trip of the idle path.
+#[derive(Debug)]
+struct Base {
+    /// The shortest round trip in the present lifetime and the one before.
+    current: Duration,
+    previous: Duration,
+    began: Instant,
+    /// The window to go on with once the path was measured.
+    resume: Option<u64>,
+}
+
+impl Pace {
+    pub(super) const fn new(target: Duration, now: Instant) -> Self {
+        let base =
+            Base { current: Duration::MAX, previous: Duration::MAX, began: now, resume: None };
+        Self {
+            target,
+            window: INITIAL_WINDOW,
+            sent: 0,
+            confirmed: 0,
+            pinged: 0,
+            limited: false,
+            changed_at: 0,
+            base,
+        }
+    }
+
+    /// How many bytes of a frame that has `left` may leave now: a piece of it, or none.
+    pub(super) fn piece(&mut self, left: usize) -> usize {
+        let piece = (self.window / 8).clamp(MIN_PIECE, MAX_PIECE).min(left as u64);
+        if self.sent - self.confirmed + piece > self.window {
+            self.limited = true;
+            return 0;
+        }
+        usize::try_from(piece).unwrap_or(left)
+    }
+
+    /// Takes in that so much was sent. Whether a ping must follow.
+    pub(super) fn sent(&mut self, bytes: usize) -> bool {
+        self.sent += bytes as u64;
+        let due = self.window <= SMALL_WINDOW || self.sent - self.pinged >= self.window / 4;
+        due && self.sent - self.confirmed >= self.window / 2
+    }
+
+    /// A ping is sent. It carries this number, to be confirmed by its answer.
+    pub(super) const fn ping(&mut self) -> u64 {
+        self.pinged = self.sent;
+        self.sent
+    }
+
+    /// Whether a ping is to be sent before waiting for an answer, since none is on its way that
+    /// would confirm all.
+    pub(super) const fn owes_ping(&self) -> bool {
+        self.pinged < self.sent
+    }
+
+    /// The answer to a ping came in.
+    pub(super) fn confirmed(&mut self, number: u64, round_trip: Duration, now: Instant) {
+        // A peer is not trusted to confirm what was sent and no more.
+        self.confirmed = self.confirmed.max(number.min(self.sent));
+        self.base.current = self.base.current.min(round_trip);
+        if number <= self.changed_at {
+            return;
+        }
+        if let Some(window) = self.base.resume.take() {
+            self.set_window(window);
+        } else if now.saturating_duration_since(self.base.began) >= BASE_LIFETIME {
+            let base = &mut self.base;
+            (base.previous, base.current, base.began) = (base.current, round_trip, now);
+            base.resume = Some(self.window);
+            self.set_window(MIN_WINDOW);
+        } else {
+            let base = self.base.current.min(self.base.previous);
+            let delay = round_trip.saturating_sub(base);
+            if delay > self.target {
+                // What is under way is the bandwidth times the round trip, so this leaves a queue
+                // of half the target.
+                let (wanted, took) = ((base + self.target / 2).as_micros(), round_trip.as_micros());
+                let window = u128::from(self.window) * wanted / took.max(1);
+                let window = u64::try_from(window).unwrap_or(MAX_WINDOW);
+                self.set_window(window.max(self.window / 2));
+            } else if self.limited && delay <= self.target / 2 {
+                self.set_window(self.window * 2);
+            }
+        }
+    }
+
+    fn set_window(&mut self, window: u64) {
+        self.window = window.clamp(MIN_WINDOW, MAX_WINDOW);
+        self.limited = false;
+        self.changed_at = self.sent;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    const TARGET: Duration = Duration::from_millis(25);
+
+    /// What a path made of a transfer.
+    struct Transfer {
+        took: Duration,
+        longest_queue: Duration,
+    }
+
+    /// Sends so many bytes over a path with a bandwidth, in bytes a second, and a delay one way,
+    /// which queues whatever comes.
+    fn transfer(bytes: usize, bandwidth: f64, delay: Duration) -> Transfer {
+        let start = Instant::now();
+        let mut now = start;
+        let span = |bytes: usize| {
+            let bytes = u32::try_from(bytes).expect("less than 4 GiB");
+            Duration::from_secs_f64(f64::from(bytes) / bandwidth)
+        };
+        let mut pace = Pace::new(TARGET, now);
+        let mut free_at = now;
+        let mut longest_queue = Duration::ZERO;
+        // The answers to come: when, to which number, sent when.
+        let mut answers: VecDeque<(Instant, u64, Instant)> = VecDeque::new();
+        pace.confirmed(0, 2 * delay, now);
+        let mut left = bytes;
+        while left > 0 || pace.confirmed < pace.sent {
+            let piece = if left > 0 { pace.piece(left) } else { 0 };
+            if piece > 0 {
+                left -= piece;
+                free_at = free_at.max(now) + span(piece);
+                longest_queue = longest_queue.max(free_at - now);
+            }
+            if (piece > 0 && pace.sent(piece)) || (piece == 0 && pace.owes_ping()) {
+                answers.push_back((free_at.max(now) + 2 * delay, pace.ping(), now));
+            }
+            if piece == 0 {
+                let (at, number, sent_at) = answers.pop_front().expect("all is confirmed in time");
+                now = at;
+                pace.confirmed(number, now - sent_at, now);
+            }
+        }
+        Transfer { took: now - start, longest_queue }
+    }
+
+    /// Guards heartbeats on narrow paths, and bulk on all: the queue stays within two heartbeat
+    /// intervals and what the path itself holds, and the path is used.
+    #[test]
+    fn a_path_is_used_and_not_queued_up() {
+        let ms = Duration::from_millis;
+        for (bytes, mbit, delay) in [
+            (1_u32 << 20, 1.0, ms(5)),
+            (1 << 20, 1.0, ms(50)),
+            (8 << 20, 10.0, ms(5)),
+            (8 << 20, 10.0, ms(50)),
+            (64 << 20, 100.0, ms(1)),
+            (256 << 20, 10_000.0, Duration::from_micros(100)),
+        ] {
+            let bandwidth = mbit * 1e6 / 8.0;
+            let ideal = Duration::from_secs_f64(f64::from(bytes) / bandwidth) + 10 * delay;
+            let Transfer { took, longest_queue } = transfer(bytes as usize, bandwidth, delay);
+            let what = format!(
+                "{bytes} bytes at {mbit} Mbit/s and {delay:?}: {took:?}, queue {longest_queue:?}"
+            );
+            assert!(longest_queue <= 4 * TARGET + 2 * delay, "{what}");
+            println!("{what}");
+            assert!(took < ideal.mul_f64(1.5), "{what}, ideal {ideal:?}");
+        }
+    }
+
+    /// Guards against an answer to what was never sent.
+    #[test]
+    fn a_peer_confirms_no_more_than_was_sent() {
+        let now = Instant::now();
+        let mut pace = Pace::new(TARGET, now);
+        pace.sent(1000);
+        pace.confirmed(u64::MAX, Duration::ZERO, now);
+        assert_eq!(pace.confirmed, 1000);
+        pace.confirmed(0, Duration::ZERO, now);
+        assert_eq!(pace.confirmed, 1000);
+    }
+
+    /// Guards a route that became longer: after a while its round trip is that of the idle path, and
+    /// the window grows again.
+    #[test]
+    fn a_longer_route_is_learned() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(TARGET, now);
+        let round = |pace: &mut Pace, now: &mut Instant, round_trip| {
+            while let piece @ 1.. = pace.piece(usize::MAX) {
+                pace.sent(piece);
+            }
+            *now += round_trip;
+            let number = pace.ping();
+            pace.confirmed(number, round_trip, *now);
+            pace.window
+        };
+        for _ in 0..20 {
+            round(&mut pace, &mut now, Duration::from_millis(1));
+        }
+        assert_eq!(pace.window, MAX_WINDOW);
+        let longer = Duration::from_millis(200);
+        let windows: Vec<u64> = (0..400).map(|_| round(&mut pace, &mut now, longer)).collect();
+        assert!(windows.contains(&MIN_WINDOW), "it is taken for a queue at first");
+        assert!(windows[300..].contains(&MAX_WINDOW), "{:?}", &windows[300..]);
+    }
+}

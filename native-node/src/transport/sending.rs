@@ -1,0 +1,224 @@
+//! What goes over a connection that stands: frames, in pieces where they are large, and what tells
+//! both sides how the path fares.
+//!
+//! - Pings go with what is sent. Their answers confirm bulk for [`Pace`], give the round trip, and
+//!   show that the other side is there: if none comes, the connection is made anew, sooner than
+//!   TCP would notice.
+//! - A pong that nobody asked for goes before each frame (RFC 6455, section 5.5.3). It carries the
+//!   time at which the frame's first message was handed in, so that its receiver can tell how old
+//!   it is ([`super::age`]).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
+
+use super::dialer::{Dialer, LinkError, Socket};
+use super::frame;
+use super::handshake::{Lane, Refusal};
+use super::limits::{PING_INTERVAL, WRITE_TIMEOUT};
+use super::pace::Pace;
+
+/// A round trip that took this many times as long as the last one is a silence.
+const SILENT_ROUND_TRIPS: u32 = 4;
+
+/// Pings are considered so often at most.
+const MIN_TICK: Duration = Duration::from_millis(20);
+
+/// One connection at work.
+pub(super) struct Sending<'a> {
+    dialer: &'a Dialer,
+    socket: Socket,
+    /// What is left of the frame that is being sent.
+    rest: Bytes,
+    /// The stamp of that frame, as long as none of it has left.
+    stamp: Option<Instant>,
+    /// On lanes of bulk.
+    pace: Option<Pace>,
+    round_trip: Duration,
+    pinged_at: Instant,
+    /// Since when a ping is unanswered.
+    unanswered: Option<Instant>,
+    /// Whether anything was sent since the last ping.
+    active: bool,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(dialer: &'a Dialer, socket: Socket, round_trip: Duration) -> Self {
+        let now = Instant::now();
+        let target = dialer.shared.identity.timings.heartbeat / 2;
+        let pace = (dialer.lane != Lane::Control).then(|| Pace::new(target, now));
+        Self {
+            dialer,
+            socket,
+            rest: Bytes::new(),
+            stamp: None,
+            pace,
+            round_trip,
+            pinged_at: now,
+            unanswered: None,
+            active: false,
+        }
+    }
+
+    /// Sends until the connection breaks; says why it did.
+    pub(super) async fn run(mut self) -> LinkError {
+        let heartbeat = self.dialer.shared.identity.timings.heartbeat;
+        let mut ticks = interval(heartbeat.clamp(MIN_TICK, PING_INTERVAL));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if let Err(error) = self.open().await {
+            return error;
+        }
+        loop {
+            let done = tokio::select! {
+                biased;
+                heard = self.socket.next() => self.hear(heard),
+                () = self.dialer.queue.ready(), if self.rest.is_empty() => {
+                    self.begin();
+                    Ok(())
+                }
+                _ = ticks.tick() => self.tick().await,
+            };
+            if let Err(error) = done {
+                return error;
+            }
+            if let Err(error) = self.advance().await {
+                return error;
+            }
+        }
+    }
+
+    /// The first words: a stamp and a ping, by which both sides learn of the idle path.
+    async fn open(&mut self) -> Result<(), LinkError> {
+        let stamp = self.stamp_of(Instant::now());
+        self.feed(stamp).await?;
+        self.ping().await
+    }
+
+    /// Takes the next frame.
+    fn begin(&mut self) {
+        if let Some(batch) = self.dialer.queue.take() {
+            self.rest = frame::encode(&batch.messages);
+            self.stamp = Some(batch.since);
+            self.dialer.link.count_sent(self.rest.len());
+        }
+    }
+
+    /// Sends of the present frame what may leave now.
+    async fn advance(&mut self) -> Result<(), LinkError> {
+        while !self.rest.is_empty() {
+            let left = self.rest.len();
+            let piece = self.pace.as_mut().map_or(left, |pace| pace.piece(left));
+            if piece == 0 {
+                if self.pace.as_ref().is_some_and(Pace::owes_ping) {
+                    self.ping().await?;
+                }
+                return Ok(());
+            }
+            let mut kind = Data::Continue;
+            if let Some(since) = self.stamp.take() {
+                let stamp = self.stamp_of(since);
+                self.feed(stamp).await?;
+                kind = Data::Binary;
+            }
+            let piece = self.rest.split_to(piece);
+            let bytes = piece.len();
+            let raw = RawFrame::message(piece, OpCode::Data(kind), self.rest.is_empty());
+            self.feed(Frame::Frame(raw)).await?;
+            self.active = true;
+            if self.pace.as_mut().is_some_and(|pace| pace.sent(bytes)) {
+                self.ping().await?;
+            } else {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks whether the other side is there, now and then; and gives up when it does not say.
+    async fn tick(&mut self) -> Result<(), LinkError> {
+        if let Some(since) = self.unanswered {
+            let timings = &self.dialer.shared.identity.timings;
+            let most = timings.silence(self.dialer.lane).max(SILENT_ROUND_TRIPS * self.round_trip);
+            return if since.elapsed() > most { Err(LinkError::Silent(most)) } else { Ok(()) };
+        }
+        if self.active || self.pinged_at.elapsed() >= PING_INTERVAL {
+            self.ping().await?;
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), LinkError> {
+        let now = Instant::now();
+        let number = self.pace.as_mut().map_or(0, Pace::ping);
+        let mut payload = Vec::with_capacity(16);
+        payload.extend(self.micros(now).to_le_bytes());
+        payload.extend(number.to_le_bytes());
+        self.pinged_at = now;
+        self.unanswered.get_or_insert(now);
+        self.active = false;
+        self.feed(Frame::Ping(payload.into())).await?;
+        self.flush().await
+    }
+
+    /// The peer says nothing on this connection but that it is there.
+    fn hear(&mut self, heard: Option<tungstenite::Result<Frame>>) -> Result<(), LinkError> {
+        match heard {
+            None | Some(Ok(Frame::Close(_))) => Err(LinkError::Closed),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(Frame::Pong(payload))) => {
+                self.answered(&payload);
+                Ok(())
+            }
+            Some(Ok(Frame::Text(_) | Frame::Binary(_) | Frame::Ping(_) | Frame::Frame(_))) => {
+                let what = "data on a connection that carries none this way";
+                Err(LinkError::RefusedByUs(Refusal::Garbage(what.to_owned())))
+            }
+        }
+    }
+
+    fn answered(&mut self, payload: &[u8]) {
+        let Some((sent, number)) = payload.split_first_chunk::<8>() else { return };
+        let Ok(number) = <[u8; 8]>::try_from(number) else { return };
+        let (sent, number) = (u64::from_le_bytes(*sent), u64::from_le_bytes(number));
+        let now = Instant::now();
+        self.round_trip = Duration::from_micros(self.micros(now).saturating_sub(sent));
+        if let Some(pace) = &mut self.pace {
+            pace.confirmed(number, self.round_trip, now);
+        } else {
+            self.dialer.link.set_round_trip(self.round_trip);
+        }
+        // Pings that came meanwhile are answered by the answer to the last one.
+        self.unanswered = (sent < self.micros(self.pinged_at)).then_some(now);
+    }
+
+    /// Says when the frame that follows was handed in.
+    fn stamp_of(&self, since: Instant) -> Frame {
+        let stamp = self.micros(since).to_le_bytes();
+        Frame::Frame(RawFrame::pong(Bytes::copy_from_slice(&stamp)))
+    }
+
+    /// The time on this server's clock, as its peers see it.
+    fn micros(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.dialer.shared.started);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    async fn feed(&mut self, frame: Frame) -> Result<(), LinkError> {
+        write_in_time(self.socket.feed(frame)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), LinkError> {
+        write_in_time(self.socket.flush()).await
+    }
+}
+
+async fn write_in_time(
+    writing: impl Future<Output = tungstenite::Result<()>>,
+) -> Result<(), LinkError> {
+    Ok(timeout(WRITE_TIMEOUT, writing).await.map_err(|_| LinkError::WriteTimeout)??)
+}

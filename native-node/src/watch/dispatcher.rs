@@ -1,0 +1,426 @@
+//! The owner of the registry of watchers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use raft_core::kv::{Change, Compacted, KeyRange};
+use raft_core::replica::Status;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::event::Event;
+use super::index::Index;
+use super::queue::Queue;
+use super::{
+    BOOKMARK_INTERVAL, Command, End, From, Position, Published, Refused, Shared, Wanted, Watch,
+};
+
+/// How often watchers are looked at for whom nothing happens.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// When all queues hold too much, they are cut to this part of the limit, in percent.
+const RELIEF_PERCENT: usize = 75;
+
+/// A watcher as the dispatcher knows it.
+#[derive(Debug)]
+struct Watcher {
+    range: KeyRange,
+    stale: bool,
+    queue: Arc<Queue>,
+    /// When it is behind: all changes up to this revision were queued.
+    behind: Option<u64>,
+    /// The last revision that it was told of, and when.
+    told: u64,
+    told_at: Instant,
+}
+
+/// Finds who watches what changed. See the module.
+#[derive(Debug)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    publications: watch::Receiver<Option<Published>>,
+    max_bytes: usize,
+    /// What was published and dispatched; nothing while nobody watches.
+    now: Option<Published>,
+    watchers: BTreeMap<u64, Watcher>,
+    index: Index,
+    last_id: u64,
+    /// Those who came before anything was published.
+    early: Vec<(Wanted, oneshot::Sender<Result<Watch, Refused>>)>,
+    /// No watcher was told less than this.
+    least_told: u64,
+    /// Since when this server knows no leader.
+    leaderless: Option<Instant>,
+    /// Why no watches are served at present, except to those who take stale ones.
+    out_of_service: Option<End>,
+    stopping: bool,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::UnboundedReceiver<Command>,
+        publications: watch::Receiver<Option<Published>>,
+        max_bytes: usize,
+    ) -> Self {
+        Self {
+            shared,
+            commands,
+            publications,
+            max_bytes,
+            now: None,
+            watchers: BTreeMap::new(),
+            index: Index::default(),
+            last_id: 0,
+            early: Vec::new(),
+            least_told: 0,
+            leaderless: None,
+            out_of_service: None,
+            stopping: false,
+        }
+    }
+
+    /// Works until the server ends. Watches end when `draining` is cancelled, and when no leader was
+    /// known for the time of `silence`.
+    pub async fn run(
+        mut self,
+        status: Arc<ArcSwap<Status>>,
+        silence: Duration,
+        draining: CancellationToken,
+    ) {
+        let mut glances = interval(GLANCE);
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = draining.cancelled(), if !self.stopping => self.stop(),
+                _ = glances.tick() => {
+                    self.look_at(&status.load(), silence);
+                    self.remind(Instant::now());
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                published = self.publications.changed() => match published {
+                    Ok(()) => self.catch_up(),
+                    Err(_) => return,
+                },
+            }
+            // What is dispatched here may be much; others have their turn in between.
+            yield_now().await;
+        }
+    }
+
+    /// Does all that there is to do.
+    #[cfg(test)]
+    pub(super) fn work_off(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.obey(command);
+        }
+        self.catch_up();
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Join { wanted, reply } => {
+                // Watching begins with the newest state that was published.
+                self.catch_up();
+                if self.now.is_none() && !self.stopping {
+                    self.early.push((wanted, reply));
+                } else {
+                    // Who asked may have given up; then the watch ends at once.
+                    drop(reply.send(self.join(&wanted)));
+                }
+            }
+            Command::Refill(id) => self.refill(id),
+            Command::Leave(id) => {
+                if let Some(watcher) = self.watchers.remove(&id)
+                    && watcher.behind.is_none()
+                {
+                    self.index.remove(&watcher.range, id);
+                }
+                self.catch_up();
+            }
+        }
+    }
+
+    fn join(&mut self, wanted: &Wanted) -> Result<Watch, Refused> {
+        if self.stopping {
+            return Err(Refused::Ended(End::Stopping));
+        }
+        if let (Some(end), false) = (self.out_of_service, wanted.stale) {
+            return Err(Refused::Ended(end));
+        }
+        let now = self.now.as_ref().expect("something was published");
+        let from = match wanted.from {
+            Some(from) => now.position(from)?,
+            None => now.at,
+        };
+        let (range, stale) = (wanted.range.clone(), wanted.stale);
+        self.last_id += 1;
+        let (id, queue) = (self.last_id, Arc::new(Queue::after(from)));
+        let (told, told_at) = (from.revision, Instant::now());
+        let (behind, watched) = (Some(from.revision), Arc::clone(&queue));
+        let watcher = Watcher { range, stale, queue: watched, behind, told, told_at };
+        self.watchers.insert(id, watcher);
+        self.least_told = self.least_told.min(told);
+        self.refill(id);
+        Ok(Watch { id, from, queue, shared: Arc::clone(&self.shared), place: None })
+    }
+
+    /// Dispatches what was published since the last time.
+    fn catch_up(&mut self) {
+        let Some(published) = self.publications.borrow_and_update().clone() else {
+            if self.watchers.is_empty() {
+                self.now = None;
+            }
+            return;
+        };
+        let Some(before) = self.now.replace(published.clone()) else {
+            self.shared.read_to.store(published.at.revision, Relaxed);
+            self.least_told = published.at.revision;
+            for (wanted, reply) in std::mem::take(&mut self.early) {
+                // As above.
+                drop(reply.send(self.join(&wanted)));
+            }
+            return;
+        };
+        if before.at.revision == published.at.revision {
+            return;
+        }
+        match published.revisions_after(before.at.revision) {
+            Ok(revisions) => {
+                let now = Instant::now();
+                for (position, changes) in revisions {
+                    self.dispatch(position, &changes, now);
+                }
+            }
+            Err(compacted) => self.end_all_but_behind(End::Compacted(compacted)),
+        }
+        self.shared.read_to.store(published.at.revision, Relaxed);
+        if published.changes.kept() > self.least_told {
+            // Whoever breaks off now must find what comes next when it comes back.
+            self.remind(Instant::now());
+        }
+    }
+
+    /// Hands the changes of one revision to those whom they concern.
+    fn dispatch(&mut self, position: Position, changes: &[&Change], now: Instant) {
+        if let [change] = changes {
+            let mut concerned = Vec::new();
+            self.index.find(&change.key, |watchers| concerned.extend(watchers));
+            if !concerned.is_empty() {
+                let changes = vec![Change::clone(change)];
+                let event = Event::new(position, changes, &self.shared.held);
+                for id in concerned {
+                    self.hand_over(id, &event, now);
+                }
+                drop(event);
+                self.relieve();
+            }
+            return;
+        }
+        // Watchers with the same changes share an event.
+        let mut concerned: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for (number, change) in (0..).zip(changes) {
+            self.index.find(&change.key, |watchers| {
+                for id in watchers {
+                    concerned.entry(*id).or_default().push(number);
+                }
+            });
+        }
+        let mut events: BTreeMap<Vec<u32>, Arc<Event>> = BTreeMap::new();
+        for (id, numbers) in concerned {
+            let event = events.entry(numbers).or_insert_with_key(|numbers| {
+                let of = |number: &u32| changes[*number as usize].clone();
+                Event::new(position, numbers.iter().map(of).collect(), &self.shared.held)
+            });
+            let event = Arc::clone(event);
+            self.hand_over(id, &event, now);
+        }
+        drop(events);
+        self.relieve();
+    }
+
+    fn hand_over(&mut self, id: u64, event: &Arc<Event>, now: Instant) {
+        let watcher = self.watchers.get_mut(&id).expect("the index names watchers");
+        let revision = event.position.revision;
+        if watcher.queue.push(event).is_ok() {
+            (watcher.told, watcher.told_at) = (revision, now);
+        } else {
+            watcher.behind = Some(revision - 1);
+            self.index.remove(&watcher.range, id);
+        }
+    }
+
+    /// Queues for a watcher that is behind what is kept, as far as there is room.
+    fn refill(&mut self, id: u64) {
+        let Some(now) = self.now.clone() else { return };
+        let Some(watcher) = self.watchers.get_mut(&id) else { return };
+        let Some(behind) = watcher.behind else { return };
+        let revisions = match now.revisions_after(behind) {
+            Ok(revisions) => revisions,
+            Err(compacted) => {
+                watcher.queue.end(End::Compacted(compacted));
+                return;
+            }
+        };
+        for (position, changes) in revisions {
+            let concerns = |change: &&Change| watcher.range.contains(&change.key);
+            let changes: Vec<Change> = changes.into_iter().filter(concerns).cloned().collect();
+            if changes.is_empty() {
+                continue;
+            }
+            let event = Event::new(position, changes, &self.shared.held);
+            if watcher.queue.push(&event).is_err() {
+                watcher.behind = Some(position.revision - 1);
+                drop(event);
+                self.relieve();
+                return;
+            }
+            (watcher.told, watcher.told_at) = (position.revision, Instant::now());
+        }
+        watcher.behind = None;
+        self.index.insert(&watcher.range, id);
+        self.relieve();
+    }
+
+    /// When all queues together hold too much, the fullest are emptied: their watchers read from the
+    /// kept history later. Where that is not enough, those are broken off that take large events.
+    fn relieve(&mut self) {
+        let held = || self.shared.held.load(Relaxed);
+        if held() <= self.max_bytes {
+            return;
+        }
+        let enough = self.max_bytes / 100 * RELIEF_PERCENT;
+        for (_, id) in self.by_size(Queue::bytes) {
+            if held() <= enough {
+                return;
+            }
+            let watcher = self.watchers.get_mut(&id).expect("it is one of them");
+            if let Some(first) = watcher.queue.forget()
+                && watcher.behind.replace(first - 1).is_none()
+            {
+                self.index.remove(&watcher.range, id);
+            }
+        }
+        let held = || self.shared.held.load(Relaxed);
+        for (_, id) in self.by_size(Queue::begun_bytes) {
+            if held() <= enough {
+                return;
+            }
+            tracing::warn!(
+                "a watcher that takes a large event too slowly is cut: --max-watch-bytes"
+            );
+            self.watchers[&id].queue.break_off();
+        }
+    }
+
+    /// Watchers by what they hold, most first.
+    fn by_size(&self, size: impl Fn(&Queue) -> usize) -> Vec<(usize, u64)> {
+        let sizes = self.watchers.iter().map(|(id, watcher)| (size(&watcher.queue), *id));
+        let mut sizes: Vec<_> = sizes.filter(|(size, _)| *size > 0).collect();
+        sizes.sort_unstable_by(|one, other| other.cmp(one));
+        sizes
+    }
+
+    /// Tells those for whom nothing happened how far everything is: now and then by the clock, and
+    /// before the kept history leaves behind what they were told last.
+    fn remind(&mut self, now: Instant) {
+        let Some(published) = &self.now else { return };
+        let safe = published.changes.safe();
+        let mut least_told = published.at.revision;
+        for watcher in self.watchers.values_mut() {
+            let due =
+                watcher.told < safe || now.duration_since(watcher.told_at) >= BOOKMARK_INTERVAL;
+            if due && watcher.behind.is_none() {
+                watcher.queue.tell(published.at);
+                (watcher.told, watcher.told_at) = (published.at.revision, now);
+            }
+            if watcher.behind.is_none() {
+                least_told = least_told.min(watcher.told);
+            }
+        }
+        self.least_told = least_told;
+    }
+
+    /// Whether this server may go on to serve watches.
+    fn look_at(&mut self, status: &Status, silence: Duration) {
+        match status.leader {
+            Some(_) => self.leaderless = None,
+            None => drop(self.leaderless.get_or_insert_with(Instant::now)),
+        }
+        let members = &status.membership;
+        self.out_of_service = if !members.voters.is_empty() && !members.contains(status.id) {
+            Some(End::NotAMember)
+        } else if self.leaderless.is_some_and(|since| since.elapsed() >= silence) {
+            Some(End::NoLeader)
+        } else {
+            None
+        };
+        if let Some(end) = self.out_of_service {
+            for watcher in self.watchers.values().filter(|watcher| !watcher.stale) {
+                watcher.queue.end(end);
+            }
+        }
+    }
+
+    fn end_all_but_behind(&self, end: End) {
+        for watcher in self.watchers.values().filter(|watcher| watcher.behind.is_none()) {
+            watcher.queue.end(end);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        for watcher in self.watchers.values() {
+            watcher.queue.end(End::Stopping);
+        }
+        for (_, reply) in std::mem::take(&mut self.early) {
+            // As above.
+            drop(reply.send(Err(Refused::Ended(End::Stopping))));
+        }
+    }
+}
+
+impl Published {
+    /// What a client names, if it is a position in this history.
+    fn position(&self, from: From) -> Result<Position, Refused> {
+        let From { revision, digest } = from;
+        if revision > self.at.revision {
+            return Err(Refused::Ahead { asked: revision, at: self.at.revision });
+        }
+        let known = self
+            .changes
+            .digest_after(revision, self.at.digest)
+            .map_err(|compacted| Refused::Ended(End::Compacted(compacted)))?;
+        if digest.is_some_and(|digest| digest != known) {
+            return Err(Refused::OtherHistory { asked: revision });
+        }
+        Ok(Position { revision, digest: known })
+    }
+
+    /// The revisions after one, each with all its changes.
+    fn revisions_after(
+        &self,
+        revision: u64,
+    ) -> Result<impl Iterator<Item = (Position, Vec<&Change>)>, Compacted> {
+        let mut pending = self.changes.after(revision)?.peekable();
+        Ok(std::iter::from_fn(move || {
+            let first = pending.next()?;
+            let mut changes = vec![first];
+            while let Some(change) = pending.next_if(|it| it.revision == first.revision) {
+                changes.push(change);
+            }
+            let digest = pending.peek().map_or(self.at.digest, |next| next.before);
+            Some((Position { revision: first.revision, digest }, changes))
+        }))
+    }
+}

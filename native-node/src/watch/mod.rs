@@ -1,0 +1,269 @@
+//! Those who watch keys.
+//!
+//! One task, the [`Dispatcher`], owns the registry. The driver publishes the store's latest changes
+//! after each batch; the dispatcher finds for each change who watches its key, encodes it once, and
+//! puts it into their queues. A watcher whose keys did not change is not woken.
+//!
+//! **Bounds.** A queue holds [`queue::MAX_QUEUE_BYTES`] or a single larger event; all queues together
+//! hold the limit of the settings, where shared bytes count once. A watcher whose queue is full is
+//! behind: later it gets what it missed from the kept history, and the stream ends with `compacted`
+//! when that does not reach back so far.
+//!
+//! **Exactly once.** A watcher is in the index, or behind with a revision up to which it was queued
+//! everything. Only the dispatcher moves it from one to the other, between two publications.
+
+mod dispatcher;
+mod event;
+mod index;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_core::kv::{Changes, Compacted, KeyRange, KvStore};
+use raft_core::replica::Replica;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use dispatcher::Dispatcher;
+pub use event::{From, Position};
+use queue::Queue;
+
+/// A watcher for whom nothing happens is told how far everything is after this time, whatever
+/// happens to other keys.
+pub const BOOKMARK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A server that has not known a leader for so long, and for four election timeouts, ends its
+/// watches: it may be cut off, and a watcher would wait in vain.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long watches go on at a server that knows no leader.
+pub(crate) fn silence_of(election_timeout: Duration) -> Duration {
+    SILENCE.max(4 * election_timeout)
+}
+
+/// Why a watch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The server ends.
+    Stopping,
+    /// The watcher needs changes that are not kept any more.
+    Compacted(Compacted),
+    /// The server has not known a leader for too long, so that it may be cut off.
+    NoLeader,
+    /// The server is no member of the cluster.
+    NotAMember,
+}
+
+/// Why a watch does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// For a reason that would end it too.
+    Ended(End),
+    /// There are as many watchers as there may be.
+    TooMany,
+    /// This server does not know the revision. It may be behind.
+    Ahead {
+        /// The revision that was asked for.
+        asked: u64,
+        /// The newest that is known here.
+        at: u64,
+    },
+    /// The revision belongs to another history: keys were different then.
+    OtherHistory {
+        /// The revision that was asked for.
+        asked: u64,
+    },
+}
+
+/// What somebody wants to watch.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The keys.
+    pub range: KeyRange,
+    /// What was seen already; `None` to begin with the present.
+    pub from: Option<From>,
+    /// Whether a server without a leader will do.
+    pub stale: bool,
+}
+
+/// A way to the dispatcher. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Watchers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Those who watch, or are about to.
+    count: AtomicUsize,
+    max: usize,
+    /// What all queues hold.
+    held: Arc<AtomicUsize>,
+    /// The dispatcher has read all changes up to this revision.
+    read_to: AtomicU64,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// The latest changes of a store, and where it stands.
+#[derive(Clone, Debug)]
+struct Published {
+    changes: Changes,
+    at: Position,
+}
+
+/// The driver's side.
+#[derive(Debug)]
+pub struct Feed {
+    shared: Arc<Shared>,
+    sender: watch::Sender<Option<Published>>,
+    /// The revision that was published last; `None` while nobody watches.
+    published: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Join {
+        wanted: Wanted,
+        reply: oneshot::Sender<Result<Watch, Refused>>,
+    },
+    /// A watcher that was behind has room again.
+    Refill(u64),
+    Leave(u64),
+}
+
+/// Connects the driver, the dispatcher and the handlers of requests.
+pub fn channel(max: usize, max_bytes: usize) -> (Watchers, Feed, Dispatcher) {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (sender, published) = watch::channel(None);
+    let shared = Arc::new(Shared {
+        count: AtomicUsize::new(0),
+        max,
+        held: Arc::default(),
+        read_to: AtomicU64::new(0),
+        commands,
+    });
+    let feed = Feed { shared: Arc::clone(&shared), sender, published: None };
+    let dispatcher = Dispatcher::new(Arc::clone(&shared), receiver, published, max_bytes);
+    (Watchers(shared), feed, dispatcher)
+}
+
+impl Watchers {
+    /// Those who watch.
+    pub fn count(&self) -> usize {
+        self.0.count.load(Relaxed)
+    }
+
+    /// What all queues hold, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.0.held.load(Relaxed)
+    }
+
+    /// Begins to watch. `wake` has the driver publish what it has.
+    pub(crate) async fn join(&self, wanted: Wanted, wake: impl FnOnce()) -> Result<Watch, Refused> {
+        let place = Place::take(&self.0).ok_or(Refused::TooMany)?;
+        let (reply, answer) = oneshot::channel();
+        wake();
+        // When the dispatcher has ended, the reply's channel is dropped and tells so.
+        drop(self.0.commands.send(Command::Join { wanted, reply }));
+        let mut watch = answer.await.unwrap_or(Err(Refused::Ended(End::Stopping)))?;
+        watch.place = Some(place);
+        Ok(watch)
+    }
+}
+
+/// The right to be one of the watchers.
+#[derive(Debug)]
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        // Counted first and checked then, so that no two share the last place.
+        let others = shared.count.fetch_add(1, Relaxed);
+        let place = Self(Arc::clone(shared));
+        (others < shared.max).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Somebody's watch; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    id: u64,
+    /// What happened after this is told.
+    pub from: Position,
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    place: Option<Place>,
+}
+
+/// A part of a watch's stream.
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes of it.
+    Bytes(Bytes),
+    /// It is over.
+    End(End),
+    /// It is over in the middle of an event: there was no memory for it.
+    Broken,
+}
+
+impl Watch {
+    /// The next part. After [`Part::End`] and [`Part::Broken`] there is none.
+    pub fn poll_part(&self, cx: &Context<'_>) -> Poll<Part> {
+        loop {
+            let taken = std::task::ready!(self.queue.poll_take(cx));
+            if taken.wants_more {
+                drop(self.shared.commands.send(Command::Refill(self.id)));
+            }
+            if !taken.bytes.is_empty() {
+                return Poll::Ready(Part::Bytes(taken.bytes));
+            }
+            if let Some(end) = taken.end {
+                return Poll::Ready(Part::End(end));
+            }
+            if taken.broken {
+                return Poll::Ready(Part::Broken);
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.shared.commands.send(Command::Leave(self.id)));
+        drop(self.place.take());
+    }
+}
+
+impl Feed {
+    /// Publishes the store's changes, if anybody watches. Without watchers it costs a comparison.
+    pub(crate) fn publish(&mut self, replica: &mut Replica) {
+        if self.shared.count.load(Relaxed) == 0 {
+            if self.published.take().is_some() {
+                self.sender.send_replace(None);
+                replica.set_changes_unread_after(u64::MAX);
+            }
+            return;
+        }
+        let store = replica.store();
+        if self.published.replace(store.revision()) != Some(store.revision()) {
+            self.sender.send_replace(Some(Published::of(store)));
+        }
+        replica.set_changes_unread_after(self.shared.read_to.load(Relaxed));
+    }
+}
+
+impl Published {
+    fn of(store: &KvStore) -> Self {
+        let at = Position { revision: store.revision(), digest: store.pairs_digest() };
+        Self { changes: store.changes().clone(), at }
+    }
+}

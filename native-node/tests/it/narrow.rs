@@ -1,0 +1,146 @@
+//! Narrow, long and interrupted paths between servers: values take their time, and nothing else
+//! happens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use native_node::client::Client;
+use raft_core::types::Term;
+
+use crate::cluster::{CALM, Cluster, eventually};
+use crate::path::Paths;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Tells whether the machine did what it was asked to in time, in a thread of its own: where it did
+/// not, an election timeout may pass for that reason alone.
+struct Watch {
+    longest_pause: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        let (longest_pause, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let watch = Self { longest_pause, over };
+        let (longest, over) = (Arc::clone(&watch.longest_pause), Arc::clone(&watch.over));
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let before = Instant::now();
+                std::thread::sleep(5 * MS);
+                let pause = u64::try_from(before.elapsed().as_millis()).unwrap();
+                longest.fetch_max(pause, Ordering::Relaxed);
+            }
+        });
+        watch
+    }
+
+    /// The longest pause since the last question.
+    fn longest_pause(&self) -> Duration {
+        Duration::from_millis(self.longest_pause.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The term that all servers are in.
+async fn term(cluster: &Cluster) -> Term {
+    let mut term = Term(0);
+    for id in cluster.ids() {
+        term = term.max(eventually("it answers", async || cluster.status(id).await).await.term);
+    }
+    term
+}
+
+/// Puts values of these sizes one after the other and asserts that each is acknowledged and that
+/// the leader stays. A machine that pauses for longer than `pause` proves nothing: then again. Gives
+/// how often it was tried, unless the machine is too busy to tell.
+async fn puts(cluster: &Cluster, sizes: &[usize], pause: Duration) -> Option<u64> {
+    let watch = Watch::start();
+    for attempt in 1..=20 {
+        let leader = cluster.leader().await;
+        let client = Client::new(vec![cluster.address(leader)], Duration::from_secs(60));
+        let before = term(cluster).await;
+        watch.longest_pause();
+        for size in sizes {
+            let began = Instant::now();
+            let put = client.put(b"large", Bytes::from(vec![b'x'; *size])).await;
+            let (after, paused) = (term(cluster).await, watch.longest_pause());
+            println!("{size} bytes: {:?}, {before} to {after}, {paused:?}", began.elapsed());
+            if paused > pause {
+                break;
+            }
+            put.unwrap_or_else(|error| panic!("{size} bytes are not acknowledged: {error}"));
+            assert_eq!(after, before, "{size} bytes deposed the leader");
+            if Some(size) == sizes.last() {
+                return Some(attempt);
+            }
+        }
+    }
+    None
+}
+
+/// Guards a leader with values that take longer than an election timeout to be sent: at 10 Mbit/s
+/// 1 MiB takes three of the default ones. Those are short, so it takes a machine that does little
+/// else; the next test does without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_do_not_depose_a_leader_with_the_usual_timeouts() {
+    let mut cluster = Cluster::prepare(3, &["--request-timeout=30s"]);
+    let _paths = Paths::between(&mut cluster, 10.0, 5 * MS).await;
+    cluster.start_all();
+    let sizes = [64, 128, 256, 384, 512, 768, 1000, 1024].map(|kib| kib << 10);
+    if puts(&cluster, &sizes, 40 * MS).await.is_none() {
+        println!("skipped: the machine is too busy to tell");
+    }
+}
+
+/// Guards the same with longer timeouts and narrower paths.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_on_a_narrow_path_do_not_depose_the_leader() {
+    let arguments = [&CALM[..], &["--request-timeout=30s"]].concat();
+    let mut cluster = Cluster::prepare(3, &arguments);
+    let _paths = Paths::between(&mut cluster, 3.0, 5 * MS).await;
+    cluster.start_all();
+    let sizes = [64, 256, 512, 1024].map(|kib| kib << 10);
+    puts(&cluster, &sizes, 300 * MS).await.expect("a machine that has some time");
+}
+
+/// Guards values that take ten election timeouts: 1 MiB at 1 Mbit/s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_very_narrow_path_large_values_are_slow_and_nothing_else() {
+    let arguments = [&CALM[..], &["--request-timeout=60s"]].concat();
+    let mut cluster = Cluster::prepare(3, &arguments);
+    let paths = Paths::between(&mut cluster, 1.0, 20 * MS).await;
+    cluster.start_all();
+    cluster.leader().await;
+    let before = paths.carried();
+    let attempts = puts(&cluster, &[1 << 20], 300 * MS).await.expect("a machine with some time");
+    // To two followers, once each.
+    let carried = paths.carried() - before;
+    assert!(carried < attempts * (3 << 20), "{carried} bytes were sent in {attempts} attempts");
+}
+
+/// Guards against connections that a network has forgotten without a word: they are made anew before
+/// anybody misses the leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_fall_silent_are_made_anew() {
+    let arguments = ["--election-timeout-min=2500ms", "--election-timeout-max=5s"];
+    let mut cluster = Cluster::prepare(3, &arguments);
+    let paths = Paths::between(&mut cluster, 1000.0, MS).await;
+    cluster.start_all();
+    let leader = cluster.leader().await;
+    cluster.any_client().put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    let before = term(&cluster).await;
+    for round in 0..3 {
+        paths.freeze_connections();
+        let put = cluster.client(leader).put(b"k", Bytes::from_static(b"2")).await;
+        put.unwrap_or_else(|error| panic!("not acknowledged in round {round}: {error}"));
+    }
+    assert_eq!(term(&cluster).await, before, "the leader was missed");
+}

@@ -1,0 +1,143 @@
+//! Going on after the majority is lost for good.
+
+use bytes::Bytes;
+use native_node::http::request::Consistency;
+use serde_json::Value;
+
+use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
+use crate::http::try_send;
+
+/// Guards the whole way: what the survivor has is kept, to the last acknowledged write; the cluster
+/// of one goes on and grows; a server of the old cluster that comes back is refused and changes
+/// nothing.
+#[tokio::test]
+async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
+    let arguments = [&CALM[..], &["--compact-after-entries=40", "--keep-entries=5"]].concat();
+    let mut old = Cluster::start_with(3, &arguments);
+    let leader = old.leader().await;
+    let client = old.client(leader);
+    for number in 0..100 {
+        let key = format!("k/{number}");
+        client.put(key.as_bytes(), Bytes::from(number.to_string())).await.unwrap();
+    }
+    let before = old.converged().await.state;
+    let survivor = old.follower().await;
+    // It does not learn any more that this one is committed, but has it.
+    client.put(b"last", Bytes::from_static(b"acknowledged")).await.unwrap();
+    eventually("it is there", async || {
+        let found = old.client(survivor).get(b"last", Consistency::Stale).await.ok()?;
+        (found == Some(Bytes::from_static(b"acknowledged"))).then_some(())
+    })
+    .await;
+    for id in old.ids() {
+        old.kill(id);
+    }
+    let data = old.data(survivor).to_string_lossy().into_owned();
+    let members = old.member(survivor);
+    let recover = async |more: &[&str]| {
+        let mut command = program();
+        command.args(["recover", "--data", &data]).args(more);
+        run_to_end(command).await
+    };
+    let shown = recover(&["--show", "--output=json"]).await;
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["survivor"]["cluster_id"], "test", "{shown}");
+    assert_eq!(shown["survivor"]["revision"], before.revision + 1, "{shown}");
+    let same = recover(&["--cluster-id=test", "--members", &members]).await;
+    let why = String::from_utf8_lossy(&same.stderr);
+    assert!(same.status.code() == Some(1) && why.contains("another --cluster-id"), "{why}");
+    let done = recover(&["--cluster-id=after", "--members", &members]).await;
+    assert!(done.status.success(), "{done:?}");
+    assert!(std::path::Path::new(&format!("{data}.lost-majority")).is_dir());
+
+    // The survivor's addresses, in a cluster of its own.
+    let start = |id: usize, members: &str, name: &str| {
+        let mut command = program();
+        command.args(["serve", "--cluster-id", name, "--members", members]).args(CALM);
+        command.arg("--id").arg(id.to_string()).arg("--data").arg(old.data(id));
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        let log = std::fs::File::create(old.log(id).with_extension("after")).unwrap();
+        Server(command.stderr(log).spawn().unwrap())
+    };
+    let _survivor = start(survivor, &members, "after");
+    let client = old.client(survivor);
+    let read = eventually("it leads", async || {
+        client.get(b"last", Consistency::Linearizable).await.ok().flatten()
+    });
+    assert_eq!(read.await, "acknowledged");
+    for number in 0..100 {
+        let found = client.get(format!("k/{number}").as_bytes(), Consistency::Linearizable).await;
+        assert_eq!(found.unwrap(), Some(Bytes::from(number.to_string())));
+    }
+    client.put(b"after", Bytes::from_static(b"1")).await.unwrap();
+
+    // The old leader comes back as if nothing had happened.
+    let _old = start(leader, &old.members(), "test");
+    eventually("it is refused at the door", async || {
+        let server = old.address(survivor);
+        let metrics = try_send("GET", &server, "/metrics", &[], Bytes::new()).await.ok()?;
+        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+        let refused = r#"raft_peer_refused_total{reason="cluster"}"#;
+        text.lines().any(|line| line.starts_with(refused)).then_some(())
+    })
+    .await;
+    let found = client.get(b"after", Consistency::Linearizable).await.unwrap();
+    assert_eq!(found, Some(Bytes::from_static(b"1")));
+    assert_eq!(client.status().await.unwrap().peers.len(), 0);
+
+    // A third machine, with nothing, is let in.
+    let third = old.ids().find(|id| ![survivor, leader].contains(id)).unwrap();
+    std::fs::remove_dir_all(old.data(third)).unwrap();
+    let joining = old.member(third);
+    let _third = start(third, &format!("{members},{joining}"), "after");
+    let mut command = program();
+    command.args(["member", "add", &joining, "--endpoints", &old.address(survivor).to_string()]);
+    let output = run_to_end(command).await;
+    assert!(output.status.success(), "{output:?}");
+    eventually("it has the state", async || {
+        let found = old.client(third).get(b"after", Consistency::Linearizable).await.ok()?;
+        (found == Some(Bytes::from_static(b"1"))).then_some(())
+    })
+    .await;
+}
+
+/// Guards whoever recovers: a directory that is in use, one that is no server's, and one that is in
+/// the way are told by their names, and nothing is changed.
+#[tokio::test]
+async fn what_cannot_be_recovered_is_said() {
+    let mut cluster = Cluster::start_with(1, &CALM);
+    cluster.leader().await;
+    let (data, members) = (cluster.data(1), cluster.members());
+    let recover = async |data: &std::path::Path| {
+        let mut command = program();
+        command.arg("recover").arg("--data").arg(data);
+        command.args(["--cluster-id=after", "--members", &members]);
+        let output = run_to_end(command).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, why) = recover(&data).await;
+    assert!(code == Some(1) && why.contains("in use by"), "{why}");
+    let nothing = data.with_file_name("nothing");
+    let (code, why) = recover(&nothing).await;
+    assert!(code == Some(1) && why.contains("nothing") && !nothing.exists(), "{why}");
+    std::fs::create_dir(&nothing).unwrap();
+    let (code, why) = recover(&nothing).await;
+    assert!(code == Some(1) && why.contains("must be the data directory"), "{why}");
+    cluster.kill(1);
+    let aside = data.with_file_name("data-1.lost-majority");
+    std::fs::create_dir(&aside).unwrap();
+    let (code, why) = recover(&data).await;
+    assert!(code == Some(1) && why.contains("lost-majority is there already"), "{why}");
+    cluster.spawn(1);
+    cluster.leader().await;
+}
+
+/// A server that does not outlive its test.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
