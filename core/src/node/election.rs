@@ -100,11 +100,9 @@ impl Node {
         let promised = self.promise.binds(term, transfer, self.now);
         // A leader counts itself, unless it asked for the election: it steps down by itself once it
         // hears from no majority.
-        let leader = match &self.role {
-            Role::Leader(_) if !transfer => Some(self.id),
-            _ if promised => self.promise.to(),
-            _ => None,
-        };
+        let leads = self.is_leader() && !transfer;
+        let owed = self.promise.to().filter(|_| promised);
+        let leader = if leads { Some(self.id) } else { owed };
         let Some(why) = self.rules.refuse_unheard(leader, promised) else {
             return false;
         };

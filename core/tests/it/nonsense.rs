@@ -205,7 +205,7 @@ fn terms_grow_in_small_steps_beyond_the_horizon() {
     ] {
         assert_eq!(rules.believes_term(Term(term), Term(current)), believed, "{term} at {current}");
     }
-    assert!(u64::MAX / TERM_STEP > 1 << 40);
+    const { assert!(u64::MAX / TERM_STEP > 1 << 40) };
     assert!(rules.believes_index(INDEX_HORIZON) && !rules.believes_index(INDEX_HORIZON.next()));
     // A cluster that was taken to the horizon goes on.
     let mut alone = started();
@@ -393,7 +393,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn take(&mut self, write: Write) {
+    fn take(&mut self, write: &Write) {
         let (old, new) = (self.hard_state, write.hard_state);
         assert!(new.current_term >= old.current_term, "the term fell: {write:?}");
         let kept = old.voted_for.is_none() || new.voted_for == old.voted_for;
@@ -458,7 +458,7 @@ proptest! {
                 Step::Persist => {
                     for write in std::mem::take(&mut alone.writes) {
                         let id = write.id;
-                        disk.take(write);
+                        disk.take(&write);
                         alone.step(Input::Persisted(id));
                     }
                 }

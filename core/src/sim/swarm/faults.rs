@@ -218,7 +218,7 @@ pub(super) fn config(seed: u64, mutation: Option<Mutation>, random: &mut Random)
         },
         mutation,
         manual_elections: false,
-        message_ages: seed % 2 == 0,
+        message_ages: seed.is_multiple_of(2),
     }
 }
 
