@@ -153,13 +153,14 @@ impl Node {
 
     pub(super) fn on_pre_vote_reply(&mut self, from: NodeId, next_term: Term, granted: bool) {
         let asked = matches!(&self.role, Role::Candidate(candidate) if candidate.pre);
-        if asked && next_term == self.current_term().next() {
+        if asked && self.membership().is_voter(from) && next_term == self.current_term().next() {
             self.count_vote(from, granted);
         }
     }
 
     pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool) {
-        if matches!(&self.role, Role::Candidate(candidate) if !candidate.pre) {
+        let asked = matches!(&self.role, Role::Candidate(candidate) if !candidate.pre);
+        if asked && self.membership().is_voter(from) {
             self.count_vote(from, granted);
         }
     }
