@@ -126,8 +126,8 @@ pub enum MessageRefusal {
     NotTheLeader,
     /// It contradicts what is committed here.
     ContradictsCommitted,
-    /// It answers what was never asked: for entries that are not there, for rounds that have not
-    /// begun, for an election in which its sender has no vote.
+    /// It answers what was never asked: for entries that are not there, or for rounds that have not
+    /// begun.
     Unasked,
 }
 

@@ -100,11 +100,9 @@ impl Node {
         let promised = self.promise.binds(term, transfer, self.now);
         // A leader counts itself, unless it asked for the election: it steps down by itself once it
         // hears from no majority.
-        let leader = match &self.role {
-            Role::Leader(_) if !transfer => Some(self.id),
-            _ if promised => self.promise.to(),
-            _ => None,
-        };
+        let leads = self.is_leader() && !transfer;
+        let owed = self.promise.to().filter(|_| promised);
+        let leader = if leads { Some(self.id) } else { owed };
         let Some(why) = self.rules.refuse_unheard(leader, promised) else {
             return false;
         };
@@ -155,13 +153,14 @@ impl Node {
 
     pub(super) fn on_pre_vote_reply(&mut self, from: NodeId, next_term: Term, granted: bool) {
         let asked = matches!(&self.role, Role::Candidate(candidate) if candidate.pre);
-        if asked && next_term == self.current_term().next() {
+        if asked && self.membership().is_voter(from) && next_term == self.current_term().next() {
             self.count_vote(from, granted);
         }
     }
 
     pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool) {
-        if matches!(&self.role, Role::Candidate(candidate) if !candidate.pre) {
+        let asked = matches!(&self.role, Role::Candidate(candidate) if !candidate.pre);
+        if asked && self.membership().is_voter(from) {
             self.count_vote(from, granted);
         }
     }

@@ -363,8 +363,8 @@ impl Node {
             let commit_index = self.commit_index;
             let Role::Follower(follower) = &mut self.role else { return };
             let ready = follower.reads.confirmed.pop_front_if(|(index, _)| *index <= commit_index);
-            let Some((read_index, reads)) = ready else { return };
-            for read in reads {
+            let Some((read_index, answerable)) = ready else { return };
+            for read in answerable {
                 self.respond(read.request, Outcome::ReadReady { read_index });
             }
         }

@@ -70,11 +70,6 @@ impl Node {
                 };
                 self.invented(*round, index)
             }
-            Body::PreVoteReply { .. } | Body::RequestVoteReply { .. }
-                if this_term && matches!(self.role, Role::Candidate(_)) =>
-            {
-                (!self.membership().is_voter(*from)).then_some(MessageRefusal::Unasked)
-            }
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::RequestVote { .. }
