@@ -97,8 +97,9 @@ fn elections_survive_a_slow_disk_and_a_crash() {
 /// A message that comes late, and one that comes twice.
 #[test]
 fn a_command_survives_late_and_repeated_messages() {
-    // A leader sends nothing new for an answer without news, so that repeated ones lead to few states.
-    holds(Bounds { losses: 1, ..LATE }, 120_000);
+    // A leader sends nothing new for an answer without news, nor for a refusal from before what has
+    // been acknowledged since, so that repeated and late ones lead to few states.
+    holds(Bounds { losses: 1, ..LATE }, 106_000);
 }
 
 /// Three candidacies: votes split, and the loser tries again.
