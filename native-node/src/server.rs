@@ -161,7 +161,12 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     tasks.close();
     tasks.wait().await;
     draining.cancel();
-    match ended.context("the driver ended because of a bug")? {
+    finish(ended.context("the driver ended because of a bug")?).await
+}
+
+/// Closes the data directory, or says why the server could not go on.
+async fn finish(ended: Ended) -> anyhow::Result<()> {
+    match ended {
         Ended::Stopped(storage) => close(storage).await,
         Ended::DiskFailed(error) => Err(anyhow::Error::new(error).context("the disk failed")),
         Ended::Halted(why) => Err(anyhow::Error::new(why)),
