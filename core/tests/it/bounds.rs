@@ -284,24 +284,24 @@ fn an_idle_session_makes_room_for_another() {
 fn many_names_shut_nobody_out_and_forget_nothing_early() {
     const TTL: Micros = 600 * SECOND;
     let mut store = KvStore::default();
-    let named = |name: u64| Command::put("x", "1").once(name, name, TTL);
-    let mut names = 0;
-    while store.apply(named(names)).answer != refused(Refusal::TooMany) {
-        names += 1;
+    let put = |name: u64| Command::put("x", "1").once(name, name, TTL);
+    let mut count = 0;
+    while store.apply(put(count)).answer != refused(Refusal::TooMany) {
+        count += 1;
     }
-    assert!(names > 500_000, "{names}");
-    assert_eq!(store.named_requests() as u64, names);
+    assert!(count > 500_000, "{count}");
+    assert_eq!(store.named_requests() as u64, count);
     let revision = store.revision();
-    for name in [0, names - 1] {
-        assert!(store.apply(named(name)).revision <= revision, "all are remembered");
+    for name in [0, count - 1] {
+        assert!(store.apply(put(name)).revision <= revision, "all are remembered");
     }
     let time = MIN_REMEMBERED + NAMED_GRACE;
     store.apply(Command::AdvanceClock { to: time - 1 });
-    assert_eq!(store.apply(named(names)).answer, refused(Refusal::TooMany));
+    assert_eq!(store.apply(put(count)).answer, refused(Refusal::TooMany));
     store.apply(Command::AdvanceClock { to: time });
-    assert_eq!(store.apply(named(names)).revision, revision + 1, "there is room");
-    assert_eq!(store.named_requests() as u64, names);
-    assert!(store.apply(named(names - 1)).revision <= revision, "the newest are remembered");
+    assert_eq!(store.apply(put(count)).revision, revision + 1, "there is room");
+    assert_eq!(store.named_requests() as u64, count);
+    assert!(store.apply(put(count - 1)).revision <= revision, "the newest are remembered");
 }
 
 /// Guards the count of the whole state: all that is put in is counted, and taken out again when it

@@ -114,14 +114,14 @@ async fn no_lease_ends_early() {
     let cluster = Cluster::start_with(3, &CALM);
     let leader = cluster.leader().await;
     open_session(&cluster, leader).await;
-    let lives = (0..24_u64).map(|number| {
+    let leases = (0..24_u64).map(|number| {
         let cluster = &cluster;
         async move {
             // At another phase of the clock in the log each.
             tokio::time::sleep(Duration::from_millis(number * 41)).await;
-            let ttl = Duration::from_millis(if number % 2 == 0 { 200 } else { 1000 });
-            let granted =
-                post(cluster, leader, "/leases", &json!({"ttl_ms": ttl.as_millis() as u64})).await;
+            let ttl_ms = if number % 2 == 0 { 200 } else { 1000 };
+            let ttl = Duration::from_millis(ttl_ms);
+            let granted = post(cluster, leader, "/leases", &json!({"ttl_ms": ttl_ms})).await;
             let answered = Instant::now();
             assert_eq!(granted.status, 200);
             let path = format!("/leases/{}", granted.json()["lease"]);
@@ -134,8 +134,8 @@ async fn no_lease_ends_early() {
             lived
         }
     });
-    let lived = futures_util::future::join_all(lives).await;
-    println!("{lived:?}");
+    let all = futures_util::future::join_all(leases).await;
+    println!("{all:?}");
 }
 
 /// Guards the way out of a state that has used up its quota: what would make it larger is refused in
