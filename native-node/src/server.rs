@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::config::{ConfigError, ServeConfig};
+use crate::config::{ConfigError, Limits, ServeConfig};
 use crate::descriptors;
 use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
@@ -68,24 +68,13 @@ impl Taken {
 
 /// Runs a server until `stop`; an error if it could not start, its disk failed, or one of its tasks
 /// ended that must not.
-pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
-    let limits = &mut config.limits;
-    limits.max_connections = descriptors::client_connections(limits.max_connections)?;
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let guard = Guard::read(&config)?;
     let mut taken = take(&config, &guard, inbox.clone()).await?;
-    if config.new_cluster {
-        found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
-    }
-    ensure!(
-        taken.opened.snapshot.is_some() || taken.opened.recovered.tells_members(),
-        "{}: the log is there, but nothing says any more who the members of the cluster are: the \
-         snapshots are gone. Put them back if you have them; else take this server out (`native-node \
-         member remove ID`), empty its directory, start it without --new-cluster and let it in again",
-        config.data.display()
-    );
+    found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
     let (supervisor, lost) = Supervisor::new();
@@ -101,8 +90,9 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
     let storage = Arc::new(taken.storage);
-    let watched = Arc::downgrade(&storage);
-    let limits = config.limits.clone();
+    let watching = watch_storage(Arc::downgrade(&storage), taken.faults.is_some());
+    supervisor.spawn("the task that watches the storage", watching);
+    let limits = bounded(&config.limits)?;
     let revisions = watch::Sender::new(0);
     let (watchers, feed, dispatcher) =
         key_watch::channel(limits.max_watchers, limits.max_watch_bytes);
@@ -139,8 +129,6 @@ pub async fn serve(mut config: ServeConfig, stop: CancellationToken) -> anyhow::
     watch_driver(pulse.clone(), inbox.clone())?;
     let compacting = compact(inbox.clone(), limits.compact_interval);
     supervisor.spawn("the timer of compactions", compacting);
-    let played = taken.faults.is_some();
-    supervisor.spawn("the task that watches the storage", watch_storage(watched, played));
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
@@ -316,7 +304,20 @@ async fn take(
     });
     let (opened, storage) =
         opening.await.context("opening the data directory ended in a bug")??;
+    ensure!(
+        opened.snapshot.is_some() || opened.recovered.tells_members(),
+        "{}: the log is there, but nothing says any more who the members of the cluster are: the \
+         snapshots are gone. Put them back if you have them; else take this server out (`native-node \
+         member remove ID`), empty its directory, start it without --new-cluster and let it in again",
+        config.data.display()
+    );
     Ok(Taken { storage, opened, transport, listener, faults })
+}
+
+/// The limits, as far as the system allows them.
+fn bounded(limits: &Limits) -> anyhow::Result<Limits> {
+    let max_connections = descriptors::client_connections(limits.max_connections)?;
+    Ok(Limits { max_connections, ..limits.clone() })
 }
 
 fn taken_address(address: &crate::config::Address, flag: &str) -> String {
@@ -335,6 +336,9 @@ async fn found_cluster(
     taken: &mut Taken,
     inbox: &mut mpsc::UnboundedReceiver<Inbox>,
 ) -> anyhow::Result<()> {
+    if !config.new_cluster {
+        return Ok(());
+    }
     ensure!(
         taken.opened.snapshot.is_none() && taken.opened.recovered == Recovered::default(),
         "{} holds the data of a server that has been running; start it without --new-cluster, or \

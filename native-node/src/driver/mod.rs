@@ -286,8 +286,9 @@ impl Run {
                 if let Some(first) = delivery.messages.first() {
                     self.driver.peers.heard(first.from);
                 }
+                let age = delivery.age();
                 for message in delivery.messages {
-                    self.receive(message);
+                    self.receive(message, age);
                 }
             }
             Inbox::Storage(event) => self.take_storage_event(event),
@@ -340,8 +341,8 @@ impl Run {
 
     /// A message from a peer. Entries that the disk has no room for are not taken in, as if the
     /// leader had sent fewer; it sends them again. What else the message says is heard all the
-    /// same: the leader lives, and so much is committed.
-    fn receive(&mut self, mut message: Message) {
+    /// same: the leader lives, and so much is committed. `age` is the time that it was on its way.
+    fn receive(&mut self, mut message: Message, age: Duration) {
         if let Body::AppendEntries { entries, .. } = &mut message.body
             && !entries.is_empty()
         {
@@ -352,7 +353,8 @@ impl Run {
             }
             self.unsubmitted += entries.iter().map(|entry| entry.size() as u64).sum::<u64>();
         }
-        self.step(Input::Receive(message));
+        let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        self.step(Input::ReceiveAged { message, age });
     }
 
     /// The storage itself has written these to the log.

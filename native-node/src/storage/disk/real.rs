@@ -108,10 +108,10 @@ impl Disk for RealDisk {
         let mut file = wait_out(path, || options.open(path))?;
         let taken = match file.try_lock() {
             Ok(()) => lock_directory(path)?,
-            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::WouldBlock) => Lock::HeldBy(String::new()),
             Err(TryLockError::Error(error)) => return Err(error),
         };
-        let Some(directory) = taken else {
+        let Lock::Taken(directory) = taken else {
             let mut text = String::new();
             // Only for the error's text: what cannot be read is left out.
             let _ = file.take(1 << 10).read_to_string(&mut text);
@@ -125,15 +125,14 @@ impl Disk for RealDisk {
 }
 
 /// Also takes a lock on the directory of a file, where the file system has such: the file may be
-/// removed by somebody who cleans up, and then a new one would be free. `None` when another has it.
-fn lock_directory(path: &Path) -> io::Result<Option<Option<File>>> {
+/// removed by somebody who cleans up, and then a new one would be free.
+fn lock_directory(path: &Path) -> io::Result<Lock> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let directory = wait_out(parent, || File::open(parent))?;
-    match directory.try_lock() {
-        Ok(()) => Ok(Some(Some(directory))),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(_)) => Ok(Some(None)),
-    }
+    Ok(match directory.try_lock() {
+        Err(TryLockError::WouldBlock) => Lock::HeldBy(String::new()),
+        Ok(()) | Err(TryLockError::Error(_)) => Lock::Taken(LockGuard::new(directory)),
+    })
 }
 
 #[derive(Debug)]
