@@ -27,6 +27,9 @@ pub struct Config {
     /// This many entries before the snapshot stay in the log, so that a follower that is a little
     /// behind needs no snapshot.
     pub keep_entries: u64,
+    /// The applied entries in memory take about this many bytes at most, whatever else says that
+    /// they should stay. A follower that lacks older ones gets a snapshot.
+    pub keep_bytes: usize,
     /// A learner counts as caught up when it lacks at most this many entries (dissertation §4.2.1).
     pub promotion_lag: u64,
     /// A learner that has not caught up for this long, in µs, is removed again instead of being
@@ -56,6 +59,7 @@ impl Default for Config {
             compact_after_entries: 50_000,
             compact_after_bytes: 64 << 20,
             keep_entries: 5_000,
+            keep_bytes: 64 << 20,
             promotion_lag: 100,
             promotion_timeout: 60 * SECOND,
             lease_reads: false,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Entries, Entry};
+use crate::log::{Entries, Entry, Payload};
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, NodeId, Term, WriteId};
 
@@ -51,6 +51,17 @@ pub struct Recovered {
     pub entries: Vec<Entry>,
     /// The last commit index that was written.
     pub commit_index: LogIndex,
+}
+
+impl Recovered {
+    /// Whether a log without a snapshot tells who the members are, or belongs to a server that has yet
+    /// to learn it. A server that founded its cluster has it from its first snapshot, of the empty
+    /// state, and from nothing else: without that it must not start.
+    pub fn tells_members(&self) -> bool {
+        *self == Self::default()
+            || self.hard_state.stranger_until.is_some()
+            || self.entries.iter().any(|entry| matches!(entry.payload, Payload::Membership(_)))
+    }
 }
 
 /// How a new cluster starts, the same on every server.

@@ -53,9 +53,16 @@ impl Entry {
     }
 }
 
+/// What an entry takes in memory beside [`Entry::size`], in bytes: its place in a block, and what an
+/// allocation costs.
+const MEMORY_OVERHEAD: usize = 104;
+
 /// Parts of a log that were recovered or fetched for a slow follower hold at most so many entries:
 /// a part of a block keeps the whole of it in memory.
 const BLOCK: usize = 1024;
+
+/// They take at most about so many bytes, unless a single entry is larger.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// The entries after [`Log::base`], in order and without gaps.
 ///
@@ -100,6 +107,11 @@ impl Log {
     /// About how many bytes the held entries take.
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// About how much memory the held entries take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.bytes + self.len() * MEMORY_OVERHEAD
     }
 
     /// The term of the entry at `index`; `None` when it was compacted away or is not there yet.
@@ -194,8 +206,16 @@ impl Log {
     /// When they do not follow the last one, or each other.
     pub fn recover(&mut self, entries: Vec<Entry>) {
         let mut entries = entries.into_iter().peekable();
-        while entries.peek().is_some() {
-            self.extend(entries.by_ref().take(BLOCK).collect());
+        while let Some(first) = entries.next() {
+            let mut bytes = first.size();
+            let mut block = vec![first];
+            while block.len() < BLOCK
+                && let Some(next) = entries.next_if(|it| bytes + it.size() <= BLOCK_BYTES)
+            {
+                bytes += next.size();
+                block.push(next);
+            }
+            self.extend(block.into());
         }
     }
 
@@ -232,6 +252,19 @@ impl Log {
             self.blocks.clear();
         }
         self.base = to;
+    }
+
+    /// Forgets entries from the front, whole blocks of them and none after `last`, until the rest
+    /// takes at most `max_memory` bytes. Whether any went.
+    pub fn shed(&mut self, max_memory: usize, last: LogIndex) -> bool {
+        let before = self.base;
+        while self.memory() > max_memory
+            && let Some(end) = self.blocks.front().and_then(|block| block.last())
+            && end.index <= last
+        {
+            self.compact(end.position());
+        }
+        self.base > before
     }
 
     /// Keeps part of a block, and drops it when that is nothing.
@@ -315,6 +348,7 @@ mod tests {
         Truncate { back: u64 },
         Compact { back: u64 },
         Replace { ahead: u64 },
+        Shed { max_memory: usize, back: u64 },
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -330,6 +364,8 @@ mod tests {
                 (0_u64..6).prop_map(|back| Step::Truncate { back }),
                 (0_u64..6).prop_map(|back| Step::Compact { back }),
                 (1_u64..4).prop_map(|ahead| Step::Replace { ahead }),
+                (0_usize..3000, 0_u64..6)
+                    .prop_map(|(max_memory, back)| Step::Shed { max_memory, back }),
             ],
             0..60,
         )
@@ -362,6 +398,16 @@ mod tests {
                 let to = LogPosition::new(*term, last.index.0 + ahead);
                 *naive = Naive { base: to, entries: Vec::new() };
                 log.compact(to);
+            }
+            Step::Shed { max_memory, back } => {
+                let index = LogIndex(last.index.0.saturating_sub(*back));
+                log.shed(*max_memory, index);
+                assert!(log.base().index <= index.max(base.index), "no more than was allowed");
+                let next = naive.entries.iter().find(|entry| entry.index > log.base().index);
+                let may_go = next.is_some_and(|entry| entry.index <= index);
+                assert!(log.memory() <= *max_memory || !may_go, "as much as was asked for");
+                naive.base = log.base();
+                naive.entries.retain(|entry| entry.index > log.base().index);
             }
         }
     }

@@ -170,10 +170,10 @@ impl Replica {
         };
         let mut replica = Self {
             node: Node::new(node_start, now),
-            store: snapshot.store.clone(),
+            store: snapshot.store,
             last_applied: snapshot.meta.last,
             pending: VecDeque::new(),
-            compaction: Compaction::new(snapshot),
+            compaction: Compaction::new(snapshot.meta),
             timekeeper: None,
             transfers: BTreeMap::new(),
             outputs: Vec::new(),
@@ -231,6 +231,7 @@ impl Replica {
         self.apply();
         self.keep_time();
         self.compact_if_due();
+        self.node.bound_log(self.last_applied.index);
         self.give_up_pending();
         self.node.finish();
         for output in self.node.outputs.drain(..) {
@@ -290,7 +291,7 @@ impl Replica {
         assert!(outputs.is_empty(), "the driver takes all outputs after each step");
         assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is on its way");
         node.hash_behaviour(hasher);
-        let snapshot = compaction.latest().meta.last;
+        let snapshot = compaction.latest().last;
         (store.digest(), last_applied, snapshot, pending.len()).hash(hasher);
         for Pending { position, request } in pending {
             (position, request).hash(hasher);

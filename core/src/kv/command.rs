@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::range::KeyRange;
 use super::store::Pair;
-use super::transaction::{OperationResult, Transaction};
+use super::transaction::{Operation, OperationResult, Transaction};
 use super::{LeaseId, SessionId};
 use crate::codec;
 use crate::types::Micros;
@@ -251,6 +251,31 @@ impl Command {
         match Self::decode(bytes) {
             Ok(Self::InSession { session, sequence, .. }) => Some((session, sequence)),
             Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Whether it may make the state larger, so that it is refused where a quota is used up. What
+    /// removes something always goes through.
+    pub fn grows(&self) -> bool {
+        match self {
+            Self::Put { .. }
+            | Self::CompareAndSet { .. }
+            | Self::GrantLease { .. }
+            | Self::OpenSession { .. } => true,
+            Self::Transaction(transaction) => transaction.operations().any(Operation::grows),
+            // What is inside decides; answers that are remembered have a bound of their own.
+            Self::InSession { command, .. } | Self::Once { command, .. } => {
+                match Self::decode(command) {
+                    Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => true,
+                    Ok(command) => command.grows(),
+                }
+            }
+            Self::Delete { .. }
+            | Self::DeleteRange(_)
+            | Self::KeepLeaseAlive(_)
+            | Self::RevokeLease(_)
+            | Self::CloseSession(_)
+            | Self::AdvanceClock { .. } => false,
         }
     }
 

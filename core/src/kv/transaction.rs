@@ -147,6 +147,13 @@ impl Comparison {
     }
 }
 
+impl Operation {
+    /// Whether it may make the state larger.
+    pub const fn grows(&self) -> bool {
+        matches!(self, Self::Put { .. })
+    }
+}
+
 impl Transaction {
     /// All that it may do, in either case.
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {

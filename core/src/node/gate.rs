@@ -52,6 +52,8 @@ pub(crate) struct Gate {
     /// All batches up to here are durable.
     durable: WriteId,
     durable_index: LogIndex,
+    /// Where the log on disk begins once it has done what it was asked for.
+    disk_base: LogIndex,
     /// What led to the latest durable batch, and so to what it releases.
     durable_cause: Option<EventId>,
     in_flight: VecDeque<InFlight>,
@@ -67,9 +69,9 @@ struct Draft {
 }
 
 impl Gate {
-    /// A gate for a server whose disk holds its log up to `durable_index`.
-    pub(crate) fn new(durable_index: LogIndex) -> Self {
-        Self { durable_index, ..Self::default() }
+    /// A gate for a server whose disk holds its log after `disk_base` up to `durable_index`.
+    pub(crate) fn new(disk_base: LogIndex, durable_index: LogIndex) -> Self {
+        Self { durable_index, disk_base, ..Self::default() }
     }
 
     /// The last log index that is durable here.
@@ -112,9 +114,16 @@ impl Gate {
         }
     }
 
+    /// The log on disk begins after `to` from now on, which a durable snapshot covers.
     pub(crate) const fn compact(&mut self, to: LogPosition) {
         self.draft.dirty = true;
         self.draft.compact_to = Some(to);
+        self.disk_base = to.index;
+    }
+
+    /// The last entry that the log on disk has forgotten, or is about to forget.
+    pub(crate) const fn disk_base(&self) -> LogIndex {
+        self.disk_base
     }
 
     /// A durable snapshot holds everything up to `index`.
@@ -160,6 +169,7 @@ impl Gate {
             hard_state_write,
             durable,
             durable_index,
+            disk_base: _,
             durable_cause: _,
             in_flight,
             held,

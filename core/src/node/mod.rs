@@ -103,7 +103,7 @@ impl Node {
     /// A follower with what its disk held.
     pub(crate) fn new(start: NodeStart, now: Time) -> Self {
         assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
-        let durable_index = start.log.last().index;
+        let gate = Gate::new(start.log.base().index, start.log.last().index);
         let entries = start.log.iter();
         let configurations = Configurations::new(start.commit_index, start.membership, entries);
         let promised_until = if start.config.lease_reads && start.hard_state.current_term > Term(0)
@@ -124,7 +124,7 @@ impl Node {
             commit_index: start.commit_index,
             role: Role::Follower(Follower::default()),
             timer: ArmedTimer { timer: Timer::Election, due: now, span: 0 },
-            gate: Gate::new(durable_index),
+            gate,
             promised_until,
             halted: false,
             recorder: start.recorder,

@@ -174,15 +174,39 @@ impl Node {
     /// A snapshot of the own state is durable: the log before it goes, but for a tail that spares
     /// followers that are a little behind a transfer of the whole state.
     pub(crate) fn compact_log(&mut self, snapshot: LogPosition) {
-        let keep = self.config.keep_entries;
-        let index = LogIndex(snapshot.index.0.saturating_sub(keep));
-        let Some(term) = self.log.term_at(index) else { return };
-        if index <= self.log.base().index {
-            return;
+        let base = self.log.base();
+        let index = LogIndex(snapshot.index.0.saturating_sub(self.config.keep_entries));
+        let to = if base.index >= snapshot.index {
+            // Memory holds less than that already, and the disk more.
+            snapshot
+        } else {
+            let index = index.max(base.index);
+            // Only with a rule broken does the log end before a snapshot of the own state.
+            let Some(term) = self.log.term_at(index) else { return };
+            LogPosition { term, index }
+        };
+        if to.index > self.gate.disk_base() {
+            self.gate.compact(to);
         }
-        let to = LogPosition { term, index };
-        self.log.compact(to);
-        self.gate.compact(to);
+        if to.index > base.index {
+            self.log.compact(to);
+            self.forgot_log();
+        }
+    }
+
+    /// Keeps the log in memory within [`crate::config::Config::keep_bytes`]. What goes is applied,
+    /// and on the disk until a snapshot covers it; a follower that needs it gets a snapshot of the
+    /// state instead.
+    pub(crate) fn bound_log(&mut self, applied: LogIndex) {
+        let most = self.config.keep_bytes;
+        // Somewhat more than it must be, so that it does not happen with each entry.
+        if self.log.memory() > most && self.log.shed(most - most / 8, applied) {
+            self.forgot_log();
+        }
+    }
+
+    fn forgot_log(&mut self) {
+        let to = self.log.base();
         self.configurations.compact(to.index);
         self.recorder.emit(|| EventKind::LogCompacted { to });
     }

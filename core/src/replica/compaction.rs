@@ -11,8 +11,9 @@ use crate::types::{LogIndex, NodeId};
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Compaction {
-    /// The newest snapshot that is durable here.
-    latest: Snapshot,
+    /// The newest snapshot that is durable here. Not its state: that would keep everything that was
+    /// replaced since.
+    latest: SnapshotMeta,
     /// Size of the entries applied since then, in bytes.
     applied_bytes: u64,
     /// What the driver is saving now.
@@ -31,7 +32,7 @@ struct Saving {
 }
 
 impl Compaction {
-    pub(super) const fn new(latest: Snapshot) -> Self {
+    pub(super) const fn new(latest: SnapshotMeta) -> Self {
         Self { latest, applied_bytes: 0, saving: None, receiving: None }
     }
 
@@ -52,7 +53,7 @@ impl Compaction {
         self.saving.is_none() && self.receiving.is_none()
     }
 
-    pub(super) const fn latest(&self) -> &Snapshot {
+    pub(super) const fn latest(&self) -> &SnapshotMeta {
         &self.latest
     }
 }
@@ -61,7 +62,7 @@ impl Replica {
     /// Takes a snapshot when enough was applied since the last.
     pub(super) fn compact_if_due(&mut self) {
         let config = self.node.config();
-        let latest = self.compaction.latest.meta.last.index;
+        let latest = self.compaction.latest.last.index;
         let entries = self.last_applied.index.0.saturating_sub(latest.0);
         if entries >= config.compact_after_entries
             || self.compaction.applied_bytes >= config.compact_after_bytes
@@ -72,12 +73,17 @@ impl Replica {
 
     /// Takes a snapshot of the state as it is, unless one is being saved or nothing is new.
     pub(super) fn compact(&mut self) {
-        let fresh = self.last_applied.index > self.compaction.latest.meta.last.index;
+        let fresh = self.last_applied.index > self.compaction.latest.last.index;
         if self.compaction.saving.is_none() && fresh {
-            let membership = self.node.membership_at(self.last_applied.index);
-            let meta = SnapshotMeta { last: self.last_applied, membership };
-            self.save(Snapshot { meta, store: self.store.clone() }, None);
+            self.save(self.snapshot(), None);
         }
+    }
+
+    /// The state as it is.
+    fn snapshot(&self) -> Snapshot {
+        let membership = self.node.membership_at(self.last_applied.index);
+        let meta = SnapshotMeta { last: self.last_applied, membership };
+        Snapshot { meta, store: self.store.clone() }
     }
 
     fn save(&mut self, snapshot: Snapshot, from: Option<NodeId>) {
@@ -94,7 +100,7 @@ impl Replica {
         self.compaction.applied_bytes -= saving.bytes_before.min(self.compaction.applied_bytes);
         match saving.from {
             None => {
-                self.compaction.latest = saving.snapshot;
+                self.compaction.latest = saving.snapshot.meta;
                 self.node.compact_log(meta.last);
             }
             Some(from) => {
@@ -110,7 +116,7 @@ impl Replica {
         self.store = snapshot.store.clone();
         self.last_applied = snapshot.meta.last;
         let (meta, digest) = (snapshot.meta.clone(), self.store.digest());
-        self.compaction.latest = snapshot;
+        self.compaction.latest = snapshot.meta;
         self.node.recorder.emit(|| EventKind::SnapshotInstalled { meta, digest });
         let state = self.state();
         self.node.recorder.emit(|| EventKind::Attached(Box::new(state)));
@@ -126,9 +132,9 @@ impl Replica {
         for request in std::mem::take(&mut self.node.chunk_requests) {
             let snapshot = match request.last {
                 None => {
-                    let latest = self.compaction.latest.clone();
-                    self.transfers.insert(request.to, latest.clone());
-                    Some(latest)
+                    let snapshot = self.snapshot_to_send();
+                    self.transfers.insert(request.to, snapshot.clone());
+                    Some(snapshot)
                 }
                 Some(last) => {
                     self.transfers.get(&request.to).filter(|it| it.meta.last == last).cloned()
@@ -141,6 +147,16 @@ impl Replica {
             let chunk = snapshot.chunk(&request.cursor, self.node.config().max_chunk_bytes);
             self.node.send_chunk(request.to, snapshot.meta, request.cursor, chunk);
         }
+    }
+
+    /// The state for a follower that the log does not reach back to. It is committed, so it need not
+    /// be on this disk. One that another follower is receiving will do while the log goes on from
+    /// there: each state that is kept costs what was replaced since.
+    fn snapshot_to_send(&self) -> Snapshot {
+        let base = self.node.log.base().index;
+        let under_way = self.transfers.values().filter(|it| it.meta.last.index >= base);
+        let newest = under_way.max_by_key(|it| it.meta.last.index).cloned();
+        newest.unwrap_or_else(|| self.snapshot())
     }
 
     /// Takes in the chunks that the leader sent.
@@ -188,6 +204,6 @@ impl Replica {
 
     /// The last index that a durable snapshot covers.
     pub(super) const fn snapshot_index(&self) -> LogIndex {
-        self.compaction.latest().meta.last.index
+        self.compaction.latest().last.index
     }
 }

@@ -161,3 +161,75 @@ fn a_log_that_does_not_reach_its_snapshot_gives_way() {
         assert_eq!(alone.writes[0].compact_to, Some(snapshot.meta.last));
     }
 }
+
+/// Guards memory: what a log keeps for slow followers is bounded in bytes, also while no snapshot
+/// comes about; who lacks what went gets the state, also one that nobody has saved.
+#[check]
+fn the_log_in_memory_is_bounded_in_bytes() {
+    const KEEP: usize = 8 << 10;
+    let never = u64::MAX;
+    let node = Config {
+        keep_bytes: KEEP,
+        keep_entries: never,
+        compact_after_entries: never,
+        compact_after_bytes: never,
+        ..Config::default()
+    };
+    for seed in 0..5 {
+        let mut cluster =
+            Cluster::new(SimConfig { seed, node: node.clone(), ..SimConfig::default() });
+        let leader = cluster.await_leader();
+        let behind = cluster.others(leader)[0];
+        cluster.act(Action::Crash(behind));
+        for _ in 0..30 {
+            for key in KEYS {
+                cluster.put(key, "1");
+                cluster.put(key, "2");
+            }
+        }
+        cluster.act(Action::Restart(behind));
+        cluster.await_value(&[behind], KEYS[9], "2");
+        cluster.put("after", "1");
+        cluster.await_value(&cluster.sim.ids(), "after", "1");
+        let servers = cluster.sim.ids();
+        for node in &servers {
+            let replica = cluster.sim.replica(*node).expect("it runs");
+            assert!(replica.log().memory() <= KEEP, "seed {seed}: {node} holds too much");
+        }
+        let snapshot = cluster.sim.replica(leader).expect("it runs").status().snapshot_index;
+        assert_eq!(snapshot, LogIndex(0), "seed {seed}: the leader has saved nothing");
+        // What is not in memory any more is on the disks.
+        for node in &servers {
+            cluster.act(Action::Crash(*node));
+        }
+        for node in &servers {
+            cluster.act(Action::Restart(*node));
+        }
+        cluster.await_value(&servers, KEYS[9], "2");
+        cluster.await_value(&servers, "after", "1");
+    }
+}
+
+/// Guards the disk: a log that memory holds only a little of is shortened there, too, once a snapshot
+/// covers it, though not beyond that.
+#[check]
+fn a_log_on_disk_is_shortened_whatever_memory_holds() {
+    for (keep_bytes, keep_entries, tail) in [(0, 5, 0), (0, 0, 0), (1 << 20, 5, 5)] {
+        let config =
+            Config { keep_bytes, keep_entries, compact_after_entries: 20, ..Config::default() };
+        let mut alone = Alone::leader_with(config);
+        for request in 1..=30 {
+            alone.propose(request, "k", "v");
+            alone.persist_all();
+            alone.accept(S2, request + 1);
+        }
+        let first = alone.snapshots[0].meta.clone();
+        assert!(alone.snapshots.len() == 1 && first.last.index >= LogIndex(20));
+        let covered = first.last.index.0;
+        alone.writes.clear();
+        alone.step(Input::SnapshotSaved(first));
+        let compacted = alone.writes.iter().find_map(|write| write.compact_to);
+        let compacted = compacted.expect("the disk is told").index.0;
+        assert_eq!(compacted, covered - tail, "{keep_bytes} {keep_entries}");
+    }
+}

@@ -196,6 +196,7 @@ pub(super) fn config(seed: u64, mutation: Option<Mutation>, random: &mut Random)
         clock_interval: random.between(50, 300) * MILLISECOND,
         lease_reads: random.chance(500),
         keep_entries: random.between(0, 10),
+        keep_bytes: 2_000,
         max_in_flight: 4,
         max_batch_bytes: 200,
         max_chunk_bytes: 60,
