@@ -144,6 +144,7 @@ impl Bench {
                 StorageEvent::Failed { error, .. } => return Err(error.into()),
                 StorageEvent::SnapshotFailed { .. }
                 | StorageEvent::DiskFull
+                | StorageEvent::DiskIsShort
                 | StorageEvent::DiskHasSpace => {}
             }
             let end = self.next_index - 1;
@@ -167,6 +168,7 @@ impl Bench {
                 }
                 StorageEvent::Persisted { .. }
                 | StorageEvent::DiskFull
+                | StorageEvent::DiskIsShort
                 | StorageEvent::DiskHasSpace => {}
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::admission::{Admission, Permit};
 use crate::driver::Inbox;
-use crate::storage::{Storage, Usage};
+use crate::storage::{PATIENCE, Storage, Usage};
 use crate::trace::{self, Hub};
 
 /// Why a request was not carried out, or not known to be.
@@ -188,6 +188,12 @@ impl Handle {
     /// What the disk holds; `None` while the server ends.
     pub fn usage(&self) -> Option<Usage> {
         self.storage.upgrade().map(|storage| storage.usage())
+    }
+
+    /// Whether the log is written at once, or nearly so.
+    pub fn writes_flow(&self) -> bool {
+        let stall = self.storage.upgrade().and_then(|storage| storage.stall(PATIENCE));
+        stall.is_none_or(|stall| !stall.blocks_writes)
     }
 
     /// Joins those who watch the events.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod descriptors;
 pub mod driver;
 pub mod faults;
 #[cfg(any(test, feature = "fuzz"))]

@@ -1,7 +1,7 @@
 //! Puts a server together, runs it, and takes it apart again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::config::ServeConfig;
+use crate::config::{Limits, ServeConfig};
+use crate::descriptors;
 use crate::driver::{Driver, Ended, Inbox, Peers};
 use crate::faults::{Faults, Injector};
 use crate::guard::Guard;
@@ -85,7 +86,8 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));
     let storage = Arc::new(taken.storage);
-    let limits = config.limits.clone();
+    spawn(&tasks, &background, watch_storage(Arc::downgrade(&storage), taken.faults.is_some()));
+    let limits = bounded(&config.limits)?;
     let revisions = watch::Sender::new(0);
     let handle = Handle::new(
         inbox.clone(),
@@ -106,6 +108,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         peers,
         status,
         revisions,
+        max_uncommitted_bytes: limits.max_request_bytes,
         tracer,
         metrics: metrics.driver.clone(),
     };
@@ -228,7 +231,20 @@ async fn take(
     });
     let (opened, storage) =
         opening.await.context("opening the data directory ended in a bug")??;
+    ensure!(
+        opened.snapshot.is_some() || opened.recovered.tells_members(),
+        "{}: the log is there, but nothing says any more who the members of the cluster are: the \
+         snapshots are gone. Put them back if you have them; else take this server out (`native-node \
+         member remove ID`), empty its directory, start it without --new-cluster and let it in again",
+        config.data.display()
+    );
     Ok(Taken { storage, opened, transport, listener, faults })
+}
+
+/// The limits, as far as the system allows them.
+fn bounded(limits: &Limits) -> anyhow::Result<Limits> {
+    let max_connections = descriptors::client_connections(limits.max_connections)?;
+    Ok(Limits { max_connections, ..limits.clone() })
 }
 
 fn taken_address(address: &crate::config::Address, flag: &str) -> String {
@@ -353,6 +369,23 @@ async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
     loop {
         ticks.tick().await;
         drop(inbox.send(Inbox::Compact));
+    }
+}
+
+/// Tells when the storage hangs, and gives it up when it does so for long: nothing can be written then,
+/// and who restarts the server learns of it. Where hanging disks are only played it waits.
+async fn watch_storage(storage: Weak<Storage>, played: bool) {
+    let mut ticks = interval(storage::PATIENCE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(storage) = storage.upgrade() else { return };
+        let Some(stall) = storage.stall(storage::PATIENCE) else { continue };
+        tracing::error!(since = ?stall.since, "{} hangs: the disk does not answer", stall.what);
+        if stall.blocks_writes && stall.since > storage::GIVE_UP && !played {
+            storage.give_up(stall.since);
+            return;
+        }
     }
 }
 

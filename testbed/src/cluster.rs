@@ -34,6 +34,8 @@ pub struct Cluster {
     /// How many of them found the cluster when their directory is empty.
     founders: usize,
     name: String,
+    /// How many files a server may have open, where that is limited.
+    files: Option<u64>,
 }
 
 struct Node {
@@ -102,7 +104,12 @@ impl Cluster {
         let (originals, founders) = (nodes.len(), nodes.len());
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let name = "test".to_owned();
-        Self { directory, nodes, arguments, originals, founders, name }
+        Self { directory, nodes, arguments, originals, founders, name, files: None }
+    }
+
+    /// From now on servers are started that may have so many files open.
+    pub fn limit_files(&mut self, count: u64) {
+        self.files = Some(count);
     }
 
     /// The servers' numbers.
@@ -207,6 +214,9 @@ impl Cluster {
     pub fn spawn(&mut self, id: usize) {
         let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
         let mut command = self.command(id);
+        if let Some(files) = self.files {
+            command = limited(&command, files);
+        }
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let node = self.node(id);
         assert!(node.child.is_none(), "server {id} runs already");
@@ -328,6 +338,20 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// The same command with a limit on open files. It becomes the program, so signals reach that.
+fn limited(command: &Command, files: u64) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
 }
 
 /// The program under test.

@@ -181,6 +181,10 @@ layer! {
         /// Entries that compaction keeps, so that a slow follower need not take a snapshot.
         #[arg(value_name = "N")]
         "GLASSRAFT_KEEP_ENTRIES" keep_entries: u64,
+        /// Bytes of applied entries in memory, at most. A follower that lacks older entries gets a
+        /// snapshot. Raise it where followers that are far behind never catch up.
+        #[arg(value_name = "BYTES")]
+        "GLASSRAFT_KEEP_BYTES" keep_bytes: usize,
     }
 }
 
@@ -192,7 +196,7 @@ layer! {
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_SEGMENT_BYTES" segment_bytes: u64,
         /// Bytes that stay free on the disk, beside the room for another snapshot: with less than
-        /// that new writes are refused with 507 [default: 67108864].
+        /// that writes are refused with 507, but for those that remove something [default: 67108864].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_KEEP_FREE_BYTES" keep_free_bytes: u64,
         /// Snapshots that are kept, 2 to 16 [default: 2]. The log reaches back to the one before
@@ -211,10 +215,12 @@ layer! {
         /// Client requests under way at once; more are turned away with 429.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_REQUESTS" max_requests: usize,
-        /// Bytes of client requests under way at once; more are turned away with 429.
+        /// Bytes of client requests under way at once, and of writes whose outcome is open; more are
+        /// turned away with 429.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
-        /// Client connections at once; more are told to go elsewhere with 503.
+        /// Client connections at once; more are told to go elsewhere with 503. Fewer where the limit
+        /// on open files leaves no room for so many.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
         /// How long a client may take for a request's header, its body, or a TLS handshake, and how

@@ -122,6 +122,9 @@ pub struct Driver {
     pub status: Arc<ArcSwap<Status>>,
     /// Wakes those who watch keys: the state's revision.
     pub revisions: watch::Sender<u64>,
+    /// From so many bytes of commands on whose outcome is not known yet, more are refused: they stay
+    /// in memory for as long, whether somebody waits for them or not.
+    pub max_uncommitted_bytes: usize,
     /// Those who watch events.
     pub tracer: Tracer,
     /// What it counts.
@@ -230,8 +233,8 @@ impl Run {
     fn take_one(&mut self, item: Inbox) {
         match item {
             Inbox::Propose { command, reply, permit } => {
-                let since = self.now;
-                let request = self.waiting.add(Waiting::Write { reply, since }, permit);
+                let (since, bytes) = (self.now, command.len());
+                let request = self.waiting.add(Waiting::Write { reply, since, bytes }, permit);
                 self.proposals.push(Proposal { request, command });
             }
             Inbox::Read { reply, lease, permit } => {
@@ -274,18 +277,32 @@ impl Run {
 
     /// All proposals of the batch go in together, if the disk can take them.
     fn propose(&mut self) {
-        let proposals = std::mem::take(&mut self.proposals);
+        let mut proposals = std::mem::take(&mut self.proposals);
+        let new: usize = proposals.iter().map(|proposal| proposal.command.len()).sum();
+        let uncommitted = self.waiting.write_bytes() - new;
         let refusal = match self.driver.storage.accepting() {
+            Acceptance::Yes if uncommitted > self.driver.max_uncommitted_bytes => {
+                Some(RequestError::Overloaded)
+            }
             Acceptance::Yes => None,
             Acceptance::Backlogged => Some(RequestError::Overloaded),
             Acceptance::DiskFull => Some(RequestError::DiskFull),
             Acceptance::Failed => Some(RequestError::Halted),
         };
         if let Some(refusal) = refusal {
-            for proposal in proposals {
-                self.waiting.refuse(proposal.request, refusal);
+            let mut queued = 0;
+            proposals.retain(|proposal| {
+                let taken = self.driver.storage.takes_when_full(&proposal.command, queued);
+                if taken {
+                    queued += proposal.command.len() as u64;
+                } else {
+                    self.waiting.refuse(proposal.request, refusal);
+                }
+                taken
+            });
+            if proposals.is_empty() {
+                return;
             }
-            return;
         }
         self.driver.metrics.proposals.inc_by(proposals.len() as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52")]
@@ -334,6 +351,11 @@ impl Run {
                 self.step(Input::Compact);
                 self.hand_over();
             }
+            StorageEvent::DiskIsShort => {
+                if self.driver.storage.is_worth_compacting() {
+                    self.step(Input::Compact);
+                }
+            }
             StorageEvent::DiskHasSpace => {}
             StorageEvent::Failed { first_lost, error } => {
                 if let Some(write) = first_lost {
@@ -372,6 +394,7 @@ impl Run {
             }
             self.known_leader = status.leader;
         }
+        driver.storage.expect_snapshot_of(status.keys, status.state_bytes);
         let status = Arc::new(status);
         driver.status.store(Arc::clone(&status));
         driver.tracer.after_batch(&mut driver.replica, self.now);

@@ -15,7 +15,7 @@ use crate::metrics::DriverMetrics;
 
 /// Where the answer to a request goes.
 pub(super) enum Waiting {
-    Write { reply: Reply<Written>, since: Time },
+    Write { reply: Reply<Written>, since: Time, bytes: usize },
     Read(Reply<KvStore>),
     Membership(Reply<Membership>),
     Transfer(Reply<NodeId>),
@@ -27,6 +27,7 @@ pub(super) struct WaitingList {
     last_request: RequestId,
     /// A permit is given back with the answer. What the driver itself asks for needs none.
     requests: HashMap<RequestId, (Waiting, Option<Permit>)>,
+    write_bytes: usize,
 }
 
 impl WaitingList {
@@ -41,7 +42,15 @@ impl WaitingList {
         self.insert(Waiting::Transfer(reply), None)
     }
 
+    /// The bytes of all commands whose outcome is not known yet.
+    pub(super) const fn write_bytes(&self) -> usize {
+        self.write_bytes
+    }
+
     fn insert(&mut self, waiting: Waiting, permit: Option<Permit>) -> RequestId {
+        if let Waiting::Write { bytes, .. } = waiting {
+            self.write_bytes += bytes;
+        }
         self.last_request = self.last_request.next();
         self.requests.insert(self.last_request, (waiting, permit));
         self.last_request
@@ -64,7 +73,7 @@ impl WaitingList {
             Outcome::Refused(refusal) => RequestError::Refused(refusal),
             // Who asked may have given up, here and below.
             Outcome::Applied { position, applied } => {
-                let Waiting::Write { reply, since } = self.take(request) else {
+                let Waiting::Write { reply, since, bytes: _ } = self.take(request) else {
                     unreachable!("only a write is applied")
                 };
                 let took = Duration::from_micros(now.since(since));
@@ -108,6 +117,10 @@ impl WaitingList {
     }
 
     fn take(&mut self, request: RequestId) -> Waiting {
-        self.requests.remove(&request).expect("each request is answered once").0
+        let (waiting, _) = self.requests.remove(&request).expect("each request is answered once");
+        if let Waiting::Write { bytes, .. } = waiting {
+            self.write_bytes -= bytes;
+        }
+        waiting
     }
 }

@@ -216,7 +216,7 @@ impl ApiError {
             Self::TooManyConnections => kind(S::SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections",
                 "nothing happened; use fewer connections or another server, or start this one with a greater --max-connections").retryable(),
             Self::DiskFull => kind(S::INSUFFICIENT_STORAGE, "disk_full", "Disk full",
-                "nothing happened; free space on the leader's disk, writes then go on by themselves").retryable(),
+                "nothing happened; free space on the leader's disk, or delete keys: writes then go on by themselves").retryable(),
             Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is ending",
                 "nothing happened; send it to another server").retryable(),
             Self::UnknownCommand => kind(S::NOT_IMPLEMENTED, "unknown_command", "Unknown command",

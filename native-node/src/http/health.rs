@@ -57,7 +57,7 @@ pub(super) async fn readyz(
         let status = app.handle.status();
         [
             ("driver", alive),
-            ("disk", !status.halted),
+            ("disk", !status.halted && app.handle.writes_flow()),
             ("leader", status.leader.is_some()),
             ("applied", status.last_applied.index >= status.commit_index),
             ("not-ending", !app.ending.is_cancelled()),

@@ -128,6 +128,9 @@ pub struct SnapshotInfo {
     pub disk_bytes: u64,
     /// How much of the one that is being written is done, from 0 to 1.
     pub saving: Option<f64>,
+    /// Why the latest attempt to save one failed, as long as none was saved since.
+    #[serde(default)]
+    pub last_error: Option<String>,
 }
 
 /// The state in figures.
@@ -292,6 +295,7 @@ fn local(app: &App) -> ClusterStatus {
             count: usage.snapshots,
             disk_bytes: usage.snapshot_bytes,
             saving: usage.snapshot_progress,
+            last_error: usage.snapshot_error.map(|error| error.to_string()),
         },
         state: StateInfo {
             digest: format!("{:016x}", status.digest),

@@ -8,8 +8,12 @@
 //! | `lock` | locked while a server uses the directory; names the process |
 //! | `00000000000000000001.log` | a segment of the log, by its sequence number |
 //! | `<index>-<term>.snapshot` | the state after that entry |
+//! | `<index>-<term>.snapshot.damaged` | one that could not be read, for people to look at |
 //! | `spare-<n>.tmp` | space set aside for a segment to come |
 //! | `snapshot.tmp` | a snapshot in the making; one that a crash left is removed at the next start |
+//!
+//! Whoever else works in the directory may have removed a file already (tools that clean up remove
+//! `*.tmp`): what is to go and is gone is removed, and what was set aside is made again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,19 +21,20 @@ use std::sync::Arc;
 
 use raft_core::types::LogPosition;
 
-use super::disk::{Disk, Lock, LockGuard};
+use super::disk::{Disk, DiskFile, Lock, LockGuard};
 use super::error::io_error;
 use super::head::{FileType, Head};
 use super::log::segment::SegmentHead;
 use super::restore::RESTORE_MARKER;
 use super::{Identity, StorageError, StorageId};
 
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 const PEERS: &str = "peers";
 const PEERS_IN_THE_MAKING: &str = "peers.tmp";
 const SEGMENT: &str = ".log";
 const SNAPSHOT: &str = ".snapshot";
 const SNAPSHOT_IN_THE_MAKING: &str = "snapshot.tmp";
+const DAMAGED: &str = ".damaged";
 
 /// A directory on a disk, and whose it is: what every part of the storage works in.
 #[derive(Clone, Debug)]
@@ -68,7 +73,7 @@ impl Directory {
         })?;
         // Before the lock as well, so that nothing is put into somebody else's directory.
         self.list()?.refuse_foreign(&self.path)?;
-        let lock = self.lock()?;
+        let lock = lock(&*self.disk, &self.path, &self.identity)?;
         let contents = self.list()?;
         if let (Some(snapshot), []) = (contents.snapshots.last(), &*contents.segments) {
             return Err(StorageError::Missing {
@@ -99,24 +104,6 @@ impl Directory {
         (self.path.join(PEERS), self.path.join(PEERS_IN_THE_MAKING))
     }
 
-    fn lock(&self) -> Result<LockGuard, StorageError> {
-        let holder = format!(
-            "process {} (server {} of cluster {:?})",
-            std::process::id(),
-            self.identity.node,
-            self.identity.cluster
-        );
-        let path = self.path.join(LOCK);
-        match self.disk.lock(&path, &holder).map_err(io_error("lock", &path))? {
-            Lock::Taken(guard) => Ok(guard),
-            Lock::HeldBy(holder) => {
-                let unknown = "a process that did not say its name".to_owned();
-                let holder = if holder.is_empty() { unknown } else { holder };
-                Err(StorageError::Locked { dir: self.path.clone(), holder })
-            }
-        }
-    }
-
     fn list(&self) -> Result<Contents, StorageError> {
         let names = self.disk.list(&self.path).map_err(io_error("list", &self.path))?;
         let mut contents = Contents::default();
@@ -129,9 +116,7 @@ impl Directory {
                 contents.spares.push(number);
             } else if name == SNAPSHOT_IN_THE_MAKING {
                 contents.unfinished_snapshot = true;
-            } else if ![LOCK, PEERS, PEERS_IN_THE_MAKING, RESTORE_MARKER, "lost+found"]
-                .contains(&&*name)
-            {
+            } else if !is_ours(&name) && name != "lost+found" {
                 contents.foreign = Some(name);
             }
         }
@@ -168,29 +153,52 @@ impl Directory {
     }
 
     /// Removes a file, durably: of two that are removed one after the other, the second is never
-    /// gone while the first is still there.
-    pub(super) fn remove(&self, path: &Path) -> Result<(), StorageError> {
-        self.disk.remove(path).map_err(io_error("remove", path))?;
-        self.sync()
+    /// gone while the first is still there. Whether it was there.
+    pub(super) fn remove(&self, path: &Path) -> Result<bool, StorageError> {
+        match self.disk.remove(path) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(io_error("remove", path)(error)),
+        }
     }
 
-    /// Removes a file that may not be there, durably.
-    pub(super) fn remove_if_there(&self, path: &Path) -> Result<(), StorageError> {
-        match self.disk.remove(path) {
-            Ok(()) => self.sync(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(io_error("remove", path)(error)),
+    /// Gives a file that cannot be read another name, durably. Nobody here removes it.
+    pub(super) fn set_aside(&self, path: &Path) -> Result<PathBuf, StorageError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(DAMAGED);
+        let aside = PathBuf::from(name);
+        self.rename(path, &aside)?;
+        Ok(aside)
+    }
+
+    /// Opens a file for reading and writing; `None` when it is not there.
+    pub(super) fn open(&self, path: &Path) -> Result<Option<Box<dyn DiskFile>>, StorageError> {
+        match self.disk.open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("open", path)(error)),
         }
     }
 
     /// Makes the names durable.
     pub(super) fn sync(&self) -> Result<(), StorageError> {
-        self.disk.sync_dir(&self.path).map_err(io_error("sync the directory", &self.path))
+        let synced = self.disk.sync_dir(&self.path);
+        synced.map_err(|error| self.or_gone("sync the directory", error))
     }
 
     /// The bytes that are free on the disk.
     pub(super) fn free_bytes(&self) -> Result<u64, StorageError> {
-        self.disk.free_bytes(&self.path).map_err(io_error("ask for the free space of", &self.path))
+        let free = self.disk.free_bytes(&self.path);
+        free.map_err(|error| self.or_gone("ask for the free space of", error))
+    }
+
+    /// What an error of an operation on the directory means: it may have been removed.
+    pub(super) fn or_gone(&self, action: &'static str, error: io::Error) -> StorageError {
+        if error.kind() == io::ErrorKind::NotFound {
+            let because = "this server uses it".to_owned();
+            return StorageError::Missing { path: self.path.clone(), because };
+        }
+        io_error(action, &self.path)(error)
     }
 }
 
@@ -208,6 +216,39 @@ impl Contents {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Keeps other servers and restores out of a directory.
+pub(super) fn lock(
+    disk: &dyn Disk,
+    dir: &Path,
+    identity: &Identity,
+) -> Result<LockGuard, StorageError> {
+    let holder = format!(
+        "process {} (server {} of cluster {:?})",
+        std::process::id(),
+        identity.node,
+        identity.cluster
+    );
+    let path = dir.join(LOCK);
+    match disk.lock(&path, &holder).map_err(io_error("lock", &path))? {
+        Lock::Taken(guard) => Ok(guard),
+        Lock::HeldBy(holder) => {
+            let unknown = "a process that did not say its name".to_owned();
+            let holder = if holder.is_empty() { unknown } else { holder };
+            Err(StorageError::Locked { dir: dir.to_owned(), holder })
+        }
+    }
+}
+
+/// Whether a server puts files of this name into its directory.
+pub(super) fn is_ours(name: &str) -> bool {
+    let known = [LOCK, PEERS, PEERS_IN_THE_MAKING, RESTORE_MARKER, SNAPSHOT_IN_THE_MAKING];
+    known.contains(&name)
+        || spare_of(name).is_some()
+        || segment_of(name).is_some()
+        || snapshot_of(name.strip_suffix(DAMAGED).unwrap_or(name)).is_some()
+        || name == format!("{PEERS}{DAMAGED}")
 }
 
 fn spare_of(name: &str) -> Option<u64> {

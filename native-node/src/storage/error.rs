@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use raft_core::types::{LogIndex, NodeId};
 
@@ -172,6 +173,15 @@ pub enum StorageError {
     /// The server was stopped while this was waiting.
     #[error("the storage was closed before this was written; it is not durable")]
     Closed,
+    /// The disk does not answer.
+    #[error("the disk that holds {} has not answered for {} s. Check the disk, and what it hangs on; \
+        what was not confirmed by then may be lost, nothing else is", .dir.display(), .since.as_secs())]
+    Hangs {
+        /// The directory.
+        dir: PathBuf,
+        /// For how long.
+        since: Duration,
+    },
     /// A thread of the storage ended by a bug.
     #[error(
         "the storage stopped because of a bug: {what}. Please report it with the log; restart \

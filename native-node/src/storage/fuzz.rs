@@ -203,7 +203,7 @@ pub(crate) fn snapshot_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn peers(input: &[u8]) {
     let disk = MemoryDisk::default();
     disk.put(Path::new("/data/peers"), input.to_vec());
-    let known = super::KnownPeers::load(directory(&disk));
+    let known = super::KnownPeers::load(directory(&disk)).expect("the disk works");
     known.meet(NodeId(1), StorageId::random(), 1).expect("the disk works");
 }
 

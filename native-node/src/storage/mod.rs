@@ -15,9 +15,11 @@
 //!   exact rule), and a gap is never started upon.
 //! - A write or sync that fails poisons the storage: it is not tried again, since what reached the
 //!   disk is unknown then. Only a restart, which reads it back, goes on.
-//! - A full disk is noticed when the segment after the next cannot be made; what clients
-//!   ask is refused from then on ([`Acceptance::DiskFull`]). A leader's entries still fill the open
-//!   segment; one more is in reserve for term, vote, compaction and the servers' own entries.
+//! - A full disk is noticed when the segment after the next cannot be made, while there is still room
+//!   for a snapshot of the state; what clients ask is refused from then on ([`Acceptance::DiskFull`]),
+//!   but for what removes something. A leader's entries still fill the open segment; one more is in
+//!   reserve for removals, term, vote, compaction and the servers' own entries. A snapshot then lets
+//!   the log go up to itself, and the snapshots before it.
 //! - Every file names cluster, server and format version, and one server at a time uses a directory
 //!   ([`directory`] lists the files).
 
@@ -30,6 +32,7 @@ mod head;
 mod log;
 mod options;
 mod peers;
+mod pulse;
 mod record;
 mod restore;
 mod service;
@@ -40,6 +43,9 @@ mod threads;
 mod tests;
 
 pub use error::StorageError;
-pub use options::{Acceptance, CutTail, Identity, Opened, Options, StorageEvent, StorageId, Usage};
+pub use options::{
+    Acceptance, CutTail, GIVE_UP, Identity, Opened, Options, PATIENCE, Stall, StorageEvent,
+    StorageId, Usage,
+};
 pub use peers::KnownPeers;
 pub use service::Storage;

@@ -138,8 +138,11 @@ pub enum StorageEvent {
         /// Why.
         error: Arc<StorageError>,
     },
-    /// The disk is full: new writes of clients should be refused from now on.
+    /// The disk is full: new writes of clients should be refused from now on, but for those that
+    /// remove something.
     DiskFull,
+    /// It has been full for a while, or is nearly full: a snapshot lets old parts of the log go.
+    DiskIsShort,
     /// There is space again.
     DiskHasSpace,
     /// The last report of all: nothing can be made durable any more, and the server must stop.
@@ -165,8 +168,25 @@ pub enum Acceptance {
     Failed,
 }
 
+/// Something that the storage waits for longer than it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// What it is doing.
+    pub what: &'static str,
+    /// For how long.
+    pub since: Duration,
+    /// Whether nothing can be written meanwhile.
+    pub blocks_writes: bool,
+}
+
+/// What the disk takes longer for than this is told, and a server whose log waits so long is not ready.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// After so long without an answer of the disk the server ends.
+pub const GIVE_UP: Duration = Duration::from_mins(2);
+
 /// What the directory holds, and what is under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Usage {
     /// The bytes of all log segments.
     pub log_bytes: u64,
@@ -186,4 +206,8 @@ pub struct Usage {
     pub full: bool,
     /// How much of the snapshot that is being written is done, from 0 to 1.
     pub snapshot_progress: Option<f64>,
+    /// Snapshots that could not be saved since the start.
+    pub snapshot_failures: u64,
+    /// Why the latest of them could not, as long as none was saved since.
+    pub snapshot_error: Option<Arc<StorageError>>,
 }

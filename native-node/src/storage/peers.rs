@@ -18,8 +18,7 @@ use raft_core::types::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
-use super::disk::DiskFile;
-use super::error::io_error;
+use super::error::{io_error, is_full};
 use super::{StorageError, StorageId};
 
 /// The longest file that is read, in bytes: far more than any cluster's.
@@ -42,15 +41,28 @@ struct Met {
 }
 
 impl KnownPeers {
-    /// Those that the directory remembers. A file that cannot be read is reported and forgotten: it
-    /// guards against a mistake and holds nothing that anybody was promised.
-    pub(super) fn load(directory: Directory) -> Self {
-        let met = read(&directory).unwrap_or_else(|why| {
-            let path = directory.peers().0;
-            tracing::warn!(file = %path.display(), "cannot tell which servers were met: {why}");
-            BTreeMap::new()
-        });
-        Self { directory, met: Mutex::new(met) }
+    /// Those that the directory remembers. A file that is damaged is reported, kept under another
+    /// name, and forgotten: it guards against a mistake and holds nothing that anybody was promised.
+    pub(super) fn load(directory: Directory) -> Result<Self, StorageError> {
+        let path = directory.peers().0;
+        let met = match read(&directory)? {
+            Ok(met) => met,
+            Err(why) => {
+                let kept_as = directory.set_aside(&path)?;
+                tracing::warn!(
+                    file = %path.display(),
+                    kept_as = %kept_as.display(),
+                    "cannot tell which servers were met: {why}"
+                );
+                BTreeMap::new()
+            }
+        };
+        Ok(Self { directory, met: Mutex::new(met) })
+    }
+
+    /// Where it lies.
+    pub(super) fn directory(&self) -> &std::path::Path {
+        &self.directory.path
     }
 
     /// The data directory of this server.
@@ -73,8 +85,18 @@ impl KnownPeers {
             Some(known) if known.let_in >= let_in => return Ok(false),
             Some(_) | None => {}
         }
-        met.insert(peer, Met { storage, let_in });
-        self.save(&met)?;
+        let mut known = met.clone();
+        known.insert(peer, Met { storage, let_in });
+        match self.save(&known) {
+            Ok(()) => {}
+            // The cluster must not stay apart for want of a few bytes. It is remembered while this
+            // server runs, and saved with the next one that is met.
+            Err(StorageError::Io { source, .. }) if is_full(&source) => {
+                tracing::warn!(%peer, "the disk is too full to remember that this server was met");
+            }
+            Err(error) => return Err(error),
+        }
+        *met = known;
         Ok(true)
     }
 
@@ -96,18 +118,15 @@ impl KnownPeers {
     }
 }
 
-fn read(directory: &Directory) -> Result<BTreeMap<NodeId, Met>, String> {
+/// The inner error says what is wrong with what was read.
+fn read(directory: &Directory) -> Result<Result<BTreeMap<NodeId, Met>, String>, StorageError> {
     let (path, _) = directory.peers();
-    let file: Box<dyn DiskFile> = match directory.disk.open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error.to_string()),
+    let Some(file) = directory.open(&path)? else { return Ok(Ok(BTreeMap::new())) };
+    let size = file.size().map_err(io_error("ask for the size of", &path))?;
+    let Some(length) = usize::try_from(size).ok().filter(|_| size <= MAX_BYTES) else {
+        return Ok(Err(format!("it is {size} bytes long")));
     };
-    let size = file.size().map_err(|error| error.to_string())?;
-    if size > MAX_BYTES {
-        return Err(format!("it is {size} bytes long"));
-    }
-    let mut text = vec![0; usize::try_from(size).map_err(|error| error.to_string())?];
-    let read = file.read_at(0, &mut text).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&text[..read]).map_err(|error| error.to_string())
+    let mut text = vec![0; length];
+    let read = file.read_at(0, &mut text).map_err(io_error("read", &path))?;
+    Ok(serde_json::from_slice(&text[..read]).map_err(|error| error.to_string()))
 }

@@ -13,6 +13,7 @@ use raft_core::kv::Snapshot;
 use raft_core::log::Entries;
 use raft_core::types::WriteId;
 
+use super::directory::{LOCK, is_ours, lock};
 use super::disk::{Disk, RealDisk};
 use super::error::io_error;
 use super::{Identity, Options, Storage, StorageError, StorageEvent};
@@ -38,16 +39,19 @@ impl Storage {
     ) -> Result<(), StorageError> {
         let disk = RealDisk;
         let marker = dir.join(RESTORE_MARKER);
-        let left_over = names(&disk, dir)?;
+        names(&disk, dir)?;
         disk.create_dir_all(dir).map_err(io_error("create the directory", dir))?;
         let file = disk.create(&marker).map_err(io_error("create", &marker))?;
         file.sync().map_err(io_error("sync", &marker))?;
         let sync = || disk.sync_dir(dir).map_err(io_error("sync the directory", dir));
         sync()?;
-        for name in left_over.iter().filter(|name| *name != RESTORE_MARKER) {
+        // What another restore has made since, or is making, would be removed else.
+        let guard = lock(&disk, dir, &identity)?;
+        for name in names(&disk, dir)?.iter().filter(|name| !kept(name)) {
             let path = dir.join(name);
             disk.remove(&path).map_err(io_error("remove", &path))?;
         }
+        drop(guard);
         fill(dir, identity, options, snapshot)?;
         // Everything that was written is durable under its name, or this would bring it to light.
         sync()?;
@@ -109,9 +113,15 @@ fn wait(
             StorageEvent::Persisted { .. }
             | StorageEvent::SnapshotSaved { .. }
             | StorageEvent::DiskFull
+            | StorageEvent::DiskIsShort
             | StorageEvent::DiskHasSpace => {}
         }
     }
+}
+
+/// What a restore leaves where it is.
+fn kept(name: &str) -> bool {
+    [RESTORE_MARKER, LOCK].contains(&name)
 }
 
 /// The names in a directory that may be written; what an unfinished restore left is among them.
@@ -122,10 +132,10 @@ fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, StorageError> {
         Err(error) => return Err(io_error("list", dir)(error)),
     };
     names.retain(|name| name != "lost+found");
-    if !names.iter().any(|name| name == RESTORE_MARKER)
-        && let Some(found) = names.pop()
-    {
-        return Err(StorageError::NotEmpty { dir: dir.to_owned(), found });
+    let unfinished = names.iter().any(|name| name == RESTORE_MARKER);
+    // What somebody has put beside an unfinished restore is not ours to remove.
+    if let Some(found) = names.iter().find(|name| !unfinished || !is_ours(name)) {
+        return Err(StorageError::NotEmpty { dir: dir.to_owned(), found: found.clone() });
     }
     Ok(names)
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use raft_core::durable::{Recovered, Write};
 use raft_core::kv::Snapshot;
@@ -16,10 +18,11 @@ use super::disk::{Disk, LockGuard, RealDisk};
 use super::log::segment::{Segment, Spare};
 use super::log::spares::{Progress, SpareSource, Spares};
 use super::log::{LogWriter, recover};
+use super::pulse::Pulse;
 use super::snapshots::{Loaded, SnapshotStore};
 use super::threads::{self, Command};
 use super::{
-    Acceptance, CutTail, Identity, KnownPeers, Opened, Options, StorageError, StorageEvent,
+    Acceptance, CutTail, Identity, KnownPeers, Opened, Options, Stall, StorageError, StorageEvent,
     StorageId, Usage,
 };
 
@@ -51,6 +54,10 @@ pub(super) struct Shared {
     /// Set before the end, so that a snapshot under way is given up.
     pub(super) closing: AtomicBool,
     pub(super) failed: AtomicBool,
+    /// The threads may hang for good.
+    abandoned: AtomicBool,
+    /// Why no segments are made any more.
+    cause: Mutex<Option<StorageError>>,
     pub(super) queued_bytes: AtomicU64,
     pub(super) log_segments: AtomicU64,
     pub(super) log_bytes: AtomicU64,
@@ -60,6 +67,16 @@ pub(super) struct Shared {
     pub(super) snapshot_bytes: AtomicU64,
     /// In thousandths; above that none is being written.
     pub(super) snapshot_progress: AtomicU64,
+    pub(super) snapshot_failures: AtomicU64,
+    /// Why the latest snapshot could not be saved, and when the log last said so.
+    pub(super) snapshot_error: Mutex<Option<(Arc<StorageError>, Instant)>>,
+    /// What another snapshot takes by the length of the newest, and by the size of the state, in
+    /// bytes.
+    room_by_newest: AtomicU64,
+    room_by_state: AtomicU64,
+    /// What the threads are busy with.
+    pub(super) log_pulse: Pulse,
+    pub(super) snapshot_pulse: Pulse,
 }
 
 impl std::fmt::Debug for Shared {
@@ -106,13 +123,15 @@ impl Storage {
             Directory { disk, path: dir.to_owned(), identity, id: StorageId::default() };
         let Prepared { opened, log, snapshots, spares, lock, directory } =
             prepare(&directory, &options)?;
-        let peers = Arc::new(KnownPeers::load(directory));
+        let peers = Arc::new(KnownPeers::load(directory)?);
         let shared = Arc::new(Shared {
             events: Box::new(events),
             options,
             spares,
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            cause: Mutex::default(),
             queued_bytes: AtomicU64::new(0),
             log_segments: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -120,6 +139,12 @@ impl Storage {
             snapshots: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(0),
             snapshot_progress: AtomicU64::new(u64::MAX),
+            snapshot_failures: AtomicU64::new(0),
+            snapshot_error: Mutex::default(),
+            room_by_newest: AtomicU64::new(0),
+            room_by_state: AtomicU64::new(0),
+            log_pulse: Pulse::default(),
+            snapshot_pulse: Pulse::default(),
         });
         shared.update_snapshots(&snapshots);
         let running = Running::start(&shared, log, snapshots)
@@ -166,13 +191,31 @@ impl Storage {
         }
     }
 
+    /// Says how large the state is, in keys and in the bytes of keys and values: so much room is kept
+    /// for a snapshot of it.
+    pub fn expect_snapshot_of(&self, keys: u64, bytes: u64) {
+        let room = bytes + bytes / 4 + keys * KEY_OVERHEAD;
+        if self.shared.room_by_state.swap(room, Ordering::AcqRel) != room {
+            self.shared.keep_room();
+        }
+    }
+
+    /// Whether a snapshot should be taken because the disk is nearly full. Not while the log is
+    /// short: then the snapshot would cost more than it gives back.
+    pub fn is_worth_compacting(&self) -> bool {
+        let shared = &self.shared;
+        let log = shared.log_bytes.load(Ordering::Acquire);
+        let snapshot = shared.room_by_state.load(Ordering::Acquire);
+        shared.spares.is_full() || log > snapshot.max(4 * shared.options.segment_bytes)
+    }
+
     /// How many of a leader's entries can be taken in, from the first on, when `queued` bytes more
     /// than this knows of wait already.
     ///
     /// On a full disk there is still some room, or a cluster whose disks are all full could not even
     /// agree on a leader: what clients wrote goes in as far as the open segment has room, so that the
-    /// spare stays in reserve, and what the servers need among themselves (a leader's no-op, a change
-    /// of members) goes in always.
+    /// spare stays in reserve; what removes something may take half of the spare as well; and what
+    /// the servers need among themselves (a leader's no-op, a change of members) goes in always.
     pub fn room_for(&self, entries: &[Entry], queued: u64) -> usize {
         match self.accepting() {
             Acceptance::Yes => return entries.len(),
@@ -184,9 +227,51 @@ impl Storage {
         let mut bytes = queued + shared.queued_bytes.load(Ordering::Acquire) + WRITE_OVERHEAD;
         let fits = |entry: &&Entry| {
             bytes += entry_cost(entry);
-            bytes <= room || !matches!(entry.payload, Payload::Command(_))
+            bytes <= room
+                || match &entry.payload {
+                    Payload::Noop | Payload::Membership(_) => true,
+                    Payload::Command(command) => {
+                        bytes <= self.room_for_removals() && frees_room(command)
+                    }
+                }
         };
         entries.iter().take_while(fits).count()
+    }
+
+    /// Whether a client's command can be taken in although the disk is full, when `queued` bytes more
+    /// than this knows of wait already: one that removes something, as long as there is room.
+    pub fn takes_when_full(&self, command: &[u8], queued: u64) -> bool {
+        let waiting = queued + self.shared.queued_bytes.load(Ordering::Acquire) + WRITE_OVERHEAD;
+        self.accepting() == Acceptance::DiskFull
+            && waiting + command.len() as u64 <= self.room_for_removals()
+            && frees_room(command)
+    }
+
+    /// What commands that remove something may take of the log on a full disk, in bytes: the rest of
+    /// the open segment and half of the spare in reserve.
+    fn room_for_removals(&self) -> u64 {
+        let shared = &self.shared;
+        let room = shared.segment_room.load(Ordering::Acquire);
+        let half = shared.options.segment_bytes / 2;
+        if shared.spares.ready_bytes() > 0 { room + half } else { room.saturating_sub(half) }
+    }
+
+    /// What the storage is busy with for longer than `patience`, if anything.
+    pub fn stall(&self, patience: Duration) -> Option<Stall> {
+        let shared = &self.shared;
+        let stalled = |pulse: &Pulse, what, blocks_writes| {
+            let since = pulse.busy_for().filter(|since| *since > patience)?;
+            Some(Stall { what, since, blocks_writes })
+        };
+        stalled(&shared.log_pulse, "writing the log", true)
+            .or_else(|| stalled(&shared.snapshot_pulse, "saving a snapshot", false))
+    }
+
+    /// Reports a failure although the threads hang: nobody waits for them any more.
+    pub fn give_up(&self, since: Duration) {
+        self.shared.abandoned.store(true, Ordering::Release);
+        let dir = self.peers.directory().to_owned();
+        self.shared.fail(None, StorageError::Hangs { dir, since });
     }
 
     /// What the directory holds and what is under way.
@@ -205,6 +290,8 @@ impl Storage {
             snapshot_progress: u32::try_from(progress)
                 .ok()
                 .map(|thousandths| f64::from(thousandths) / 1000.0),
+            snapshot_failures: shared.snapshot_failures.load(Ordering::Acquire),
+            snapshot_error: shared.snapshot_error().as_ref().map(|(error, _)| Arc::clone(error)),
         }
     }
 
@@ -218,6 +305,9 @@ impl Storage {
     fn stop(&mut self) {
         let Some(running) = self.running.take() else { return };
         self.shared.closing.store(true, Ordering::Release);
+        if self.shared.abandoned.load(Ordering::Acquire) {
+            return;
+        }
         // A thread that panicked has reported it as an event.
         drop(running.snapshots);
         let _ = running.snapshot_thread.join();
@@ -261,7 +351,22 @@ impl Shared {
         self.snapshots.store(count, Ordering::Release);
         self.snapshot_bytes.store(bytes, Ordering::Release);
         self.spares.set_covered(store.fallback(), store.newest());
-        self.spares.set_keep_free(self.options.keep_free_bytes + store.room_for_next());
+        self.room_by_newest.store(store.room_for_next(), Ordering::Release);
+        self.keep_room();
+    }
+
+    fn keep_room(&self) {
+        let by_newest = self.room_by_newest.load(Ordering::Acquire);
+        let by_state = self.room_by_state.load(Ordering::Acquire);
+        self.spares.set_keep_free(self.options.keep_free_bytes + by_newest.max(by_state));
+    }
+
+    pub(super) fn cause(&self) -> MutexGuard<'_, Option<StorageError>> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn snapshot_error(&self) -> MutexGuard<'_, Option<(Arc<StorageError>, Instant)>> {
+        self.snapshot_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over what the log says of itself.
@@ -271,6 +376,31 @@ impl Shared {
         self.log_bytes.store(bytes, Ordering::Release);
         self.segment_room.store(log.room(), Ordering::Release);
     }
+}
+
+/// Waiting for room on a full disk is no hanging.
+impl SpareSource for Shared {
+    fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError> {
+        let taken = self.spares.take(bytes);
+        self.log_pulse.beat();
+        taken
+    }
+
+    fn covered(&self, base: LogIndex) -> LogIndex {
+        self.spares.covered(base)
+    }
+
+    fn retire(&self, segments: Vec<Segment>) {
+        self.spares.retire(segments);
+    }
+}
+
+/// What a key takes in a snapshot beside itself and its value, in bytes: no less than that.
+const KEY_OVERHEAD: u64 = 64;
+
+/// Whether an encoded command makes the state no larger.
+fn frees_room(command: &[u8]) -> bool {
+    raft_core::kv::Command::decode(command).is_ok_and(|command| !command.grows())
 }
 
 /// What a write costs in the queue beside its entries, in bytes. No less than on the disk.
@@ -306,11 +436,7 @@ pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepar
     } else {
         recover_log(directory, &contents, &mut loaded)?
     };
-    let damaged: Vec<LogPosition> = loaded.damaged.iter().map(|(position, _)| *position).collect();
-    for (_, error) in &loaded.damaged {
-        tracing::warn!(%error, "going on from the snapshot before it and the log; removing it");
-    }
-    snapshots.remove_damaged(&damaged)?;
+    snapshots.set_aside(&loaded.damaged)?;
     snapshots.clean_up(contents.unfinished_snapshot)?;
     if let Some(cut) = &cut {
         tracing::warn!(
@@ -346,6 +472,12 @@ fn recover_log(
             return Err(without_fallback(loaded));
         }
     }
+    if loaded.snapshot.is_none()
+        && !loaded.damaged.is_empty()
+        && !recovery.recovered.tells_members()
+    {
+        return Err(without_fallback(loaded));
+    }
     let (cut, recovered) = (recovery.cut, recovery.recovered);
     let log =
         LogWriter::resume(directory.clone(), recovery.state, recovery.segments, recovery.tail);
@@ -370,7 +502,7 @@ impl SpareSource for MadeAtOnce<'_> {
             if let Some(spare) = self.0.try_take(bytes)? {
                 return Ok(Some(spare));
             }
-            if self.0.work()? != Progress::Done {
+            if let Progress::Full | Progress::Idle = self.0.work()? {
                 return Err(StorageError::DiskFull {
                     path: self.1.path.clone(),
                     needed: self.0.needed_bytes(),
@@ -380,8 +512,8 @@ impl SpareSource for MadeAtOnce<'_> {
         }
     }
 
-    fn covered(&self) -> LogIndex {
-        self.0.covered()
+    fn covered(&self, base: LogIndex) -> LogIndex {
+        self.0.covered(base)
     }
 
     fn retire(&self, segments: Vec<Segment>) {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use raft_core::durable::Write;
 use raft_core::kv::Snapshot;
 use raft_core::types::WriteId;
 
 use super::log::LogWriter;
+use super::log::spares::Room;
 use super::service::{Shared, cost};
 use super::snapshots::{SaveError, SnapshotStore};
 use super::{StorageError, StorageEvent};
@@ -67,25 +69,37 @@ pub(super) fn spawn_spares(
 ) -> io::Result<JoinHandle<()>> {
     spawn("segments", move || {
         let alarm = Alarm(|| poison(&commands, BUG));
-        let done = shared.spares.run(|full| {
-            if full {
-                tracing::warn!("the disk is full: new writes are refused until there is space");
-                (shared.events)(StorageEvent::DiskFull);
-                // When the log thread is gone nothing is needed any more.
-                let _ = commands.send(Command::MakeRoom);
-            } else {
-                tracing::info!("the disk has space again");
-                (shared.events)(StorageEvent::DiskHasSpace);
+        let done = shared.spares.run(|room| {
+            match room {
+                Room::Full => {
+                    tracing::warn!(
+                        "the disk is full: until there is space new writes are refused, but for \
+                         those that remove something"
+                    );
+                    (shared.events)(StorageEvent::DiskFull);
+                }
+                Room::StillFull | Room::Low => (shared.events)(StorageEvent::DiskIsShort),
+                Room::Enough => {
+                    tracing::info!("the disk has space again");
+                    (shared.events)(StorageEvent::DiskHasSpace);
+                    return;
+                }
             }
+            // When the log thread is gone nothing is needed any more.
+            let _ = commands.send(Command::MakeRoom);
         });
         if let Err(error) = done {
-            poison(&commands, error);
+            *shared.cause() = Some(error);
+            poison(&commands, StorageError::Closed);
             // Nobody makes spares any more: the log must not wait for one.
             shared.spares.close();
         }
         drop(alarm);
     })
 }
+
+/// However often a snapshot fails, the log says so once in this time.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
 
 const BUG: StorageError = StorageError::Bug { what: "one of its threads panicked" };
 
@@ -111,8 +125,12 @@ impl<F: Fn()> Drop for Alarm<F> {
 
 impl Shared {
     /// Reports, once, that nothing can be made durable any more.
-    fn fail(&self, first_lost: Option<WriteId>, error: StorageError) {
+    pub(super) fn fail(&self, first_lost: Option<WriteId>, error: StorageError) {
         if !self.failed.swap(true, Ordering::AcqRel) {
+            // The log ends for want of segments where they could not be made: that is the cause.
+            let closed = matches!(error, StorageError::Closed);
+            let cause = if closed { self.cause().take() } else { None };
+            let error = cause.unwrap_or(error);
             tracing::error!(%error, "the storage has failed; the server must stop");
             (self.events)(StorageEvent::Failed { first_lost, error: Arc::new(error) });
         }
@@ -125,23 +143,36 @@ fn save(
     snapshot: &Snapshot,
 ) -> Result<(), StorageError> {
     let (meta, total) = (snapshot.meta.clone(), snapshot.store.bytes().max(1));
-    let saved = store.save(snapshot, &mut |written| {
+    let full = shared.spares.is_full();
+    shared.snapshot_pulse.beat();
+    let saved = store.save(snapshot, full, &mut |written| {
+        shared.snapshot_pulse.beat();
         let thousandths = (written.saturating_mul(1000) / total).min(1000);
         shared.snapshot_progress.store(thousandths, Ordering::Release);
         !shared.closing.load(Ordering::Acquire) && !shared.failed.load(Ordering::Acquire)
     });
     shared.snapshot_progress.store(u64::MAX, Ordering::Release);
+    shared.snapshot_pulse.rest();
+    // Also after a failure older ones may have given way.
+    shared.update_snapshots(store);
     match saved {
         Ok(saved) => {
-            shared.update_snapshots(store);
+            *shared.snapshot_error() = None;
             let (bytes, took) = (saved.bytes, saved.took);
             tracing::info!(last = %meta.last, bytes, ?took, "snapshot saved");
             (shared.events)(StorageEvent::SnapshotSaved { meta, bytes, took });
             Ok(())
         }
         Err(SaveError::Skipped(error)) => {
-            tracing::warn!(last = %meta.last, %error, "snapshot not saved");
+            let failures = shared.snapshot_failures.fetch_add(1, Ordering::AcqRel) + 1;
             let error = Arc::new(error);
+            let now = Instant::now();
+            let told = shared.snapshot_error().as_ref().map(|(_, told)| *told);
+            let told = told.filter(|told| now.duration_since(*told) < TELL_AGAIN);
+            *shared.snapshot_error() = Some((Arc::clone(&error), told.unwrap_or(now)));
+            if told.is_none() {
+                tracing::warn!(last = %meta.last, %error, failures, "snapshot not saved");
+            }
             (shared.events)(StorageEvent::SnapshotFailed { meta, error });
             Ok(())
         }
@@ -218,7 +249,11 @@ impl LogThread<'_> {
         if !self.log.is_sealed() {
             match self.commands.recv_timeout(self.shared.options.seal_after) {
                 Ok(command) => return Ok(command),
-                Err(RecvTimeoutError::Timeout) => self.log.seal()?,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.shared.log_pulse.beat();
+                    self.log.seal()?;
+                    self.shared.log_pulse.rest();
+                }
                 Err(RecvTimeoutError::Disconnected) => return Ok(Command::Close),
             }
         }
@@ -230,7 +265,9 @@ impl LogThread<'_> {
         let Some(id) = self.batch.last().map(|write| write.id) else {
             return Ok(());
         };
-        let appended = self.log.append(&self.batch, &self.shared.spares)?;
+        self.shared.log_pulse.beat();
+        let appended = self.log.append(&self.batch, self.shared)?;
+        self.shared.log_pulse.rest();
         let (bytes, sync) = (appended.bytes, appended.sync);
         // First what room is left, then that nothing waits for it: never too much of it.
         self.remove_superseded();

@@ -238,3 +238,236 @@ async fn a_flipped_bit_is_named_and_the_remedy_works() {
     assert_eq!(read, Some(Bytes::from_static(b"NEEDLE")));
     end(&cluster, load).await;
 }
+
+/// The program's snapshots in a directory, oldest first.
+fn snapshots(directory: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> =
+        names.filter(|path| path.extension().is_some_and(|it| it == "snapshot")).collect();
+    found.sort();
+    found
+}
+
+async fn end_of(cluster: &mut Cluster, id: usize) {
+    cluster.signal(id, Signal::TERM);
+    assert!(cluster.ended(id).await.success());
+}
+
+/// What a server says that does not start.
+async fn refusal_to_start(cluster: &mut Cluster, id: usize) -> String {
+    let before = std::fs::read_to_string(cluster.log(id)).unwrap().len();
+    cluster.spawn(id);
+    assert!(!cluster.ended(id).await.success(), "it started");
+    std::fs::read_to_string(cluster.log(id)).unwrap().split_off(before)
+}
+
+/// Guards a young cluster whose snapshots are damaged, or gone: its log holds every change from the
+/// first on, but not who the members are. The server does not start as a member of nothing, removes
+/// nothing, and starts as before once the files are whole.
+#[tokio::test]
+async fn snapshots_that_cannot_be_read_stop_the_start_and_stay() {
+    let mut cluster = Cluster::start_with(1, &[]);
+    cluster.leader().await;
+    cluster.client(1).put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    let address = cluster.address(1);
+    assert_eq!(send("POST", &address, "/cluster/snapshot", &[], "").await.status, 200);
+    let data = cluster.data(1);
+    eventually("there are two snapshots", async || (snapshots(&data).len() == 2).then_some(()))
+        .await;
+    eventually("the newest is saved", async || {
+        (cluster.status(1).await?.snapshot_index.0 > 0).then_some(())
+    })
+    .await;
+    end_of(&mut cluster, 1).await;
+    let paths = snapshots(&data);
+    let whole: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let damaged: Vec<Vec<u8>> = whole
+        .iter()
+        .map(|bytes| {
+            let (mut bytes, middle) = (bytes.clone(), bytes.len() / 2);
+            bytes[middle] ^= 1;
+            bytes
+        })
+        .collect();
+    for (path, bytes) in paths.iter().zip(&damaged) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    for _ in 0..2 {
+        let told = refusal_to_start(&mut cluster, 1).await;
+        for word in [paths[1].to_str().unwrap(), "is damaged at byte", "native-node restore"] {
+            assert!(told.contains(word), "{word} is missing: {told}");
+        }
+        let found: Vec<Vec<u8>> =
+            snapshots(&data).iter().map(|path| std::fs::read(path).unwrap()).collect();
+        assert_eq!(found, damaged, "the files are as they were");
+    }
+    for path in &paths {
+        std::fs::remove_file(path).unwrap();
+    }
+    let told = refusal_to_start(&mut cluster, 1).await;
+    assert!(told.contains("the snapshots are gone"), "{told}");
+    // One of the two is enough, and what cannot be read stays under another name.
+    std::fs::write(&paths[0], &whole[0]).unwrap();
+    std::fs::write(&paths[1], &damaged[1]).unwrap();
+    cluster.spawn(1);
+    cluster.leader().await;
+    let read = cluster.client(1).get(b"k", Consistency::Linearizable).await.unwrap();
+    assert_eq!(read, Some(Bytes::from_static(b"1")));
+    let aside = PathBuf::from(format!("{}.damaged", paths[1].display()));
+    assert_eq!(std::fs::read(aside).unwrap(), damaged[1]);
+}
+
+/// Guards against tools that clean up: files that were set aside are made again when they are gone,
+/// and an older snapshot that is gone is no failure of the disk.
+#[tokio::test]
+async fn files_that_a_cleaner_removes_are_made_again() {
+    let mut cluster = Cluster::start_with(1, &[SMALL]);
+    cluster.leader().await;
+    let (data, client, address) = (cluster.data(1), cluster.client(1), cluster.address(1));
+    let value = Bytes::from(vec![b'v'; 100_000]);
+    let mut removed = 0;
+    for _ in 0..4 {
+        for entry in std::fs::read_dir(&data).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "tmp") || path.ends_with("lock") {
+                // The server may have used or removed it meanwhile.
+                removed += u32::from(std::fs::remove_file(path).is_ok());
+            }
+        }
+        if let [older, _] = &*snapshots(&data) {
+            std::fs::remove_file(older).unwrap();
+            removed += 1;
+        }
+        for _ in 0..30 {
+            client.put(b"k", value.clone()).await.unwrap();
+        }
+        let before = cluster.status(1).await.unwrap().snapshot_index;
+        assert_eq!(send("POST", &address, "/cluster/snapshot", &[], "").await.status, 200);
+        eventually("a snapshot is saved", async || {
+            (cluster.status(1).await?.snapshot_index > before).then_some(())
+        })
+        .await;
+    }
+    assert!(removed >= 8, "{removed} files were removed");
+    let second = cluster.command(1);
+    let output = run_to_end(second).await;
+    assert!(!output.status.success(), "two servers in one directory");
+    end_of(&mut cluster, 1).await;
+    cluster.spawn(1);
+    cluster.leader().await;
+    let read = cluster.client(1).get(b"k", Consistency::Linearizable).await.unwrap();
+    assert_eq!(read, Some(value));
+}
+
+/// Guards the way out of a disk that the server's own data fills: removing goes on, snapshots find
+/// room, what fails is not tried without pause, and with less state writing goes on.
+#[tokio::test]
+async fn a_disk_that_its_own_data_fills_has_a_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = match Tmpfs::mount(&directory.path().join("disk"), 64 << 20) {
+        Ok(disk) => disk,
+        Err(why) => {
+            println!("skipped: no tmpfs can be mounted here: {why}");
+            return;
+        }
+    };
+    let inside = tempfile::tempdir_in(&disk.0).unwrap();
+    let arguments = [SMALL, "--keep-free-bytes=1048576", CALM[0], CALM[1]];
+    let mut cluster = Cluster::prepare_in(inside, 1, &arguments);
+    cluster.start_all();
+    cluster.leader().await;
+    let address = cluster.address(1);
+    let value = "v".repeat(100_000);
+    let mut keys = 0;
+    let put =
+        async |key: u32| send("PUT", &address, &format!("/kv/key-{key}"), &[], value.clone()).await;
+    // Each key is tried for a while: a snapshot may be on its way that makes room.
+    'fill: loop {
+        assert!(keys < 1000, "more than the disk holds");
+        for _ in 0..50 {
+            let answer = put(keys).await;
+            if answer.status == 200 {
+                keys += 1;
+                continue 'fill;
+            }
+            answer.assert_problem(507, "disk_full");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        break;
+    }
+    println!("{keys} keys of 100 kB filled the disk of 64 MiB");
+    assert!(keys >= 140, "a state of 14 MB is little for this disk: {keys} keys");
+    let status = cluster.status(1).await.unwrap();
+    assert_eq!(status.state.keys, u64::from(keys));
+    for key in 0..keys {
+        let answer = send("DELETE", &address, &format!("/kv/key-{key}"), &[], "").await;
+        assert_eq!(answer.status, 200, "key {key} of {keys}");
+    }
+    eventually("there is room again", async || (put(0).await.status == 200).then_some(())).await;
+    for key in 1..100 {
+        eventually("writes go on", async || (put(key).await.status == 200).then_some(())).await;
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    let failures = log.lines().filter(|line| line.contains("snapshot not saved")).count();
+    assert!(failures <= 4, "{failures} failures are told of");
+    end_of(&mut cluster, 1).await;
+    cluster.spawn(1);
+    cluster.leader().await;
+    let status = cluster.status(1).await.unwrap();
+    assert_eq!(status.state.keys, 100);
+}
+
+/// Guards a server with few file descriptors against clients that take them all: it keeps those that
+/// its log needs, and goes on.
+#[tokio::test]
+async fn connections_leave_the_descriptors_that_the_log_needs() {
+    let mut cluster = Cluster::prepare(1, &[SMALL]);
+    cluster.limit_files(200);
+    cluster.start_all();
+    cluster.leader().await;
+    let (client, address) = (cluster.client(1), cluster.address(1).to_string());
+    let value = Bytes::from(vec![b'v'; 100_000]);
+    // The client's connection is there before those that take what is left.
+    client.put(b"k", value.clone()).await.unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..260 {
+        idle.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    let segment = |cluster: &Cluster| cluster.data(1).join("00000000000000000008.log").exists();
+    let mut put = 0;
+    while !segment(&cluster) {
+        assert!(!cluster.has_ended(1), "it ended: {}", cluster.log(1).display());
+        assert!(put < 200, "the log goes on in new files");
+        put += u32::from(client.put(b"k", value.clone()).await.is_ok());
+    }
+    drop(idle);
+    let fresh = Client::new(vec![cluster.address(1)], std::time::Duration::from_secs(5));
+    eventually("new connections get in", async || {
+        fresh.get(b"k", Consistency::Linearizable).await.ok()
+    })
+    .await;
+    end_of(&mut cluster, 1).await;
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(log.contains("connections of clients fit"), "it says what it makes of the limit");
+}
+
+/// Guards a server whose directory is removed under it: it ends and says so.
+#[tokio::test]
+async fn a_data_directory_that_vanishes_ends_the_server() {
+    let mut cluster = Cluster::start_with(1, &[SMALL]);
+    cluster.leader().await;
+    let (data, client) = (cluster.data(1), cluster.client(1));
+    client.put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    let value = Bytes::from(vec![b'v'; 100_000]);
+    let mut tries = 0;
+    while !cluster.has_ended(1) {
+        assert!(tries < 100, "it writes to nowhere");
+        tries += 1;
+        // Whatever comes of it.
+        drop(client.put(b"k", value.clone()).await);
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    let told = format!("{} is missing although this server uses it", data.display());
+    assert!(log.contains(&told), "{log}");
+}

@@ -5,11 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use native_node::client::{Client, ClientError};
 use rustix::process::Signal;
+use testbed::faults::{ALLOW_FAULTS, Plan};
 use tokio::task::JoinSet;
 
 use crate::cluster::{CALM, Cluster, REQUEST, eventually, size_of};
+use crate::http::send;
 
 const MIB: u64 = 1 << 20;
+
+/// Segments of a mebibyte.
+const SMALL: &str = "--segment-bytes=1048576";
 
 /// Writes so many values of a kilobyte with many clients at once, to the given server.
 async fn write(cluster: &Cluster, server: usize, count: u32) {
@@ -59,6 +64,85 @@ async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
         assert!(status.log.entries <= 40_000, "server {id}: {:?}", status.log);
         assert!(status.snapshots.count <= 2, "server {id}: {:?}", status.snapshots);
     }
+}
+
+/// Guards memory and disk against large values: a log bounded by the number of its entries alone would
+/// hold all of these, on each server, and its files too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_values_leave_memory_and_disk_bounded() {
+    const PUTS: u64 = 400;
+    let settings = ["--keep-bytes=16777216", "--compact-after-bytes=16777216"];
+    let mut cluster = Cluster::start_with(3, &[settings[0], settings[1], SMALL, CALM[0], CALM[1]]);
+    let leader = cluster.leader().await;
+    // One of three is away, so that somebody lacks everything.
+    let away = cluster.follower().await;
+    cluster.kill(away);
+    let mut clients = JoinSet::new();
+    for _ in 0..4 {
+        let client = Client::new(vec![cluster.address(leader)], REQUEST);
+        clients.spawn(async move {
+            let value = Bytes::from(vec![b'v'; 1 << 20]);
+            for _ in 0..PUTS / 4 {
+                while let Err(error) = client.put(b"key", value.clone()).await {
+                    assert!(matches!(error, ClientError::Unknown(_)), "{error}");
+                }
+            }
+        });
+    }
+    clients.join_all().await;
+    let figures = |cluster: &Cluster, id| {
+        let memory = cluster.memory(id).expect("the system tells") / MIB;
+        (memory, size_of(&cluster.data(id)) / MIB)
+    };
+    let running = cluster.running();
+    let told: Vec<_> = running.iter().map(|id| figures(&cluster, *id)).collect();
+    println!("MiB of memory and disk after {PUTS} puts of 1 MiB: {told:?}");
+    // The state and its snapshots are a mebibyte each; the rest is what the settings allow, queues
+    // of requests and to the server that is away, and what the allocator holds.
+    assert!(told.iter().all(|(memory, disk)| *memory < 192 && *disk < 160), "{told:?}");
+    for id in running {
+        let log = cluster.status(id).await.unwrap().log;
+        assert!(log.bytes <= 17 << 20, "server {id}: {log:?}");
+    }
+    // The log does not reach back for it any more: it gets the state.
+    cluster.spawn(away);
+    let status = cluster.converged().await;
+    assert_eq!(status.state.bytes, (1 << 20) + 3);
+    let (memory, disk) = figures(&cluster, away);
+    assert!(memory < 192 && disk < 160, "server {away}: {memory} {disk}");
+}
+
+/// Guards memory while the disks of a majority hang: what is not committed stays in the leader's log,
+/// whether anybody still waits for it or not, and so it is bounded in bytes.
+#[tokio::test]
+async fn writes_that_do_not_commit_are_bounded_in_bytes() {
+    let settings = ["--request-timeout=200ms", "--max-request-bytes=8388608"];
+    let cluster =
+        Cluster::start_with(3, &[ALLOW_FAULTS, settings[0], settings[1], CALM[0], CALM[1]]);
+    let leader = cluster.leader().await;
+    let address = cluster.address(leader);
+    let mut plan = Plan::default();
+    for id in cluster.ids().filter(|id| *id != leader) {
+        plan.of(id).disk.stalled = true;
+    }
+    cluster.apply(&plan).await;
+    let put = serde_json::json!({"put": {"key": "k", "value": "v".repeat(1 << 20)}});
+    let batch = Bytes::from(serde_json::json!({ "operations": [put] }).to_string());
+    let mut refused = 0;
+    for _ in 0..20 {
+        let answer = send("POST", &address, "/batch", &[], batch.clone()).await;
+        refused += u32::from(String::from_utf8_lossy(&answer.body).contains("overloaded"));
+    }
+    assert!(refused >= 10, "{refused} of 20 were refused");
+    let log = cluster.status(leader).await.unwrap().log;
+    assert!(log.bytes <= 10 << 20, "{log:?}");
+    cluster.heal().await;
+    eventually("writes go on", async || {
+        let answer = send("POST", &address, "/batch", &[], batch.clone()).await;
+        String::from_utf8_lossy(&answer.body).contains("written").then_some(())
+    })
+    .await;
+    cluster.converged().await;
 }
 
 /// Guards a follower that was away for longer than the log reaches back: it gets a snapshot, in

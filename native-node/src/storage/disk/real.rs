@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -17,6 +19,37 @@ const DIR_MODE: u32 = 0o700;
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+/// How long it is between two tries of what the system had no room for, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How often it is said that something is tried again.
+const TELL: Duration = Duration::from_secs(10);
+
+/// Waits out what passes by itself: the system had no file descriptor or no memory to spare, or a
+/// signal came in between, and so it did nothing. Only for operations of which that is certain.
+fn wait_out<T>(what: &Path, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let started = Instant::now();
+    let (mut pause, mut told) = (RETRY.0, None);
+    loop {
+        let error = match operation() {
+            Err(error) if passes(&error) => error,
+            result => return result,
+        };
+        if told.is_none_or(|told: Instant| told.elapsed() > TELL) {
+            let (what, waited) = (what.display(), started.elapsed());
+            tracing::warn!(%what, ?waited, "the system has too little to spare, waiting: {error}");
+            told = Some(Instant::now());
+        }
+        thread::sleep(pause);
+        pause = (2 * pause).min(RETRY.1);
+    }
+}
+
+fn passes(error: &io::Error) -> bool {
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::INTR, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| passing.contains(&errno))
+}
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -34,67 +67,72 @@ impl Disk for RealDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         // A name that is no UTF-8 cannot be one of ours; its lossy form is enough to speak of it.
-        fs::read_dir(dir)?
+        wait_out(dir, || fs::read_dir(dir))?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect()
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FILE_MODE)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
+        let file = wait_out(path, || options.open(path))?;
         Ok(Box::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        Ok(Box::new(RealFile(wait_out(path, || options.open(path))?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        wait_out(from, || fs::rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        wait_out(path, || fs::remove_file(path))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        wait_out(dir, || File::open(dir))?.sync_all()
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(dir)?;
+        let stat = wait_out(dir, || Ok(rustix::fs::statvfs(dir)?))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Lock> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                file.write_all(holder.as_bytes())?;
-                Ok(Lock::Taken(LockGuard::new(file)))
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // Only for the error's text: what cannot be read is left out.
-                let _ = file.take(1 << 10).read_to_string(&mut text);
-                Ok(Lock::HeldBy(text))
-            }
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let mut file = wait_out(path, || options.open(path))?;
+        let taken = match file.try_lock() {
+            Ok(()) => lock_directory(path)?,
+            Err(TryLockError::WouldBlock) => Lock::HeldBy(String::new()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        };
+        let Lock::Taken(directory) = taken else {
+            let mut text = String::new();
+            // Only for the error's text: what cannot be read is left out.
+            let _ = file.take(1 << 10).read_to_string(&mut text);
+            return Ok(Lock::HeldBy(text));
+        };
+        // Only for the error's text of another one, and there may be no room for it.
+        let note = file.set_len(0).and_then(|()| file.rewind());
+        let _ = note.and_then(|()| file.write_all(holder.as_bytes()));
+        Ok(Lock::Taken(LockGuard::new((file, directory))))
     }
+}
+
+/// Also takes a lock on the directory of a file, where the file system has such: the file may be
+/// removed by somebody who cleans up, and then a new one would be free.
+fn lock_directory(path: &Path) -> io::Result<Lock> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let directory = wait_out(parent, || File::open(parent))?;
+    Ok(match directory.try_lock() {
+        Err(TryLockError::WouldBlock) => Lock::HeldBy(String::new()),
+        Ok(()) | Err(TryLockError::Error(_)) => Lock::Taken(LockGuard::new(directory)),
+    })
 }
 
 #[derive(Debug)]
@@ -106,7 +144,8 @@ impl DiskFile for RealFile {
     }
 
     fn preallocate(&self, bytes: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+        let allocate = || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes);
+        match rustix::io::retry_on_intr(allocate) {
             Ok(()) => Ok(()),
             // Not every file system can: then the space is taken by writing to it.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill_with_zeros(bytes),
@@ -147,5 +186,51 @@ impl RealFile {
             end += step;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Guards against a server that ends since the system was short of something for a moment, and
+    /// against waiting for what does not pass.
+    #[test]
+    fn only_what_passes_by_itself_is_waited_out() {
+        for (errno, passes) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOMEM, true),
+            (Errno::INTR, true),
+            (Errno::NOENT, false),
+            (Errno::NOSPC, false),
+            (Errno::IO, false),
+            (Errno::ACCESS, false),
+        ] {
+            let tries = Cell::new(0);
+            let result = wait_out(Path::new("file"), || {
+                tries.set(tries.get() + 1);
+                if tries.get() < 3 { Err(io::Error::from(errno)) } else { Ok(()) }
+            });
+            assert_eq!((result.is_ok(), tries.get()), if passes { (true, 3) } else { (false, 1) });
+        }
+    }
+
+    /// Guards a directory against a second server when the file of the lock was removed by somebody
+    /// who cleaned up.
+    #[test]
+    fn a_lock_holds_although_its_file_is_gone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lock");
+        let first = RealDisk.lock(&path, "the first").expect("it can be locked");
+        assert!(matches!(first, Lock::Taken(_)));
+        fs::remove_file(&path).expect("it is there");
+        let second = RealDisk.lock(&path, "the second").expect("the question can be asked");
+        assert!(matches!(second, Lock::HeldBy(_)), "{second:?}");
+        drop(first);
+        let third = RealDisk.lock(&path, "the third").expect("it can be locked");
+        assert!(matches!(third, Lock::Taken(_)));
     }
 }

@@ -18,7 +18,9 @@
 //!
 //! # What is removed when
 //! Segments go from the front, when every entry that they hold is covered by the compaction point
-//! and by the older of the two kept snapshots; so a damaged newest snapshot costs nothing.
+//! and by the older of the two kept snapshots; so a damaged newest snapshot costs nothing. On a disk
+//! that is nearly full the compaction point, which keeps entries for slow followers, does not count;
+//! on a full one the newest snapshot decides alone.
 
 mod replay;
 pub(super) mod segment;

@@ -367,8 +367,16 @@ impl Replay {
         snapshot: LogPosition,
     ) -> Result<Recovered, StorageError> {
         // With a snapshot older than the compaction point (the newest was damaged) the log serves
-        // from that snapshot on.
-        let base = if snapshot.index >= self.state.base.index { self.state.base } else { snapshot };
+        // from that snapshot on. Of entries that the snapshot covers some may be gone: they were kept
+        // for slow followers alone, and the disk was nearly full.
+        let base = if snapshot.index < self.state.base.index {
+            snapshot
+        } else if (self.state.base.index..=snapshot.index).contains(&self.held_after) {
+            let term = self.state.term_at(self.held_after).unwrap_or(self.state.base.term);
+            LogPosition { term, index: self.held_after }
+        } else {
+            self.state.base
+        };
         if self.held_after > base.index {
             return Err(StorageError::Gap {
                 dir: dir.to_owned(),

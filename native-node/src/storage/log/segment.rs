@@ -1,5 +1,6 @@
 //! One file of the log.
 
+use std::io;
 use std::path::PathBuf;
 
 use raft_core::log::Entry;
@@ -71,17 +72,24 @@ pub(crate) struct Started {
 }
 
 /// Makes the spare a segment, durably: head first, name last, so that a segment by name always has
-/// its head.
+/// its head. `None` when somebody has removed the spare.
 pub(crate) fn start(
     directory: &Directory,
     spare: Spare,
     head: SegmentHead,
-) -> Result<Started, StorageError> {
+) -> Result<Option<Started>, StorageError> {
     let path = directory.segment(head.sequence);
     let head = Head::new(directory, head);
     let bytes = head.encode(FileType::Segment);
     spare.file.write_at(0, &bytes).map_err(io_error("write", &spare.path))?;
     spare.file.sync().map_err(io_error("sync", &spare.path))?;
-    directory.rename(&spare.path, &path)?;
-    Ok(Started { file: spare.file, salt: head.salt, offset: bytes.len() as u64 })
+    match directory.disk.rename(&spare.path, &path) {
+        Ok(()) => directory.sync()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::warn!(file = %spare.path.display(), "this file was removed; making another");
+            return Ok(None);
+        }
+        Err(error) => return Err(io_error("rename", &spare.path)(error)),
+    }
+    Ok(Some(Started { file: spare.file, salt: head.salt, offset: bytes.len() as u64 }))
 }

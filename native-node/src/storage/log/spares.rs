@@ -3,6 +3,7 @@
 //! for what is under way.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,13 +23,21 @@ const READY: usize = 2;
 /// How often the free space is asked for while nothing else is to be done.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// With room for fewer segments than this the disk is nearly full: then the log is shortened before
+/// it is needed.
+const LOW_SEGMENTS: u64 = 4;
+
+/// How often a full disk is spoken of at most, once that has been said several times.
+const REMIND: Duration = Duration::from_secs(30);
+
 /// Where the log gets its next segment from.
 pub(crate) trait SpareSource {
     /// A spare of at least `bytes`. Waits for one; `None` after waiting in vain for a while.
     fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError>;
 
-    /// The last entry that the kept snapshots make up for, so that the log may forget it.
-    fn covered(&self) -> LogIndex;
+    /// The last entry that the log may forget: the kept snapshots make up for it, and, while there is
+    /// room, it is not one of those after `base` that are kept for slow followers.
+    fn covered(&self, base: LogIndex) -> LogIndex;
 
     /// Hands over segments that are not needed any more, oldest first.
     fn retire(&self, segments: Vec<Segment>);
@@ -46,6 +55,8 @@ pub(crate) struct Spares {
     state: Mutex<State>,
     changed: Condvar,
     full: AtomicBool,
+    /// Whether the disk is nearly full.
+    low: AtomicBool,
     /// What was free when it was last asked for, in bytes. Asking may take long on a sick disk, so
     /// only the thread that makes spares does.
     free_bytes: AtomicU64,
@@ -64,11 +75,26 @@ struct State {
     closed: bool,
 }
 
+/// What is told of the room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The disk has become full.
+    Full,
+    /// It has been full for a while.
+    StillFull,
+    /// It is nearly full.
+    Low,
+    /// It has room again.
+    Enough,
+}
+
 /// What one step of the work came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Something was done; there may be more.
-    Done,
+    /// A retired segment was removed; there may be more to do.
+    Removed,
+    /// A spare was made; there may be more to do.
+    Made,
     /// There is nothing to do.
     Idle,
     /// A spare is missing, and the disk has no room for it.
@@ -88,7 +114,7 @@ impl Spares {
         for number in left {
             let path = directory.spare(*number);
             state.next_number = state.next_number.max(*number);
-            let file = directory.disk.open(&path).map_err(io_error("open", &path))?;
+            let Some(file) = directory.open(&path)? else { continue };
             let size = file.size().map_err(io_error("ask for the size of", &path))?;
             // A crash may have come before all of its space was there, or after it got a head.
             let usable = size == segment_bytes
@@ -111,6 +137,7 @@ impl Spares {
             state: Mutex::new(state),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
+            low: AtomicBool::new(false),
             free_bytes: AtomicU64::new(free_bytes),
             covered_by_older: AtomicU64::new(0),
             covered_by_newest: AtomicU64::new(0),
@@ -161,20 +188,34 @@ impl Spares {
     }
 
     /// Does the work until closed. `report` is told when the disk becomes full and when it has
-    /// room again.
-    pub(crate) fn run(&self, report: impl Fn(bool)) -> Result<(), StorageError> {
+    /// room again, and now and then that it is still full or becomes so.
+    pub(crate) fn run(&self, report: impl Fn(Room)) -> Result<(), StorageError> {
+        // Until the next reminder, and the time between two.
+        let (mut left, mut pause) = (Duration::ZERO, Duration::ZERO);
         while !self.lock().closed {
             let progress = self.work()?;
             let full = match progress {
-                Progress::Done => self.is_full(),
+                Progress::Removed | Progress::Made => self.is_full(),
                 Progress::Idle => false,
                 Progress::Full => true,
             };
+            let low = full || self.is_nearly_full();
+            self.low.store(low, Ordering::Release);
             if self.full.swap(full, Ordering::AcqRel) != full {
-                report(full);
+                report(if full { Room::Full } else { Room::Enough });
+                (left, pause) = (self.retry, self.retry);
+            } else if progress == Progress::Full {
+                left = left.saturating_sub(self.retry);
+                if left.is_zero() {
+                    report(Room::StillFull);
+                    pause = (2 * pause).min(REMIND.max(self.retry));
+                    left = pause;
+                }
+            } else if low && progress == Progress::Made {
+                report(Room::Low);
             }
             match progress {
-                Progress::Done => {}
+                Progress::Removed | Progress::Made => {}
                 Progress::Idle => {
                     self.free_bytes.store(self.directory.free_bytes()?, Ordering::Release);
                     self.wait_for_work(LOOK_AGAIN, true);
@@ -183,6 +224,10 @@ impl Spares {
             }
         }
         Ok(())
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.free_bytes() < self.needed_bytes() + LOW_SEGMENTS * self.segment_bytes
     }
 
     /// Waits, though not for ever. On a full disk a missing spare alone is no reason to go on at once.
@@ -200,7 +245,7 @@ impl Spares {
         let retired = self.lock().retired.pop_front();
         if let Some(segment) = retired {
             self.directory.remove(&self.directory.segment(segment.sequence))?;
-            return Ok(Progress::Done);
+            return Ok(Progress::Removed);
         }
         if self.lock().ready.len() >= READY {
             return Ok(Progress::Idle);
@@ -210,14 +255,17 @@ impl Spares {
         };
         self.lock().ready.push(spare);
         self.changed.notify_all();
-        Ok(Progress::Done)
+        Ok(Progress::Made)
     }
 
     /// `None` when there is no room.
     fn prepare(&self) -> Result<Option<Spare>, StorageError> {
         let free_bytes = self.directory.free_bytes()?;
         self.free_bytes.store(free_bytes, Ordering::Release);
-        if free_bytes < self.needed_bytes() {
+        // Without any spare the log stops: then what is kept free is there to be used.
+        let last_resort = self.is_full() && self.lock().ready.is_empty();
+        let needed = if last_resort { self.segment_bytes } else { self.needed_bytes() };
+        if free_bytes < needed {
             return Ok(None);
         }
         let number = {
@@ -229,6 +277,9 @@ impl Spares {
         let file = match self.directory.disk.create(&path) {
             Ok(file) => file,
             Err(error) if is_full(&error) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(self.directory.or_gone("create a file in", error));
+            }
             Err(error) => return Err(io_error("create", &path)(error)),
         };
         if allocate(&*file, &path, self.segment_bytes)? {
@@ -281,11 +332,19 @@ impl SpareSource for Spares {
         self.try_take(bytes)
     }
 
-    /// Usually the log reaches back to the older snapshot. On a full disk it has to do with the
-    /// newest: without new entries there will be none newer still, and space would never return.
-    fn covered(&self) -> LogIndex {
-        let covered = if self.is_full() { &self.covered_by_newest } else { &self.covered_by_older };
-        LogIndex(covered.load(Ordering::Acquire))
+    /// Usually the log reaches back to the older snapshot. Where room becomes scarce, what is kept for
+    /// slow followers goes first: they can get a snapshot. On a full disk the log has to do with the
+    /// newest snapshot: without new entries there will be none newer still, and space would never
+    /// return.
+    fn covered(&self, base: LogIndex) -> LogIndex {
+        let older = LogIndex(self.covered_by_older.load(Ordering::Acquire));
+        if self.is_full() {
+            LogIndex(self.covered_by_newest.load(Ordering::Acquire))
+        } else if self.low.load(Ordering::Acquire) {
+            older
+        } else {
+            older.min(base)
+        }
     }
 
     fn retire(&self, segments: Vec<Segment>) {

@@ -49,14 +49,15 @@ impl LogWriter {
         directory: Directory,
         spares: &dyn SpareSource,
     ) -> Result<Self, StorageError> {
-        let spare = loop {
-            if let Some(spare) = spares.take(0)? {
-                break spare;
+        let state = LogState::default();
+        let (capacity, Started { file, salt, offset }) = loop {
+            let Some(spare) = spares.take(0)? else { continue };
+            let capacity = spare.bytes;
+            let head = SegmentHead { sequence: 1, first_record: 1, capacity, state: state.clone() };
+            if let Some(started) = start(&directory, spare, head)? {
+                break (capacity, started);
             }
         };
-        let (capacity, state) = (spare.bytes, LogState::default());
-        let head = SegmentHead { sequence: 1, first_record: 1, capacity, state: state.clone() };
-        let Started { file, salt, offset } = start(&directory, spare, head)?;
         let tail = Tail { file, salt, offset, capacity, next_record: 1, sealed: true };
         Ok(Self::resume(directory, state, vec![Segment::new(1, capacity)], tail))
     }
@@ -155,21 +156,23 @@ impl LogWriter {
     /// two would look like a lost segment.
     fn roll(&mut self, bytes: u64, spares: &dyn SpareSource) -> Result<(), StorageError> {
         let head_bytes = self.state.max_head_bytes() + self.directory.identity.cluster.len() as u64;
-        let spare = loop {
-            if let Some(spare) = spares.take(head_bytes + bytes + END_BYTES)? {
-                break spare;
-            }
-            self.retire_superseded(spares);
-        };
-        let capacity = spare.bytes;
         let old = self.segments.back().map_or(0, |segment| segment.sequence);
-        let head = SegmentHead {
-            sequence: old + 1,
-            first_record: self.tail.next_record,
-            capacity,
-            state: self.state.clone(),
+        let (capacity, new) = loop {
+            let Some(spare) = spares.take(head_bytes + bytes + END_BYTES)? else {
+                self.retire_superseded(spares);
+                continue;
+            };
+            let capacity = spare.bytes;
+            let head = SegmentHead {
+                sequence: old + 1,
+                first_record: self.tail.next_record,
+                capacity,
+                state: self.state.clone(),
+            };
+            if let Some(started) = start(&self.directory, spare, head)? {
+                break (capacity, started);
+            }
         };
-        let new = start(&self.directory, spare, head)?;
         let tail = &mut self.tail;
         let end = record::empty(Kind::Continued, tail.next_record, tail.salt, tail.offset);
         let path = self.directory.segment(old);
@@ -189,7 +192,7 @@ impl LogWriter {
 
     /// Hands over the segments from the front that are not needed any more.
     pub(crate) fn retire_superseded(&mut self, spares: &dyn SpareSource) {
-        let covered = self.state.base.index.min(spares.covered());
+        let covered = spares.covered(self.state.base.index);
         let full = self.segments.len() - 1;
         let superseded = |segment: &&Segment| segment.is_superseded(covered);
         let count = self.segments.iter().take(full).take_while(superseded).count();

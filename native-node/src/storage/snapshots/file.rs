@@ -135,15 +135,7 @@ pub(crate) fn read(
     path: &Path,
     position: LogPosition,
 ) -> Result<Snapshot, StorageError> {
-    let file = directory.disk.open(path).map_err(io_error("open", path))?;
-    let (head, start) = Head::<SnapshotHead>::read(&*file, path, FileType::Snapshot, directory)?;
-    let size = file.size().map_err(io_error("ask for the size of", path))?;
-    let mut reader = Reader { path, file, salt: head.salt, offset: start, size, number: 1 };
-    let expected = head.body;
-    if expected.meta.last != position {
-        let found = expected.meta.last;
-        return Err(reader.damaged(format!("it is the snapshot of entry {found} by what it says")));
-    }
+    let (mut reader, expected) = Reader::open(directory, path, position)?;
     let snapshot = reader.read_chunks(expected.meta)?;
     let (keys, digest) = (snapshot.store.len() as u64, snapshot.store.digest());
     if (keys, digest) != (expected.keys, expected.digest) {
@@ -151,6 +143,17 @@ pub(crate) fn read(
     }
     reader.read_end()?;
     Ok(snapshot)
+}
+
+/// Whether the records of a snapshot can all be read, without the state that they add up to.
+pub(super) fn check(
+    directory: &Directory,
+    path: &Path,
+    position: LogPosition,
+) -> Result<(), StorageError> {
+    let (mut reader, _) = Reader::open(directory, path, position)?;
+    while reader.read_chunk()?.next.is_some() {}
+    reader.read_end()
 }
 
 struct Reader<'a> {
@@ -162,7 +165,25 @@ struct Reader<'a> {
     number: u64,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn open(
+        directory: &Directory,
+        path: &'a Path,
+        position: LogPosition,
+    ) -> Result<(Self, SnapshotHead), StorageError> {
+        let file = directory.disk.open(path).map_err(io_error("open", path))?;
+        let (head, start) =
+            Head::<SnapshotHead>::read(&*file, path, FileType::Snapshot, directory)?;
+        let size = file.size().map_err(io_error("ask for the size of", path))?;
+        let reader = Self { path, file, salt: head.salt, offset: start, size, number: 1 };
+        let found = head.body.meta.last;
+        if found != position {
+            let what = format!("it is the snapshot of entry {found} by what it says");
+            return Err(reader.damaged(what));
+        }
+        Ok((reader, head.body))
+    }
+
     fn damaged(&self, what: String) -> StorageError {
         StorageError::Damaged { path: self.path.to_owned(), offset: self.offset, what }
     }
@@ -170,14 +191,17 @@ impl Reader<'_> {
     fn read_chunks(&mut self, meta: SnapshotMeta) -> Result<Snapshot, StorageError> {
         let mut builder = SnapshotBuilder::new(meta);
         loop {
-            let payload = self.read_record(Kind::Chunk)?;
-            let chunk: Chunk =
-                codec::decode(&payload).map_err(|error| self.damaged(error.to_string()))?;
+            let chunk = self.read_chunk()?;
             let added = builder.add(&chunk.data, chunk.next);
             if let Some(snapshot) = added.map_err(|error| self.damaged(error.to_string()))? {
                 return Ok(snapshot);
             }
         }
+    }
+
+    fn read_chunk(&mut self) -> Result<Chunk, StorageError> {
+        let payload = self.read_record(Kind::Chunk)?;
+        codec::decode(&payload).map_err(|error| self.damaged(error.to_string()))
     }
 
     fn read_end(&mut self) -> Result<(), StorageError> {

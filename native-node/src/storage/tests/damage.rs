@@ -255,7 +255,12 @@ fn a_damaged_newest_snapshot_is_made_up_for_by_the_one_before_and_the_log() {
     let (found, mut world) = open(&disk).expect("the log reaches back");
     assert!(aged.lost_nothing(&found));
     assert_eq!(found.snapshot.expect("the older").meta.last, found.recovered.base);
-    assert_eq!(disk.names(".snapshot"), std::slice::from_ref(older), "the damaged one is gone");
+    assert_eq!(disk.names(".snapshot"), std::slice::from_ref(older));
+    let aside = disk.names(".snapshot.damaged");
+    assert_eq!(aside.len(), 1, "the damaged one is kept under another name");
+    let mut bytes = aged.disk.bytes(newest);
+    flip_the_middle(&mut bytes);
+    assert_eq!(disk.bytes(&aside[0]), bytes, "as it was");
     go_on(&disk, &mut world);
 
     disk.lose_power(Loss::All);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use raft_core::types::NodeId;
 
-use super::disk::{Loss, MemoryDisk};
+use super::disk::{Fault, Loss, MemoryDisk};
 use super::world::{DIR, identity, options, path};
 use crate::storage::{Identity, Storage, StorageError, StorageId};
 
@@ -114,4 +114,23 @@ fn a_server_with_another_directory_is_not_taken_for_itself() {
     disk.tamper(&path("peers"), |bytes| bytes[0] = b'!');
     let storage = open_as(&disk, identity()).expect("its own");
     assert!(storage.peers().meet(peer, first, 0).expect("the disk works"));
+}
+
+/// Guards the memory of who was met: what could not be saved is not remembered either, but on a full
+/// disk servers find together all the same.
+#[test]
+fn who_could_not_be_remembered_was_not_met() {
+    let (disk, peer) = (MemoryDisk::default(), NodeId(2));
+    let (first, second) = (StorageId::random(), StorageId::random());
+    let storage = open_as(&disk, identity()).expect("a new directory");
+    disk.set_fault(Fault::FailAt(1));
+    storage.peers().meet(peer, first, 0).expect_err("the disk fails");
+    assert!(!storage.peers().knows(peer, first));
+    disk.set_fault(Fault::None);
+    assert!(storage.peers().meet(peer, second, 0).expect("the disk works"), "the first to be met");
+    disk.set_capacity(disk.used());
+    let other = NodeId(3);
+    assert!(storage.peers().meet(other, first, 0).expect("it goes on"));
+    assert!(storage.peers().knows(other, first));
+    assert!(!storage.peers().meet(other, second, 0).expect("it is known"));
 }

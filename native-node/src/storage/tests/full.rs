@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use raft_core::durable::Write;
+use raft_core::kv::Command;
 use raft_core::log::{Entry, Payload};
-use raft_core::types::{LogIndex, LogPosition, Term};
+use raft_core::types::{LogIndex, LogPosition, Term, WriteId};
 
 use super::disk::MemoryDisk;
 use super::server::{Server, model_of, persisted, wait_until, writes};
@@ -206,8 +207,8 @@ impl SpareSource for Stingy<'_> {
         if self.1.get() == 0 { Ok(None) } else { self.0.take(bytes) }
     }
 
-    fn covered(&self) -> LogIndex {
-        LogIndex(u64::MAX)
+    fn covered(&self, base: LogIndex) -> LogIndex {
+        base
     }
 
     fn retire(&self, segments: Vec<Segment>) {
@@ -233,4 +234,167 @@ fn a_log_that_waits_for_space_lets_go_of_what_it_does_not_need() {
         log.append(&[author.plain_write()], &stingy).expect("the disk works");
     }
     assert!(stingy.1.get() >= 2, "all but the last are let go of");
+}
+
+fn entry_of(command: &Command) -> Entry {
+    let payload = Payload::Command(command.encode());
+    Entry { index: LogIndex(1), term: Term(1), payload }
+}
+
+/// Guards the way out of a disk that the server's own data fills: what removes something is taken in
+/// while puts are refused, from clients and from a leader, though never the last of the reserve.
+#[test]
+fn a_full_disk_takes_removals() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(8 << 10);
+    let options = Options { disk_retry: Duration::from_millis(1), ..options() };
+    let server = Server::start(&disk, options).expect("a new directory");
+    let delete = Command::Delete { key: "key".into() };
+    let put = Command::put("key", "value");
+    assert!(!server.storage.takes_when_full(&delete.encode(), 0), "it is not full");
+    let mut all = writes(400).into_iter();
+    while server.storage.accepting() == Acceptance::Yes {
+        server.write_and_settle(all.next().expect("the disk is smaller"));
+    }
+    // The open segment is filled up, so that only the reserve has room.
+    for write in all {
+        if server.storage.room_for(&write.entries, 0) < write.entries.len() {
+            break;
+        }
+        server.storage.submit(write.clone());
+        server.wait_for(write.id);
+    }
+    let storage = &server.storage;
+    let named = |command: Command| Command::Once {
+        name: 1,
+        fingerprint: 2,
+        ttl: 3_000_000,
+        command: command.encode(),
+    };
+    for (command, taken) in [(delete.clone(), true), (named(delete.clone()), true)] {
+        assert_eq!(storage.takes_when_full(&command.encode(), 0), taken, "{command}");
+        assert_eq!(storage.room_for(&[entry_of(&command)], 0), usize::from(taken), "{command}");
+    }
+    let large = Command::put("key", "v".repeat(1 << 10));
+    for command in [large.clone(), named(large)] {
+        assert!(!storage.takes_when_full(&command.encode(), 0), "{command}");
+        assert_eq!(storage.room_for(&[entry_of(&command)], 0), 0, "{command}");
+    }
+    assert!(!storage.takes_when_full(&put.encode(), 0));
+    assert!(!storage.takes_when_full(&delete.encode(), 1 << 10), "so much waits already");
+    let many = vec![entry_of(&delete); 1000];
+    let taken = storage.room_for(&many, 0);
+    assert!((1..1000).contains(&taken), "half of the reserve stays: {taken}");
+}
+
+/// Guards a state that has nearly filled its disk: a snapshot finds room by the ones before it, if the
+/// newest can be read.
+#[test]
+fn older_snapshots_give_way_on_a_full_disk() {
+    for damaged in [false, true] {
+        let disk = MemoryDisk::default();
+        let server = Server::start(&disk, options()).expect("a new directory");
+        let at = |index| snapshot_at(LogPosition::new(1, index));
+        for index in [6, 13] {
+            server.storage.save_snapshot(at(index));
+            server.wait_for_snapshot();
+        }
+        wait_until("the spares are there", || server.storage.usage().reserve_bytes == 2 << 10);
+        let [older, newest] = &*disk.names(".snapshot") else { panic!("two are kept") };
+        if damaged {
+            disk.tamper(newest, |bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            });
+        }
+        let room = disk.bytes(older).len() as u64 - 100;
+        disk.set_capacity(disk.used() + room);
+        server.storage.save_snapshot(at(20));
+        if damaged {
+            server.wait("failure", |event| {
+                matches!(event, StorageEvent::SnapshotFailed { .. }).then_some(())
+            });
+            assert_eq!(disk.names(".snapshot").len(), 2, "nothing was removed");
+            let usage = server.storage.usage();
+            assert_eq!(usage.snapshot_failures, 1);
+            assert!(usage.snapshot_error.is_some_and(|it| it.to_string().contains("snapshot.tmp")));
+        } else {
+            server.wait_for_snapshot();
+            assert_eq!(disk.names(".snapshot").len(), 2, "the older gave way");
+            assert!(!disk.names(".snapshot").contains(older));
+            assert_eq!(server.storage.usage().snapshot_failures, 0);
+        }
+    }
+}
+
+/// Guards a disk that is short of room: a log that is kept for slow followers alone goes, and a start
+/// finds the rest.
+#[test]
+fn what_is_kept_for_slow_followers_gives_way_on_a_full_disk() {
+    let disk = MemoryDisk::default();
+    let retry = Duration::from_millis(1);
+    let options = Options { disk_retry: retry, ..options() };
+    let server = Server::start(&disk, options.clone()).expect("a new directory");
+    let (_, world) = open(&MemoryDisk::default()).expect("a new directory");
+    let mut author = Author::new(9, &world);
+    let mut last = author.plain_write();
+    for _ in 0..100 {
+        server.storage.submit(last);
+        last = author.plain_write();
+    }
+    let (to, id) = (last.commit_index, last.id);
+    server.storage.submit(last);
+    server.wait_for(id);
+    let to = author.position(to).expect("it is in the log");
+    // The core keeps all of the log, though a snapshot covers nearly all of it.
+    for _ in 0..2 {
+        server.storage.save_snapshot(snapshot_at(to));
+        server.wait_for_snapshot();
+    }
+    let segments = server.storage.usage().log_segments;
+    disk.set_capacity(disk.used() + 100);
+    while server.storage.usage().log_segments >= segments {
+        let write = author.plain_write();
+        let id = write.id;
+        server.storage.submit(write);
+        server.wait_for(id);
+    }
+    server.storage.close().expect("nothing failed");
+    let server = Server::start(&disk, options).expect("a snapshot covers what is missing");
+    let found = Model::of(&server.opened.recovered);
+    assert!(found.base.index > LogIndex(0) && found.base.index <= to.index, "{:?}", found.base);
+    assert_eq!(found.last(), author.model.last());
+    let mut expected = author.model.entries.clone();
+    expected.retain(|entry| entry.index > found.base.index);
+    assert_eq!(found.entries, expected);
+}
+
+/// Guards a full disk against standing still: when the reserve is used up, what is kept free on the disk
+/// takes its place, and writes of clients are refused all the same.
+#[test]
+fn a_log_without_a_spare_uses_what_is_kept_free() {
+    let disk = MemoryDisk::default();
+    disk.set_capacity(12 << 10);
+    let retry = Duration::from_millis(1);
+    let options = Options { keep_free_bytes: 4 << 10, disk_retry: retry, ..options() };
+    let server = Server::start(&disk, options).expect("a new directory");
+    let mut last = None;
+    for write in writes(400) {
+        if server.storage.accepting() != Acceptance::Yes {
+            break;
+        }
+        server.write_and_settle(write.clone());
+        last = Some(write);
+    }
+    let last = last.expect("there was room at first");
+    let segments = server.storage.usage().log_segments;
+    let mut votes = 0;
+    while server.storage.usage().log_segments < segments + 4 {
+        votes += 1;
+        let id = WriteId(last.id.0 + votes);
+        server.storage.submit(Write { id, entries: Vec::new().into(), ..last.clone() });
+        server.wait_for(id);
+        assert_eq!(server.storage.accepting(), Acceptance::DiskFull);
+    }
+    assert!(disk.used() > 8 << 10, "{} bytes are used", disk.used());
 }

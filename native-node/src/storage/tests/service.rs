@@ -141,3 +141,77 @@ fn the_directory_stays_bounded_over_many_compactions() {
     let server = Server::start(&disk, options()).expect("an intact directory");
     assert_eq!(Model::of(&server.opened.recovered), author.model);
 }
+
+/// Guards readiness: a disk that hangs is noticed for as long as it does, and a server that gives it up
+/// says so and ends without waiting for it.
+#[test]
+fn a_hanging_disk_is_noticed_and_can_be_given_up() {
+    let disk = MemoryDisk::default();
+    let server = Server::start(&disk, options()).expect("a new directory");
+    let (all, short) = (writes(3), Duration::from_millis(5));
+    server.write_and_settle(all[0].clone());
+    assert_eq!(server.storage.stall(Duration::ZERO), None, "nothing is to be done");
+    disk.set_stalled(true);
+    server.storage.submit(all[1].clone());
+    wait_until("the log hangs", || {
+        server.storage.stall(short).is_some_and(|stall| stall.blocks_writes)
+    });
+    disk.set_stalled(false);
+    server.wait_for(all[1].id);
+    wait_until("it goes on", || server.storage.stall(Duration::ZERO).is_none());
+    disk.set_stalled(true);
+    server.storage.save_snapshot(snapshot_at(all[1].entries[0].position()));
+    wait_until("a snapshot hangs", || server.storage.stall(short).is_some());
+    assert_eq!(server.storage.stall(short).map(|stall| stall.blocks_writes), Some(false));
+    server.storage.submit(all[2].clone());
+    server.storage.give_up(Duration::from_mins(3));
+    let told = server.wait("failure", |event| {
+        if let StorageEvent::Failed { error, .. } = event { Some(error.to_string()) } else { None }
+    });
+    assert!(told.contains("has not answered for 180 s"), "{told}");
+    assert!(server.storage.close().is_err(), "and it does not hang itself");
+    disk.set_stalled(false);
+}
+
+/// Guards against tools that clean up: what was set aside and is gone is made again, what is to go and
+/// is gone is removed, and a snapshot that is gone makes up for nothing.
+#[test]
+fn files_that_somebody_removed_do_not_stop_the_storage() {
+    let disk = MemoryDisk::default();
+    let server = Server::start(&disk, options()).expect("a new directory");
+    let (_, world) = open(&MemoryDisk::default()).expect("a new directory");
+    let mut author = Author::new(21, &world);
+    let mut removed = 0;
+    for round in 0..30 {
+        for spare in disk.names(".tmp") {
+            disk.delete(&spare);
+            removed += 1;
+        }
+        for _ in 0..20 {
+            server.storage.submit(author.plain_write());
+        }
+        let last = author.plain_write();
+        let (id, commit) = (last.id, last.commit_index);
+        server.storage.submit(last);
+        server.wait_for(id);
+        let Some(to) = author.position(commit) else { continue };
+        if round % 3 == 2 {
+            // Not the newest: the log reaches back only while one of the two is there.
+            let snapshots = disk.names(".snapshot");
+            if let [older, _newest] = &*snapshots {
+                disk.delete(older);
+                removed += 1;
+            }
+        }
+        server.storage.save_snapshot(snapshot_at(to));
+        server.wait_for_snapshot();
+        let compaction = author.compact_exactly(to);
+        let id = compaction.id;
+        server.storage.submit(compaction);
+        server.wait_for(id);
+    }
+    assert!(removed > 40, "{removed} files were removed");
+    server.storage.close().expect("nothing failed");
+    let server = Server::start(&disk, options()).expect("an intact directory");
+    assert_eq!(Model::of(&server.opened.recovered).last(), author.model.last());
+}

@@ -300,13 +300,13 @@ impl World {
         self.under_way = None;
         self.acknowledged = model;
         self.log.retire_superseded(&spares);
-        while self.spares.work()? == Progress::Done {}
+        while let Progress::Made | Progress::Removed = self.spares.work()? {}
         Ok(())
     }
 
     fn save(&mut self, position: LogPosition) -> Result<(), StorageError> {
         self.saving = Some(position);
-        match self.snapshots.save(&snapshot_at(position), &mut |_| true) {
+        match self.snapshots.save(&snapshot_at(position), false, &mut |_| true) {
             Ok(_) => {
                 self.saving = None;
                 self.saved = position;
