@@ -67,9 +67,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let guard = Guard::read(&config)?;
     let mut taken = take(&config, &guard, inbox.clone()).await?;
-    if config.new_cluster {
-        found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
-    }
+    found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
     let tasks = TaskTracker::new();
@@ -263,6 +261,9 @@ async fn found_cluster(
     taken: &mut Taken,
     inbox: &mut mpsc::UnboundedReceiver<Inbox>,
 ) -> anyhow::Result<()> {
+    if !config.new_cluster {
+        return Ok(());
+    }
     ensure!(
         taken.opened.snapshot.is_none() && taken.opened.recovered == Recovered::default(),
         "{} holds the data of a server that has been running; start it without --new-cluster, or \
