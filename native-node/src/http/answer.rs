@@ -34,7 +34,7 @@ const SHORT_BYTES: usize = 512;
 /// So many bytes are written out at once, at most.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// The longest form of a byte in JSON: `\\u0001`.
+/// The longest form of a byte in JSON: `\u0001`.
 const MAX_FORM_BYTES: usize = 6;
 
 /// Pieces that are made at once: each takes a thread.
@@ -47,7 +47,7 @@ const MAX_WAITING: usize = 32;
 
 /// What all answers under way hold, in bytes, with a bound.
 #[derive(Clone, Debug)]
-pub struct Answers {
+pub(super) struct Answers {
     max_bytes: usize,
     room: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -58,7 +58,7 @@ pub(super) type Hold = OwnedSemaphorePermit;
 
 impl Answers {
     /// At most so many bytes.
-    pub fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         let max_bytes = max_bytes.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let (room, waiting) = (Semaphore::new(max_bytes), Semaphore::new(MAX_WAITING));
         Self { max_bytes, room: Arc::new(room), waiting: Arc::new(waiting) }
@@ -164,7 +164,9 @@ impl Outgoing {
                 Some(hold) => Body::from(Bytes::from_owner(Held { bytes, _hold: hold })),
                 None => Body::from(bytes),
             },
-            Rest::Pieces(pieces, _) => Body::new(Pieces { pieces, making: None, _hold: hold }),
+            Rest::Pieces(pieces, _) => {
+                Body::new(Pieces { rest: pieces, making: None, _hold: hold })
+            }
         };
         self.response.map(|_| body)
     }
@@ -305,7 +307,7 @@ fn digits(bytes: &[u8], out: &mut Vec<u8>) {
 /// A document on its way. Pieces are made on threads of their own: hyper asks for one after the
 /// other without letting anybody else have a turn, and this thread drives Raft.
 struct Pieces {
-    pieces: VecDeque<Piece>,
+    rest: VecDeque<Piece>,
     making: Option<JoinHandle<Result<Made, JoinError>>>,
     _hold: Option<Hold>,
 }
@@ -341,23 +343,23 @@ impl hyper::body::Body for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, JoinError>>> {
         if self.making.is_none() {
-            if self.pieces.is_empty() {
+            if self.rest.is_empty() {
                 return Poll::Ready(None);
             }
-            let pieces = std::mem::take(&mut self.pieces);
-            self.making = Some(tokio::spawn(make(pieces)));
+            let rest = std::mem::take(&mut self.rest);
+            self.making = Some(tokio::spawn(make(rest)));
         }
         let Some(making) = &mut self.making else { return Poll::Ready(None) };
         let made = ready!(Pin::new(making).poll(context));
         self.making = None;
-        Poll::Ready(Some(made.flatten().map(|(piece, pieces)| {
-            self.pieces = pieces;
+        Poll::Ready(Some(made.flatten().map(|(piece, rest)| {
+            self.rest = rest;
             Frame::data(piece.into())
         })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && self.making.is_none()
+        self.rest.is_empty() && self.making.is_none()
     }
 }
 
