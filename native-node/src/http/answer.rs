@@ -5,10 +5,9 @@
 //! none holds up the thread that drives Raft.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +18,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use raft_core::kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 /// Keys and values that one answer of `/txn` or `/batch` shows, in bytes, at most: two of the
@@ -31,15 +31,23 @@ const FREE_BYTES: usize = 16 << 10;
 /// Shorter keys and values are written out with what stands around them.
 const SHORT_BYTES: usize = 512;
 
-/// So many bytes of keys and values are written out at once.
-const PIECE_BYTES: usize = 16 << 10;
+/// So many bytes are written out at once, at most.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// The longest form of a byte in JSON: `\u0001`.
+const MAX_FORM_BYTES: usize = 6;
+
+/// Pieces that are made at once: each takes a thread.
+const MAX_MAKERS: usize = 4;
+
+static MAKERS: Semaphore = Semaphore::const_new(MAX_MAKERS);
 
 /// Answers to what was carried out already that wait for room, at most: they hold what they show.
 const MAX_WAITING: usize = 32;
 
 /// What all answers under way hold, in bytes, with a bound.
 #[derive(Clone, Debug)]
-pub struct Answers {
+pub(super) struct Answers {
     max_bytes: usize,
     room: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
@@ -50,7 +58,7 @@ pub(super) type Hold = OwnedSemaphorePermit;
 
 impl Answers {
     /// At most so many bytes.
-    pub fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         let max_bytes = max_bytes.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let (room, waiting) = (Semaphore::new(max_bytes), Semaphore::new(MAX_WAITING));
         Self { max_bytes, room: Arc::new(room), waiting: Arc::new(waiting) }
@@ -156,7 +164,9 @@ impl Outgoing {
                 Some(hold) => Body::from(Bytes::from_owner(Held { bytes, _hold: hold })),
                 None => Body::from(bytes),
             },
-            Rest::Pieces(pieces, _) => Body::new(Pieces { pieces, rested: true, _hold: hold }),
+            Rest::Pieces(pieces, _) => {
+                Body::new(Pieces { rest: pieces, making: None, _hold: hold })
+            }
         };
         self.response.map(|_| body)
     }
@@ -294,42 +304,62 @@ fn digits(bytes: &[u8], out: &mut Vec<u8>) {
     );
 }
 
-/// A document on its way.
+/// A document on its way. Pieces are made on threads of their own: hyper asks for one after the
+/// other without letting anybody else have a turn, and this thread drives Raft.
 struct Pieces {
-    pieces: VecDeque<Piece>,
-    /// Whether others had their turn since the last piece.
-    rested: bool,
+    rest: VecDeque<Piece>,
+    making: Option<JoinHandle<Result<Made, JoinError>>>,
     _hold: Option<Hold>,
+}
+
+/// A piece, and those that are left.
+type Made = (Vec<u8>, VecDeque<Piece>);
+
+/// Writes out the next piece, on another thread.
+async fn make(mut pieces: VecDeque<Piece>) -> Result<Made, JoinError> {
+    let _turn = MAKERS.acquire().await;
+    spawn_blocking(move || (next_piece(&mut pieces), pieces)).await
+}
+
+fn next_piece(pieces: &mut VecDeque<Piece>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(PIECE_BYTES);
+    while out.len() < PIECE_BYTES / 2
+        && let Some(piece) = pieces.front_mut()
+    {
+        piece.write((PIECE_BYTES - out.len()) / MAX_FORM_BYTES, &mut out);
+        if piece.is_empty() {
+            pieces.pop_front();
+        }
+    }
+    out
 }
 
 impl hyper::body::Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = JoinError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if !std::mem::replace(&mut self.rested, true) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let mut out = Vec::with_capacity(PIECE_BYTES);
-        while out.len() < PIECE_BYTES
-            && let Some(piece) = self.pieces.front_mut()
-        {
-            piece.write(PIECE_BYTES - out.len(), &mut out);
-            if piece.is_empty() {
-                self.pieces.pop_front();
+    ) -> Poll<Option<Result<Frame<Bytes>, JoinError>>> {
+        if self.making.is_none() {
+            if self.rest.is_empty() {
+                return Poll::Ready(None);
             }
+            let rest = std::mem::take(&mut self.rest);
+            self.making = Some(tokio::spawn(make(rest)));
         }
-        self.rested = false;
-        let last = out.is_empty();
-        Poll::Ready((!last).then(|| Ok(Frame::data(out.into()))))
+        let Some(making) = &mut self.making else { return Poll::Ready(None) };
+        let made = ready!(Pin::new(making).poll(context));
+        self.making = None;
+        Poll::Ready(Some(made.flatten().map(|(piece, rest)| {
+            self.rest = rest;
+            Frame::data(piece.into())
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.rest.is_empty() && self.making.is_none()
     }
 }
 

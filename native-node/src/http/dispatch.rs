@@ -307,7 +307,7 @@ impl Audited {
             forwarded_by = self.forwarded_by,
             status = response.status().as_u16(),
             deed,
-            "{}", self.what
+            "audit: {}", self.what
         );
     }
 }

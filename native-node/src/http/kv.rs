@@ -282,12 +282,12 @@ pub(super) async fn shown<S, F: Future<Output = Result<S, Result<Response, ApiEr
         let seen = see().await?;
         let answer = show(&seen);
         let bytes = answer.held();
-        if app.answers.fits(bytes, &mut hold) {
+        if app.reads.answers.fits(bytes, &mut hold) {
             return Ok((answer.with(hold), seen));
         }
         drop((answer, seen));
         let left = deadline.saturating_duration_since(Instant::now());
-        hold = Some(app.answers.wait(bytes, left).await.ok_or(Err(ApiError::Overloaded))?);
+        hold = Some(app.reads.answers.wait(bytes, left).await.ok_or(Err(ApiError::Overloaded))?);
     }
 }
 
@@ -299,10 +299,10 @@ pub(super) async fn told(
 ) -> Result<Response, ApiError> {
     let answer = show(MAX_SHOWN_BYTES)?;
     let (bytes, mut hold) = (answer.held(), None);
-    if app.answers.fits(bytes, &mut hold) {
+    if app.reads.answers.fits(bytes, &mut hold) {
         return Ok(answer.with(hold));
     }
-    match app.answers.wait_with(bytes, app.forwarder.timeout()).await {
+    match app.reads.answers.wait_with(bytes, app.forwarder.timeout()).await {
         Some(hold) => Ok(answer.with(Some(hold))),
         None => Ok(show(0)?.with(None)),
     }

@@ -63,7 +63,7 @@ use crate::metrics::HttpMetrics;
 use crate::supervise::Pulse;
 use crate::transport::Links;
 pub use access::Access;
-pub use answer::Answers;
+use answer::Answers;
 pub use dispatch::Route;
 use error::ApiError;
 use forward::Forwarder;
@@ -94,7 +94,7 @@ pub const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-raft-forward
 /// Reads that wait for a revision at once, at most.
 const MAX_WAITING_READS: usize = 1024;
 
-/// What reads leave behind for later ones.
+/// What reads leave behind for later ones, and the room that they share.
 #[derive(Debug)]
 pub struct Reads {
     /// How fresh this server's state is known to be.
@@ -103,12 +103,23 @@ pub struct Reads {
     held: Held,
     /// Room for those that wait for a revision.
     waiting: Semaphore,
+    /// What answers under way hold.
+    answers: Answers,
+    /// Room for those who watch the trace.
+    trace_watchers: Arc<Semaphore>,
 }
 
-impl Default for Reads {
-    fn default() -> Self {
+impl Reads {
+    /// With answers that hold so many bytes together at most.
+    pub fn new(max_answer_bytes: usize) -> Self {
         let (confirmed, held) = Default::default();
-        Self { confirmed, held, waiting: Semaphore::new(MAX_WAITING_READS) }
+        Self {
+            confirmed,
+            held,
+            waiting: Semaphore::new(MAX_WAITING_READS),
+            answers: Answers::new(max_answer_bytes),
+            trace_watchers: Arc::new(Semaphore::new(trace::MAX_WATCHERS)),
+        }
     }
 }
 
@@ -140,15 +151,11 @@ pub struct App {
     pub started: Instant,
     /// How long a client may take to send a body.
     pub client_read_timeout: Duration,
-    /// What answers under way hold.
-    pub answers: Answers,
-    /// Room for those who watch the trace.
-    pub trace_watchers: Arc<Semaphore>,
     /// A peer that was silent for longer is not healthy.
     pub silence: Duration,
     /// Where requests for the leader go.
     pub forwarder: Forwarder,
-    /// What reads leave behind for later ones.
+    /// What reads share.
     pub reads: Reads,
     /// Set once the server is told to end: it goes on for a moment, but lets connections go.
     pub ending: CancellationToken,
@@ -167,11 +174,6 @@ pub struct App {
 }
 
 impl App {
-    /// Room for all who may watch the trace.
-    pub fn trace_watchers() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(trace::MAX_WATCHERS))
-    }
-
     /// Why this server's state does not move, as far as it knows.
     fn cut_off(&self) -> Option<&'static str> {
         if !self.handle.is_member() {

@@ -251,7 +251,7 @@ mod tests {
     async fn it_ends_when_the_client_has_sent_all() {
         let (mut paced, mut client) = pair(1000);
         let sending = tokio::spawn(async move {
-            client.write_all(&[0; 50_000]).await.expect("it is read");
+            client.write_all(&vec![0; 50_000]).await.expect("it is read");
             let mut answer = Vec::new();
             client.read_to_end(&mut answer).await.expect("an answer");
             answer

@@ -128,8 +128,8 @@ impl Seats {
     fn make_room(&mut self, now: u64) -> bool {
         loop {
             while let Some(number) = self.chosen.pop_front() {
-                let waits = |line: &&Arc<Line>| line.waits_since(now).is_some();
-                if self.taken.get(&number).filter(waits).is_some()
+                let waits = |line: &Arc<Line>| line.waits_since(now).is_some();
+                if self.taken.get(&number).is_some_and(waits)
                     && let Some(line) = self.taken.remove(&number)
                 {
                     line.gives_way.cancel();

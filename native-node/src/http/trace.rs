@@ -64,7 +64,7 @@ pub(super) async fn get(
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|_| ApiError::WebSocketOnly)?;
     let Options { format } = request::query(&uri)?;
-    let watchers = Arc::clone(&app.trace_watchers);
+    let watchers = Arc::clone(&app.reads.trace_watchers);
     let permit = watchers.try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
     // A page that shows its token as a protocol needs another one to be chosen in the answer.
     let upgrade = upgrade

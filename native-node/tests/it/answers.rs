@@ -13,7 +13,7 @@ use crate::http::send;
 
 /// What a server may need beyond what it needed before, in bytes: the bound on all answers, as much
 /// again for what the system and the allocator keep, and nothing near what is asked for.
-const MAX_GROWTH: u64 = 160 << 20;
+const MAX_GROWTH: u64 = 192 << 20;
 
 const MIB: usize = 1 << 20;
 

@@ -207,11 +207,13 @@ async fn status(
     body: &str,
 ) -> u16 {
     let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
-    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {server}\r\n");
-    for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("content-length: {}\r\n\r\n{body}", body.len());
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {server}\r\n{}content-length: {}\r\n\r\n{body}",
+        headers.concat(),
+        body.len()
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer").unwrap();
