@@ -105,7 +105,10 @@ impl Dispatcher {
                     self.remind(Instant::now());
                 }
                 command = self.commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        self.look_at(&status.load(), silence);
+                        self.obey(command);
+                    }
                     None => return,
                 },
                 published = self.publications.changed() => match published {

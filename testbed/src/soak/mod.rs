@@ -102,8 +102,7 @@ impl Window<'_> {
             ..LoadOptions::new(CLIENTS)
         };
         let servers: Vec<_> = self.cluster.ids().map(|id| self.cluster.address(id)).collect();
-        let watchers =
-            Watchers::start(WATCHERS, &options.prefix, &servers, self.rng.u64(..));
+        let watchers = Watchers::start(WATCHERS, &options.prefix, &servers, self.rng.u64(..));
         watchers.reach(0).await;
         let load = Load::with(options, &servers);
         load.more_writes(20).await;
