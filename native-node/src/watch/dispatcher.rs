@@ -1,6 +1,7 @@
 //! The owner of the registry of watchers.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -21,7 +22,10 @@ use super::{
 };
 
 /// How often watchers are looked at for whom nothing happens.
-const GLANCE: Duration = Duration::from_millis(250);
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// So many of them are told at once how far everything is, at most.
+const REMINDERS: usize = 512;
 
 /// When all queues hold too much, they are cut to this part of the limit, in percent.
 const RELIEF_PERCENT: usize = 75;
@@ -53,8 +57,8 @@ pub struct Dispatcher {
     last_id: u64,
     /// Those who came before anything was published.
     early: Vec<(Wanted, oneshot::Sender<Result<Watch, Refused>>)>,
-    /// No watcher was told less than this.
-    least_told: u64,
+    /// The watcher that was told last how far everything is.
+    reminded: u64,
     /// Since when this server knows no leader.
     leaderless: Option<Instant>,
     /// Why no watches are served at present, except to those who take stale ones.
@@ -79,7 +83,7 @@ impl Dispatcher {
             index: Index::default(),
             last_id: 0,
             early: Vec::new(),
-            least_told: 0,
+            reminded: 0,
             leaderless: None,
             out_of_service: None,
             stopping: false,
@@ -105,7 +109,10 @@ impl Dispatcher {
                     self.remind(Instant::now());
                 }
                 command = self.commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        self.look_at(&status.load(), silence);
+                        self.obey(command);
+                    }
                     None => return,
                 },
                 published = self.publications.changed() => match published {
@@ -170,7 +177,6 @@ impl Dispatcher {
         let (behind, watched) = (Some(from.revision), Arc::clone(&queue));
         let watcher = Watcher { range, stale, queue: watched, behind, told, told_at };
         self.watchers.insert(id, watcher);
-        self.least_told = self.least_told.min(told);
         self.refill(id);
         Ok(Watch { id, from, queue, shared: Arc::clone(&self.shared), place: None })
     }
@@ -185,7 +191,6 @@ impl Dispatcher {
         };
         let Some(before) = self.now.replace(published.clone()) else {
             self.shared.read_to.store(published.at.revision, Relaxed);
-            self.least_told = published.at.revision;
             for (wanted, reply) in std::mem::take(&mut self.early) {
                 // As above.
                 drop(reply.send(self.join(&wanted)));
@@ -205,10 +210,6 @@ impl Dispatcher {
             Err(compacted) => self.end_all_but_behind(End::Compacted(compacted)),
         }
         self.shared.read_to.store(published.at.revision, Relaxed);
-        if published.changes.kept() > self.least_told {
-            // Whoever breaks off now must find what comes next when it comes back.
-            self.remind(Instant::now());
-        }
     }
 
     /// Hands the changes of one revision to those whom they concern.
@@ -332,23 +333,28 @@ impl Dispatcher {
     }
 
     /// Tells those for whom nothing happened how far everything is: now and then by the clock, and
-    /// before the kept history leaves behind what they were told last.
+    /// before the kept history leaves behind what they were told last. A part of them at a time:
+    /// thousands at once would hold up the driver.
     fn remind(&mut self, now: Instant) {
         let Some(published) = &self.now else { return };
         let safe = published.changes.safe();
-        let mut least_told = published.at.revision;
-        for watcher in self.watchers.values_mut() {
-            let due =
-                watcher.told < safe || now.duration_since(watcher.told_at) >= BOOKMARK_INTERVAL;
-            if due && watcher.behind.is_none() {
-                watcher.queue.tell(published.at);
-                (watcher.told, watcher.told_at) = (published.at.revision, now);
-            }
-            if watcher.behind.is_none() {
-                least_told = least_told.min(watcher.told);
+        let (before, after) = (..=self.reminded, (Excluded(self.reminded), Unbounded));
+        let mut due: Vec<u64> = Vec::new();
+        for (id, watcher) in self.watchers.range(after).chain(self.watchers.range(before)) {
+            let waited = now.duration_since(watcher.told_at) >= BOOKMARK_INTERVAL;
+            if watcher.behind.is_none() && (watcher.told < safe || waited) {
+                due.push(*id);
+                if due.len() == REMINDERS {
+                    break;
+                }
             }
         }
-        self.least_told = least_told;
+        for id in due {
+            let watcher = self.watchers.get_mut(&id).expect("it is one of them");
+            watcher.queue.tell(published.at);
+            (watcher.told, watcher.told_at) = (published.at.revision, now);
+            self.reminded = id;
+        }
     }
 
     /// Whether this server may go on to serve watches.

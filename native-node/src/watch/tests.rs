@@ -211,8 +211,13 @@ async fn run(steps: Vec<Step>) {
     }
     stage.publish();
     for runner in &mut runners {
-        while runner.take() {
+        loop {
+            // What it takes may make room for more.
+            let took = runner.take();
             stage.dispatcher.work_off();
+            if !took && !runner.take() {
+                break;
+            }
         }
         let mut wanted: Vec<(u64, usize)> = Vec::new();
         for change in stage.store.changes().after(0).expect("all is kept") {
