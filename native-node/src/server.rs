@@ -1,5 +1,7 @@
 //! Puts a server together, runs it, and takes it apart again.
 
+mod ending;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -7,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use arc_swap::ArcSwap;
 use raft_core::durable::{Bootstrap, Recovered};
-use raft_core::event::{RequestRefusal, RoleName};
 use raft_core::kv::{KvStore, Snapshot};
 use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
@@ -17,8 +18,7 @@ use raft_core::types::{LogPosition, NodeId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
@@ -26,10 +26,10 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::{ConfigError, Limits, ServeConfig};
 use crate::descriptors;
-use crate::driver::{Driver, Ended, Inbox, Peers};
-use crate::faults::{Faults, Injector};
+use crate::driver::{Driver, Inbox, Peers};
+use crate::faults::Injector;
 use crate::guard::Guard;
-use crate::handle::{Handle, Quota, RequestError};
+use crate::handle::{Handle, Quota};
 use crate::http::{self, App, Origins};
 use crate::metrics::Metrics;
 use crate::reload;
@@ -39,12 +39,7 @@ use crate::supervise::{self, Pulse, Supervisor};
 use crate::trace;
 use crate::transport::{self, Arrival, Known, Secret, Transport};
 use crate::watch::{self as key_watch, silence_of};
-
-/// How long tasks may take to end once they are told to.
-const TASKS_END: Duration = Duration::from_secs(5);
-
-/// How long the end may take once something has failed.
-const END_PATIENCE: Duration = Duration::from_secs(30);
+use ending::{Leaving, Running};
 
 /// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
 struct Taken {
@@ -176,62 +171,6 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let serving = http::serve(taken.listener, Arc::new(app), limits, draining.clone());
     let running = Running { supervisor, lost, driver, inbox, pulse, stop, draining };
     running.until_end(serving).await
-}
-
-/// A server at work.
-struct Running {
-    supervisor: Supervisor,
-    /// Names of tasks that ended.
-    lost: mpsc::UnboundedReceiver<&'static str>,
-    driver: JoinHandle<Option<Ended>>,
-    inbox: mpsc::UnboundedSender<Inbox>,
-    pulse: Pulse,
-    stop: CancellationToken,
-    draining: CancellationToken,
-}
-
-impl Running {
-    /// Serves until the server is told to end or something fails, and takes it apart.
-    async fn until_end(mut self, serving: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let mut serving = std::pin::pin!(serving);
-        let mut failed = None;
-        let ended = loop {
-            tokio::select! {
-                () = &mut serving => {
-                    if !self.draining.is_cancelled() {
-                        failed = failed.or(Some("the listener for clients"));
-                    }
-                    tracing::info!("no requests are left; ending");
-                    drop(self.inbox.send(Inbox::Stop));
-                    break (&mut self.driver).await;
-                }
-                ended = &mut self.driver => break ended,
-                Some(name) = self.lost.recv(), if failed.is_none() => {
-                    tracing::error!("{name} has ended, which is a bug: this server ends too");
-                    failed = Some(name);
-                    supervise::end_within(END_PATIENCE);
-                    // Readiness goes, leadership is handed over, requests under way are finished.
-                    self.stop.cancel();
-                }
-            }
-        };
-        self.pulse.stop();
-        if !self.stop.is_cancelled() {
-            // A failure: nobody has told so, and a disk that hangs must not keep the process.
-            supervise::end_within(END_PATIENCE);
-        }
-        self.stop.cancel();
-        self.supervisor.finish(TASKS_END).await;
-        self.draining.cancel();
-        match ended.ok().flatten().context("the driver ended because of a bug")? {
-            Ended::Stopped(storage) => close(storage).await?,
-            Ended::DiskFailed(error) => {
-                return Err(anyhow::Error::new(error).context("the disk failed"));
-            }
-            Ended::Halted(why) => return Err(anyhow::Error::new(why)),
-        }
-        failed.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} ended, which is a bug")))
-    }
 }
 
 /// Watches that the driver's loop turns, and tells the system's service manager so.
@@ -400,60 +339,6 @@ fn seed(id: NodeId) -> u64 {
     getrandom::u64().unwrap_or(id.0)
 }
 
-/// What happens between the word to end and the last request.
-struct Leaving {
-    handle: Handle,
-    faults: Option<Arc<Injector>>,
-    stop: CancellationToken,
-    draining: CancellationToken,
-    /// How long a hand-over may take.
-    patience: Duration,
-    /// How long requests are still taken, so that clients and balancers learn to go elsewhere: from
-    /// `/readyz`, and from the header `connection: close` of each answer. A request into a
-    /// connection that ends is one of unknown outcome.
-    delay: Duration,
-}
-
-impl Leaving {
-    async fn run(self) {
-        self.stop.cancelled().await;
-        supervise::notify(&[NotifyState::Stopping]);
-        if let Some(faults) = &self.faults {
-            // It must not hang on a fault that it was only playing.
-            faults.set(Faults::default());
-        }
-        self.hand_over().await;
-        sleep(self.delay).await;
-        self.draining.cancel();
-    }
-
-    /// Lets another server lead before this one takes no more requests: the cluster then need not
-    /// wait until it is missed.
-    async fn hand_over(&self) {
-        let handle = &self.handle;
-        let alone = handle.status().membership.voters.len() <= 1;
-        let deadline = tokio::time::Instant::now() + self.patience;
-        while handle.status().role == RoleName::Leader
-            && !alone
-            && let Ok(permit) = handle.admit(0)
-        {
-            match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
-                Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
-                // It leads since a moment ago and has heard of nobody yet.
-                Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
-                    if tokio::time::Instant::now() < deadline =>
-                {
-                    sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-                Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
-                Err(_) => tracing::warn!("could not hand leadership over in time"),
-            }
-            break;
-        }
-    }
-}
-
 /// Asks for a compaction now and then, so that a log that grows slowly is compacted too.
 async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
     let mut ticks = interval(every);
@@ -477,20 +362,8 @@ async fn watch_storage(storage: Weak<Storage>, played: bool) {
         tracing::error!(since = ?stall.since, "{} hangs: the disk does not answer", stall.what);
         if stall.blocks_writes && stall.since > storage::GIVE_UP && !played {
             storage.give_up(stall.since);
-            return;
+            // The driver ends the server, and this task with it.
+            std::future::pending::<()>().await;
         }
     }
-}
-
-/// Writes what waits and closes the data directory.
-async fn close(storage: Arc<Storage>) -> anyhow::Result<()> {
-    let Some(storage) = Arc::into_inner(storage) else {
-        // A request for the disk's figures holds it for a moment; what matters is written anyway
-        // when the last one lets go.
-        return Ok(());
-    };
-    let closing = tokio::task::spawn_blocking(move || storage.close());
-    closing.await.context("closing the data directory ended in a bug")??;
-    tracing::info!("everything is on disk; goodbye");
-    Ok(())
 }

@@ -194,6 +194,38 @@ async fn a_server_that_is_stuck_ends_at_the_second_signal() {
     assert_eq!(server.status().await.code(), Some(1));
 }
 
+/// Guards whoever restarts servers: while the driver hangs no probe of `/livez` has success, answered
+/// or not, and after a while the server ends.
+#[tokio::test]
+async fn a_driver_that_hangs_fails_its_health_and_ends_the_server() {
+    const LONGEST: Duration = Duration::from_secs(90);
+    let cluster = Cluster::prepare(1, &[&CALM[..], &["--worker-threads=3"]].concat());
+    let mut command = cluster.command(1);
+    command.env("GLASSRAFT_PLANTED", "hang:the driver");
+    let log = File::create(cluster.log(1)).unwrap();
+    command.stdout(Stdio::null()).stderr(log);
+    let mut server = Ended::start(command);
+    let begun = std::time::Instant::now();
+    let mut alive_until = begun;
+    let status = loop {
+        if let Some(status) = server.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < LONGEST, "it goes on");
+        let address = cluster.address(1);
+        let asked = try_send("GET", &address, "/livez", &[], Bytes::new());
+        if let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(1), asked).await {
+            assert!(answer.status == 200 || answer.status == 503, "{}", answer.status);
+            alive_until =
+                if answer.status == 200 { std::time::Instant::now() } else { alive_until };
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(!status.success() && log.contains("its driver has not turned"), "{status}:\n{log}");
+    assert!(alive_until.elapsed() > Duration::from_secs(20), "it passed for alive: {log}");
+}
+
 /// Guards load balancers: after SIGTERM `/readyz` fails while requests are still served, for the time
 /// that was set; then the server ends in order.
 #[tokio::test]

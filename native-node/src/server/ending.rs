@@ -1,0 +1,150 @@
+//! How a server ends: told to, or because something failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use raft_core::event::{RequestRefusal, RoleName};
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{Ended, Inbox};
+use crate::faults::{Faults, Injector};
+use crate::handle::{Handle, RequestError};
+use crate::storage::Storage;
+use crate::supervise::{self, Pulse, Supervisor};
+
+/// How long tasks may take to end once they are told to.
+const TASKS_END: Duration = Duration::from_secs(5);
+
+/// How long the end may take once something has failed.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server at work.
+pub(super) struct Running {
+    pub(super) supervisor: Supervisor,
+    /// Names of tasks that ended.
+    pub(super) lost: mpsc::UnboundedReceiver<&'static str>,
+    pub(super) driver: JoinHandle<Option<Ended>>,
+    pub(super) inbox: mpsc::UnboundedSender<Inbox>,
+    pub(super) pulse: Pulse,
+    pub(super) stop: CancellationToken,
+    pub(super) draining: CancellationToken,
+}
+
+impl Running {
+    /// Serves until the server is told to end or something fails, and takes it apart.
+    pub(super) async fn until_end(
+        mut self,
+        serving: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let mut serving = std::pin::pin!(serving);
+        let mut failed = None;
+        let ended = loop {
+            tokio::select! {
+                () = &mut serving => {
+                    if !self.draining.is_cancelled() {
+                        failed = failed.or(Some("the listener for clients"));
+                    }
+                    tracing::info!("no requests are left; ending");
+                    drop(self.inbox.send(Inbox::Stop));
+                    break (&mut self.driver).await;
+                }
+                ended = &mut self.driver => break ended,
+                Some(name) = self.lost.recv(), if failed.is_none() => {
+                    tracing::error!("{name} has ended, which is a bug: this server ends too");
+                    failed = Some(name);
+                    supervise::end_within(END_PATIENCE);
+                    // Readiness goes, leadership is handed over, requests under way are finished.
+                    self.stop.cancel();
+                }
+            }
+        };
+        self.pulse.stop();
+        if !self.stop.is_cancelled() {
+            // A failure: nobody has told so, and a disk that hangs must not keep the process.
+            supervise::end_within(END_PATIENCE);
+        }
+        self.stop.cancel();
+        self.supervisor.finish(TASKS_END).await;
+        self.draining.cancel();
+        match ended.ok().flatten().context("the driver ended because of a bug")? {
+            Ended::Stopped(storage) => close(storage).await?,
+            Ended::DiskFailed(error) => {
+                return Err(anyhow::Error::new(error).context("the disk failed"));
+            }
+            Ended::Halted(why) => return Err(anyhow::Error::new(why)),
+        }
+        failed.map_or(Ok(()), |name| Err(anyhow::anyhow!("{name} ended, which is a bug")))
+    }
+}
+
+/// What happens between the word to end and the last request.
+pub(super) struct Leaving {
+    pub(super) handle: Handle,
+    pub(super) faults: Option<Arc<Injector>>,
+    pub(super) stop: CancellationToken,
+    pub(super) draining: CancellationToken,
+    /// How long a hand-over may take.
+    pub(super) patience: Duration,
+    /// How long requests are still taken, so that clients and balancers learn to go elsewhere: from
+    /// `/readyz`, and from the header `connection: close` of each answer. A request into a
+    /// connection that ends is one of unknown outcome.
+    pub(super) delay: Duration,
+}
+
+impl Leaving {
+    pub(super) async fn run(self) {
+        self.stop.cancelled().await;
+        supervise::notify(&[NotifyState::Stopping]);
+        if let Some(faults) = &self.faults {
+            // It must not hang on a fault that it was only playing.
+            faults.set(Faults::default());
+        }
+        self.hand_over().await;
+        sleep(self.delay).await;
+        self.draining.cancel();
+    }
+
+    /// Lets another server lead before this one takes no more requests: the cluster then need not
+    /// wait until it is missed.
+    async fn hand_over(&self) {
+        let handle = &self.handle;
+        let alone = handle.status().membership.voters.len() <= 1;
+        let deadline = tokio::time::Instant::now() + self.patience;
+        while handle.status().role == RoleName::Leader
+            && !alone
+            && let Ok(permit) = handle.admit(0)
+        {
+            match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
+                Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
+                // It leads since a moment ago and has heard of nobody yet.
+                Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
+                    if tokio::time::Instant::now() < deadline =>
+                {
+                    sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+                Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
+                Err(_) => tracing::warn!("could not hand leadership over in time"),
+            }
+            break;
+        }
+    }
+}
+
+/// Writes what waits and closes the data directory.
+async fn close(storage: Arc<Storage>) -> anyhow::Result<()> {
+    let Some(storage) = Arc::into_inner(storage) else {
+        // A request for the disk's figures holds it for a moment; what matters is written anyway
+        // when the last one lets go.
+        return Ok(());
+    };
+    let closing = tokio::task::spawn_blocking(move || storage.close());
+    closing.await.context("closing the data directory ended in a bug")??;
+    tracing::info!("everything is on disk; goodbye");
+    Ok(())
+}
