@@ -68,6 +68,10 @@ pub enum Input {
     SnapshotSaved(SnapshotMeta),
     /// The snapshot of [`Output::SaveSnapshot`] could not be saved; it will be tried again later.
     SnapshotFailed(SnapshotMeta),
+    /// Something that was sent to this peer may be lost: a connection to it broke, or its queue had
+    /// to drop messages. Whether anything is, the replica finds out by asking the peer, so a word too
+    /// many costs a small message. Without any word it asks after an election timeout.
+    SendFailed(NodeId),
 }
 
 /// A client's change.
@@ -221,6 +225,7 @@ impl Replica {
             Input::Compact => self.compact(),
             Input::SnapshotSaved(meta) => self.snapshot_saved(&meta),
             Input::SnapshotFailed(meta) => self.compaction.failed(&meta),
+            Input::SendFailed(peer) => self.node.send_failed(peer),
         }
         self.finish();
     }
@@ -397,7 +402,8 @@ impl Replica {
             | Input::PersistFailed(_)
             | Input::Compact
             | Input::SnapshotSaved(_)
-            | Input::SnapshotFailed(_) => {}
+            | Input::SnapshotFailed(_)
+            | Input::SendFailed(_) => {}
         }
     }
 

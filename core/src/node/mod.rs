@@ -270,6 +270,15 @@ impl Node {
         }
     }
 
+    /// Something that was sent to a peer may be lost.
+    pub(crate) fn send_failed(&mut self, peer: NodeId) {
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            progress.doubt();
+        }
+    }
+
     /// The disk refused a batch: nothing this server says can be trusted from now on.
     pub(crate) fn persist_failed(&mut self, write: WriteId) {
         self.recorder.emit_cause(|| EventKind::WriteFailed { write });

@@ -153,6 +153,14 @@ impl Progress {
         }
     }
 
+    /// Something on its way may be lost: begin anew after what is known to be there.
+    pub(crate) fn doubt(&mut self) {
+        if matches!(&self.mode, Mode::Replicate { in_flight } if !in_flight.is_empty()) {
+            self.next_index = self.match_index.next();
+            self.mode = Mode::Probe { in_flight: None };
+        }
+    }
+
     /// Whether no message with entries is under way.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(&self.mode, Mode::Replicate { in_flight } if in_flight.is_empty())
