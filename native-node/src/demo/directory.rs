@@ -74,9 +74,9 @@ fn make_secret(path: &Path) -> anyhow::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let mut secret = [0; 32];
+    let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).context("the system gives no random bytes")?;
-    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = secret.map(|byte| format!("{byte:02x}")).concat();
     // Half a secret would be taken for one the next time.
     let unfinished = path.with_extension("part");
     let make = || {

@@ -44,26 +44,19 @@ impl Door {
             return Err(Refusal::Origin);
         }
         let refused = |what: &str| Err(Refusal::Request(what.to_owned()));
-        if request.uri().to_string() != PATH {
+        if *request.uri() != *PATH {
             return refused("another path is asked for");
         }
         if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
             return refused("a subprotocol is asked for");
         }
-        match self.host(headers) {
+        match only_host(headers) {
             None => refused("there must be one Host"),
             Some(host) if self.loopback_only && !self.answers_to(host) => {
                 refused("this server listens on loopback and is asked for by another name")
             }
             Some(_) => Ok(()),
         }
-    }
-
-    /// The one `Host`.
-    fn host<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let mut hosts = headers.get_all(HOST).iter();
-        let host = hosts.next()?.to_str().ok()?;
-        hosts.next().is_none().then_some(host)
     }
 
     fn answers_to(&self, host: &str) -> bool {
@@ -75,6 +68,13 @@ impl Door {
             || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
             || host.eq_ignore_ascii_case(&self.address.to_string())
     }
+}
+
+/// The one `Host`.
+fn only_host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next()?.to_str().ok()?;
+    hosts.next().is_none().then_some(host)
 }
 
 /// The answer to a request that is refused, when the WebSocket layer can still give one.

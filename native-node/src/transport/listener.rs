@@ -380,8 +380,9 @@ impl Hall {
             }
             let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(most);
             let permit = Arc::clone(&room).acquire_many_owned(bytes).await;
-            let _permit = permit.expect("it is never closed");
-            (self.shared.deliver)(Arrival::Messages(Delivery { messages, age, came_in, _permit }));
+            let permit = permit.expect("it is never closed");
+            let delivery = Delivery { messages, age, came_in, _permit: permit };
+            (self.shared.deliver)(Arrival::Messages(delivery));
         }
     }
 

@@ -184,10 +184,10 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
         use rustix::net::sockopt;
         // Not every system that passes for Linux has these, and pings do without them.
         let millis = u32::try_from(limits::TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-        drop(sockopt::set_tcp_user_timeout(stream, millis));
+        let _ = sockopt::set_tcp_user_timeout(stream, millis);
         // With little under way a retransmission follows after the same time again, and not after
         // twice the time: else a link that was cut for a second stays silent for another one.
-        drop(sockopt::set_tcp_thin_linear_timeouts(stream, true));
+        let _ = sockopt::set_tcp_thin_linear_timeouts(stream, true);
     }
     Ok(())
 }

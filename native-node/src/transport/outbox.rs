@@ -323,7 +323,7 @@ mod tests {
         outbox.push(vote(2), start);
         let result = AppendResult::Accepted { match_index: LogIndex(1) };
         outbox.push(message(3, Body::AppendEntriesReply { round: 1, result }), start);
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         outbox.push(vote(4), later);
         let (batch, stale) = outbox.take_batch(later);
         assert_eq!(batch.as_ref().expect("a batch").since, start);

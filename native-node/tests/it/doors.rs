@@ -1,5 +1,6 @@
 //! The doors between servers, each tried by somebody who should not come in.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -179,7 +180,7 @@ async fn asks(cluster: &Cluster, line: &str, headers: &[(&str, &str)]) -> String
     let replaced = |name: &str| headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let mut request = format!("{line}\r\n");
     for (name, value) in usual.iter().filter(|(name, _)| !replaced(name)).chain(headers) {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n").unwrap();
     }
     stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -323,20 +324,20 @@ async fn what_comes_too_late_is_not_heard() {
         term: Term(term),
         body: Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
     };
-    let sent_at = |age: Duration| {
+    let sent_at = |seconds_ago: u64| {
         // The sender's clock began a minute before.
-        let stamp = Duration::from_secs(60) + start.elapsed() - age;
+        let stamp = Duration::from_secs(60 - seconds_ago) + start.elapsed();
         let stamp = u64::try_from(stamp.as_micros()).unwrap().to_le_bytes();
         Frame::Pong(bytes::Bytes::copy_from_slice(&stamp))
     };
-    socket.send(sent_at(Duration::ZERO)).await.unwrap();
-    socket.send(sent_at(Duration::from_secs(10))).await.unwrap();
+    socket.send(sent_at(0)).await.unwrap();
+    socket.send(sent_at(10)).await.unwrap();
     socket.send(Frame::Binary(frame::encode(&[ask(200)]))).await.unwrap();
     eventually("it is counted", async || {
         (metric(&cluster, "raft_peer_stale_messages_total").await == 1).then_some(())
     })
     .await;
-    socket.send(sent_at(Duration::ZERO)).await.unwrap();
+    socket.send(sent_at(0)).await.unwrap();
     socket.send(Frame::Binary(frame::encode(&[ask(100)]))).await.unwrap();
     let term = eventually("it saw the term", async || {
         let term = cluster.status(1).await?.term;
@@ -369,12 +370,6 @@ async fn without_descriptors_servers_wait() {
     drop(waiting);
     welcomed(&cluster, &Secret::new(None)).await;
     counted(&cluster, "not_accepted").await;
-}
-
-async fn connect_if_possible(address: &str) -> Option<WebSocketStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    let attempt = client_async(format!("ws://{address}/raft"), stream);
-    Some(timeout(Duration::from_secs(1), attempt).await.ok()?.ok()?.0)
 }
 
 /// Guards memory against a frame that says that it is huge: it is refused by its length alone,

@@ -65,7 +65,7 @@ async fn puts(cluster: &Cluster, sizes: &[usize], pause: Duration) -> Option<u64
     let watch = Watch::start();
     for attempt in 1..=20 {
         let leader = cluster.leader().await;
-        let client = Client::new(vec![cluster.address(leader)], Duration::from_secs(60));
+        let client = Client::new(vec![cluster.address(leader)], Duration::from_mins(1));
         let before = term(cluster).await;
         watch.longest_pause();
         for size in sizes {
