@@ -11,7 +11,7 @@ use raft_core::membership::Membership;
 use raft_core::message::{
     AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
 };
-use raft_core::replica::Input;
+use raft_core::replica::{Halt, Input};
 use raft_core::rules::{INDEX_HORIZON, Rules, TERM_HORIZON, TERM_STEP};
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, RequestId, Term};
 
@@ -485,6 +485,11 @@ proptest! {
             prop_assert!(after.commit_index >= before.commit_index);
             prop_assert!(after.commit_index <= after.last.index);
             prop_assert!(after.last.index <= INDEX_HORIZON.next());
+            // A committed command that nobody knows stops a server, and nothing else does.
+            if let Some(halt) = alone.replica.halt() {
+                prop_assert!(matches!(halt, Halt::UnknownCommand { .. }), "{halt}");
+                break;
+            }
             prop_assert!(alone.replica.deadline().is_some());
             let log = alone.replica.log();
             for position in &committed {

@@ -201,13 +201,16 @@ pub(super) fn config(
     let bounds =
         [(1, 200, 60), (4, 200, 60), (4, 200, 60), (32, 2_000, 1_000), (32, 64 << 10, 4_000)];
     let (max_in_flight, max_batch_bytes, max_chunk_bytes) = one_of(&bounds, random);
+    let few = random.between(0, 10);
+    let (keep_entries, keep_bytes) =
+        one_of(&[(few, 2_000), (few, 2_000), (5_000, 1 << 20)], random);
     let node = Config {
         compact_after_entries: random.between(5, 60),
         promotion_timeout: random.between(500, 3000) * millis,
         clock_interval: random.between(50, 300) * millis,
         lease_reads: random.chance(500),
-        keep_entries: random.between(0, 10),
-        keep_bytes: 2_000,
+        keep_entries,
+        keep_bytes,
         max_in_flight,
         max_in_flight_bytes: max_batch_bytes * one_of(&[1, 2, 8], random),
         max_batch_bytes,

@@ -251,10 +251,18 @@ impl Obligations<'_> {
     /// A server can be added while clients write without a pause.
     fn grows_under_load(&mut self) -> Judged {
         let config = self.simulation.config();
-        // Links and disks that the load alone fills are no place to grow.
-        if config.network.bytes_per_second > 0 || config.disk.bytes_per_second > 0 {
+        // Links and disks that the load alone fills are no place to grow, nor is a log that keeps
+        // nothing for those who come.
+        let full = config.network.bytes_per_second > 0 || config.disk.bytes_per_second > 0;
+        if full || config.node.keep_entries < 1_000 {
             return Ok(());
         }
+        // Half of what a follower can be sent in a round trip, at about 100 bytes a write.
+        let window = config
+            .node
+            .max_in_flight_bytes
+            .min(config.node.max_in_flight * config.node.max_batch_bytes);
+        let pause = (self.calm.round_trip() * 400 / window as u64).max(self.span(4));
         let (Some(node), Some(last)) = (self.leader_id(), self.simulation.ids().last().copied())
         else {
             return Ok(());
@@ -275,7 +283,7 @@ impl Obligations<'_> {
                 let command = Command::put(format!("g{}", number % 20), number.to_string());
                 let _ = self.simulation.act(Action::Write { node, command });
             }
-            self.pass(self.span(4))?;
+            self.pass(pause)?;
         }
         self.converges(None)?;
         let votes = self.leader().is_some_and(|it| it.status().membership.voters.contains(&new));
