@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use raft_core::config::Config;
 use raft_core::durable::Bootstrap;
 use raft_core::kv::KvStore;
+use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogIndex, LogPosition, NodeId, Time};
@@ -81,6 +82,7 @@ impl Survivor {
             bootstrap: Bootstrap { membership: Membership::default() },
             recovered,
             snapshot: opened.snapshot,
+            semantics: Semantics::FIRST,
             seed: 0,
             first_seq: 0,
         };

@@ -127,8 +127,14 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
 
     let election_timeout = Duration::from_micros(config.raft.election_timeout_max);
     let draining = CancellationToken::new();
-    let dispatching = dispatcher.run(status, silence_of(election_timeout), draining.clone());
-    supervisor.spawn("the dispatcher of watched keys", dispatching);
+    let (silence, end) = (silence_of(election_timeout), draining.clone());
+    supervisor.spawn("the dispatcher of watched keys", async move {
+        dispatcher.run(status, silence, end.clone()).await;
+        if end.is_cancelled() {
+            // It ends its watches before the server ends.
+            std::future::pending::<()>().await;
+        }
+    });
     let leaving = Leaving {
         handle: handle.clone(),
         faults: taken.faults,

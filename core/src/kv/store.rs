@@ -168,7 +168,7 @@ impl KvStore {
         // The first release knew of no others, and its digests are compared with ours.
         match self.semantics {
             Semantics::FIRST => state,
-            Semantics(later) => digest::of_numbers([state, u64::from(later)]),
+            Semantics(later) => digest::of_numbers([state, u64::from(later), 0]),
         }
     }
 

@@ -29,7 +29,6 @@ impl Node {
             gate,
             promise: _,
             // Only of strangers, which are not explored.
-            met_in: _,
             handed_over: _,
             refused: _,
             halted,

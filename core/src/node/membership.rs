@@ -80,9 +80,7 @@ impl Node {
     /// The first word of each later term's leader tells it anew: that of an earlier one may have been
     /// on its way for long, and know of nothing that was acknowledged since.
     pub(super) fn met_leader(&mut self, known_up_to: LogIndex) {
-        let Some(until) = self.hard_state.stranger_until else { return };
-        if until == LogIndex::default() || self.met_in < self.current_term() {
-            self.met_in = self.current_term();
+        if self.hard_state.stranger_until == Some(LogIndex::default()) {
             self.hard_state.stranger_until = Some(known_up_to.max(LogIndex(1)));
             self.gate.hard_state_changed();
         }

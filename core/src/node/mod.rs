@@ -80,8 +80,6 @@ pub(crate) struct Node {
     gate: Gate,
     /// What it owes to the leader that it heard last.
     promise: Promise,
-    /// For a stranger: the latest term whose leader it has met.
-    met_in: Term,
     /// A hand-over whose end it waits to hear of.
     handed_over: Option<HandedOver>,
     /// What peers sent that no correct one sends.
@@ -139,7 +137,6 @@ impl Node {
             timer: ArmedTimer { timer: Timer::Election, due: now, span: 0 },
             gate,
             promise,
-            met_in: start.hard_state.current_term,
             handed_over: None,
             refused: Refused::default(),
             halted: false,

@@ -14,6 +14,7 @@ mod peers;
 mod waiting;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;

@@ -208,6 +208,7 @@ pub(super) fn config(
         compact_after_entries: random.between(5, 60),
         promotion_timeout: random.between(500, 3000) * millis,
         clock_interval: random.between(50, 300) * millis,
+        read_timeout: random.between(2_000, 6_000) * millis,
         lease_reads: random.chance(500),
         keep_entries,
         keep_bytes,

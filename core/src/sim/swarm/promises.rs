@@ -41,7 +41,9 @@ impl Promises {
                 }
                 // The answer may have waited for the disk; the promise counts from the question.
                 Body::AppendEntriesReply { round, .. }
-                | Body::InstallSnapshotReply { round, .. } => {
+                | Body::InstallSnapshotReply { round, .. }
+                    if round != Body::NO_ROUND =>
+                {
                     let heard = self.heard.get(&(node, message.to));
                     if let Some(at) = heard.and_then(|rounds| rounds.get(&round)) {
                         self.given.insert(node, Promise { leader: message.to, at: *at });
