@@ -19,8 +19,8 @@ pub(super) struct Promises {
     rounds: BTreeMap<EventId, u64>,
     /// When each voter first heard each round of each leader.
     heard: BTreeMap<(NodeId, NodeId), BTreeMap<u64, Time>>,
-    /// The requests for votes that a leader asked for itself (dissertation §3.10): their sending and
-    /// their receipt.
+    /// The requests for votes that a leader asked for itself (dissertation §3.10), and what they led
+    /// to.
     transfers: BTreeSet<EventId>,
 }
 
@@ -34,6 +34,9 @@ impl Promises {
     /// Takes in an event. Gives the promise that it breaks, in words.
     pub(super) fn observe(&mut self, config: &Config, event: &Event) -> Result<(), String> {
         let node = event.id.node;
+        if event.cause.is_some_and(|cause| self.transfers.contains(&cause)) {
+            self.transfers.insert(event.id);
+        }
         match &event.kind {
             EventKind::MessageSent(message) => match message.body {
                 Body::AppendEntries { round, .. } | Body::InstallSnapshot { round, .. } => {
