@@ -99,9 +99,12 @@ async fn begin(app: &App, wanted: Wanted) -> Result<Watch, ApiError> {
         // This server may be behind. What the leader has committed it has too after this read.
         Err(Refused::Ahead { .. }) => {
             let permit = app.handle.admit(0).map_err(request::read_error)?;
-            app.handle.read(false, permit).await.map_err(|error| match error {
-                RequestError::NotLeader { .. } => ApiError::NoLeader,
-                error => request::read_error(error),
+            app.handle.read(false, permit).await.map_err(|error| {
+                if matches!(error, RequestError::NotLeader { .. }) {
+                    ApiError::NoLeader
+                } else {
+                    request::read_error(error)
+                }
             })?;
         }
         Err(refused) => return Err(refusal(refused)),
