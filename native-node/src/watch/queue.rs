@@ -37,7 +37,7 @@ struct State {
     bytes: usize,
     /// Told once all events were.
     bookmark: Option<Position>,
-    /// When the watcher took something last.
+    /// When the watcher took something last, or asked for more.
     taken_at: Option<Instant>,
     /// Events are left out here, and the dispatcher waits to be asked for them.
     behind: bool,
@@ -129,7 +129,7 @@ impl Queue {
         self.state().bytes
     }
 
-    /// When the watcher took something last.
+    /// When the watcher took something last, or asked for more.
     pub(super) fn taken_at(&self) -> Option<Instant> {
         self.state().taken_at
     }
@@ -167,11 +167,11 @@ impl State {
             return Taken { broken: true, ..Taken::default() };
         }
         let bytes = self.next_chunk();
-        if !bytes.is_empty() {
-            self.taken_at = Some(Instant::now());
-        }
         let drained = self.behind && self.bytes <= MAX_QUEUE_BYTES / 2;
         let wants_more = drained && std::mem::take(&mut self.behind);
+        if wants_more || !bytes.is_empty() {
+            self.taken_at = Some(Instant::now());
+        }
         let all_told = self.underway.is_none() && self.events.is_empty() && self.bookmark.is_none();
         let end = if all_told { self.end.take() } else { None };
         Taken { bytes, wants_more, end, broken: false }
