@@ -174,9 +174,9 @@ impl Dispatcher {
         self.last_id += 1;
         let (id, queue) = (self.last_id, Arc::new(Queue::after(from)));
         let (told, told_at) = (from.revision, Instant::now());
-        let (behind, watched) = (Some(from.revision), Arc::clone(&queue));
-        let watcher = Watcher { range, stale, queue: watched, behind, told, told_at };
-        self.watchers.insert(id, watcher);
+        let (behind, shared) = (Some(from.revision), Arc::clone(&queue));
+        let entry = Watcher { range, stale, queue: shared, behind, told, told_at };
+        self.watchers.insert(id, entry);
         self.refill(id);
         Ok(Watch { id, from, queue, shared: Arc::clone(&self.shared), place: None })
     }
