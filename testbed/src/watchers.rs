@@ -277,10 +277,7 @@ mod tests {
         assert!(!is_good(&[sequence(0, &[put(1, 1, 1), gone, put(4, 2, 1)])], &[]));
         assert!(!is_good(&[sequence(0, &[put(1, 1, 1), put(4, 3, 1)])], &[]));
         assert!(!is_good(&[sequence(0, &good), sequence(0, &good[1..])], &[]));
-        assert!(!is_good(
-            vec![sequence(0, &good), sequence(0, &[put(1, 1, 1), put(5, 2, 1)])],
-            &[]
-        ));
+        assert!(!is_good(&[sequence(0, &good), sequence(0, &[put(1, 1, 1), put(5, 2, 1)])], &[]));
         for bad in [[put(2, 1, 2), put(1, 1, 1)], [put(2, 1, 2), put(2, 1, 2)]] {
             assert!(std::panic::catch_unwind(|| sequence(0, &bad)).is_err());
         }
