@@ -91,6 +91,7 @@ pub struct Handle {
 }
 
 impl Handle {
+    #[expect(clippy::too_many_arguments, reason = "called once, where a server is put together")]
     pub(crate) fn new(
         inbox: mpsc::UnboundedSender<Inbox>,
         status: Arc<ArcSwap<Status>>,

@@ -256,13 +256,15 @@ mod tests {
     fn sequence(began: u64, events: &[Value]) -> Sequence {
         let mut sequence = Sequence::default();
         sequence.add(Told::Bookmark(began));
-        events.iter().for_each(|event| sequence.add(Told::Change(event.clone())));
+        for event in events {
+            sequence.add(Told::Change(event.clone()));
+        }
         sequence
     }
 
-    fn is_good(sequences: Vec<Sequence>, kept: &'static [&'static str]) -> bool {
+    fn is_good(sequences: &[Sequence], kept: &'static [&'static str]) -> bool {
         let kept: Vec<Bytes> = kept.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
-        std::panic::catch_unwind(|| judge(&sequences, &kept)).is_ok()
+        std::panic::catch_unwind(|| judge(sequences, &kept)).is_ok()
     }
 
     /// Guards the judge: what is missing, double, out of order or different is found.
@@ -270,15 +272,12 @@ mod tests {
     fn the_judge_finds_what_is_wrong() {
         let gone = json!({"revision": 3, "changes": [{"type": "delete", "key": "k"}]});
         let good = [put(1, 1, 1), put(2, 2, 1), gone.clone(), put(4, 1, 4)];
-        assert!(is_good(vec![sequence(0, &good), sequence(1, &good[1..])], &["k"]));
-        assert!(!is_good(vec![sequence(0, &good)], &["other"]));
-        assert!(!is_good(vec![sequence(0, &[put(1, 1, 1), gone, put(4, 2, 1)])], &[]));
-        assert!(!is_good(vec![sequence(0, &[put(1, 1, 1), put(4, 3, 1)])], &[]));
-        assert!(!is_good(vec![sequence(0, &good), sequence(0, &good[1..])], &[]));
-        assert!(!is_good(
-            vec![sequence(0, &good), sequence(0, &[put(1, 1, 1), put(5, 2, 1)])],
-            &[]
-        ));
+        assert!(is_good(&[sequence(0, &good), sequence(1, &good[1..])], &["k"]));
+        assert!(!is_good(&[sequence(0, &good)], &["other"]));
+        assert!(!is_good(&[sequence(0, &[put(1, 1, 1), gone, put(4, 2, 1)])], &[]));
+        assert!(!is_good(&[sequence(0, &[put(1, 1, 1), put(4, 3, 1)])], &[]));
+        assert!(!is_good(&[sequence(0, &good), sequence(0, &good[1..])], &[]));
+        assert!(!is_good(&[sequence(0, &good), sequence(0, &[put(1, 1, 1), put(5, 2, 1)])], &[]));
         for bad in [[put(2, 1, 2), put(1, 1, 1)], [put(2, 1, 2), put(2, 1, 2)]] {
             assert!(std::panic::catch_unwind(|| sequence(0, &bad)).is_err());
         }

@@ -8,6 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::{Instant, sleep};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
@@ -23,6 +25,9 @@ use super::request::Consistency;
 use super::{App, REVISION_HEADER, range, request, signed};
 use crate::handle::RequestError;
 use crate::watch::{End, From, Part, Refused, Wanted, Watch};
+
+/// Before the leader is asked again, while none is known.
+const PAUSE: Duration = Duration::from_millis(20);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -96,17 +101,25 @@ fn position(name: &str, text: &[u8]) -> Result<From, ApiError> {
 async fn begin(app: &App, wanted: Wanted) -> Result<Watch, ApiError> {
     match app.handle.watch_keys(wanted.clone()).await {
         Ok(watch) => return Ok(watch),
-        // This server may be behind. What the leader has committed it has too after this read.
-        Err(Refused::Ahead { .. }) => {
-            let permit = app.handle.admit(0).map_err(request::read_error)?;
-            app.handle.read(false, permit).await.map_err(|error| match error {
-                RequestError::NotLeader { .. } => ApiError::NoLeader,
-                error => request::read_error(error),
-            })?;
-        }
+        Err(Refused::Ahead { .. }) => catch_up(app).await?,
         Err(refused) => return Err(refusal(refused)),
     }
     app.handle.watch_keys(wanted).await.map_err(refusal)
+}
+
+/// Waits until this server has what the leader has committed by now.
+async fn catch_up(app: &App) -> Result<(), ApiError> {
+    let deadline = Instant::now() + app.forwarder.timeout();
+    loop {
+        let permit = app.handle.admit(0).map_err(request::read_error)?;
+        match app.handle.read(false, permit).await {
+            Ok(_) => return Ok(()),
+            // After a start it takes a moment until a leader is known.
+            Err(RequestError::NotLeader { .. }) if Instant::now() < deadline => sleep(PAUSE).await,
+            Err(RequestError::NotLeader { .. }) => return Err(ApiError::NoLeader),
+            Err(error) => return Err(request::read_error(error)),
+        }
+    }
 }
 
 const fn refusal(refused: Refused) -> ApiError {

@@ -174,9 +174,9 @@ impl Dispatcher {
         self.last_id += 1;
         let (id, queue) = (self.last_id, Arc::new(Queue::after(from)));
         let (told, told_at) = (from.revision, Instant::now());
-        let (behind, watched) = (Some(from.revision), Arc::clone(&queue));
-        let watcher = Watcher { range, stale, queue: watched, behind, told, told_at };
-        self.watchers.insert(id, watcher);
+        let (behind, shared) = (Some(from.revision), Arc::clone(&queue));
+        let entry = Watcher { range, stale, queue: shared, behind, told, told_at };
+        self.watchers.insert(id, entry);
         self.refill(id);
         Ok(Watch { id, from, queue, shared: Arc::clone(&self.shared), place: None })
     }
@@ -293,15 +293,16 @@ impl Dispatcher {
         self.relieve();
     }
 
-    /// When all queues together hold too much, the fullest are emptied: their watchers read from the
-    /// kept history later. Where that is not enough, those are broken off that take large events.
+    /// When all queues together hold too much, those are emptied whose watchers have taken nothing for
+    /// longest: they read from the kept history later. Where that is not enough, those of them are
+    /// broken off that were in the middle of an event.
     fn relieve(&mut self) {
         let held = || self.shared.held.load(Relaxed);
         if held() <= self.max_bytes {
             return;
         }
         let enough = self.max_bytes / 100 * RELIEF_PERCENT;
-        for (_, id) in self.by_size(Queue::bytes) {
+        for id in self.by_idleness(Queue::bytes) {
             if held() <= enough {
                 return;
             }
@@ -313,7 +314,7 @@ impl Dispatcher {
             }
         }
         let held = || self.shared.held.load(Relaxed);
-        for (_, id) in self.by_size(Queue::begun_bytes) {
+        for id in self.by_idleness(Queue::begun_bytes) {
             if held() <= enough {
                 return;
             }
@@ -324,12 +325,13 @@ impl Dispatcher {
         }
     }
 
-    /// Watchers by what they hold, most first.
-    fn by_size(&self, size: impl Fn(&Queue) -> usize) -> Vec<(usize, u64)> {
-        let sizes = self.watchers.iter().map(|(id, watcher)| (size(&watcher.queue), *id));
-        let mut sizes: Vec<_> = sizes.filter(|(size, _)| *size > 0).collect();
-        sizes.sort_unstable_by(|one, other| other.cmp(one));
-        sizes
+    /// Watchers that hold something, those first that have taken nothing for longest.
+    fn by_idleness(&self, held: impl Fn(&Queue) -> usize) -> Vec<u64> {
+        let holding = self.watchers.iter().filter(|(_, watcher)| held(&watcher.queue) > 0);
+        let mut holding: Vec<_> =
+            holding.map(|(id, watcher)| (watcher.queue.taken_at(), *id)).collect();
+        holding.sort_unstable();
+        holding.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Tells those for whom nothing happened how far everything is: now and then by the clock, and

@@ -208,9 +208,9 @@ impl Encoder {
             match std::str::from_utf8(piece) {
                 Ok(text) if value.is_text => escape(text, out),
                 _ => {
-                    out.extend(piece.iter().flat_map(|byte| {
-                        [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
-                    }))
+                    let digits =
+                        |byte: &u8| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                    out.extend(piece.iter().flat_map(digits));
                 }
             }
             return;

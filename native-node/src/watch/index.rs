@@ -1,87 +1,78 @@
 //! Which ranges of keys are watched, and by whom.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Included, Unbounded};
 
 use bytes::Bytes;
-use interavl::IntervalTree;
 use raft_core::kv::KeyRange;
 
-/// Where a range begins or ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Edge {
-    /// Right before a key.
-    Before(Bytes),
-    /// Right after a key.
-    After(Bytes),
-    /// After all keys.
-    End,
-}
-
-impl Ord for Edge {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let place = |edge: &Self| match edge {
-            Self::Before(_) => 0,
-            Self::After(_) => 1,
-            Self::End => 2,
-        };
-        match (self, other) {
-            (Self::Before(a) | Self::After(a), Self::Before(b) | Self::After(b)) => {
-                a.cmp(b).then(place(self).cmp(&place(other)))
-            }
-            (Self::End, _) | (_, Self::End) => place(self).cmp(&place(other)),
-        }
-    }
-}
-
-impl PartialOrd for Edge {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// Finds the watchers of a key in a time that grows with the logarithm of the number of ranges, and
-/// with the number of those found. Watchers of the same range share a place.
+/// Finds the watchers of a key. Watchers of the same range share a place.
+///
+/// Those of prefixes, which nearly all are, are found in a time that grows with the logarithm of the
+/// number of prefixes and with the number of those found. Other ranges are looked at one by one; that
+/// of all keys is one.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    ranges: IntervalTree<Edge, BTreeSet<u64>>,
+    prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
+    /// By their beginning and their end.
+    others: BTreeMap<(Bytes, Option<Bytes>), BTreeSet<u64>>,
 }
 
 impl Index {
-    /// A watcher wants to hear of the keys of a range. An empty range concerns nobody.
+    /// A watcher wants to hear of the keys of a range.
     pub(super) fn insert(&mut self, range: &KeyRange, watcher: u64) {
-        let Some(edges) = edges(range) else { return };
-        if let Some(watchers) = self.ranges.get_mut(&edges) {
-            watchers.insert(watcher);
+        if is_prefix(range) {
+            self.prefixes.entry(range.start.clone()).or_default().insert(watcher);
         } else {
-            self.ranges.insert(edges, BTreeSet::from([watcher]));
+            let place = (range.start.clone(), range.end.clone());
+            self.others.entry(place).or_default().insert(watcher);
         }
     }
 
     /// It does not want to any more.
     pub(super) fn remove(&mut self, range: &KeyRange, watcher: u64) {
-        let Some(edges) = edges(range) else { return };
-        let Some(watchers) = self.ranges.get_mut(&edges) else { return };
-        watchers.remove(&watcher);
-        if watchers.is_empty() {
-            self.ranges.remove(&edges);
+        if is_prefix(range) {
+            remove_from(&mut self.prefixes, &range.start, watcher);
+        } else {
+            remove_from(&mut self.others, &(range.start.clone(), range.end.clone()), watcher);
         }
     }
 
     /// Who watches a key, in groups of those that watch the same range.
-    pub(super) fn find(&self, key: &Bytes, mut found: impl FnMut(&BTreeSet<u64>)) {
-        let place = Edge::Before(key.clone())..Edge::After(key.clone());
-        for (_, watchers) in self.ranges.iter_overlaps(&place) {
-            found(watchers);
+    pub(super) fn find(&self, key: &[u8], mut found: impl FnMut(&BTreeSet<u64>)) {
+        // The greatest prefix that is not above the key, then what both begin with, and so on: each
+        // step leaves out all prefixes in between at once.
+        let mut part = Some(key);
+        while let Some(below) = part {
+            let mut candidates = self.prefixes.range::<[u8], _>((Unbounded, Included(below)));
+            let Some((prefix, watchers)) = candidates.next_back() else { break };
+            let common = prefix.iter().zip(key).take_while(|(one, other)| one == other).count();
+            part = if common == prefix.len() {
+                found(watchers);
+                common.checked_sub(1).map(|shorter| &key[..shorter])
+            } else {
+                Some(&key[..common])
+            };
+        }
+        for ((start, end), watchers) in &self.others {
+            if key >= &start[..] && end.as_ref().is_none_or(|end| key < &end[..]) {
+                found(watchers);
+            }
         }
     }
 }
 
-fn edges(range: &KeyRange) -> Option<Range<Edge>> {
-    let start = Edge::Before(range.start.clone());
-    let end = range.end.clone().map_or(Edge::End, Edge::Before);
-    (start < end).then_some(start..end)
+fn is_prefix(range: &KeyRange) -> bool {
+    *range == KeyRange::prefix(range.start.clone())
+}
+
+fn remove_from<K: Ord>(places: &mut BTreeMap<K, BTreeSet<u64>>, place: &K, watcher: u64) {
+    if let Some(watchers) = places.get_mut(place) {
+        watchers.remove(&watcher);
+        if watchers.is_empty() {
+            places.remove(place);
+        }
+    }
 }
 
 #[cfg(test)]

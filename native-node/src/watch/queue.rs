@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -36,6 +37,8 @@ struct State {
     bytes: usize,
     /// Told once all events were.
     bookmark: Option<Position>,
+    /// When the watcher took something last, or asked for more.
+    taken_at: Option<Instant>,
     /// Events are left out here, and the dispatcher waits to be asked for them.
     behind: bool,
     end: Option<End>,
@@ -126,6 +129,11 @@ impl Queue {
         self.state().bytes
     }
 
+    /// When the watcher took something last, or asked for more.
+    pub(super) fn taken_at(&self) -> Option<Instant> {
+        self.state().taken_at
+    }
+
     /// What the event takes that was begun.
     pub(super) fn begun_bytes(&self) -> usize {
         self.state().underway.as_ref().map_or(0, |underway| underway.event.cost)
@@ -161,6 +169,9 @@ impl State {
         let bytes = self.next_chunk();
         let drained = self.behind && self.bytes <= MAX_QUEUE_BYTES / 2;
         let wants_more = drained && std::mem::take(&mut self.behind);
+        if wants_more || !bytes.is_empty() {
+            self.taken_at = Some(Instant::now());
+        }
         let all_told = self.underway.is_none() && self.events.is_empty() && self.bookmark.is_none();
         let end = if all_told { self.end.take() } else { None };
         Taken { bytes, wants_more, end, broken: false }

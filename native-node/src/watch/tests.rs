@@ -235,7 +235,7 @@ async fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Guards every watcher: whatever it takes and when, and whether its queue overflows, is emptied
     /// to save memory, or it comes back, it is told of each change once and in order, and all queues

@@ -509,7 +509,7 @@ async fn watchers_miss_nothing_and_see_nothing_twice() {
         cluster.spawn(victim);
         load.more_writes(50).await;
     }
-    let seen = load.finish().await;
+    let history = load.finish().await;
     watchers.reach(cluster.converged().await.state.revision).await;
     let sequences = watchers.finish().await;
     let (changes, returns): (usize, u64) = sequences
@@ -518,5 +518,5 @@ async fn watchers_miss_nothing_and_see_nothing_twice() {
         .fold((0, 0), |(changes, returns), it| (changes + it.0, returns + it.1));
     println!("{} sequences, {changes} changes seen, {returns} returns", sequences.len());
     assert!(sequences.len() == 8 && returns > 8, "nobody was away for too long");
-    judge(&sequences, &seen.kept);
+    judge(&sequences, &history.kept);
 }
