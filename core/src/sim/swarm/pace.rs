@@ -67,9 +67,9 @@ pub(super) fn speeds(
     random: &mut Random,
 ) -> (NetworkConfig, DiskConfig) {
     let (mut network, mut disk) = (NetworkConfig::default(), DiskConfig::default());
-    // The largest value takes at most ten election timeouts.
+    // The largest value takes at most two election timeouts.
     let second_in_timeouts = 1_000 * MILLISECOND / node.election_timeout_min;
-    let least = 20_000.max(largest as u64 * second_in_timeouts.max(1) / 10);
+    let least = 20_000.max(largest as u64 * second_in_timeouts.max(1) / 2);
     let speed = |random: &mut Random| least << random.between(0, 10);
     if random.chance(400) {
         network.bytes_per_second = speed(random);
