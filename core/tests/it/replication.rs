@@ -329,3 +329,28 @@ fn a_majority_is_needed_and_enough() {
     assert_eq!(cluster.sim.leader(), None);
     assert_eq!(cluster.sim.ids(), [S1, S2, S3]);
 }
+
+/// Guards the comparison of states: servers keep the digests of the same entries, and those agree.
+#[check]
+fn servers_keep_the_digests_of_the_same_entries() {
+    let mut cluster = Cluster::led(3, 1);
+    let node = cluster.await_leader();
+    for number in 0..600 {
+        let command = Command::put("x", format!("{number}"));
+        cluster.act(Action::Write { node, command });
+    }
+    cluster.put("last", "1");
+    let ids = cluster.sim.ids();
+    cluster.await_value(&ids, "last", "1");
+    let replica = |id| cluster.sim.replica(id).expect("it runs");
+    let kept: Vec<_> = replica(node).digests().collect();
+    let indices: Vec<u64> = kept.iter().map(|(index, _)| index.0).collect();
+    assert_eq!(indices, [256, 512]);
+    for id in ids {
+        assert!(replica(id).digests().eq(kept.iter().copied()), "server {id}");
+        assert_eq!(replica(id).digest_at(kept[1].0), Some(kept[1].1));
+        assert_eq!(replica(id).digest_at(LogIndex(257)), None);
+        let last = replica(id).last_applied().index;
+        assert_eq!(replica(id).digest_at(last), Some(replica(id).store().digest()));
+    }
+}
