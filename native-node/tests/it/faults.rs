@@ -17,8 +17,8 @@ async fn faults_exist_only_where_they_are_allowed() {
     let cluster = Cluster::start_with(1, &[]);
     cluster.leader().await;
     let address = cluster.address(1);
-    for method in ["GET", "PUT", "DELETE"] {
-        let answer = send(method, &address, "/faults", &[], "{}").await;
+    for (method, body) in [("GET", ""), ("PUT", "{}"), ("DELETE", "")] {
+        let answer = send(method, &address, "/faults", &[], body).await;
         answer.assert_problem(404, "route_not_found");
     }
     let cluster = Cluster::start_with(1, &[ALLOW_FAULTS]);
