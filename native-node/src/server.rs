@@ -63,6 +63,7 @@ impl Taken {
 
 /// Runs a server until `stop`; an error if it could not start, its disk failed, or one of its tasks
 /// ended that must not.
+#[expect(clippy::too_many_lines, reason = "one part after the other, in the order of their start")]
 pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();

@@ -70,6 +70,7 @@ fn size(write: &Write) -> u64 {
 }
 
 /// What is wrong with a disk.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DiskFaults {
     /// It finishes nothing.

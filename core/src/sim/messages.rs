@@ -18,10 +18,8 @@ impl Simulation {
 
     pub(super) fn send(&mut self, message: Message) {
         let id = message.id();
-        let (message, bytes) = match self.config.through_bytes {
-            true => wire::message(&message),
-            false => (message, 0),
-        };
+        let (message, bytes) =
+            if self.config.through_bytes { wire::message(&message) } else { (message, 0) };
         let fate = self.network.fate(&message, bytes, self.now, &mut self.random);
         self.record(Some(id), EventKind::MessageInTransit { message: id, due: fate.due });
         if fate.refused {

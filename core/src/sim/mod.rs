@@ -424,9 +424,10 @@ impl Simulation {
             }
             Output::SaveSnapshot(snapshot) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let snapshot = match self.config.through_bytes {
-                    true => wire::snapshot(&snapshot, self.config.node.max_chunk_bytes),
-                    false => *snapshot,
+                let snapshot = if self.config.through_bytes {
+                    wire::snapshot(&snapshot, self.config.node.max_chunk_bytes)
+                } else {
+                    *snapshot
                 };
                 let span = server.disk.save_time(&snapshot, &mut self.random);
                 let meta = server.disk.save_snapshot(snapshot);

@@ -84,7 +84,16 @@ impl Lane {
         match body {
             Body::InstallSnapshot { .. } => Self::Snapshot,
             body if body.is_urgent() => Self::Urgent,
-            _ => Self::Log,
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::RequestVote { .. }
+            | Body::RequestVoteReply { .. }
+            | Body::AppendEntries { .. }
+            | Body::AppendEntriesReply { .. }
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => Self::Log,
         }
     }
 }
@@ -175,21 +184,21 @@ impl Network {
             lost.then_some(DropReason::Lost)
         };
         *self.sent_bytes.entry(link).or_default() += bytes;
-        let line = self.lines.entry((link.0, link.1, Lane::of(&message.body))).or_default();
-        let taken_in = line.take_in(bytes, now, config);
+        let queue = self.lines.entry((link.0, link.1, Lane::of(&message.body))).or_default();
+        let taken_in = queue.take_in(bytes, now, config);
         let (sent, refused) = (taken_in.unwrap_or(now), taken_in.is_none());
         let due = if strays {
             // Up to twice as long as others take, past whatever was sent after it.
             sent.after(delay + random.between(0, config.delay_max))
         } else {
-            sent.after(delay).max(line.latest)
+            sent.after(delay).max(queue.latest)
         };
         if let Some(why) = why {
             let ends = Some((sent.after(delay / 2), why));
             return Fate { due, ends, copy: None, refused };
         }
         if !strays && !refused {
-            line.latest = due;
+            queue.latest = due;
         }
         let copy = repeated.then(|| due.after(random.between(0, 2 * config.delay_max)));
         Fate { due, ends: None, copy, refused }

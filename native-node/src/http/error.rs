@@ -233,6 +233,7 @@ impl Kind {
 
 impl ApiError {
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "one table of all errors")]
     fn kind(&self) -> Kind {
         use StatusCode as S;
         match self {

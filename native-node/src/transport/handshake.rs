@@ -54,7 +54,16 @@ impl Lane {
         match body {
             Body::InstallSnapshot { .. } => Self::Snapshot,
             body if body.is_urgent() => Self::Control,
-            _ => Self::Log,
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::RequestVote { .. }
+            | Body::RequestVoteReply { .. }
+            | Body::AppendEntries { .. }
+            | Body::AppendEntriesReply { .. }
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => Self::Log,
         }
     }
 }

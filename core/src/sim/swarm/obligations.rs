@@ -16,6 +16,9 @@ use crate::types::{MILLISECOND, Micros, NodeId, RequestId, SECOND};
 
 type Judged = Result<(), Failure>;
 
+/// Something that a healthy cluster goes through.
+type Trial = fn(&mut Obligations<'_>) -> Judged;
+
 /// Holds the cluster of a run to its obligations, after it has recovered. Which of them are tried
 /// is drawn; all ask of the cluster what it can do under these conditions.
 pub(super) struct Obligations<'a> {
@@ -34,12 +37,12 @@ impl Obligations<'_> {
         self.nothing_stays_pinned()?;
         self.rests()?;
         self.answers_reads_at_rest()?;
-        let trials: [(u16, fn(&mut Self) -> Judged); 5] = [
-            (150, Self::catches_up_at_a_fair_price),
-            (150, Self::retries_snapshots_with_patience),
-            (150, Self::outlasts_a_busy_disk),
-            (150, Self::grows_under_load),
-            (150, Self::knows_when_nobody_leads),
+        let trials: [(u16, Trial); 5] = [
+            (150, |it| it.catches_up_at_a_fair_price()),
+            (150, |it| it.retries_snapshots_with_patience()),
+            (150, |it| it.outlasts_a_busy_disk()),
+            (150, |it| it.grows_under_load()),
+            (150, |it| it.knows_when_nobody_leads()),
         ];
         for (permille, trial) in trials {
             if self.random.chance(permille) {
@@ -85,10 +88,10 @@ impl Obligations<'_> {
             let mut replicas = ids.into_iter().filter_map(|id| simulation.replica(id));
             replicas.all(|replica| replica.transfers_under_way() == 0)
         };
-        match self.wait(self.span(10_000), free)? {
-            true => Ok(()),
-            false => fails("a snapshot stays pinned though no transfer is under way".to_owned()),
+        if self.wait(self.span(10_000), free)? {
+            return Ok(());
         }
+        fails("a snapshot stays pinned though no transfer is under way".to_owned())
     }
 
     /// With nothing to do the leader stays, the term stays, and nobody is busier than heartbeats
@@ -228,10 +231,10 @@ impl Obligations<'_> {
         let _ = self.simulation.act(Action::MendDisk(node));
         self.write_through(1)?;
         let again = |simulation: &Simulation| saved(simulation) > before;
-        match self.wait(self.span(1_000) + 120 * SECOND, again)? {
-            true => Ok(()),
-            false => fails(format!("{node} takes no snapshot though its disk is mended")),
+        if self.wait(self.span(1_000) + 120 * SECOND, again)? {
+            return Ok(());
         }
+        fails(format!("{node} takes no snapshot though its disk is mended"))
     }
 
     /// A disk that is slow and goes on finishing writes deposes nobody, however much waits for it.

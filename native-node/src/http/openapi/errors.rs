@@ -211,6 +211,7 @@ fn after_leaders_refusal(refusal: RequestRefusal) -> Option<RequestRefusal> {
 }
 
 /// What can go wrong with an operation. What any request can meet is added to each.
+#[expect(clippy::too_many_lines, reason = "one table of all operations")]
 fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {
         "get_json" | "get_raw" => &["bad_key", "too_large", "key_not_found"],
