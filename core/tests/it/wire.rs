@@ -81,6 +81,7 @@ impl Wire {
                 bootstrap: Bootstrap { membership },
                 recovered: Recovered::default(),
                 snapshot: None,
+                semantics: raft_core::limits::Semantics::LATEST,
                 seed: id.0,
                 first_seq: 1,
             };

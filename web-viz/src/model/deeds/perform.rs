@@ -87,6 +87,7 @@ impl Model {
                     loss_permille: self.conditions.loss,
                     duplicate_permille: self.conditions.repeat,
                     reorder_permille: self.conditions.overtake,
+                    ..NetworkConfig::default()
                 };
                 sim::Action::SetLinkQuality { from, to, quality: Some(quality) }
             }
