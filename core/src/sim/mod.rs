@@ -40,6 +40,7 @@ use crate::durable::Bootstrap;
 use crate::event::{Event, EventKind, Fault, Timer};
 use crate::history::Operation;
 use crate::invariant::{Checker, Violation};
+use crate::limits::Semantics;
 use crate::membership::Membership;
 use crate::message::SnapshotMeta;
 use crate::node::Recorder;
@@ -72,6 +73,8 @@ pub struct SimConfig {
     /// Whether messages, batches for disks and snapshots take the way of their bytes, as on real
     /// servers: encoded, bounded and read again. Links count bytes only then.
     pub through_bytes: bool,
+    /// The rules that the state machine begins with.
+    pub semantics: Semantics,
 }
 
 impl Default for SimConfig {
@@ -86,6 +89,7 @@ impl Default for SimConfig {
             manual_elections: false,
             message_ages: true,
             through_bytes: false,
+            semantics: Semantics::LATEST,
         }
     }
 }
@@ -345,11 +349,11 @@ impl Simulation {
         let founders = (1..=self.config.servers).map(NodeId);
         let seed = self.random.any();
         let rules = Rules::breaking(self.config.mutation);
-        let config = self.config.node.clone();
+        let (config, semantics) = (self.config.node.clone(), self.config.semantics);
         let Some(server) = self.servers.get_mut(&id) else { return };
         let membership =
             if server.stranger { Membership::default() } else { Membership::of(founders) };
-        server.start(config, Bootstrap { membership }, rules, seed, self.now);
+        server.start(config, Bootstrap { membership }, semantics, rules, seed, self.now);
         self.after_step(id);
     }
 

@@ -67,13 +67,13 @@ impl Server {
         &mut self,
         config: Config,
         bootstrap: Bootstrap,
+        semantics: Semantics,
         rules: Rules,
         seed: u64,
         now: Time,
     ) {
         let (recovered, snapshot) = self.disk.recover();
         let (id, first_seq) = (self.id, self.next_seq);
-        let semantics = Semantics::LATEST;
         let start =
             Start { id, config, bootstrap, recovered, snapshot, semantics, seed, first_seq };
         self.replica = Some(Replica::with_rules(start, rules, self.clock.local(now), true));

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
 
-use bytes::Bytes;
 use raft_core::codec;
 use raft_core::durable::{HardState, Write};
 use raft_core::kv::{
@@ -15,16 +14,18 @@ use raft_core::kv::{
     OperationResult, Pair, Refusal, Relation, Snapshot, SnapshotBuilder, Target, Transaction,
     Versioned,
 };
+use raft_core::limits::Semantics;
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
 use raft_core::message::{
     AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
 };
+use raft_core::replica::Input;
 use raft_core::types::{LogIndex, LogPosition, NodeId, SessionId, Term, WriteId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::lab::check;
+use crate::lab::{Alone, S2, check};
 
 const FIRST_RELEASE: &str = include_str!("formats-2.txt");
 
@@ -67,15 +68,26 @@ fn membership() -> Membership {
 }
 
 fn entries() -> Vec<Entry> {
-    let payloads =
-        [Payload::Noop, Payload::Command("command".into()), Payload::Membership(Box::new(membership()))];
+    let payloads = [
+        Payload::Noop,
+        Payload::Command("command".into()),
+        Payload::Membership(Box::new(membership())),
+    ];
     let numbered = payloads.into_iter().zip(70_000..);
-    numbered.map(|(payload, index)| Entry { index: LogIndex(index), term: Term(7), payload }).collect()
+    numbered
+        .map(|(payload, index)| Entry { index: LogIndex(index), term: Term(7), payload })
+        .collect()
 }
 
 fn versioned() -> Versioned {
     let (create_revision, mod_revision) = (300, 70_000);
-    Versioned { value: "value".into(), create_revision, mod_revision, version: 2, lease: Some(LeaseId(9)) }
+    Versioned {
+        value: "value".into(),
+        create_revision,
+        mod_revision,
+        version: 2,
+        lease: Some(LeaseId(9)),
+    }
 }
 
 fn pair() -> Pair {
@@ -151,8 +163,7 @@ fn records(lines: &mut Lines) {
 }
 
 fn transaction() -> Transaction {
-    let comparison =
-        |target, relation| Comparison { key: "key".into(), target, relation };
+    let comparison = |target, relation| Comparison { key: "key".into(), target, relation };
     Transaction {
         compare: vec![
             comparison(Target::Value(Some("value".into())), Relation::Equal),
@@ -233,7 +244,8 @@ fn answers(lines: &mut Lines) {
 
 /// A state with something of everything in it, as the rules of the first release make it.
 fn fill(mut store: KvStore) -> Snapshot {
-    let put = |key: &'static str, lease| Command::Put { key: key.into(), value: "value".into(), lease };
+    let put =
+        |key: &'static str, lease| Command::Put { key: key.into(), value: "value".into(), lease };
     for command in [
         Command::AdvanceClock { to: 1_000_000 },
         Command::GrantLease { ttl: 5_000_000 },
@@ -262,4 +274,77 @@ fn lines(first_release: KvStore) -> String {
     lines.line("snapshot/chunk", &chunk);
     lines.add("snapshot/meta", &snapshot.meta);
     lines.0
+}
+
+/// Guards disks and connections between releases: what the first release wrote is read, and written
+/// again to the byte. A test that fails here shows a change that the release before cannot read.
+#[check]
+fn the_first_release_is_read_and_written_to_the_byte() {
+    let now = lines(KvStore::under(Semantics::FIRST));
+    for (now, then) in now.lines().zip(FIRST_RELEASE.lines()) {
+        assert_eq!(now, then, "name and bytes");
+    }
+    assert_eq!(now.lines().count(), FIRST_RELEASE.lines().count());
+}
+
+fn bytes_of(name: &str) -> Vec<u8> {
+    let line = FIRST_RELEASE.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let digits = line.expect("a line of this name").as_bytes();
+    let digit = |digit: u8| char::from(digit).to_digit(16).expect("hexadecimal digits");
+    let byte = |pair: &[u8]| u8::try_from(16 * digit(pair[0]) + digit(pair[1])).expect("a byte");
+    digits.chunks(2).map(byte).collect()
+}
+
+fn rebuilt(chunk: &[u8]) -> Snapshot {
+    let mut builder = SnapshotBuilder::new(SnapshotMeta::default());
+    let built = builder.add(chunk, None).expect("it can be read");
+    built.expect("it is the only chunk")
+}
+
+/// Guards what servers of the first release left: their state is read and goes on by their rules.
+#[check]
+fn a_state_of_the_first_release_goes_on_by_its_rules() {
+    let read = rebuilt(&bytes_of("snapshot/chunk"));
+    let expected = fill(KvStore::under(Semantics::FIRST));
+    assert_eq!(read.store.digest(), expected.store.digest());
+    assert_eq!(read.store.semantics(), Semantics::FIRST);
+}
+
+/// Guards replicas of one cluster against following different rules: the log raises them, snapshots
+/// carry them, they never go back, and rules that nobody knows are refused.
+#[check]
+fn rules_are_raised_by_the_log_and_travel_with_the_state() {
+    let mut snapshot = fill(KvStore::under(Semantics::FIRST));
+    let before = snapshot.store.digest();
+    let raised = snapshot.store.apply(Command::RaiseSemantics { to: Semantics::LATEST });
+    assert_eq!(raised.answer, Answer::Semantics { now: Semantics::LATEST });
+    assert_ne!(snapshot.store.digest(), before, "states under other rules are told apart");
+    let lowered = snapshot.store.apply(Command::RaiseSemantics { to: Semantics::FIRST });
+    assert_eq!(lowered.answer, Answer::Semantics { now: Semantics::LATEST });
+    let (chunk, _) = snapshot.chunk(&Cursor::default(), 1 << 20);
+    let read = rebuilt(&chunk);
+    assert_eq!(read.store.semantics(), Semantics::LATEST);
+    assert_eq!(read.store.digest(), snapshot.store.digest());
+    let beyond = Semantics(Semantics::LATEST.0 + 1);
+    let refused = snapshot.store.apply(Command::RaiseSemantics { to: beyond });
+    assert_eq!(refused.answer, Answer::Refused(Refusal::Malformed));
+    assert_eq!(snapshot.store.semantics(), Semantics::LATEST);
+}
+
+/// Guards a cluster that was upgraded: its leader raises the rules once all members know them, all
+/// replicas change them at the same entry, and a server that joins later follows.
+#[check]
+fn a_leader_raises_the_rules_once_all_members_know_them() {
+    let mut alone = Alone::leader_under(Semantics::FIRST);
+    alone.propose(1, "x", "1");
+    alone.persist_all();
+    alone.accept(S2, 2);
+    assert_eq!(alone.replica.store().semantics(), Semantics::FIRST);
+    alone.step(Input::MembersKnow(Semantics::LATEST));
+    alone.persist_all();
+    let last = alone.replica.status().last.index.0;
+    alone.accept(S2, last);
+    assert_eq!(alone.replica.store().semantics(), Semantics::LATEST);
+    alone.step(Input::MembersKnow(Semantics::LATEST));
+    assert_eq!(alone.replica.status().last.index.0, last, "once is enough");
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use raft_core::config::Config;
 use raft_core::durable::{Bootstrap, HardState, Recovered, Write};
 use raft_core::event::{Event, Outcome, RoleName};
-use raft_core::kv::{Command, Snapshot};
+use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
-use raft_core::message::{Body, Message};
+use raft_core::message::{Body, Message, SnapshotMeta};
 use raft_core::replica::{Input, Output, Proposal, Replica, Start};
 use raft_core::sim::{Action, SimConfig, Simulation};
 use raft_core::types::{MILLISECOND, Micros, NodeId, RequestId, SECOND, Term, Time};
@@ -165,7 +165,19 @@ impl Alone {
 
     /// The same, run with these figures.
     pub(crate) fn leader_with(config: Config) -> Self {
-        let mut alone = Self::recovered(Recovered::default(), None, config);
+        Self::recovered(Recovered::default(), None, config).elected()
+    }
+
+    /// The same, from a state that follows these rules.
+    pub(crate) fn leader_under(semantics: Semantics) -> Self {
+        let membership = Membership::of([S1, S2, S3]);
+        let meta = SnapshotMeta { membership, ..SnapshotMeta::default() };
+        let snapshot = Snapshot { meta, store: KvStore::under(semantics) };
+        Self::recovered(Recovered::default(), Some(snapshot), Config::default()).elected()
+    }
+
+    fn elected(self) -> Self {
+        let mut alone = self;
         alone.time_out();
         alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
         alone.persist_all();

@@ -12,6 +12,7 @@ mod durability;
 mod election;
 mod faults;
 mod flow;
+mod formats;
 mod in_the_air;
 mod kv;
 mod lab;

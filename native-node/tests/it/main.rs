@@ -39,4 +39,5 @@ mod supervision;
 mod tls;
 mod tokens;
 mod trace;
+mod upgrade;
 mod watch;

@@ -6,6 +6,7 @@ use super::super::{Action, DiskConfig, NetworkConfig, SimConfig, Simulation};
 use super::members::Members;
 use super::pace;
 use crate::config::Config;
+use crate::limits::Semantics;
 use crate::random::Random;
 use crate::rules::Mutation;
 use crate::types::{EventId, MILLISECOND, Micros, NodeId};
@@ -199,7 +200,7 @@ pub(super) fn config(
     let timeouts = pace::timeouts(random);
     let millis = timeouts.election_timeout_min / 150;
     let bounds =
-        [(1, 200, 60), (4, 200, 60), (4, 200, 60), (32, 2_000, 1_000), (32, 64 << 10, 4_000)];
+        [(1, 200, 400), (4, 200, 400), (4, 200, 400), (32, 2_000, 1_000), (32, 64 << 10, 4_000)];
     let (max_in_flight, max_batch_bytes, max_chunk_bytes) = one_of(&bounds, random);
     let few = random.between(0, 10);
     let (keep_entries, keep_bytes) =
@@ -237,6 +238,7 @@ pub(super) fn config(
         manual_elections: false,
         message_ages: seed.is_multiple_of(2),
         through_bytes: true,
+        semantics: one_of(&[Semantics::FIRST, Semantics::LATEST, Semantics::LATEST], random),
     }
 }
 

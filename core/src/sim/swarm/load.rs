@@ -9,6 +9,7 @@ use crate::kv::{
     Answer, Applied, Command, Expected, KeyRange, LeaseId, MAX_VALUE_BYTES, Operation,
     OperationResult, SessionId, Transaction,
 };
+use crate::limits::Semantics;
 use crate::random::Random;
 use crate::types::{MILLISECOND, NodeId, RequestId, SECOND};
 
@@ -182,7 +183,8 @@ impl Load {
 
     fn ask_more(&mut self, node: NodeId, simulation: &mut Simulation, random: &mut Random) {
         let ttl = random.between(100, 5000) * MILLISECOND;
-        let (command, purpose) = match random.between(0, 10) {
+        let (command, purpose) = match random.between(0, 11) {
+            10 => (Command::RaiseSemantics { to: Semantics::LATEST }, None),
             0 => (Command::OpenSession { ttl: ttl.max(SECOND) }, Some(Purpose::Open)),
             1 => (Command::GrantLease { ttl }, Some(Purpose::Grant)),
             2 => (self.about_lease(random), None),

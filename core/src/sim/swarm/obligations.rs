@@ -291,7 +291,7 @@ impl Obligations<'_> {
         let change = MembershipChange::AddVoter(new);
         let asked = self.simulation.act(Action::ChangeMembership { node, change });
         let Some(asked) = asked.ok().flatten() else { return Ok(()) };
-        let limit = self.simulation.now().after(self.span(12_000));
+        let limit = self.simulation.now().after(self.span(12_000).max(12 * SECOND));
         let mut number = 0;
         while self.simulation.unanswered().any(|(request, _)| request == asked) {
             if self.simulation.now() > limit {

@@ -7,12 +7,12 @@ use super::{Failure, Watch, judge_properties, members};
 use crate::kv::Command;
 use crate::random::Random;
 use crate::replica::Replica;
-use crate::types::{EventId, Micros};
+use crate::types::{EventId, Micros, SECOND};
 
 /// How long the cluster may take to commit once all faults have stopped: many election timeouts,
 /// for votes may split again and again.
 pub(super) fn bound(config: &SimConfig) -> Micros {
-    pace::span(config, 20_000)
+    pace::span(config, 20_000).max(20 * SECOND)
 }
 
 /// Ends all faults, waits for a write and for equal states, and then holds the cluster to all that
