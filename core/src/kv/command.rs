@@ -75,7 +75,7 @@ pub enum Command {
         /// Grows with each request of the session; the same when one is sent again.
         sequence: u64,
         /// What it asks: another command, encoded, but none in a session itself.
-        #[serde(with = "readable_inner")]
+        #[serde(with = "super::readable::inner")]
         command: Bytes,
     },
     /// The leader tells the time, by which leases and sessions end. It is the time that the cluster
@@ -95,7 +95,7 @@ pub enum Command {
         /// How long the answer is remembered, in µs.
         ttl: Micros,
         /// What it asks: another command, encoded, of those that may stand in a session.
-        #[serde(with = "readable_inner")]
+        #[serde(with = "super::readable::inner")]
         command: Bytes,
     },
     /// From here on commands are applied by the rules of a later release. The leader writes it once
@@ -424,79 +424,6 @@ impl fmt::Display for Brief<'_> {
             write!(f, "{}", if character.is_control() { '\u{fffd}' } else { character })?;
         }
         if characters.next().is_some() { f.write_str("…") } else { Ok(()) }
-    }
-}
-
-/// Serde helper for encoded commands: bytes in binary formats; in JSON the command itself, or
-/// `{"bytes": …}` for bytes that are none.
-pub mod readable {
-    use bytes::Bytes;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Command;
-    use crate::codec::text_or_bytes;
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Readable {
-        Command(Command),
-        Unknown {
-            #[serde(with = "text_or_bytes")]
-            bytes: Bytes,
-        },
-    }
-
-    /// See the module.
-    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize_if(bytes, serializer, |_| true)
-    }
-
-    /// As [`serialize`], for those commands that `shown` accepts; the others stay bytes.
-    pub(super) fn serialize_if<S: Serializer>(
-        bytes: &Bytes,
-        serializer: S,
-        shown: impl Fn(&Command) -> bool,
-    ) -> Result<S::Ok, S::Error> {
-        if !serializer.is_human_readable() {
-            return serializer.serialize_bytes(bytes);
-        }
-        match Command::decode(bytes) {
-            Ok(command) if shown(&command) && command.encode() == *bytes => {
-                Readable::Command(command)
-            }
-            _ => Readable::Unknown { bytes: bytes.clone() },
-        }
-        .serialize(serializer)
-    }
-
-    /// See the module.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        if !deserializer.is_human_readable() {
-            return Bytes::deserialize(deserializer);
-        }
-        Ok(match Readable::deserialize(deserializer)? {
-            Readable::Command(command) => command.encode(),
-            Readable::Unknown { bytes } => bytes,
-        })
-    }
-}
-
-/// As [`readable`], for the command inside another one. It does not go deeper: what somebody sends
-/// could else be nested without end.
-mod readable_inner {
-    use bytes::Bytes;
-    use serde::Serializer;
-
-    use super::Command;
-    pub(super) use super::readable::deserialize;
-
-    pub(super) fn serialize<S: Serializer>(
-        bytes: &Bytes,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        super::readable::serialize_if(bytes, serializer, |command| {
-            !matches!(command, Command::InSession { .. } | Command::Once { .. })
-        })
     }
 }
 

@@ -10,13 +10,14 @@ mod expiry;
 mod lease;
 mod once;
 mod range;
+pub mod readable;
 mod session;
 mod snapshot;
 mod store;
 mod transaction;
 
 pub use changes::{Change, Changes, Compacted};
-pub use command::{Answer, Applied, Command, Expected, Refusal, UnknownCommand, readable};
+pub use command::{Answer, Applied, Command, Expected, Refusal, UnknownCommand};
 pub use lease::Lease;
 pub use range::KeyRange;
 pub use session::Session;

@@ -10,6 +10,7 @@
 //! is answered with the state itself, an immutable map that costs one pointer to hand out: who
 //! reads it never waits for a writer, nor a writer for a reader.
 
+mod inbox;
 mod peers;
 mod waiting;
 
@@ -17,27 +18,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use raft_core::event::RoleName;
-use raft_core::kv::KvStore;
 use raft_core::limits::Semantics;
-use raft_core::membership::{Membership, MembershipChange};
 use raft_core::message::{Body, Message};
 use raft_core::replica::{Halt, Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::admission::Permit;
 use crate::clock::Clock;
-use crate::config::Address;
-use crate::handle::{Quota, Reply, RequestError, Written};
+use crate::handle::{Quota, RequestError};
 use crate::metrics::DriverMetrics;
 use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::supervise::Pulse;
 use crate::trace::Tracer;
-use crate::transport::Delivery;
 use crate::watch::Feed;
+pub use inbox::Inbox;
 pub use peers::Peers;
 use waiting::{Waiting, WaitingList};
 
@@ -47,70 +43,6 @@ const MAX_BATCH: usize = 4096;
 /// Commands that share a record on disk take so many bytes at most, unless a single one is larger:
 /// far below what a record can hold.
 const MAX_BATCH_BYTES: usize = 8 << 20;
-
-/// What the driver hears.
-#[derive(Debug)]
-pub enum Inbox {
-    /// A client wants a change.
-    Propose {
-        /// The encoded command.
-        command: Bytes,
-        /// Where the answer goes.
-        reply: Reply<Written>,
-        /// Held until the answer is known, even if nobody waits for it any more.
-        permit: Permit,
-    },
-    /// A client wants to read what is committed by now.
-    Read {
-        /// Where the state goes.
-        reply: Reply<KvStore>,
-        /// Whether the leader may answer by its lease.
-        lease: bool,
-        /// As for a change.
-        permit: Permit,
-    },
-    /// A client wants to read what is here, be it old.
-    ReadLocal {
-        /// Where the state goes.
-        reply: Reply<KvStore>,
-        /// As for a change.
-        permit: Permit,
-    },
-    /// Somebody wants other members.
-    ChangeMembership {
-        /// Which.
-        change: MembershipChange,
-        /// Where the members go once the change is complete.
-        reply: Reply<Membership>,
-        /// As for a change of the state.
-        permit: Permit,
-    },
-    /// Somebody wants another leader.
-    TransferLeadership {
-        /// Which; `None` for whoever is best.
-        to: Option<NodeId>,
-        /// Where the new leader's number goes.
-        reply: Reply<NodeId>,
-        /// As for a change.
-        permit: Permit,
-    },
-    /// A frame from a peer.
-    Peer(Delivery),
-    /// A server came in that this one has no address of.
-    Met(NodeId, Address),
-    /// Something that was sent to a server may be lost.
-    SendFailed(NodeId),
-    /// The disk's answer.
-    Storage(StorageEvent),
-    /// The log should be compacted, however small it is.
-    Compact,
-    /// Somebody began to watch events or keys.
-    Wake,
-    /// Somebody wants to know whether the driver runs.
-    Ping(oneshot::Sender<()>),
-    /// The server ends.
-    Stop,
-}
 
 /// Everything that the driver owns.
 pub struct Driver {
@@ -505,6 +437,7 @@ fn batches(proposals: Vec<Proposal>) -> Vec<Vec<Proposal>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn proposals(count: u64, bytes: usize) -> Vec<Proposal> {
         let command = Bytes::from(vec![0; bytes]);

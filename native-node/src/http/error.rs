@@ -4,30 +4,22 @@
 //! releases, what to do about it, the leader where that helps, and whether the same request may
 //! simply be sent again.
 
-use std::borrow::Cow;
+mod response;
 
-use axum::response::{IntoResponse, Response};
-use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-};
 use hyper::{Method, StatusCode};
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
 use raft_core::types::NodeId;
-use serde::{Serialize, Serializer};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
-use utoipa::{PartialSchema, ToSchema};
+use response::found;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::answer::{Document, MAX_SHOWN_BYTES, Outgoing};
+use super::answer::MAX_SHOWN_BYTES;
 use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
 use crate::auth::Scope;
 use crate::config::Member;
 use crate::demo::DeedError;
-
-/// The type of all errors (RFC 9457).
-const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// See the module.
 #[derive(Debug)]
@@ -494,112 +486,5 @@ impl ApiError {
     /// Whether the same request may simply be sent again.
     pub(super) fn retryable(&self) -> bool {
         self.kind().retryable
-    }
-
-    /// The body of the answer.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.problem()).expect("a problem has a JSON form")
-    }
-
-    fn problem(&self) -> Problem<'_> {
-        let Kind { status, code, title, hint, retryable } = self.kind();
-        Problem {
-            r#type: format!("urn:glassraft:error:{code}"),
-            title,
-            status: status.as_u16(),
-            code,
-            detail: self.detail(),
-            hint,
-            retryable,
-            leader: self.leader(),
-            found: if let Self::ConditionFailed(found) = self { found.as_ref() } else { None },
-            kept: if let Self::Compacted(compacted) = self { Some(compacted.kept) } else { None },
-        }
-    }
-}
-
-impl ApiError {
-    /// The answer, which shows what a key is without copying it.
-    pub(super) fn into_answer(mut self) -> Outgoing {
-        let Self::ConditionFailed(found) = &mut self else {
-            return Outgoing::from(self.into_response());
-        };
-        let Some(found) = found.take_if(|found| found.is_some()).flatten() else {
-            return Outgoing::from(self.into_response());
-        };
-        let detail = self::found(&found);
-        let problem = Problem { detail, ..self.problem() };
-        let text = serde_json::to_string(&problem).expect("a problem has a JSON form");
-        let mut document = Document::default();
-        document.raw(text.strip_suffix('}').unwrap_or(&text));
-        document.raw(",\"found\":");
-        found.show(&mut document);
-        document.raw("}");
-        let mut answer = Outgoing::from(document);
-        *answer.head().status_mut() = self.status();
-        answer.head().headers_mut().insert(CONTENT_TYPE, PROBLEM);
-        answer
-    }
-
-    /// What RFC 6750 wants a refusal to say of the token.
-    fn challenge(&self) -> Option<HeaderValue> {
-        if let Self::Forbidden { needs, .. } = self {
-            let words = format!("Bearer error=\"insufficient_scope\", scope=\"{needs}\"");
-            return HeaderValue::from_str(&words).ok();
-        }
-        matches!(self, Self::Unauthorized(_))
-            .then_some(HeaderValue::from_static("Bearer realm=\"glassraft\""))
-    }
-}
-
-/// What a key is that should be something else.
-fn found(found: &Found) -> String {
-    format!("the key is there, last changed at revision {}", found.mod_revision)
-}
-
-/// As it stands in an answer that tells of several things.
-impl Serialize for ApiError {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.problem().serialize(serializer)
-    }
-}
-
-impl PartialSchema for ApiError {
-    fn schema() -> RefOr<Schema> {
-        Problem::schema()
-    }
-}
-
-impl ToSchema for ApiError {
-    fn name() -> Cow<'static, str> {
-        Problem::name()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        Problem::schemas(schemas);
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let status = self.kind().status;
-        let mut response = (status, self.to_json()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, PROBLEM);
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        if let Self::MethodNotAllowed(allowed) = &self {
-            let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-            headers.extend(HeaderValue::from_str(&list).ok().map(|list| (ALLOW, list)));
-        }
-        if matches!(self, Self::EncodedBody) {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        headers.extend(self.challenge().map(|challenge| (WWW_AUTHENTICATE, challenge)));
-        if let Self::Redirect(_, location) = &self {
-            headers.extend(HeaderValue::from_str(location).ok().map(|to| (LOCATION, to)));
-        }
-        response
     }
 }

@@ -23,6 +23,7 @@
 //! - Every file names cluster, server and format version, and one server at a time uses a directory
 //!   ([`directory`] lists the files).
 
+mod at_start;
 mod directory;
 pub mod disk;
 mod error;

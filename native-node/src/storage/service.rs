@@ -13,10 +13,11 @@ use raft_core::kv::Snapshot;
 use raft_core::log::{Entry, Payload};
 use raft_core::types::{LogIndex, LogPosition};
 
+use super::at_start::MadeAtOnce;
 use super::directory::{Contents, Directory};
 use super::disk::{Disk, LockGuard, RealDisk};
 use super::log::segment::{Segment, Spare};
-use super::log::spares::{Progress, SpareSource, Spares};
+use super::log::spares::{SpareSource, Spares};
 use super::log::{LogWriter, recover};
 use super::pulse::Pulse;
 use super::snapshots::{Loaded, SnapshotStore};
@@ -491,32 +492,4 @@ fn without_fallback(loaded: &mut Loaded) -> StorageError {
         what.push_str("; and no older snapshot and log together hold what it held");
     }
     error
-}
-
-/// Spares for the start, when no thread makes them yet.
-pub(super) struct MadeAtOnce<'a>(pub(super) &'a Spares, pub(super) &'a Directory);
-
-impl SpareSource for MadeAtOnce<'_> {
-    fn take(&self, bytes: u64) -> Result<Option<Spare>, StorageError> {
-        loop {
-            if let Some(spare) = self.0.try_take(bytes)? {
-                return Ok(Some(spare));
-            }
-            if let Progress::Full | Progress::Idle = self.0.work()? {
-                return Err(StorageError::DiskFull {
-                    path: self.1.path.clone(),
-                    needed: self.0.needed_bytes(),
-                    free: self.1.free_bytes()?,
-                });
-            }
-        }
-    }
-
-    fn covered(&self, base: LogIndex) -> LogIndex {
-        self.0.covered(base)
-    }
-
-    fn retire(&self, segments: Vec<Segment>) {
-        self.0.retire(segments);
-    }
 }

@@ -54,7 +54,7 @@ async fn directories_of_the_first_release_go_on() {
     }
     let server = cluster.address(leader);
     let ask = async |headers: &[(&str, &str)], path: &str, body: &str| {
-        send("PUT", &server, path, headers, body).await.json()
+        send("PUT", &server, path, headers, body.to_owned()).await.json()
     };
     // Both took effect before, so that they are answered and not carried out.
     let session = [("x-raft-session", "2"), ("x-raft-sequence", "1")];

@@ -12,9 +12,9 @@ use raft_core::types::{LogIndex, LogPosition, Term, WriteId};
 use super::disk::MemoryDisk;
 use super::server::{Server, model_of, persisted, wait_until, writes};
 use super::world::{Author, Model, Step, World, open, options, snapshot_at};
+use crate::storage::at_start::MadeAtOnce;
 use crate::storage::log::segment::{Segment, Spare};
 use crate::storage::log::spares::SpareSource;
-use crate::storage::service::MadeAtOnce;
 use crate::storage::{Acceptance, Options, StorageError, StorageEvent};
 
 /// Guards pitfall 39: a full disk is noticed before what is under way is in danger; term and vote

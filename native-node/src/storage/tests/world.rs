@@ -12,10 +12,11 @@ use raft_core::message::SnapshotMeta;
 use raft_core::types::{LogIndex, LogPosition, NodeId, Term, WriteId};
 
 use super::disk::{Dice, MemoryDisk};
+use crate::storage::at_start::MadeAtOnce;
 use crate::storage::directory::Directory;
 use crate::storage::log::LogWriter;
 use crate::storage::log::spares::{Progress, Spares};
-use crate::storage::service::{MadeAtOnce, Prepared, prepare};
+use crate::storage::service::{Prepared, prepare};
 use crate::storage::snapshots::{SaveError, SnapshotStore};
 use crate::storage::{Identity, Opened, Options, StorageError, StorageId};
 
