@@ -14,7 +14,7 @@ use crate::types::{LogPosition, Micros, NodeId, RequestId, WriteId};
 /// What a driver tells a replica.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The [`Replica::deadline`] has passed.
+    /// The [`super::Replica::deadline`] has passed.
     Tick,
     /// A message came from a peer.
     Receive(Message),
@@ -96,7 +96,7 @@ pub enum Halt {
 pub struct Proposal {
     /// Names it in the answer.
     pub request: RequestId,
-    /// The [`Command`], encoded.
+    /// The [`crate::kv::Command`], encoded.
     pub command: Bytes,
 }
 

@@ -75,7 +75,7 @@ impl Simulation {
     /// A cluster at time 0, all servers just started.
     ///
     /// # Panics
-    /// When the configuration is not workable; see [`Config::validate`].
+    /// When the configuration is not workable; see [`crate::config::Config::validate`].
     pub fn new(config: SimConfig) -> Self {
         config.node.validate().expect("the caller validates what people enter");
         assert!(config.servers > 0, "a cluster has at least one server");
