@@ -1,3 +1,5 @@
+//! Each rule against what the paper says of it.
+
 use proptest::prelude::*;
 
 use super::*;

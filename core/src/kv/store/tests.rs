@@ -1,3 +1,5 @@
+//! What a store keeps count of: bytes, digests, and the tables beside the keys.
+
 use proptest::prelude::*;
 
 use super::*;
