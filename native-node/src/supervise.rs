@@ -88,7 +88,9 @@ pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Op
     let Some((deed, _)) = planted.split_once(':').filter(|(_, task)| *task == name) else {
         return Some(work.await);
     };
-    if let Ok(done) = tokio::time::timeout(AFTER, work).await {
+    // Pinned here: who hangs holds on to what it has.
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(AFTER, &mut work).await {
         return Some(done);
     }
     match deed {

@@ -45,6 +45,9 @@ impl Running {
         let mut failed = None;
         let ended = loop {
             tokio::select! {
+                // What ends because the driver ended is not blamed for it.
+                biased;
+                ended = &mut self.driver => break ended,
                 () = &mut serving => {
                     if !self.draining.is_cancelled() {
                         failed = failed.or(Some("the listener for clients"));
@@ -53,7 +56,6 @@ impl Running {
                     drop(self.inbox.send(Inbox::Stop));
                     break (&mut self.driver).await;
                 }
-                ended = &mut self.driver => break ended,
                 Some(name) = self.lost.recv(), if failed.is_none() => {
                     tracing::error!("{name} has ended, which is a bug: this server ends too");
                     failed = Some(name);
