@@ -145,6 +145,30 @@ impl Route {
         routes.find(|route| known(route) || above(route)).unwrap_or(Self::Other)
     }
 
+    /// The methods of a path; none where the path decides later whether there is anything.
+    pub(super) fn methods(self, path: &str) -> &'static [Method] {
+        let below = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'));
+        match (self, below) {
+            (Self::Get | Self::Range | Self::Status | Self::Livez | Self::Readyz, _)
+            | (Self::Metrics | Self::Trace | Self::OpenApi | Self::Docs, _) => {
+                &[Method::GET, Method::HEAD]
+            }
+            (Self::Watch | Self::Backup, _) => &[Method::GET],
+            (Self::Set | Self::Txn | Self::Batch | Self::Leader | Self::Snapshot, _)
+            | (Self::Leases, None) => &[Method::POST],
+            (Self::Kv, _) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            (Self::Leases, Some(lease)) => match lease.split_once('/') {
+                None => &[Method::GET, Method::HEAD, Method::DELETE],
+                Some((_, "keep-alive")) => &[Method::POST],
+                Some(_) => &[],
+            },
+            (Self::Sessions, None) => &[Method::GET, Method::HEAD, Method::POST],
+            (Self::Members, None) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT],
+            (Self::Sessions | Self::Members, Some(_)) => &[Method::DELETE],
+            (Self::Faults | Self::Other, _) => &[],
+        }
+    }
+
     /// Whether there is more below it.
     const fn has_parts(self) -> bool {
         matches!(self, Self::Leases | Self::Sessions | Self::Members | Self::Docs)
@@ -320,6 +344,10 @@ async fn take(
     method: &Method,
     request: Request<Incoming>,
 ) -> Response {
+    let methods = route.methods(request.uri().path());
+    if !methods.is_empty() && !methods.contains(method) {
+        return ApiError::MethodNotAllowed(methods).into_response();
+    }
     let answer = match (route, method) {
         (Route::Get, &Method::GET | &Method::HEAD) => kv::get_json(app, request).await,
         (Route::Set, &Method::POST) => kv::set(app, request).await,
@@ -337,30 +365,7 @@ async fn take(
         (Route::Snapshot, &Method::POST) => members::snapshot(app, request).await,
         (Route::Backup, &Method::GET) => backup::get(app, request).await,
         (Route::Faults, _) => faults::faults(app, request).await,
-        (Route::Get | Route::Range, _) => {
-            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
-        }
-        (Route::Watch | Route::Backup, _) => Err(ApiError::MethodNotAllowed(&[Method::GET])),
-        (Route::Set | Route::Txn | Route::Batch | Route::Leader | Route::Snapshot, _) => {
-            Err(ApiError::MethodNotAllowed(&[Method::POST]))
-        }
-        (Route::Kv, _) => Err(ApiError::MethodNotAllowed(&[
-            Method::GET,
-            Method::HEAD,
-            Method::PUT,
-            Method::DELETE,
-        ])),
-        (
-            Route::Status
-            | Route::Livez
-            | Route::Readyz
-            | Route::Metrics
-            | Route::Trace
-            | Route::OpenApi
-            | Route::Docs
-            | Route::Other,
-            _,
-        ) => {
+        _ => {
             let mut request = request;
             if route == Route::Trace {
                 // It keeps its place when it is no HTTP any more.
@@ -376,6 +381,28 @@ async fn take(
 #[cfg(test)]
 mod tests {
     use super::Route;
+
+    /// Guards clients that try a method: what a path knows depends on what stands below its route.
+    #[test]
+    fn each_path_has_its_methods() {
+        for (path, expected) in [
+            ("/set", "POST"),
+            ("/kv/a/b", "GET HEAD PUT DELETE"),
+            ("/leases", "POST"),
+            ("/leases/7", "GET HEAD DELETE"),
+            ("/leases/7/keep-alive", "POST"),
+            ("/leases/7/other", ""),
+            ("/sessions", "GET HEAD POST"),
+            ("/sessions/7", "DELETE"),
+            ("/cluster/members", "GET HEAD POST PUT"),
+            ("/cluster/members/4", "DELETE"),
+            ("/metrics", "GET HEAD"),
+            ("/nothing", ""),
+        ] {
+            let methods = Route::of(path).methods(path).iter().map(|method| method.as_str());
+            assert_eq!(methods.collect::<Vec<_>>().join(" "), expected, "{path}");
+        }
+    }
 
     /// Guards the metrics' labels: they are few, whatever is asked for.
     #[test]

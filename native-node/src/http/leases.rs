@@ -144,13 +144,7 @@ pub(super) async fn leases(app: &App, request: Request<Incoming>) -> Result<Resp
         (Method::GET | Method::HEAD, Some(id), "") => show(app, request, id).await,
         (Method::POST, Some(id), "keep-alive") => keep_alive(app, request, id).await,
         (Method::DELETE, Some(id), "") => revoke(app, request, id).await,
-        (_, None, _) | (_, Some(_), "keep-alive") => {
-            Err(ApiError::MethodNotAllowed(&[Method::POST]))
-        }
-        (_, Some(_), "") => {
-            Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::DELETE]))
-        }
-        (_, Some(_), _) => Err(ApiError::RouteNotFound),
+        _ => Err(ApiError::RouteNotFound),
     }
 }
 
@@ -162,8 +156,7 @@ pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Re
         (&Method::POST, None) => open(app, request).await,
         (&Method::GET | &Method::HEAD, None) => list(app, request).await,
         (&Method::DELETE, Some(id)) => close(app, request, id).await,
-        (_, None) => Err(ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD, Method::POST])),
-        (_, Some(_)) => Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
+        _ => Err(ApiError::RouteNotFound),
     }
 }
 

@@ -168,15 +168,7 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
         (&Method::POST, None) => join(request::json_body(&body)?)?,
         (&Method::PUT, None) => set_voters(request::json_body(&body)?),
         (&Method::DELETE, Some(id)) => leave(id),
-        (_, None) => {
-            return Err(ApiError::MethodNotAllowed(&[
-                Method::GET,
-                Method::HEAD,
-                Method::POST,
-                Method::PUT,
-            ]));
-        }
-        (_, Some(_)) => return Err(ApiError::MethodNotAllowed(&[Method::DELETE])),
+        _ => return Err(ApiError::RouteNotFound),
     };
     let deed = wish.to_string();
     let changed = if app.handle.leads() {
