@@ -11,7 +11,8 @@ use testbed::soak::Soak;
 /// Run a cluster of real server processes under random faults and judge all that clients see.
 ///
 /// Every window's history is checked for linearizability, every acknowledged write must be found
-/// again, all servers must end up equal, and memory and disk must stay bounded.
+/// again, watchers must see each change once, all servers must end up equal, judged clients and
+/// health must go on beside hostile clients, and memory, disk and open files must stay bounded.
 #[derive(Parser)]
 #[command(name = "soak", bin_name = "cargo xtask soak")]
 #[command(after_help = "Examples:
@@ -44,6 +45,11 @@ fn main() -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let time = Duration::from_mins(arguments.minutes);
     let soak = Soak { time, seed, servers: arguments.servers };
+    // Hostile clients take many connections.
+    if let Err(error) = native_node::descriptors::client_connections(1) {
+        eprintln!("soak: {error}");
+        return ExitCode::FAILURE;
+    }
     let runtime = tokio::runtime::Runtime::new().expect("the system lets threads start");
     // Whatever is wrong is a panic, as in a test; here it must still say how to go on from it.
     let local = tokio::task::LocalSet::new();
