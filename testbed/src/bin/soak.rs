@@ -17,7 +17,8 @@ use testbed::soak::Soak;
 #[command(name = "soak", bin_name = "cargo xtask soak")]
 #[command(after_help = "Examples:
   cargo xtask soak --minutes 30
-  cargo xtask soak --minutes 5 --seed 7 --servers 5")]
+  cargo xtask soak --minutes 5 --seed 7 --servers 5
+  cargo xtask soak --minutes 5 --only hostile")]
 struct Arguments {
     /// For how long
     #[arg(long, value_name = "M", default_value_t = 10)]
@@ -29,6 +30,9 @@ struct Arguments {
     /// How many servers; from three to five by the seed if nothing is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=9))]
     servers: Option<u16>,
+    /// Only faults whose names in the report contain this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
     /// The server program; by default the one that was built beside this one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
     }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let time = Duration::from_mins(arguments.minutes);
-    let soak = Soak { time, seed, servers: arguments.servers };
+    let soak = Soak { time, seed, servers: arguments.servers, only: arguments.only };
     // Hostile clients take many connections.
     if let Err(error) = native_node::descriptors::client_connections(1) {
         eprintln!("soak: {error}");

@@ -85,15 +85,14 @@ pub(super) async fn slow_reader(mut stream: TcpStream, visit: Visit) -> Result<(
     Ok(())
 }
 
-/// Bodies and headers at the limits and above, and ranges of everything.
+/// Bodies and headers above the limits, and ranges of everything.
 pub(super) async fn huge(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let put = |key: &str, size| (visit.head("PUT", &format!("/kv/{PREFIX}{key}"), size), size);
     let fields = "x-field: value\r\n";
     let range = r#"{"range":{"range":{"start":"a","end":"~"},"limit":1000}}"#;
     let reads = format!(r#"{{"then":[{}]}}"#, vec![range; 64].join(","));
     let (head, size) = match visit.number % 8 {
-        0 => put("largest", MAX_VALUE_BYTES),
-        1 => put("too-large", MAX_VALUE_BYTES + 1),
+        0 | 1 => put("too-large", MAX_VALUE_BYTES + 1),
         2 => put("far-too-large", 64 << 20),
         3 => put("announced", usize::MAX >> 1),
         4 => (visit.head_with("GET", "/kv/a", 0, &fields.repeat(100)), 0),
@@ -122,9 +121,16 @@ pub(super) async fn huge(mut stream: TcpStream, visit: Visit) -> Result<()> {
         ready = reading.readable() => ready,
     };
     sent?;
+    visit.answer(&mut stream).await.map(drop)
+}
+
+/// The largest value, again and again.
+pub(super) async fn largest(mut stream: TcpStream, visit: Visit) -> Result<()> {
+    let head = visit.head("PUT", &format!("/kv/{PREFIX}largest"), MAX_VALUE_BYTES);
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b'l'; MAX_VALUE_BYTES]).await?;
     visit.answer(&mut stream).await?;
-    // Not all the time: what they write has to go over all links.
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_secs(1)).await;
     Ok(())
 }
 

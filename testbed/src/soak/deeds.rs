@@ -109,8 +109,9 @@ impl Deed {
         Self::FewFiles,
     ];
 
-    pub(super) fn draw(rng: &mut Rng) -> Self {
-        Self::ALL[rng.usize(..Self::ALL.len())]
+    /// All whose names contain this.
+    pub(super) fn named(part: &str) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|deed| deed.name().contains(part)).collect()
     }
 
     pub(super) const fn name(self) -> &'static str {

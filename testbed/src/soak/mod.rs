@@ -38,7 +38,7 @@ use figures::Figures;
 pub use report::{DeedReport, Report};
 
 /// What to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Soak {
     /// For how long new windows begin.
     pub time: Duration,
@@ -46,6 +46,8 @@ pub struct Soak {
     pub seed: u64,
     /// How many servers; from three to five by the seed if nothing is said.
     pub servers: Option<u16>,
+    /// Only faults whose names contain this.
+    pub only: String,
 }
 
 /// Small figures, so that segments, snapshots, full disks, refusals and cuts all come often; elections
@@ -102,6 +104,8 @@ impl Soak {
         let servers = self.servers.unwrap_or_else(|| rng.u16(3..=5));
         println!("soak: seed {}, {servers} servers, {:?}", self.seed, self.time);
         let mut report = Report::new(self.seed, servers);
+        let deeds = Deed::named(&self.only);
+        assert!(!deeds.is_empty(), "no fault's name contains {:?}: see docs/SOAK.md", self.only);
         // What they run in goes after them.
         let groups: Vec<_> = (0..servers).map_while(|_| MemoryGroup::new(MAX_MEMORY)).collect();
         if groups.is_empty() {
@@ -124,6 +128,7 @@ impl Soak {
                 cluster: &mut cluster,
                 network: &network,
                 far: &far,
+                deeds: &deeds,
                 token: &token,
                 rng: &mut rng,
                 report: &mut report,
@@ -145,6 +150,7 @@ struct Window<'a> {
     /// Where clients reach the servers over the network.
     far: &'a [Address],
     token: &'a str,
+    deeds: &'a [Deed],
     rng: &'a mut Rng,
     report: &'a mut Report,
 }
@@ -172,7 +178,7 @@ impl Window<'_> {
         load.more_writes(20).await;
         let mut names = Vec::new();
         for _ in 0..self.rng.u32(1..=3) {
-            let deed = Deed::draw(self.rng);
+            let deed = self.deeds[self.rng.usize(..self.deeds.len())];
             names.push(deed.name());
             self.disturb(deed, &base, &load).await;
         }
