@@ -1,5 +1,6 @@
 //! The program under test: where it is, and with which limits it is started.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -22,10 +23,11 @@ impl Limits {
     pub(crate) fn around(&self, command: Command) -> Command {
         let mut script = String::new();
         if let Some(group) = &self.group {
-            script += &format!("echo $$ > '{}' && ", group.join("cgroup.procs").display());
+            let group = group.join("cgroup.procs");
+            write!(script, "echo $$ > '{}' && ", group.display()).unwrap();
         }
         if let Some(files) = self.files {
-            script += &format!("ulimit -n {files} && ");
+            write!(script, "ulimit -n {files} && ").unwrap();
         }
         if script.is_empty() {
             return command;

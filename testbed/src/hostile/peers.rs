@@ -19,12 +19,12 @@ pub(super) async fn garbage(mut stream: TcpStream, visit: Visit) -> Result<()> {
     );
     let then: Vec<u8> = match visit.number % 8 {
         0 => return say(&mut stream, &[&[0x16, 3, 1, 2, 0]]).await,
-        1 => return say(&mut stream, &[&[b'g'; 70_000]]).await,
+        1 => return say(&mut stream, &[&vec![b'g'; 70_000]]).await,
         2 => return say(&mut stream, &[b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"]).await,
         // A frame that announces an exbibyte.
         3 => vec![0x82, 0xff, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         4 => frame(b"GLSR and then nonsense"),
-        5 => frame(&hello(|hello| hello.cluster_id = "another".to_owned()).encode()),
+        5 => frame(&hello(|hello| "another".clone_into(&mut hello.cluster_id)).encode()),
         6 => {
             let mut other_version = hello(|_| ()).encode();
             other_version[4] ^= 0xff;

@@ -71,18 +71,23 @@ pub(super) async fn slow_body(mut stream: TcpStream, visit: Visit) -> Result<()>
 
 /// Asks for much and reads a byte at a time.
 pub(super) async fn slow_reader(mut stream: TcpStream, visit: Visit) -> Result<()> {
-    let size = 256 << 10;
-    let path = format!("/kv/{PREFIX}slow-{}", visit.number % 4);
-    stream.write_all(visit.head("PUT", &path, size).as_bytes()).await?;
-    stream.write_all(&vec![b's'; size]).await?;
-    let range = visit.head("GET", &format!("/kv?prefix={PREFIX}&limit=1000"), 0);
-    for _ in 0..PIPELINED {
-        stream.write_all(range.as_bytes()).await?;
+    // Longer than what anybody else writes here.
+    let much = visit.head("GET", "/openapi.json", 0).repeat(64);
+    let (mut reading, mut writing) = stream.split();
+    let asking = async {
+        writing.write_all(much.as_bytes()).await?;
+        std::future::pending().await
+    };
+    let dripping = async {
+        while reading.read(&mut [0]).await? > 0 {
+            sleep(DRIP).await;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        asked = asking => asked,
+        read = dripping => read,
     }
-    while stream.read(&mut [0]).await? > 0 {
-        sleep(DRIP).await;
-    }
-    Ok(())
 }
 
 /// Bodies and headers above the limits, and ranges of everything.
@@ -116,11 +121,10 @@ pub(super) async fn huge(mut stream: TcpStream, visit: Visit) -> Result<()> {
         Ok::<_, Error>(())
     };
     // An answer may come before all is sent, and then nobody wants the rest.
-    let sent = tokio::select! {
-        sent = send => sent,
-        ready = reading.readable() => ready,
-    };
-    sent?;
+    tokio::select! {
+        all = send => all,
+        early = reading.readable() => early,
+    }?;
     visit.answer(&mut stream).await.map(drop)
 }
 
@@ -186,7 +190,8 @@ pub(super) async fn stranger(mut stream: TcpStream, visit: Visit) -> Result<()> 
     let number = usize::try_from(visit.number).unwrap();
     let (method, path) = doors[number % doors.len()];
     let headers = &wrong[number / doors.len() % wrong.len()];
-    stream.write_all(visit.head_with(method, path, 2, headers).as_bytes()).await?;
-    stream.write_all(b"{}").await?;
+    let body = if matches!(method, "PUT" | "POST") { "{}" } else { "" };
+    let request = visit.head_with(method, path, body.len(), headers) + body;
+    stream.write_all(request.as_bytes()).await?;
     visit.answer(&mut stream).await.map(drop)
 }

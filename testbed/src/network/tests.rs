@@ -60,14 +60,14 @@ async fn ends(stream: &mut TcpStream) -> bool {
 /// take longer now and then, so the best time counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_keep_their_bandwidth() {
-    let played = Played::new(Quality::new(8.0, Duration::ZERO)).await;
+    let played = Played::new(Quality::new(2.0, Duration::ZERO)).await;
     let (mut client, mut server) = played.connect().await;
-    for mbit in [8.0, 80.0, 20.0] {
+    for mbit in [2.0, 8.0, 4.0] {
         played.network.change(CLIENTS, 1, |now| now.mbit = mbit);
-        let should = 500_000.0 * 8.0 / (mbit * 1e6);
+        let should = 250_000.0 * 8.0 / (mbit * 1e6);
         let mut best = f64::INFINITY;
         for _ in 0..10 {
-            let took = time(&mut client, &mut server, 500_000).await.as_secs_f64();
+            let took = time(&mut client, &mut server, 250_000).await.as_secs_f64();
             assert!(took > 0.9 * should, "{mbit} Mbit/s: {took} s instead of {should}");
             best = best.min(took);
             if best < 1.2 * should {

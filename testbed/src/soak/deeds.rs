@@ -6,12 +6,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use rustix::process::Signal;
 
+use super::links::Change;
 use super::starved::{self, Reader};
-use super::{Field, fill_all, fill_leader, flip, links, strangers};
+use super::{Field, fill_all, fill_leader, flip, strangers};
 use crate::cluster::{Cluster, eventually};
 use crate::faults::Plan;
 use crate::hostile::Kind;
-use crate::network::CLIENTS;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +47,8 @@ pub(super) enum Deed {
     LeaveAndJoin,
     /// Leadership is handed over.
     Transfer,
-    /// All links between servers are narrow, or long.
-    Narrow,
-    Lengthen,
-    /// Packets vanish on the way between two servers, both ways and one way, between the leader and
-    /// all others, and between clients and servers.
-    Silence,
-    SilenceOneWay,
-    SilenceLeader,
-    SilenceClients,
-    /// All connections are forgotten: they carry nothing any more, and do not end.
-    Forget,
-    /// A server's connections to the others end at the others alone.
-    HalfOpen,
+    /// Something happens to links.
+    Links(Change),
     /// Hostile clients at all servers.
     Molest(Kind),
     /// Nobody reads a server's log, or whoever did is gone.
@@ -90,14 +79,14 @@ impl Deed {
         Self::Corrupt,
         Self::LeaveAndJoin,
         Self::Transfer,
-        Self::Narrow,
-        Self::Lengthen,
-        Self::Silence,
-        Self::SilenceOneWay,
-        Self::SilenceLeader,
-        Self::SilenceClients,
-        Self::Forget,
-        Self::HalfOpen,
+        Self::Links(Change::Narrow),
+        Self::Links(Change::Lengthen),
+        Self::Links(Change::Silence),
+        Self::Links(Change::SilenceOneWay),
+        Self::Links(Change::SilenceLeader),
+        Self::Links(Change::SilenceClients),
+        Self::Links(Change::Forget),
+        Self::Links(Change::HalfOpen),
         Self::Molest(Kind::Slow),
         Self::Molest(Kind::Huge),
         Self::Molest(Kind::HalfOpen),
@@ -135,14 +124,7 @@ impl Deed {
             Self::Corrupt => "flip a bit in a log",
             Self::LeaveAndJoin => "leave and join",
             Self::Transfer => "transfer leadership",
-            Self::Narrow => "narrow links, 1 to 10 Mbit/s",
-            Self::Lengthen => "long links, 20 to 100 ms",
-            Self::Silence => "a link falls silent",
-            Self::SilenceOneWay => "a link falls silent one way",
-            Self::SilenceLeader => "the leader's links fall silent",
-            Self::SilenceClients => "clients' links fall silent",
-            Self::Forget => "connections are forgotten",
-            Self::HalfOpen => "half-open connections between servers",
+            Self::Links(change) => change.name(),
             Self::Molest(Kind::Slow) => "hostile clients: slow",
             Self::Molest(Kind::Huge) => "hostile clients: huge",
             Self::Molest(Kind::HalfOpen) => "hostile clients: half open",
@@ -239,28 +221,7 @@ impl Deed {
                 field.cluster.let_in(some).await;
             }
             Self::Transfer => cluster.transfer(follower).await,
-            Self::Narrow => links::narrow(field, time).await,
-            Self::Lengthen => links::lengthen(field, time).await,
-            Self::Silence => links::silence(field, &[(some, other), (other, some)], time).await,
-            Self::SilenceOneWay => links::silence(field, &[(some, other)], time).await,
-            Self::SilenceLeader => {
-                let of_leader = links::of(&ids, leader);
-                links::silence(field, &of_leader, time).await;
-            }
-            Self::SilenceClients => {
-                let of_clients = links::of(&ids, CLIENTS);
-                links::silence(field, &of_clients, time).await;
-            }
-            Self::Forget => {
-                field.network.forget_connections();
-                field.watch(time).await;
-            }
-            Self::HalfOpen => {
-                for to in ids.iter().filter(|to| **to != some) {
-                    field.network.half_open(some, *to);
-                }
-                field.watch(time).await;
-            }
+            Self::Links(change) => change.perform(field, [some, other, leader], time).await,
             Self::Molest(kind) => strangers::molest(field, kind, &ids, time).await,
             Self::UnreadLog => starved::log(field, some, Reader::Stops, time).await,
             Self::BrokenLog => starved::log(field, some, Reader::Ends, time).await,

@@ -171,8 +171,8 @@ impl Window<'_> {
         };
         let servers: Vec<_> = self.cluster.ids().map(|id| self.cluster.address(id)).collect();
         let everywhere = [&servers, self.far].concat();
-        let (token, seed) = (self.cluster.token(), self.rng.u64(..));
-        let watchers = Watchers::start(WATCHERS, &options.prefix, &everywhere, token, seed);
+        let (token, draw) = (self.cluster.token(), self.rng.u64(..));
+        let watchers = Watchers::start(WATCHERS, &options.prefix, &everywhere, token, draw);
         watchers.reach(0).await;
         let load = Load::with(options, &servers);
         load.more_writes(20).await;

@@ -27,6 +27,7 @@ pub(super) async fn molest(field: &mut Field<'_>, kind: Kind, ids: &[usize], tim
     let targets: Vec<_> =
         ids.iter().map(|id| Target::of(field.cluster, *id, field.token)).collect();
     let (answered, failed) = field.load.answered_and_failed();
+    let carried = field.network.carried();
     let health = Health::watch(field.cluster.ids().map(|id| field.cluster.address(id)).collect());
     let hostile = Hostile::start(kind, &targets);
     field.watch(time + LONGER).await;
@@ -38,9 +39,10 @@ pub(super) async fn molest(field: &mut Field<'_>, kind: Kind, ids: &[usize], tim
         (now.0 - answered, now.1 - failed)
     };
     println!(
-        "  {kind:?}: {tally}; {failed} of {} judged requests failed; health {} times, {} ms at \
-         most, wrong {:?}",
+        "  {kind:?}: {tally}; {failed} of {} judged requests failed; {} KiB between servers; health \
+         {} times, {} ms at most, wrong {:?}",
         answered + failed,
+        (field.network.carried() - carried) >> 10,
         health.answers,
         health.slowest.as_millis(),
         health.wrong
