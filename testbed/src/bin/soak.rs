@@ -33,6 +33,9 @@ struct Arguments {
     /// Only faults whose names in the report contain this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
+    /// No faults whose names in the report contain this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    skip: String,
     /// The server program; by default the one that was built beside this one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
     }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let time = Duration::from_mins(arguments.minutes);
-    let soak = Soak { time, seed, servers: arguments.servers, only: arguments.only };
+    let Arguments { servers, only, skip, report: file, .. } = arguments;
+    let soak = Soak { time, seed, servers, only, skip };
     // Hostile clients take many connections.
     if let Err(error) = native_node::descriptors::client_connections(1) {
         eprintln!("soak: {error}");
@@ -64,11 +68,11 @@ fn main() -> ExitCode {
     };
     println!("\n{report}");
     let json = serde_json::to_string_pretty(&report).expect("a report has a JSON form");
-    if let Err(error) = std::fs::write(&arguments.report, json) {
-        eprintln!("soak: cannot write {}: {error}", arguments.report.display());
+    if let Err(error) = std::fs::write(&file, json) {
+        eprintln!("soak: cannot write {}: {error}", file.display());
         return ExitCode::FAILURE;
     }
-    println!("soak: figures are in {}", arguments.report.display());
+    println!("soak: figures are in {}", file.display());
     // A history that is still being searched must not keep the program.
     runtime.shutdown_background();
     ExitCode::SUCCESS

@@ -98,9 +98,11 @@ impl Deed {
         Self::FewFiles,
     ];
 
-    /// All whose names contain this.
-    pub(super) fn named(part: &str) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|deed| deed.name().contains(part)).collect()
+    /// All whose names contain `only`, but for those whose names contain `skip`, if that says anything.
+    pub(super) fn named(only: &str, skip: &str) -> Vec<Self> {
+        let skipped = |name: &str| !skip.is_empty() && name.contains(skip);
+        let meant = |deed: &Self| deed.name().contains(only) && !skipped(deed.name());
+        Self::ALL.into_iter().filter(meant).collect()
     }
 
     pub(super) const fn name(self) -> &'static str {
