@@ -53,11 +53,6 @@ fn main() -> ExitCode {
     let time = Duration::from_mins(arguments.minutes);
     let Arguments { servers, only, skip, report: file, .. } = arguments;
     let soak = Soak { time, seed, servers, only, skip };
-    // Hostile clients take many connections.
-    if let Err(error) = native_node::descriptors::client_connections(1) {
-        eprintln!("soak: {error}");
-        return ExitCode::FAILURE;
-    }
     let runtime = tokio::runtime::Runtime::new().expect("the system lets threads start");
     // Whatever is wrong is a panic, as in a test; here it must still say how to go on from it.
     let local = tokio::task::LocalSet::new();

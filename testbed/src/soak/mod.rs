@@ -38,7 +38,7 @@ use figures::Figures;
 pub use report::{DeedReport, Report};
 
 /// What to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Soak {
     /// For how long new windows begin.
     pub time: Duration,
@@ -102,6 +102,8 @@ const MAX_SEARCH: Duration = Duration::from_mins(1);
 impl Soak {
     /// Runs it. Panics with what went wrong; a report comes only when nothing did.
     pub async fn run(self) -> Report {
+        // Hostile clients take many connections.
+        native_node::descriptors::client_connections(1).unwrap();
         let mut rng = Rng::with_seed(self.seed);
         let servers = self.servers.unwrap_or_else(|| rng.u16(3..=5));
         println!("soak: seed {}, {servers} servers, {:?}", self.seed, self.time);
