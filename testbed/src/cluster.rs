@@ -1,23 +1,24 @@
 //! A cluster of real processes on free ports, in a directory that goes away with it.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
-use native_node::client::Client;
+use native_node::auth::{self, Scope};
+use native_node::client::{Client, ClientOptions, Token};
 use native_node::config::Address;
 use native_node::http::status::ClusterStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::hosts::Hosts;
+use crate::program::program_in;
+pub use crate::program::{Limits, program, run_to_end, set_program};
 
 /// How long a condition may take before a test fails: long, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,15 +36,17 @@ pub struct Cluster {
     /// How many of them found the cluster when their directory is empty.
     founders: usize,
     name: String,
-    /// Where a server finds another one, if not at that one's own address.
-    routes: BTreeMap<(usize, usize), Address>,
-    /// How many files a server may have open, where that is limited.
-    files: Option<u64>,
+    /// What proves to the servers that we are their administrator, where they ask for it.
+    token: Option<Token>,
 }
 
 struct Node {
     client: Address,
+    /// Where the others find it.
     peer: Address,
+    /// Where it listens for them, if not there.
+    listens: Option<Address>,
+    limits: Limits,
     /// The network namespace in which it runs, if not in ours.
     namespace: Option<String>,
     child: Option<Child>,
@@ -52,7 +55,12 @@ struct Node {
 impl Node {
     /// On this machine's loopback.
     fn here() -> Self {
-        Self { client: free_address(), peer: free_address(), namespace: None, child: None }
+        Self::at(free_address(), free_address(), None)
+    }
+
+    fn at(client: Address, peer: Address, namespace: Option<String>) -> Self {
+        let (listens, limits, child) = (None, Limits::default(), None);
+        Self { client, peer, listens, limits, namespace, child }
     }
 }
 
@@ -93,12 +101,9 @@ impl Cluster {
 
     /// The same with a server on each of these hosts, at its real address.
     pub fn prepare_on(hosts: &Hosts, arguments: &[&str]) -> Self {
-        let node = |host| Node {
-            client: format!("{}:7001", hosts.address(host)).parse().unwrap(),
-            peer: format!("{}:8001", hosts.address(host)).parse().unwrap(),
-            namespace: Some(hosts.namespace(host)),
-            child: None,
-        };
+        let address = |host, port| format!("{}:{port}", hosts.address(host)).parse().unwrap();
+        let node =
+            |host| Node::at(address(host, 7001), address(host, 8001), Some(hosts.namespace(host)));
         let nodes = (1..=hosts.count()).map(node).collect();
         Self::of(tempfile::tempdir().unwrap(), nodes, arguments)
     }
@@ -107,13 +112,32 @@ impl Cluster {
         let (originals, founders) = (nodes.len(), nodes.len());
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let name = "test".to_owned();
-        let routes = BTreeMap::new();
-        Self { directory, nodes, arguments, originals, founders, name, routes, files: None }
+        Self { directory, nodes, arguments, originals, founders, name, token: None }
     }
 
-    /// From now on servers are started that may have so many files open.
-    pub fn limit_files(&mut self, count: u64) {
-        self.files = Some(count);
+    /// From its next start on a server has these limits.
+    pub fn limit(&mut self, id: usize, limits: Limits) {
+        self.node(id).limits = limits;
+    }
+
+    /// Which limits a server has from its next start on.
+    pub fn limits(&self, id: usize) -> Limits {
+        self.nodes[id - 1].limits.clone()
+    }
+
+    /// From now on servers are started that ask for tokens, and their clients show one. Gives it.
+    pub fn ask_for_tokens(&mut self) -> String {
+        let token = auth::Token::generate().unwrap();
+        let file = self.directory.path().join("tokens");
+        std::fs::write(&file, token.line("harness", Scope::Admin)).unwrap();
+        self.arguments.push(format!("--tokens-file={}", file.display()));
+        self.token = Some(Token::new(token.reveal()).unwrap());
+        token.reveal().to_owned()
+    }
+
+    /// What proves to the servers that we are their administrator, where they ask for it.
+    pub const fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
     }
 
     /// The servers' numbers.
@@ -165,12 +189,18 @@ impl Cluster {
 
     /// A client of one server.
     pub fn client(&self, id: usize) -> Client {
-        Client::new(vec![self.address(id)], REQUEST)
+        self.client_of(vec![self.address(id)], REQUEST)
     }
 
     /// A client of all servers.
     pub fn any_client(&self) -> Client {
-        Client::new(self.ids().map(|id| self.address(id)).collect(), REQUEST)
+        self.client_of(self.ids().map(|id| self.address(id)).collect(), REQUEST)
+    }
+
+    /// A client of these servers with so much patience.
+    pub fn client_of(&self, servers: Vec<Address>, patience: Duration) -> Client {
+        let token = self.token.clone();
+        Client::with(ClientOptions { token, ..ClientOptions::new(servers, patience) })
     }
 
     /// A server's data directory.
@@ -191,17 +221,23 @@ impl Cluster {
     /// The list for one server: founders do not know who joins later.
     fn members_for(&self, id: usize) -> String {
         let known = self.ids().filter(|other| *other <= self.originals || *other == id);
-        let member = |other| {
-            let own = || self.peer_address(other);
-            let peer = self.routes.get(&(id, other)).cloned().unwrap_or_else(own);
-            format!("{other}={peer}/{}", self.address(other))
-        };
-        known.map(member).collect::<Vec<_>>().join(",")
+        known.map(|other| self.member(other)).collect::<Vec<_>>().join(",")
     }
 
-    /// From its next start on a server finds another one at this address.
-    pub fn route(&mut self, from: usize, to: usize, address: Address) {
-        self.routes.insert((from, to), address);
+    /// From its next start on the others find a server at this address. Gives the one where it
+    /// listens.
+    pub fn advertise(&mut self, id: usize, address: Address) -> Address {
+        let node = self.node(id);
+        let own = node.listens.take().unwrap_or_else(|| node.peer.clone());
+        node.listens = Some(own.clone());
+        node.peer = address;
+        own
+    }
+
+    /// Where a server listens for the others.
+    pub fn own_peer_address(&self, id: usize) -> Address {
+        let node = &self.nodes[id - 1];
+        node.listens.clone().unwrap_or_else(|| node.peer.clone())
     }
 
     /// A server as it stands there.
@@ -218,6 +254,7 @@ impl Cluster {
             .arg("--data")
             .arg(self.data(id))
             .args(["--members", &self.members_for(id)])
+            .args(self.nodes[id - 1].listens.iter().map(|own| format!("--peer={own}")))
             .args((id <= self.founders && !self.data(id).exists()).then_some("--new-cluster"))
             .args(self.arguments.iter().map(|it| it.replace("{id}", &id.to_string())))
             .stdin(Stdio::null());
@@ -226,12 +263,15 @@ impl Cluster {
 
     /// Starts a server that does not run.
     pub fn spawn(&mut self, id: usize) {
+        self.spawn_with(id, |_| ());
+    }
+
+    /// Starts a server that does not run, by a command that is changed before.
+    pub fn spawn_with(&mut self, id: usize, change: impl FnOnce(&mut Command)) {
         let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
-        let mut command = self.command(id);
-        if let Some(files) = self.files {
-            command = limited(&command, files);
-        }
+        let mut command = self.nodes[id - 1].limits.around(self.command(id));
         command.stdout(log.try_clone().unwrap()).stderr(log);
+        change(&mut command);
         let node = self.node(id);
         assert!(node.child.is_none(), "server {id} runs already");
         node.child = Some(command.spawn().unwrap());
@@ -274,16 +314,9 @@ impl Cluster {
         running.into_iter().filter(|id| self.has_ended(*id)).collect()
     }
 
-    /// How much memory a server uses (its resident set), in bytes, where the system tells.
-    pub fn memory(&self, id: usize) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid(id))).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
-    }
-
     /// What a server says of itself, if it answers.
     pub async fn status(&self, id: usize) -> Option<ClusterStatus> {
-        let client = Client::new(vec![self.address(id)], Duration::from_secs(1));
+        let client = self.client_of(vec![self.address(id)], Duration::from_secs(1));
         let path = "/cluster/status?progress=local";
         let answer = client.request(&Method::GET, path, Bytes::new()).await.ok()?;
         Some(serde_json::from_slice(&answer.body).unwrap())
@@ -352,74 +385,6 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// The same command with a limit on open files. It becomes the program, so signals reach that.
-fn limited(command: &Command, files: u64) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
-    shell.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell
-}
-
-/// The program under test.
-pub fn program() -> Command {
-    program_in(None)
-}
-
-fn program_in(namespace: Option<&str>) -> Command {
-    let file = PROGRAM.get_or_init(beside_this_one);
-    let mut command =
-        Command::new(if namespace.is_some() { "ip".as_ref() } else { file.as_path() });
-    if let Some(namespace) = namespace {
-        // It becomes the program, so signals reach that.
-        command.args(["netns", "exec", namespace]).arg(file);
-    }
-    // Settings of whoever runs the tests must not reach the servers.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("GLASSRAFT_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// The file of the program under test.
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// Names the file of the program under test; too late once one was started.
-pub fn set_program(file: PathBuf) {
-    PROGRAM.set(file).expect("named before the first server is started");
-}
-
-/// Where Cargo puts the program: tests are in a directory below it.
-fn beside_this_one() -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let directory = this.parent().unwrap();
-    let directory =
-        if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
-    let file = directory.join(format!("native-node{}", std::env::consts::EXE_SUFFIX));
-    assert!(file.is_file(), "{} is not built", file.display());
-    file
-}
-
-/// What a program that ends by itself prints; one that does not is ended and fails the test.
-pub async fn run_to_end(mut command: Command) -> Output {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let pid = Pid::from_child(&child);
-    let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
-    if let Ok(output) = tokio::time::timeout(PATIENCE, ended).await {
-        return output.unwrap();
-    }
-    kill_process(pid, Signal::KILL).unwrap();
-    panic!("it goes on running: {command:?}");
 }
 
 /// An address that nobody uses. Ports that the system gives to outgoing connections are left out:

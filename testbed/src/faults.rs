@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
-use native_node::client::Client;
 use native_node::faults::Faults;
 
 use crate::cluster::{Cluster, eventually};
@@ -47,7 +46,7 @@ impl Plan {
 impl Cluster {
     /// Makes exactly this wrong with a server; waits until the server knows.
     pub async fn set_faults(&self, id: usize, faults: &Faults) {
-        let client = Client::new(vec![self.address(id)], Duration::from_secs(1));
+        let client = self.client_of(vec![self.address(id)], Duration::from_secs(1));
         let body = Bytes::from(serde_json::to_vec(faults).unwrap());
         eventually("the server takes its faults", async || {
             client.request(&Method::PUT, "/faults", body.clone()).await.ok()

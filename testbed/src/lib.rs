@@ -5,8 +5,13 @@
 
 pub mod cluster;
 pub mod faults;
+pub mod health;
+pub mod hostile;
 pub mod hosts;
 pub mod load;
 pub mod members;
+pub mod network;
+mod program;
 pub mod soak;
+pub mod usage;
 pub mod watchers;

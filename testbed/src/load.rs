@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
-use native_node::client::{Client, ClientError, ClientOptions, escape};
+use native_node::client::{Client, ClientError, ClientOptions, Token, escape};
 use native_node::config::Address;
 use native_node::http::request::Consistency;
 use raft_core::history::{self, Effect, NotLinearizable, Operation};
@@ -39,6 +39,12 @@ pub struct LoadOptions {
     pub pause: Duration,
     /// Who writes in a session, and so may send a write again.
     pub sessions: InSession,
+    /// What they show to the servers.
+    pub token: Option<Token>,
+    /// Where the last ones reach the servers instead, if they are far away.
+    pub far: Vec<Address>,
+    /// How many are.
+    pub far_clients: u64,
 }
 
 /// Which clients use sessions.
@@ -71,6 +77,9 @@ impl LoadOptions {
             prefix: String::new(),
             pause: Duration::ZERO,
             sessions: InSession::Nobody,
+            token: None,
+            far: Vec::new(),
+            far_clients: 0,
         }
     }
 }
@@ -88,6 +97,9 @@ struct Shared {
     stop: AtomicBool,
     acknowledged: AtomicU64,
     unknown: AtomicU64,
+    /// Requests with an answer, reads included, and those without.
+    answered: AtomicU64,
+    failed: AtomicU64,
     /// When the latest write was acknowledged, in ns since the start.
     latest: AtomicU64,
     /// The longest time between two acknowledged writes, in ns.
@@ -124,17 +136,22 @@ impl Load {
             stop: AtomicBool::new(false),
             acknowledged: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             latest: AtomicU64::new(0),
             longest_gap: AtomicU64::new(0),
         });
         let mut set = JoinSet::new();
         for client in 0..options.clients {
+            let is_far = client + options.far_clients >= options.clients;
+            let servers: &[Address] = if is_far { &options.far } else { servers };
             let beginning_with = |first| {
                 let mut order = servers.to_vec();
                 order.rotate_left(first);
                 let mut settings = ClientOptions::new(order, PATIENCE);
                 settings.sessions =
                     options.sessions.includes(client).then_some(ClientOptions::SESSION_TTL);
+                settings.token.clone_from(&options.token);
                 Client::with(settings)
             };
             let worker = Worker {
@@ -165,6 +182,13 @@ impl Load {
     /// Writes whose outcome the clients do not know.
     pub fn unknown(&self) -> u64 {
         self.shared.unknown.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were answered so far, and those that were not: no server could in time, or
+    /// nobody knows what came of them.
+    pub fn answered_and_failed(&self) -> (u64, u64) {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        (count(&self.shared.answered), count(&self.shared.failed))
     }
 
     /// The longest time without an acknowledged write since this was last asked, or the start.
@@ -221,17 +245,24 @@ impl Worker {
             let draw = (number * 2_654_435_761 + self.client * 40_503) >> 7;
             let server = usize::try_from(draw / KEYS).unwrap() % self.servers.len();
             let server = &self.servers[server];
-            if number % 4 == 3 {
+            let answered = if number % 4 == 3 {
                 let key = format!("{}{}{}-{number}", self.options.prefix, KEPT, self.client);
                 let write = server.put(key.as_bytes(), Bytes::from_static(b"kept")).await;
-                if let Some(known) = written(&write) {
+                let known = written(&write);
+                if let Some(known) = known {
                     self.shared.count(known);
                     seen.kept.extend(known.then(|| Bytes::from(key)));
                 }
+                known == Some(true)
             } else {
                 let key = Bytes::from(format!("{}key-{}", self.options.prefix, draw % KEYS));
-                seen.operations.extend(self.act(server, key, number).await);
-            }
+                let operation = self.act(server, key, number).await;
+                let answered = operation.as_ref().is_some_and(|it| it.returned.is_some());
+                seen.operations.extend(operation);
+                answered
+            };
+            let counter = if answered { &self.shared.answered } else { &self.shared.failed };
+            counter.fetch_add(1, Ordering::Relaxed);
             if !self.options.pause.is_zero() {
                 sleep(self.options.pause).await;
             }
@@ -314,16 +345,21 @@ impl Seen {
 
     /// Removes all keys of these clients, which have a prefix that ends with a slash.
     pub async fn remove_all(&self, client: &Client) {
-        let start = self.prefix.strip_suffix('/').expect("a prefix of its own");
-        // What follows a slash in the order of bytes.
-        let range = json!({"start": self.prefix, "end": format!("{start}0")});
-        let body = json!({"then": [{"delete_range": range}]});
-        // Removing twice does no harm.
-        eventually("the keys are removed", async || {
-            client.json(&Method::POST, "/txn", Some(&body)).await.ok()
-        })
-        .await;
+        remove_all(client, &self.prefix).await;
     }
+}
+
+/// Removes all keys with a prefix that ends with a slash.
+pub async fn remove_all(client: &Client, prefix: &str) {
+    let start = prefix.strip_suffix('/').expect("a prefix of its own");
+    // What follows a slash in the order of bytes.
+    let range = json!({"start": prefix, "end": format!("{start}0")});
+    let body = json!({"then": [{"delete_range": range}]});
+    // Removing twice does no harm.
+    eventually("the keys are removed", async || {
+        client.json(&Method::POST, "/txn", Some(&body)).await.ok()
+    })
+    .await;
 }
 
 /// Adds what the cluster holds in the end and judges the whole: the history, and that all

@@ -56,7 +56,7 @@ impl Cluster {
     /// A server that was taken out may never hear of it, and would be the last to ask.
     fn client_of_others(&self, id: usize) -> Client {
         let others = self.ids().filter(|other| *other != id).map(|other| self.address(other));
-        Client::new(others.collect(), TRY)
+        self.client_of(others.collect(), TRY)
     }
 }
 

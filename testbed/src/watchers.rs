@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use native_node::client::{Client, ClientError, Told, Watching, escape};
+use native_node::client::{Client, ClientError, ClientOptions, Token, Told, Watching, escape};
 use native_node::config::Address;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -63,8 +63,14 @@ pub struct Seen {
 
 impl Watchers {
     /// Starts so many watchers of all keys with this prefix. A seed decides when they leave and where
-    /// they come back.
-    pub fn start(count: usize, prefix: &str, servers: &[Address], seed: u64) -> Self {
+    /// they come back. They show the token, if there is one.
+    pub fn start(
+        count: usize,
+        prefix: &str,
+        servers: &[Address],
+        token: Option<&Token>,
+        seed: u64,
+    ) -> Self {
         let beyond = (0..count).map(|_| AtomicU64::new(0)).collect();
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), beyond });
         let mut watchers = JoinSet::new();
@@ -73,6 +79,7 @@ impl Watchers {
                 number,
                 prefix: prefix.to_owned(),
                 servers: servers.to_vec(),
+                token: token.cloned(),
                 rng: Rng::with_seed(seed ^ number as u64),
                 shared: Arc::clone(&shared),
             };
@@ -101,6 +108,7 @@ struct Watcher {
     number: usize,
     prefix: String,
     servers: Vec<Address>,
+    token: Option<Token>,
     rng: Rng,
     shared: Arc<Shared>,
 }
@@ -112,7 +120,9 @@ impl Watcher {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let server = self.servers[self.rng.usize(..self.servers.len())].clone();
             let parameters = format!("prefix={}", escape(self.prefix.as_bytes()));
-            let mut watching = Client::new(vec![server], PATIENCE).watch(&parameters, from.clone());
+            let options = ClientOptions::new(vec![server], PATIENCE);
+            let client = Client::with(ClientOptions { token: self.token.clone(), ..options });
+            let mut watching = client.watch(&parameters, from.clone());
             match self.follow(&mut watching, &mut sequence).await {
                 Ok(()) | Err(ClientError::Unavailable(_)) => {
                     from = watching.last().map(str::to_owned);

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use testbed::faults::{ALLOW_FAULTS, Plan};
 use testbed::load::{Load, judge};
 
-use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
+use crate::cluster::{CALM, Cluster, Limits, eventually, program, run_to_end};
 use crate::http::send;
 
 /// Segments of a mebibyte, so that little is needed to fill them.
@@ -422,7 +422,7 @@ async fn a_disk_that_its_own_data_fills_has_a_way_out() {
 #[tokio::test]
 async fn connections_leave_the_descriptors_that_the_log_needs() {
     let mut cluster = Cluster::prepare(1, &[SMALL]);
-    cluster.limit_files(200);
+    cluster.limit(1, Limits { files: Some(200), group: None });
     cluster.start_all();
     cluster.leader().await;
     let (client, address) = (cluster.client(1), cluster.address(1).to_string());

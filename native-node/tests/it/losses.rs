@@ -73,7 +73,7 @@ async fn a_member_that_returns_at_once_is_connected_once() {
 /// is `cargo xtask soak`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_soak_loses_nothing() {
-    let soak = Soak { time: std::time::Duration::from_secs(20), seed: 1, servers: None };
+    let soak = Soak { time: std::time::Duration::from_secs(20), seed: 1, ..Soak::default() };
     let report = soak.run().await;
     println!("{report}");
     assert!(report.windows > 0 && report.not_judged == 0, "{report}");

@@ -28,7 +28,6 @@ mod members;
 mod narrow;
 mod operations;
 mod outside;
-mod path;
 mod places;
 mod proxy;
 mod reads;

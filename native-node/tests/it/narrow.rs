@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use native_node::client::Client;
 use raft_core::types::Term;
+use testbed::network::{Network, Quality};
 
 use crate::cluster::{CALM, Cluster, eventually};
-use crate::path::Paths;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -92,7 +92,7 @@ async fn puts(cluster: &Cluster, sizes: &[usize], pause: Duration) -> Option<u64
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_values_do_not_depose_a_leader_with_the_usual_timeouts() {
     let mut cluster = Cluster::prepare(3, &["--request-timeout=30s"]);
-    let _paths = Paths::between(&mut cluster, 10.0, 5 * MS).await;
+    let _network = Network::between(&mut cluster, Quality::new(10.0, 5 * MS)).await;
     cluster.start_all();
     let sizes = [64, 128, 256, 384, 512, 768, 1000, 1024].map(|kib| kib << 10);
     if puts(&cluster, &sizes, 40 * MS).await.is_none() {
@@ -105,7 +105,7 @@ async fn large_values_do_not_depose_a_leader_with_the_usual_timeouts() {
 async fn large_values_on_a_narrow_path_do_not_depose_the_leader() {
     let arguments = [&CALM[..], &["--request-timeout=30s"]].concat();
     let mut cluster = Cluster::prepare(3, &arguments);
-    let _paths = Paths::between(&mut cluster, 3.0, 5 * MS).await;
+    let _network = Network::between(&mut cluster, Quality::new(3.0, 5 * MS)).await;
     cluster.start_all();
     let sizes = [64, 256, 512, 1024].map(|kib| kib << 10);
     puts(&cluster, &sizes, 300 * MS).await.expect("a machine that has some time");
@@ -116,13 +116,13 @@ async fn large_values_on_a_narrow_path_do_not_depose_the_leader() {
 async fn on_a_very_narrow_path_large_values_are_slow_and_nothing_else() {
     let arguments = [&CALM[..], &["--request-timeout=60s"]].concat();
     let mut cluster = Cluster::prepare(3, &arguments);
-    let paths = Paths::between(&mut cluster, 1.0, 20 * MS).await;
+    let network = Network::between(&mut cluster, Quality::new(1.0, 20 * MS)).await;
     cluster.start_all();
     cluster.leader().await;
-    let before = paths.carried();
+    let before = network.carried();
     let attempts = puts(&cluster, &[1 << 20], 300 * MS).await.expect("a machine with some time");
     // To two followers, once each.
-    let carried = paths.carried() - before;
+    let carried = network.carried() - before;
     assert!(carried < attempts * (3 << 20), "{carried} bytes were sent in {attempts} attempts");
 }
 
@@ -132,13 +132,13 @@ async fn on_a_very_narrow_path_large_values_are_slow_and_nothing_else() {
 async fn connections_that_fall_silent_are_made_anew() {
     let arguments = ["--election-timeout-min=2500ms", "--election-timeout-max=5s"];
     let mut cluster = Cluster::prepare(3, &arguments);
-    let paths = Paths::between(&mut cluster, 1000.0, MS).await;
+    let network = Network::between(&mut cluster, Quality::new(1000.0, MS)).await;
     cluster.start_all();
     let leader = cluster.leader().await;
     cluster.any_client().put(b"k", Bytes::from_static(b"1")).await.unwrap();
     let before = term(&cluster).await;
     for round in 0..3 {
-        paths.freeze_connections();
+        network.forget_connections();
         let put = cluster.client(leader).put(b"k", Bytes::from_static(b"2")).await;
         put.unwrap_or_else(|error| panic!("not acknowledged in round {round}: {error}"));
     }

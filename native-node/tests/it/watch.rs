@@ -487,7 +487,7 @@ async fn watchers_miss_nothing_and_see_nothing_twice() {
     let mut cluster = Cluster::start_with(3, &[]);
     cluster.leader().await;
     let servers: Vec<_> = cluster.ids().map(|id| cluster.address(id)).collect();
-    let watchers = Watchers::start(8, "w/", &servers, seed);
+    let watchers = Watchers::start(8, "w/", &servers, None, seed);
     watchers.reach(0).await;
     let options = LoadOptions {
         prefix: "w/".to_owned(),

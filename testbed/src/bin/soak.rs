@@ -11,12 +11,14 @@ use testbed::soak::Soak;
 /// Run a cluster of real server processes under random faults and judge all that clients see.
 ///
 /// Every window's history is checked for linearizability, every acknowledged write must be found
-/// again, all servers must end up equal, and memory and disk must stay bounded.
+/// again, watchers must see each change once, all servers must end up equal, judged clients and
+/// health must go on beside hostile clients, and memory, disk and open files must stay bounded.
 #[derive(Parser)]
 #[command(name = "soak", bin_name = "cargo xtask soak")]
 #[command(after_help = "Examples:
   cargo xtask soak --minutes 30
-  cargo xtask soak --minutes 5 --seed 7 --servers 5")]
+  cargo xtask soak --minutes 5 --seed 7 --servers 5
+  cargo xtask soak --minutes 5 --only hostile")]
 struct Arguments {
     /// For how long
     #[arg(long, value_name = "M", default_value_t = 10)]
@@ -28,6 +30,12 @@ struct Arguments {
     /// How many servers; from three to five by the seed if nothing is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=9))]
     servers: Option<u16>,
+    /// Only faults whose names in the report contain this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// No faults whose names in the report contain this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    skip: String,
     /// The server program; by default the one that was built beside this one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -43,7 +51,8 @@ fn main() -> ExitCode {
     }
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let time = Duration::from_mins(arguments.minutes);
-    let soak = Soak { time, seed, servers: arguments.servers };
+    let Arguments { servers, only, skip, report: file, .. } = arguments;
+    let soak = Soak { time, seed, servers, only, skip };
     let runtime = tokio::runtime::Runtime::new().expect("the system lets threads start");
     // Whatever is wrong is a panic, as in a test; here it must still say how to go on from it.
     let local = tokio::task::LocalSet::new();
@@ -54,11 +63,11 @@ fn main() -> ExitCode {
     };
     println!("\n{report}");
     let json = serde_json::to_string_pretty(&report).expect("a report has a JSON form");
-    if let Err(error) = std::fs::write(&arguments.report, json) {
-        eprintln!("soak: cannot write {}: {error}", arguments.report.display());
+    if let Err(error) = std::fs::write(&file, json) {
+        eprintln!("soak: cannot write {}: {error}", file.display());
         return ExitCode::FAILURE;
     }
-    println!("soak: figures are in {}", arguments.report.display());
+    println!("soak: figures are in {}", file.display());
     // A history that is still being searched must not keep the program.
     runtime.shutdown_background();
     ExitCode::SUCCESS

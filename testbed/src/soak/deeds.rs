@@ -1,15 +1,17 @@
 //! The faults of a soak, each from its beginning to its end.
 
+use std::process::Command;
 use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::process::Signal;
-use tokio::time::sleep;
 
-use super::figures::Figures;
-use super::{fill_all, fill_leader, flip};
+use super::links::Change;
+use super::starved::{self, Reader};
+use super::{Field, fill_all, fill_leader, flip, strangers};
 use crate::cluster::{Cluster, eventually};
 use crate::faults::Plan;
+use crate::hostile::Kind;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +47,19 @@ pub(super) enum Deed {
     LeaveAndJoin,
     /// Leadership is handed over.
     Transfer,
+    /// Something happens to links.
+    Links(Change),
+    /// Hostile clients at all servers.
+    Molest(Kind),
+    /// Nobody reads a server's log, or whoever did is gone.
+    UnreadLog,
+    BrokenLog,
+    /// A server with few file descriptors, and many who connect to it.
+    FewFiles,
 }
 
 impl Deed {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 36] = [
         Self::Kill,
         Self::KillLeader,
         Self::KillAll,
@@ -68,10 +79,30 @@ impl Deed {
         Self::Corrupt,
         Self::LeaveAndJoin,
         Self::Transfer,
+        Self::Links(Change::Narrow),
+        Self::Links(Change::Lengthen),
+        Self::Links(Change::Silence),
+        Self::Links(Change::SilenceOneWay),
+        Self::Links(Change::SilenceLeader),
+        Self::Links(Change::SilenceClients),
+        Self::Links(Change::Forget),
+        Self::Links(Change::HalfOpen),
+        Self::Molest(Kind::Slow),
+        Self::Molest(Kind::Huge),
+        Self::Molest(Kind::HalfOpen),
+        Self::Molest(Kind::Flood),
+        Self::Molest(Kind::Garbage),
+        Self::Molest(Kind::Strangers),
+        Self::UnreadLog,
+        Self::BrokenLog,
+        Self::FewFiles,
     ];
 
-    pub(super) fn draw(rng: &mut Rng) -> Self {
-        Self::ALL[rng.usize(..Self::ALL.len())]
+    /// All whose names contain `only`, but for those whose names contain `skip`, if that says anything.
+    pub(super) fn named(only: &str, skip: &str) -> Vec<Self> {
+        let skipped = |name: &str| !skip.is_empty() && name.contains(skip);
+        let meant = |deed: &Self| deed.name().contains(only) && !skipped(deed.name());
+        Self::ALL.into_iter().filter(meant).collect()
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -95,27 +126,32 @@ impl Deed {
             Self::Corrupt => "flip a bit in a log",
             Self::LeaveAndJoin => "leave and join",
             Self::Transfer => "transfer leadership",
+            Self::Links(change) => change.name(),
+            Self::Molest(Kind::Slow) => "hostile clients: slow",
+            Self::Molest(Kind::Huge) => "hostile clients: huge",
+            Self::Molest(Kind::HalfOpen) => "hostile clients: half open",
+            Self::Molest(Kind::Flood) => "hostile clients: flood",
+            Self::Molest(Kind::Garbage) => "hostile clients: garbage between servers",
+            Self::Molest(Kind::Strangers) => "hostile clients: wrong tokens",
+            Self::UnreadLog => "a log that nobody reads",
+            Self::BrokenLog => "a log whose reader ends",
+            Self::FewFiles => "few file descriptors",
         }
     }
 
-    /// Does it, and ends it. `base` is what is wrong with the links anyway.
-    pub(super) async fn perform(
-        self,
-        cluster: &mut Cluster,
-        rng: &mut Rng,
-        base: &Plan,
-        figures: &mut Figures,
-    ) {
+    /// Does it, and ends it.
+    pub(super) async fn perform(self, field: &mut Field<'_>) {
+        let Field { cluster, rng, base, .. } = field;
         let ids: Vec<usize> = cluster.ids().collect();
         let leader = cluster.leader().await;
         let some = ids[rng.usize(..ids.len())];
         let other = ids[(some + rng.usize(..ids.len() - 1)) % ids.len()];
         let follower = if some == leader { other } else { some };
         let time = Duration::from_millis(rng.u64(500..5000));
-        let mut plan = base.clone();
+        let mut plan = base.plan.clone();
         match self {
-            Self::Kill => kill(cluster, some, time, base, figures).await,
-            Self::KillLeader => kill(cluster, leader, time, base, figures).await,
+            Self::Kill => kill(field, some, time).await,
+            Self::KillLeader => kill(field, leader, time).await,
             Self::KillAll => {
                 for id in &ids {
                     cluster.kill(*id);
@@ -123,46 +159,46 @@ impl Deed {
                 for id in &ids {
                     cluster.spawn(*id);
                 }
-                cluster.apply(base).await;
+                cluster.apply(&base.plan).await;
             }
-            Self::Freeze => freeze(cluster, some, time, figures).await,
-            Self::FreezeLeader => freeze(cluster, leader, time, figures).await,
+            Self::Freeze => freeze(field, some, time).await,
+            Self::FreezeLeader => freeze(field, leader, time).await,
             Self::RollingRestart => {
                 for id in ids {
-                    restart_in_order(cluster, id).await;
-                    cluster.apply(base).await;
+                    restart_in_order(cluster, id, |_| ()).await;
+                    cluster.apply(&base.plan).await;
                 }
             }
             Self::Cut => {
                 plan.cut(some, other);
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::CutOneWay => {
                 plan.cut_one_way(some, other);
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::IsolateLeader => {
                 plan.isolate(leader, ids.len());
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::DeafenLeader => {
                 ids.iter().filter(|id| **id != leader).for_each(|id| plan.cut_one_way(*id, leader));
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::MuteLeader => {
                 ids.iter().filter(|id| **id != leader).for_each(|id| plan.cut_one_way(leader, *id));
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::Stall | Self::StallLeader => {
                 let id = if self == Self::Stall { follower } else { leader };
                 plan.of(id).disk.stalled = true;
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::FillLeader => {
                 plan.of(leader).disk.full = true;
                 cluster.apply(&plan).await;
                 fill_leader(cluster, leader).await;
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::FillAll => {
                 for id in &ids {
@@ -170,70 +206,62 @@ impl Deed {
                 }
                 cluster.apply(&plan).await;
                 fill_all(cluster, leader).await;
-                hold(cluster, &plan, base, time, figures).await;
+                hold(field, &plan, time).await;
             }
             Self::Wipe => {
                 cluster.kill(some);
                 rejoin_empty(cluster, some).await;
-                cluster.apply(base).await;
+                cluster.apply(&base.plan).await;
             }
             Self::Corrupt => {
                 corrupt(cluster, some, rng).await;
-                cluster.apply(base).await;
+                cluster.apply(&base.plan).await;
             }
             Self::LeaveAndJoin => {
                 cluster.take_out(some).await;
-                watch(cluster, time, figures).await;
-                cluster.let_in(some).await;
+                field.watch(time).await;
+                field.cluster.let_in(some).await;
             }
             Self::Transfer => cluster.transfer(follower).await,
+            Self::Links(change) => change.perform(field, [some, other, leader], time).await,
+            Self::Molest(kind) => strangers::molest(field, kind, &ids, time).await,
+            Self::UnreadLog => starved::log(field, some, Reader::Stops, time).await,
+            Self::BrokenLog => starved::log(field, some, Reader::Ends, time).await,
+            Self::FewFiles => starved::files(field, some, time).await,
         }
     }
 }
 
-/// Lets time pass and looks at the servers meanwhile.
-async fn watch(cluster: &Cluster, time: Duration, figures: &mut Figures) {
-    const GLANCE: Duration = Duration::from_millis(250);
-    let mut left = time;
-    while !left.is_zero() {
-        figures.look(cluster);
-        let step = left.min(GLANCE);
-        sleep(step).await;
-        left -= step;
-    }
-}
-
 /// What is wrong with links and disks for a while.
-async fn hold(cluster: &Cluster, plan: &Plan, base: &Plan, time: Duration, figures: &mut Figures) {
-    cluster.apply(plan).await;
-    watch(cluster, time, figures).await;
-    cluster.apply(base).await;
+async fn hold(field: &mut Field<'_>, plan: &Plan, time: Duration) {
+    field.cluster.apply(plan).await;
+    field.watch(time).await;
+    field.cluster.apply(&field.base.plan).await;
 }
 
-async fn kill(
+async fn kill(field: &mut Field<'_>, id: usize, time: Duration) {
+    field.cluster.kill(id);
+    field.watch(time).await;
+    field.cluster.spawn(id);
+    field.cluster.apply(&field.base.plan).await;
+}
+
+async fn freeze(field: &mut Field<'_>, id: usize, time: Duration) {
+    field.cluster.signal(id, Signal::STOP);
+    field.watch(time).await;
+    field.cluster.signal(id, Signal::CONT);
+}
+
+/// Ends a server as its operator does, and starts it by a command that is changed before.
+pub(super) async fn restart_in_order(
     cluster: &mut Cluster,
     id: usize,
-    time: Duration,
-    base: &Plan,
-    figures: &mut Figures,
+    change: impl FnOnce(&mut Command),
 ) {
-    cluster.kill(id);
-    watch(cluster, time, figures).await;
-    cluster.spawn(id);
-    cluster.apply(base).await;
-}
-
-async fn freeze(cluster: &Cluster, id: usize, time: Duration, figures: &mut Figures) {
-    cluster.signal(id, Signal::STOP);
-    watch(cluster, time, figures).await;
-    cluster.signal(id, Signal::CONT);
-}
-
-async fn restart_in_order(cluster: &mut Cluster, id: usize) {
     cluster.signal(id, Signal::TERM);
     let status = cluster.ended(id).await;
     assert!(status.success(), "server {id} ended with {status}");
-    cluster.spawn(id);
+    cluster.spawn_with(id, change);
     cluster.caught_up(id).await;
 }
 

@@ -33,6 +33,14 @@ pub struct Report {
     pub max_memory: u64,
     /// The most that a data directory held.
     pub max_disk: u64,
+    /// The most files and connections that a server had open.
+    pub max_files: u64,
+    /// The slowest answer to a question for a server's health beside hostile clients.
+    pub slowest_health_ms: u64,
+    /// Requests of judged clients beside hostile ones.
+    pub asked: u64,
+    /// Those of them that failed or whose outcome is unknown.
+    pub failed: u64,
     /// By the name of the fault.
     pub deeds: BTreeMap<&'static str, DeedReport>,
 }
@@ -60,6 +68,10 @@ impl Report {
             unknown: 0,
             max_memory: 0,
             max_disk: 0,
+            max_files: 0,
+            slowest_health_ms: 0,
+            asked: 0,
+            failed: 0,
             deeds: BTreeMap::new(),
         }
     }
@@ -77,6 +89,10 @@ impl Report {
         of_kind.recoveries_ms.push(millis(recovery));
         self.max_memory = self.max_memory.max(used.memory);
         self.max_disk = self.max_disk.max(used.disk);
+        self.max_files = self.max_files.max(used.files);
+        self.slowest_health_ms = self.slowest_health_ms.max(millis(used.health));
+        self.asked += used.asked;
+        self.failed += used.failed;
     }
 }
 
@@ -96,8 +112,9 @@ impl fmt::Display for Report {
             f,
             "seed {}, {} servers, {} s, {} windows: {} acknowledged writes, {} of unknown outcome; \
              {} operations judged ({} windows not: search too long); {} writes of keys of their \
-             own, all found; longest without a write {longest} ms; at most {} MiB of memory and {} \
-             MiB of disk a server",
+             own, all found; longest without a write {longest} ms; at most {} MiB of memory, {} \
+             MiB of disk and {} open files a server; beside hostile clients {} of {} requests \
+             failed, and the slowest answer about health took {} ms",
             self.seed,
             self.servers,
             self.seconds,
@@ -109,6 +126,10 @@ impl fmt::Display for Report {
             self.kept,
             mib(self.max_memory),
             mib(self.max_disk),
+            self.max_files,
+            self.failed,
+            self.asked,
+            self.slowest_health_ms,
         )
     }
 }

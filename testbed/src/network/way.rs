@@ -1,0 +1,110 @@
+//! One direction of a link: what is sent waits in line for the bandwidth, and then flies for the delay.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// What a way carries at once, as Ethernet does.
+const PIECE: usize = 1460;
+
+/// So much waits in line before a way at most, in bytes; then senders wait. Networks have such
+/// queues, and longer ones.
+const LINE: f64 = 256.0 * 1024.0;
+
+/// What one direction of a link is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quality {
+    /// Bandwidth, in Mbit/s.
+    pub mbit: f64,
+    /// How long each piece is under way.
+    pub delay: Duration,
+    /// Nothing arrives any more, and nobody is told: no packet, no end, no reset. What was sent
+    /// arrives once this ends, as TCP sends it again.
+    pub silent: bool,
+}
+
+impl Quality {
+    /// A way that works.
+    pub const fn new(mbit: f64, delay: Duration) -> Self {
+        Self { mbit, delay, silent: false }
+    }
+}
+
+/// See the module. All connections from one end to the other share it.
+pub(super) struct Way {
+    pub(super) quality: watch::Sender<Quality>,
+    free_at: Mutex<Instant>,
+    carried: AtomicU64,
+}
+
+impl Way {
+    pub(super) fn new(quality: Quality) -> Self {
+        let quality = watch::Sender::new(quality);
+        Self { quality, free_at: Mutex::new(Instant::now()), carried: AtomicU64::new(0) }
+    }
+
+    /// The bytes that were sent on it.
+    pub(super) fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
+    }
+
+    /// Waits in line, and gives when so many bytes arrive.
+    async fn send(&self, bytes: usize) -> Instant {
+        let mut free_at = self.free_at.lock().await;
+        let Quality { mbit, delay, .. } = self.not_silent().await;
+        let bytes_per_second = mbit * 1e6 / 8.0;
+        let line = Duration::from_secs_f64(LINE / bytes_per_second);
+        sleep_until(*free_at - line.min(free_at.saturating_duration_since(Instant::now()))).await;
+        let leaves = (*free_at).max(Instant::now());
+        let span = f64::from(u32::try_from(bytes).unwrap()) / bytes_per_second;
+        *free_at = leaves + Duration::from_secs_f64(span);
+        self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
+        *free_at + delay
+    }
+
+    /// Waits until the way is not silent.
+    async fn not_silent(&self) -> Quality {
+        let mut quality = self.quality.subscribe();
+        *quality.wait_for(|quality| !quality.silent).await.expect("the way is there")
+    }
+
+    /// Carries one direction of a connection to its end, beginning with what was read already.
+    pub(super) async fn carry(
+        &self,
+        first: Vec<u8>,
+        from: &mut OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+    ) {
+        let (sender, mut flying) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+        let arriving = async move {
+            while let Some((at, piece)) = flying.recv().await {
+                sleep_until(at).await;
+                self.not_silent().await;
+                if to.write_all(&piece).await.is_err() {
+                    return;
+                }
+            }
+            // The other end may be gone already.
+            self.not_silent().await;
+            drop(to.shutdown().await);
+        };
+        let leaving = async move {
+            if !first.is_empty() {
+                let at = self.send(first.len()).await;
+                drop(sender.send((at, first)));
+            }
+            let mut piece = [0; PIECE];
+            while let Ok(read @ 1..) = from.read(&mut piece).await {
+                let at = self.send(read).await;
+                if sender.send((at, piece[..read].to_vec())).is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(arriving, leaving);
+    }
+}
