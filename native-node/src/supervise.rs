@@ -112,18 +112,18 @@ pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Op
     }
 }
 
-/// The same in a thread, which can only panic.
+/// Nothing is planted outside of tests.
+#[cfg(not(debug_assertions))]
+pub async fn planted<T>(_name: &'static str, work: impl Future<Output = T>) -> Option<T> {
+    Some(work.await)
+}
+
+/// The same in a thread, where `panic:NAME` alone can be planted.
 pub fn planted_here(name: &str) {
     if cfg!(debug_assertions) {
         let planted = std::env::var("GLASSRAFT_PLANTED").unwrap_or_default();
         assert!(planted.strip_prefix("panic:") != Some(name), "planted");
     }
-}
-
-/// Nothing is planted outside of tests.
-#[cfg(not(debug_assertions))]
-pub async fn planted<T>(_name: &'static str, work: impl Future<Output = T>) -> Option<T> {
-    Some(work.await)
 }
 
 /// Reports a task when it is dropped, however it ended.
