@@ -1,7 +1,5 @@
 //! The interface as clients see it: answers, errors, forwarding, health, metrics.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode};
