@@ -202,29 +202,55 @@ pub struct SnapshotMeta {
     pub membership: Membership,
 }
 
+/// The connection between two servers that carries a message.
+///
+/// What keeps a leader in office never waits behind bulk, neither in a queue nor in the system's
+/// send buffer: each lane is a connection of its own. Messages of one lane keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Lane {
+    /// AppendEntries with entries, and questions that must not overtake them.
+    Log,
+    /// Chunks of a snapshot.
+    Snapshot,
+    /// Everything else: heartbeats, votes, and all answers.
+    Control,
+}
+
+impl Lane {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 3] = [Self::Log, Self::Snapshot, Self::Control];
+
+    /// The lane of a message.
+    pub const fn of(body: &Body) -> Self {
+        match body {
+            Body::AppendEntries { entries, round, .. } => {
+                if entries.is_empty() && *round != Body::NO_ROUND {
+                    Self::Control
+                } else {
+                    Self::Log
+                }
+            }
+            Body::InstallSnapshot { .. } => Self::Snapshot,
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::RequestVote { .. }
+            | Body::RequestVoteReply { .. }
+            | Body::AppendEntriesReply { .. }
+            | Body::InstallSnapshotReply { .. }
+            | Body::TimeoutNow
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => Self::Control,
+        }
+    }
+}
+
 impl Body {
     /// The round of an AppendEntries that confirms nothing: rounds count from 1.
     pub const NO_ROUND: u64 = 0;
 
-    /// Whether the message goes ahead of bulk on its way to a peer: what keeps a leader in office
-    /// must not wait behind entries and chunks. A question whether earlier entries have arrived
-    /// must wait behind them.
+    /// Whether the message goes ahead of bulk on its way to a peer.
     pub const fn is_urgent(&self) -> bool {
-        match self {
-            Self::AppendEntries { entries, round, .. } => {
-                entries.is_empty() && *round != Self::NO_ROUND
-            }
-            Self::InstallSnapshot { .. } => false,
-            Self::PreVote { .. }
-            | Self::PreVoteReply { .. }
-            | Self::RequestVote { .. }
-            | Self::RequestVoteReply { .. }
-            | Self::AppendEntriesReply { .. }
-            | Self::InstallSnapshotReply { .. }
-            | Self::TimeoutNow
-            | Self::ReadIndex { .. }
-            | Self::ReadIndexReply { .. } => true,
-        }
+        matches!(Lane::of(self), Lane::Control)
     }
 
     /// Which kind it is.

@@ -50,9 +50,19 @@ impl Supervisor {
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,
     ) {
+        self.spawn_until(self.end.clone(), name, work);
+    }
+
+    /// Starts what must last until `end`, a child of [`Self::end`].
+    pub fn spawn_until<T: Send + 'static>(
+        &self,
+        end: CancellationToken,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) {
         let work = planted(name, work);
-        let alarm = Alarm { name, end: self.end.clone(), lost: self.lost.clone() };
-        let work = self.end.clone().run_until_cancelled_owned(work);
+        let alarm = Alarm { name, end: end.clone(), lost: self.lost.clone() };
+        let work = end.run_until_cancelled_owned(work);
         self.tasks.spawn(async move {
             let _alarm = alarm;
             work.await
@@ -106,6 +116,14 @@ pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Op
 #[cfg(not(debug_assertions))]
 pub async fn planted<T>(_name: &'static str, work: impl Future<Output = T>) -> Option<T> {
     Some(work.await)
+}
+
+/// The same in a thread, where `panic:NAME` alone can be planted.
+pub fn planted_here(name: &str) {
+    if cfg!(debug_assertions) {
+        let planted = std::env::var("GLASSRAFT_PLANTED").unwrap_or_default();
+        assert!(planted.strip_prefix("panic:") != Some(name), "planted");
+    }
 }
 
 /// Reports a task when it is dropped, however it ended.
@@ -195,6 +213,7 @@ pub fn watch(
     turned: impl Fn() + Send + 'static,
 ) -> std::io::Result<()> {
     let watching = move || {
+        planted_here("watchdog");
         let (mut seen, mut glances) = (u64::MAX, 0_u32);
         while !pulse.0.over.load(Relaxed) {
             match pulse.glance(&mut seen) {
@@ -230,6 +249,11 @@ mod tests {
         assert_eq!(lost.recv().await, Some("short"));
         supervisor.spawn("broken", async { panic!("planted: this is part of a test") });
         assert_eq!(lost.recv().await, Some("broken"));
+        let end = supervisor.end().child_token();
+        supervisor.spawn_until(end.clone(), "ended", std::future::pending::<()>());
+        end.cancel();
+        supervisor.spawn_until(supervisor.end().child_token(), "brief", async {});
+        assert_eq!(lost.recv().await, Some("brief"));
         supervisor.spawn("steady", std::future::pending::<()>());
         supervisor.finish(Duration::from_secs(5)).await;
         assert!(lost.try_recv().is_err());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::event::DropReason;
-use crate::message::{Body, Message};
+use crate::message::{Lane, Message};
 use crate::random::Random;
 use crate::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
 
@@ -69,33 +69,6 @@ pub(super) struct Fate {
     pub(super) copy: Option<Time>,
     /// Whether the queue to its receiver has no room for it.
     pub(super) refused: bool,
-}
-
-/// The connections between two servers: what travels on one never waits for the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lane {
-    Urgent,
-    Log,
-    Snapshot,
-}
-
-impl Lane {
-    fn of(body: &Body) -> Self {
-        match body {
-            Body::InstallSnapshot { .. } => Self::Snapshot,
-            body if body.is_urgent() => Self::Urgent,
-            Body::PreVote { .. }
-            | Body::PreVoteReply { .. }
-            | Body::RequestVote { .. }
-            | Body::RequestVoteReply { .. }
-            | Body::AppendEntries { .. }
-            | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. }
-            | Body::TimeoutNow
-            | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => Self::Log,
-        }
-    }
 }
 
 /// What waits for a connection to carry it.

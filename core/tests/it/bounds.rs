@@ -8,8 +8,9 @@ use raft_core::kv::{
 };
 use raft_core::limits::{
     CHUNK_ENVELOPE_BYTES, MAX_ANSWER_BYTES, MAX_CHUNK_BYTES, MAX_ENCODED_CHUNK_BYTES,
-    MAX_KEY_BYTES, MAX_REMEMBERED_BYTES, MAX_RESULT_BYTES, MAX_SESSION_TTL, MAX_SESSIONS, MAX_TTL,
-    MAX_VALUE_BYTES, MIN_IDLE, MIN_REMEMBERED, MIN_TTL, NAMED_GRACE, PAIR_OVERHEAD, Semantics,
+    MAX_KEY_BYTES, MAX_LEASES, MAX_REMEMBERED_BYTES, MAX_RESULT_BYTES, MAX_SESSION_TTL,
+    MAX_SESSIONS, MAX_TTL, MAX_VALUE_BYTES, MIN_IDLE, MIN_REMEMBERED, MIN_TTL, NAMED_GRACE,
+    PAIR_OVERHEAD, Semantics,
 };
 use raft_core::message::{Body, Cursor, Message, SnapshotChunk, SnapshotMeta};
 use raft_core::types::{LeaseId, MILLISECOND, Micros, NodeId, SECOND, Term};
@@ -278,8 +279,22 @@ fn an_idle_session_makes_room_for_another() {
     assert_eq!(late, refused(Refusal::NoSuchSession), "and is never carried out twice");
 }
 
-/// Guards idempotency keys: a hundred thousand at once leave room for more; where there is none the
-/// oldest make room, but none within the time that is promised.
+/// Guards memory against leases without end: one too many is refused, and has room when another ends.
+#[check]
+fn leases_are_bounded_in_number() {
+    let mut store = KvStore::default();
+    let grant = Command::GrantLease { ttl: MAX_TTL };
+    for _ in 0..MAX_LEASES {
+        assert!(matches!(store.apply(grant.clone()).answer, Answer::Lease { .. }));
+    }
+    assert_eq!(store.apply(grant.clone()).answer, refused(Refusal::TooMany));
+    store.apply(Command::RevokeLease(LeaseId(1)));
+    assert!(matches!(store.apply(grant).answer, Answer::Lease { .. }));
+}
+
+/// Guards idempotency keys against a client that uses very many: a hundred thousand at once leave room
+/// for more; where there is none whoever comes is told so, and nothing happens. The oldest make room,
+/// but none within the time in which anybody may send a request again.
 #[check]
 fn many_names_shut_nobody_out_and_forget_nothing_early() {
     const TTL: Micros = 600 * SECOND;
@@ -298,6 +313,7 @@ fn many_names_shut_nobody_out_and_forget_nothing_early() {
     let time = MIN_REMEMBERED + NAMED_GRACE;
     store.apply(Command::AdvanceClock { to: time - 1 });
     assert_eq!(store.apply(put(count)).answer, refused(Refusal::TooMany));
+    assert!(store.apply(put(0)).revision <= revision, "the oldest may be sent again until then");
     store.apply(Command::AdvanceClock { to: time });
     assert_eq!(store.apply(put(count)).revision, revision + 1, "there is room");
     assert_eq!(store.named_requests() as u64, count);

@@ -268,11 +268,14 @@ fn a_log_compacted_to_its_tip_confuses_nobody() {
         cluster.await_value(&[behind], "x", "3");
         cluster.put("x", "4");
         cluster.await_value(&[behind], "x", "4");
+        let mut seen = 0;
         for event in &cluster.events {
             if let EventKind::ProgressChanged { progress, .. } = &event.kind {
                 assert!(progress.next_index > progress.match_index, "seed {seed}: {event}");
+                seen += 1;
             }
         }
+        assert!(seen > 0, "seed {seed}: no progress was told");
         for message in appends(&cluster.events) {
             let Body::AppendEntries { prev_log, .. } = &message.body else { continue };
             let empty = prev_log.term == Term(0);

@@ -209,8 +209,9 @@ impl fmt::Display for Wish {
 
 /// Lets a server in, or vote, or move to other addresses.
 ///
-/// It votes once it has caught up, unless it is to stay a learner; the answer comes when the change
-/// is complete.
+/// A new server votes once it has caught up, unless it is to stay a learner. Without addresses a learner
+/// votes from now on; with other addresses a member moves. The answer comes when the change is complete.
+/// A server that takes nothing for `--promotion-timeout` is taken out again.
 #[utoipa::path(
     post, path = "/cluster/members", operation_id = "add_member", tag = "cluster", request_body = Join,
     responses((status = 200, description = "The members then", body = MemberList)),
@@ -235,6 +236,9 @@ fn join(wanted: Join) -> Result<Wish, ApiError> {
 }
 
 /// Sets all voters at once.
+///
+/// Servers that do not vote yet catch up first; those that are left out leave. Meanwhile both sets of
+/// voters must agree.
 #[utoipa::path(
     put, path = "/cluster/members", operation_id = "set_voters", tag = "cluster", request_body = Voters,
     responses((status = 200, description = "The members then", body = MemberList)),
@@ -244,6 +248,8 @@ fn set_voters(wanted: Voters) -> Wish {
 }
 
 /// Takes a server out; it may be the leader.
+///
+/// A server that runs on after that is not ready, and answers reads with `not_a_member`.
 #[utoipa::path(
     delete, path = "/cluster/members/{id}", operation_id = "remove_member", tag = "cluster",
     params(("id" = u64, Path, description = "Its number")),
@@ -372,6 +378,8 @@ async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> 
 }
 
 /// Lists the members, as this server knows them.
+///
+/// A server that is no member refuses: its list is an old one.
 #[utoipa::path(
     get, path = "/cluster/members", operation_id = "list_members", tag = "cluster",
     responses((status = 200, description = "The members", body = MemberList)),

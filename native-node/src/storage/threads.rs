@@ -16,6 +16,7 @@ use super::log::spares::Room;
 use super::service::{Shared, cost};
 use super::snapshots::{SaveError, SnapshotStore};
 use super::{StorageError, StorageEvent};
+use crate::supervise;
 
 /// What the log thread is asked for.
 #[derive(Debug)]
@@ -104,7 +105,11 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 const BUG: StorageError = StorageError::Bug { what: "one of its threads panicked" };
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(format!("raft-{name}")).spawn(run)
+    let name = format!("raft-{name}");
+    thread::Builder::new().name(name.clone()).spawn(move || {
+        supervise::planted_here(&name);
+        run();
+    })
 }
 
 fn poison(commands: &Sender<Command>, error: StorageError) {

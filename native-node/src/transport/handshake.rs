@@ -16,7 +16,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use raft_core::codec;
-use raft_core::message::Body;
+pub use raft_core::message::Lane;
 use raft_core::types::{Micros, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -30,43 +30,6 @@ pub const PROTOCOL_VERSION: u16 = 4;
 
 /// The first bytes of a connection, before anything whose layout may change.
 const MAGIC: [u8; 4] = *b"GLSR";
-
-/// Which messages a connection carries.
-///
-/// What keeps a leader in office never waits behind bulk, neither in our queue nor in the system's
-/// send buffer: each lane is a connection of its own. Messages of one lane keep their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Lane {
-    /// AppendEntries with entries, and questions that must not overtake them.
-    Log,
-    /// Chunks of a snapshot.
-    Snapshot,
-    /// Everything else: heartbeats, votes, and all answers.
-    Control,
-}
-
-impl Lane {
-    /// All of them, by their numbers.
-    pub const ALL: [Self; 3] = [Self::Log, Self::Snapshot, Self::Control];
-
-    /// The lane of a message.
-    pub const fn of(body: &Body) -> Self {
-        match body {
-            Body::InstallSnapshot { .. } => Self::Snapshot,
-            body if body.is_urgent() => Self::Control,
-            Body::PreVote { .. }
-            | Body::PreVoteReply { .. }
-            | Body::RequestVote { .. }
-            | Body::RequestVoteReply { .. }
-            | Body::AppendEntries { .. }
-            | Body::AppendEntriesReply { .. }
-            | Body::InstallSnapshotReply { .. }
-            | Body::TimeoutNow
-            | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => Self::Log,
-        }
-    }
-}
 
 /// A number used once.
 pub type Nonce = [u8; 32];

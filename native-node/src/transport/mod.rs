@@ -168,9 +168,9 @@ impl Transport {
         let loopback = self.listener.local_addr().map_or(true, |own| own.ip().is_loopback());
         let acceptor = listener::Acceptor::new(Arc::clone(&shared), known.clone(), loopback);
         let (tasks, stop) = (supervisor.tasks().clone(), supervisor.end().clone());
-        let accepting = acceptor.run(self.listener, tasks.clone(), stop.clone());
+        let accepting = acceptor.run(self.listener, tasks, stop);
         supervisor.spawn("the listener for other servers", accepting);
-        let outgoing = Outgoing::new(shared, known, tasks, stop);
+        let outgoing = Outgoing::new(shared, known, supervisor.clone());
         (outgoing, links)
     }
 }

@@ -7,7 +7,6 @@ use raft_core::message::Message;
 use raft_core::types::NodeId;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::dialer::Dialer;
 use super::limits::FAREWELL;
@@ -16,14 +15,14 @@ use super::outbox::Queue;
 use super::{Arrival, Known, Lane, Shared};
 use crate::config::Address;
 use crate::faults::Passage;
+use crate::supervise::Supervisor;
 
 /// The sending half, owned by the driver.
 #[derive(Debug)]
 pub struct Outgoing {
     shared: Arc<Shared>,
     known: Known,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    supervisor: Supervisor,
     peers: BTreeMap<NodeId, Peer>,
     /// Ends the connections to servers that left, which are still told their last words.
     leaving: BTreeMap<NodeId, CancellationToken>,
@@ -41,14 +40,15 @@ struct Peer {
 }
 
 impl Outgoing {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        known: Known,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, known: Known, supervisor: Supervisor) -> Self {
         let (peers, leaving) = (BTreeMap::new(), BTreeMap::new());
-        Self { shared, known, tasks, stop, peers, leaving }
+        Self { shared, known, supervisor, peers, leaving }
+    }
+
+    /// Starts what ends by itself, or with the server.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let end = self.supervisor.end().clone();
+        self.supervisor.tasks().spawn(end.run_until_cancelled_owned(work));
     }
 
     /// Puts a message into the bounded queue of its lane. Never waits.
@@ -64,10 +64,10 @@ impl Outgoing {
             Passage::Never => {}
             Passage::After(delay) => {
                 let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(queue));
-                self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+                self.spawn(async move {
                     sleep(delay).await;
                     push(&shared, &queue, message);
-                }));
+                });
             }
         }
     }
@@ -88,11 +88,11 @@ impl Outgoing {
                 peer.end.cancel();
             } else {
                 self.leaving.insert(id, peer.end.clone());
-                self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+                self.spawn(async move {
                     // What is in its queues is still sent.
                     sleep(FAREWELL).await;
                     peer.end.cancel();
-                }));
+                });
             }
         }
         self.leaving.retain(|_, end| !end.is_cancelled());
@@ -112,7 +112,7 @@ impl Outgoing {
             old.cancel();
         }
         let link = Arc::new(Link::default());
-        let end = self.stop.child_token();
+        let end = self.supervisor.end().child_token();
         let stale_after = self.shared.identity.timings.stale_after;
         let queues = Lane::ALL.map(|lane| {
             let queue = Arc::new(Queue::new(lane, stale_after, Arc::clone(&link)));
@@ -125,7 +125,8 @@ impl Outgoing {
                 queue: Arc::clone(&queue),
                 link: Arc::clone(&link),
             };
-            self.tasks.spawn(end.clone().run_until_cancelled_owned(dialer.run()));
+            let name = "the connection to another server";
+            self.supervisor.spawn_until(end.clone(), name, dialer.run());
             queue
         });
         self.peers.insert(id, Peer { address: address.clone(), link, queues, end });

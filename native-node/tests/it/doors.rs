@@ -81,13 +81,23 @@ async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStre
 
 /// The same on a lane.
 async fn welcomed_on(lane: Lane, cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
-    let mut socket = connect(cluster).await;
-    let hello = Hello { lane, ..hello() };
-    let theirs = challenged(&mut socket, hello.encode()).await.unwrap();
-    let proof = secret.prove(Side::Dialer, &hello, &theirs);
-    socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
-    assert_eq!(word::<_, Verdict>(&mut socket).await, Verdict::Welcome);
+    let (socket, verdict) = judged(&Hello { lane, ..hello() }, cluster, secret).await;
+    assert_eq!(verdict, Verdict::Welcome);
     socket
+}
+
+/// Goes through the handshake; gives what the door says in the end.
+async fn judged(
+    hello: &Hello,
+    cluster: &Cluster,
+    secret: &Secret,
+) -> (WebSocketStream<TcpStream>, Verdict) {
+    let mut socket = connect(cluster).await;
+    let theirs = challenged(&mut socket, hello.encode()).await.unwrap();
+    let proof = secret.prove(Side::Dialer, hello, &theirs);
+    socket.send(Frame::binary(codec::encode(&Answer { proof }))).await.unwrap();
+    let verdict = word(&mut socket).await;
+    (socket, verdict)
 }
 
 /// How often connections were refused for this reason.
@@ -347,6 +357,26 @@ async fn what_comes_too_late_is_not_heard() {
     assert!(term < Term(200), "{term}");
 }
 
+/// Guards memory against servers that are no members: so many may be connected, one more is refused, and
+/// a member comes in all the same.
+#[tokio::test]
+async fn servers_that_are_no_members_are_bounded_in_number() {
+    const STRANGERS: u64 = 64;
+    let cluster = one_of_two(&[]).await;
+    let secret = Secret::new(None);
+    let stranger = |number: u64| Hello { from: NodeId(100 + number), ..hello() };
+    let mut connected = Vec::new();
+    for number in 0..STRANGERS {
+        let (socket, verdict) = judged(&stranger(number), &cluster, &secret).await;
+        assert_eq!(verdict, Verdict::Welcome, "stranger {number}");
+        connected.push(socket);
+    }
+    let (_, verdict) = judged(&stranger(STRANGERS), &cluster, &secret).await;
+    let Verdict::Refused(refusal) = verdict else { panic!("let in") };
+    assert_eq!(refusal.code(), "busy");
+    welcomed(&cluster, &secret).await;
+}
+
 /// Guards a server that has no file descriptors left: it does not end, and lets servers in again as
 /// soon as it has some.
 #[tokio::test]
@@ -441,6 +471,31 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
         (status.term >= Term(100)).then_some(())
     })
     .await;
+}
+
+/// Guards the alarm for a server that is broken: a message that no correct server sends is counted and
+/// told, and has no effect.
+#[tokio::test]
+async fn what_no_correct_server_sends_is_counted() {
+    let cluster = one_of_two(&[]).await;
+    let term = cluster.status(1).await.unwrap().term;
+    let mut socket = welcomed(&cluster, &Secret::new(None)).await;
+    let impossible = Message {
+        from: NodeId(2),
+        to: NodeId(1),
+        seq: 1,
+        term: Term(u64::MAX),
+        body: Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
+    };
+    socket.send(Frame::Binary(frame::encode(&[impossible]))).await.unwrap();
+    eventually("it is counted", async || {
+        (metric(&cluster, "raft_peer_messages_refused_total").await == 1).then_some(())
+    })
+    .await;
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(log.contains("refused a message that no correct server sends"), "{log}");
+    let later = cluster.status(1).await.unwrap().term;
+    assert!(later < Term(term.0 + 1_000_000), "{later}");
 }
 
 /// Guards the secret: nobody comes in without it, with another, or with a recorded proof; and it

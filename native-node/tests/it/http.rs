@@ -1,7 +1,5 @@
 //! The interface as clients see it: answers, errors, forwarding, health, metrics.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode};
@@ -14,7 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
+use crate::cluster::{CALM, Cluster, PATIENCE, eventually, program, run_to_end};
 
 /// An answer as it came.
 pub(crate) struct Answer {
@@ -286,7 +284,7 @@ async fn slow_clients_are_cut() {
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let reading = stream.read_to_end(&mut answer);
-        tokio::time::timeout(Duration::from_secs(10), reading).await.expect("it is cut").unwrap();
+        tokio::time::timeout(PATIENCE, reading).await.expect("it is cut").unwrap();
         String::from_utf8(answer).unwrap()
     };
     let header = read_all("GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n").await;

@@ -271,6 +271,48 @@ async fn those_who_do_not_read_are_cut() {
     assert!(taken > 1 << 20, "{taken}");
 }
 
+/// Guards watchers against readers: as many as may wait for a revision that is far away take nothing from
+/// who watches or writes; one more is told so, and all are answered when the revision comes.
+#[tokio::test]
+async fn reads_that_wait_for_a_revision_keep_nobody_from_watching() {
+    const WAITING: usize = 1024;
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, all).unwrap();
+    let cluster = alone(&["--request-timeout=120s", "--client-read-timeout=120s"]).await;
+    let server = cluster.address(1);
+    let put = send("PUT", &server, "/kv/a", &[], "1").await;
+    let revision: u64 = put.header("x-raft-revision").parse().unwrap();
+    let wanted = revision + 2;
+    let asking = format!("GET /kv/a?min_revision={wanted} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+    let mut waiting = Vec::with_capacity(WAITING);
+    for _ in 0..WAITING {
+        let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
+        stream.write_all(asking.as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    // One more is refused once all of them wait.
+    eventually("there is no room for another one", async || {
+        let path = format!("/kv/a?min_revision={wanted}");
+        let asked = timeout(Duration::from_millis(500), send("GET", &server, &path, &[], ""));
+        let answer = asked.await.ok()?;
+        Some(answer.assert_problem(429, "overloaded"))
+    })
+    .await;
+    let mut watch = TcpStream::connect(server.to_string()).await.unwrap();
+    watch.write_all(b"GET /watch HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    timeout(PATIENCE, watch.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    for _ in 0..2 {
+        assert_eq!(send("PUT", &server, "/kv/a", &[], "2").await.status, 200);
+    }
+    for stream in &mut waiting {
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("an answer").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+}
+
 /// Guards a server with all places taken by connections that say nothing: those that came before
 /// are served at once, the silent ones make room for who has something to say, and places come back.
 #[tokio::test]

@@ -145,6 +145,36 @@ async fn keys_go_on_all_servers_when_their_lease_ends() {
     cluster.converged().await;
 }
 
+/// Guards a delete that takes longer than an election timeout on each server: whoever leads afterwards,
+/// every key is gone on all servers, once, and the cluster goes on.
+#[tokio::test]
+async fn a_delete_of_very_many_keys_loses_nothing() {
+    const KEYS: usize = 40_000;
+    let cluster = Cluster::start_with(3, &[]);
+    let server = cluster.address(1);
+    let sent = async |path: &str, body: String, name: &str| {
+        eventually("it is carried out", async || {
+            let headers = [("idempotency-key", name)];
+            let answer = send("POST", &server, path, &headers, body.clone()).await;
+            (answer.status == 200).then(|| answer.json())
+        })
+        .await
+    };
+    for batch in (0..KEYS).collect::<Vec<_>>().chunks(1000) {
+        let put = |number: &usize| json!({"put": {"key": format!("many/{number}"), "value": "v"}});
+        let operations: Vec<Value> = batch.iter().map(put).collect();
+        let body = json!({"operations": operations}).to_string();
+        sent("/batch", body, &format!("batch-{}", batch[0])).await;
+    }
+    let all = json!({"then": [{"delete_range": {"start": "many/", "end": "many0"}}]});
+    let deleted = sent("/txn", all.to_string(), "all").await;
+    assert_eq!(deleted["results"][0]["removed"], KEYS, "{deleted}");
+    assert_eq!(cluster.converged().await.state.keys, 0);
+    let put = json!({"operations": [{"put": {"key": "k", "value": "v"}}]});
+    sent("/batch", put.to_string(), "last").await;
+    assert_eq!(cluster.converged().await.state.keys, 1);
+}
+
 /// Guards pitfall 34 in the server: a write that is sent again in its session, also to another
 /// leader, counts once.
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Places for client connections, tried by those who hold them and say nothing.
 
-use std::time::Duration;
+use std::io::ErrorKind;
 
 use native_node::config::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,11 @@ async fn hold(server: &Address, count: usize, words: &str) -> Vec<TcpStream> {
         held.push(stream);
     }
     held
+}
+
+/// Whether the server has ended a connection, with a word or without.
+fn is_cut(stream: &TcpStream) -> bool {
+    !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Guards a server's health against strangers: whatever they do with all places and more, it is
@@ -76,9 +81,20 @@ async fn who_is_served_keeps_the_place() {
     let server = cluster.address(1);
     let watching = "GET /watch?prefix=a HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let mut watchers = hold(&server, 40, watching).await;
+    for watcher in &mut watchers {
+        let mut answer = [0; 12];
+        let reading = timeout(PATIENCE, watcher.read_exact(&mut answer)).await;
+        reading.expect("an answer").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
     let strangers = hold(&server, 100, "").await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    let more = hold(&server, 100, "").await;
+    // Each keeps its place for a second, and then gives way to another one.
+    let mut more = Vec::new();
+    eventually("the strangers give way", async || {
+        more.extend(hold(&server, 10, "").await);
+        strangers.iter().all(is_cut).then_some(())
+    })
+    .await;
     eventually("somebody else is served", async || {
         let answer = try_send("PUT", &server, "/kv/a", &[], "seen".into()).await.ok()?;
         (answer.status == 200).then_some(())

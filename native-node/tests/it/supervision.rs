@@ -129,8 +129,8 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     }
 }
 
-/// Guards a cluster against a server that goes on without one of its parts: whatever ends, the
-/// server says so and ends with an error, and the others go on.
+/// Guards a cluster against a server that goes on without one of its parts: whatever task or thread
+/// ends, the server says so and ends with an error.
 #[tokio::test]
 async fn a_task_that_ends_ends_the_server_visibly() {
     for (task, deed) in [
@@ -141,8 +141,14 @@ async fn a_task_that_ends_ends_the_server_visibly() {
         ("the task that makes frames of events", "panic"),
         ("the timer of compactions", "end"),
         ("the task that reads files anew", "panic"),
+        ("the connection to another server", "end"),
+        ("raft-log", "panic"),
+        ("raft-snapshots", "panic"),
+        ("raft-segments", "panic"),
+        ("watchdog", "panic"),
     ] {
-        let cluster = Cluster::prepare(1, &CALM);
+        // The other one does not run.
+        let cluster = Cluster::prepare(2, &CALM);
         let mut command = cluster.command(1);
         command.env("GLASSRAFT_PLANTED", format!("{deed}:{task}"));
         let log = File::create(cluster.log(1)).unwrap();

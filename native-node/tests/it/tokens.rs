@@ -429,8 +429,8 @@ async fn a_follower_passes_the_token_on() {
     }
 }
 
-/// Guards rotation: a token comes and goes without a restart, and a file that cannot be used
-/// changes nothing.
+/// Guards rotation: a token comes and goes without a restart, on a signal and without one; who watches
+/// goes on watching; and a file that cannot be used changes nothing.
 #[tokio::test]
 async fn tokens_are_read_anew_on_sighup() {
     let it = Guarded::start(1, &[]).await;
@@ -442,11 +442,28 @@ async fn tokens_are_read_anew_on_sighup() {
         (401.try_into().unwrap(), 200.try_into().unwrap())
     );
 
-    std::fs::write(it.file(), &fresh.line).unwrap();
+    let mut watch = TcpStream::connect(server.to_string()).await.unwrap();
+    let request = format!(
+        "GET /watch HTTP/1.1\r\nhost: {server}\r\nauthorization: Bearer {}\r\n\r\n",
+        it.read.token
+    );
+    watch.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(PATIENCE, watch.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+
+    std::fs::write(it.file(), format!("{}\n{}\n", fresh.line, it.write.line)).unwrap();
     it.cluster.signal(1, Signal::HUP);
     eventually("the new token opens", async || (status(&fresh.token).await == 200).then_some(()))
         .await;
     assert_eq!(status(&it.read.token).await, 401, "the old one was taken back");
+    assert_eq!(ask("PUT", &server, "/kv/told", &it.write.token, "1").await.status, 200);
+    let (mut text, mut bytes) = (String::new(), [0; 4096]);
+    while !text.contains("told") {
+        let read = timeout(PATIENCE, watch.read(&mut bytes)).await.expect("it goes on").unwrap();
+        assert!(read > 0, "what runs was cut: {text}");
+        text += std::str::from_utf8(&bytes[..read]).unwrap();
+    }
 
     for (bad, words) in [(&*fresh.token, "line 1"), ("", "holds no token")] {
         std::fs::write(it.file(), bad).unwrap();
@@ -455,6 +472,12 @@ async fn tokens_are_read_anew_on_sighup() {
         assert_eq!(status(&fresh.token).await, 200, "what held before goes on holding");
     }
     assert!(!it.log(1).contains(&fresh.token), "the log repeats what stood in the file");
+
+    std::fs::write(it.file(), &it.read.line).unwrap();
+    eventually("the change is noticed without a signal", async || {
+        (status(&it.read.token).await == 200).then_some(())
+    })
+    .await;
 }
 
 /// Guards the start: a tokens file that cannot be used never means that everybody may come in.

@@ -189,11 +189,15 @@ async fn changes_that_are_not_kept_any_more_are_refused() {
 
 /// Sends so many writes as batches: the revision after them.
 async fn write_many(cluster: &Cluster, prefix: &str, count: usize) -> u64 {
+    write_tied(cluster, prefix, count, None).await
+}
+
+/// The same with keys that end with a lease.
+async fn write_tied(cluster: &Cluster, prefix: &str, count: usize, lease: Option<u64>) -> u64 {
     let server = cluster.address(cluster.leader().await);
     let mut revision = 0;
     for batch in (0..count).collect::<Vec<_>>().chunks(1000) {
-        let put =
-            |number: &usize| json!({"put": {"key": format!("{prefix}{number}"), "value": "v"}});
+        let put = |number: &usize| json!({"put": {"key": format!("{prefix}{number}"), "value": "v", "lease": lease}});
         let operations: Vec<Value> = batch.iter().map(put).collect();
         let body = json!({"operations": operations}).to_string();
         let answer = send("POST", &server, "/batch", &[], body).await;
@@ -253,6 +257,55 @@ async fn a_change_larger_than_what_is_kept_reaches_its_watchers() {
         let mut watch =
             Watch::start(&cluster.address(id), "/watch?prefix=other/", Some(&last)).await;
         assert_eq!(watch.next().await.expect("an event").revision(), revision + 1);
+    }
+}
+
+/// Guards the same where a lease ends by itself: the end of very many keys reaches their watchers as one
+/// event, and cuts nobody.
+#[tokio::test]
+async fn the_end_of_a_lease_with_very_many_keys_cuts_nobody() {
+    const KEYS: usize = 11_000;
+    let cluster = Cluster::start();
+    let leader = cluster.address(cluster.leader().await);
+    let ttl = json!({"ttl_ms": 5_000}).to_string();
+    let granted = send("POST", &leader, "/leases", &[], ttl).await;
+    let lease = granted.json()["lease"].as_u64().unwrap();
+    // It is kept alive by writing until all watch.
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let keep_alive = {
+        let leader = leader.clone();
+        let path = format!("/leases/{lease}/keep-alive");
+        async move {
+            while timeout(Duration::from_millis(500), &mut stopped).await.is_err() {
+                assert_eq!(send("POST", &leader, &path, &[], "").await.status, 200);
+            }
+        }
+    };
+    let keep_alive = tokio::spawn(keep_alive);
+    write_tied(&cluster, "many/", KEYS, Some(lease)).await;
+    let revision = cluster.converged().await.state.revision;
+    let (mut watching, mut others) = (Vec::new(), Vec::new());
+    for id in cluster.ids() {
+        let server = cluster.address(id);
+        let many = format!("/watch?prefix=many/&from={revision}");
+        watching.push(Watch::start(&server, &many, None).await);
+        others.push(Watch::start(&server, "/watch?prefix=other/", None).await);
+    }
+    drop(stop);
+    keep_alive.await.unwrap();
+    for watch in &mut watching {
+        let event = watch.next().await.expect("an event");
+        assert_eq!((event.revision(), event.name.as_str()), (revision + 1, "change"));
+        let changes = event.data["changes"].as_array().unwrap();
+        assert_eq!(changes.len(), KEYS);
+        assert!(changes.iter().all(|change| change["type"] == "delete"));
+    }
+    for watch in &mut others {
+        watch.told_of(revision + 1).await;
+    }
+    send("PUT", &leader, "/kv/other/1", &[], "v").await;
+    for watch in &mut others {
+        assert_eq!(watch.next().await.expect("an event").revision(), revision + 2);
     }
 }
 
@@ -476,6 +529,32 @@ async fn watchers_that_take_nothing_hold_little() {
     println!("{STALLED} stalled watchers, {seen} events of 1 MiB: {} MiB more", grown >> 20);
     assert!(grown < 64 << 20, "{grown} bytes more");
     assert!(stalled.len() == STALLED);
+}
+
+/// Guards memory: so many may watch keys, one more is told that there is no room, and there is some again
+/// when one goes.
+#[tokio::test]
+async fn watchers_are_bounded_in_number() {
+    let [min, max] = CALM;
+    let cluster = Cluster::start_with(1, &["--max-watchers=2", min, max]);
+    let server = cluster.address(cluster.leader().await);
+    let watch = async || {
+        let mut socket = TcpStream::connect(server.to_string()).await.unwrap();
+        let request = format!("GET /watch HTTP/1.1\r\nhost: {server}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        timeout(PATIENCE, socket.read_exact(&mut status)).await.expect("an answer").unwrap();
+        (socket, status)
+    };
+    let mut watching = Vec::new();
+    for _ in 0..2 {
+        let (socket, status) = watch().await;
+        assert_eq!(&status, b"HTTP/1.1 200");
+        watching.push(socket);
+    }
+    refused(&server, "", None).await.assert_problem(429, "overloaded");
+    watching.pop();
+    eventually("there is room", async || (&watch().await.1 == b"HTTP/1.1 200").then_some(())).await;
 }
 
 /// Guards the whole promise: while leaders are killed and servers end, watchers that come and go at

@@ -1,5 +1,6 @@
 //! What a test does with the page, in a person's terms.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -20,17 +21,22 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Steps until a condition comes true, at most: some rounds of heartbeats.
+const STEPS: u32 = 300;
+
 /// See the module. Methods panic when the page does not do what they ask, as assertions do.
 #[derive(Clone, Debug)]
 pub struct Page {
     client: Client,
     /// The number of the driver's process, below which the browser's are.
     driver: Option<u32>,
+    /// What errors in the console may be about.
+    expected: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Page {
-    pub(crate) const fn new(client: Client, driver: Option<u32>) -> Self {
-        Self { client, driver }
+    pub(crate) fn new(client: Client, driver: Option<u32>) -> Self {
+        Self { client, driver, expected: Arc::default() }
     }
 
     /// The process that runs the page; `None` where processes cannot be looked at.
@@ -74,15 +80,9 @@ impl Page {
         Ok(self.client.goto(url).await?)
     }
 
-    /// Takes what the console holds as expected.
-    ///
-    /// # Errors
-    /// When it holds errors that are not about this.
-    pub async fn expect_complaints(&self, about: &str) -> Result<()> {
-        let mut others = self.complaints().await?;
-        others.retain(|complaint| !complaint.contains(about));
-        anyhow::ensure!(others.is_empty(), "errors in the console:\n{}", others.join("\n"));
-        Ok(())
+    /// Errors in the console may be about this too. Without it any error fails the test.
+    pub fn expect_complaints(&self, about: &'static str) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(about);
     }
 
     /// Runs a devtools command.
@@ -102,13 +102,17 @@ impl Page {
         self.client.issue_cmd(command).await.context("a command of the driver")
     }
 
-    /// The errors that the console holds.
+    /// The errors that the console holds and nobody expects.
     pub(crate) async fn complaints(&self) -> Result<Vec<String>> {
         let log = Vendor { path: "se/log", body: json!({ "type": "browser" }) };
         let log = self.client.issue_cmd(log).await?;
         let entries = log.as_array().cloned().unwrap_or_default();
         let severe = entries.into_iter().filter(|entry| entry["level"] == "SEVERE");
-        Ok(severe.map(|entry| entry["message"].to_string()).collect())
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(severe
+            .map(|entry| entry["message"].to_string())
+            .filter(|complaint| !expected.iter().any(|about| complaint.contains(about)))
+            .collect())
     }
 
     /// What a JavaScript expression gives.
@@ -136,6 +140,18 @@ impl Page {
             }
             sleep(LOOK).await;
         }
+    }
+
+    /// Lets a paused page go on event by event until an expression is true. What is waited for on a
+    /// page that plays need not be true a moment later.
+    pub async fn step_until(&self, what: &str, condition: &str) {
+        for _ in 0..STEPS {
+            if self.ask(condition).await == true {
+                return;
+            }
+            self.press(&char::from(Key::Right).to_string()).await;
+        }
+        panic!("{STEPS} steps did not bring {what} ({condition})");
     }
 
     /// The text of an element.

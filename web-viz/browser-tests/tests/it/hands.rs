@@ -25,23 +25,27 @@ fn five(site: &Site) -> String {
     format!("{}/#source=simulate&seed=7&servers=5", site.url())
 }
 
-/// Waits until a message is well on its way, and lets the clock stand.
+/// Lets the clock stand, and goes on step by step until a message is well on its way and beside all
+/// servers.
 async fn catch(page: &Page) -> Mark {
-    let way = "const way = it => Math.hypot(it.x2.baseVal.value - it.x1.baseVal.value, \
-               it.y2.baseVal.value - it.y1.baseVal.value);";
-    let found = "[...document.querySelectorAll('.flight[data-message]:not(.held)')] \
-                 .find(it => way(it.querySelector('.trail')) > 24)";
-    page.slide("speed", 2).await;
-    page.wait(
+    let found = "const way = it => Math.hypot(it.x2.baseVal.value - it.x1.baseVal.value, \
+                   it.y2.baseVal.value - it.y1.baseVal.value); \
+                 const plates = [...document.querySelectorAll('.server .plate')] \
+                   .map(it => it.getBoundingClientRect()); \
+                 const free = box => plates.every(plate => box.right < plate.left \
+                   || box.left > plate.right || box.bottom < plate.top || box.top > plate.bottom); \
+                 const it = [...document.querySelectorAll('.flight[data-message]:not(.held)')] \
+                   .find(it => way(it.querySelector('.trail')) > 24 \
+                     && free(it.querySelector('.grip').getBoundingClientRect()));";
+    pause(page).await;
+    page.step_until(
         "a message well on its way",
-        &format!("(() => {{ {way} return {found} !== undefined; }})()"),
+        &format!("(() => {{ {found} return it !== undefined; }})()"),
     )
     .await;
-    pause(page).await;
     let mark = page
         .ask(&format!(
-            "(() => {{ {way} const it = {found} ?? document.querySelector('.flight[data-message]'); \
-               const box = it.querySelector('.grip').getBoundingClientRect(); \
+            "(() => {{ {found} const box = it.querySelector('.grip').getBoundingClientRect(); \
                const trail = it.querySelector('.trail'); \
                const [dx, dy] = [trail.x2.baseVal.value - trail.x1.baseVal.value, \
                                  trail.y2.baseVal.value - trail.y1.baseVal.value]; \
@@ -180,7 +184,6 @@ async fn a_message_is_delayed_doubled_and_lost_by_hand() -> Result<()> {
         let away = (at.0 + 60.0, at.1 - 30.0);
         page.point(Pointer::Mouse, &[Touch::To(at, 0), Touch::Down, Touch::To(away, 0), Touch::Up])
             .await;
-        page.click("play").await;
         page.wait("a lost one", "document.querySelector('.flight.lost') !== null").await;
     })
     .await
@@ -210,7 +213,6 @@ async fn a_finger_rests_holds_and_scrolls() -> Result<()> {
         .await;
         assert_eq!(count(page, "[role=menu]").await, 0);
 
-        page.click("play").await;
         let mark = catch(page).await;
         let mut pull = vec![Touch::To(mark.at, 0), Touch::Down];
         pull.extend(slowly(mark.at, mark.beside(0.0, 90.0)));
@@ -257,11 +259,15 @@ async fn a_whole_session_by_keys_alone() -> Result<()> {
     .await
 }
 
+/// Messages on their way, of which there is more than one.
+const MESSAGES: &str = "document.querySelectorAll('.flight[data-message]').length > 1";
+
 /// A walk through the whole page: nothing in focus is unseen, and the messages are one stop.
 async fn walk(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     let mut messages = 0;
     strike(" ").await;
+    page.step_until("messages", MESSAGES).await;
     for _ in 0..45 {
         strike(TAB).await;
         if page.ask("document.activeElement === document.body").await == true {
@@ -272,7 +278,7 @@ async fn walk(page: &Page) {
         messages +=
             u32::from(page.ask("document.activeElement.dataset.testid === 'flight'").await == true);
     }
-    assert!(messages <= 1, "{messages} stops at messages");
+    assert_eq!(messages, 1, "stops at messages");
     page.ask("document.activeElement.blur()").await;
     strike(" ").await;
 }
@@ -359,9 +365,7 @@ async fn branch(page: &Page) {
 async fn message(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     strike(ESCAPE).await;
-    strike(" ").await;
-    page.wait("messages", "document.querySelectorAll('.flight[data-message]').length > 1").await;
-    strike(" ").await;
+    page.step_until("messages", MESSAGES).await;
     strike("m").await;
     page.wait("a message", "document.querySelector('.flight.chosen') === document.activeElement")
         .await;

@@ -62,7 +62,7 @@ async fn a_phone_shows_everything_and_is_worked_by_fingers() -> Result<()> {
                      .map(it => it.dataset.testid ?? it.innerText)",
                 )
                 .await;
-            let small: Vec<_> = small.as_array().cloned().unwrap_or_default();
+            let small = small.as_array().expect("a list");
             let targets = small.iter().filter(|id| !id.to_string().contains("column-"));
             assert_eq!(targets.count(), 0, "too small for a finger in {tab}: {small:?}");
         }

@@ -18,6 +18,8 @@ const KNOCK: &str = "(() => {
 async fn pages_cannot_pass_for_a_server() -> Result<()> {
     let (demo, site) = (Demo::start().await?, Site::open().await?);
     with_browser(Looks::PLAIN, async |page| {
+        // The browser tells its console.
+        page.expect_complaints("WebSocket connection to");
         let mut refused = 0;
         for url in [site.url(), demo.url()] {
             page.go(url).await.expect("the page opens");
@@ -30,8 +32,6 @@ async fn pages_cannot_pass_for_a_server() -> Result<()> {
             let counted = demo.metric(1, "raft_peer_refused_total{reason=\"origin\"}").await;
             assert_eq!(counted.expect("the server tells"), refused, "a page of {url}");
         }
-        // The browser tells its console.
-        page.expect_complaints("WebSocket connection to").await.expect("nothing else is wrong");
     })
     .await?;
     demo.end().await;

@@ -17,7 +17,14 @@ async fn the_cluster_elects_and_survives_a_crash_of_its_leader() -> Result<()> {
         page.click("crash-leader").await;
         page.wait_for_role(&first, "none").await;
         let second = page.wait_for_leader(Some(&first)).await;
-        assert!(page.text("failover").await.contains(&format!("{first} → {second}")));
+        page.wait(
+            "the failover",
+            &format!(
+                "document.querySelector('[data-testid=failover]')?.innerText \
+                 .includes('{first} → {second}')"
+            ),
+        )
+        .await;
         page.click(&format!("revive-{first}")).await;
         page.wait_for_role(&first, "follower").await;
         assert_eq!(page.attribute("invariants", "data-state").await, "holding");
