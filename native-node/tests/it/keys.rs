@@ -151,6 +151,7 @@ async fn keys_go_on_all_servers_when_their_lease_ends() {
 async fn a_delete_of_very_many_keys_loses_nothing() {
     const KEYS: usize = 40_000;
     let cluster = Cluster::start_with(3, &[]);
+    cluster.leader().await;
     let server = cluster.address(1);
     let sent = async |path: &str, body: String, name: &str| {
         eventually("it is carried out", async || {

@@ -214,7 +214,7 @@ fn files_that_somebody_removed_do_not_stop_the_storage() {
         server.storage.submit(compaction);
         server.wait_for(id);
     }
-    assert!(removed > 30 && older_removed > 3, "{removed} and {older_removed} were removed");
+    assert!(removed > 30 && older_removed > 0, "{removed} and {older_removed} were removed");
     server.storage.close().expect("nothing failed");
     let server = Server::start(&disk, options()).expect("an intact directory");
     assert_eq!(Model::of(&server.opened.recovered).last(), author.model.last());
