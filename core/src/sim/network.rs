@@ -93,7 +93,8 @@ impl Lane {
             | Body::InstallSnapshotReply { .. }
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => Self::Log,
+            | Body::ReadIndexReply { .. }
+            | Body::StateDigest { .. } => Self::Log,
         }
     }
 }

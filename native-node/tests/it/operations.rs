@@ -514,8 +514,9 @@ fn each_promise_names_a_test_that_exists() {
             let [_, promise, held_by, _] = row.split('|').collect::<Vec<_>>()[..] else {
                 panic!("{document}: {row}")
             };
-            let inside = held_by.contains("in `native-node/src`");
-            let directory = if inside { "native-node/src" } else { "native-node/tests/it" };
+            let elsewhere = ["native-node/src", "core/tests/it"];
+            let named = elsewhere.into_iter().find(|it| held_by.contains(&format!("in `{it}`")));
+            let directory = named.unwrap_or("native-node/tests/it");
             let names = held_by.split('`').skip(1).step_by(2);
             let tests: Vec<_> = names.filter_map(|test| test.split_once("::")).collect();
             assert!(!tests.is_empty(), "{document}: nothing holds {promise}");
@@ -525,7 +526,9 @@ fn each_promise_names_a_test_that_exists() {
                     panic!("{document}: there is no {module}::{test}, which is to hold {promise}")
                 });
                 let before = code[..at].trim_end().trim_end_matches("async").trim_end();
-                assert!(before.lines().last().unwrap().contains("test"), "{module}::{test}");
+                let attribute = before.lines().last().unwrap();
+                let is_test = attribute.contains("test") || attribute == "#[check]";
+                assert!(is_test, "{module}::{test}");
             }
         }
     }
