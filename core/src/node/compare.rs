@@ -1,6 +1,7 @@
 //! Digests of states on their way between servers; [`crate::replica`] compares them.
 
 use super::Node;
+use super::gate::Needs;
 use crate::message::{Body, Message};
 use crate::types::{LogIndex, NodeId};
 
@@ -22,10 +23,10 @@ impl Node {
         true
     }
 
-    /// Tells a peer what the state is after an applied entry. It waits for no write: what is applied
-    /// is committed.
+    /// Tells a peer what the state is after an applied entry, once the term that the message carries is
+    /// durable. It waits for no entries: what is applied is committed.
     pub(crate) fn send_digest(&mut self, to: NodeId, index: LogIndex, digest: u64, reply: bool) {
-        self.send_now(to, Body::StateDigest { index, digest, reply });
+        self.send(to, Body::StateDigest { index, digest, reply }, Needs::HardState);
     }
 
     /// Tells all other members.
