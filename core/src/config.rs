@@ -52,6 +52,10 @@ pub struct Config {
     pub max_clock_drift_permille: u64,
     /// How often a leader writes the time into the log while leases or sessions may end, in µs.
     pub clock_interval: Micros,
+    /// The digests of the state after every so many entries are kept and compared with those of the
+    /// other servers. Should be the same on all servers: only digests after the same entry can be
+    /// compared.
+    pub digest_every: u64,
     /// A read that could not be confirmed for this long, in µs, is given up and answered so.
     pub read_timeout: Micros,
 }
@@ -75,6 +79,7 @@ impl Default for Config {
             lease_reads: false,
             max_clock_drift_permille: 100,
             clock_interval: 250 * MILLISECOND,
+            digest_every: 256,
             read_timeout: 2 * SECOND,
         }
     }
@@ -140,6 +145,7 @@ impl Config {
             ("compact_after_bytes", self.compact_after_bytes == 0),
             ("promotion_timeout", self.promotion_timeout == 0),
             ("clock_interval", self.clock_interval == 0),
+            ("digest_every", self.digest_every == 0),
             ("read_timeout", self.read_timeout == 0),
         ] {
             if zero {

@@ -309,6 +309,20 @@ pub enum EventKind {
         /// How many.
         events: u64,
     },
+    /// After the same entry another member has another state. Told when the two begin to differ, and
+    /// when the server stops.
+    StateDiffers {
+        /// Which member.
+        peer: NodeId,
+        /// The entry.
+        index: LogIndex,
+        /// The digest of this server's state after it.
+        own: u64,
+        /// The digest of the other's.
+        theirs: u64,
+        /// Whether a majority has the other's state, so that this server stops for good.
+        stops: bool,
+    },
 }
 
 /// What a leader knows of a follower.

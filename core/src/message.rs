@@ -108,6 +108,16 @@ pub enum Body {
         /// The leader's commit index when it was asked; `None` when it could not tell.
         read_index: Option<LogIndex>,
     },
+    /// The digest of the sender's state after an entry, for the receiver to compare with its own.
+    /// It concerns the state alone: the term of such a message is not looked at.
+    StateDigest {
+        /// The entry.
+        index: LogIndex,
+        /// The digest of the state after it.
+        digest: u64,
+        /// Whether it answers a digest of the receiver that differed. An answer is not answered.
+        reply: bool,
+    },
 }
 
 /// The name that the paper gives a message, with `Heartbeat` for an AppendEntries without entries.
@@ -138,6 +148,8 @@ pub enum MessageName {
     ReadIndex,
     /// Its answer.
     ReadIndexReply,
+    /// The digest of a state, for comparison.
+    StateDigest,
 }
 
 /// A follower's answer to AppendEntries.
@@ -239,7 +251,8 @@ impl Lane {
             | Body::InstallSnapshotReply { .. }
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => Self::Control,
+            | Body::ReadIndexReply { .. }
+            | Body::StateDigest { .. } => Self::Control,
         }
     }
 }
@@ -268,6 +281,7 @@ impl Body {
             Self::TimeoutNow => MessageName::TimeoutNow,
             Self::ReadIndex { .. } => MessageName::ReadIndex,
             Self::ReadIndexReply { .. } => MessageName::ReadIndexReply,
+            Self::StateDigest { .. } => MessageName::StateDigest,
         }
     }
 
@@ -279,7 +293,8 @@ impl Body {
             | Self::AppendEntries { .. }
             | Self::InstallSnapshot { .. }
             | Self::TimeoutNow
-            | Self::ReadIndex { .. } => None,
+            | Self::ReadIndex { .. }
+            | Self::StateDigest { reply: false, .. } => None,
             Self::PreVoteReply { granted, .. } | Self::RequestVoteReply { granted } => {
                 Some(*granted)
             }
@@ -287,6 +302,8 @@ impl Body {
                 Some(matches!(result, AppendResult::Accepted { .. }))
             }
             Self::InstallSnapshotReply { .. } => Some(true),
+            // Only a digest that differs is answered.
+            Self::StateDigest { reply: true, .. } => Some(false),
             Self::ReadIndexReply { read_index, .. } => Some(read_index.is_some()),
         }
     }

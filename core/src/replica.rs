@@ -5,6 +5,7 @@
 //! [`Input::Persisted`].
 
 mod compaction;
+mod comparison;
 mod digests;
 mod ports;
 mod status;
@@ -14,6 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use compaction::Compaction;
+use comparison::Comparison;
+pub use comparison::Difference;
 use digests::Digests;
 pub use ports::{Halt, Input, Output, Proposal, Start};
 pub use status::Status;
@@ -42,6 +45,7 @@ pub struct Replica {
     /// The snapshots that followers are receiving; each transfer keeps the one it began with.
     transfers: BTreeMap<NodeId, Snapshot>,
     digests: Digests,
+    comparison: Comparison,
     /// The rules that all members know, as far as the driver has said.
     members_know: Semantics,
     /// The term in which this leader asked for later rules.
@@ -83,6 +87,7 @@ impl Replica {
         let (log, replaced) = recovered_log(recovered.base, recovered.entries, &snapshot);
         let commit_index =
             recovered.commit_index.min(log.last().index).max(snapshot.meta.last.index);
+        let digests = Digests::new(config.digest_every);
         let node_start = NodeStart {
             id,
             config,
@@ -102,7 +107,8 @@ impl Replica {
             compaction: Compaction::new(snapshot.meta),
             timekeeper: None,
             transfers: BTreeMap::new(),
-            digests: Digests::default(),
+            digests,
+            comparison: Comparison::default(),
             members_know: Semantics::FIRST,
             raised_in: Term(0),
             halt: None,
@@ -167,6 +173,7 @@ impl Replica {
         self.serve_transfers();
         self.take_chunks();
         self.apply();
+        self.compare_states();
         self.raise_semantics();
         self.keep_time();
         self.compact_if_due();
@@ -234,12 +241,13 @@ impl Replica {
             timekeeper,
             transfers,
             digests: _,
+            comparison: _,
             members_know: _,
             raised_in: _,
             halt,
             outputs,
         } = self;
-        assert!(!matches!(halt, Some(Halt::UnknownCommand { .. })), "all commands are known");
+        assert!(matches!(halt, None | Some(Halt::DiskFailed)), "nothing else fails");
         assert!(timekeeper.is_none(), "nothing ends with time");
         assert!(outputs.is_empty(), "the driver takes all outputs after each step");
         assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is on its way");

@@ -164,6 +164,7 @@ impl ClusterView {
             | EventKind::TransferStarted { .. }
             | EventKind::TransferAborted { .. }
             | EventKind::LeaseRead { .. }
+            | EventKind::StateDiffers { .. }
             | EventKind::Summarised { .. } => {}
         }
         if event.id.node != NodeId::ENVIRONMENT {

@@ -77,8 +77,9 @@ fn handshake_seeds() -> Vec<Vec<u8>> {
     let address = "127.0.0.1:8001".parse().expect("an address");
     let (cluster_id, nonce) = ("fuzz".to_owned(), nonce());
     let (from, to, lane) = (NodeId(1), NodeId(2), Lane::Log);
-    let (lease, storage, let_in) = (None, None, 0);
-    let hello = Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in };
+    let (lease, storage, let_in, founded) = (None, None, 0, Some(7));
+    let hello =
+        Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in, founded };
     vec![
         hello.encode(),
         codec::encode(&Challenge::Prove { nonce, proof: Some(nonce) }),

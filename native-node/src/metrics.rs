@@ -70,6 +70,8 @@ pub struct DriverMetrics {
     pub messages: Counter,
     /// Those among them that were refused, since no correct server sends them.
     pub refused: Counter,
+    /// Digests of members that differed from this server's after the same entry.
+    pub differences: Counter,
     /// AppendEntries that were not taken in, since the disk could not follow.
     pub deferred: Counter,
 }
@@ -207,6 +209,7 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         snapshot_failures: Counter::default(),
         messages: Counter::default(),
         refused: Counter::default(),
+        differences: Counter::default(),
         deferred: Counter::default(),
     };
     let it = metrics.clone();
@@ -241,6 +244,11 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         "raft_peer_messages_refused",
         "Messages from peers that no correct server sends",
         it.refused,
+    );
+    registry.register(
+        "raft_state_differences",
+        "Digests of members that differed from this server's after the same entry",
+        it.differences,
     );
     registry.register(
         "raft_append_deferred",

@@ -305,6 +305,10 @@ async fn found_cluster(
             None => bail!("the storage ended before it began"),
         }
     }
+    let (peers, digest) = (taken.storage.peers(), snapshot.store.digest());
+    tokio::task::spawn_blocking(move || peers.note_founding(digest))
+        .await
+        .context("founding the cluster ended in a bug")??;
     taken.opened.snapshot = Some(snapshot);
     Ok(())
 }

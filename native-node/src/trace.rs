@@ -283,6 +283,7 @@ fn slim(event: &mut Event) {
         | EventKind::LeaseRead { .. }
         | EventKind::LinkChanged { .. }
         | EventKind::Fault(_)
+        | EventKind::StateDiffers { .. }
         | EventKind::Summarised { .. } => {}
     }
 }
@@ -335,7 +336,8 @@ fn slim_message(message: &mut Message) {
         | Body::InstallSnapshotReply { .. }
         | Body::TimeoutNow
         | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => {}
+        | Body::ReadIndexReply { .. }
+        | Body::StateDigest { .. } => {}
     }
 }
 

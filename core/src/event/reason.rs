@@ -47,6 +47,8 @@ pub enum RoleReason {
     Removed,
     /// A committed command is not one that this release knows.
     UnknownCommand,
+    /// Its state differs from the one that a majority has after the same entry.
+    StateDiffers,
 }
 
 /// Why a term grew.

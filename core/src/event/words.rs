@@ -165,6 +165,12 @@ impl fmt::Display for EventKind {
             }
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Summarised { events } => write!(f, "was too busy to report {events} events"),
+            Self::StateDiffers { peer, index, own, theirs, stops } => write!(
+                f,
+                "finds that its state after index {index} is {own:016x} and that of {peer} \
+                 {theirs:016x}{}",
+                if *stops { ", as of a majority: it stops" } else { "" }
+            ),
         }
     }
 }
@@ -220,6 +226,12 @@ impl fmt::Display for Body {
                 write!(f, "up to index {index}")
             }
             Self::ReadIndexReply { read_index: None, .. } => f.write_str("it cannot tell"),
+            Self::StateDigest { index, digest, reply: false } => {
+                write!(f, "its state after index {index} is {digest:016x}")
+            }
+            Self::StateDigest { index, digest, reply: true } => {
+                write!(f, "no, its state after index {index} is {digest:016x}")
+            }
         }
     }
 }
@@ -282,7 +294,7 @@ impl fmt::Display for Outcome {
             Self::NotLeader { leader: Some(leader) } => write!(f, "ask {leader}, the leader"),
             Self::NotLeader { leader: None } => f.write_str("no leader is known here"),
             Self::Unknown => f.write_str("it is not known what became of it"),
-            Self::Halted => f.write_str("the disk failed, nothing is accepted any more"),
+            Self::Halted => f.write_str("it has stopped, nothing is accepted any more"),
             Self::MembershipChanged { membership, .. } => {
                 write!(f, "the members are now {membership}")
             }
@@ -384,6 +396,7 @@ words! {
         DiskFailed => "its disk refused a write",
         Removed => "it is not a member any more",
         UnknownCommand => "a committed command is not one that it knows",
+        StateDiffers => "its state differs from that of a majority",
     }
     TermReason {
         Campaign => "it starts an election",
@@ -427,5 +440,6 @@ words! {
         TimeoutNow => "TimeoutNow",
         ReadIndex => "ReadIndex",
         ReadIndexReply => "ReadIndexReply",
+        StateDigest => "StateDigest",
     }
 }

@@ -36,9 +36,10 @@ impl Node {
             outputs,
             chunk_requests,
             received_chunks,
+            received_digests,
         } = self;
         let idle = outputs.is_empty() && chunk_requests.is_empty() && received_chunks.is_empty();
-        assert!(idle, "between two steps nothing is left to do");
+        assert!(idle && received_digests.is_empty(), "between two steps nothing is left to do");
         (id, hard_state, self.membership(), commit_index, timer, halted).hash(hasher);
         log.base().hash(hasher);
         log.iter().for_each(|entry| entry.hash(hasher));

@@ -95,7 +95,8 @@ impl Node {
             | Body::InstallSnapshotReply { .. }
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => return false,
+            | Body::ReadIndexReply { .. }
+            | Body::StateDigest { .. } => return false,
         };
         let promised = self.promise.binds(term, transfer, self.now);
         // A leader counts itself, unless it asked for the election: it steps down by itself once it

@@ -36,7 +36,8 @@ impl Node {
             | Body::AppendEntriesReply { .. }
             | Body::InstallSnapshotReply { .. }
             | Body::TimeoutNow
-            | Body::ReadIndexReply { .. } => return,
+            | Body::ReadIndexReply { .. }
+            | Body::StateDigest { .. } => return,
         };
         if let Body::PreVote { .. } | Body::RequestVote { .. } = body {
             let (pre, why) =

@@ -13,6 +13,7 @@
 
 #[cfg(feature = "sim")]
 mod canonical;
+mod compare;
 mod configurations;
 mod election;
 mod follower;
@@ -28,18 +29,20 @@ mod sanity;
 mod snapshot;
 mod transfer;
 
+pub(crate) use compare::ReceivedDigest;
 use configurations::Configurations;
 use gate::{Gate, Needs};
 use promise::Promise;
 use read::Reader;
 pub(crate) use recorder::Recorder;
 use role::{Follower, Leader, Role};
+use sanity::Refused;
 pub(crate) use snapshot::{ChunkRequest, ReceivedChunk};
 use transfer::{HandedOver, Transfer};
 
 use crate::config::Config;
 use crate::durable::{HardState, Write};
-use crate::event::{DropReason, EventKind, MessageRefusal, Outcome, RoleReason, TermReason, Timer};
+use crate::event::{DropReason, EventKind, Outcome, RoleReason, TermReason, Timer};
 use crate::log::Log;
 use crate::membership::Membership;
 use crate::message::{Body, Message, SnapshotChunk};
@@ -93,13 +96,8 @@ pub(crate) struct Node {
     pub(crate) chunk_requests: Vec<ChunkRequest>,
     /// Chunks that came from the leader, for the replica to take in.
     pub(crate) received_chunks: Vec<ReceivedChunk>,
-}
-
-/// Messages that were refused since the start.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Refused {
-    pub(crate) count: u64,
-    pub(crate) latest: Option<(NodeId, MessageRefusal)>,
+    /// Digests that came from peers, for the replica to compare.
+    pub(crate) received_digests: Vec<ReceivedDigest>,
 }
 
 /// What a node starts from.
@@ -144,6 +142,7 @@ impl Node {
             outputs: Vec::new(),
             chunk_requests: Vec::new(),
             received_chunks: Vec::new(),
+            received_digests: Vec::new(),
         };
         // Not recorded: the event of the start will show it.
         let span = node.draw_election_timeout();
@@ -235,6 +234,9 @@ impl Node {
             self.recorder.emit(|| EventKind::MessageDropped { message: id, why });
             return;
         }
+        if self.take_digest(&message) {
+            return;
+        }
         let late = self.rules.is_late(age, self.config.election_timeout_min);
         if self.refuse_unheard(&message) {
             return;
@@ -279,6 +281,8 @@ impl Node {
             Body::ReadIndexReply { question, read_index } => {
                 self.on_read_index_reply(question, read_index);
             }
+            // Taken in above.
+            Body::StateDigest { .. } => {}
         }
     }
 

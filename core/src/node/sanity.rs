@@ -10,6 +10,13 @@ use crate::log::{Entry, Payload};
 use crate::message::{AppendResult, Body, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
+/// Messages that were refused since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refused {
+    pub(crate) count: u64,
+    pub(crate) latest: Option<(NodeId, MessageRefusal)>,
+}
+
 impl Node {
     /// Why a message is not listened to at all.
     pub(super) fn refusal(&self, message: &Message) -> Option<MessageRefusal> {
@@ -78,7 +85,9 @@ impl Node {
             | Body::InstallSnapshotReply { .. }
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => None,
+            | Body::ReadIndexReply { .. }
+            // A digest that differs is judged by the replica.
+            | Body::StateDigest { .. } => None,
         }
     }
 
@@ -124,7 +133,8 @@ const fn next_term(body: &Body) -> Option<Term> {
         | Body::InstallSnapshotReply { .. }
         | Body::TimeoutNow
         | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => None,
+        | Body::ReadIndexReply { .. }
+        | Body::StateDigest { .. } => None,
     }
 }
 
@@ -146,6 +156,7 @@ fn highest_index(body: &Body) -> LogIndex {
             SnapshotProgress::Wants(_) => last.index,
         },
         Body::ReadIndexReply { read_index, .. } => read_index.unwrap_or_default(),
+        Body::StateDigest { index, .. } => *index,
         Body::PreVoteReply { .. }
         | Body::RequestVoteReply { .. }
         | Body::TimeoutNow
@@ -178,7 +189,8 @@ fn is_well_formed(body: &Body, term: Term) -> bool {
         | Body::InstallSnapshotReply { .. }
         | Body::TimeoutNow
         | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => true,
+        | Body::ReadIndexReply { .. }
+        | Body::StateDigest { .. } => true,
     }
 }
 

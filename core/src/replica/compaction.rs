@@ -188,6 +188,8 @@ impl Replica {
     fn install(&mut self, snapshot: Snapshot) {
         self.store = snapshot.store.clone();
         self.last_applied = snapshot.meta.last;
+        self.digests.clear();
+        self.comparison.forget_state();
         let (meta, digest) = (snapshot.meta.clone(), self.store.digest());
         self.compaction.latest = snapshot.meta;
         self.node.recorder.emit(|| EventKind::SnapshotInstalled { meta, digest });

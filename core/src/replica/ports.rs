@@ -9,7 +9,7 @@ use crate::kv::{Snapshot, UnknownCommand};
 use crate::limits::Semantics;
 use crate::membership::MembershipChange;
 use crate::message::{Message, SnapshotMeta};
-use crate::types::{LogPosition, Micros, NodeId, RequestId, WriteId};
+use crate::types::{LogIndex, LogPosition, Micros, NodeId, RequestId, WriteId};
 
 /// What a driver tells a replica.
 #[derive(Clone, Debug)]
@@ -88,6 +88,22 @@ pub enum Halt {
         position: LogPosition,
         /// What is known of it.
         command: UnknownCommand,
+    },
+    /// A majority of the voters has another state.
+    #[error(
+        "after entry {index} of the log the state of this server is {own:016x}, and that of a majority \
+         of the servers is {theirs:016x}: its answers may be wrong, so it must not serve. Its data \
+         directory is kept for you to look at. Take this server out (`native-node member remove ID`), \
+         start it with another, empty directory and without --new-cluster, and let it in again \
+         (`native-node member add ID=PEER/CLIENT`)"
+    )]
+    StateDiffers {
+        /// The entry.
+        index: LogIndex,
+        /// The digest of the state here.
+        own: u64,
+        /// The digest of the state of the majority.
+        theirs: u64,
     },
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Replica;
+use super::{Difference, Replica};
 use crate::event::{
     MessageRefusal, NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS,
 };
@@ -63,12 +63,20 @@ pub struct Status {
     pub pending: u64,
     /// A leader's view of its followers; empty elsewhere.
     pub peers: BTreeMap<NodeId, ProgressState>,
-    /// Whether it has stopped for good: its disk failed, or it does not know a committed command.
+    /// Whether it has stopped for good: its disk failed, it does not know a committed command, or a
+    /// majority has another state.
     pub halted: bool,
     /// Messages of peers that were refused since the start: no correct server sends them.
     pub refused_messages: u64,
     /// Who sent the latest of them, and what was wrong with it.
     pub latest_refused: Option<(NodeId, MessageRefusal)>,
+    /// The members whose state differed from this server's after the same entry when they were
+    /// compared last.
+    pub differing: Vec<NodeId>,
+    /// Digests of members that differed from this server's since the start.
+    pub differences: u64,
+    /// The latest of them.
+    pub latest_difference: Option<Difference>,
 }
 
 impl Replica {
@@ -104,6 +112,9 @@ impl Replica {
             halted: node.halted,
             refused_messages: node.refused.count,
             latest_refused: node.refused.latest,
+            differing: self.comparison.differing(node.membership()).collect(),
+            differences: self.comparison.count,
+            latest_difference: self.comparison.latest,
         }
     }
 

@@ -313,6 +313,14 @@ impl Simulation {
         self.after_step(id);
     }
 
+    /// A server's state changes without an entry that says so.
+    fn spoil_state(&mut self, id: NodeId) {
+        let replica = self.servers.get_mut(&id).and_then(|server| server.replica.as_mut());
+        if let Some(replica) = replica {
+            replica.spoil_state();
+        }
+    }
+
     /// Takes what a server did, and carries out what it asks for.
     fn after_step(&mut self, id: NodeId) {
         let Some(server) = self.servers.get_mut(&id) else { return };

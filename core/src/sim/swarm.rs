@@ -8,6 +8,7 @@ mod obligations;
 mod pace;
 mod promises;
 mod recovery;
+mod spoiled;
 
 use std::fmt;
 
@@ -53,6 +54,11 @@ impl Watch {
     fn observe(&mut self, config: &SimConfig, events: &[Event]) -> Result<(), Failure> {
         for event in events {
             self.promises.observe(&config.node, event).map_err(Failure::Promise)?;
+            if config.mutation.is_none()
+                && let EventKind::StateDiffers { .. } = event.kind
+            {
+                return Err(Failure::Alarm(event.to_string()));
+            }
         }
         Ok(())
     }
@@ -82,6 +88,8 @@ pub enum Failure {
     Answer(&'static str),
     /// A server refused a message of another, as no correct server would send it.
     Nonsense(MessageRefusal),
+    /// A server reported that another one has another state.
+    Alarm(String),
 }
 
 impl Swarm {
@@ -193,7 +201,8 @@ impl Failure {
             (Self::History(_), Self::History(_))
             | (Self::Liveness(_), Self::Liveness(_))
             | (Self::Answer(_), Self::Answer(_))
-            | (Self::Promise(_), Self::Promise(_)) => true,
+            | (Self::Promise(_), Self::Promise(_))
+            | (Self::Alarm(_), Self::Alarm(_)) => true,
             (Self::Nonsense(one), Self::Nonsense(other)) => one == other,
             (
                 Self::Violation(_)
@@ -201,7 +210,8 @@ impl Failure {
                 | Self::Promise(_)
                 | Self::Liveness(_)
                 | Self::Answer(_)
-                | Self::Nonsense(_),
+                | Self::Nonsense(_)
+                | Self::Alarm(_),
                 _,
             ) => false,
         }
@@ -216,6 +226,7 @@ impl fmt::Display for Failure {
             Self::Liveness(what) => write!(f, "Liveness is violated: {what}"),
             Self::Promise(what) => write!(f, "a promise to a leader is broken: {what}"),
             Self::Answer(what) => write!(f, "a client got a wrong answer: {what}"),
+            Self::Alarm(what) => write!(f, "states are reported to differ: {what}"),
             Self::Nonsense(why) => write!(f, "a server refused a message of another: {why}"),
         }
     }

@@ -164,7 +164,9 @@ impl NodeView {
                 self.restart(event.time, state);
             }
             EventKind::Crashed => self.down(),
-            EventKind::WriteFailed { .. } => self.liveness = Liveness::Down,
+            EventKind::WriteFailed { .. } | EventKind::StateDiffers { stops: true, .. } => {
+                self.liveness = Liveness::Down;
+            }
             EventKind::Frozen => self.liveness = Liveness::Frozen,
             EventKind::Thawed => self.liveness = Liveness::Up,
             EventKind::RoleChanged { role, term, why } => {
@@ -243,6 +245,7 @@ impl NodeView {
             | EventKind::TransferAborted { .. }
             | EventKind::LeaseRead { .. }
             | EventKind::LinkChanged { .. }
+            | EventKind::StateDiffers { stops: false, .. }
             | EventKind::Fault(_) => {}
         }
     }

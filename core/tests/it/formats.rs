@@ -287,6 +287,19 @@ fn the_first_release_is_read_and_written_to_the_byte() {
     assert_eq!(now.lines().count(), FIRST_RELEASE.lines().count());
 }
 
+/// Guards connections between later releases: what this one added to the messages stays as it is.
+#[check]
+fn a_digest_is_written_to_the_byte() {
+    let (index, digest, reply) = (LogIndex(70_000), 0x0102_0304_0506_0708, true);
+    let body = Body::StateDigest { index, digest, reply };
+    let message = Message { from: NodeId(1), to: NodeId(300), seq: 1 << 40, term: Term(7), body };
+    let mut lines = Lines::default();
+    lines.add("message/state_digest", &message);
+    let then =
+        "message/state_digest 01fb2c01fd0000000000010000070bfc70110100fd080706050403020101\n";
+    assert_eq!(lines.0, then);
+}
+
 fn bytes_of(name: &str) -> Vec<u8> {
     let line = FIRST_RELEASE.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let digits = line.expect("a line of this name").as_bytes();

@@ -5,6 +5,7 @@
     reason = "a test picks the few kinds of messages and events that it is about"
 )]
 
+mod agreement;
 mod bounds;
 mod checkers;
 mod digests;

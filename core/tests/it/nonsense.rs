@@ -354,6 +354,9 @@ fn body() -> impl Strategy<Value = Body> {
         1 => (number(), prop::option::of(number())).prop_map(|(question, index)| {
             Body::ReadIndexReply { question, read_index: index.map(LogIndex) }
         }),
+        1 => (number(), any::<u64>(), any::<bool>()).prop_map(|(index, digest, reply)| {
+            Body::StateDigest { index: LogIndex(index), digest, reply }
+        }),
     ]
 }
 

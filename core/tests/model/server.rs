@@ -163,7 +163,8 @@ impl Server {
             | Body::InstallSnapshot { .. }
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => false,
+            | Body::ReadIndexReply { .. }
+            | Body::StateDigest { .. } => false,
         }
     }
 

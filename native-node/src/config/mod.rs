@@ -314,6 +314,7 @@ fn resolve_raft(layer: &RaftLayer, limits: &LimitsLayer) -> RaftConfig {
             .max_clock_drift_permille
             .unwrap_or(default.max_clock_drift_permille),
         clock_interval: default.clock_interval,
+        digest_every: default.digest_every,
         read_timeout: u64::try_from(read_timeout).unwrap_or(u64::MAX),
     }
 }

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use raft_core::event::RoleName;
 use raft_core::limits::Semantics;
 use raft_core::message::{Body, Message};
-use raft_core::replica::{Halt, Input, Output, Proposal, Replica, Status};
+use raft_core::replica::{Difference, Halt, Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -96,6 +96,8 @@ struct Run {
     full: bool,
     /// Messages of peers that the core had refused by the last batch.
     known_refused: u64,
+    /// Digests of peers that had differed by then.
+    known_differences: u64,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
     /// The entries of this batch that were taken in from a leader and that the disk does not know
@@ -119,6 +121,7 @@ impl Driver {
         let mut run = Run {
             known_leader: self.replica.status().leader,
             known_refused: 0,
+            known_differences: 0,
             driver: self,
             now,
             full: false,
@@ -141,7 +144,7 @@ impl Driver {
                 None => {}
                 Some(End::Stop) => return Ended::Stopped(run.driver.storage),
                 Some(End::DiskFailed(error)) => return Ended::DiskFailed(error),
-                Some(End::Halted(why)) => return Ended::Halted(why),
+                Some(End::Halted(why)) => return run.driver.halted(why),
             }
             run.driver.pulse.turn();
             run.arm(timer.as_mut());
@@ -156,6 +159,18 @@ impl Driver {
             }
             run.take(&mut batch);
         }
+    }
+}
+
+impl Driver {
+    /// The core has stopped. A state that is wrong is not served after a restart either.
+    fn halted(&self, why: Halt) -> Ended {
+        if let Halt::StateDiffers { .. } = &why
+            && let Err(error) = self.storage.note_difference(&why.to_string())
+        {
+            tracing::error!("cannot note that the state of this server is wrong: {error}");
+        }
+        Ended::Halted(why)
     }
 }
 
@@ -370,10 +385,8 @@ impl Run {
         }
         if status.refused_messages > self.known_refused {
             driver.metrics.refused.inc_by(status.refused_messages - self.known_refused);
-            // A peer that goes on must not fill the log: one line each time that the number doubles.
-            let doubled = status.refused_messages.ilog2() > self.known_refused.max(1).ilog2();
             if let Some((peer, why)) = status.latest_refused
-                && (doubled || self.known_refused == 0)
+                && has_doubled(status.refused_messages, self.known_refused)
             {
                 let messages = status.refused_messages;
                 tracing::error!(
@@ -383,6 +396,19 @@ impl Run {
                 );
             }
             self.known_refused = status.refused_messages;
+        }
+        if status.differences > self.known_differences {
+            driver.metrics.differences.inc_by(status.differences - self.known_differences);
+            if let Some(Difference { peer, index, own, theirs }) = status.latest_difference
+                && has_doubled(status.differences, self.known_differences)
+            {
+                tracing::error!(
+                    %peer, %index, own = format!("{own:016x}"), theirs = format!("{theirs:016x}"),
+                    "after the same entry another member has another state: see \
+                     GlassraftStateDiffers in docs/OPERATIONS.md"
+                );
+            }
+            self.known_differences = status.differences;
         }
         driver.storage.expect_snapshot_of(status.keys, status.state_bytes);
         let status = Arc::new(status);
@@ -411,10 +437,18 @@ impl Run {
             self.waiting.answer(request, outcome, store, self.now, &driver.metrics);
         }
         // When the disk failed its own report says more.
-        if let Some(why @ Halt::UnknownCommand { .. }) = driver.replica.halt() {
-            self.end = Some(End::Halted(why.clone()));
+        match driver.replica.halt() {
+            None | Some(Halt::DiskFailed) => {}
+            Some(why @ (Halt::UnknownCommand { .. } | Halt::StateDiffers { .. })) => {
+                self.end = Some(End::Halted(why.clone()));
+            }
         }
     }
+}
+
+/// Whether a count is worth another line of the log: a peer that goes on must not fill it.
+fn has_doubled(count: u64, before: u64) -> bool {
+    before == 0 || count.ilog2() > before.ilog2()
 }
 
 /// Cuts proposals into batches of [`MAX_BATCH_BYTES`], in order.

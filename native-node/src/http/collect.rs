@@ -110,6 +110,10 @@ impl NodeCollector {
 
     fn encode_progress(&self, out: &mut Out<'_>) -> fmt::Result {
         let status = self.handle.status();
+        let members = status.membership.peers_of(status.id);
+        let differs = members.map(|id| (id, status.differing.contains(&id).into()));
+        let help = "1 if that member had another state when it was compared last";
+        out.peers("raft_peer_state_differs", help, differs)?;
         let (peers, last) = (&status.peers, status.last.index.0);
         let matched = peers.iter().map(|(id, progress)| (*id, progress.match_index.0));
         out.peers("raft_peer_match_index", "Replicated there", matched)?;

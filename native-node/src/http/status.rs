@@ -71,7 +71,8 @@ pub struct ClusterStatus {
     pub pending: u64,
     /// Those who watch the events.
     pub watchers: u64,
-    /// Whether the disk failed, so that the server does nothing any more.
+    /// Whether the server has stopped for good and does nothing any more: its disk failed, or its
+    /// state differs from that of a majority.
     pub halted: bool,
     /// What the leader knows of the server that answers; nothing of the leader itself.
     pub own_progress: Option<Progress>,
@@ -150,6 +151,11 @@ pub struct SnapshotInfo {
 pub struct StateInfo {
     /// Equal on two servers that applied the same entries.
     pub digest: String,
+    /// The members that had another state after the same entry when they were compared last. With none
+    /// all is well.
+    #[serde(default)]
+    #[schema(value_type = Vec<u64>)]
+    pub differs_from: Vec<NodeId>,
     /// Changes so far.
     pub revision: u64,
     /// The clients' keys.
@@ -324,6 +330,7 @@ fn local(app: &App) -> ClusterStatus {
         },
         state: StateInfo {
             digest: format!("{:016x}", status.digest),
+            differs_from: status.differing.clone(),
             revision: status.revision,
             keys: status.keys.saturating_sub(app.addresses.own_keys()),
             bytes: status.state_bytes,

@@ -3,7 +3,9 @@
 //! | name | what |
 //! | --- | --- |
 //! | `peers` | the servers that were met, by their data directories ([`super::KnownPeers`]) |
-//! | `peers.tmp` | the same in the making |
+//! | `founded` | the digest of the state with which the server founded its cluster ([`super::marks`]) |
+//! | `differs` | why the state must not be served ([`super::marks`]) |
+//! | `peers.tmp`, `founded.tmp`, `differs.tmp` | the same in the making |
 //! | `restore.tmp` | stands here while a backup is being restored ([`super::restore`]) |
 //! | `lock` | locked while a server uses the directory; names the process |
 //! | `00000000000000000001.log` | a segment of the log, by its sequence number |
@@ -29,8 +31,10 @@ use super::restore::RESTORE_MARKER;
 use super::{Identity, StorageError, StorageId};
 
 pub(super) const LOCK: &str = "lock";
-const PEERS: &str = "peers";
-const PEERS_IN_THE_MAKING: &str = "peers.tmp";
+pub(super) const PEERS: &str = "peers";
+pub(super) const FOUNDED: &str = "founded";
+pub(super) const DIFFERS: &str = "differs";
+const IN_THE_MAKING: &str = ".tmp";
 const SEGMENT: &str = ".log";
 const SNAPSHOT: &str = ".snapshot";
 const SNAPSHOT_IN_THE_MAKING: &str = "snapshot.tmp";
@@ -112,9 +116,9 @@ impl Directory {
         Ok(head.owner())
     }
 
-    /// Where the peers that were met are remembered, and the same in the making.
-    pub(super) fn peers(&self) -> (PathBuf, PathBuf) {
-        (self.path.join(PEERS), self.path.join(PEERS_IN_THE_MAKING))
+    /// Where the peers that were met are remembered.
+    pub(super) fn peers(&self) -> PathBuf {
+        self.path.join(PEERS)
     }
 
     fn list(&self) -> Result<Contents, StorageError> {
@@ -157,6 +161,16 @@ impl Directory {
     /// The path of a spare segment.
     pub(super) fn spare(&self, number: u64) -> PathBuf {
         self.path.join(format!("spare-{number}.tmp"))
+    }
+
+    /// Puts a small file in its place, durably and as a whole.
+    pub(super) fn put(&self, name: &str, contents: &[u8]) -> Result<(), StorageError> {
+        let path = self.path.join(name);
+        let unfinished = self.path.join(format!("{name}{IN_THE_MAKING}"));
+        let file = self.disk.create(&unfinished).map_err(io_error("create", &unfinished))?;
+        file.write_at(0, contents).map_err(io_error("write", &unfinished))?;
+        file.sync().map_err(io_error("sync", &unfinished))?;
+        self.rename(&unfinished, &path)
     }
 
     /// Renames a file, durably.
@@ -256,8 +270,9 @@ pub(super) fn lock(
 
 /// Whether a server puts files of this name into its directory.
 pub(super) fn is_ours(name: &str) -> bool {
-    let known = [LOCK, PEERS, PEERS_IN_THE_MAKING, RESTORE_MARKER, SNAPSHOT_IN_THE_MAKING];
-    known.contains(&name)
+    let small = [PEERS, FOUNDED, DIFFERS];
+    [LOCK, RESTORE_MARKER, SNAPSHOT_IN_THE_MAKING].contains(&name)
+        || small.contains(&name.strip_suffix(IN_THE_MAKING).unwrap_or(name))
         || spare_of(name).is_some()
         || segment_of(name).is_some()
         || snapshot_of(name.strip_suffix(DAMAGED).unwrap_or(name)).is_some()

@@ -70,6 +70,15 @@ pub enum StorageError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A majority of the cluster had another state.
+    #[error("{why}. That was found when the server ran last, so it does not start with this state. \
+        Only if you know that this state is the right one, remove {}", .path.display())]
+    StateDiffers {
+        /// The file that says so.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
     /// A restore needs an empty directory.
     #[error("the directory {} is not empty (it contains {found}). A backup is restored into an \
         empty directory, or one that is not there yet", .dir.display())]

@@ -31,6 +31,7 @@ mod error;
 pub(crate) mod fuzz;
 mod head;
 mod log;
+mod marks;
 mod options;
 mod peers;
 mod pulse;

@@ -12,12 +12,12 @@
 //! ([`crate::addresses`]), and how it was met before that does not count any more.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use raft_core::types::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::directory::Directory;
+use super::directory::{Directory, PEERS};
 use super::error::{io_error, is_full};
 use super::{StorageError, StorageId};
 
@@ -32,6 +32,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct KnownPeers {
     directory: Directory,
     met: Mutex<BTreeMap<NodeId, Met>>,
+    /// The digest of the state with which this server founded its cluster, if it did.
+    founded: OnceLock<u64>,
 }
 
 /// How a server was met.
@@ -47,7 +49,7 @@ impl KnownPeers {
     /// Those that the directory remembers. A file that is damaged is reported, kept under another
     /// name, and forgotten: it guards against a mistake and holds nothing that anybody was promised.
     pub(super) fn load(directory: Directory) -> Result<Self, StorageError> {
-        let path = directory.peers().0;
+        let path = directory.peers();
         let met = match read(&directory)? {
             Ok(met) => met,
             Err(why) => {
@@ -60,17 +62,31 @@ impl KnownPeers {
                 BTreeMap::new()
             }
         };
-        Ok(Self { directory, met: Mutex::new(met) })
+        let founded = directory.founded()?.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Self { directory, met: Mutex::new(met), founded })
     }
 
     /// Where it lies.
-    pub(super) fn directory(&self) -> &std::path::Path {
-        &self.directory.path
+    pub(super) const fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The data directory of this server.
     pub const fn own(&self) -> StorageId {
         self.directory.id
+    }
+
+    /// The digest of the state with which this server founded its cluster; `None` for one that came
+    /// later, or was founded by the first release.
+    pub fn founded(&self) -> Option<u64> {
+        self.founded.get().copied()
+    }
+
+    /// Remembers, durably, with which state this server founds its cluster. Blocks.
+    pub fn note_founding(&self, digest: u64) -> Result<(), StorageError> {
+        self.directory.note_founding(digest)?;
+        self.founded.get_or_init(|| digest);
+        Ok(())
     }
 
     /// Whether a server may come in with this data directory. `let_in` is the last time
@@ -114,19 +130,14 @@ impl KnownPeers {
     }
 
     fn save(&self, met: &BTreeMap<NodeId, Met>) -> Result<(), StorageError> {
-        let (path, unfinished) = self.directory.peers();
         let text = serde_json::to_vec(met).expect("numbers have a JSON form");
-        let file = self.directory.disk.create(&unfinished);
-        let file = file.map_err(io_error("create", &unfinished))?;
-        file.write_at(0, &text).map_err(io_error("write", &unfinished))?;
-        file.sync().map_err(io_error("sync", &unfinished))?;
-        self.directory.rename(&unfinished, &path)
+        self.directory.put(PEERS, &text)
     }
 }
 
 /// The inner error says what is wrong with what was read.
 fn read(directory: &Directory) -> Result<Result<BTreeMap<NodeId, Met>, String>, StorageError> {
-    let (path, _) = directory.peers();
+    let path = directory.peers();
     let Some(file) = directory.open(&path)? else { return Ok(Ok(BTreeMap::new())) };
     let size = file.size().map_err(io_error("ask for the size of", &path))?;
     let Some(length) = usize::try_from(size).ok().filter(|_| size <= MAX_BYTES) else {

@@ -81,12 +81,13 @@ fn fill(
     options: Options,
     snapshot: Snapshot,
 ) -> Result<(), StorageError> {
-    let position = snapshot.meta.last;
+    let (position, digest) = (snapshot.meta.last, snapshot.store.digest());
     let (events, reports) = mpsc::channel();
     let report = move |event| drop(events.send(event));
     let (_, storage) = Storage::open_on(Arc::new(RealDisk), dir, identity, options, report)?;
     storage.save_snapshot(snapshot);
     wait(&reports, |event| matches!(event, StorageEvent::SnapshotSaved { .. }))?;
+    storage.peers().note_founding(digest)?;
     let id = WriteId(1);
     let hard_state = HardState { current_term: position.term, ..HardState::default() };
     storage.submit(Write {

@@ -271,7 +271,7 @@ impl Storage {
     /// Reports a failure although the threads hang: nobody waits for them any more.
     pub fn give_up(&self, since: Duration) {
         self.shared.abandoned.store(true, Ordering::Release);
-        let dir = self.peers.directory().to_owned();
+        let dir = self.peers.directory().path.clone();
         self.shared.fail(None, StorageError::Hangs { dir, since });
     }
 
@@ -419,6 +419,7 @@ fn entry_cost(entry: &Entry) -> u64 {
 /// Reads what the directory holds and makes it ready to go on.
 pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepared, StorageError> {
     let (contents, lock) = directory.enter()?;
+    directory.refuse_wrong_state()?;
     let directory = &directory.identified(&contents)?;
     // A name may be in the system's memory alone: its process died before the sync.
     directory.sync()?;

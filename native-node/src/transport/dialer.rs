@@ -160,6 +160,7 @@ impl Dialer {
             lease: identity.lease,
             storage: self.known.claim(),
             let_in: self.known.let_in(identity.id),
+            founded: self.known.founded(),
         };
         socket.send(Frame::binary(hello.encode())).await?;
         let (theirs, proof) = match receive(&mut socket).await? {

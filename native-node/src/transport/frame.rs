@@ -74,7 +74,8 @@ pub fn size(message: &Message) -> usize {
             | Body::InstallSnapshotReply { .. }
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => 0,
+            | Body::ReadIndexReply { .. }
+            | Body::StateDigest { .. } => 0,
         }
 }
 

@@ -58,6 +58,8 @@ pub struct Hello {
     pub storage: Option<StorageId>,
     /// When it was last let in, as far as it knows ([`crate::addresses::Book::let_in`]).
     pub let_in: u64,
+    /// The digest of the state with which it founded the cluster; `None` when it did not.
+    pub founded: Option<u64>,
 }
 
 /// What a leader's lease assumes of the voters; it holds only if all servers agree on it
@@ -189,6 +191,20 @@ pub enum Refusal {
     /// Not the request for a WebSocket that servers make.
     #[error("this address is for servers of the cluster: {}", .0.escape_debug())]
     Request(String),
+    /// Two servers founded the cluster with different states.
+    #[error(
+        "server {} began this cluster with another state ({theirs:016x}) than the other side \
+         ({ours:016x}): both were restored from different backups, or only one of them was. Stop the \
+         founding servers, and restore all of them from one backup file into empty directories", from.0
+    )]
+    Founding {
+        /// Who asked.
+        from: NodeId,
+        /// The digest of its first state.
+        theirs: u64,
+        /// The digest of the first state of the side that refuses.
+        ours: u64,
+    },
 }
 
 impl Refusal {
@@ -209,6 +225,7 @@ impl Refusal {
             Self::Certificate(_) => "certificate",
             Self::Origin => "origin",
             Self::Request(_) => "request",
+            Self::Founding { .. } => "founding",
         }
     }
 }
@@ -329,6 +346,7 @@ mod tests {
             lease: None,
             storage: None,
             let_in: 0,
+            founded: None,
         }
     }
 

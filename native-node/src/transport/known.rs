@@ -1,4 +1,5 @@
-//! Who was met with which data directory: see [`crate::storage::KnownPeers`].
+//! Who was met with which data directory, and who founded the cluster with which state: see
+//! [`crate::storage::KnownPeers`].
 
 use std::sync::Arc;
 
@@ -30,6 +31,11 @@ impl Known {
         (!self.stranger).then(|| self.peers.own())
     }
 
+    /// The digest of the state with which this server founded the cluster, if it did.
+    pub(super) fn founded(&self) -> Option<u64> {
+        self.peers.founded().filter(|_| !self.stranger)
+    }
+
     /// When a server was last let in, as far as this server knows.
     pub(super) fn let_in(&self, id: NodeId) -> u64 {
         self.addresses.let_in(id)
@@ -44,6 +50,12 @@ impl Known {
     /// anything that it says is heard.
     pub(super) async fn meet(&self, hello: &Hello) -> Result<(), Refusal> {
         let (from, let_in) = (hello.from, hello.let_in.max(self.let_in(hello.from)));
+        // Logs would not tell: both states stand at the same position.
+        if let (Some(theirs), Some(ours)) = (hello.founded, self.founded())
+            && theirs != ours
+        {
+            return Err(Refusal::Founding { from, theirs, ours });
+        }
         let Some(storage) = hello.storage else { return Ok(()) };
         if self.peers.knows(from, storage) {
             return Ok(());

@@ -156,7 +156,9 @@ pub(super) const fn goes_stale(body: &Body) -> bool {
         | Body::RequestVoteReply { .. }
         | Body::TimeoutNow
         | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => true,
+        | Body::ReadIndexReply { .. }
+        // It stays true, but its sender sends it again or a newer one.
+        | Body::StateDigest { .. } => true,
         Body::AppendEntriesReply { .. }
         | Body::InstallSnapshot { .. }
         | Body::InstallSnapshotReply { .. } => false,

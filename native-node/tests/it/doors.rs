@@ -43,8 +43,8 @@ pub(crate) fn hello() -> Hello {
     let (from, to, lane) = (NodeId(2), NodeId(1), Lane::Log);
     let address = "127.0.0.1:9".parse().unwrap();
     let (cluster_id, nonce) = ("test".to_owned(), nonce());
-    let (lease, storage, let_in) = (None, None, 0);
-    Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in }
+    let (lease, storage, let_in, founded) = (None, None, 0, None);
+    Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in, founded }
 }
 
 async fn connect(cluster: &Cluster) -> WebSocketStream<TcpStream> {

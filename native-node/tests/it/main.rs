@@ -34,6 +34,7 @@ mod reads;
 mod recover;
 mod restart;
 mod rolling;
+mod states;
 mod supervision;
 mod tls;
 mod tokens;

@@ -249,6 +249,7 @@ impl Desk {
             | EventKind::TransferAborted { .. }
             | EventKind::LeaseRead { .. }
             | EventKind::Fault(_)
+            | EventKind::StateDiffers { .. }
             | EventKind::Summarised { .. } => None,
         }
     }

@@ -112,6 +112,7 @@ impl Reign {
             | EventKind::TransferAborted { .. }
             | EventKind::LeaseRead { .. }
             | EventKind::Fault(_)
+            | EventKind::StateDiffers { .. }
             | EventKind::Summarised { .. } => {}
         }
     }

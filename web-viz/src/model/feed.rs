@@ -42,6 +42,7 @@ impl Weight {
             | EventKind::TransferStarted { .. }
             | EventKind::TransferAborted { .. }
             | EventKind::LinkChanged { .. }
+            | EventKind::StateDiffers { .. }
             | EventKind::Fault(_) => Self::Key,
             EventKind::Attached(_)
             | EventKind::LeaderKnown { .. }
@@ -73,7 +74,9 @@ impl Weight {
 
     const fn of_message(name: MessageName) -> Self {
         match name {
-            MessageName::Heartbeat | MessageName::AppendEntriesReply => Self::Routine,
+            MessageName::Heartbeat | MessageName::AppendEntriesReply | MessageName::StateDigest => {
+                Self::Routine
+            }
             MessageName::PreVote
             | MessageName::PreVoteReply
             | MessageName::RequestVote

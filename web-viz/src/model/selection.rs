@@ -154,6 +154,7 @@ pub(crate) fn message_of(event: &Event) -> Option<EventId> {
         | EventKind::ReadsConfirmed { .. }
         | EventKind::LeaseRead { .. }
         | EventKind::LinkChanged { .. }
+        | EventKind::StateDiffers { .. }
         | EventKind::Summarised { .. } => None,
     }
 }
@@ -169,7 +170,8 @@ pub(crate) fn index_of(kind: &EventKind) -> Option<LogIndex> {
         EventKind::WriteStarted { last_index: index, .. }
         | EventKind::WritePersisted { durable_index: index, .. }
         | EventKind::CommitAdvanced { to: index, .. }
-        | EventKind::ConfigurationCommitted { index, .. } => *index,
+        | EventKind::ConfigurationCommitted { index, .. }
+        | EventKind::StateDiffers { index, .. } => *index,
         EventKind::ConfigurationAppended { position, .. } | EventKind::Applied { position, .. } => {
             position.index
         }

@@ -384,7 +384,8 @@ fn thin(all: &mut Vec<Arrow>) -> bool {
 
 fn is_routine(arrow: &Arrow) -> bool {
     let answer = arrow.name == MessageName::AppendEntriesReply && arrow.reply == Some(true);
-    arrow.end != End::Lost && (answer || arrow.name == MessageName::Heartbeat)
+    let regular = matches!(arrow.name, MessageName::Heartbeat | MessageName::StateDigest);
+    arrow.end != End::Lost && (answer || regular)
 }
 
 /// The messages before and after a drawn one.

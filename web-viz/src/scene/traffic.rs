@@ -218,6 +218,8 @@ impl Sampler {
 const fn class(body: &Body) -> Option<Class> {
     match body {
         Body::AppendEntries { entries, .. } if entries.is_empty() => Some(Class::Heartbeat),
+        // As regular, and as little of interest while states agree.
+        Body::StateDigest { reply: false, .. } => Some(Class::Heartbeat),
         Body::AppendEntriesReply { .. } if matches!(body.reply(), Some(true)) => {
             Some(Class::Acknowledgement)
         }
@@ -231,7 +233,8 @@ const fn class(body: &Body) -> Option<Class> {
         | Body::RequestVoteReply { .. }
         | Body::TimeoutNow
         | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => None,
+        | Body::ReadIndexReply { .. }
+        | Body::StateDigest { .. } => None,
     }
 }
 

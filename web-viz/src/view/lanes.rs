@@ -387,7 +387,8 @@ const fn letter(name: MessageName) -> Option<&'static str> {
         | MessageName::RequestVoteReply
         | MessageName::AppendEntriesReply
         | MessageName::InstallSnapshotReply
-        | MessageName::ReadIndexReply => None,
+        | MessageName::ReadIndexReply
+        | MessageName::StateDigest => None,
     }
 }
 

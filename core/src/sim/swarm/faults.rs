@@ -211,6 +211,8 @@ pub(super) fn config(
         clock_interval: random.between(50, 300) * millis,
         read_timeout: random.between(2_000, 6_000) * millis,
         lease_reads: random.chance(500),
+        // Not drawn: what else is drawn stays the same.
+        digest_every: if seed % 4 == 1 { 8 } else { 256 },
         keep_entries,
         keep_bytes,
         max_in_flight,

@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::replica::Replica;
 use crate::types::{MILLISECOND, Micros, NodeId, RequestId, SECOND};
 
-type Judged = Result<(), Failure>;
+pub(super) type Judged = Result<(), Failure>;
 
 /// Something that a healthy cluster goes through.
 type Trial = fn(&mut Obligations<'_>) -> Judged;
@@ -37,12 +37,13 @@ impl Obligations<'_> {
         self.nothing_stays_pinned()?;
         self.rests()?;
         self.answers_reads_at_rest()?;
-        let trials: [(u16, Trial); 5] = [
+        let trials: [(u16, Trial); 6] = [
             (150, |it| it.catches_up_at_a_fair_price()),
             (150, |it| it.retries_snapshots_with_patience()),
             (150, |it| it.outlasts_a_busy_disk()),
             (150, |it| it.grows_under_load()),
             (150, |it| it.knows_when_nobody_leads()),
+            (500, |it| it.finds_a_spoiled_state()),
         ];
         for (permille, trial) in trials {
             if self.random.chance(permille) {
@@ -358,7 +359,7 @@ impl Obligations<'_> {
 
     // Means
 
-    fn leader(&self) -> Option<&Replica> {
+    pub(super) fn leader(&self) -> Option<&Replica> {
         self.simulation.leader().and_then(|leader| self.simulation.replica(leader))
     }
 
@@ -452,6 +453,6 @@ fn equal(simulation: &Simulation, but: Option<NodeId>) -> bool {
     })
 }
 
-fn fails<T>(what: String) -> Result<T, Failure> {
+pub(super) fn fails<T>(what: String) -> Result<T, Failure> {
     Err(Failure::Liveness(what))
 }

@@ -119,6 +119,11 @@ fn fields(body: &Body) -> Vec<Fact> {
         Body::ReadIndexReply { question, read_index } => {
             vec![number("question", question), Fact::new("read_index", super::or_none(*read_index))]
         }
+        Body::StateDigest { index, digest, reply } => vec![
+            Fact::new("index", index.to_string()),
+            Fact::new("digest", format!("{digest:016x}")),
+            Fact::new("answers another digest", yes_or_no(*reply)),
+        ],
     }
 }
 

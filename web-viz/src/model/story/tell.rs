@@ -62,6 +62,9 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
             format!("{node} stops: its disk refused a write."),
             "A disk that failed once cannot be trusted with a promise, so the server makes none.",
         )),
+        EventKind::StateDiffers { peer, index, stops, .. } => {
+            Some(state_differs(node, *peer, *index, *stops))
+        }
         EventKind::MessageReceived { name: MessageName::AppendEntriesReply, .. } => {
             steady(node, known)
         }
@@ -186,6 +189,21 @@ fn role_changed(
     }
 }
 
+fn state_differs(node: NodeId, peer: NodeId, index: LogIndex, stops: bool) -> Caption {
+    let because = if stops {
+        "A majority has another state than this server, so its answers may be wrong. It stops; nobody \
+         else is affected."
+    } else {
+        "Servers that applied the same entries must have the same state. No majority is known yet that \
+         has another one, so this server goes on."
+    };
+    turn(
+        Tone::Bad,
+        format!("{node} and {peer} have different states after index {index}."),
+        because,
+    )
+}
+
 fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
     let because = match why {
         RoleReason::HigherTerm => {
@@ -209,6 +227,7 @@ fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
         RoleReason::UnknownCommand => {
             "It does not know a committed command. It stops, since the others go on with another state."
         }
+        RoleReason::StateDiffers => "A majority has another state, so it stops.",
         RoleReason::LeaderHeard
         | RoleReason::ElectionTimeout
         | RoleReason::TransferAsked

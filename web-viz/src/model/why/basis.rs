@@ -139,6 +139,9 @@ pub(crate) fn basis(kind: &EventKind) -> Option<Basis> {
             "What a server acknowledged it must still hold, or it counts no more.",
             "figure 2",
         ),
+        EventKind::StateDiffers { .. } => {
+            known("Servers that applied the same entries have the same state.", "§5.4.3")
+        }
         EventKind::Started(_)
         | EventKind::Attached(_)
         | EventKind::Crashed
@@ -210,6 +213,9 @@ fn role(why: RoleReason) -> Basis {
         RoleReason::DiskFailed => known("Without a disk nothing can be promised.", "figure 2"),
         RoleReason::UnknownCommand => {
             known("A server that cannot apply a committed entry stops.", "§5.3")
+        }
+        RoleReason::StateDiffers => {
+            known("Servers that applied the same entries have the same state.", "§5.4.3")
         }
         RoleReason::TransferAsked => {
             known("The leader asked it to stand at once.", "dissertation §3.10")
@@ -294,6 +300,9 @@ fn message_sent(name: MessageName) -> Basis {
         }
         MessageName::ReadIndex | MessageName::ReadIndexReply => {
             known("A follower asks the leader how far it must be to answer.", "dissertation §6.4")
+        }
+        MessageName::StateDigest => {
+            known("Servers that applied the same entries have the same state.", "§5.4.3")
         }
     }
 }

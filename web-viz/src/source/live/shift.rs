@@ -65,6 +65,7 @@ pub(in crate::source) fn apply(events: &mut [Event], shift: i64) {
             | EventKind::LeaseRead { .. }
             | EventKind::LinkChanged { .. }
             | EventKind::Fault(_)
+            | EventKind::StateDiffers { .. }
             | EventKind::Summarised { .. } => {}
         }
     }

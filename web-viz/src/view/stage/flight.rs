@@ -87,6 +87,7 @@ pub(in crate::view) const fn kind(name: MessageName) -> &'static str {
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => "snapshot",
         MessageName::TimeoutNow => "transfer",
         MessageName::ReadIndex | MessageName::ReadIndexReply => "read",
+        MessageName::StateDigest => "heartbeat",
     }
 }
 
@@ -112,13 +113,14 @@ const fn letter(name: MessageName, reply: Option<bool>) -> &'static str {
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => "S",
         MessageName::TimeoutNow => "T",
         MessageName::ReadIndex | MessageName::ReadIndexReply => "R",
+        MessageName::StateDigest => "D",
     }
 }
 
 /// The outline of a kind of message around the origin.
 pub(in crate::view) fn shape(name: MessageName, size: f64) -> Html {
     match name {
-        MessageName::Heartbeat | MessageName::AppendEntriesReply => {
+        MessageName::Heartbeat | MessageName::AppendEntriesReply | MessageName::StateDigest => {
             html! { <circle class="body" r={px(size * 0.88)} /> }
         }
         MessageName::AppendEntries => {

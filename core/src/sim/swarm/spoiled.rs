@@ -1,0 +1,47 @@
+//! A server whose state changes by itself, through bad memory or a bug, is found out by the others and
+//! stops; no other server does.
+
+use super::super::{Action, Simulation};
+use super::obligations::{Judged, Obligations, fails};
+use super::{faults, recovery};
+use crate::kv::Command;
+use crate::replica::{Halt, Replica};
+use crate::types::NodeId;
+
+impl Obligations<'_> {
+    /// Tried on a copy of the run: the state agrees no more, which is a violation elsewhere.
+    pub(super) fn finds_a_spoiled_state(&mut self) -> Judged {
+        let Some(leader) = self.leader().map(Replica::status) else { return Ok(()) };
+        let voters: Vec<NodeId> = leader.membership.all_voters().collect();
+        let all_run = voters.iter().all(|id| self.simulation.replica(*id).is_some());
+        // With more in between, a run would take long.
+        let often = self.simulation.config().node.digest_every <= 32;
+        if voters.len() < 3 || !all_run || !often {
+            return Ok(());
+        }
+        let spoiled = faults::one_of(&voters, &mut self.random);
+        let mut copy = self.simulation.clone();
+        copy.spoil_state(spoiled);
+        let (limit, step) =
+            (copy.now().after(recovery::bound(copy.config())), self.calm.round_trip());
+        while !has_stopped(&copy, spoiled) {
+            if copy.now() > limit {
+                return fails(format!("{spoiled} goes on with a state that nobody else has"));
+            }
+            if let Some(node) = copy.leader() {
+                let _ = copy.act(Action::Write { node, command: Command::put("s", "") });
+            }
+            copy.run_until(copy.now().after(step));
+            copy.take_events();
+        }
+        match voters.into_iter().find(|id| *id != spoiled && has_stopped(&copy, *id)) {
+            Some(other) => fails(format!("{other} stops, and it is {spoiled} whose state differs")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn has_stopped(simulation: &Simulation, node: NodeId) -> bool {
+    let halt = simulation.replica(node).and_then(Replica::halt);
+    matches!(halt, Some(Halt::StateDiffers { .. }))
+}
