@@ -13,7 +13,9 @@ use raft_core::types::{LogIndex, LogPosition, NodeId, Term};
 use crate::http::fuzz as http;
 use crate::storage::fuzz as storage;
 use crate::transport::frame;
-use crate::transport::handshake::{Answer, Challenge, Hello, Lane, Refusal, Verdict, nonce};
+use crate::transport::handshake::{
+    Answer, Challenge, Hello, Lane, Refusal, Verdict, Version, nonce,
+};
 
 /// A decoder.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +80,12 @@ fn handshake_seeds() -> Vec<Vec<u8>> {
     let (cluster_id, nonce) = ("fuzz".to_owned(), nonce());
     let (from, to, lane) = (NodeId(1), NodeId(2), Lane::Log);
     let (lease, storage, let_in) = (None, None, 0);
-    let hello = Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in };
+    let version = Version::NEWEST;
+    let hello =
+        Hello { version, cluster_id, from, to, lane, nonce, address, lease, storage, let_in };
     vec![
         hello.encode(),
+        Hello { version: Version::V3, ..hello }.encode(),
         codec::encode(&Challenge::Prove { nonce, proof: Some(nonce) }),
         codec::encode(&Verdict::Refused(Refusal::Garbage("no".to_owned()))),
         codec::encode(&Answer { proof: Some(nonce) }),

@@ -9,8 +9,8 @@ use raft_core::limits::{
 use raft_core::message::{Body, Message};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::handshake::Lane;
 use super::limits::MAX_CONTROL_BYTES;
+use super::version::Lane;
 
 /// A batch is closed once it holds so many bytes; one message always fits.
 pub const BATCH_BYTES: usize = 1 << 20;

@@ -14,9 +14,9 @@ use raft_core::message::{Body, Message};
 use tokio::sync::Notify;
 
 use super::frame;
-use super::handshake::Lane;
 use super::limits::{MAX_BULK_BYTES, MAX_CONTROL_BYTES};
 use super::link::Link;
+use super::version::Lane;
 
 /// The messages of one queue.
 #[derive(Debug)]
