@@ -42,6 +42,8 @@ pub struct Cluster {
 }
 
 struct Node {
+    /// The program that it runs, if not the one under test.
+    program: Option<PathBuf>,
     client: Address,
     peer: Address,
     /// The network namespace in which it runs, if not in ours.
@@ -52,7 +54,8 @@ struct Node {
 impl Node {
     /// On this machine's loopback.
     fn here() -> Self {
-        Self { client: free_address(), peer: free_address(), namespace: None, child: None }
+        let (client, peer) = (free_address(), free_address());
+        Self { program: None, client, peer, namespace: None, child: None }
     }
 }
 
@@ -94,6 +97,7 @@ impl Cluster {
     /// The same with a server on each of these hosts, at its real address.
     pub fn prepare_on(hosts: &Hosts, arguments: &[&str]) -> Self {
         let node = |host| Node {
+            program: None,
             client: format!("{}:7001", hosts.address(host)).parse().unwrap(),
             peer: format!("{}:8001", hosts.address(host)).parse().unwrap(),
             namespace: Some(hosts.namespace(host)),
@@ -114,6 +118,11 @@ impl Cluster {
     /// From now on servers are started that may have so many files open.
     pub fn limit_files(&mut self, count: u64) {
         self.files = Some(count);
+    }
+
+    /// From its next start on a server runs this program; the one under test without.
+    pub fn run(&mut self, id: usize, program: Option<&Path>) {
+        self.node(id).program = program.map(Path::to_owned);
     }
 
     /// The servers' numbers.
@@ -211,7 +220,9 @@ impl Cluster {
 
     /// The command that starts a server.
     pub fn command(&self, id: usize) -> Command {
-        let mut command = program_in(self.nodes[id - 1].namespace.as_deref());
+        let node = &self.nodes[id - 1];
+        let file = node.program.as_deref().unwrap_or_else(|| program_file());
+        let mut command = started(file, node.namespace.as_deref());
         command
             .args(["serve", "--cluster-id", &self.name, "--id"])
             .arg(id.to_string())
@@ -370,13 +381,15 @@ fn limited(command: &Command, files: u64) -> Command {
 
 /// The program under test.
 pub fn program() -> Command {
-    program_in(None)
+    started(program_file(), None)
 }
 
-fn program_in(namespace: Option<&str>) -> Command {
-    let file = PROGRAM.get_or_init(beside_this_one);
-    let mut command =
-        Command::new(if namespace.is_some() { "ip".as_ref() } else { file.as_path() });
+fn program_file() -> &'static Path {
+    PROGRAM.get_or_init(beside_this_one)
+}
+
+fn started(file: &Path, namespace: Option<&str>) -> Command {
+    let mut command = Command::new(if namespace.is_some() { "ip".as_ref() } else { file });
     if let Some(namespace) = namespace {
         // It becomes the program, so signals reach that.
         command.args(["netns", "exec", namespace]).arg(file);

@@ -20,7 +20,7 @@ use crate::cluster::eventually;
 /// Keys are few, so that clients meet on them.
 const KEYS: u64 = 5;
 
-/// How long one request may take. Whatever is unknown after it makes the search longer.
+/// How long one request may take, unless said otherwise. Whatever is unknown after it makes the search longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many pairs a page of a range holds at most.
@@ -39,6 +39,8 @@ pub struct LoadOptions {
     pub pause: Duration,
     /// Who writes in a session, and so may send a write again.
     pub sessions: InSession,
+    /// How long one request may take.
+    pub patience: Duration,
 }
 
 /// Which clients use sessions.
@@ -71,6 +73,7 @@ impl LoadOptions {
             prefix: String::new(),
             pause: Duration::ZERO,
             sessions: InSession::Nobody,
+            patience: PATIENCE,
         }
     }
 }
@@ -132,7 +135,7 @@ impl Load {
             let beginning_with = |first| {
                 let mut order = servers.to_vec();
                 order.rotate_left(first);
-                let mut settings = ClientOptions::new(order, PATIENCE);
+                let mut settings = ClientOptions::new(order, options.patience);
                 settings.sessions =
                     options.sessions.includes(client).then_some(ClientOptions::SESSION_TTL);
                 Client::with(settings)
