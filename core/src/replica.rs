@@ -27,6 +27,7 @@ use crate::event::{CommitReason, Event, EventKind, Operation, Outcome, RoleReaso
 use crate::kv::{Applied, Command, KvStore, Snapshot, UnknownCommand};
 use crate::limits::{MAX_COMMAND_BYTES, Semantics};
 use crate::log::{Entry, Log, Payload};
+use crate::membership::Membership;
 use crate::message::SnapshotMeta;
 use crate::node::{Node, NodeOutput, NodeStart, Recorder};
 use crate::rules::Rules;
@@ -46,8 +47,8 @@ pub struct Replica {
     transfers: BTreeMap<NodeId, Snapshot>,
     digests: Digests,
     comparison: Comparison,
-    /// The rules that all members know, as far as the driver has said.
-    members_know: Semantics,
+    /// The rules that all of these members know, as far as the driver has said.
+    members_know: (Membership, Semantics),
     /// The term in which this leader asked for later rules.
     raised_in: Term,
     /// Why it stopped, if it has.
@@ -109,7 +110,7 @@ impl Replica {
             transfers: BTreeMap::new(),
             digests,
             comparison: Comparison::default(),
-            members_know: Semantics::FIRST,
+            members_know: (Membership::default(), Semantics::FIRST),
             raised_in: Term(0),
             halt: None,
             outputs: Vec::new(),
@@ -164,7 +165,9 @@ impl Replica {
             Input::SnapshotSaved(meta) => self.snapshot_saved(&meta),
             Input::SnapshotFailed(meta) => self.compaction.failed(&meta, self.node.now()),
             Input::SendFailed(peer) => self.node.send_failed(peer),
-            Input::MembersKnow(semantics) => self.members_know = semantics,
+            Input::MembersKnow(semantics) => {
+                self.members_know = (self.node.membership().clone(), semantics);
+            }
         }
         self.finish();
     }
@@ -294,6 +297,11 @@ impl Replica {
     pub fn deadline(&self) -> Option<Time> {
         let clock = self.clock_due();
         self.node.deadline().map(|due| clock.map_or(due, |clock| clock.min(due)))
+    }
+
+    /// The members of the cluster, as far as it knows.
+    pub fn membership(&self) -> &Membership {
+        self.node.membership()
     }
 
     /// The state up to [`Self::last_applied`]. Cloning it is O(1).
@@ -459,9 +467,11 @@ impl Replica {
     /// replicas change them at the same entry.
     fn raise_semantics(&mut self) {
         let term = self.node.current_term();
-        let to = self.members_know.min(Semantics::LATEST);
+        let to = self.members_know.1.min(Semantics::LATEST);
         let leads = self.node.is_leader() && self.last_applied.term == term;
-        if leads && self.store.semantics() < to && self.raised_in != term {
+        let due = leads && self.store.semantics() < to && self.raised_in != term;
+        // Of members that came since nothing is known.
+        if due && self.members_know.0 == *self.node.membership() {
             let command = Command::RaiseSemantics { to }.encode();
             if self.node.propose(vec![command]).is_some() {
                 self.raised_in = term;

@@ -13,7 +13,9 @@ use raft_core::types::{LogIndex, LogPosition, NodeId, Term};
 use crate::http::fuzz as http;
 use crate::storage::fuzz as storage;
 use crate::transport::frame;
-use crate::transport::handshake::{Answer, Challenge, Hello, Lane, Refusal, Verdict, nonce};
+use crate::transport::handshake::{
+    Answer, Challenge, Hello, Lane, Refusal, Verdict, Version, nonce,
+};
 
 /// A decoder.
 #[derive(Clone, Copy, Debug)]
@@ -77,11 +79,24 @@ fn handshake_seeds() -> Vec<Vec<u8>> {
     let address = "127.0.0.1:8001".parse().expect("an address");
     let (cluster_id, nonce) = ("fuzz".to_owned(), nonce());
     let (from, to, lane) = (NodeId(1), NodeId(2), Lane::Log);
+    let version = Version::NEWEST;
     let (lease, storage, let_in, founded) = (None, None, 0, Some(7));
-    let hello =
-        Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in, founded };
+    let hello = Hello {
+        version,
+        cluster_id,
+        from,
+        to,
+        lane,
+        nonce,
+        address,
+        lease,
+        storage,
+        let_in,
+        founded,
+    };
     vec![
         hello.encode(),
+        Hello { version: Version::V3, ..hello }.encode(),
         codec::encode(&Challenge::Prove { nonce, proof: Some(nonce) }),
         codec::encode(&Verdict::Refused(Refusal::Garbage("no".to_owned()))),
         codec::encode(&Answer { proof: Some(nonce) }),

@@ -37,7 +37,8 @@ use crate::storage::disk::FaultyDisk;
 use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::supervise::{self, Pulse, Supervisor};
 use crate::trace;
-use crate::transport::{self, Arrival, Known, Secret, Transport};
+use crate::transport::version::is_of_first_release;
+use crate::transport::{self, Arrival, Known, Secret, Spoken, Transport};
 use crate::watch::{self as key_watch, silence_of};
 use ending::{Leaving, Running};
 
@@ -59,6 +60,19 @@ impl Taken {
         let stranger = empty || recovered.hard_state.stranger_until.is_some();
         Known::new(self.storage.peers(), addresses.clone(), stranger)
     }
+
+    /// Which protocols may be spoken, given what the directory holds.
+    fn spoken(&self) -> Spoken {
+        let Opened { snapshot, recovered, .. } = &self.opened;
+        let spoken = Spoken::default();
+        if let Some(snapshot) = snapshot {
+            spoken.require(snapshot.store.semantics());
+        }
+        if !recovered.entries.iter().all(is_of_first_release) {
+            spoken.require(Semantics::LATEST);
+        }
+        spoken
+    }
 }
 
 /// Runs a server until `stop`; an error if it could not start, its disk failed, or one of its tasks
@@ -76,12 +90,12 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let (supervisor, lost) = Supervisor::new();
 
     let addresses = Addresses::new(config.members.clone());
-    let known = taken.known(&addresses);
+    let (known, spoken) = (taken.known(&addresses), taken.spoken());
     let replica = start_replica(&config, taken.opened, clock);
     let (tracer, hub, frames) = trace::channel(clock.now());
     supervisor.spawn("the task that makes frames of events", frames);
     let (faults, deliver) = (taken.faults.clone(), deliver_to(inbox.clone()));
-    let (outgoing, links) = taken.transport.start(known, &supervisor, faults, deliver);
+    let (outgoing, links) = taken.transport.start(known, spoken, &supervisor, faults, deliver);
     let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
 
     let status = Arc::new(ArcSwap::from_pointee(replica.status()));

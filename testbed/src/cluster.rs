@@ -41,6 +41,8 @@ pub struct Cluster {
 }
 
 struct Node {
+    /// The program that it runs, if not the one under test.
+    program: Option<PathBuf>,
     client: Address,
     /// Where the others find it.
     peer: Address,
@@ -59,8 +61,8 @@ impl Node {
     }
 
     fn at(client: Address, peer: Address, namespace: Option<String>) -> Self {
-        let (listens, limits, child) = (None, Limits::default(), None);
-        Self { client, peer, listens, limits, namespace, child }
+        let (program, listens, limits, child) = (None, None, Limits::default(), None);
+        Self { program, client, peer, listens, limits, namespace, child }
     }
 }
 
@@ -138,6 +140,11 @@ impl Cluster {
     /// What proves to the servers that we are their administrator, where they ask for it.
     pub const fn token(&self) -> Option<&Token> {
         self.token.as_ref()
+    }
+
+    /// From its next start on a server runs this program; the one under test without.
+    pub fn run(&mut self, id: usize, program: Option<&Path>) {
+        self.node(id).program = program.map(Path::to_owned);
     }
 
     /// The servers' numbers.
@@ -247,14 +254,15 @@ impl Cluster {
 
     /// The command that starts a server.
     pub fn command(&self, id: usize) -> Command {
-        let mut command = program_in(self.nodes[id - 1].namespace.as_deref());
+        let node = &self.nodes[id - 1];
+        let mut command = program_in(node.program.as_deref(), node.namespace.as_deref());
         command
             .args(["serve", "--cluster-id", &self.name, "--id"])
             .arg(id.to_string())
             .arg("--data")
             .arg(self.data(id))
             .args(["--members", &self.members_for(id)])
-            .args(self.nodes[id - 1].listens.iter().map(|own| format!("--peer={own}")))
+            .args(node.listens.iter().map(|own| format!("--peer={own}")))
             .args((id <= self.founders && !self.data(id).exists()).then_some("--new-cluster"))
             .args(self.arguments.iter().map(|it| it.replace("{id}", &id.to_string())))
             .stdin(Stdio::null());

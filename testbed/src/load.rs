@@ -20,7 +20,7 @@ use crate::cluster::eventually;
 /// Keys are few, so that clients meet on them.
 const KEYS: u64 = 5;
 
-/// How long one request may take. Whatever is unknown after it makes the search longer.
+/// How long one request may take, unless said otherwise. Whatever is unknown after it makes the search longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many pairs a page of a range holds at most.
@@ -45,6 +45,8 @@ pub struct LoadOptions {
     pub far: Vec<Address>,
     /// How many are.
     pub far_clients: u64,
+    /// How long one request may take.
+    pub patience: Duration,
 }
 
 /// Which clients use sessions.
@@ -80,6 +82,7 @@ impl LoadOptions {
             token: None,
             far: Vec::new(),
             far_clients: 0,
+            patience: PATIENCE,
         }
     }
 }
@@ -148,7 +151,7 @@ impl Load {
             let beginning_with = |first| {
                 let mut order = servers.to_vec();
                 order.rotate_left(first);
-                let mut settings = ClientOptions::new(order, PATIENCE);
+                let mut settings = ClientOptions::new(order, options.patience);
                 settings.sessions =
                     options.sessions.includes(client).then_some(ClientOptions::SESSION_TTL);
                 settings.token.clone_from(&options.token);

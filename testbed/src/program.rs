@@ -1,7 +1,7 @@
 //! The program under test: where it is, and with which limits it is started.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
@@ -47,13 +47,13 @@ impl Limits {
 
 /// The program under test.
 pub fn program() -> Command {
-    program_in(None)
+    program_in(None, None)
 }
 
-pub(crate) fn program_in(namespace: Option<&str>) -> Command {
-    let file = PROGRAM.get_or_init(beside_this_one);
-    let mut command =
-        Command::new(if namespace.is_some() { "ip".as_ref() } else { file.as_path() });
+/// This program, or the one under test, in a network namespace if it is to have one.
+pub(crate) fn program_in(file: Option<&Path>, namespace: Option<&str>) -> Command {
+    let file = file.unwrap_or_else(|| PROGRAM.get_or_init(beside_this_one));
+    let mut command = Command::new(if namespace.is_some() { "ip".as_ref() } else { file });
     if let Some(namespace) = namespace {
         // It becomes the program, so signals reach that.
         command.args(["netns", "exec", namespace]).arg(file);

@@ -172,7 +172,11 @@ impl Sequence {
         };
         assert!(revision >= self.reached, "{revision} comes after {}", self.reached);
         match told {
-            Told::Bookmark(_) => drop(self.began.get_or_insert(revision)),
+            // A server of the first release says nothing before the first change.
+            Told::Bookmark(_) if self.changes.is_empty() => {
+                self.began.get_or_insert(revision);
+            }
+            Told::Bookmark(_) => {}
             Told::Change(change) => {
                 let again = self.changes.last().is_some_and(|last| last.revision == revision);
                 assert!(!again, "revision {revision} comes twice");

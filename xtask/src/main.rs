@@ -4,6 +4,7 @@ mod bench;
 mod decoders;
 mod demo;
 mod deps;
+mod first_release;
 mod fix;
 mod fuzz;
 mod metadata;

@@ -277,6 +277,14 @@ impl Command {
         }
     }
 
+    /// Whether servers of the first release know this encoded command. They skip those that they do not
+    /// know without a word, so that their state would be another one.
+    pub fn is_of_first_release(bytes: &[u8]) -> bool {
+        // The variant comes first in the encoding; later releases add theirs at the end.
+        const VARIANTS: u8 = 13;
+        bytes.first().is_some_and(|variant| *variant < VARIANTS)
+    }
+
     /// Whether it may make the state larger, so that it is refused where a quota is used up. What
     /// removes something always goes through.
     pub fn grows(&self) -> bool {
@@ -429,7 +437,7 @@ impl fmt::Display for Brief<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, SessionId};
+    use super::{Command, Semantics, SessionId};
 
     /// Guards the event list: control characters and huge values cannot break a line of text.
     #[test]
@@ -450,6 +458,19 @@ mod tests {
         for other in [Command::put("x", "1"), Command::OpenSession { ttl: 10 }] {
             assert_eq!(Command::request_of_session(&other.encode()), None);
         }
+    }
+
+    /// Guards servers of the first release: `Once` was its last command, and what raises the rules is
+    /// not for them.
+    #[test]
+    fn commands_of_the_first_release_are_recognised() {
+        let put = Command::put("x", "1");
+        for known in [put.clone(), put.in_session(SessionId(7), 300), put.once(1, 2, 3)] {
+            assert!(Command::is_of_first_release(&known.encode()), "{known}");
+        }
+        let raise = Command::RaiseSemantics { to: Semantics::LATEST }.encode();
+        assert!(!Command::is_of_first_release(&raise));
+        assert!(!Command::is_of_first_release(b""));
     }
 
     /// Guards against commands that are nested without end: they are shown one level deep.

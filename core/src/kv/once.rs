@@ -11,13 +11,13 @@
 
 use bytes::Bytes;
 
-use super::command::{Applied, Refusal, UnknownCommand};
+use super::command::{Answer, Applied, Refusal, UnknownCommand};
 use super::expiry::granted_at;
 use super::session::{Session, memorable};
 use super::store::KvStore;
 #[cfg(doc)]
 use crate::limits::MAX_NAMED_BYTES;
-use crate::limits::{MAX_REMEMBERED_BYTES, MAX_TTL, MIN_REMEMBERED, MIN_TTL};
+use crate::limits::{MAX_REMEMBERED_BYTES, MAX_TTL, MIN_REMEMBERED, MIN_TTL, Semantics};
 use crate::rules::Rules;
 use crate::types::Micros;
 
@@ -55,7 +55,11 @@ impl KvStore {
         let applied = self.apply_inner(command, rules)?;
         let grace = self.semantics.limits().named_grace;
         let ends_at = self.clock.saturating_add(ttl).saturating_add(grace);
-        let answer = Some(memorable(&applied, MAX_REMEMBERED_BYTES));
+        let answer = Some(match (&applied.answer, self.semantics) {
+            // The first release keeps this one whole, however long.
+            (Answer::Compared { .. }, Semantics::FIRST) => applied.clone(),
+            _ => memorable(&applied, MAX_REMEMBERED_BYTES),
+        });
         self.named.insert(id, Session { ttl, ends_at, sequence: fingerprint, answer });
         Ok(applied)
     }

@@ -66,8 +66,9 @@ pub enum Input {
     /// to drop messages. Whether anything is, the replica finds out by asking the peer, so a word too
     /// many costs a small message. Without any word it asks a heartbeat interval later.
     SendFailed(NodeId),
-    /// Every member runs a release that knows these rules of the state machine, and so does every
-    /// server that may join. A leader lets them hold from then on.
+    /// Every member that there is now, voter or learner, runs a release that knows these rules of the
+    /// state machine. A leader lets them hold from then on, as long as the members stay the same.
+    /// Whoever does not know them must not take part after that.
     MembersKnow(Semantics),
 }
 

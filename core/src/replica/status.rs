@@ -9,6 +9,7 @@ use crate::event::{
     MessageRefusal, NodeState, ProgressState, RoleName, STATE_ENTRIES, STATE_PAIRS,
 };
 use crate::kv::Pair;
+use crate::limits::Semantics;
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term};
 
@@ -39,6 +40,8 @@ pub struct Status {
     pub last_applied: LogPosition,
     /// The digest of that state.
     pub digest: u64,
+    /// The rules by which it was made.
+    pub semantics: Semantics,
     /// The state's revision.
     pub revision: u64,
     /// How many keys the state has.
@@ -97,6 +100,7 @@ impl Replica {
             commit_index: node.commit_index,
             last_applied: self.last_applied,
             digest: self.store.digest(),
+            semantics: self.store.semantics(),
             revision: self.store.revision(),
             keys: self.store.len() as u64,
             state_bytes: self.store.bytes(),

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
 
 use raft_core::codec;
-use raft_core::durable::{HardState, Write};
+use raft_core::config::Config;
+use raft_core::durable::{HardState, Recovered, Write};
 use raft_core::kv::{
     Answer, Applied, Command, Comparison, Expected, KeyRange, KvStore, LeaseId, Operation,
     OperationResult, Pair, Refusal, Relation, Snapshot, SnapshotBuilder, Target, Transaction,
@@ -25,7 +26,7 @@ use raft_core::types::{LogIndex, LogPosition, NodeId, SessionId, Term, WriteId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::lab::{Alone, S2, check};
+use crate::lab::{Alone, S1, S2, S3, check};
 
 const FIRST_RELEASE: &str = include_str!("formats-2.txt");
 
@@ -360,4 +361,39 @@ fn a_leader_raises_the_rules_once_all_members_know_them() {
     assert_eq!(alone.replica.store().semantics(), Semantics::LATEST);
     alone.step(Input::MembersKnow(Semantics::LATEST));
     assert_eq!(alone.replica.status().last.index.0, last, "once is enough");
+}
+
+/// Guards a server that joins meanwhile: what is known of the members says nothing of those that came
+/// since.
+#[check]
+fn of_members_that_came_since_nothing_is_known() {
+    let three = Membership::of([S1, S2, S3]);
+    let meta = SnapshotMeta { membership: three.clone(), ..SnapshotMeta::default() };
+    let snapshot = Snapshot { meta, store: KvStore::under(Semantics::FIRST) };
+    let mut alone = Alone::recovered(Recovered::default(), Some(snapshot), Config::default());
+    alone.step(Input::MembersKnow(Semantics::LATEST));
+    let joined = Membership { learners: [NodeId(4)].into(), ..three };
+    let payload = Payload::Membership(Box::new(joined));
+    let entries = vec![Entry { index: LogIndex(1), term: Term(1), payload }].into();
+    let (prev_log, leader_commit) = (LogPosition::ZERO, LogIndex(0));
+    alone.receive(S2, 1, Body::AppendEntries { prev_log, entries, leader_commit, round: 1 });
+    alone.persist_all();
+    let mut alone = alone.elected_in(2);
+    assert_eq!(alone.replica.status().last.index, LogIndex(2), "its own first entry is the last");
+    alone.step(Input::MembersKnow(Semantics::LATEST));
+    assert_eq!(alone.replica.status().last.index, LogIndex(3), "now it is known of all");
+}
+
+/// Guards the state of a cluster of two releases: what the first one remembers whole, this one does
+/// too until later rules hold.
+#[check]
+fn a_named_comparison_is_remembered_as_the_first_release_does() {
+    for (semantics, whole) in [(Semantics::FIRST, true), (Semantics::LATEST, false)] {
+        let mut store = KvStore::under(semantics);
+        store.apply(Command::put("key", vec![b'x'; 5_000]));
+        let swap = Command::compare_and_set("key", Expected::Present, "new").once(1, 2, 5_000_000);
+        let first = store.apply(swap.clone());
+        assert!(matches!(first.answer, Answer::Compared { found: Some(_), .. }));
+        assert_eq!(store.apply(swap) == first, whole, "{semantics:?}");
+    }
 }

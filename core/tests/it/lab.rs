@@ -177,14 +177,20 @@ impl Alone {
     }
 
     fn elected(self) -> Self {
+        self.elected_in(1)
+    }
+
+    /// It becomes the leader of this term, and its no-op is committed.
+    pub(crate) fn elected_in(self, term: u64) -> Self {
         let mut alone = self;
         alone.time_out();
-        alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
+        alone.receive(S2, term - 1, Body::PreVoteReply { next_term: Term(term), granted: true });
         alone.persist_all();
-        alone.receive(S2, 1, Body::RequestVoteReply { granted: true });
+        alone.receive(S2, term, Body::RequestVoteReply { granted: true });
         alone.persist_all();
-        assert_eq!(alone.replica.status().role, RoleName::Leader);
-        alone.accept(S2, 1);
+        let status = alone.replica.status();
+        assert_eq!(status.role, RoleName::Leader);
+        alone.accept(S2, status.last.index.0);
         alone.sent.clear();
         alone
     }

@@ -94,6 +94,8 @@ struct Run {
     known_leader: Option<NodeId>,
     /// Whether the state is as large as it may be.
     full: bool,
+    /// What the core was told last of the rules that all members know.
+    members_know: Semantics,
     /// Messages of peers that the core had refused by the last batch.
     known_refused: u64,
     /// Digests of peers that had differed by then.
@@ -120,6 +122,7 @@ impl Driver {
         let now = self.clock.now();
         let mut run = Run {
             known_leader: self.replica.status().leader,
+            members_know: Semantics::FIRST,
             known_refused: 0,
             known_differences: 0,
             driver: self,
@@ -132,8 +135,6 @@ impl Driver {
             armed: None,
             end: None,
         };
-        // The handshake lets in nobody whose release knows less.
-        run.step(Input::MembersKnow(Semantics::LATEST));
         // What starting already decided, for instance to campaign alone in a cluster of one.
         run.finish_batch();
         let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -352,12 +353,27 @@ impl Run {
         }
     }
 
+    /// Tells the core which rules all members know, and other servers which they must know.
+    fn settle_rules(&mut self) {
+        let replica = &self.driver.replica;
+        let rules = replica.store().semantics();
+        self.driver.peers.require(rules);
+        if rules < Semantics::LATEST {
+            let known = self.driver.peers.know(replica.membership());
+            if known > rules || self.members_know > rules {
+                self.step(Input::MembersKnow(known));
+            }
+            self.members_know = known;
+        }
+    }
+
     fn step(&mut self, input: Input) {
         self.driver.replica.step(self.now, input);
     }
 
     /// Publishes the state, tells those who watch, and carries out what the core decided.
     fn finish_batch(&mut self) {
+        self.settle_rules();
         let driver = &mut self.driver;
         let status = driver.replica.status();
         if status.leader != self.known_leader {

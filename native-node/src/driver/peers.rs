@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use raft_core::kv::KvStore;
+use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
 use raft_core::message::Message;
 use raft_core::replica::Status;
@@ -11,7 +12,7 @@ use raft_core::types::NodeId;
 
 use crate::addresses::{Addresses, Book};
 use crate::config::{Address, Members};
-use crate::transport::Outgoing;
+use crate::transport::{Outgoing, Version};
 
 /// Servers that came in without being known are remembered up to this number.
 const MAX_MET: usize = 16;
@@ -67,6 +68,20 @@ impl Peers {
     /// Sends a message if its receiver can be dialled.
     pub(super) fn send(&self, message: Message) {
         self.outgoing.send(message);
+    }
+
+    /// The latest rules of the state machine that all of these members know. A server that nothing is
+    /// heard of may run any release.
+    pub(super) fn know(&self, members: &Membership) -> Semantics {
+        let spoken = self.outgoing.spoken();
+        let others = members.peers_of(self.own);
+        let known = others.map(|peer| spoken.by(peer).map_or(Semantics::FIRST, Version::semantics));
+        known.min().unwrap_or(Semantics::LATEST)
+    }
+
+    /// These rules hold: who does not know them must not take part.
+    pub(super) fn require(&self, rules: Semantics) {
+        self.outgoing.spoken().require(rules);
     }
 
     /// A server came in that was not known. It may lead by a configuration that this server has yet

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use raft_core::event::{ProgressMode, ProgressState, RoleName};
+use raft_core::limits::Semantics;
 use raft_core::replica::Status;
 use raft_core::types::{LogIndex, NodeId, Term};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,11 @@ const fn belongs() -> bool {
     true
 }
 
+/// A server of the first release does not say.
+const fn first_rules() -> u16 {
+    Semantics::FIRST.0
+}
+
 /// Who answers.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NodeInfo {
@@ -138,6 +144,7 @@ pub struct SnapshotInfo {
     /// How much of the one that is being written is done, from 0 to 1.
     pub saving: Option<f64>,
     /// Attempts to save one that have failed since the last that succeeded.
+    #[serde(default)]
     pub failures: u32,
     /// When the next attempt follows, if the last one failed.
     pub retry_in_seconds: Option<f64>,
@@ -162,6 +169,10 @@ pub struct StateInfo {
     pub keys: u64,
     /// Lengths of all keys and values.
     pub bytes: u64,
+    /// By which rules commands are applied: 1 those of the first release, 2 those of this one. The
+    /// leader raises them once all members run a release that knows them.
+    #[serde(default = "first_rules")]
+    pub rules: u16,
     /// About how much memory the whole state takes: keys and values, leases, sessions and remembered
     /// answers.
     #[serde(default)]
@@ -186,6 +197,10 @@ pub struct PeerStatus {
     pub why: Option<String>,
     /// Whether the answering server can send to it.
     pub connected: bool,
+    /// The protocol that is spoken with it, the older one if its connections differ; nothing without a
+    /// connection.
+    #[serde(default)]
+    pub protocol: Option<u16>,
     /// The last measured round trip to it.
     pub round_trip_ms: Option<f64>,
     /// Messages that wait to be sent to it.
@@ -334,6 +349,7 @@ fn local(app: &App) -> ClusterStatus {
             revision: status.revision,
             keys: status.keys.saturating_sub(app.addresses.own_keys()),
             bytes: status.state_bytes,
+            rules: status.semantics.0,
             memory_bytes: status.state_memory,
             quota_bytes: app.handle.quota().bytes(),
         },
@@ -365,6 +381,7 @@ fn peers(app: &App, status: &Status) -> Vec<PeerStatus> {
             healthy: why.is_none(),
             why,
             connected: link.connected,
+            protocol: app.links.spoken.by(id).map(|version| version.numbers().0),
             round_trip_ms: link.round_trip.map(millis),
             queued: link.queued,
             dropped: link.dropped,

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::either::Either;
 
-use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, nonce};
+use super::handshake::{Answer, Challenge, Hello, Lane, Refusal, Side, Verdict, Version, nonce};
 use super::limits::{BACKOFF_MIN, STABLE_AFTER, WRITE_TIMEOUT};
 use super::link::Link;
 use super::outbox::Queue;
@@ -44,12 +44,26 @@ pub(super) enum LinkError {
     RefusedByPeer(Refusal),
     #[error("not trusted: {0}")]
     RefusedByUs(Refusal),
+    #[error("it speaks a protocol without this lane")]
+    NoSuchLane,
+    #[error("it speaks a later protocol by now")]
+    Outdated,
+    #[error("it speaks a protocol whose release does not know what this cluster follows")]
+    Forbidden,
     #[error("a piece of a frame could not be sent within {WRITE_TIMEOUT:?}")]
     WriteTimeout,
     #[error("nothing came back for {0:?}")]
     Silent(Duration),
     #[error("the other side closed the connection")]
     Closed,
+}
+
+/// A connection that was made.
+pub(super) struct Made {
+    pub(super) socket: Socket,
+    pub(super) version: Version,
+    /// What one round trip took at most.
+    pub(super) round_trip: Duration,
 }
 
 /// One peer, one lane.
@@ -60,6 +74,8 @@ pub(super) struct Dialer {
     pub(super) address: Address,
     pub(super) lane: Lane,
     pub(super) queue: Arc<Queue>,
+    /// What is urgent, for the lane that carries it where there is no other for it.
+    pub(super) urgent: Option<Arc<Queue>>,
     pub(super) link: Arc<Link>,
 }
 
@@ -68,16 +84,17 @@ impl Dialer {
     pub(super) async fn run(self) {
         let mut backoff = BACKOFF_MIN;
         loop {
-            if self.lane == Lane::Snapshot {
+            match self.lane {
+                Lane::Log => {}
                 // Rarely needed, so it is not kept for a day that may not come.
-                self.queue.ready().await;
+                Lane::Snapshot => self.queue.ready().await,
+                Lane::Control => self.link.needs_control().await,
             }
             let error = match self.connect().await {
-                Ok((socket, round_trip)) => {
-                    let made = Instant::now();
-                    self.note_up();
-                    let error = Sending::new(&self, socket, round_trip).run().await;
-                    if made.elapsed() >= STABLE_AFTER {
+                Ok(made) => {
+                    let since = Instant::now();
+                    let error = self.send_on(made).await;
+                    if since.elapsed() >= STABLE_AFTER {
                         backoff = BACKOFF_MIN;
                     }
                     error
@@ -93,15 +110,31 @@ impl Dialer {
         }
     }
 
-    fn note_up(&self) {
+    /// Sends until the connection breaks; says why it did.
+    async fn send_on(&self, made: Made) -> LinkError {
+        let (spoken, version) = (&self.shared.links.spoken, made.version);
+        let _agreed = spoken.agree(self.peer, version);
+        self.note_up(version);
+        tokio::select! {
+            error = Sending::new(self, made).run() => error,
+            () = spoken.forbidden(version) => LinkError::Forbidden,
+        }
+    }
+
+    fn note_up(&self, version: Version) {
         self.queue.connected();
-        self.link.came_up(self.lane);
+        self.link.came_up(self.lane, version);
         tracing::info!(
-            peer = %self.peer, address = %self.address, lane = ?self.lane, "connected"
+            peer = %self.peer, address = %self.address, lane = ?self.lane,
+            protocol = version.numbers().0, "connected"
         );
     }
 
     fn note_down(&self, error: &LinkError) {
+        if matches!(error, LinkError::NoSuchLane) {
+            // The lane of the log says how the peer fares.
+            return;
+        }
         if self.queue.disconnected() {
             (self.shared.deliver)(Arrival::Lost(self.peer));
         }
@@ -116,8 +149,26 @@ impl Dialer {
         }
     }
 
-    /// Makes a connection; gives also what one round trip took at most.
-    async fn connect(&self) -> Result<(Socket, Duration), LinkError> {
+    /// Makes a connection on which the newest protocol is spoken that both sides know.
+    async fn connect(&self) -> Result<Made, LinkError> {
+        match self.attempt(Version::NEWEST).await {
+            Err(LinkError::RefusedByPeer(Refusal::Version { .. })) if self.may_fall_back() => {
+                if !Version::V3.has(self.lane) {
+                    return Err(LinkError::NoSuchLane);
+                }
+                self.attempt(Version::V3).await
+            }
+            made => made,
+        }
+    }
+
+    /// Not to a peer that speaks the newest protocol on another connection: it would not have refused.
+    fn may_fall_back(&self) -> bool {
+        let spoken = &self.shared.links.spoken;
+        spoken.admits(Version::V3) && !spoken.stands(self.peer, Version::NEWEST)
+    }
+
+    async fn attempt(&self, version: Version) -> Result<Made, LinkError> {
         let timings = &self.shared.identity.timings;
         let attempt = async {
             let unreachable = |error| LinkError::Unreachable(self.address.clone(), error);
@@ -141,16 +192,18 @@ impl Dialer {
             let began = Instant::now();
             let (socket, _) = client_async_with_config(url, stream, Some(config)).await?;
             let round_trip = began.elapsed();
-            Ok((self.greet(socket).await?, round_trip))
+            let socket = self.greet(socket, version).await?;
+            Ok(Made { socket, version, round_trip })
         };
         timeout(timings.connect, attempt).await.unwrap_or_else(|_| {
             Err(LinkError::ConnectTimeout(self.address.clone(), timings.connect))
         })
     }
 
-    async fn greet(&self, mut socket: Socket) -> Result<Socket, LinkError> {
+    async fn greet(&self, mut socket: Socket, version: Version) -> Result<Socket, LinkError> {
         let identity = &self.shared.identity;
         let hello = Hello {
+            version,
             cluster_id: identity.cluster_id.clone(),
             from: identity.id,
             to: self.peer,

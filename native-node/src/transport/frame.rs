@@ -9,7 +9,7 @@ use raft_core::limits::{
 use raft_core::message::{Body, Message};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::handshake::Lane;
+use super::Lane;
 use super::limits::MAX_CONTROL_BYTES;
 
 /// A batch is closed once it holds so many bytes; one message always fits.

@@ -13,6 +13,11 @@
 //! replayed, and one side's proof is no use to the other. With mutual TLS ([`crate::tls`]) all of it
 //! is encrypted, and the certificate must name whoever says Hello; the proof is then one more lock
 //! for clusters that have a secret too.
+//!
+//! The first Hello is of the newest protocol. Who is refused for its version comes again with the one
+//! before ([`super::version`]). A proof covers the Hello as it was sent, with its version, so that
+//! nobody in between can change that of a handshake that succeeds. A forged refusal leads to the older
+//! protocol, and to a connection on which heartbeats may wait behind entries, as in that release.
 
 use hmac::{Hmac, KeyInit, Mac};
 use raft_core::codec;
@@ -21,12 +26,9 @@ use raft_core::types::{Micros, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+pub use super::version::{PROTOCOL_VERSION, Version};
 use crate::config::Address;
 use crate::storage::StorageId;
-
-/// Goes up when the handshake or the meaning of frames changes; [`codec::FORMAT_VERSION`] goes up
-/// when their encoding does. Both must be equal on both sides.
-pub const PROTOCOL_VERSION: u16 = 4;
 
 /// The first bytes of a connection, before anything whose layout may change.
 const MAGIC: [u8; 4] = *b"GLSR";
@@ -40,6 +42,9 @@ pub type Proof = [u8; 32];
 /// The dialer's first words, after magic and versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
+    /// The protocol that it speaks here: the numbers before the rest.
+    #[serde(skip)]
+    pub version: Version,
     /// The cluster that it belongs to.
     pub cluster_id: String,
     /// Who it is.
@@ -58,7 +63,9 @@ pub struct Hello {
     pub storage: Option<StorageId>,
     /// When it was last let in, as far as it knows ([`crate::addresses::Book::let_in`]).
     pub let_in: u64,
-    /// The digest of the state with which it founded the cluster; `None` when it did not.
+    /// The digest of the state with which it founded the cluster; `None` when it did not. Not in the
+    /// Hello of the first release.
+    #[serde(skip)]
     pub founded: Option<u64>,
 }
 
@@ -110,7 +117,8 @@ pub enum Refusal {
     Garbage(String),
     /// Another version of the program.
     #[error(
-        "protocol {} does not fit protocol {} of the other side; run the same release on all servers",
+        "protocol {} does not fit protocol {} of the other side; run the same release on all servers, \
+         or during an upgrade the one and the next",
         theirs.escape_debug(), ours.escape_debug()
     )]
     Version {
@@ -233,10 +241,14 @@ impl Refusal {
 impl Hello {
     /// With magic and versions before it.
     pub fn encode(&self) -> Vec<u8> {
+        let (protocol, format) = self.version.numbers();
         let mut bytes = MAGIC.to_vec();
-        bytes.extend(PROTOCOL_VERSION.to_le_bytes());
-        bytes.extend(codec::FORMAT_VERSION.to_le_bytes());
-        codec::encode_into(self, &mut bytes);
+        bytes.extend(protocol.to_le_bytes());
+        bytes.extend(format.to_le_bytes());
+        match self.version {
+            Version::V3 => codec::encode_into(self, &mut bytes),
+            Version::V4 => codec::encode_into(&(self, self.founded), &mut bytes),
+        }
         bytes
     }
 
@@ -248,12 +260,19 @@ impl Hello {
             rest.split_first_chunk::<4>().ok_or_else(|| garbage("cut off in the versions"))?;
         let [p0, p1, f0, f1] = *versions;
         let theirs = (u16::from_le_bytes([p0, p1]), u16::from_le_bytes([f0, f1]));
-        let ours = (PROTOCOL_VERSION, codec::FORMAT_VERSION);
-        if theirs != ours {
-            let words = |(protocol, format)| format!("{protocol}.{format}");
-            return Err(Refusal::Version { theirs: words(theirs), ours: words(ours) });
+        let version = Version::of(theirs).ok_or_else(|| Refusal::Version {
+            theirs: Version::words(theirs),
+            ours: Version::range(),
+        })?;
+        let read = match version {
+            Version::V3 => codec::decode(rest).map(|hello| (hello, None)),
+            Version::V4 => codec::decode::<(Self, _)>(rest),
+        };
+        let (hello, founded) = read.map_err(|error| garbage(&error.to_string()))?;
+        if !version.has(hello.lane) {
+            return Err(garbage("a lane that its protocol does not have"));
         }
-        codec::decode(rest).map_err(|error| garbage(&error.to_string()))
+        Ok(Self { version, founded, ..hello })
     }
 }
 
@@ -337,6 +356,7 @@ mod tests {
 
     fn hello() -> Hello {
         Hello {
+            version: Version::NEWEST,
             cluster_id: "demo".to_owned(),
             from: NodeId(1),
             to: NodeId(2),

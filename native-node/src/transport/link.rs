@@ -4,14 +4,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::handshake::Lane;
+use super::{Lane, Version};
 
 /// Figures of one peer. Written by the connection's tasks, read by whoever asks.
 #[derive(Debug, Default)]
 pub struct Link {
-    connected: AtomicBool,
+    /// Whether the connection for what is urgent stands.
+    control: AtomicBool,
+    /// Whether the one for the log stands and carries that too: the peer has no other for it.
+    shared: watch::Sender<bool>,
     connects: AtomicU64,
     failures: AtomicU64,
     dropped: AtomicU64,
@@ -55,7 +58,7 @@ impl Link {
     pub fn state(&self) -> LinkState {
         let round_trip = self.round_trip_micros.load(Relaxed);
         LinkState {
-            connected: self.connected.load(Relaxed),
+            connected: self.control.load(Relaxed) || *self.shared.borrow(),
             connects: self.connects.load(Relaxed),
             failures: self.failures.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
@@ -69,26 +72,40 @@ impl Link {
     }
 
     /// A lane's connection was made.
-    pub(super) fn came_up(&self, lane: Lane) {
+    pub(super) fn came_up(&self, lane: Lane, version: Version) {
         self.connects.fetch_add(1, Relaxed);
-        if lane == Lane::Control {
-            self.connected.store(true, Relaxed);
-            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match lane {
+            Lane::Control => self.control.store(true, Relaxed),
+            Lane::Log if !version.has(Lane::Control) => {
+                self.shared.send_replace(true);
+            }
+            Lane::Log | Lane::Snapshot => return,
         }
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// A lane's connection broke or was not made. Says whether that is news of the peer, so that a
     /// log line is worth it.
     pub(super) fn went_down(&self, lane: Lane, why: &str) -> bool {
         self.failures.fetch_add(1, Relaxed);
-        if lane != Lane::Control {
+        let was_up = match lane {
+            Lane::Control => self.control.swap(false, Relaxed),
+            Lane::Log => self.shared.send_replace(false),
+            Lane::Snapshot => false,
+        };
+        if lane != Lane::Control && !was_up {
             return false;
         }
-        let was_up = self.connected.swap(false, Relaxed);
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         let news = was_up || last.as_deref() != Some(why);
         *last = Some(why.to_owned());
         news
+    }
+
+    /// Waits until what is urgent needs a connection of its own.
+    pub(super) async fn needs_control(&self) {
+        // The sender is part of this link.
+        drop(self.shared.subscribe().wait_for(|shared| !shared).await);
     }
 
     pub(super) fn count_dropped(&self, messages: u64) {

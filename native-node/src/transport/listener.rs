@@ -29,7 +29,7 @@ use super::limits::{
     ACCEPT_PAUSE_MAX, ACCEPT_PAUSE_MIN, IDLE_TIMEOUT, LOG_PAUSE, MAX_PEERS, max_undelivered,
 };
 use super::outbox::goes_stale;
-use super::{Identity, Known, RefusedLabels, Shared, frame, tune};
+use super::{Identity, Known, RefusedLabels, Shared, Version, frame, tune};
 use crate::config::Address;
 use crate::tls::Stream;
 
@@ -175,8 +175,16 @@ async fn serve(hall: Arc<Hall>, stream: TcpStream, from: SocketAddr) {
         let (peer, address) = (hello.from, hello.address.clone());
         (hall.shared.deliver)(Arrival::Met { peer, address });
     }
+    let spoken = &hall.shared.links.spoken;
+    let _agreed = spoken.agree(hello.from, hello.version);
     tokio::select! {
         () = replaced.cancelled() => {}
+        () = spoken.forbidden(hello.version) => {
+            tracing::warn!(
+                peer = %hello.from, protocol = hello.version.numbers().0,
+                "cut a peer's connection: this cluster follows rules that its release does not know"
+            );
+        }
         end = hall.receive_all(socket, &hello) => {
             tracing::debug!(peer = %hello.from, lane = ?hello.lane, "a peer's connection ended: {end}");
         }
@@ -280,6 +288,11 @@ impl Hall {
 
     fn check(&self, hello: Hello, stream: &Stream) -> Result<Hello, Refusal> {
         let Identity { cluster_id, id, lease, tls, .. } = &self.shared.identity;
+        let spoken = &self.shared.links.spoken;
+        if !spoken.admits(hello.version) {
+            let theirs = Version::words(hello.version.numbers());
+            return Err(Refusal::Version { theirs, ours: spoken.range() });
+        }
         if hello.cluster_id != *cluster_id {
             return Err(Refusal::Cluster { from: hello.from, theirs: hello.cluster_id });
         }
@@ -369,6 +382,9 @@ impl Hall {
             {
                 let what = format!("a message from {} to {}", forged.from, forged.to);
                 return self.expel(hello, &what);
+            }
+            if messages.iter().any(|message| !hello.version.knows(&message.body)) {
+                return self.expel(hello, "a message that its protocol does not have");
             }
             let links = &self.shared.links;
             let messages = self.without_stale(messages, age);

@@ -23,6 +23,8 @@ mod outgoing;
 mod pace;
 mod porch;
 mod sending;
+mod spoken;
+pub mod version;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,6 +49,8 @@ pub use link::{Link, LinkState};
 pub use listener::{Arrival, Delivery};
 pub use outgoing::Outgoing;
 use porch::Porch;
+pub use spoken::Spoken;
+pub use version::Version;
 
 /// Who this server is to its peers.
 #[derive(Debug)]
@@ -105,6 +109,8 @@ pub type Refused = Family<RefusedLabels, Counter>;
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     known: Arc<ArcSwap<BTreeMap<NodeId, Arc<Link>>>>,
+    /// Who speaks which protocol.
+    pub spoken: Spoken,
     /// Connections refused, either way.
     pub refused: Refused,
     /// Messages that came too late to say anything.
@@ -153,11 +159,12 @@ impl Transport {
     pub fn start(
         self,
         known: Known,
+        spoken: Spoken,
         supervisor: &Supervisor,
         faults: Option<Arc<Injector>>,
         deliver: impl Fn(Arrival) + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
-        let links = Links { faults, ..Links::default() };
+        let links = Links { spoken, faults, ..Links::default() };
         let shared = Arc::new(Shared {
             identity: self.identity,
             links: links.clone(),

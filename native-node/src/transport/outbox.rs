@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use raft_core::message::{Body, Message};
 use tokio::sync::Notify;
 
+use super::Lane;
 use super::frame;
-use super::handshake::Lane;
 use super::limits::{MAX_BULK_BYTES, MAX_CONTROL_BYTES};
 use super::link::Link;
 

@@ -12,7 +12,7 @@ use super::dialer::Dialer;
 use super::limits::FAREWELL;
 use super::link::Link;
 use super::outbox::Queue;
-use super::{Arrival, Known, Lane, Shared};
+use super::{Arrival, Known, Lane, Shared, Spoken};
 use crate::config::Address;
 use crate::faults::Passage;
 use crate::supervise::Supervisor;
@@ -72,6 +72,11 @@ impl Outgoing {
         }
     }
 
+    /// Who speaks which protocol.
+    pub fn spoken(&self) -> &Spoken {
+        &self.shared.links.spoken
+    }
+
     /// From now on exactly these are dialled. Connections that stay are left alone.
     pub fn set_peers(&mut self, wanted: &BTreeMap<NodeId, Address>) {
         let gone: Vec<NodeId> = self
@@ -114,21 +119,23 @@ impl Outgoing {
         let link = Arc::new(Link::default());
         let end = self.supervisor.end().child_token();
         let stale_after = self.shared.identity.timings.stale_after;
-        let queues = Lane::ALL.map(|lane| {
-            let queue = Arc::new(Queue::new(lane, stale_after, Arc::clone(&link)));
+        let queues =
+            Lane::ALL.map(|lane| Arc::new(Queue::new(lane, stale_after, Arc::clone(&link))));
+        for lane in Lane::ALL {
+            let urgent = (lane == Lane::Log).then(|| Arc::clone(&queues[Lane::Control as usize]));
             let dialer = Dialer {
                 shared: Arc::clone(&self.shared),
                 known: self.known.clone(),
                 peer: id,
                 address: address.clone(),
                 lane,
-                queue: Arc::clone(&queue),
+                queue: Arc::clone(&queues[lane as usize]),
+                urgent,
                 link: Arc::clone(&link),
             };
             let name = "the connection to another server";
             self.supervisor.spawn_until(end.clone(), name, dialer.run());
-            queue
-        });
+        }
         self.peers.insert(id, Peer { address: address.clone(), link, queues, end });
     }
 }

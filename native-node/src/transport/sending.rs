@@ -17,11 +17,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
-use super::dialer::{Dialer, LinkError, Socket};
+use super::dialer::{Dialer, LinkError, Made, Socket};
 use super::frame;
-use super::handshake::{Lane, Refusal};
+use super::handshake::Refusal;
 use super::limits::{PING_INTERVAL, WRITE_TIMEOUT};
+use super::outbox::{Batch, Queue};
 use super::pace::Pace;
+use super::{Lane, Version};
 
 /// A round trip that took this many times as long as the last one is a silence.
 const SILENT_ROUND_TRIPS: u32 = 4;
@@ -33,6 +35,9 @@ const MIN_TICK: Duration = Duration::from_millis(20);
 pub(super) struct Sending<'a> {
     dialer: &'a Dialer,
     socket: Socket,
+    version: Version,
+    /// What is urgent, where it has no lane of its own.
+    urgent: Option<&'a Queue>,
     /// What is left of the frame that is being sent.
     rest: Bytes,
     /// The stamp of that frame, as long as none of it has left.
@@ -48,13 +53,17 @@ pub(super) struct Sending<'a> {
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(dialer: &'a Dialer, socket: Socket, round_trip: Duration) -> Self {
+    pub(super) fn new(dialer: &'a Dialer, made: Made) -> Self {
+        let Made { socket, version, round_trip } = made;
         let now = Instant::now();
+        let urgent = dialer.urgent.as_deref().filter(|_| !version.has(Lane::Control));
         let target = dialer.shared.identity.timings.heartbeat / 2;
         let pace = (dialer.lane != Lane::Control).then(|| Pace::new(target, now));
         Self {
             dialer,
             socket,
+            version,
+            urgent,
             rest: Bytes::new(),
             stamp: None,
             pace,
@@ -77,7 +86,7 @@ impl<'a> Sending<'a> {
             let done = tokio::select! {
                 biased;
                 heard = self.socket.next() => self.hear(heard),
-                () = self.dialer.queue.ready(), if self.rest.is_empty() => {
+                () = filled(&self.dialer.queue, self.urgent), if self.rest.is_empty() => {
                     self.begin();
                     Ok(())
                 }
@@ -101,11 +110,20 @@ impl<'a> Sending<'a> {
 
     /// Takes the next frame.
     fn begin(&mut self) {
-        if let Some(batch) = self.dialer.queue.take() {
+        if let Some(mut batch) = self.take() {
+            batch.messages.retain(|message| self.version.knows(&message.body));
+            if batch.messages.is_empty() {
+                return;
+            }
             self.rest = frame::encode(&batch.messages);
             self.stamp = Some(batch.since);
             self.dialer.link.count_sent(self.rest.len());
         }
+    }
+
+    /// What is sent next: what is urgent goes first.
+    fn take(&self) -> Option<Batch> {
+        self.urgent.and_then(Queue::take).or_else(|| self.dialer.queue.take())
     }
 
     /// Sends of the present frame what may leave now.
@@ -141,6 +159,10 @@ impl<'a> Sending<'a> {
 
     /// Asks whether the other side is there, now and then; and gives up when it does not say.
     async fn tick(&mut self) -> Result<(), LinkError> {
+        let spoken = &self.dialer.shared.links.spoken;
+        if self.version < Version::NEWEST && spoken.stands(self.dialer.peer, Version::NEWEST) {
+            return Err(LinkError::Outdated);
+        }
         if let Some(since) = self.unanswered {
             let timings = &self.dialer.shared.identity.timings;
             let most = timings.silence(self.dialer.lane).max(SILENT_ROUND_TRIPS * self.round_trip);
@@ -214,6 +236,17 @@ impl<'a> Sending<'a> {
 
     async fn flush(&mut self) -> Result<(), LinkError> {
         write_in_time(self.socket.flush()).await
+    }
+}
+
+/// Waits until one of the queues has something.
+async fn filled(queue: &Queue, urgent: Option<&Queue>) {
+    match urgent {
+        None => queue.ready().await,
+        Some(urgent) => tokio::select! {
+            () = urgent.ready() => {}
+            () = queue.ready() => {}
+        },
     }
 }
 

@@ -412,7 +412,7 @@ impl Published {
         if digest.is_some_and(|digest| digest != known) {
             return Err(Refused::OtherHistory { asked: revision });
         }
-        Ok(Position { revision, digest: known })
+        Ok(Position { revision, digest: known, ..self.at })
     }
 
     /// The revisions after one, each with all its changes.
@@ -428,7 +428,7 @@ impl Published {
                 changes.push(change);
             }
             let digest = pending.peek().map_or(self.at.digest, |next| next.before);
-            Some((Position { revision: first.revision, digest }, changes))
+            Some((Position { revision: first.revision, digest, ..self.at }, changes))
         }))
     }
 }

@@ -23,17 +23,23 @@ const OVERHEAD: usize = 128;
 /// A revision, and the digest of all pairs as they were then. The digest tells histories apart:
 /// revisions of a cluster that was restored from a backup are given a second time.
 ///
-/// It is the id of an event, as text: `REVISION-DIGEST`.
+/// It is the id of an event, as text: `REVISION-DIGEST`, or the bare revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The revision.
     pub revision: u64,
     /// The digest ([`raft_core::kv::KvStore::pairs_digest`]).
     pub digest: u64,
+    /// Whether its text is without the digest: servers of the first release, to which a client may come
+    /// with it, know no other.
+    pub bare: bool,
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bare {
+            return self.revision.fmt(f);
+        }
         write!(f, "{}-{:016x}", self.revision, self.digest)
     }
 }
@@ -334,7 +340,7 @@ mod tests {
             limit in 1..4 * PIECE,
         ) {
             let held = Arc::new(AtomicUsize::new(0));
-            let position = Position { revision: 7, digest: 0xab };
+            let position = Position { revision: 7, digest: 0xab, bare: false };
             let event = Event::new(position, changes.clone(), &held);
             prop_assert_eq!(held.load(Relaxed), event.cost);
             let longest = changes.iter().map(|it| it.key.len()).max().unwrap_or_default();
@@ -367,9 +373,10 @@ mod tests {
     /// Guards ids: they are read as they are written, and so are bare numbers.
     #[test]
     fn ids_are_read_as_they_are_written() {
-        let position = Position { revision: 12, digest: 0xfe };
+        let position = Position { revision: 12, digest: 0xfe, bare: false };
         let read = |text: &str| text.parse::<From>();
         assert_eq!(read(&position.to_string()), Ok(From { revision: 12, digest: Some(0xfe) }));
+        assert_eq!(Position { bare: true, ..position }.to_string(), "12");
         assert_eq!(read("12"), Ok(From { revision: 12, digest: None }));
         for bad in ["", "-", "12-", "-fe", "x", "12-xyz", "12-fe-1", "99999999999999999999"] {
             assert!(read(bad).is_err(), "{bad}");

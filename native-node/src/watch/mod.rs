@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_core::kv::{Changes, Compacted, KeyRange, KvStore};
+use raft_core::limits::Semantics;
 use raft_core::replica::Replica;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -119,8 +120,8 @@ struct Published {
 pub struct Feed {
     shared: Arc<Shared>,
     sender: watch::Sender<Option<Published>>,
-    /// The revision that was published last; `None` while nobody watches.
-    published: Option<u64>,
+    /// Revision and rules of what was published last; `None` while nobody watches.
+    published: Option<(u64, Semantics)>,
 }
 
 #[derive(Debug)]
@@ -254,7 +255,8 @@ impl Feed {
             return;
         }
         let store = replica.store();
-        if self.published.replace(store.revision()) != Some(store.revision()) {
+        let now = Some((store.revision(), store.semantics()));
+        if std::mem::replace(&mut self.published, now) != now {
             self.sender.send_replace(Some(Published::of(store)));
         }
         replica.set_changes_unread_after(self.shared.read_to.load(Relaxed));
@@ -263,7 +265,9 @@ impl Feed {
 
 impl Published {
     fn of(store: &KvStore) -> Self {
-        let at = Position { revision: store.revision(), digest: store.pairs_digest() };
+        let (revision, digest) = (store.revision(), store.pairs_digest());
+        // By these rules servers of the first release may still be there.
+        let at = Position { revision, digest, bare: store.semantics() == Semantics::FIRST };
         Self { changes: store.changes().clone(), at }
     }
 }

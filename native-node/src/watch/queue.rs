@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    const START: Position = Position { revision: 0, digest: 0 };
+    const START: Position = Position { revision: 0, digest: 0, bare: false };
 
     fn event(revision: u64, bytes: usize, held: &Arc<AtomicUsize>) -> Arc<Event> {
         let value = Versioned {
@@ -227,7 +227,7 @@ mod tests {
             lease: None,
         };
         let change = Change { revision, key: "k".into(), value: Some(value), before: 0 };
-        Event::new(Position { revision, digest: 0 }, vec![change], held)
+        Event::new(Position { revision, digest: 0, bare: false }, vec![change], held)
     }
 
     fn take(queue: &Queue) -> Option<Taken> {
@@ -276,15 +276,15 @@ mod tests {
     #[test]
     fn bookmarks_and_the_end_come_last() {
         let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
-        queue.tell(Position { revision: 1, digest: 0 });
+        queue.tell(Position { revision: 1, digest: 0, bare: false });
         queue.push(&event(2, 1, &held)).expect("room");
-        queue.tell(Position { revision: 3, digest: 0 });
-        queue.tell(Position { revision: 4, digest: 0 });
+        queue.tell(Position { revision: 3, digest: 0, bare: false });
+        queue.tell(Position { revision: 4, digest: 0, bare: false });
         queue.end(End::NoLeader);
         let first = take(&queue).expect("a part");
         let text = String::from_utf8(first.bytes.to_vec()).expect("text");
         let names: Vec<&str> = text.lines().filter(|line| line.starts_with("id: ")).collect();
-        let id = |revision| format!("id: {}", Position { revision, digest: 0 });
+        let id = |revision| format!("id: {}", Position { revision, digest: 0, bare: false });
         assert_eq!(names, [id(0), id(2), id(4)]);
         assert!(first.end.is_none());
         let last = take(&queue).expect("the end");

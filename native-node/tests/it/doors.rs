@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use native_node::transport::frame;
 use native_node::transport::handshake::{
-    Answer, Challenge, Hello, Lane, LeaseTerms, Nonce, Secret, Side, Verdict, nonce,
+    Answer, Challenge, Hello, Lane, LeaseTerms, Nonce, Secret, Side, Verdict, Version, nonce,
 };
 use native_node::transport::limits::MAX_HALF_OPEN;
 use raft_core::codec;
@@ -43,17 +43,18 @@ pub(crate) fn hello() -> Hello {
     let (from, to, lane) = (NodeId(2), NodeId(1), Lane::Log);
     let address = "127.0.0.1:9".parse().unwrap();
     let (cluster_id, nonce) = ("test".to_owned(), nonce());
+    let version = Version::NEWEST;
     let (lease, storage, let_in, founded) = (None, None, 0, None);
-    Hello { cluster_id, from, to, lane, nonce, address, lease, storage, let_in, founded }
+    Hello { version, cluster_id, from, to, lane, nonce, address, lease, storage, let_in, founded }
 }
 
-async fn connect(cluster: &Cluster) -> WebSocketStream<TcpStream> {
+pub(crate) async fn connect(cluster: &Cluster) -> WebSocketStream<TcpStream> {
     let address = cluster.peer_address(1).to_string();
     let stream = TcpStream::connect(&address).await.unwrap();
     client_async(format!("ws://{address}/raft"), stream).await.unwrap().0
 }
 
-async fn next<S: Stream>(socket: &mut WebSocketStream<S>) -> Option<Frame> {
+pub(crate) async fn next<S: Stream>(socket: &mut WebSocketStream<S>) -> Option<Frame> {
     timeout(PATIENCE, socket.next()).await.expect("something happens")?.ok()
 }
 
@@ -75,13 +76,22 @@ pub(crate) async fn challenged<S: Stream>(
 }
 
 /// Comes in by the rules.
-async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
-    welcomed_on(Lane::Log, cluster, secret).await
+pub(crate) async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
+    welcomed_as(hello(), cluster, secret).await
 }
 
 /// The same on a lane.
 async fn welcomed_on(lane: Lane, cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
-    let (socket, verdict) = judged(&Hello { lane, ..hello() }, cluster, secret).await;
+    welcomed_as(Hello { lane, ..hello() }, cluster, secret).await
+}
+
+/// The same with another Hello.
+pub(crate) async fn welcomed_as(
+    hello: Hello,
+    cluster: &Cluster,
+    secret: &Secret,
+) -> WebSocketStream<TcpStream> {
+    let (socket, verdict) = judged(&hello, cluster, secret).await;
     assert_eq!(verdict, Verdict::Welcome);
     socket
 }
@@ -127,8 +137,12 @@ async fn servers_that_do_not_belong_are_refused() {
         change(&mut hello);
         hello.encode()
     };
-    let mut newer = hello().encode();
-    newer[4] += 1;
+    let numbered = |protocol: u16, format: u16| {
+        let mut bytes = hello().encode();
+        bytes[4..6].copy_from_slice(&protocol.to_le_bytes());
+        bytes[6..8].copy_from_slice(&format.to_le_bytes());
+        bytes
+    };
     for (hello, reason) in [
         (other(|it| it.cluster_id = "other".to_owned()), "cluster"),
         (other(|it| it.to = NodeId(3)), "wrong_server"),
@@ -141,7 +155,13 @@ async fn servers_that_do_not_belong_are_refused() {
             }),
             "lease",
         ),
-        (newer, "version"),
+        (numbered(2, 2), "version"),
+        (numbered(5, 2), "version"),
+        (numbered(3, 1), "version"),
+        (numbered(3, 3), "version"),
+        (numbered(4, 3), "version"),
+        (numbered(0, 0), "version"),
+        (other(|it| (it.version, it.lane) = (Version::V3, Lane::Control)), "garbage"),
         (b"GLSR and then nonsense".to_vec(), "version"),
         (b"\x00\x01\x02".to_vec(), "garbage"),
     ] {

@@ -2,8 +2,8 @@
 
 use std::io::Result;
 
-use native_node::transport::Lane;
 use native_node::transport::handshake::{Hello, nonce};
+use native_node::transport::{Lane, Version};
 use raft_core::types::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,6 +37,7 @@ pub(super) async fn garbage(mut stream: TcpStream, visit: Visit) -> Result<()> {
 
 fn hello(change: impl FnOnce(&mut Hello)) -> Hello {
     let mut hello = Hello {
+        version: Version::NEWEST,
         cluster_id: "test".to_owned(),
         from: NodeId(2),
         to: NodeId(1),
@@ -46,6 +47,7 @@ fn hello(change: impl FnOnce(&mut Hello)) -> Hello {
         lease: None,
         storage: None,
         let_in: 0,
+        founded: None,
     };
     change(&mut hello);
     hello

@@ -8,7 +8,7 @@ use super::runner;
 use super::tally::Tally;
 use crate::process::{find_program, probe, with_tools_on_path};
 use crate::setup::{self, Part, Report, WasmToolchain};
-use crate::{deps, metadata, paths, tidy, web};
+use crate::{deps, first_release, metadata, paths, tidy, web};
 
 /// How a stage is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,7 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
         Stage::commands("documentation", Kind::Check, || Ok(vec![documentation()])),
         Stage::commands("native tests", Kind::Tests, move || Ok(native_tests(has_browser_tests))),
         Stage::commands("API as described", Kind::Tests, || Ok(vec![schemathesis()])),
+        Stage::commands("upgrade from the first release", Kind::Tests, || Ok(vec![upgrade()?])),
         Stage::commands("core's tests in wasm", Kind::Tests, || Ok(vec![wasm_tests()?])),
         Stage::commands("digests in Chromium", Kind::Tests, || Ok(vec![chromium_digests()?])),
         Stage::check("page", web::build_within_budget),
@@ -179,6 +180,15 @@ fn schemathesis() -> Command {
     command.args(["description::", "--", "--ignored", "--nocapture"]);
     command.env("GLASSRAFT_SCHEMATHESIS", setup::schemathesis());
     command
+}
+
+/// Servers of the first release and of this one in one cluster; kept out of the native tests since it
+/// needs the program of the first release.
+fn upgrade() -> Result<Command> {
+    let mut command = cargo(["test", "--package=native-node", "--test=it"]);
+    command.args(["upgrade::with_the_first_release::", "--", "--ignored", "--nocapture"]);
+    command.env("GLASSRAFT_FIRST_RELEASE", first_release::program()?);
+    Ok(command)
 }
 
 /// In Node, not in a browser: it is quicker and the core knows neither. Only the integration tests:

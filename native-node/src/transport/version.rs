@@ -1,0 +1,138 @@
+//! The protocols that this release speaks with other servers.
+//!
+//! A dialer begins with the newest one. A server of the first release refuses that, whereupon the dialer
+//! comes again with [`Version::V3`].
+
+use raft_core::codec;
+use raft_core::kv::Command;
+use raft_core::limits::Semantics;
+use raft_core::log::{Entry, Payload};
+use raft_core::message::{Body, Lane};
+
+/// Goes up when the handshake or the meaning of frames changes, and when a release knows later rules
+/// of the state machine; [`codec::FORMAT_VERSION`] goes up when the encoding changes.
+pub const PROTOCOL_VERSION: u16 = 4;
+
+/// A protocol that this release speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// That of the first release. It has no lane for what is urgent, and skips commands that it does
+    /// not know.
+    V3,
+    /// That of this release.
+    #[default]
+    V4,
+}
+
+impl Version {
+    /// What a dialer begins with.
+    pub const NEWEST: Self = Self::V4;
+
+    /// Protocol and format, as they stand at the beginning of a connection.
+    pub const fn numbers(self) -> (u16, u16) {
+        match self {
+            Self::V3 => (3, 2),
+            Self::V4 => (PROTOCOL_VERSION, codec::FORMAT_VERSION),
+        }
+    }
+
+    /// The version with these numbers.
+    pub fn of(numbers: (u16, u16)) -> Option<Self> {
+        [Self::V3, Self::V4].into_iter().find(|version| version.numbers() == numbers)
+    }
+
+    /// The numbers in words.
+    pub fn words((protocol, format): (u16, u16)) -> String {
+        format!("{protocol}.{format}")
+    }
+
+    /// What this release speaks, in words.
+    pub fn range() -> String {
+        format!("{} to {}", Self::words(Self::V3.numbers()), Self::words(Self::NEWEST.numbers()))
+    }
+
+    /// The latest rules of the state machine that the release knows which speaks this as its newest.
+    pub const fn semantics(self) -> Semantics {
+        match self {
+            Self::V3 => Semantics::FIRST,
+            Self::V4 => Semantics::BOUNDED,
+        }
+    }
+
+    /// Whether there is such a lane. Without one for what is urgent that goes on the lane of the log.
+    pub const fn has(self, lane: Lane) -> bool {
+        match (self, lane) {
+            (Self::V3, Lane::Control) => false,
+            (Self::V3, Lane::Log | Lane::Snapshot) | (Self::V4, _) => true,
+        }
+    }
+
+    /// Whether a server that speaks this version knows all that the message says. What it does not
+    /// know must not reach it: it could not read it, or it would skip a part and go on with another
+    /// state.
+    pub fn knows(self, body: &Body) -> bool {
+        match self {
+            Self::V4 => true,
+            Self::V3 => match body {
+                Body::AppendEntries { entries, .. } => entries.iter().all(is_of_first_release),
+                Body::PreVote { .. }
+                | Body::PreVoteReply { .. }
+                | Body::RequestVote { .. }
+                | Body::RequestVoteReply { .. }
+                | Body::AppendEntriesReply { .. }
+                | Body::InstallSnapshot { .. }
+                | Body::InstallSnapshotReply { .. }
+                | Body::TimeoutNow
+                | Body::ReadIndex { .. }
+                | Body::ReadIndexReply { .. } => true,
+                Body::StateDigest { .. } => false,
+            },
+        }
+    }
+}
+
+/// Later rules need a later protocol: by that servers know of each other who follows which.
+const _: () = assert!(Version::NEWEST.semantics().0 == Semantics::LATEST.0);
+
+/// Whether a server of the first release knows what the entry says.
+pub fn is_of_first_release(entry: &Entry) -> bool {
+    match &entry.payload {
+        Payload::Noop | Payload::Membership(_) => true,
+        Payload::Command(command) => Command::is_of_first_release(command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::types::{LogIndex, LogPosition, Term};
+
+    use super::*;
+
+    /// Guards servers of the first release: what raises the rules never reaches one, alone or among
+    /// other entries, and all else does.
+    #[test]
+    fn the_first_release_is_sent_what_it_knows() {
+        let entry = |command: Command| Entry {
+            index: LogIndex(1),
+            term: Term(1),
+            payload: Payload::Command(command.encode()),
+        };
+        let append = |entries: Vec<Entry>| Body::AppendEntries {
+            prev_log: LogPosition::ZERO,
+            entries: entries.into(),
+            leader_commit: LogIndex(0),
+            round: 1,
+        };
+        let put = entry(Command::put("x", "1"));
+        let raise = entry(Command::RaiseSemantics { to: Semantics::LATEST });
+        for (body, known) in [
+            (append(vec![]), true),
+            (append(vec![put.clone()]), true),
+            (append(vec![put, raise]), false),
+            (Body::TimeoutNow, true),
+        ] {
+            assert_eq!(Version::V3.knows(&body), known, "{body:?}");
+            assert!(Version::V4.knows(&body));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The program of the first release, built from the history of this repository: what an upgrade is
+//! tested with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::paths;
+use crate::process::{run, run_logged};
+
+/// The commit of the first release.
+const COMMIT: &str = "a6d533b6d4c4b4c89417d85ce37e42c1e0dbeccb";
+
+/// Builds it where it is not built yet. The source and what is built stay for the next time.
+pub(crate) fn program() -> Result<PathBuf> {
+    let directory = paths::target().join("first-release");
+    let (source, target) = (directory.join("source"), directory.join("target"));
+    if !source.exists() {
+        check_out(&directory, &source)?;
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(&source).env("CARGO_TARGET_DIR", &target);
+    cargo.args(["build", "--locked", "--package=native-node"]);
+    run_logged(&mut cargo, &paths::log("first-release"))?;
+    Ok(target.join("debug").join(format!("native-node{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Lays the files of the commit down. The index is one of its own, and the work tree stays as it is.
+fn check_out(directory: &Path, source: &Path) -> Result<()> {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(paths::root()).args(arguments);
+        git
+    };
+    let known = git(&["cat-file", "-e", &format!("{COMMIT}^{{commit}}")]).output();
+    ensure!(
+        known.context("cannot start git")?.status.success(),
+        "the first release ({COMMIT}) is not in the history here; fetch all of it: \
+         `git fetch --unshallow`"
+    );
+    fs::create_dir_all(directory)?;
+    let (index, making) = (directory.join("index"), directory.join("source.tmp"));
+    // What an earlier try left is not to be trusted.
+    if making.exists() {
+        fs::remove_dir_all(&making)?;
+    }
+    run(git(&["read-tree", COMMIT]).env("GIT_INDEX_FILE", &index))?;
+    let prefix = format!("--prefix={}/", making.display());
+    run(git(&["checkout-index", "--all", &prefix]).env("GIT_INDEX_FILE", &index))?;
+    fs::rename(&making, source).with_context(|| format!("cannot make {}", source.display()))
+}
