@@ -168,7 +168,9 @@ async fn two_servers_with_different_states_say_so() {
         let text = metrics(&new, id).await;
         let gauge = format!("raft_peer_state_differs{{peer=\"{other}\"}} 1");
         assert!(text.contains(&gauge), "{text}");
-        assert_eq!(log(&new, id).matches("another member has another state").count(), 1);
+        // Once each time that the number of differences has doubled.
+        let told = log(&new, id).matches("another member has another state").count();
+        assert!((1..10).contains(&told), "{told} times: {}", log(&new, id));
     }
     assert_eq!(new.ended_by_themselves(), Vec::<usize>::new());
 }
