@@ -440,7 +440,7 @@ impl Replica {
     }
 
     /// An entry has changed the state.
-    fn applied(&mut self, entry: &Entry, applied: Option<Applied>) {
+    fn applied(&mut self, entry: &Entry, mut applied: Option<Applied>) {
         let position = entry.position();
         self.last_applied = position;
         if applied.is_some() {
@@ -450,7 +450,6 @@ impl Replica {
         let digest = || self.store.digest();
         let revision = self.store.revision();
         self.node.recorder.emit(|| EventKind::Applied { position, digest: digest(), revision });
-        let mut applied = applied;
         while let Some(pending) =
             self.pending.pop_front_if(|it| it.position.index <= position.index)
         {

@@ -10,6 +10,7 @@
 //! is answered with the state itself, an immutable map that costs one pointer to hand out: who
 //! reads it never waits for a writer, nor a writer for a reader.
 
+mod alarms;
 mod inbox;
 mod peers;
 mod waiting;
@@ -21,7 +22,7 @@ use arc_swap::ArcSwap;
 use raft_core::event::RoleName;
 use raft_core::limits::Semantics;
 use raft_core::message::{Body, Message};
-use raft_core::replica::{Difference, Halt, Input, Output, Proposal, Replica, Status};
+use raft_core::replica::{Halt, Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -33,6 +34,7 @@ use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::supervise::Pulse;
 use crate::trace::Tracer;
 use crate::watch::Feed;
+use alarms::Alarms;
 pub use inbox::Inbox;
 pub use peers::Peers;
 use waiting::{Waiting, WaitingList};
@@ -96,10 +98,7 @@ struct Run {
     full: bool,
     /// What the core was told last of the rules that all members know.
     members_know: Semantics,
-    /// Messages of peers that the core had refused by the last batch.
-    known_refused: u64,
-    /// Digests of peers that had differed by then.
-    known_differences: u64,
+    alarms: Alarms,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
     /// The entries of this batch that were taken in from a leader and that the disk does not know
@@ -123,8 +122,7 @@ impl Driver {
         let mut run = Run {
             known_leader: self.replica.status().leader,
             members_know: Semantics::FIRST,
-            known_refused: 0,
-            known_differences: 0,
+            alarms: Alarms::default(),
             driver: self,
             now,
             full: false,
@@ -399,33 +397,7 @@ impl Run {
                 tracing::info!(bytes, quota, "the state is smaller than --quota-bytes again");
             }
         }
-        if status.refused_messages > self.known_refused {
-            driver.metrics.refused.inc_by(status.refused_messages - self.known_refused);
-            if let Some((peer, why)) = status.latest_refused
-                && has_doubled(status.refused_messages, self.known_refused)
-            {
-                let messages = status.refused_messages;
-                tracing::error!(
-                    %peer, messages,
-                    "refused a message that no correct server sends: {why}; check that server's \
-                     release, disk and memory"
-                );
-            }
-            self.known_refused = status.refused_messages;
-        }
-        if status.differences > self.known_differences {
-            driver.metrics.differences.inc_by(status.differences - self.known_differences);
-            if let Some(Difference { peer, index, own, theirs }) = status.latest_difference
-                && has_doubled(status.differences, self.known_differences)
-            {
-                tracing::error!(
-                    %peer, %index, own = format!("{own:016x}"), theirs = format!("{theirs:016x}"),
-                    "after the same entry another member has another state: see \
-                     GlassraftStateDiffers in docs/OPERATIONS.md"
-                );
-            }
-            self.known_differences = status.differences;
-        }
+        self.alarms.tell(&status, &driver.metrics);
         driver.storage.expect_snapshot_of(status.keys, status.state_bytes);
         let status = Arc::new(status);
         driver.status.store(Arc::clone(&status));
@@ -460,11 +432,6 @@ impl Run {
             }
         }
     }
-}
-
-/// Whether a count is worth another line of the log: a peer that goes on must not fill it.
-fn has_doubled(count: u64, before: u64) -> bool {
-    before == 0 || count.ilog2() > before.ilog2()
 }
 
 /// Cuts proposals into batches of [`MAX_BATCH_BYTES`], in order.

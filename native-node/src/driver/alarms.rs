@@ -1,0 +1,50 @@
+//! What no correct server does, told to the log and to the metrics.
+
+use raft_core::replica::{Difference, Status};
+
+use crate::metrics::DriverMetrics;
+
+/// How much was told.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    refused: u64,
+    differences: u64,
+}
+
+impl Alarms {
+    /// Tells what is new. A peer that goes on must not fill the log, so that has a line each time that
+    /// the number has doubled.
+    pub(super) fn tell(&mut self, status: &Status, metrics: &DriverMetrics) {
+        let messages = status.refused_messages;
+        if messages > self.refused {
+            metrics.refused.inc_by(messages - self.refused);
+            if let Some((peer, why)) = status.latest_refused
+                && has_doubled(messages, self.refused)
+            {
+                tracing::error!(
+                    %peer, messages,
+                    "refused a message that no correct server sends: {why}; check that server's \
+                     release, disk and memory"
+                );
+            }
+            self.refused = messages;
+        }
+        if status.differences > self.differences {
+            metrics.differences.inc_by(status.differences - self.differences);
+            if let Some(Difference { peer, index, own, theirs }) = status.latest_difference
+                && has_doubled(status.differences, self.differences)
+            {
+                tracing::error!(
+                    %peer, %index, own = format!("{own:016x}"), theirs = format!("{theirs:016x}"),
+                    "after the same entry another member has another state: see \
+                     GlassraftStateDiffers in docs/OPERATIONS.md"
+                );
+            }
+            self.differences = status.differences;
+        }
+    }
+}
+
+fn has_doubled(count: u64, before: u64) -> bool {
+    before == 0 || count.ilog2() > before.ilog2()
+}
