@@ -14,7 +14,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
         Command::new("cargo")
             .current_dir(paths::root())
             .args(["run", "--quiet", "--release", "--package", "raft-core"])
-            .args(["--features", "sim", "--example", "fuzz", "--"])
+            .args(["--features", "wire", "--example", "fuzz", "--"])
             .args(arguments),
     )
 }

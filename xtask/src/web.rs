@@ -15,7 +15,7 @@ use crate::setup::{self, Report, WasmToolchain};
 
 /// What the whole page may weigh on the wire, in gzipped bytes. A little above what it weighs, so that
 /// growth is noticed; the aim is 300 KB. Most of it is the core, all of which the page runs.
-const BUDGET: u64 = 890_000;
+const BUDGET: u64 = 892_000;
 
 /// Builds the page, and beside each of its larger files a gzipped one, which servers give to browsers.
 pub(crate) fn build() -> Result<()> {
@@ -167,7 +167,7 @@ mod tests {
     fn a_page_above_its_budget_is_refused() {
         assert!(check_budget(&[file(BUDGET - 1), file(1)]).is_ok());
         let error = check_budget(&[file(BUDGET), file(1)]).unwrap_err().to_string();
-        assert!(error.contains("budget is 890.0 KB"), "{error}");
+        assert!(error.contains("budget is 892.0 KB"), "{error}");
     }
 
     #[test]

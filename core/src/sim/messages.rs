@@ -19,7 +19,7 @@ impl Simulation {
     pub(super) fn send(&mut self, message: Message) {
         let id = message.id();
         let (message, bytes) =
-            if self.config.through_bytes { wire::message(&message) } else { (message, 0) };
+            if self.config.goes_through_bytes() { wire::message(&message) } else { (message, 0) };
         let fate = self.network.fate(&message, bytes, self.now, &mut self.random);
         self.record(Some(id), EventKind::MessageInTransit { message: id, due: fate.due });
         if fate.refused {

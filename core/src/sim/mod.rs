@@ -365,13 +365,14 @@ impl Simulation {
             }
             Output::Persist(write) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let write = if self.config.through_bytes { wire::write(&write) } else { write };
+                let write =
+                    if self.config.goes_through_bytes() { wire::write(&write) } else { write };
                 server.disk.submit(write);
                 self.sync(id);
             }
             Output::SaveSnapshot(snapshot) => {
                 let Some(server) = self.servers.get_mut(&id) else { return };
-                let snapshot = if self.config.through_bytes {
+                let snapshot = if self.config.goes_through_bytes() {
                     wire::snapshot(&snapshot, self.config.node.max_chunk_bytes)
                 } else {
                     *snapshot

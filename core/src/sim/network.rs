@@ -80,6 +80,8 @@ struct Line {
     latest: Time,
     waiting: VecDeque<Waiting>,
     waiting_bytes: u64,
+    /// What was ever sent on it.
+    sent_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,8 +121,6 @@ pub(super) struct Network {
     special: BTreeMap<(NodeId, NodeId), NetworkConfig>,
     cut: BTreeSet<(NodeId, NodeId)>,
     lines: BTreeMap<(NodeId, NodeId, Lane), Line>,
-    /// The bytes that were sent on each link.
-    sent_bytes: BTreeMap<(NodeId, NodeId), u64>,
     /// The messages on their way.
     flying: BTreeMap<EventId, Flying>,
 }
@@ -132,7 +132,6 @@ impl Network {
             special: BTreeMap::new(),
             cut: BTreeSet::new(),
             lines: BTreeMap::new(),
-            sent_bytes: BTreeMap::new(),
             flying: BTreeMap::new(),
         }
     }
@@ -156,8 +155,8 @@ impl Network {
         } else {
             lost.then_some(DropReason::Lost)
         };
-        *self.sent_bytes.entry(link).or_default() += bytes;
         let queue = self.lines.entry((link.0, link.1, Lane::of(&message.body))).or_default();
+        queue.sent_bytes += bytes;
         let taken_in = queue.take_in(bytes, now, config);
         let (sent, refused) = (taken_in.unwrap_or(now), taken_in.is_none());
         let due = if strays {
@@ -179,7 +178,8 @@ impl Network {
 
     /// How many bytes were sent on a link so far, as far as they are counted.
     pub(super) fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
-        self.sent_bytes.get(&(from, to)).copied().unwrap_or_default()
+        let lines = Lane::ALL.iter().filter_map(|lane| self.lines.get(&(from, to, *lane)));
+        lines.map(|line| line.sent_bytes).sum()
     }
 
     // Messages on their way

@@ -28,10 +28,18 @@ pub struct SimConfig {
     /// Whether servers are told for how long a message was on its way.
     pub message_ages: bool,
     /// Whether messages, batches for disks and snapshots take the way of their bytes, as on real
-    /// servers: encoded, bounded and read again. Links count bytes only then.
+    /// servers: encoded, bounded and read again. Links count bytes only then. Needs the feature
+    /// `wire`, and has no effect without.
     pub through_bytes: bool,
     /// The rules that the state machine begins with.
     pub semantics: Semantics,
+}
+
+impl SimConfig {
+    /// Constant in the page, so that it carries no encoder.
+    pub(super) const fn goes_through_bytes(&self) -> bool {
+        cfg!(feature = "wire") && self.through_bytes
+    }
 }
 
 impl Default for SimConfig {

@@ -1,7 +1,7 @@
 //! The same seed gives the same events to the bit, natively, in wasm under Node and in Chromium.
 //!
 //! All builds compare with one recorded list. When a change of the protocol or of an event is
-//! meant, `GLASSRAFT_BLESS=1 cargo test -p raft-core --features sim digests` records it anew.
+//! meant, `GLASSRAFT_BLESS=1 cargo test -p raft-core --features wire digests` records it anew.
 
 use std::fmt::Write as _;
 

@@ -147,25 +147,23 @@ impl Route {
 
     /// The methods of a path; none where the path decides later whether there is anything.
     pub(super) fn methods(self, path: &str) -> &'static [Method] {
+        const READING: &[Method] = &[Method::GET, Method::HEAD];
         let below = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'));
-        match (self, below) {
-            (Self::Get | Self::Range | Self::Status | Self::Livez | Self::Readyz, _)
-            | (Self::Metrics | Self::Trace | Self::OpenApi | Self::Docs, _) => {
-                &[Method::GET, Method::HEAD]
-            }
-            (Self::Watch | Self::Backup, _) => &[Method::GET],
-            (Self::Set | Self::Txn | Self::Batch | Self::Leader | Self::Snapshot, _)
-            | (Self::Leases, None) => &[Method::POST],
-            (Self::Kv, _) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            (Self::Leases, Some(lease)) => match lease.split_once('/') {
-                None => &[Method::GET, Method::HEAD, Method::DELETE],
-                Some((_, "keep-alive")) => &[Method::POST],
-                Some(_) => &[],
+        match self {
+            Self::Get | Self::Range | Self::Status | Self::Livez | Self::Readyz => READING,
+            Self::Metrics | Self::Trace | Self::OpenApi | Self::Docs => READING,
+            Self::Watch | Self::Backup => &[Method::GET],
+            Self::Set | Self::Txn | Self::Batch | Self::Leader | Self::Snapshot => &[Method::POST],
+            Self::Kv => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            Self::Leases => match below.map(|lease| lease.split_once('/')) {
+                None | Some(Some((_, "keep-alive"))) => &[Method::POST],
+                Some(None) => &[Method::GET, Method::HEAD, Method::DELETE],
+                Some(Some(_)) => &[],
             },
-            (Self::Sessions, None) => &[Method::GET, Method::HEAD, Method::POST],
-            (Self::Members, None) => &[Method::GET, Method::HEAD, Method::POST, Method::PUT],
-            (Self::Sessions | Self::Members, Some(_)) => &[Method::DELETE],
-            (Self::Faults | Self::Other, _) => &[],
+            Self::Sessions | Self::Members if below.is_some() => &[Method::DELETE],
+            Self::Sessions => &[Method::GET, Method::HEAD, Method::POST],
+            Self::Members => &[Method::GET, Method::HEAD, Method::POST, Method::PUT],
+            Self::Faults | Self::Other => &[],
         }
     }
 

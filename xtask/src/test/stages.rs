@@ -194,7 +194,7 @@ fn upgrade() -> Result<Command> {
 /// In Node, not in a browser: it is quicker and the core knows neither. Only the integration tests:
 /// those inside the modules need proptest, which is native.
 fn wasm_tests() -> Result<Command> {
-    let mut command = wasm(["test", "--package=raft-core", "--features=sim", "--test=it"])?;
+    let mut command = wasm(["test", "--package=raft-core", "--features=wire", "--test=it"])?;
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", "wasm-bindgen-test-runner");
     Ok(command)
 }
