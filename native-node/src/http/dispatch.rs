@@ -147,11 +147,17 @@ impl Route {
 
     /// The methods of a path; none where the path decides later whether there is anything.
     pub(super) fn methods(self, path: &str) -> &'static [Method] {
-        const READING: &[Method] = &[Method::GET, Method::HEAD];
         let below = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'));
         match self {
-            Self::Get | Self::Range | Self::Status | Self::Livez | Self::Readyz => READING,
-            Self::Metrics | Self::Trace | Self::OpenApi | Self::Docs => READING,
+            Self::Get
+            | Self::Range
+            | Self::Status
+            | Self::Livez
+            | Self::Readyz
+            | Self::Metrics
+            | Self::Trace
+            | Self::OpenApi
+            | Self::Docs => &[Method::GET, Method::HEAD],
             Self::Watch | Self::Backup => &[Method::GET],
             Self::Set | Self::Txn | Self::Batch | Self::Leader | Self::Snapshot => &[Method::POST],
             Self::Kv => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],

@@ -16,7 +16,7 @@ async fn findings(page: &Page) -> Vec<String> {
         )
         .await;
     let found = found.as_array().expect("axe-core looked at something");
-    found.iter().map(|line| line.to_string()).collect()
+    found.iter().map(ToString::to_string).collect()
 }
 
 /// Guards people who use the page otherwise than most, in both sets of colours and on a phone: nothing
