@@ -384,6 +384,8 @@ async fn take(
 
 #[cfg(test)]
 mod tests {
+    use hyper::Method;
+
     use super::Route;
 
     /// Guards clients that try a method: what a path knows depends on what stands below its route.
@@ -403,7 +405,7 @@ mod tests {
             ("/metrics", "GET HEAD"),
             ("/nothing", ""),
         ] {
-            let methods = Route::of(path).methods(path).iter().map(|method| method.as_str());
+            let methods = Route::of(path).methods(path).iter().map(Method::as_str);
             assert_eq!(methods.collect::<Vec<_>>().join(" "), expected, "{path}");
         }
     }

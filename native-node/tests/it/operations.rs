@@ -542,8 +542,8 @@ fn each_promise_names_a_test_that_exists() {
             for (module, test) in tests {
                 let code = read(&file(module));
                 // It may stand in a module of the file.
-                let test = test.rsplit("::").next().unwrap();
-                let at = code.find(&format!("fn {test}(")).unwrap_or_else(|| {
+                let (_, name) = test.rsplit_once("::").unwrap_or(("", test));
+                let at = code.find(&format!("fn {name}(")).unwrap_or_else(|| {
                     panic!("{document}: there is no {module}::{test}, which is to hold {promise}")
                 });
                 let before = code[..at].trim_end().trim_end_matches("async").trim_end();

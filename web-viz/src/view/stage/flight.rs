@@ -79,7 +79,7 @@ pub(super) fn flight(mark: &FlightMark, size: f64, name: &AttrValue, stop: bool)
 
 pub(in crate::view) const fn kind(name: MessageName) -> &'static str {
     match name {
-        MessageName::Heartbeat => "heartbeat",
+        MessageName::Heartbeat | MessageName::StateDigest => "heartbeat",
         MessageName::AppendEntries => "append",
         MessageName::AppendEntriesReply => "acknowledgement",
         MessageName::PreVote | MessageName::PreVoteReply => "pre-vote",
@@ -87,7 +87,6 @@ pub(in crate::view) const fn kind(name: MessageName) -> &'static str {
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => "snapshot",
         MessageName::TimeoutNow => "transfer",
         MessageName::ReadIndex | MessageName::ReadIndexReply => "read",
-        MessageName::StateDigest => "heartbeat",
     }
 }
 
