@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// What is asked.
 const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-/// See the module. Dropping it ends it.
+/// Asks all servers how they are. Dropping it ends it.
 pub struct Health {
     asking: JoinSet<()>,
     seen: Arc<Mutex<Seen>>,

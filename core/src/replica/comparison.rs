@@ -25,7 +25,7 @@ use crate::types::{LogIndex, NodeId, Time};
 /// The newest digest is told again after so many heartbeat intervals.
 const REPEAT: u64 = 100;
 
-/// See the module.
+/// What the peers said of their states, as far as it matters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Comparison {
     peers: BTreeMap<NodeId, Peer>,

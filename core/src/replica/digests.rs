@@ -9,7 +9,7 @@ use crate::types::LogIndex;
 /// So many are kept.
 const KEPT: usize = 64;
 
-/// See the module.
+/// The latest digests, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct Digests {
     /// The digest after each entry whose index is a multiple of this is kept, so that all servers keep

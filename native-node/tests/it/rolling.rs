@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::cluster::{CALM, Cluster, eventually};
+use crate::cluster::{CALM, Cluster};
 use crate::load::{InSession, Load, LoadOptions, judge};
 
 /// Guards an upgrade in service: each server hands its office over before it ends, so that no write
@@ -24,12 +24,7 @@ async fn a_rolling_restart_fails_no_write() {
         assert!(status.success(), "server {id} ended with {status}");
         load.more_writes(20).await;
         cluster.spawn(id);
-        eventually("it has caught up", async || {
-            let leader = cluster.status(cluster.leader().await).await?;
-            let own = cluster.status(id).await?;
-            (own.applied_index.0 + 50 >= leader.commit_index.0).then_some(())
-        })
-        .await;
+        cluster.caught_up(id).await;
     }
     load.more_writes(50).await;
     // A request that meets the very end of a connection may or may not have been read. The clients'

@@ -130,12 +130,7 @@ mod with_the_first_release {
         assert!(status.success(), "server {id} ended with {status}");
         cluster.run(id, program);
         cluster.spawn(id);
-        eventually("it has caught up", async || {
-            let leader = cluster.status(cluster.leader().await).await?;
-            let own = cluster.status(id).await?;
-            (own.applied_index.0 + 50 >= leader.commit_index.0).then_some(())
-        })
-        .await;
+        cluster.caught_up(id).await;
     }
 
     async fn rules(cluster: &Cluster, id: usize) -> u16 {

@@ -60,7 +60,7 @@ impl Target {
     }
 }
 
-/// See the module. Dropping it stops them.
+/// Hostile clients at work. Dropping it stops them.
 pub struct Hostile {
     clients: JoinSet<()>,
     tally: Arc<Tally>,

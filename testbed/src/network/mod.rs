@@ -33,7 +33,7 @@ pub const CLIENTS: usize = 0;
 /// How long an introduction may take: longer than servers wait for it.
 const INTRODUCTION: Duration = Duration::from_secs(30);
 
-/// See the module.
+/// The proxies between all ends. Dropping it ends them.
 pub struct Network {
     links: Arc<Links>,
     accepting: JoinSet<()>,

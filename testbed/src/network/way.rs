@@ -34,7 +34,7 @@ impl Quality {
     }
 }
 
-/// See the module. All connections from one end to the other share it.
+/// One direction of a link at work. All connections from one end to the other share it.
 pub(super) struct Way {
     pub(super) quality: watch::Sender<Quality>,
     free_at: Mutex<Instant>,

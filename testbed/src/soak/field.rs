@@ -15,7 +15,7 @@ use crate::network::{Network, Quality};
 /// How often servers are looked at.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// See the module.
+/// Cluster, network and judged clients, as a fault finds them.
 pub(super) struct Field<'a> {
     pub(super) cluster: &'a mut Cluster,
     pub(super) network: &'a Network,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Field;
+use super::field::UNLIMITED;
 use crate::health::Health;
 use crate::hostile::{self, Hostile, Kind, Target};
 use crate::load::remove_all;
@@ -26,6 +27,14 @@ const WRITES: u64 = 20;
 pub(super) async fn molest(field: &mut Field<'_>, kind: Kind, ids: &[usize], time: Duration) {
     let targets: Vec<_> =
         ids.iter().map(|id| Target::of(field.cluster, *id, field.token)).collect();
+    if kind == Kind::Huge {
+        // What they write has to cross every link, and judged writes come after it in the log: on narrow
+        // links it is these that are judged, and not the servers.
+        for (from, to) in field.network.pairs() {
+            field.network.change(from, to, |now| *now = UNLIMITED);
+        }
+        field.cluster.heal().await;
+    }
     let (answered, failed) = field.load.answered_and_failed();
     let carried = field.network.carried();
     let health = Health::watch(field.cluster.ids().map(|id| field.cluster.address(id)).collect());
@@ -65,4 +74,6 @@ pub(super) async fn molest(field: &mut Field<'_>, kind: Kind, ids: &[usize], tim
         assert_eq!(let_in, 0, "strangers were let in: {tally}");
     }
     remove_all(&field.cluster.any_client(), hostile::PREFIX).await;
+    field.base.restore(field.network);
+    field.cluster.apply(&field.base.plan).await;
 }

@@ -129,7 +129,8 @@ fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
 }
 
 /// The whole workspace, as far as it can be built here: raft-rs, with which the measurements compare,
-/// needs protoc.
+/// needs protoc. Every native stage selects this, and only then what it runs: features follow the
+/// selection, and with other features everything is compiled once more.
 fn workspace() -> Vec<&'static str> {
     let mut select = vec!["--workspace", "--all-features"];
     if Part::Protoc.present().is_none() {
@@ -139,12 +140,12 @@ fn workspace() -> Vec<&'static str> {
     select
 }
 
-/// With all features, then the core as a server has it: without the simulator. (That the server needs
-/// nothing of the simulator shows when it is built for the browser tests.)
+/// With all features, then core and server as they are shipped: without the simulator.
 fn clippy() -> Vec<Command> {
     let mut all = cargo(["clippy", "--all-targets"]);
     all.args(workspace()).args(["--", "-Dwarnings"]);
-    vec![all, cargo(["clippy", "--package=raft-core", "--", "-Dwarnings"])]
+    let alone = |package| cargo(["clippy", package, "--", "-Dwarnings"]);
+    vec![all, alone("--package=raft-core"), alone("--package=native-node")]
 }
 
 fn documentation() -> Command {
@@ -156,10 +157,6 @@ fn documentation() -> Command {
 
 /// By nextest where it is installed: it runs what cargo runs, only quicker, except doc tests.
 fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
-    let mut select = workspace();
-    if exclude_browser_tests {
-        select.extend(["--exclude", BROWSER_TESTS]);
-    }
     let nextest = find_program(&["cargo-nextest"]).is_some()
         && probe(Command::new("cargo").args(["nextest", "--version"])).is_some();
     let mut unit = if nextest {
@@ -167,26 +164,34 @@ fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
     } else {
         cargo(["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
     };
-    unit.args(&select);
+    unit.args(workspace());
+    if exclude_browser_tests && nextest {
+        unit.args(["-E", &format!("not package({BROWSER_TESTS})")]);
+    } else if exclude_browser_tests {
+        unit.args(["--exclude", BROWSER_TESTS]);
+    }
     let mut doc = cargo(["test", "--no-fail-fast", "--doc"]);
-    doc.args(&select);
+    doc.args(workspace());
     vec![unit, doc]
 }
 
-/// Requests made up from the description of the API, against a cluster; kept out of the native tests
-/// since it needs a program in Python.
+/// Those of the server's tests that the native tests leave out since they need another program.
+fn server_tests(module: &str) -> Command {
+    let mut command = cargo(["test", "--test=it"]);
+    command.args(workspace()).args([module, "--", "--ignored", "--nocapture"]);
+    command
+}
+
+/// Requests made up from the description of the API, against a cluster, by a program in Python.
 fn schemathesis() -> Command {
-    let mut command = cargo(["test", "--package=native-node", "--test=it"]);
-    command.args(["description::", "--", "--ignored", "--nocapture"]);
+    let mut command = server_tests("description::");
     command.env("GLASSRAFT_SCHEMATHESIS", setup::schemathesis());
     command
 }
 
-/// Servers of the first release and of this one in one cluster; kept out of the native tests since it
-/// needs the program of the first release.
+/// Servers of the first release and of this one in one cluster.
 fn upgrade() -> Result<Command> {
-    let mut command = cargo(["test", "--package=native-node", "--test=it"]);
-    command.args(["upgrade::with_the_first_release::", "--", "--ignored", "--nocapture"]);
+    let mut command = server_tests("upgrade::with_the_first_release::");
     command.env("GLASSRAFT_FIRST_RELEASE", first_release::program()?);
     Ok(command)
 }
@@ -210,11 +215,14 @@ fn chromium_digests() -> Result<Command> {
     Ok(command)
 }
 
-/// They get the page and the server as they are shipped to a user, by these two variables.
+/// They get the page as it is shipped to a user, and the server, by these variables.
 fn browser_tests() -> Vec<Command> {
-    let mut tests = cargo(["test", "--no-fail-fast", "--package", BROWSER_TESTS]);
+    let mut server = cargo(["build", "--bin=native-node"]);
+    server.args(workspace());
+    let mut tests = cargo(["test", "--no-fail-fast", "--test=browser"]);
+    tests.args(workspace());
     tests.env("GLASSRAFT_DIST", paths::dist());
     tests.env("GLASSRAFT_AXE", setup::axe());
     tests.env("GLASSRAFT_NODE_BIN", paths::node_binary("debug"));
-    vec![cargo(["build", "--package=native-node"]), tests]
+    vec![server, tests]
 }
