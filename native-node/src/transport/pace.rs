@@ -152,6 +152,8 @@ mod tests {
 
     const TARGET: Duration = Duration::from_millis(25);
 
+    const AWAY_EVERY: Duration = Duration::from_millis(200);
+
     /// What a path made of a transfer.
     struct Transfer {
         took: Duration,
@@ -160,7 +162,9 @@ mod tests {
 
     /// Sends so many bytes over a path with a bandwidth, in bytes a second, and a delay one way,
     /// which queues whatever comes.
-    fn transfer(bytes: usize, bandwidth: f64, delay: Duration) -> Transfer {
+    ///
+    /// Each [`AWAY_EVERY`] the processor has other things to do for so long, and answers wait.
+    fn transfer(bytes: usize, bandwidth: f64, delay: Duration, away: Duration) -> Transfer {
         let start = Instant::now();
         let mut now = start;
         let span = |bytes: usize| {
@@ -186,7 +190,9 @@ mod tests {
             }
             if piece == 0 {
                 let (at, number, sent_at) = answers.pop_front().expect("all is confirmed in time");
-                now = at;
+                now = now.max(at);
+                let into = (now - start).as_nanos() % AWAY_EVERY.as_nanos();
+                now += away.saturating_sub(Duration::from_nanos_u128(into));
                 pace.confirmed(number, now - sent_at, now);
             }
         }
@@ -208,7 +214,8 @@ mod tests {
         ] {
             let bandwidth = mbit * 1e6 / 8.0;
             let ideal = Duration::from_secs_f64(f64::from(bytes) / bandwidth) + 10 * delay;
-            let Transfer { took, longest_queue } = transfer(bytes as usize, bandwidth, delay);
+            let Transfer { took, longest_queue } =
+                transfer(bytes as usize, bandwidth, delay, Duration::ZERO);
             let what = format!(
                 "{bytes} bytes at {mbit} Mbit/s and {delay:?}: {took:?}, queue {longest_queue:?}"
             );
@@ -216,6 +223,15 @@ mod tests {
             println!("{what}");
             assert!(took < ideal.mul_f64(1.5), "{what}, ideal {ideal:?}");
         }
+    }
+
+    /// Guards bulk on busy machines: an answer that was told late costs what it is late, and not the
+    /// window. With half the time away it takes about twice as long.
+    #[test]
+    fn a_busy_processor_is_no_queue() {
+        let took = |away| transfer(640 << 20, 1e8, Duration::from_micros(100), away).took;
+        let (calm, busy) = (took(Duration::ZERO), took(4 * TARGET));
+        assert!(busy < calm.mul_f64(2.1), "{busy:?}, and {calm:?} on a calm one");
     }
 
     /// Guards against an answer to what was never sent.
