@@ -292,7 +292,12 @@ impl Obligations<'_> {
         let change = MembershipChange::AddVoter(new);
         let asked = self.simulation.act(Action::ChangeMembership { node, change });
         let Some(asked) = asked.ok().flatten() else { return Ok(()) };
-        let limit = self.simulation.now().after(self.span(12_000).max(12 * SECOND));
+        // The window carries twice the load, so copying all takes twice as long as without load.
+        let there_is =
+            self.leader().map_or(0, |it| it.status().log_bytes + it.status().state_bytes);
+        let copying = self.calm.round_trip() * there_is.div_ceil(window as u64);
+        let enough = self.span(12_000).max(12 * SECOND) + 3 * copying;
+        let limit = self.simulation.now().after(enough);
         let mut number = 0;
         while self.simulation.unanswered().any(|(request, _)| request == asked) {
             if self.simulation.now() > limit {
