@@ -178,6 +178,8 @@ impl Obligations<'_> {
         }
         self.converges(Some(follower))?;
         let Some(lacking) = self.lacking(leader, follower) else { return Ok(()) };
+        let last = |it: &Self| it.leader().map_or(0, |it| it.status().last.index.0);
+        let last_before = last(self);
         let (sent, begun) = (self.simulation.sent_bytes(leader, follower), self.simulation.now());
         let _ = self.simulation.act(Action::Restart(follower));
         let events = self.converges(None)?;
@@ -190,6 +192,11 @@ impl Obligations<'_> {
         let sent = self.simulation.sent_bytes(leader, follower) - sent;
         let beats =
             self.simulation.now().since(begun) / self.simulation.config().node.heartbeat_interval;
+        // A log that keeps fewer entries than come meanwhile, from the clock alone, is no log to catch up
+        // from: each snapshot is too old once it is there.
+        if last(self) - last_before >= self.simulation.config().node.keep_entries {
+            return Ok(());
+        }
         // A frame's own fields, and what was on its way when the follower came back.
         let fair = 2 * lacking + 150 * beats + 4_000;
         if self.leader_id() == Some(leader) && sent > fair {
