@@ -285,11 +285,7 @@ impl Obligations<'_> {
             return Ok(());
         }
         // Half of what a follower can be sent in a round trip, at about 100 bytes a write.
-        let window = config
-            .node
-            .max_in_flight_bytes
-            .min(config.node.max_in_flight * config.node.max_batch_bytes);
-        let pause = (self.calm.round_trip() * 400 / window as u64).max(self.span(4));
+        let pause = (self.calm.round_trip() * 400 / pace::window(&config.node)).max(self.span(4));
         let (Some(node), Some(last)) = (self.leader_id(), self.simulation.ids().last().copied())
         else {
             return Ok(());
@@ -299,11 +295,9 @@ impl Obligations<'_> {
         let change = MembershipChange::AddVoter(new);
         let asked = self.simulation.act(Action::ChangeMembership { node, change });
         let Some(asked) = asked.ok().flatten() else { return Ok(()) };
-        // The window carries twice the load, so copying all takes twice as long as without load.
-        let there_is =
-            self.leader().map_or(0, |it| it.status().log_bytes + it.status().state_bytes);
-        let copying = self.calm.round_trip() * there_is.div_ceil(window as u64);
-        let enough = self.span(12_000).max(12 * SECOND) + 3 * copying;
+        // The window carries twice the load, so copying takes twice as long as without load.
+        let copying = 2 * self.calm.copying(self.simulation);
+        let enough = self.span(12_000).max(12 * SECOND) + copying;
         let limit = self.simulation.now().after(enough);
         let mut number = 0;
         while self.simulation.unanswered().any(|(request, _)| request == asked) {
@@ -437,7 +431,7 @@ impl Obligations<'_> {
     /// Waits until all members that run have the same state, `but` one that is down.
     fn converges(&mut self, but: Option<NodeId>) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
-        let limit = self.simulation.now().after(recovery::bound(self.simulation.config()));
+        let limit = self.simulation.now().after(recovery::bound(self.simulation, self.calm));
         while !equal(self.simulation, but) {
             if self.simulation.now() > limit {
                 return fails("the servers' states stay different".to_owned());
