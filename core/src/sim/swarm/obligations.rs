@@ -178,6 +178,8 @@ impl Obligations<'_> {
         }
         self.converges(Some(follower))?;
         let Some(lacking) = self.lacking(leader, follower) else { return Ok(()) };
+        let last = |it: &Self| it.leader().map_or(0, |it| it.status().last.index.0);
+        let last_before = last(self);
         let (sent, begun) = (self.simulation.sent_bytes(leader, follower), self.simulation.now());
         let _ = self.simulation.act(Action::Restart(follower));
         let events = self.converges(None)?;
@@ -190,6 +192,11 @@ impl Obligations<'_> {
         let sent = self.simulation.sent_bytes(leader, follower) - sent;
         let beats =
             self.simulation.now().since(begun) / self.simulation.config().node.heartbeat_interval;
+        // A log that keeps fewer entries than come meanwhile, from the clock alone, is no log to catch up
+        // from: each snapshot is too old once it is there.
+        if last(self) - last_before >= self.simulation.config().node.keep_entries {
+            return Ok(());
+        }
         // A frame's own fields, and what was on its way when the follower came back.
         let fair = 2 * lacking + 150 * beats + 4_000;
         if self.leader_id() == Some(leader) && sent > fair {
@@ -278,11 +285,7 @@ impl Obligations<'_> {
             return Ok(());
         }
         // Half of what a follower can be sent in a round trip, at about 100 bytes a write.
-        let window = config
-            .node
-            .max_in_flight_bytes
-            .min(config.node.max_in_flight * config.node.max_batch_bytes);
-        let pause = (self.calm.round_trip() * 400 / window as u64).max(self.span(4));
+        let pause = (self.calm.round_trip() * 400 / pace::window(&config.node)).max(self.span(4));
         let (Some(node), Some(last)) = (self.leader_id(), self.simulation.ids().last().copied())
         else {
             return Ok(());
@@ -292,7 +295,10 @@ impl Obligations<'_> {
         let change = MembershipChange::AddVoter(new);
         let asked = self.simulation.act(Action::ChangeMembership { node, change });
         let Some(asked) = asked.ok().flatten() else { return Ok(()) };
-        let limit = self.simulation.now().after(self.span(12_000).max(12 * SECOND));
+        // The window carries twice the load, so copying takes twice as long as without load.
+        let copying = 2 * self.calm.copying(self.simulation);
+        let enough = self.span(12_000).max(12 * SECOND) + copying;
+        let limit = self.simulation.now().after(enough);
         let mut number = 0;
         while self.simulation.unanswered().any(|(request, _)| request == asked) {
             if self.simulation.now() > limit {
@@ -425,7 +431,7 @@ impl Obligations<'_> {
     /// Waits until all members that run have the same state, `but` one that is down.
     fn converges(&mut self, but: Option<NodeId>) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
-        let limit = self.simulation.now().after(recovery::bound(self.simulation.config()));
+        let limit = self.simulation.now().after(recovery::bound(self.simulation, self.calm));
         while !equal(self.simulation, but) {
             if self.simulation.now() > limit {
                 return fails("the servers' states stay different".to_owned());

@@ -1,9 +1,10 @@
 //! How fast everything goes in a random run: what a cluster on one board, in one room or across an
 //! ocean has for timeouts, round trips and links.
 
-use super::super::{DiskConfig, NetworkConfig, SimConfig};
+use super::super::{DiskConfig, NetworkConfig, SimConfig, Simulation};
 use crate::config::Config;
 use crate::random::Random;
+use crate::replica::Replica;
 use crate::types::{MILLISECOND, Micros};
 
 /// The minimum election timeout of the paper, to which the spans of a run are related.
@@ -33,6 +34,11 @@ pub(super) fn span(config: &SimConfig, millis: u64) -> Micros {
     config.node.election_timeout_min * millis * MILLISECOND / USUAL_TIMEOUT
 }
 
+/// What a follower can be sent before it answers, in bytes.
+pub(super) fn window(config: &Config) -> u64 {
+    config.max_in_flight_bytes.min(config.max_in_flight * config.max_batch_bytes) as u64
+}
+
 /// The network after all faults have stopped. The longest round trip stays below the shortest
 /// election timeout: with more no cluster works, and no operator would set it so.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +63,15 @@ impl Calm {
     /// From asking over a link to the answer, with both disks on the way, at the longest.
     pub(super) const fn round_trip(self) -> Micros {
         2 * (self.delay_max + self.sync_max)
+    }
+
+    /// How long a server that has nothing is sent all that there is, at the longest. A round trip
+    /// carries at least half a window, or one entry that is larger.
+    pub(super) fn copying(self, simulation: &Simulation) -> Micros {
+        let replicas = simulation.ids().into_iter().filter_map(|id| simulation.replica(id));
+        let sizes = replicas.map(Replica::status).map(|it| it.log_bytes + it.state_bytes);
+        let round_trips = 2 * sizes.max().unwrap_or(0).div_ceil(window(&simulation.config().node));
+        self.round_trip() * round_trips
     }
 }
 

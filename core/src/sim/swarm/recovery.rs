@@ -1,6 +1,6 @@
 //! After the faults: all of them end, and the cluster must elect, commit and agree.
 
-use super::super::{Action, SimConfig, Simulation};
+use super::super::{Action, Simulation};
 use super::obligations::Obligations;
 use super::pace::{self, Calm};
 use super::{Failure, Watch, judge_properties, members};
@@ -9,10 +9,11 @@ use crate::random::Random;
 use crate::replica::Replica;
 use crate::types::{EventId, Micros, SECOND};
 
-/// How long the cluster may take to commit once all faults have stopped: many election timeouts,
-/// for votes may split again and again.
-pub(super) fn bound(config: &SimConfig) -> Micros {
-    pace::span(config, 20_000).max(20 * SECOND)
+/// How long the cluster may take to commit and agree once all faults have stopped: many election
+/// timeouts, since votes may split again and again, and the time to send everything to each server.
+pub(super) fn bound(simulation: &Simulation, calm: Calm) -> Micros {
+    let servers = simulation.ids().len() as u64;
+    pace::span(simulation.config(), 20_000).max(20 * SECOND) + servers * calm.copying(simulation)
 }
 
 /// Ends all faults, waits for a write and for equal states, and then holds the cluster to all that
@@ -21,17 +22,17 @@ pub(super) fn recover(simulation: &mut Simulation, watch: &mut Watch) -> Result<
     let mut random = Random::new(simulation.config().seed ^ 0xca1a_ca1a_ca1a_ca1a);
     let calm = Calm::draw(simulation.config(), &mut random);
     end_faults(simulation, calm);
-    let mut events = reunite(simulation, watch)?;
+    let mut events = reunite(simulation, watch, calm)?;
     let mut obligations = Obligations { simulation, watch, random, calm, events: 0 };
     obligations.judge()?;
     events += obligations.events;
     Ok(events)
 }
 
-fn reunite(simulation: &mut Simulation, watch: &mut Watch) -> Result<u64, Failure> {
+fn reunite(simulation: &mut Simulation, watch: &mut Watch, calm: Calm) -> Result<u64, Failure> {
     let fails = |what: &str| Err(Failure::Liveness(what.to_owned()));
     let mut events = 0;
-    let limit = simulation.now().after(bound(simulation.config()));
+    let limit = simulation.now().after(bound(simulation, calm));
     while !committed_in_this_term(simulation) {
         if simulation.now() > limit {
             return fails("no leader commits though all faults have stopped");

@@ -23,7 +23,7 @@ impl Obligations<'_> {
         let mut copy = self.simulation.clone();
         copy.spoil_state(spoiled);
         let (limit, step) =
-            (copy.now().after(recovery::bound(copy.config())), self.calm.round_trip());
+            (copy.now().after(recovery::bound(&copy, self.calm)), self.calm.round_trip());
         while !has_stopped(&copy, spoiled) {
             if copy.now() > limit {
                 return fails(format!("{spoiled} goes on with a state that nobody else has"));
