@@ -54,6 +54,23 @@ pub const MAX_BYTES: usize = crate::limits::MAX_ENCODED_BYTES;
 /// it takes encoded.
 const WIDEST: usize = 8;
 
+/// As [`decode`], for a sequence of at most so many elements.
+pub fn decode_at_most<T: DeserializeOwned>(
+    bytes: &[u8],
+    most: usize,
+) -> Result<Vec<T>, DecodeError> {
+    // The encoding of a sequence begins with its length.
+    let length = bincode::serde::decode_from_slice::<u64, _>(bytes, bincode::config::standard());
+    match length {
+        Ok((length, _)) if length > most as u64 => {
+            let reason = format!("{length} elements are more than {most}");
+            Err(DecodeError { what: std::any::type_name::<Vec<T>>(), reason })
+        }
+        // What is no length is no sequence either.
+        Ok(_) | Err(_) => decode(bytes),
+    }
+}
+
 /// Decodes exactly one value of at most [`MAX_BYTES`]; bytes left over are an error.
 ///
 /// What a hostile length can make it allocate is bounded too: by [`MAX_BYTES`] for most that is read,

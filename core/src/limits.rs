@@ -33,6 +33,9 @@ pub const MAX_ENCODED_BYTES: usize = 64 << 20;
 /// What a key and its value take encoded, beside their own bytes, at most.
 pub const PAIR_OVERHEAD: usize = 64;
 
+/// The longest [`Cursor`](crate::message::Cursor), in bytes: it names a key.
+pub const MAX_CURSOR_BYTES: usize = MAX_KEY_BYTES + 16;
+
 /// What a lease takes encoded, and a session beside its answer, at most.
 pub const EXPIRING_OVERHEAD: usize = 64;
 

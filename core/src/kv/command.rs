@@ -289,10 +289,7 @@ impl Command {
     /// removes something always goes through.
     pub fn grows(&self) -> bool {
         match self {
-            Self::Put { .. }
-            | Self::CompareAndSet { .. }
-            | Self::GrantLease { .. }
-            | Self::OpenSession { .. } => true,
+            Self::Put { .. } | Self::CompareAndSet { .. } | Self::GrantLease { .. } => true,
             Self::Transaction(transaction) => transaction.operations().any(Operation::grows),
             // What is inside decides; answers that are remembered have a bound of their own.
             Self::InSession { command, .. } | Self::Once { command, .. } => {
@@ -301,8 +298,10 @@ impl Command {
                     Ok(command) => command.grows(),
                 }
             }
+            // Sessions are bounded by their number, and clients remove things in one.
             Self::Delete { .. }
             | Self::DeleteRange(_)
+            | Self::OpenSession { .. }
             | Self::KeepLeaseAlive(_)
             | Self::RevokeLease(_)
             | Self::CloseSession(_)

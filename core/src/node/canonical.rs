@@ -104,8 +104,8 @@ impl Progress {
             Mode::Probe { in_flight } => in_flight.hash(hasher),
             Mode::Replicate(window) => window.hash(hasher),
             Mode::Lost => {}
-            Mode::Snapshot(Transfer { last, cursor, round }) => {
-                (last, cursor, round).hash(hasher);
+            Mode::Snapshot(Transfer { last, cursor, round, is_whole }) => {
+                (last, cursor, round, is_whole).hash(hasher);
             }
         }
     }

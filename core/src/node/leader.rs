@@ -17,6 +17,9 @@ use crate::types::{LogIndex, LogPosition, NodeId, Time};
 /// Entries up to this size, in bytes, cost little more than a heartbeat.
 const SMALL: usize = 1 << 10;
 
+/// A follower may take so many times the promotion timeout to save a snapshot that it has received.
+const SAVING: u64 = 10;
+
 impl Node {
     pub(super) fn new_leader(&self) -> Leader {
         let last = self.log.last().index;
@@ -145,12 +148,16 @@ impl Node {
         let Some(progress) = self.progress_of(peer) else { return };
         let asks = progress.is_to_be_asked(now, patience);
         let here = now.since(progress.heard_at) < away;
-        let stuck = now.since(progress.moved_at) >= give_up;
+        let moved_at = progress.moved_at;
+        // Whoever lives and has all of it is saving it, which it can only answer when it is done.
+        let stuck = |is_whole| {
+            now.since(moved_at) >= if is_whole && here { SAVING * give_up } else { give_up }
+        };
         if asks {
             progress.owes_since = now;
         }
         match &mut progress.mode {
-            Mode::Snapshot(transfer) if stuck && transfer.last.is_some() => {
+            Mode::Snapshot(transfer) if transfer.last.is_some() && stuck(transfer.is_whole) => {
                 *transfer = Transfer::default();
             }
             Mode::Snapshot(transfer) if transfer.last.is_none() => {
@@ -350,9 +357,9 @@ impl Node {
     pub(super) fn on_match(&mut self, from: NodeId, index: LogIndex) {
         // More than was ever sent cannot match: a peer is not trusted to be right.
         let index = index.min(self.log.last().index);
-        let (now, round) = (self.now, self.round());
-        let news =
-            self.progress_of(from).is_some_and(|progress| progress.matched(index, round, now));
+        let (now, round, base) = (self.now, self.round(), self.log.base().index);
+        let progress = self.progress_of(from);
+        let news = progress.is_some_and(|progress| progress.matched(index, base, round, now));
         if news {
             self.record_progress(from);
             self.advance_commit_index();

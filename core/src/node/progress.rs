@@ -81,6 +81,8 @@ pub(crate) struct Transfer {
     pub(crate) cursor: Cursor,
     /// The leader's round when that chunk was sent.
     pub(crate) round: u64,
+    /// Whether that chunk is the last one.
+    pub(crate) is_whole: bool,
 }
 
 /// The rounds in which a learner catches up (dissertation §4.2.1): each lasts until it holds what the
@@ -134,7 +136,15 @@ impl Progress {
 
     /// Takes in, in this round, that the follower durably holds the leader's log up to `index`.
     /// Whether that is news.
-    pub(crate) fn matched(&mut self, index: LogIndex, round: u64, now: Time) -> bool {
+    ///
+    /// The leader's log begins after `base`.
+    pub(crate) fn matched(
+        &mut self,
+        index: LogIndex,
+        base: LogIndex,
+        round: u64,
+        now: Time,
+    ) -> bool {
         if matches!(self.mode, Mode::Lost) {
             return false;
         }
@@ -168,7 +178,9 @@ impl Progress {
                 news
             }
             Mode::Snapshot(transfer) => {
-                if transfer.last.is_none_or(|last| last.index <= index) {
+                // Also when it holds an older state than that on its way, and the log reaches back to it.
+                if self.match_index >= base || transfer.last.is_none_or(|last| last.index <= index)
+                {
                     self.mode = Mode::Probe { in_flight: None };
                 }
                 news

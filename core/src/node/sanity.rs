@@ -6,8 +6,11 @@
 use super::Node;
 use super::role::Role;
 use crate::event::MessageRefusal;
+use crate::limits::MAX_CURSOR_BYTES;
 use crate::log::{Entry, Payload};
-use crate::message::{AppendResult, Body, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress};
+use crate::message::{
+    AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
+};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
 /// Messages that were refused since the start.
@@ -176,7 +179,11 @@ fn is_well_formed(body: &Body, term: Term) -> bool {
             let there = is_position(*last) && last.index > LogIndex(0) && last.term <= term;
             // An empty cursor is the beginning, which nothing leads to.
             let goes_on = next.as_ref().is_none_or(|next| next != cursor && !next.0.is_empty());
-            there && !membership.voters.is_empty() && goes_on
+            let is_short = is_cursor(cursor) && next.as_ref().is_none_or(is_cursor);
+            there && !membership.voters.is_empty() && goes_on && is_short
+        }
+        Body::InstallSnapshotReply { result: SnapshotProgress::Wants(cursor), .. } => {
+            is_cursor(cursor)
         }
         Body::AppendEntriesReply { result: AppendResult::Rejected { hint, .. }, .. } => {
             hint.term <= term
@@ -192,6 +199,11 @@ fn is_well_formed(body: &Body, term: Term) -> bool {
         | Body::ReadIndexReply { .. }
         | Body::StateDigest { .. } => true,
     }
+}
+
+/// Whether it may name a place in a state: what is longer would be carried on for nothing.
+fn is_cursor(cursor: &Cursor) -> bool {
+    cursor.0.len() <= MAX_CURSOR_BYTES
 }
 
 /// Whether the entries follow `prev_log` and each other, with terms that never fall and none beyond

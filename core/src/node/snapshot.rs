@@ -52,6 +52,9 @@ impl Node {
         };
         let Some(transfer) = self.transfer_to(to) else { return };
         transfer.last = Some(meta.last);
+        if cursor != Cursor::NOWHERE {
+            transfer.is_whole = next.is_none();
+        }
         let chunk = Box::new(SnapshotChunk { meta, cursor, data, next });
         let body = Body::InstallSnapshot { chunk, round };
         self.send(to, body, Needs::HardState);
@@ -185,10 +188,12 @@ impl Node {
     }
 
     /// A snapshot of the own state is durable: the log before it goes, but for a tail that spares
-    /// followers that are a little behind a transfer of the whole state.
+    /// followers that are a little behind a transfer of the whole state. What follows a snapshot that
+    /// is on its way stays too: whoever gets it goes on from there, and would else need another one.
     pub(crate) fn compact_log(&mut self, snapshot: LogPosition) {
         let base = self.log.base();
         let index = LogIndex(snapshot.index.0.saturating_sub(self.config.keep_entries));
+        let index = self.oldest_on_its_way().map_or(index, |oldest| oldest.min(index));
         let to = if base.index >= snapshot.index {
             // Memory holds less than that already, and the disk more.
             snapshot
@@ -205,6 +210,17 @@ impl Node {
             self.log.compact(to);
             self.forgot_log();
         }
+    }
+
+    /// The last entry in the oldest snapshot that a follower is being sent, one that gives signs of
+    /// life.
+    fn oldest_on_its_way(&self) -> Option<LogIndex> {
+        let (now, away) = (self.now, self.config.election_timeout_max);
+        let sent = self.progress()?.values().filter_map(|progress| match &progress.mode {
+            Mode::Snapshot(transfer) if now.since(progress.heard_at) < away => transfer.last,
+            Mode::Snapshot(_) | Mode::Probe { .. } | Mode::Replicate(_) | Mode::Lost => None,
+        });
+        sent.map(|last| last.index).min()
     }
 
     /// Keeps the log in memory within [`crate::config::Config::keep_bytes`]. What goes is applied,

@@ -357,7 +357,7 @@ fn what_removes_something_does_not_grow_the_state() {
         (swap, true),
         (transaction(vec![delete.clone(), put]), true),
         (Command::GrantLease { ttl: SECOND }, true),
-        (Command::OpenSession { ttl: SECOND }, true),
+        (Command::OpenSession { ttl: SECOND }, false),
         (Command::delete("a"), false),
         (Command::DeleteRange(KeyRange::all()), false),
         (transaction(vec![delete]), false),

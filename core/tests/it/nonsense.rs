@@ -6,6 +6,7 @@ use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered, Write};
 use raft_core::event::{MessageRefusal, RoleName};
 use raft_core::kv::{Command, KvStore, Snapshot};
+use raft_core::limits::MAX_CURSOR_BYTES;
 use raft_core::log::{Entries, Entry, Log, Payload};
 use raft_core::membership::Membership;
 use raft_core::message::{
@@ -85,6 +86,14 @@ fn chunk(last: (u64, u64), membership: Membership, next: Option<&'static [u8]>) 
     Body::InstallSnapshot { chunk: Box::new(chunk), round: 1 }
 }
 
+/// One byte more than a cursor may have.
+static LONG: [u8; MAX_CURSOR_BYTES + 1] = [b'c'; MAX_CURSOR_BYTES + 1];
+
+fn wants(cursor: &'static [u8]) -> Body {
+    let result = SnapshotProgress::Wants(Cursor(cursor.into()));
+    Body::InstallSnapshotReply { last: LogPosition::new(2, 6), round: 1, result }
+}
+
 fn accepted(round: u64, index: u64) -> Body {
     let result = AppendResult::Accepted { match_index: LogIndex(index) };
     Body::AppendEntriesReply { round, result }
@@ -130,6 +139,8 @@ fn nonsense_is_refused_and_counted() {
         (Follower, 2, 3, chunk((0, 9), voters(), None), R::Malformed),
         (Follower, 2, 3, chunk((3, 9), Membership::default(), None), R::Malformed),
         (Follower, 2, 3, chunk((3, 9), voters(), Some(b"")), R::Malformed),
+        (Follower, 2, 3, chunk((3, 9), voters(), Some(&LONG)), R::Malformed),
+        (Leader, 2, 4, wants(&LONG), R::Malformed),
         (Follower, 3, 3, append((2, 6), vec![], 4), R::SecondLeader),
         (Follower, 3, 3, chunk((3, 9), voters(), None), R::SecondLeader),
         (Leader, 2, 4, append((2, 6), vec![], 4), R::SecondLeader),

@@ -13,7 +13,7 @@ use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig};
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, RequestId, SECOND, Term};
 
-use crate::lab::{Alone, Cluster, S1, S2, S3, check};
+use crate::lab::{Alone, Cluster, S1, S2, S3, check, value_at};
 
 fn small() -> Config {
     Config { compact_after_entries: 20, keep_entries: 5, max_chunk_bytes: 100, ..Config::default() }
@@ -287,6 +287,82 @@ fn a_chunk_is_sent_again_only_when_it_is_lost() {
     alone.step(Input::SendFailed(S3));
     alone.time_out();
     assert_eq!(chunks(&mut alone).len(), 1);
+}
+
+/// Guards a follower whose disk is slow: once it has all of a state it is left to save it, and goes
+/// on from there, though the leader has begun with a newer one.
+#[check]
+fn who_saves_for_long_is_waited_for() {
+    let mut alone = due_for_a_snapshot();
+    let meta = alone.snapshots.pop().expect("it is due").meta;
+    alone.step(Input::SnapshotSaved(meta.clone()));
+    alone.take_sent();
+    let (prev_log, hint) = (LogPosition::new(1, 1), LogPosition::ZERO);
+    let result = AppendResult::Rejected { prev_log, hint };
+    alone.receive(S3, 1, Body::AppendEntriesReply { round: 1, result });
+    let begins = |alone: &mut Alone, span: u64| -> Option<(Cursor, LogPosition)> {
+        let until = alone.now.after(span);
+        let mut begun = None;
+        while alone.now < until {
+            alone.time_out();
+            alone.persist_all();
+            alone.accept(S2, alone.replica.status().last.index.0);
+            alone.accept(S3, 0);
+            begun = begun.or(alone.take_sent().into_iter().find_map(|message| {
+                let Body::InstallSnapshot { chunk, .. } = message.body else { return None };
+                (chunk.cursor != Cursor::NOWHERE).then_some((chunk.cursor, chunk.meta.last))
+            }));
+        }
+        begun
+    };
+    alone.take_sent();
+    alone.propose(90, "y", "1");
+    alone.persist_all();
+    let patience = Config::default().promotion_timeout;
+    assert_eq!(begins(&mut alone, 9 * patience), None, "it is left alone");
+    let newer = begins(&mut alone, 2 * patience).expect("not for ever");
+    assert!(newer.1.index > meta.last.index, "{newer:?}");
+    let result = SnapshotProgress::Installed { match_index: meta.last.index };
+    alone.receive(S3, 1, Body::InstallSnapshotReply { last: meta.last, round: 0, result });
+    let sent = alone.take_sent().into_iter().filter(|message| message.to == S3);
+    let entries = sent.filter_map(|message| match message.body {
+        Body::AppendEntries { prev_log, entries, .. } => Some((prev_log, entries.len())),
+        _ => None,
+    });
+    assert_eq!(entries.last(), Some((meta.last, 1)), "it goes on after the state that it has");
+}
+
+/// Guards who gets the state under load: the log behind a state on its way stays, however many
+/// snapshots the leader takes meanwhile.
+#[check]
+fn one_state_is_enough_under_load() {
+    let config = SimConfig { node: small(), ..SimConfig::default() };
+    let mut cluster = Cluster::new(config);
+    let leader = cluster.await_leader();
+    let behind = cluster.others(leader)[0];
+    cluster.act(Action::Crash(behind));
+    for _ in 0..5 {
+        for key in KEYS {
+            cluster.put(key, "a value of some length");
+        }
+    }
+    cluster.until("compaction", |sim| {
+        sim.replica(leader).is_some_and(|it| it.status().base.index > LogIndex(10))
+    });
+    cluster.act(Action::Restart(behind));
+    let mut rounds = 0;
+    while value_at(&cluster.sim, behind, "k0").is_none_or(|value| value.len() > 5) {
+        rounds += 1;
+        assert!(rounds < 1_000, "it never gets there");
+        for _ in 0..10 {
+            cluster.put("k0", "newer");
+        }
+        cluster.pass(20 * MILLISECOND);
+    }
+    let installed = cluster.events.iter().filter(|event| {
+        event.id.node == behind && matches!(event.kind, EventKind::SnapshotInstalled { .. })
+    });
+    assert_eq!(installed.count(), 1, "in {rounds} rounds");
 }
 
 /// Guards a follower's side: a question is answered with what it wants and changes nothing, and what

@@ -6,7 +6,7 @@ use raft_core::limits::{
     CHUNK_ENVELOPE_BYTES, MAX_CHUNK_BYTES, MAX_COMMAND_BYTES, MAX_ENCODED_CHUNK_BYTES,
     MAX_KEY_BYTES,
 };
-use raft_core::message::{Body, Message};
+use raft_core::message::{Body, Message, SnapshotProgress};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::Lane;
@@ -57,15 +57,29 @@ pub fn websocket(max_frame: usize) -> WebSocketConfig {
         .read_buffer_size(READ_BYTES.min(max_frame))
 }
 
+/// What a message takes in a frame beside its payload, in bytes.
+const ENVELOPE: usize = 64;
+
+/// The most messages of one frame: a batch is closed by their sizes.
+const MAX_MESSAGES: usize = BATCH_BYTES / ENVELOPE + 1;
+
 /// About how many bytes a message takes in a frame.
 pub fn size(message: &Message) -> usize {
-    const ENVELOPE: usize = 64;
+    // A number, at most in three sets of a change under way.
+    const MEMBER: usize = 3 * 9;
     ENVELOPE
         + match &message.body {
             Body::AppendEntries { entries, .. } => {
                 entries.iter().map(raft_core::log::Entry::size).sum()
             }
-            Body::InstallSnapshot { chunk, .. } => chunk.data.len(),
+            Body::InstallSnapshot { chunk, .. } => {
+                let next = chunk.next.as_ref().map_or(0, |next| next.0.len());
+                let members = chunk.meta.membership.members().len() * MEMBER;
+                chunk.data.len() + chunk.cursor.0.len() + next + members
+            }
+            Body::InstallSnapshotReply { result: SnapshotProgress::Wants(cursor), .. } => {
+                cursor.0.len()
+            }
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
             | Body::RequestVote { .. }
@@ -90,7 +104,47 @@ pub fn encode(messages: &[Message]) -> Bytes {
     buffer.into()
 }
 
-/// Decodes a batch.
+/// Decodes a batch. What says that it is longer than a batch is refused before any of it is decoded:
+/// messages take several times as much in memory.
 pub fn decode(frame: &[u8]) -> Result<Vec<Message>, DecodeError> {
-    codec::decode(frame)
+    codec::decode_at_most(frame, MAX_MESSAGES)
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::message::{Cursor, SnapshotChunk, SnapshotMeta};
+    use raft_core::types::{LogPosition, NodeId, Term};
+
+    use super::*;
+
+    fn message(body: Body) -> Message {
+        Message { from: NodeId(1), to: NodeId(2), term: Term(1), seq: 1, body }
+    }
+
+    /// Guards the bounds of queues and frames: what a peer chooses the length of is counted.
+    #[test]
+    fn cursors_are_counted() {
+        let cursor = || Cursor(Bytes::from(vec![b'c'; 4000]));
+        let wants = SnapshotProgress::Wants(cursor());
+        let last = LogPosition::default();
+        let (data, next) = (Bytes::new(), Some(cursor()));
+        let chunk = SnapshotChunk { meta: SnapshotMeta::default(), cursor: cursor(), data, next };
+        for (body, cursors) in [
+            (Body::InstallSnapshotReply { last, round: 1, result: wants }, 1),
+            (Body::InstallSnapshot { chunk: Box::new(chunk), round: 1 }, 2),
+        ] {
+            let message = message(body);
+            assert!((4000 * cursors..4100 * cursors).contains(&size(&message)));
+            assert!(encode(std::slice::from_ref(&message)).len() <= size(&message));
+        }
+    }
+
+    /// Guards memory: small messages take several times their bytes once they are decoded.
+    #[test]
+    fn a_frame_of_too_many_messages_is_refused() {
+        let messages = vec![message(Body::TimeoutNow); MAX_MESSAGES + 1];
+        let refused = decode(&encode(&messages)).expect_err("one too many").to_string();
+        assert!(refused.contains("are more than"), "{refused}");
+        assert_eq!(decode(&encode(&messages[1..])).expect("as many as fit").len(), MAX_MESSAGES);
+    }
 }

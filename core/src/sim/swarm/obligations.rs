@@ -178,8 +178,8 @@ impl Obligations<'_> {
         }
         self.converges(Some(follower))?;
         let Some(lacking) = self.lacking(leader, follower) else { return Ok(()) };
-        let last = |it: &Self| it.leader().map_or(0, |it| it.status().last.index.0);
-        let last_before = last(self);
+        let log_end = |it: &Self| it.leader().map_or(0, |it| it.status().last.index.0);
+        let end_before = log_end(self);
         let (sent, begun) = (self.simulation.sent_bytes(leader, follower), self.simulation.now());
         let _ = self.simulation.act(Action::Restart(follower));
         let events = self.converges(None)?;
@@ -194,7 +194,7 @@ impl Obligations<'_> {
             self.simulation.now().since(begun) / self.simulation.config().node.heartbeat_interval;
         // A log that keeps fewer entries than come meanwhile, from the clock alone, is no log to catch up
         // from: each snapshot is too old once it is there.
-        if last(self) - last_before >= self.simulation.config().node.keep_entries {
+        if log_end(self) - end_before >= self.simulation.config().node.keep_entries {
             return Ok(());
         }
         // A frame's own fields, and what was on its way when the follower came back.
