@@ -1,6 +1,6 @@
 //! A cluster of real processes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use browser_tests::{Demo, Guarded, Looks, Page, Site, with_page};
@@ -268,8 +268,15 @@ async fn flood() -> Result<()> {
               it.longest = Math.max(it.longest, now - it.last); it.last = now; \
               requestAnimationFrame(draw); }; requestAnimationFrame(draw); return true; })()";
         page.ask(count).await;
-        let span = Duration::from_secs(8);
-        let rate = demo.load(span, None).await.expect("there is a load");
+        // As many as come in some seconds; a busy machine takes longer for them.
+        let (begun, mut writes, mut rate) = (Instant::now(), 0.0, 0.0);
+        while writes < 2_000.0 {
+            let part = Duration::from_secs(8);
+            rate = demo.load(part, None).await.expect("there is a load");
+            assert!(rate > 0.0, "no write comes through");
+            writes += rate * part.as_secs_f64();
+        }
+        let span = begun.elapsed();
         let drawn = page.ask("window.frames_.drawn").await.as_f64().unwrap_or_default();
         let longest = page.ask("Math.round(window.frames_.longest)").await;
         let lag = page.text("lag").await;
@@ -278,7 +285,6 @@ async fn flood() -> Result<()> {
             "{rate:.0} writes/s; {:.1} frames/s, the longest took {longest} ms; {lag}; {out}",
             drawn / span.as_secs_f64()
         );
-        assert!(rate > 200.0, "there was hardly any load: {rate} writes/s");
         assert!(drawn / span.as_secs_f64() > 4.0, "{drawn} frames in {span:?}");
         // Servers tell of some thousand events a second; a slow machine may not have more.
         if rate > 1_000.0 {
