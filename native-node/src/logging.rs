@@ -105,15 +105,18 @@ pub fn say(text: &str) {
 
 /// The same with another patience.
 pub fn say_within(text: &str, patience: Duration) {
-    let text = format!("{text}\n");
+    // Nobody is left to be told that this failed, here and below.
+    let write = |text: &str| drop(io::stderr().write_all(format!("{text}\n").as_bytes()));
     let (done, ended) = mpsc::sync_channel(1);
+    let said = text.to_owned();
     let saying = thread::Builder::new().spawn(move || {
-        // Nobody is left to be told that this failed, here and below.
-        drop(io::stderr().write_all(text.as_bytes()));
+        write(&said);
         let _ = done.send(());
     });
-    if saying.is_ok() {
-        let _ = ended.recv_timeout(patience);
+    match saying {
+        Ok(_) => drop(ended.recv_timeout(patience)),
+        // The system has no thread left, which may be what there is to say.
+        Err(_) => write(text),
     }
 }
 

@@ -57,6 +57,12 @@ pub enum RecoverError {
     /// The server is not among those that found the cluster.
     #[error("server {0} is not among --members, which are the servers of the new cluster")]
     NotAMember(NodeId),
+    /// A later release wrote the log.
+    #[error(
+        "what follows entry {0} of the log is a command that this release does not know: recover with \
+         the release that wrote it, else that and all that follows is lost"
+    )]
+    UnknownCommand(LogIndex),
     /// The name is that of the old cluster.
     #[error(
         "{0:?} is the name of the cluster that lost its majority. A server of that one that came \
@@ -68,9 +74,13 @@ pub enum RecoverError {
 impl Survivor {
     /// Reads the directory of a server that does not run. Blocks, and needs memory for the whole
     /// state.
-    pub fn read(data: &Path) -> Result<Self, StorageError> {
+    pub fn read(data: &Path) -> Result<Self, RecoverError> {
         let identity = Storage::owner(data)?;
-        let (opened, storage) = Storage::open(data, identity.clone(), Options::default(), |_| {})?;
+        let options = Options::default();
+        // With another size the space that is set aside there would be given up for new.
+        let segment_bytes = set_aside(data).unwrap_or(options.segment_bytes);
+        let options = Options { segment_bytes, ..options };
+        let (opened, storage) = Storage::open(data, identity.clone(), options, |_| {})?;
         storage.close()?;
         let mut recovered = opened.recovered;
         let known_committed = recovered.commit_index;
@@ -89,6 +99,9 @@ impl Survivor {
         let replica = Replica::new(start, Time(0), false);
         let (status, store) = (replica.status(), replica.store().clone());
         let (last, membership) = (status.last_applied, status.membership);
+        if status.halted {
+            return Err(RecoverError::UnknownCommand(last.index));
+        }
         let known_committed = known_committed.max(status.snapshot_index);
         Ok(Self { identity, store, last, known_committed, membership })
     }
@@ -105,4 +118,11 @@ impl Survivor {
         let identity = Identity { cluster: cluster_id.clone(), node: *id };
         Ok(found_with(data, identity, members, self.store.clone())?)
     }
+}
+
+/// The size of the files in which space is set aside for the log.
+fn set_aside(data: &Path) -> Option<u64> {
+    let files = std::fs::read_dir(data).ok()?.flatten();
+    let spares = files.filter(|file| file.file_name().to_string_lossy().starts_with("spare-"));
+    spares.filter_map(|file| file.metadata().ok()).map(|it| it.len()).max()
 }

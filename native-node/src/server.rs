@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::Addresses;
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::config::{ConfigError, Limits, ServeConfig};
-use crate::descriptors;
+use crate::config::{ConfigError, ServeConfig};
+use crate::descriptors::{self, Shares};
 use crate::driver::{Driver, Inbox, Peers};
 use crate::faults::Injector;
 use crate::guard::Guard;
@@ -83,7 +83,11 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let guard = Guard::read(&config)?;
-    let mut taken = take(&config, &guard, inbox.clone()).await?;
+    // One thread for what blocks is there from now on. What comes waits for it where the system has no
+    // other; without any, the first to come would end the server.
+    tokio::task::spawn_blocking(|| ()).await.context("cannot start a thread")?;
+    let shares = descriptors::share(config.limits.max_connections)?;
+    let mut taken = take(&config, &guard, shares, inbox.clone()).await?;
     found_cluster(&config, &mut taken, &mut inbox_receiver).await?;
     let clock = Clock::start();
     let (client, peer) = (taken.listener.local_address()?, taken.transport.local_address()?);
@@ -102,7 +106,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let storage = Arc::new(taken.storage);
     let watching = watch_storage(Arc::downgrade(&storage), taken.faults.is_some());
     supervisor.spawn("the task that watches the storage", watching);
-    let limits = bounded(&config.limits)?;
+    let limits = config.limits.clone();
     let revisions = watch::Sender::new(0);
     let (watchers, feed, dispatcher) =
         key_watch::channel(limits.max_watchers, limits.max_watch_bytes);
@@ -189,7 +193,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     Guard::tell(&config.security, client, peer);
     announce(&config, client, peer);
     supervise::notify(&[NotifyState::Ready]);
-    let serving = http::serve(taken.listener, Arc::new(app), limits, draining.clone());
+    let serving = http::serve(taken.listener, Arc::new(app), limits, shares, draining.clone());
     let running = Running { supervisor, lost, driver, inbox, pulse, stop, draining };
     running.until_end(serving).await
 }
@@ -222,6 +226,7 @@ fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Send + 
 async fn take(
     config: &ServeConfig,
     guard: &Guard,
+    shares: Shares,
     inbox: mpsc::UnboundedSender<Inbox>,
 ) -> anyhow::Result<Taken> {
     let secret = config.security.read_secret()?;
@@ -233,6 +238,7 @@ async fn take(
         secret: Secret::new(secret.as_deref()),
         tls: guard.peer_tls.clone(),
         timings: transport::Timings::of(&config.raft),
+        handshakes: shares.handshakes,
     };
     // Addresses first: a second start of the same server is told that it runs already.
     let transport = Transport::bind(&config.peer, identity)
@@ -270,12 +276,6 @@ async fn take(
         config.data.display()
     );
     Ok(Taken { storage, opened, transport, listener, faults })
-}
-
-/// The limits, as far as the system allows them.
-fn bounded(limits: &Limits) -> anyhow::Result<Limits> {
-    let max_connections = descriptors::client_connections(limits.max_connections)?;
-    Ok(Limits { max_connections, ..limits.clone() })
 }
 
 fn taken_address(address: &crate::config::Address, flag: &str) -> String {

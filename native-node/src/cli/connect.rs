@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use raft_core::limits::Semantics;
 
 pub(super) use super::output::line;
 use crate::client::{Client, ClientOptions, Tls, Token};
@@ -86,7 +87,8 @@ impl ClientArgs {
     pub(super) fn patient_client(&self, least: Duration) -> anyhow::Result<Client> {
         let options = self.options(least)?;
         // A command uses its session once; what it leaves behind is gone soon.
-        let sessions = Some(options.patience * 2);
+        let longest = Duration::from_micros(Semantics::LATEST.limits().session_ttl);
+        let sessions = Some((options.patience * 2).min(longest));
         Ok(Client::with(ClientOptions { follow: true, sessions, ..options }))
     }
 

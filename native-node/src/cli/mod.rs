@@ -19,6 +19,7 @@ mod token;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -89,6 +90,11 @@ enum Command {
 
 /// Runs the program; says how it ended.
 pub fn run() -> ExitCode {
+    // A file that may not grow is an error of the write then, and not the end of the process.
+    let told = Arc::default();
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, told) {
+        eprintln!("warning: a limit of the system on the size of files would end this: {error}");
+    }
     let result = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::Demo(arguments) => demo::run(arguments),

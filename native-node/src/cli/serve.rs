@@ -75,9 +75,12 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     ended
 }
 
+/// Threads for what blocks are kept for so long without work: a system that is out of threads would
+/// not give them again.
+const KEPT: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// The same with the log running.
 fn run_logged(config: ServeConfig) -> anyhow::Result<()> {
-    allow_many_files(config.limits.max_connections);
     let stop = CancellationToken::new();
     end_on_signal(stop.clone(), &config)?;
     let mut builder = if config.worker_threads == 1 {
@@ -85,7 +88,8 @@ fn run_logged(config: ServeConfig) -> anyhow::Result<()> {
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
-    let runtime = builder.worker_threads(config.worker_threads).enable_all().build()?;
+    builder.worker_threads(config.worker_threads).enable_all();
+    let runtime = builder.thread_keep_alive(KEPT).build()?;
     if config.exit_with_parent {
         end_with_parent(stop.clone());
     }
@@ -93,22 +97,6 @@ fn run_logged(config: ServeConfig) -> anyhow::Result<()> {
     // What still blocks, such as the look-up of a name, must not keep the process.
     runtime.shutdown_timeout(LEFT_BEHIND);
     ended
-}
-
-/// Each connection takes a file, and many systems allow few until a program asks for more.
-fn allow_many_files(connections: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // Those of the log, of snapshots, of other servers and of the page.
-    const OTHERS: u64 = 256;
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if raised.is_err() || allowed < connections as u64 + OTHERS {
-        tracing::warn!(
-            "the system allows this process {allowed} open files, which --max-connections \
-             {connections} may exceed: raise it (ulimit -n, LimitNOFILE=)"
-        );
-    }
 }
 
 /// Ends the server on Ctrl-C or SIGTERM; the second one ends the process at once. Signals are taken

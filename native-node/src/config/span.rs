@@ -12,10 +12,19 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
 
+/// The longest one: it can be added to any moment of a clock.
+const MAX: Duration = Duration::from_hours(3650 * 24);
+
 /// Text that is no duration.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a duration; write a number with its unit, for instance 150ms or 5s")]
-pub struct SpanError(String);
+pub enum SpanError {
+    /// It is none.
+    #[error("`{0}` is not a duration; write a number with its unit, for instance 150ms or 5s")]
+    Malformed(String),
+    /// Nobody can mean that.
+    #[error("`{0}` is longer than ten years, which is the most")]
+    TooLong(String),
+}
 
 impl Span {
     /// So many milliseconds.
@@ -38,7 +47,11 @@ impl FromStr for Span {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, SpanError> {
-        humantime::parse_duration(text).map(Self).map_err(|_| SpanError(text.to_owned()))
+        match humantime::parse_duration(text) {
+            Ok(duration) if duration <= MAX => Ok(Self(duration)),
+            Ok(_) => Err(SpanError::TooLong(text.to_owned())),
+            Err(_) => Err(SpanError::Malformed(text.to_owned())),
+        }
     }
 }
 
@@ -59,5 +72,21 @@ impl From<Span> for String {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the arithmetic with moments, which ends the server where it goes too far.
+    #[test]
+    fn nobody_waits_longer_than_clocks_can_count() {
+        assert_eq!("5s".parse::<Span>().expect("a duration"), Span::millis(5_000));
+        assert!("3650d".parse::<Span>().is_ok());
+        for (text, said) in [("500000000000y", "ten years"), ("5", "not a duration")] {
+            let refused = text.parse::<Span>().expect_err("refused").to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
     }
 }

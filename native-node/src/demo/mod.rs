@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::output::tell;
 use crate::client::Client;
 use crate::config::{Address, Limits, LogFormat};
+use crate::descriptors::Shares;
 use crate::http;
 use crate::metrics::Connections;
 use directory::Claim;
@@ -109,10 +110,12 @@ async fn attend(
     let built = page::is_built(&arguments.web_dir);
     let router = page::router(Arc::clone(supervisor), &arguments.web_dir);
     let limits = Limits::default();
+    let shares = Shares::of_clients(limits.max_connections);
     let serving = http::serve_service(
         listener,
         move |_| router.clone(),
         limits,
+        shares,
         Connections::default(),
         stop.clone(),
     );

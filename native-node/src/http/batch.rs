@@ -112,7 +112,7 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
     let (written, seen) = tokio::join!(app.handle.propose_all(commands), seeing);
     let elsewhere = |error: &RequestError| matches!(error, RequestError::NotLeader { .. });
     let nothing_happened = written.iter().all(|it| it.as_ref().is_err_and(elsewhere));
-    if has_writes && nothing_happened {
+    if !written.is_empty() && nothing_happened {
         // It has just ceased to lead.
         return app.ask_leader(app.handle.status().leader, &parts, body, redirect).await;
     }

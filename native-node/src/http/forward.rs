@@ -205,7 +205,11 @@ impl App {
         if parts.headers.contains_key(FORWARDED_HEADER) {
             return Err(ApiError::NotLeader(known));
         }
-        let leader = known.ok_or(ApiError::NoLeader)?;
+        let leader = match known {
+            Some(leader) => leader,
+            None if self.handle.is_member() => return Err(ApiError::NoLeader),
+            None => return Err(ApiError::NotAMember(None)),
+        };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let target = self.forwarder.target(&leader.client, path);
         if redirect {

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use hyper::Request;
@@ -24,6 +24,7 @@ use tower::Service;
 use super::paced::Paced;
 use super::places::{Places, Seat};
 use crate::config::{Address, Limits};
+use crate::descriptors::Shares;
 use crate::metrics::Connections;
 use crate::tls::{Acceptor, Stream};
 
@@ -38,6 +39,9 @@ const HASTE: Duration = Duration::from_secs(2);
 
 /// The pause after a connection could not be accepted: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+
+/// One line about that is enough for so long.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// An address that clients can connect to, before anything answers there.
 pub struct Listener {
@@ -63,6 +67,7 @@ pub(crate) async fn serve<S>(
     listener: Listener,
     service: impl Fn(Arc<Seat>) -> S,
     limits: Limits,
+    shares: Shares,
     connections: Connections,
     stop: CancellationToken,
 ) where
@@ -71,18 +76,22 @@ pub(crate) async fn serve<S>(
 {
     let Listener { listener, tls } = listener;
     let tasks = TaskTracker::new();
-    let places = Places::new(limits.max_connections, connections.clone());
+    let places = Places::new(shares, connections.clone());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).max_buf_size(MAX_HEADER_BYTES).max_headers(MAX_HEADERS);
     let door = Arc::new(Door { tls, connections, stop: stop.clone() });
-    let mut pause = PAUSES[0];
+    let mut pause = Pause { next: PAUSES[0], told: None };
     loop {
-        let accepted = tokio::select! {
+        let accepting = async {
+            let descriptor = places.descriptor().await;
+            (descriptor, accept(&listener, &door.connections, &mut pause).await)
+        };
+        let (descriptor, accepted) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &door.connections, &mut pause) => accepted,
+            accepted = accepting => accepted,
         };
         let Some((stream, from)) = accepted else { continue };
-        let Some(seat) = places.take(from.ip()) else {
+        let Some(seat) = places.take(from.ip(), descriptor) else {
             door.connections.refused("limit");
             continue;
         };
@@ -177,15 +186,21 @@ impl Door {
     }
 }
 
+/// What becomes of connections that cannot be accepted.
+struct Pause {
+    next: Duration,
+    told: Option<Instant>,
+}
+
 /// The next connection, and where it comes from.
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
-    pause: &mut Duration,
+    pause: &mut Pause,
 ) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, from)) => {
-            *pause = PAUSES[0];
+            pause.next = PAUSES[0];
             // Answers are written whole; the system must not wait for more.
             drop(stream.set_nodelay(true));
             Some((stream, from))
@@ -196,11 +211,12 @@ async fn accept(
                 return None;
             }
             // Out of file descriptors, most likely: accepting again at once would spin.
-            if *pause == PAUSES[0] {
+            if pause.told.is_none_or(|at| at.elapsed() >= QUIET) {
                 tracing::error!("cannot accept clients' connections, trying on: {error}");
+                pause.told = Some(Instant::now());
             }
-            sleep(*pause).await;
-            *pause = PAUSES[1].min(2 * *pause);
+            sleep(pause.next).await;
+            pause.next = PAUSES[1].min(2 * pause.next);
             None
         }
     }

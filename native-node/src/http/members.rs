@@ -290,7 +290,16 @@ async fn elsewhere(
 /// Addresses first, so that they are in the log before the configuration that needs them.
 async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
     let moved = match &wish {
-        Wish::Join(id, Some(member), _) => enter(app, *id, member).await?,
+        Wish::Join(id, Some(member), learner) => {
+            let moved = enter(app, *id, member).await?;
+            let membership = &app.handle.status().membership;
+            let stays = membership.target.is_empty() || membership.target.contains(id);
+            if moved && !learner && stays && membership.is_voter(*id) {
+                // That was all, whatever other change is under way.
+                return Ok(membership.clone());
+            }
+            moved
+        }
         Wish::Join(id, None, _) => {
             enter_again(app, std::slice::from_ref(id)).await?;
             false

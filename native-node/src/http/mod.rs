@@ -58,6 +58,7 @@ use tower_http::cors::CorsLayer;
 use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::config::{Address, Limits, Members};
+use crate::descriptors::Shares;
 use crate::handle::Handle;
 use crate::metrics::HttpMetrics;
 use crate::supervise::Pulse;
@@ -72,6 +73,7 @@ use held::Held;
 pub use listen::Listener;
 pub(crate) use listen::serve as serve_service;
 pub use origin::Origins;
+pub use places::MAX_RESERVED;
 
 /// The server that answered.
 pub const NODE_HEADER: HeaderName = HeaderName::from_static("x-raft-node");
@@ -184,16 +186,22 @@ impl App {
 }
 
 /// Everything that is served, on an address that was taken before.
-pub async fn serve(listener: Listener, app: Arc<App>, limits: Limits, stop: CancellationToken) {
+pub async fn serve(
+    listener: Listener,
+    app: Arc<App>,
+    limits: Limits,
+    shares: Shares,
+    stop: CancellationToken,
+) {
     let connections = app.metrics.connections.clone();
     let (origins, router) = (app.origins.clone(), router(&app));
     let service = |seat| dispatch::service(Arc::clone(&app), router.clone(), seat);
     if origins.is_empty() {
-        listen::serve(listener, service, limits, connections, stop).await;
+        listen::serve(listener, service, limits, shares, connections, stop).await;
     } else {
         let cors = cors(&origins);
         let service = |seat| cors.layer(service(seat));
-        listen::serve(listener, service, limits, connections, stop).await;
+        listen::serve(listener, service, limits, shares, connections, stop).await;
     }
 }
 

@@ -14,13 +14,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::descriptors::Shares;
 use crate::metrics::Connections;
 
-/// Places for those who ask how the server is, beside all others.
-const RESERVED: usize = 64;
-
-/// How many of them may be taken by requests that other servers pass on.
-const RESERVED_FOR_SERVERS: usize = RESERVED / 2;
+/// Places for those who ask how the server is, beside all others, at most.
+pub const MAX_RESERVED: usize = 64;
 
 /// A connection that came or was answered a moment ago does not give way.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -45,8 +43,12 @@ pub(super) struct Places(Arc<Room>);
 #[derive(Debug)]
 struct Room {
     most: usize,
+    reserved: usize,
+    /// One for each connection, those included that are ending because they gave way.
+    descriptors: Arc<Semaphore>,
     began: Instant,
     seats: Mutex<Seats>,
+    /// Half of the reserved places may be taken by requests that other servers pass on.
     for_servers: Arc<Semaphore>,
     connections: Connections,
 }
@@ -76,17 +78,27 @@ pub(crate) struct Seat {
     line: Arc<Line>,
     from: IpAddr,
     is_reserved: bool,
+    _descriptor: OwnedSemaphorePermit,
 }
 
 impl Places {
-    pub(super) fn new(most: usize, connections: Connections) -> Self {
+    pub(super) fn new(shares: Shares, connections: Connections) -> Self {
+        let Shares { clients: most, reserved, .. } = shares;
         let (began, seats) = (Instant::now(), Mutex::default());
-        let for_servers = Arc::new(Semaphore::new(RESERVED_FOR_SERVERS));
-        Self(Arc::new(Room { most, began, seats, for_servers, connections }))
+        let all = most.saturating_add(2 * reserved).min(Semaphore::MAX_PERMITS);
+        let descriptors = Arc::new(Semaphore::new(all));
+        let for_servers = Arc::new(Semaphore::new(reserved / 2));
+        Self(Arc::new(Room { most, reserved, descriptors, began, seats, for_servers, connections }))
+    }
+
+    /// Waits until one more connection may be open: at most until one that gave way has ended.
+    pub(super) async fn descriptor(&self) -> OwnedSemaphorePermit {
+        let descriptors = Arc::clone(&self.0.descriptors);
+        descriptors.acquire_owned().await.expect("it is never closed")
     }
 
     /// A place for a connection from this address, if there is one.
-    pub(super) fn take(&self, from: IpAddr) -> Option<Arc<Seat>> {
+    pub(super) fn take(&self, from: IpAddr, descriptor: OwnedSemaphorePermit) -> Option<Arc<Seat>> {
         let room = &self.0;
         let now = room.now();
         let mut seats = room.seats();
@@ -95,7 +107,7 @@ impl Places {
             gives_way: CancellationToken::new(),
         });
         let is_reserved = seats.taken.len() >= room.most && !seats.make_room(now);
-        if is_reserved && seats.reserved.len() >= RESERVED {
+        if is_reserved && seats.reserved.len() >= room.reserved {
             // Who is answered there has nothing more to say.
             let waits = |(_, line): &(&u64, &Arc<Line>)| line.state.load(Relaxed) & 3 != BUSY;
             let number = *seats.reserved.iter().find(waits)?.0;
@@ -107,7 +119,9 @@ impl Places {
         places.insert(number, Arc::clone(&line));
         drop(seats);
         room.connections.open.inc();
-        Some(Arc::new(Seat { room: Arc::clone(room), number, line, from, is_reserved }))
+        let room = Arc::clone(room);
+        let seat = Seat { room, number, line, from, is_reserved, _descriptor: descriptor };
+        Some(Arc::new(seat))
     }
 }
 
@@ -234,8 +248,13 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn places(most: usize) -> Places {
-        Places::new(most, Connections::default())
+    fn places(clients: usize) -> Places {
+        Places::new(Shares::of_clients(clients), Connections::default())
+    }
+
+    fn take(places: &Places) -> Option<Arc<Seat>> {
+        let descriptors = Arc::clone(&places.0.descriptors);
+        places.take(HERE, descriptors.try_acquire_owned().expect("a descriptor"))
     }
 
     /// Makes it look as if the connection had done this for so long.
@@ -257,7 +276,7 @@ mod tests {
     #[test]
     fn the_silent_give_way() {
         let places = old(5);
-        let take = || places.take(HERE).expect("a place");
+        let take = || take(&places).expect("a place");
         let seats: Vec<_> = (0..5).map(|_| take()).collect();
         let gone = |number: usize| seats[number].line.gives_way.is_cancelled();
         since(&seats[0], IDLE, 50 * MOMENT);
@@ -282,16 +301,16 @@ mod tests {
     #[test]
     fn reserved_places_are_few() {
         let places = places(1);
-        let first = places.take(HERE).expect("a place");
-        let reserved: Vec<_> = (0..RESERVED).map(|_| places.take(HERE).expect("a place")).collect();
+        let first = take(&places).expect("a place");
+        let reserved: Vec<_> = (0..MAX_RESERVED).map(|_| take(&places).expect("a place")).collect();
         assert!(!first.is_reserved() && reserved.iter().all(|seat| seat.is_reserved()));
-        let more = places.take(HERE).expect("a place");
+        let more = take(&places).expect("a place");
         assert!(reserved[0].line.gives_way.is_cancelled() && more.is_reserved());
         for seat in reserved.iter().chain([&more]) {
             seat.is_busy();
         }
-        assert!(places.take(HERE).is_none());
+        assert!(take(&places).is_none());
         drop(reserved);
-        assert!(places.take(HERE).is_some());
+        assert!(take(&places).is_some());
     }
 }

@@ -9,6 +9,7 @@ use hyper::{Method, Request, Version};
 
 use super::dispatch::Route;
 use super::error::ApiError;
+use super::headers::{IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
 
 /// Where a client goes on watching.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -29,6 +30,10 @@ pub(super) fn screen<B: Body>(route: Route, request: &Request<B>) -> Result<(), 
     }
     // The server of the page's files knows conditions of its own.
     let is_file = matches!(route, Route::Other | Route::Docs | Route::OpenApi) && reads;
+    let is_of_the_cluster = matches!(
+        route,
+        Route::Members | Route::Leader | Route::Snapshot | Route::Backup | Route::Faults
+    );
     let (mut hosts, mut origins, mut ids) = (0, 0, 0);
     for (name, value) in headers {
         if *name == HOST {
@@ -70,6 +75,12 @@ pub(super) fn screen<B: Body>(route: Route, request: &Request<B>) -> Result<(), 
         } else if *name == IF_NONE_MATCH {
             if !reads && route != Route::Kv {
                 return Err(ApiError::BadCondition("If-None-Match is for PUT of a key"));
+            }
+        } else if *name == IDEMPOTENCY_KEY || *name == SESSION_HEADER || *name == SEQUENCE_HEADER {
+            if !reads && is_of_the_cluster {
+                return Err(ApiError::BadHeader(
+                    "Idempotency-Key and sessions are for writes of keys and leases",
+                ));
             }
         } else if (*name == IF_MODIFIED_SINCE
             || *name == IF_UNMODIFIED_SINCE
@@ -146,6 +157,10 @@ mod tests {
             ("GET", "/kv/a", ("if-range", "\"1\""), ""),
             ("POST", "/set", ("content-type", "application/x-www-form-urlencoded"), ""),
             ("POST", "/set", ("x-http-method-override", "DELETE"), ""),
+            ("POST", "/cluster/leader", ("idempotency-key", "k"), "bad_header"),
+            ("PUT", "/cluster/members", ("x-raft-session", "1"), "bad_header"),
+            ("PUT", "/faults", ("x-raft-sequence", "1"), "bad_header"),
+            ("PUT", "/kv/a", ("idempotency-key", "k"), ""),
             ("GET", "/kv/a", host, "bad_header"),
         ] {
             assert_eq!(code(method, path, &[host, header]), expected, "{method} {path} {header:?}");

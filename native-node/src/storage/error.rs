@@ -220,5 +220,9 @@ pub(super) fn io_error(
 
 /// Whether an error of the system says that there is no space left.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    // A file that may not grow (`ulimit -f`) is no other case for the log.
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

@@ -35,6 +35,9 @@ use crate::tls::Stream;
 
 type Socket = WebSocketStream<Stream>;
 
+/// So many handshakes that were cut may still be ending while others begin.
+pub(super) const CUT_AT_ONCE: usize = 4;
+
 /// Messages of one frame. Dropping it makes room for another of the same connection.
 #[derive(Debug)]
 pub struct Delivery {
@@ -108,15 +111,21 @@ impl Acceptor {
         stop: CancellationToken,
     ) {
         let mut pause = ACCEPT_PAUSE_MIN;
+        let descriptors = Arc::new(Semaphore::new(self.hall.shared.identity.handshakes));
         loop {
-            let accepted = tokio::select! {
+            let accepting = async {
+                // At most until a handshake that was cut has ended.
+                let descriptor = Arc::clone(&descriptors).acquire_owned().await;
+                (descriptor.expect("it is never closed"), listener.accept().await)
+            };
+            let (descriptor, accepted) = tokio::select! {
                 () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = accepting => accepted,
             };
             match accepted {
                 Ok((stream, from)) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    let connection = serve(Arc::clone(&self.hall), stream, from);
+                    let connection = serve(Arc::clone(&self.hall), stream, from, descriptor);
                     tasks.spawn(stop.clone().run_until_cancelled_owned(connection));
                 }
                 Err(error) => {
@@ -137,13 +146,14 @@ struct Place<'a> {
     shared: &'a Shared,
     number: u64,
     cut: CancellationToken,
+    _descriptor: OwnedSemaphorePermit,
 }
 
 impl<'a> Place<'a> {
-    fn take(shared: &'a Shared, from: IpAddr) -> Self {
+    fn take(shared: &'a Shared, from: IpAddr, descriptor: OwnedSemaphorePermit) -> Self {
         let cut = CancellationToken::new();
         let number = shared.porch().enter(from, cut.clone(), Instant::now());
-        Self { shared, number, cut }
+        Self { shared, number, cut, _descriptor: descriptor }
     }
 }
 
@@ -153,8 +163,13 @@ impl Drop for Place<'_> {
     }
 }
 
-async fn serve(hall: Arc<Hall>, stream: TcpStream, from: SocketAddr) {
-    let place = Place::take(&hall.shared, from.ip());
+async fn serve(
+    hall: Arc<Hall>,
+    stream: TcpStream,
+    from: SocketAddr,
+    descriptor: OwnedSemaphorePermit,
+) {
+    let place = Place::take(&hall.shared, from.ip(), descriptor);
     let greeted = tokio::select! {
         greeted = timeout(hall.shared.identity.timings.connect, hall.greet(stream)) => {
             greeted.unwrap_or(Err(Refusal::Slow))

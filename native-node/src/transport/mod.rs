@@ -69,6 +69,9 @@ pub struct Identity {
     pub tls: Option<Arc<PeerTls>>,
     /// How long things may take.
     pub timings: Timings,
+    /// How many connections may be in the middle of their handshake, at most
+    /// [`limits::MAX_HALF_OPEN`].
+    pub handshakes: usize,
 }
 
 /// What all connections of a server share.
@@ -165,11 +168,12 @@ impl Transport {
         deliver: impl Fn(Arrival) + Send + Sync + 'static,
     ) -> (Outgoing, Links) {
         let links = Links { spoken, faults, ..Links::default() };
+        let porch = Porch::new(self.identity.handshakes - listener::CUT_AT_ONCE);
         let shared = Arc::new(Shared {
             identity: self.identity,
             links: links.clone(),
             deliver: Box::new(deliver),
-            porch: Mutex::default(),
+            porch: Mutex::new(porch),
             started: Instant::now(),
         });
         let loopback = self.listener.local_addr().map_or(true, |own| own.ip().is_loopback());

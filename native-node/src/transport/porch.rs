@@ -13,13 +13,13 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{
-    HANDSHAKE_GRACE, MAX_HALF_OPEN, MAX_HALF_OPEN_MEMBER, MAX_HALF_OPEN_STRANGER,
-    MAX_MEMBER_ADDRESSES,
+    HANDSHAKE_GRACE, MAX_HALF_OPEN_MEMBER, MAX_HALF_OPEN_STRANGER, MAX_MEMBER_ADDRESSES,
 };
 
 /// The connections, in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Porch {
+    most: usize,
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
     /// Addresses of members, the latest last.
@@ -36,6 +36,11 @@ struct Waiting {
 }
 
 impl Porch {
+    /// For so many connections, of which one address gets its share.
+    pub(super) const fn new(most: usize) -> Self {
+        Self { most, waiting: BTreeMap::new(), next: 0, members: VecDeque::new() }
+    }
+
     /// Takes a connection in, which `cut` ends when it has to go for another one. Gives its number.
     pub(super) fn enter(&mut self, from: IpAddr, cut: CancellationToken, now: Instant) -> u64 {
         let member = self.members.contains(&from);
@@ -48,7 +53,7 @@ impl Porch {
             };
             victim = self.oldest(|waiting| same(waiting) && !left_alone(waiting));
         }
-        if victim.is_none() && self.waiting.len() >= MAX_HALF_OPEN {
+        if victim.is_none() && self.waiting.len() >= self.most {
             victim = self.oldest(|waiting| !waiting.member).or_else(|| self.oldest(|_| true));
         }
         if let Some(waiting) = victim.and_then(|victim| self.waiting.remove(&victim)) {
@@ -86,6 +91,7 @@ impl Porch {
 mod tests {
     use std::time::Duration;
 
+    use super::super::limits::MAX_HALF_OPEN;
     use super::*;
 
     fn address(number: usize) -> IpAddr {
@@ -107,7 +113,7 @@ mod tests {
     /// addresses, a member's handshake goes on.
     #[test]
     fn strangers_never_cut_a_member() {
-        let (mut porch, now) = (Porch::default(), Instant::now());
+        let (mut porch, now) = (Porch::new(MAX_HALF_OPEN), Instant::now());
         (0..8).for_each(|member| porch.know(address(member)));
         let members: Vec<_> = (0..8).map(|member| enter(&mut porch, member, now)).collect();
         let later = now + HANDSHAKE_GRACE;
@@ -121,7 +127,7 @@ mod tests {
     /// Guards everybody else against one address.
     #[test]
     fn one_address_has_its_share() {
-        let (mut porch, now) = (Porch::default(), Instant::now());
+        let (mut porch, now) = (Porch::new(MAX_HALF_OPEN), Instant::now());
         let others: Vec<_> = (1..20).map(|other| enter(&mut porch, other, now)).collect();
         let many: Vec<_> = (0..1000).map(|_| enter(&mut porch, 0, now)).collect();
         assert_eq!((left(&others), left(&many)), (others.len(), MAX_HALF_OPEN_STRANGER));
@@ -132,7 +138,7 @@ mod tests {
     /// has its time, and what is silent is cut after that.
     #[test]
     fn a_handshake_from_a_members_address_has_its_time() {
-        let (mut porch, start) = (Porch::default(), Instant::now());
+        let (mut porch, start) = (Porch::new(MAX_HALF_OPEN), Instant::now());
         porch.know(address(0));
         let honest = enter(&mut porch, 0, start);
         let silent: Vec<_> = (0..150).map(|_| enter(&mut porch, 0, start)).collect();
@@ -147,7 +153,7 @@ mod tests {
     /// Guards memory: neither connections nor addresses are remembered without bound.
     #[test]
     fn all_is_bounded() {
-        let (mut porch, now) = (Porch::default(), Instant::now());
+        let (mut porch, now) = (Porch::new(MAX_HALF_OPEN), Instant::now());
         for number in 0..1000 {
             porch.know(address(number));
             enter(&mut porch, number, now);

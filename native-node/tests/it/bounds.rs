@@ -156,9 +156,11 @@ async fn a_full_state_takes_deletes_and_is_open_again() {
     let txn = json!({"then": [put.clone()]}).to_string();
     send("POST", &server, "/txn", &[], txn).await.assert_problem(507, "quota_exceeded");
     let ttl = json!({"ttl_ms": 1000}).to_string();
-    for path in ["/leases", "/sessions"] {
-        send("POST", &server, path, &[], ttl.clone()).await.assert_problem(507, "quota_exceeded");
-    }
+    send("POST", &server, "/leases", &[], ttl).await.assert_problem(507, "quota_exceeded");
+    let both = json!({"operations": [put.clone(), {"get": {"key": "b"}}]}).to_string();
+    let both = send("POST", &server, "/batch", &[], both).await.json();
+    assert_eq!(both["results"][0]["error"]["code"], "quota_exceeded", "{both}");
+    assert!(both["results"][1]["found"].is_object(), "the read is answered");
     let key = [("idempotency-key", "k")];
     let named = send("PUT", &server, "/kv/d", &key, "1").await;
     named.assert_problem(507, "quota_exceeded");
@@ -168,6 +170,11 @@ async fn a_full_state_takes_deletes_and_is_open_again() {
     let batch = send("POST", &server, "/batch", &[], batch.to_string()).await.json();
     assert_eq!(batch["results"][0]["error"]["code"], "quota_exceeded", "{batch}");
     assert_eq!(batch["results"][1]["written"]["existed"], true, "{batch}");
+    // As the command line removes things: in a session.
+    let mut command = program();
+    command.args(["delete", "b", "--endpoints", &server.to_string()]);
+    let deleted = run_to_end(command).await;
+    assert!(deleted.status.success(), "{deleted:?}");
     eventually("room", async || {
         let put = send("PUT", &server, "/kv/d", &[], "1").await;
         (put.status == 200).then_some(())

@@ -31,6 +31,20 @@ async fn json(cluster: &Cluster, arguments: &[&str]) -> Value {
     serde_json::from_slice(&printed).unwrap()
 }
 
+/// Guards a transaction in which a field stands twice: whoever reads JSON would drop the first, and with
+/// it a comparison.
+#[tokio::test]
+async fn a_transaction_is_sent_as_it_is_written() {
+    let cluster = Cluster::start();
+    cluster.leader().await;
+    let text = r#"{"compare": [{"key": "a", "target": {"value": "1"}}], "compare": [],
+        "then": [{"put": {"key": "b", "value": "1"}}]}"#;
+    let refused = run(&cluster, &["txn", text]).await;
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && why.contains("duplicate"), "{refused:?}");
+    assert_eq!(run(&cluster, &["get", "b"]).await.status.code(), Some(1));
+}
+
 /// Guards scripts: bytes go in and come out as they are, conditions hold, and the exit code tells
 /// what happened.
 #[tokio::test]

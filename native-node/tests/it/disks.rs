@@ -6,12 +6,12 @@ use std::process::Command;
 use bytes::Bytes;
 use native_node::client::Client;
 use native_node::http::request::Consistency;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use testbed::faults::{ALLOW_FAULTS, Plan};
 use testbed::load::{Load, judge};
 
 use crate::cluster::{CALM, Cluster, Limits, eventually, program, run_to_end};
-use crate::http::send;
+use crate::http::{send, try_send};
 
 /// Segments of a mebibyte, so that little is needed to fill them.
 const SMALL: &str = "--segment-bytes=1048576";
@@ -449,6 +449,52 @@ async fn connections_leave_the_descriptors_that_the_log_needs() {
     end_of(&mut cluster, 1).await;
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     assert!(log.contains("connections of clients fit"), "it says what it makes of the limit");
+}
+
+/// Guards a server whose files may not grow any more (`ulimit -f`): it ends with a word, and not by a
+/// signal.
+#[tokio::test]
+async fn a_limit_on_the_size_of_files_is_told() {
+    let mut cluster = Cluster::start_with(1, &[SMALL]);
+    cluster.leader().await;
+    let (pid, server) = (cluster.pid(1), cluster.address(1));
+    let limit = Rlimit { current: Some(20_000), ..getrlimit(Resource::Fsize) };
+    prlimit(Pid::from_raw(i32::try_from(pid).unwrap()), Resource::Fsize, limit).unwrap();
+    let value = Bytes::from(vec![b'v'; 60_000]);
+    // Whatever comes of it.
+    drop(try_send("PUT", &server, "/kv/k", &[], value).await);
+    let ended = cluster.ended(1).await;
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(ended.code() == Some(1) && log.contains("File too large"), "{ended}: {log}");
+}
+
+/// Guards a server with the fewest file descriptors against silent connections to both its ports: it
+/// never runs out of them, and says how it is.
+#[tokio::test]
+async fn silent_connections_to_both_ports_leave_descriptors() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    cluster.limit(1, Limits { files: Some(140), group: None });
+    cluster.start_all();
+    cluster.leader().await;
+    let (address, peer) = (cluster.address(1).to_string(), cluster.peer_address(1).to_string());
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..60 {
+            // Whoever finds no room at all is refused, which is as well.
+            silent.extend(tokio::net::TcpStream::connect(&address).await);
+            silent.extend(tokio::net::TcpStream::connect(&peer).await);
+        }
+        eventually("it says how it is", async || {
+            let answer =
+                try_send("GET", &cluster.address(1), "/livez", &[], Bytes::new()).await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+    let log = std::fs::read_to_string(cluster.log(1)).unwrap();
+    assert!(!log.contains("Too many open files"), "{log}");
+    drop(silent);
+    end_of(&mut cluster, 1).await;
 }
 
 /// Guards a server whose directory is removed under it: it ends and says so.

@@ -111,6 +111,46 @@ async fn learners_are_promoted_and_several_voters_change_at_once() {
     cluster.converged().await;
 }
 
+/// Guards an answer that says that nothing happened: a member moves at once, whatever other change is
+/// under way.
+#[tokio::test]
+async fn a_member_moves_while_another_one_joins() {
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let (path, address) = ("/cluster/members", cluster.address(leader));
+    let nobody = json!({"id": 9, "peer": "127.0.0.1:1", "client": "127.0.0.1:2"}).to_string();
+    let joining = tokio::spawn(async move { send("POST", &address, path, &[], nobody).await });
+    eventually("it is joining", async || {
+        let list = change(&cluster, leader, "GET", path, Value::Null).await.json();
+        list["members"].as_array()?.iter().any(|member| member["id"] == 9).then_some(())
+    })
+    .await;
+    let mut moved = join(&cluster, leader);
+    moved["client"] = json!("127.0.0.1:3");
+    let answer = change(&cluster, leader, "POST", path, moved).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let list = change(&cluster, leader, "GET", path, Value::Null).await.json();
+    let own = |member: &&Value| member["id"] == leader;
+    let shown = list["members"].as_array().unwrap().iter().find(own).unwrap();
+    assert_eq!(shown["client"], "127.0.0.1:3", "{list}");
+    joining.abort();
+}
+
+/// Guards writers at a server that was taken out: they are told, and not to wait for an election.
+#[tokio::test]
+async fn writes_at_a_removed_server_are_told() {
+    let cluster = Cluster::start();
+    let leader = cluster.leader().await;
+    let removed = cluster.follower().await;
+    let path = format!("/cluster/members/{removed}");
+    assert_eq!(change(&cluster, leader, "DELETE", &path, Value::Null).await.status, 200);
+    eventually("it says so", async || {
+        let put = send("PUT", &cluster.address(removed), "/kv/k", &[], "1").await;
+        (put.json()["code"] == "not_a_member").then_some(())
+    })
+    .await;
+}
+
 /// Guards pitfall 29 where somebody repeats `--new-cluster` for a server that lost its disk: it
 /// believes that it founds the cluster, and the others refuse it in plain words until it is let in
 /// again.

@@ -2,10 +2,68 @@
 
 use bytes::Bytes;
 use native_node::http::request::Consistency;
+use native_node::storage::{Options, Storage};
+use raft_core::durable::{Recovered, Write};
+use raft_core::log::{Entry, Payload};
+use raft_core::types::WriteId;
 use serde_json::Value;
 
 use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 use crate::http::try_send;
+
+/// Guards what a later release wrote: its commands are not left out without a word.
+#[tokio::test]
+async fn what_a_later_release_wrote_is_not_dropped() {
+    let mut old = Cluster::start_with(1, &CALM);
+    old.leader().await;
+    old.client(1).put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    old.kill(1);
+    let data = old.data(1);
+    let identity = Storage::owner(&data).unwrap();
+    let (written, tell) = std::sync::mpsc::channel();
+    let (opened, storage) =
+        Storage::open(&data, identity, Options::default(), move |event| drop(written.send(event)))
+            .unwrap();
+    let Recovered { hard_state, entries, commit_index, .. } = opened.recovered;
+    let index = entries.last().expect("the write is there").index.next();
+    let payload = Payload::Command(Bytes::from_static(&[0xff; 9]));
+    let entry = Entry { index, term: hard_state.current_term, payload };
+    storage.submit(Write {
+        id: WriteId(1),
+        hard_state,
+        truncate_from: None,
+        compact_to: None,
+        entries: vec![entry].into(),
+        commit_index,
+    });
+    tell.recv_timeout(std::time::Duration::from_secs(20)).expect("it is written");
+    storage.close().unwrap();
+    let mut command = program();
+    command.args(["recover", "--show", "--data", &data.to_string_lossy()]);
+    let shown = run_to_end(command).await;
+    let why = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.code() == Some(1) && why.contains("does not know"), "{shown:?}");
+}
+
+/// Guards a directory that is only looked at: nothing in it changes, whatever its server's settings.
+#[tokio::test]
+async fn looking_at_a_survivor_changes_nothing() {
+    let mut old = Cluster::start_with(1, &["--segment-bytes=65536", "--keep-free-bytes=1048576"]);
+    old.leader().await;
+    old.client(1).put(b"k", Bytes::from_static(b"1")).await.unwrap();
+    old.signal(1, rustix::process::Signal::TERM);
+    assert!(old.ended(1).await.success());
+    let data = old.data(1);
+    let files = || -> std::collections::BTreeMap<_, _> {
+        let files = std::fs::read_dir(&data).unwrap().map(|file| file.unwrap());
+        files.map(|file| (file.file_name(), file.metadata().unwrap().len())).collect()
+    };
+    let before = files();
+    let mut command = program();
+    command.args(["recover", "--show", "--data", &data.to_string_lossy()]);
+    assert!(run_to_end(command).await.status.success());
+    assert_eq!(files(), before);
+}
 
 /// Guards the whole way: what the survivor has is kept, to the last acknowledged write; the cluster
 /// of one goes on and grows; a server of the old cluster that comes back is refused and changes

@@ -103,7 +103,7 @@ impl Soak {
     /// Runs it. Panics with what went wrong; a report comes only when nothing did.
     pub async fn run(self) -> Report {
         // Hostile clients take many connections.
-        native_node::descriptors::client_connections(1).unwrap();
+        native_node::descriptors::share(1).unwrap();
         let mut rng = Rng::with_seed(self.seed);
         let servers = self.servers.unwrap_or_else(|| rng.u16(3..=5));
         println!("soak: seed {}, {servers} servers, {:?}", self.seed, self.time);
