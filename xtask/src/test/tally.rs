@@ -25,10 +25,10 @@ impl Tally {
     /// nextest, `Summary [ 1.2s] 5 tests run: 3 passed (1 slow), 1 failed, 1 timed out, 1 skipped`.
     pub(crate) fn of_line(line: &str) -> Self {
         let plain = without_colours(line);
-        let plain = plain.trim();
+        // nextest shows what a failed test said, its own summary too, and moves that to the right.
         let counts = if let Some(rest) = plain.strip_prefix("test result:") {
             rest.split_once('.').map(|(_, counts)| counts)
-        } else if plain.starts_with("Summary [") {
+        } else if plain.trim_start().starts_with("Summary [") {
             plain.split_once(" run:").map(|(_, counts)| counts)
         } else {
             None
@@ -107,6 +107,7 @@ mod tests {
             "test rules::tests::one_vote_a_term ... ok",
             "the log says: 3 passed; 4 failed",
             "test result:",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; finished in 1.01s",
             "Summary [",
             "",
         ];
