@@ -124,5 +124,5 @@ impl Survivor {
 fn set_aside(data: &Path) -> Option<u64> {
     let files = std::fs::read_dir(data).ok()?.flatten();
     let spares = files.filter(|file| file.file_name().to_string_lossy().starts_with("spare-"));
-    spares.filter_map(|file| file.metadata().ok()).map(|it| it.len()).max()
+    spares.filter_map(|file| file.metadata().ok()).map(|it| it.len()).filter(|it| *it > 0).max()
 }

@@ -289,8 +289,8 @@ fn a_chunk_is_sent_again_only_when_it_is_lost() {
     assert_eq!(chunks(&mut alone).len(), 1);
 }
 
-/// Guards a follower whose disk is slow: once it has all of a state it is left to save it, and goes
-/// on from there, though the leader has begun with a newer one.
+/// Guards a follower whose disk is slow: once it has received a snapshot the leader waits for it to save
+/// it, and replicates from there even after it began to send a newer one.
 #[check]
 fn who_saves_for_long_is_waited_for() {
     let mut alone = due_for_a_snapshot();
@@ -332,10 +332,10 @@ fn who_saves_for_long_is_waited_for() {
     assert_eq!(entries.last(), Some((meta.last, 1)), "it goes on after the state that it has");
 }
 
-/// Guards who gets the state under load: the log behind a state on its way stays, however many
-/// snapshots the leader takes meanwhile.
+/// Guards a follower that is sent a snapshot under load: the log behind it stays, however many snapshots
+/// the leader takes meanwhile.
 #[check]
-fn one_state_is_enough_under_load() {
+fn one_snapshot_is_enough_under_load() {
     let node = Config { compact_after_entries: 300, ..small() };
     let config = SimConfig { node, ..SimConfig::default() };
     let mut cluster = Cluster::new(config);
@@ -368,7 +368,7 @@ fn one_state_is_enough_under_load() {
     });
     // The first may be one that was chosen while it was away.
     let installed = installed.count();
-    assert!((1..=2).contains(&installed), "{installed} states in {writes} writes");
+    assert!((1..=2).contains(&installed), "{installed} snapshots in {writes} writes");
 }
 
 /// Guards a follower's side: a question is answered with what it wants and changes nothing, and what

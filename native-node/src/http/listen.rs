@@ -91,7 +91,7 @@ pub(crate) async fn serve<S>(
             accepted = accepting => accepted,
         };
         let Some((stream, from)) = accepted else { continue };
-        let Some(seat) = places.take(from.ip(), descriptor) else {
+        let Some(seat) = places.take(from.ip(), descriptor).await else {
             door.connections.refused("limit");
             continue;
         };

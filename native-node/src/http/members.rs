@@ -293,8 +293,13 @@ async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
         Wish::Join(id, Some(member), learner) => {
             let moved = enter(app, *id, member).await?;
             let membership = &app.handle.status().membership;
-            let stays = membership.target.is_empty() || membership.target.contains(id);
-            if moved && !learner && stays && membership.is_voter(*id) {
+            let is_there = if *learner {
+                membership.learners.contains(id) && !membership.target.contains(id)
+            } else {
+                let stays = membership.target.is_empty() || membership.target.contains(id);
+                membership.is_voter(*id) && stays
+            };
+            if moved && is_there {
                 // That was all, whatever other change is under way.
                 return Ok(membership.clone());
             }

@@ -5,6 +5,7 @@
 //! who ask how the server is, and requests that other servers pass on; anybody else is told there
 //! that there is no room.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptors::Shares;
@@ -19,6 +21,10 @@ use crate::metrics::Connections;
 
 /// Places for those who ask how the server is, beside all others, at most.
 pub const MAX_RESERVED: usize = 64;
+
+/// For so long who came to a reserved place is left to ask; else connections that are made as fast as
+/// they are cut would push everybody out. What a client sent meanwhile is there once it is let in.
+const TURN: Duration = Duration::from_millis(10);
 
 /// A connection that came or was answered a moment ago does not give way.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -97,35 +103,69 @@ impl Places {
         descriptors.acquire_owned().await.expect("it is never closed")
     }
 
-    /// A place for a connection from this address, if there is one.
-    pub(super) fn take(&self, from: IpAddr, descriptor: OwnedSemaphorePermit) -> Option<Arc<Seat>> {
-        let room = &self.0;
-        let now = room.now();
-        let mut seats = room.seats();
-        let line = Arc::new(Line {
-            state: AtomicU64::new(now << 2 | SILENT),
-            gives_way: CancellationToken::new(),
-        });
-        let is_reserved = seats.taken.len() >= room.most && !seats.make_room(now);
-        if is_reserved && seats.reserved.len() >= room.reserved {
-            // Who is answered there has nothing more to say.
-            let waits = |(_, line): &(&u64, &Arc<Line>)| line.state.load(Relaxed) & 3 != BUSY;
-            let number = *seats.reserved.iter().find(waits)?.0;
-            seats.reserved.remove(&number)?.gives_way.cancel();
-        }
-        let number = seats.next;
-        seats.next += 1;
-        let places = if is_reserved { &mut seats.reserved } else { &mut seats.taken };
-        places.insert(number, Arc::clone(&line));
-        drop(seats);
-        room.connections.open.inc();
-        let room = Arc::clone(room);
+    /// A place for a connection from this address, if there is one. Waits until somebody in a reserved
+    /// place has had a [`TURN`].
+    pub(super) async fn take(
+        &self,
+        from: IpAddr,
+        descriptor: OwnedSemaphorePermit,
+    ) -> Option<Arc<Seat>> {
+        let (number, line, is_reserved) = loop {
+            match self.0.enter() {
+                Entry::Place { number, line, is_reserved } => break (number, line, is_reserved),
+                Entry::After(wait) => sleep(wait).await,
+                Entry::Refused => return None,
+            }
+        };
+        self.0.connections.open.inc();
+        let room = Arc::clone(&self.0);
         let seat = Seat { room, number, line, from, is_reserved, _descriptor: descriptor };
         Some(Arc::new(seat))
     }
 }
 
+/// What becomes of who comes.
+enum Entry {
+    Place {
+        number: u64,
+        line: Arc<Line>,
+        is_reserved: bool,
+    },
+    /// There may be a place after this time.
+    After(Duration),
+    /// All are served.
+    Refused,
+}
+
 impl Room {
+    /// Lets somebody in, for whom somebody else may give way.
+    fn enter(&self) -> Entry {
+        let now = self.now();
+        let mut seats = self.seats();
+        let is_reserved = seats.taken.len() >= self.most && !seats.make_room(now);
+        if is_reserved && seats.reserved.len() >= self.reserved {
+            let waiting = seats.reserved.iter();
+            let waiting = waiting.filter_map(|(number, line)| Some((line.turn(now)?, *number)));
+            match waiting.min() {
+                None => return Entry::Refused,
+                Some(((turn, _), _)) if !turn.is_zero() => return Entry::After(turn),
+                Some((_, number)) => {
+                    let line = seats.reserved.remove(&number).expect("it was just found");
+                    line.gives_way.cancel();
+                }
+            }
+        }
+        let number = seats.next;
+        seats.next += 1;
+        let line = Arc::new(Line {
+            state: AtomicU64::new(now << 2 | SILENT),
+            gives_way: CancellationToken::new(),
+        });
+        let places = if is_reserved { &mut seats.reserved } else { &mut seats.taken };
+        places.insert(number, Arc::clone(&line));
+        Entry::Place { number, line, is_reserved }
+    }
+
     /// µs since the listener began.
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX >> 2)
@@ -142,7 +182,7 @@ impl Seats {
     fn make_room(&mut self, now: u64) -> bool {
         loop {
             while let Some(number) = self.chosen.pop_front() {
-                let waits = |line: &Arc<Line>| line.waits_since(now).is_some();
+                let waits = |line: &Arc<Line>| line.waits(now).is_some();
                 if self.taken.get(&number).is_some_and(waits)
                     && let Some(line) = self.taken.remove(&number)
                 {
@@ -164,20 +204,37 @@ impl Seats {
     /// Chooses those who have waited longest, the silent ones first.
     fn choose(&mut self, now: u64) {
         let waiting = self.taken.iter();
-        let waiting = waiting.filter_map(|(number, line)| Some((line.waits_since(now)?, *number)));
-        let mut waiting: Vec<((u64, u64), u64)> = waiting.collect();
+        let waiting = waiting.filter_map(|(number, line)| {
+            let (deed, long) = line.waits(now)?;
+            Some((deed, Reverse(long), *number))
+        });
+        let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable();
-        self.chosen = waiting.into_iter().map(|(_, number)| number).take(CHOSEN).collect();
+        self.chosen = waiting.into_iter().map(|(.., number)| number).take(CHOSEN).collect();
     }
 }
 
 impl Line {
-    /// What it does and since when, if it may give way.
-    fn waits_since(&self, now: u64) -> Option<(u64, u64)> {
+    /// What it does, and for how long.
+    fn state(&self, now: u64) -> (u64, Duration) {
         let state = self.state.load(Relaxed);
-        let (since, deed) = (state >> 2, state & 3);
-        let long = Duration::from_micros(now.saturating_sub(since)) >= MOMENT;
-        (long && matches!(deed, SILENT | IDLE)).then_some((deed, since))
+        (state & 3, Duration::from_micros(now.saturating_sub(state >> 2)))
+    }
+
+    /// For how long it is left in a reserved place, and whether it has yet to ask; `None` while it is
+    /// served. Who was answered has nothing more to say.
+    fn turn(&self, now: u64) -> Option<(Duration, bool)> {
+        match self.state(now) {
+            (BUSY, _) => None,
+            (SILENT, long) => Some((TURN.saturating_sub(long), true)),
+            _ => Some((Duration::ZERO, false)),
+        }
+    }
+
+    /// What it does and for how long, if it may give way.
+    fn waits(&self, now: u64) -> Option<(u64, Duration)> {
+        let (deed, long) = self.state(now);
+        (long >= MOMENT && matches!(deed, SILENT | IDLE)).then_some((deed, long))
     }
 }
 
@@ -252,9 +309,9 @@ mod tests {
         Places::new(Shares::of_clients(clients), Connections::default())
     }
 
-    fn take(places: &Places) -> Option<Arc<Seat>> {
-        let descriptors = Arc::clone(&places.0.descriptors);
-        places.take(HERE, descriptors.try_acquire_owned().expect("a descriptor"))
+    async fn take(places: &Places) -> Option<Arc<Seat>> {
+        let descriptor = places.descriptor().await;
+        places.take(HERE, descriptor).await
     }
 
     /// Makes it look as if the connection had done this for so long.
@@ -273,11 +330,14 @@ mod tests {
 
     /// Guards those who have something to say: the silent give way to them, longest first, then
     /// those without a request; never who is served, was a moment ago, or has shown a token.
-    #[test]
-    fn the_silent_give_way() {
+    #[tokio::test]
+    async fn the_silent_give_way() {
         let places = old(5);
-        let take = || take(&places).expect("a place");
-        let seats: Vec<_> = (0..5).map(|_| take()).collect();
+        let take = async || take(&places).await.expect("a place");
+        let mut seats = Vec::new();
+        for _ in 0..5 {
+            seats.push(take().await);
+        }
         let gone = |number: usize| seats[number].line.gives_way.is_cancelled();
         since(&seats[0], IDLE, 50 * MOMENT);
         since(&seats[1], SILENT, 2 * MOMENT);
@@ -287,30 +347,40 @@ mod tests {
         let mut late = Vec::new();
         for expected in [2, 1, 0] {
             assert!(!gone(expected));
-            late.push(take());
+            late.push(take().await);
             assert!(gone(expected) && !late.iter().any(|seat| seat.is_reserved()), "{expected}");
         }
-        assert!(take().is_reserved(), "all others are busy, known or new");
+        assert!(take().await.is_reserved(), "all others are busy, known or new");
         assert!(!gone(3) && !gone(4));
         drop(seats);
-        assert!(!take().is_reserved(), "places come back");
+        assert!(!take().await.is_reserved(), "places come back");
     }
 
-    /// Guards the places of who asks how the server is: they are few, and the silent give way there
-    /// at once.
-    #[test]
-    fn reserved_places_are_few() {
+    /// Guards the places of who asks how the server is: they are few, the silent give way there once
+    /// they had time to ask, and who was answered at once.
+    #[tokio::test]
+    async fn reserved_places_are_few() {
         let places = places(1);
-        let first = take(&places).expect("a place");
-        let reserved: Vec<_> = (0..MAX_RESERVED).map(|_| take(&places).expect("a place")).collect();
-        assert!(!first.is_reserved() && reserved.iter().all(|seat| seat.is_reserved()));
-        let more = take(&places).expect("a place");
-        assert!(reserved[0].line.gives_way.is_cancelled() && more.is_reserved());
-        for seat in reserved.iter().chain([&more]) {
-            seat.is_busy();
+        let first = take(&places).await.expect("a place");
+        let mut reserved = Vec::new();
+        for _ in 0..MAX_RESERVED {
+            reserved.push(take(&places).await.expect("a place"));
         }
-        assert!(take(&places).is_none());
+        assert!(!first.is_reserved() && reserved.iter().all(|seat| seat.is_reserved()));
+        let gone = |number: usize| reserved[number].line.gives_way.is_cancelled();
+        reserved[5].is_idle(false);
+        let more = take(&places).await.expect("a place");
+        assert!(gone(5) && !gone(0) && more.is_reserved());
+        let begun = Instant::now();
+        let last = take(&places).await.expect("a place");
+        assert!(gone(0) && !gone(1), "the first one had its turn");
+        since(&reserved[1], SILENT, Duration::ZERO);
+        reserved[2..].iter().chain([&more, &last]).for_each(|seat| seat.is_busy());
+        let next = take(&places).await.expect("a place");
+        assert!(gone(1) && begun.elapsed() >= TURN, "it is waited for");
+        next.is_busy();
+        assert!(take(&places).await.is_none(), "all are served");
         drop(reserved);
-        assert!(take(&places).is_some());
+        assert!(take(&places).await.is_some());
     }
 }

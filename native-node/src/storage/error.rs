@@ -220,7 +220,7 @@ pub(super) fn io_error(
 
 /// Whether an error of the system says that there is no space left.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    // A file that may not grow (`ulimit -f`) is no other case for the log.
+    // Under a limit on the size of files (`ulimit -f`) there is no space for one either.
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
