@@ -16,6 +16,10 @@ use crate::given;
 /// How long the cluster may take to be ready, and to end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Servers on a busy machine hear from their leader late: no test waits for elections that this causes.
+const PATIENT: [(&str, &str); 2] =
+    [("GLASSRAFT_ELECTION_TIMEOUT_MIN", "1s"), ("GLASSRAFT_ELECTION_TIMEOUT_MAX", "2s")];
+
 /// How often another range of ports is tried.
 const ATTEMPTS: u16 = 20;
 
@@ -67,6 +71,7 @@ impl Demo {
             .arg(directory.path())
             .arg("--web-dir")
             .arg(dist)
+            .envs(PATIENT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -1,11 +1,11 @@
 //! How fast the page is: what the measurements and the tests have in common.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::Page;
+use crate::{Page, Process};
 
 /// Puts at once, each of which goes to six followers: more than 200 messages on their way.
 const PUTS: u32 = 40;
@@ -72,16 +72,20 @@ pub fn gaps(times: &Value) -> Vec<f64> {
     gaps
 }
 
-/// How long it took to go to each of many moments, all over a run of 100,000 events, in milliseconds,
-/// shortest first: from moving the handle until the document shows it, layout included.
-///
-/// # Errors
-/// When the page does not tell.
-pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
+/// Lets a page run for 100,000 events and stop there.
+pub async fn make_long(page: &Page) {
     page.slide("speed", 15).await;
     let told = "Number(document.querySelector('[data-testid=scrub]').dataset.events)";
     page.wait("the events", &format!("{told} >= {EVENTS}")).await;
     page.press(" ").await;
+}
+
+/// How long it took to go to each of many moments, all over a run that [`make_long`] made, in
+/// milliseconds, shortest first: from moving the handle until the document shows it, layout included.
+///
+/// # Errors
+/// When the page does not tell.
+pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
     let end = page.ask("Number(document.querySelector('[data-testid=seek]').value)").await;
     let mut times = Vec::new();
     // A script has a time limit, which a busy machine needs for fewer.
@@ -114,6 +118,28 @@ pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
     ensure!(!times.is_empty(), "the page tells no times");
     times.sort_by(f64::total_cmp);
     Ok(times)
+}
+
+/// What a page works: the time that the processor gives its process, which other programs do not
+/// lengthen; where the system does not tell, time by the clock.
+#[derive(Debug)]
+pub struct Work {
+    begun: Instant,
+    process: Option<(Process, Duration)>,
+}
+
+impl Work {
+    /// Begins to count.
+    pub fn of(page: &Page) -> Self {
+        let process = page.process().and_then(|process| Some((process, process.time()?)));
+        Self { begun: Instant::now(), process }
+    }
+
+    /// What it has worked since then, in milliseconds.
+    pub fn millis(&self) -> f64 {
+        let known = self.process.and_then(|(process, then)| Some(process.time()? - then));
+        known.unwrap_or_else(|| self.begun.elapsed()).as_secs_f64() * 1e3
+    }
 }
 
 /// The value below which so many of a hundred lie.

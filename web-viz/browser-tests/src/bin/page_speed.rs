@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use browser_tests::speed::{crowd, frame_times, gaps, seek_times, share};
+use browser_tests::speed::{crowd, frame_times, gaps, make_long, seek_times, share};
 use browser_tests::{Demo, Looks, Page, Process, Site, with_browser};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -217,6 +217,7 @@ async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
 /// From moving the handle until the document shows the moment, all over a run of 100,000 events.
 async fn seek(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 5).await?;
+    make_long(page).await;
     let times = seek_times(page).await?;
     Ok(vec![
         Figure::of("going to a moment in 100,000 events, in ms", "≤ 16").with(share(&times, 50)),
