@@ -137,7 +137,8 @@ impl Work {
 
     /// What it has worked since then, in milliseconds.
     pub fn millis(&self) -> f64 {
-        let known = self.process.and_then(|(process, then)| Some(process.time()? - then));
+        let known =
+            self.process.and_then(|(process, then)| Some(process.time()?.saturating_sub(then)));
         known.unwrap_or_else(|| self.begun.elapsed()).as_secs_f64() * 1e3
     }
 }
