@@ -176,8 +176,17 @@ impl Dispatcher {
         let (told, told_at) = (from.revision, Instant::now());
         let (behind, shared) = (Some(from.revision), Arc::clone(&queue));
         let entry = Watcher { range, stale, queue: shared, behind, told, told_at };
+        let at = now.at;
         self.watchers.insert(id, entry);
         self.refill(id);
+        // A watcher that comes back every few seconds would else never hear of a later revision.
+        if let Some(watcher) = self.watchers.get_mut(&id)
+            && watcher.behind.is_none()
+            && watcher.told < at.revision
+        {
+            watcher.queue.tell(at);
+            watcher.told = at.revision;
+        }
         Ok(Watch { id, from, queue, shared: Arc::clone(&self.shared), place: None })
     }
 
@@ -337,7 +346,7 @@ impl Dispatcher {
     /// Tells those for whom nothing happened how far everything is: now and then by the clock, and
     /// before the kept history leaves behind what they were told last. A part of them at a time:
     /// thousands at once would hold up the driver.
-    fn remind(&mut self, now: Instant) {
+    pub(super) fn remind(&mut self, now: Instant) {
         let Some(published) = &self.now else { return };
         let safe = published.changes.safe();
         let (before, after) = (..=self.reminded, (Excluded(self.reminded), Unbounded));

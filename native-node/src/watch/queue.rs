@@ -110,6 +110,8 @@ impl Queue {
         let mut state = self.state();
         let first = state.events.front()?.position.revision;
         state.events.clear();
+        // A bookmark would say that there were none.
+        state.bookmark = None;
         (state.bytes, state.behind) = (0, true);
         state.wake();
         Some(first)

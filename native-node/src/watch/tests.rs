@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use proptest::prelude::*;
 use raft_core::kv::{Command, KeyRange, KvStore};
+use tokio::time::Instant;
 
 use super::*;
 
@@ -86,6 +87,26 @@ async fn a_change_wakes_whom_it_concerns() {
     assert_eq!((stage.watchers.count(), stage.watchers.held_bytes()), (0, 0));
 }
 
+/// Guards a watcher that comes back often, whose keys do not change: it hears at once how far
+/// everything is, and does not fall behind what is kept.
+#[tokio::test]
+async fn who_comes_back_hears_how_far_everything_is() {
+    let mut stage = Stage::new(8, 1 << 20);
+    for value in ["1", "2", "3"] {
+        stage.store.apply(Command::put("elsewhere", value));
+    }
+    stage.publish();
+    let watch = stage.join(KeyRange::prefix("k"), Some(at(1))).await.expect("it is kept");
+    let text = std::iter::from_fn(|| part(&watch)).map(|part| match part {
+        Part::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        other @ (Part::End(_) | Part::Broken) => panic!("{other:?}"),
+    });
+    let text: String = text.collect();
+    let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
+    let revisions: Vec<&str> = ids.filter_map(|id| id.split('-').next()).collect();
+    assert_eq!(revisions, ["1", "3"], "{text}");
+}
+
 /// Guards the beginning: before anything was published, at a revision of the past, at one that is yet
 /// to come, and at one of another history.
 #[tokio::test]
@@ -123,6 +144,8 @@ enum Step {
     Take(usize, u8),
     /// It breaks off and comes back.
     Return(usize),
+    /// Time passes: those for whom nothing happened are told so.
+    Remind,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -132,6 +155,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Publish),
         4 => (0..RANGES.len(), 1..40_u8).prop_map(|(watcher, parts)| Step::Take(watcher, parts)),
         1 => (0..RANGES.len()).prop_map(Step::Return),
+        1 => Just(Step::Remind),
     ]
 }
 
@@ -200,6 +224,7 @@ async fn run(steps: Vec<Step>) {
                 }
                 stage.dispatcher.work_off();
             }
+            Step::Remind => stage.dispatcher.remind(Instant::now() + BOOKMARK_INTERVAL),
             Step::Return(watcher) => {
                 let runner = &mut runners[watcher];
                 let from = runner.last.or(Some(at(0)));

@@ -1,11 +1,11 @@
 //! How fast the page is: what the measurements and the tests have in common.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Page, Process};
+use crate::Page;
 
 /// Puts at once, each of which goes to six followers: more than 200 messages on their way.
 const PUTS: u32 = 40;
@@ -120,27 +120,42 @@ pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// What a page works: the time that the processor gives its process, which other programs do not
-/// lengthen; where the system does not tell, time by the clock.
+/// What a page works: the processor's time of its scripts, styles and layout, which other programs
+/// lengthen far less than time by the clock.
 #[derive(Debug)]
-pub struct Work {
-    begun: Instant,
-    process: Option<(Process, Duration)>,
-}
+pub struct Work(f64);
 
 impl Work {
     /// Begins to count.
-    pub fn of(page: &Page) -> Self {
-        let process = page.process().and_then(|process| Some((process, process.time()?)));
-        Self { begun: Instant::now(), process }
+    ///
+    /// # Errors
+    /// When the browser does not tell.
+    pub async fn of(page: &Page) -> Result<Self> {
+        page.devtools("Performance.enable", json!({ "timeDomain": "threadTicks" })).await?;
+        Ok(Self(worked(page).await?))
     }
 
     /// What it has worked since then, in milliseconds.
-    pub fn millis(&self) -> f64 {
-        let known =
-            self.process.and_then(|(process, then)| Some(process.time()?.saturating_sub(then)));
-        known.unwrap_or_else(|| self.begun.elapsed()).as_secs_f64() * 1e3
+    ///
+    /// # Errors
+    /// When the browser does not tell.
+    pub async fn millis(&self, page: &Page) -> Result<f64> {
+        Ok((worked(page).await? - self.0) * 1e3)
     }
+}
+
+/// What the page has worked so far, in seconds.
+async fn worked(page: &Page) -> Result<f64> {
+    let metrics = page.devtools("Performance.getMetrics", json!({})).await?;
+    let parts = ["ScriptDuration", "RecalcStyleDuration", "LayoutDuration"];
+    Ok(parts.map(|name| metric(&metrics, name)).iter().sum())
+}
+
+/// One of the browser's metrics, in seconds or as a number.
+pub fn metric(metrics: &Value, name: &str) -> f64 {
+    let all = metrics["metrics"].as_array().into_iter().flatten();
+    let mut found = all.filter(|metric| metric["name"] == name);
+    found.next().and_then(|metric| metric["value"].as_f64()).unwrap_or_default()
 }
 
 /// The value below which so many of a hundred lie.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use browser_tests::speed::{crowd, frame_times, gaps, make_long, seek_times, share};
+use browser_tests::speed::{crowd, frame_times, gaps, make_long, metric, seek_times, share};
 use browser_tests::{Demo, Looks, Page, Process, Site, with_browser};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -314,12 +314,6 @@ fn process(page: &Page) -> Result<Process> {
 
 fn number(value: &Value) -> Result<f64> {
     value.as_f64().with_context(|| format!("{value} is no number"))
-}
-
-fn metric(answer: &Value, name: &str) -> f64 {
-    let metrics = answer["metrics"].as_array().into_iter().flatten();
-    let found = metrics.filter(|metric| metric["name"] == name).find_map(|it| it["value"].as_f64());
-    found.unwrap_or(0.0)
 }
 
 fn megabytes(bytes: u64) -> f64 {

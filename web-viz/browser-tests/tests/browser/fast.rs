@@ -7,10 +7,10 @@ use anyhow::Result;
 use browser_tests::speed::{Work, crowd, frame_times, make_long, seek_times};
 use browser_tests::{Looks, Site, with_page};
 
-/// What a frame may take of the processor's time, in ms, painting included.
+/// What a frame may take, in ms, painting aside.
 const FRAME: f64 = 80.0;
 
-/// The same for going to a moment and drawing it.
+/// The same for going to a moment.
 const PLACE: f64 = 160.0;
 
 /// Guards the stage with 200 messages on their way between seven servers: it goes on being drawn. On a
@@ -21,9 +21,10 @@ async fn two_hundred_messages_are_drawn_on_their_way() -> Result<()> {
     let url = format!("{}/#source=simulate&seed=1&servers=7", site.url());
     with_page(&url, Looks::PLAIN, async |page| {
         crowd(page).await;
-        let work = Work::of(page);
+        let work = Work::of(page).await.expect("the browser tells");
         let frames = frame_times(page, Duration::from_secs(3)).await.expect("they are many").len();
-        let each = work.millis() / f64::from(u32::try_from(frames).expect("few"));
+        let each = work.millis(page).await.expect("the browser tells")
+            / f64::from(u32::try_from(frames).expect("few"));
         println!("{each:.1} ms of work a frame, {frames} frames");
         assert!(each < FRAME, "a frame takes {each} ms of work");
     })
@@ -38,9 +39,10 @@ async fn any_moment_of_a_long_run_is_near() -> Result<()> {
     let url = format!("{}/#source=simulate&seed=1&servers=5", site.url());
     with_page(&url, Looks::PLAIN, async |page| {
         make_long(page).await;
-        let work = Work::of(page);
+        let work = Work::of(page).await.expect("the browser tells");
         let places = seek_times(page).await.expect("the page tells").len();
-        let each = work.millis() / f64::from(u32::try_from(places).expect("few"));
+        let each = work.millis(page).await.expect("the browser tells")
+            / f64::from(u32::try_from(places).expect("few"));
         println!("{each:.1} ms of work a place, {places} places");
         assert!(each < PLACE, "going to a place takes {each} ms of work");
     })

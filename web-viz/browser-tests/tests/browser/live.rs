@@ -272,14 +272,14 @@ async fn flood() -> Result<()> {
               requestAnimationFrame(draw); }; requestAnimationFrame(draw); return true; })()";
         page.ask(count).await;
         // As many as come in some seconds; a busy machine takes longer for them.
-        let (work, mut writes, mut rate) = (Work::of(page), 0.0, 0.0);
+        let (work, mut writes, mut rate) = (Work::of(page).await.expect("the browser tells"), 0.0, 0.0);
         while writes < 2_000.0 {
             let part = Duration::from_secs(8);
             rate = demo.load(part, None).await.expect("there is a load");
             assert!(rate > 0.0, "no write comes through");
             writes += rate * part.as_secs_f64();
         }
-        let work = work.millis();
+        let work = work.millis(page).await.expect("the browser tells");
         let drawn = page.ask("window.frames_.drawn").await.as_f64().unwrap_or_default();
         let longest = page.ask("Math.round(window.frames_.longest)").await;
         let lag = page.text("lag").await;
@@ -333,12 +333,12 @@ async fn flood() -> Result<()> {
               took.push(performance.now() - start); \
               setTimeout(() => seek(left - 1), 50); \
             }; seek(8); return true; })()";
-        let work = Work::of(page);
+        let work = Work::of(page).await.expect("the browser tells");
         page.ask(seeks).await;
         page.wait("all seeks", "window.seeks_ !== undefined").await;
         let took = page.ask("window.seeks_").await;
         println!("seeks took {took} ms");
-        let each = work.millis() / 8.0;
+        let each = work.millis(page).await.expect("the browser tells") / 8.0;
         assert!(each < 1_000.0, "a seek takes {each} ms of work: {took}");
         page.press("\u{e010}").await;
         page.wait("the present", &format!("{} >= {committed}", at("S1"))).await;
