@@ -330,6 +330,10 @@ impl Run {
                 if self.driver.storage.is_worth_compacting() {
                     self.step(Input::Compact);
                 }
+                let full = self.driver.storage.accepting() == Acceptance::DiskFull;
+                if full && self.waiting.own_transfer_failed() {
+                    self.hand_over();
+                }
             }
             StorageEvent::DiskHasSpace => {}
             StorageEvent::Failed { first_lost, error } => {
@@ -341,8 +345,8 @@ impl Run {
         }
     }
 
-    /// A leader whose disk has become full lets another one lead, which may have room. Once: where
-    /// all disks are full leadership must not go round and round.
+    /// A leader whose disk has become full lets another server lead, which may have room. This is tried
+    /// until it succeeds once: where all disks are full leadership must not go round and round.
     fn hand_over(&mut self) {
         if self.driver.replica.status().role == RoleName::Leader {
             tracing::info!("handing leadership over: another disk may have room");

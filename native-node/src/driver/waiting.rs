@@ -7,7 +7,6 @@ use raft_core::event::Outcome;
 use raft_core::kv::KvStore;
 use raft_core::membership::Membership;
 use raft_core::types::{NodeId, RequestId, Time};
-use tokio::sync::oneshot;
 
 use crate::admission::Permit;
 use crate::handle::{Reply, RequestError, Written};
@@ -15,10 +14,16 @@ use crate::metrics::DriverMetrics;
 
 /// Where the answer to a request goes.
 pub(super) enum Waiting {
-    Write { reply: Reply<Written>, since: Time, bytes: usize },
+    Write {
+        reply: Reply<Written>,
+        since: Time,
+        bytes: usize,
+    },
     Read(Reply<KvStore>),
     Membership(Reply<Membership>),
     Transfer(Reply<NodeId>),
+    /// The driver's own wish to hand leadership over.
+    OwnTransfer,
 }
 
 /// See the module.
@@ -28,6 +33,7 @@ pub(super) struct WaitingList {
     /// A permit is given back with the answer. What the driver itself asks for needs none.
     requests: HashMap<RequestId, (Waiting, Option<Permit>)>,
     write_bytes: usize,
+    own_transfer_failed: bool,
 }
 
 impl WaitingList {
@@ -36,10 +42,15 @@ impl WaitingList {
         self.insert(waiting, Some(permit))
     }
 
-    /// Numbers a request of the driver's own to hand leadership over, whose answer nobody waits for.
+    /// Numbers a request of the driver's own to hand leadership over.
     pub(super) fn add_own_transfer(&mut self) -> RequestId {
-        let (reply, _) = oneshot::channel();
-        self.insert(Waiting::Transfer(reply), None)
+        self.own_transfer_failed = false;
+        self.insert(Waiting::OwnTransfer, None)
+    }
+
+    /// Whether the latest such request came to nothing.
+    pub(super) const fn own_transfer_failed(&self) -> bool {
+        self.own_transfer_failed
     }
 
     /// The bytes of all commands whose outcome is not known yet.
@@ -96,10 +107,13 @@ impl WaitingList {
                 return;
             }
             Outcome::Transferred { to } => {
-                let Waiting::Transfer(reply) = self.take(request) else {
-                    unreachable!("only a hand-over hands over")
-                };
-                let _ = reply.send(Ok(to));
+                match self.take(request) {
+                    Waiting::Transfer(reply) => drop(reply.send(Ok(to))),
+                    Waiting::OwnTransfer => {}
+                    Waiting::Write { .. } | Waiting::Read(_) | Waiting::Membership(_) => {
+                        unreachable!("only a hand-over hands over")
+                    }
+                }
                 return;
             }
         };
@@ -113,6 +127,10 @@ impl WaitingList {
             Waiting::Read(reply) => drop(reply.send(Err(error))),
             Waiting::Membership(reply) => drop(reply.send(Err(error))),
             Waiting::Transfer(reply) => drop(reply.send(Err(error))),
+            Waiting::OwnTransfer => {
+                tracing::warn!(?error, "leadership was not handed over");
+                self.own_transfer_failed = true;
+            }
         }
     }
 

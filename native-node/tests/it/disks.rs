@@ -137,6 +137,41 @@ async fn a_leader_whose_disk_is_full_hands_over() {
     end(&cluster, load).await;
 }
 
+/// Guards the same where the others cannot take over at first: it is tried again.
+#[tokio::test]
+async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
+    let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, CALM[0], CALM[1]]);
+    let leader = cluster.leader().await;
+    let mut plan = Plan::default();
+    plan.of(leader).disk.full = true;
+    let others: Vec<usize> = cluster.ids().filter(|id| *id != leader).collect();
+    // They can neither acknowledge nor vote.
+    others.iter().for_each(|id| plan.of(*id).disk.stalled = true);
+    cluster.apply(&plan).await;
+    let filler = "v".repeat(100_000);
+    // As much as shows that the disk is full: the next segment cannot be made.
+    let mut writing = JoinSet::new();
+    for _ in 0..14 {
+        let (address, filler) = (cluster.address(leader), filler.clone());
+        writing.spawn(async move {
+            drop(try_send("PUT", &address, "/kv/filler", &[], Bytes::from(filler)).await);
+        });
+    }
+    eventually("it fails", async || {
+        let log = std::fs::read_to_string(cluster.log(leader)).unwrap();
+        log.contains("leadership was not handed over").then_some(())
+    })
+    .await;
+    others.iter().for_each(|id| plan.of(*id).disk.stalled = false);
+    cluster.apply(&plan).await;
+    eventually("another one leads", async || {
+        let status = cluster.status(leader).await?;
+        status.leader.filter(|place| place.id.0 != leader as u64)
+    })
+    .await;
+    writing.shutdown().await;
+}
+
 /// A file system in memory, gone with this.
 struct Tmpfs(PathBuf);
 
