@@ -146,7 +146,9 @@ async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
     plan.of(leader).disk.full = true;
     let others: Vec<usize> = cluster.ids().filter(|id| *id != leader).collect();
     // They can neither acknowledge nor vote.
-    others.iter().for_each(|id| plan.of(*id).disk.stalled = true);
+    for id in &others {
+        plan.of(*id).disk.stalled = true;
+    }
     cluster.apply(&plan).await;
     let filler = "v".repeat(100_000);
     // As much as shows that the disk is full: the next segment cannot be made.
@@ -162,7 +164,9 @@ async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
         log.contains("leadership was not handed over").then_some(())
     })
     .await;
-    others.iter().for_each(|id| plan.of(*id).disk.stalled = false);
+    for id in &others {
+        plan.of(*id).disk.stalled = false;
+    }
     cluster.apply(&plan).await;
     eventually("another one leads", async || {
         let status = cluster.status(leader).await?;
