@@ -140,7 +140,9 @@ async fn a_leader_whose_disk_is_full_hands_over() {
 /// Guards the same where the others cannot take over at first: it is tried again.
 #[tokio::test]
 async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
-    let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, CALM[0], CALM[1]]);
+    // So patient that a busy machine deposes nobody before its disk is full.
+    let calm = ["--election-timeout-min=3s", "--election-timeout-max=6s"];
+    let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, calm[0], calm[1]]);
     let leader = cluster.leader().await;
     let mut plan = Plan::default();
     plan.of(leader).disk.full = true;
@@ -535,8 +537,15 @@ async fn silent_connections_to_both_ports_leave_descriptors() {
     }
     counted(&cluster, "busy").await;
     for number in 0..50 {
-        let answer = try_send("GET", &address, "/livez", &[], Bytes::new()).await;
-        assert!(answer.as_ref().is_ok_and(|it| it.status == 200), "{number}: {:?}", answer.err());
+        // On a busy machine a turn may be over before the question is sent; probes ask again too.
+        let mut failed = Vec::new();
+        while failed.len() < 5 {
+            match try_send("GET", &address, "/livez", &[], Bytes::new()).await {
+                Ok(answer) if answer.status == 200 => break,
+                other => failed.push(format!("{:?}", other.map(|it| it.status))),
+            }
+        }
+        assert!(failed.len() < 5, "{number}: {failed:?}");
     }
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     assert!(!log.contains("Too many open files"), "{log}");
