@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::Page;
@@ -120,42 +120,48 @@ pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
     Ok(times)
 }
 
-/// What a page works: the processor's time of its scripts, styles and layout, which other programs
-/// lengthen far less than time by the clock.
+/// The CPU time of a page's scripts, styles and layout. Other programs lengthen it far less than
+/// wall-clock time.
 #[derive(Debug)]
 pub struct Work(f64);
 
 impl Work {
-    /// Begins to count.
+    /// Starts to measure.
     ///
     /// # Errors
-    /// When the browser does not tell.
+    /// When the browser does not report it.
     pub async fn of(page: &Page) -> Result<Self> {
         page.devtools("Performance.enable", json!({ "timeDomain": "threadTicks" })).await?;
         Ok(Self(worked(page).await?))
     }
 
-    /// What it has worked since then, in milliseconds.
+    /// The CPU time since the start, in milliseconds.
     ///
     /// # Errors
-    /// When the browser does not tell.
+    /// When the browser does not report it, or reports none: a page that is drawn takes some.
     pub async fn millis(&self, page: &Page) -> Result<f64> {
-        Ok((worked(page).await? - self.0) * 1e3)
+        let spent = worked(page).await? - self.0;
+        ensure!(spent > 0.0, "the page took no CPU time");
+        Ok(spent * 1e3)
     }
 }
 
-/// What the page has worked so far, in seconds.
+/// The page's CPU time so far, in seconds.
 async fn worked(page: &Page) -> Result<f64> {
     let metrics = page.devtools("Performance.getMetrics", json!({})).await?;
     let parts = ["ScriptDuration", "RecalcStyleDuration", "LayoutDuration"];
-    Ok(parts.map(|name| metric(&metrics, name)).iter().sum())
+    parts.iter().map(|name| metric(&metrics, name)).sum()
 }
 
-/// One of the browser's metrics, in seconds or as a number.
-pub fn metric(metrics: &Value, name: &str) -> f64 {
+/// One of the browser's metrics, in seconds.
+///
+/// # Errors
+/// When the browser does not report it.
+pub fn metric(metrics: &Value, name: &str) -> Result<f64> {
     let all = metrics["metrics"].as_array().into_iter().flatten();
     let mut found = all.filter(|metric| metric["name"] == name);
-    found.next().and_then(|metric| metric["value"].as_f64()).unwrap_or_default()
+    let value = found.next().and_then(|metric| metric["value"].as_f64());
+    value.with_context(|| format!("the browser reports no {name}"))
 }
 
 /// The value below which so many of a hundred lie.

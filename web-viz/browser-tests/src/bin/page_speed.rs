@@ -203,14 +203,14 @@ async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     let gaps = frame_times(page, WATCH).await?;
     let after = page.devtools("Performance.getMetrics", json!({})).await?;
     let count = f64::from(u32::try_from(gaps.len())?);
-    let spent = |name: &str| metric(&after, name) - metric(&before, name);
+    let spent = |name: &str| Ok::<_, anyhow::Error>(metric(&after, name)? - metric(&before, name)?);
     Ok(vec![
         Figure::of("frames/s, 7 servers, 200 messages", "60")
             .with(1000.0 * count / gaps.iter().sum::<f64>()),
         Figure::of("the slowest of 20 frames, in ms", "").with(share(&gaps, 95)),
-        Figure::of("script a frame, in ms", "").with(1000.0 * spent("ScriptDuration") / count),
+        Figure::of("script a frame, in ms", "").with(1000.0 * spent("ScriptDuration")? / count),
         Figure::of("style and layout a frame, in ms", "")
-            .with(1000.0 * (spent("RecalcStyleDuration") + spent("LayoutDuration")) / count),
+            .with(1000.0 * (spent("RecalcStyleDuration")? + spent("LayoutDuration")?) / count),
     ])
 }
 
@@ -292,16 +292,16 @@ async fn flood(page: &Page) -> Result<Vec<Figure>> {
     page.devtools("Page.navigate", json!({ "url": "about:blank" })).await?;
     demo.end().await;
     let count = f64::from(u32::try_from(gaps.len())?);
-    let spent = |name: &str| metric(&after, name) - metric(&before, name);
+    let spent = |name: &str| Ok::<_, anyhow::Error>(metric(&after, name)? - metric(&before, name)?);
     let worked = worked.context("the page's time cannot be read")?.as_secs_f64();
     Ok(vec![
         Figure::of("flood: writes/s", "10,000").with(writes?),
         Figure::of("flood: frames/s", "60").with(1000.0 * count / gaps.iter().sum::<f64>()),
         Figure::of("flood: the slowest of 20 frames, in ms", "").with(share(&gaps, 95)),
         Figure::of("flood: script a frame, in ms", "")
-            .with(1000.0 * spent("ScriptDuration") / count),
+            .with(1000.0 * spent("ScriptDuration")? / count),
         Figure::of("flood: style and layout a frame, in ms", "")
-            .with(1000.0 * (spent("RecalcStyleDuration") + spent("LayoutDuration")) / count),
+            .with(1000.0 * (spent("RecalcStyleDuration")? + spent("LayoutDuration")?) / count),
         Figure::of("flood: the page's process, in % of a processor", "")
             .with(100.0 * worked / WATCH.as_secs_f64()),
         Figure::of("flood: the page is behind by, in s", "").with(number(&lag)?),

@@ -272,14 +272,14 @@ async fn flood() -> Result<()> {
               requestAnimationFrame(draw); }; requestAnimationFrame(draw); return true; })()";
         page.ask(count).await;
         // As many as come in some seconds; a busy machine takes longer for them.
-        let (work, mut writes, mut rate) = (Work::of(page).await.expect("the browser tells"), 0.0, 0.0);
+        let (work, mut writes, mut rate) = (Work::of(page).await.expect("the browser reports it"), 0.0, 0.0);
         while writes < 2_000.0 {
             let part = Duration::from_secs(8);
             rate = demo.load(part, None).await.expect("there is a load");
             assert!(rate > 0.0, "no write comes through");
             writes += rate * part.as_secs_f64();
         }
-        let work = work.millis(page).await.expect("the browser tells");
+        let work = work.millis(page).await.expect("the browser reports it");
         let drawn = page.ask("window.frames_.drawn").await.as_f64().unwrap_or_default();
         let longest = page.ask("Math.round(window.frames_.longest)").await;
         let lag = page.text("lag").await;
@@ -288,7 +288,7 @@ async fn flood() -> Result<()> {
             "{rate:.0} writes/s; {:.1} ms of work a frame, the longest took {longest} ms; {lag}; {out}",
             work / drawn
         );
-        assert!(work / drawn < 250.0, "{drawn} frames in {work} ms of work");
+        assert!(drawn > 0.0 && work / drawn < 100.0, "{drawn} frames in {work} ms of work");
         // Servers tell of some thousand events a second; a slow machine may not have more.
         if rate > 1_000.0 {
             let told = "/\\d left out/.test(document.querySelector('[data-testid=left-out]')?.innerText)";
@@ -333,13 +333,13 @@ async fn flood() -> Result<()> {
               took.push(performance.now() - start); \
               setTimeout(() => seek(left - 1), 50); \
             }; seek(8); return true; })()";
-        let work = Work::of(page).await.expect("the browser tells");
+        let work = Work::of(page).await.expect("the browser reports it");
         page.ask(seeks).await;
         page.wait("all seeks", "window.seeks_ !== undefined").await;
         let took = page.ask("window.seeks_").await;
         println!("seeks took {took} ms");
-        let each = work.millis(page).await.expect("the browser tells") / 8.0;
-        assert!(each < 1_000.0, "a seek takes {each} ms of work: {took}");
+        let each = work.millis(page).await.expect("the browser reports it") / 8.0;
+        assert!(each < 250.0, "a seek takes {each} ms of work: {took}");
         page.press("\u{e010}").await;
         page.wait("the present", &format!("{} >= {committed}", at("S1"))).await;
     })
