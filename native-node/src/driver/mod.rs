@@ -345,8 +345,8 @@ impl Run {
         }
     }
 
-    /// A leader whose disk has become full lets another server lead, which may have room. This is tried
-    /// until it succeeds once: where all disks are full leadership must not go round and round.
+    /// Transfers leadership if this leader's disk has become full: another server may have room. Tried
+    /// until it succeeds once: if all disks are full, leadership must not circulate.
     fn hand_over(&mut self) {
         if self.driver.replica.status().role == RoleName::Leader {
             tracing::info!("handing leadership over: another disk may have room");

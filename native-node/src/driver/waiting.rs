@@ -22,7 +22,7 @@ pub(super) enum Waiting {
     Read(Reply<KvStore>),
     Membership(Reply<Membership>),
     Transfer(Reply<NodeId>),
-    /// The driver's own wish to hand leadership over.
+    /// A leadership transfer that the driver itself wants.
     OwnTransfer,
 }
 
@@ -42,7 +42,7 @@ impl WaitingList {
         self.insert(waiting, Some(permit))
     }
 
-    /// Numbers a request of the driver's own to hand leadership over.
+    /// Adds the driver's own request for a leadership transfer.
     pub(super) fn add_own_transfer(&mut self) -> RequestId {
         self.own_transfer_failed = false;
         self.insert(Waiting::OwnTransfer, None)
@@ -128,7 +128,10 @@ impl WaitingList {
             Waiting::Membership(reply) => drop(reply.send(Err(error))),
             Waiting::Transfer(reply) => drop(reply.send(Err(error))),
             Waiting::OwnTransfer => {
-                tracing::warn!(?error, "leadership was not handed over");
+                tracing::warn!(
+                    ?error,
+                    "leadership was not handed over; it is tried again while the disk is full"
+                );
                 self.own_transfer_failed = true;
             }
         }

@@ -137,23 +137,23 @@ async fn a_leader_whose_disk_is_full_hands_over() {
     end(&cluster, load).await;
 }
 
-/// Guards the same where the others cannot take over at first: it is tried again.
+/// Guards the retry of that transfer when the other servers cannot take over at first.
 #[tokio::test]
 async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
-    // So patient that a busy machine deposes nobody before its disk is full.
+    // With short timeouts a busy machine would depose the leader before its disk is full.
     let calm = ["--election-timeout-min=3s", "--election-timeout-max=6s"];
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, calm[0], calm[1]]);
     let leader = cluster.leader().await;
     let mut plan = Plan::default();
     plan.of(leader).disk.full = true;
     let others: Vec<usize> = cluster.ids().filter(|id| *id != leader).collect();
-    // They can neither acknowledge nor vote.
+    // With a stalled disk a follower can neither acknowledge nor vote.
     for id in &others {
         plan.of(*id).disk.stalled = true;
     }
     cluster.apply(&plan).await;
     let filler = "v".repeat(100_000);
-    // As much as shows that the disk is full: the next segment cannot be made.
+    // Enough writes to notice the full disk: no further segment can be made.
     let mut writing = JoinSet::new();
     for _ in 0..14 {
         let (address, filler) = (cluster.address(leader), filler.clone());
@@ -514,7 +514,7 @@ async fn a_limit_on_the_size_of_files_is_told() {
 }
 
 /// Guards a server with few file descriptors against silent connections to both its ports, made anew as
-/// fast as they are cut: it never runs out of descriptors, and always says how it is.
+/// fast as they are cut: it never runs out of descriptors, and answers health checks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_to_both_ports_leave_descriptors() {
     let mut cluster = Cluster::prepare(1, &[]);
@@ -536,16 +536,14 @@ async fn silent_connections_to_both_ports_leave_descriptors() {
         }
     }
     counted(&cluster, "busy").await;
-    for number in 0..50 {
-        // On a busy machine a turn may be over before the question is sent; probes ask again too.
-        let mut failed = Vec::new();
-        while failed.len() < 5 {
-            match try_send("GET", &address, "/livez", &[], Bytes::new()).await {
-                Ok(answer) if answer.status == 200 => break,
-                other => failed.push(format!("{:?}", other.map(|it| it.status))),
-            }
+    let (mut answered, mut failed) = (0, Vec::new());
+    while answered < 50 {
+        match try_send("GET", &address, "/livez", &[], Bytes::new()).await {
+            Ok(answer) if answer.status == 200 => answered += 1,
+            other => failed.push(other.map(|it| it.status)),
         }
-        assert!(failed.len() < 5, "{number}: {failed:?}");
+        // On a busy machine a few connections are closed before they send their request.
+        assert!(failed.len() <= 5, "{answered} answers: {failed:?}");
     }
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     assert!(!log.contains("Too many open files"), "{log}");

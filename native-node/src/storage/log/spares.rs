@@ -70,6 +70,8 @@ struct State {
     /// Segments that the log has no use for, oldest first.
     retired: VecDeque<Segment>,
     next_number: u64,
+    /// The log waits for a segment that is larger than the spares, and the disk has no room for it.
+    larger_is_missing: bool,
     /// No wait for a full disk any more.
     finishing: bool,
     closed: bool,
@@ -234,7 +236,7 @@ impl Spares {
     fn wait_for_work(&self, at_most: Duration, for_spares: bool) {
         let state = self.lock();
         let nothing = |state: &mut State| {
-            let missing = for_spares && state.ready.len() < READY;
+            let missing = for_spares && (state.ready.len() < READY || state.larger_is_missing);
             !state.closed && state.retired.is_empty() && !missing
         };
         drop(self.changed.wait_timeout_while(state, at_most, nothing));
@@ -247,8 +249,12 @@ impl Spares {
             self.directory.remove(&self.directory.segment(segment.sequence))?;
             return Ok(Progress::Removed);
         }
-        if self.lock().ready.len() >= READY {
-            return Ok(Progress::Idle);
+        let (ready, larger_is_missing) = {
+            let state = self.lock();
+            (state.ready.len(), state.larger_is_missing)
+        };
+        if ready >= READY {
+            return Ok(if larger_is_missing { Progress::Full } else { Progress::Idle });
         }
         let Some(spare) = self.prepare()? else {
             return Ok(Progress::Full);
@@ -297,11 +303,15 @@ impl Spares {
         };
         if spare.bytes < bytes {
             if !allocate(&*spare.file, &spare.path, bytes)? {
-                self.lock().ready.push(spare);
+                let mut state = self.lock();
+                state.ready.push(spare);
+                state.larger_is_missing = true;
+                self.changed.notify_all();
                 return Ok(None);
             }
             spare.bytes = bytes;
         }
+        self.lock().larger_is_missing = false;
         self.changed.notify_all();
         Ok(Some(spare))
     }
