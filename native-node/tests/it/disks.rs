@@ -6,6 +6,7 @@ use std::process::Command;
 use bytes::Bytes;
 use native_node::client::Client;
 use native_node::http::request::Consistency;
+use raft_core::event::RoleName;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use testbed::faults::{ALLOW_FAULTS, Plan};
 use testbed::load::{Load, judge};
@@ -137,6 +138,11 @@ async fn a_leader_whose_disk_is_full_hands_over() {
     end(&cluster, load).await;
 }
 
+/// Whether a server's log holds these words.
+fn says(cluster: &Cluster, server: usize, words: &str) -> bool {
+    std::fs::read_to_string(cluster.log(server)).unwrap().contains(words)
+}
+
 /// Guards the retry of that transfer when the other servers cannot take over at first.
 #[tokio::test]
 async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
@@ -153,19 +159,27 @@ async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
     }
     cluster.apply(&plan).await;
     let filler = "v".repeat(100_000);
-    // Enough writes to notice the full disk: no further segment can be made.
+    // Enough writes to notice the full disk: no further segment can be made. Each is durable before the
+    // next one: together they would need a segment that there is no room for.
     let mut writing = JoinSet::new();
     for _ in 0..14 {
+        let before = cluster.status(leader).await.unwrap().last_index;
         let (address, filler) = (cluster.address(leader), filler.clone());
         writing.spawn(async move {
             drop(try_send("PUT", &address, "/kv/filler", &[], Bytes::from(filler)).await);
         });
+        eventually("the leader has it, or its disk is full", async || {
+            let status = cluster.status(leader).await?;
+            let has_it = status.last_index > before && status.durable_index == status.last_index;
+            (has_it || says(&cluster, leader, "the disk is full")).then_some(())
+        })
+        .await;
     }
-    eventually("it fails", async || {
-        let log = std::fs::read_to_string(cluster.log(leader)).unwrap();
-        log.contains("leadership was not handed over").then_some(())
+    eventually("the transfer fails", async || {
+        says(&cluster, leader, "leadership was not handed over").then_some(())
     })
     .await;
+    assert_eq!(cluster.status(leader).await.unwrap().role, RoleName::Leader);
     for id in &others {
         plan.of(*id).disk.stalled = false;
     }
