@@ -118,6 +118,10 @@ async fn a_member_moves_while_another_one_joins() {
     let cluster = Cluster::start();
     let leader = cluster.leader().await;
     let (path, address) = ("/cluster/members", cluster.address(leader));
+    let learner =
+        |client: &str| json!({"id": 8, "peer": "127.0.0.1:4", "client": client, "learner": true});
+    let answer = change(&cluster, leader, "POST", path, learner("127.0.0.1:5")).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
     let nobody = json!({"id": 9, "peer": "127.0.0.1:1", "client": "127.0.0.1:2"}).to_string();
     let joining = tokio::spawn(async move { send("POST", &address, path, &[], nobody).await });
     eventually("it is joining", async || {
@@ -129,10 +133,14 @@ async fn a_member_moves_while_another_one_joins() {
     moved["client"] = json!("127.0.0.1:3");
     let answer = change(&cluster, leader, "POST", path, moved).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
+    let answer = change(&cluster, leader, "POST", path, learner("127.0.0.1:6")).await;
+    assert_eq!(answer.status, 200, "{}", answer.json());
     let list = change(&cluster, leader, "GET", path, Value::Null).await.json();
-    let own = |member: &&Value| member["id"] == leader;
-    let shown = list["members"].as_array().unwrap().iter().find(own).unwrap();
-    assert_eq!(shown["client"], "127.0.0.1:3", "{list}");
+    for (id, client) in [(leader as u64, "127.0.0.1:3"), (8, "127.0.0.1:6")] {
+        let mut members = list["members"].as_array().unwrap().iter();
+        let shown = members.find(|member| member["id"] == id).unwrap();
+        assert_eq!(shown["client"], client, "{list}");
+    }
     joining.abort();
 }
 
