@@ -13,6 +13,7 @@ use native_node::auth::{self, Scope};
 use native_node::client::{Client, ClientOptions, Token};
 use native_node::config::Address;
 use native_node::http::status::ClusterStatus;
+use raft_core::limits::Semantics;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -348,6 +349,14 @@ impl Cluster {
     pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
         self.ids().find(|id| *id != leader).unwrap()
+    }
+
+    /// Waits until a server follows the latest rules: a new cluster begins with those of the first
+    /// release, and raises them when all members have said that they know later ones.
+    pub async fn follows_latest_rules(&self, id: usize) {
+        let latest =
+            async || (self.status(id).await?.state.rules == Semantics::LATEST.0).then_some(());
+        eventually("a server follows the latest rules", latest).await;
     }
 
     /// Waits until all servers have applied the same entries, and checks that they hold the same.

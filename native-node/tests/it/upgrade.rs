@@ -185,8 +185,7 @@ mod with_the_first_release {
         assert!(opens_a_long_session(&cluster).await, "by the rules of the first release");
         restart_with(&mut cluster, last, None).await;
         for id in cluster.ids() {
-            let raised = async || (cluster.status(id).await?.state.rules == 2).then_some(());
-            eventually("all members know them", raised).await;
+            cluster.follows_latest_rules(id).await;
         }
         load.more_writes(50).await;
         assert!(!opens_a_long_session(&cluster).await, "by later rules");

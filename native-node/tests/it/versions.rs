@@ -52,8 +52,7 @@ async fn a_server_of_the_first_release_comes_in() {
 #[tokio::test]
 async fn later_rules_shut_the_first_release_out() {
     let mut cluster = Cluster::start_with(1, &[]);
-    let two = async || (cluster.status(1).await?.state.rules == 2).then_some(());
-    eventually("a server alone raises the rules", two).await;
+    cluster.follows_latest_rules(1).await;
     for _ in 0..2 {
         let mut socket = connect(&cluster).await;
         let old = Hello { version: Version::V3, ..hello() };
