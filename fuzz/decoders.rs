@@ -1,4 +1,5 @@
-//! One decoder under libFuzzer: `FUZZ_TARGET` names it, `FUZZ_CORPUS` is where its first inputs go.
+//! Fuzzes a decoder with libFuzzer. `FUZZ_TARGET` names the decoder, and `FUZZ_CORPUS` is the
+//! directory for its seed inputs.
 
 #![no_main]
 

@@ -1,6 +1,9 @@
-//! Reads the lessons' Markdown when the page is built, so that the page need not carry a reader of
-//! Markdown: a tenth of its weight. What the page gets are the parts of each file, with prose as HTML,
-//! cut into sentences.
+//! Converts the lessons' Markdown when the page is built, because a Markdown parser would add a
+//! tenth to the page's size. The page gets the parts of each file, with prose as HTML, cut into
+//! sentences.
+//!
+//! **Invariant:** The Markdown files are the only source of the lessons. A test compares the
+//! converted form with them.
 
 use std::error::Error;
 use std::path::Path;
@@ -21,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A part as the page wants it.
+/// Converts a part's Markdown to HTML.
 fn prepared(placed: Placed) -> Placed {
     let part = match placed.part {
         Part::Prose(text) => Part::Prose(sentences(&text)),
@@ -35,7 +38,7 @@ fn prepared(placed: Placed) -> Placed {
     Placed { part, ..placed }
 }
 
-/// A paragraph as its sentences, a line each; anything else, such as a list, as one line.
+/// Splits a paragraph into sentences, one per line. Other blocks, such as lists, become one line.
 fn sentences(markdown: &str) -> String {
     let events: Vec<Event<'_>> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
     let [Event::Start(Tag::Paragraph), inside @ .., Event::End(TagEnd::Paragraph)] =
@@ -58,7 +61,7 @@ fn sentences(markdown: &str) -> String {
             }
             push(&mut said, Event::Text(rest.to_owned().into()));
         } else if *event == Event::SoftBreak && depth == 0 && is_ended(said.last()) {
-            // A line's end is where a sentence may end, too.
+            // A sentence can also end at a line break.
             said.push(Vec::new());
         } else {
             depth += usize::from(matches!(event, Event::Start(_)));
@@ -76,7 +79,7 @@ fn push<'a>(said: &mut [Vec<Event<'a>>], event: Event<'a>) {
     }
 }
 
-/// Where the first sentence in a text ends that another one follows.
+/// The end of the text's first sentence, if another sentence follows.
 fn end_of_sentence(text: &str) -> Option<usize> {
     text.char_indices().filter(|(_, letter)| letter.is_whitespace()).map(|(at, _)| at).find(|at| {
         let (before, after) = text.split_at(*at);
@@ -84,7 +87,7 @@ fn end_of_sentence(text: &str) -> Option<usize> {
     })
 }
 
-/// Whether a text ends as a sentence does.
+/// Whether a text ends at the end of a sentence.
 fn ends(text: &str) -> bool {
     let text = text.trim_end_matches(['"', '”', ')', '’']);
     text.ends_with(['.', '?', '!']) && !["e.g.", "i.e.", "cf."].iter().any(|it| text.ends_with(it))
@@ -94,7 +97,7 @@ fn is_ended(sentence: Option<&Vec<Event<'_>>>) -> bool {
     matches!(sentence.and_then(|events| events.last()), Some(Event::Text(text)) if ends(text))
 }
 
-/// An answer. Its mark is no text.
+/// Converts an answer to HTML. The [`RIGHT`] marker is kept as it is.
 fn whole(markdown: &str) -> String {
     if let Some(comment) = markdown.strip_prefix(RIGHT) {
         return format!("{RIGHT} {}", whole(comment));

@@ -1,5 +1,5 @@
-//! What the disk itself takes: one small record, made durable, in a file that has its space already.
-//! No durable write can be faster.
+//! Measures the disk alone: a small durable write to a preallocated file. No durable write of a
+//! server can be faster.
 
 use std::fs::{File, remove_file};
 use std::io::Write as _;
@@ -11,22 +11,22 @@ use serde::Serialize;
 
 use crate::figures::median;
 
-/// Bytes of a record: a value and what belongs to it.
+/// Bytes of a record: a value with its overhead.
 const RECORD_BYTES: usize = 320;
 
-/// Records that are written.
+/// Number of records to write.
 const RECORDS: usize = 2000;
 
-/// How long one takes.
+/// Latency of a durable write.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sync {
-    /// Half of them took less, in milliseconds.
+    /// Median, in milliseconds.
     pub p50: f64,
-    /// All but one in a hundred.
+    /// 99th percentile, in milliseconds.
     pub p99: f64,
 }
 
-/// Measures the disk on which a directory is.
+/// Measures the disk that holds a directory.
 pub fn measure(directory: &Path) -> Result<Sync> {
     let path = directory.join("fdatasync");
     let took = write_records(&path);

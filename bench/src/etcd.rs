@@ -1,6 +1,6 @@
-//! Three servers of this project beside three of etcd: same machine, keys, values and load, and
-//! both sync to disk before they answer. Both clusters are up all the time and take turns, so that
-//! what else runs on the machine slows both.
+//! Compares three servers of this project with three of etcd, on the same machine with the same
+//! keys, values and load. Both sync to disk before they respond. Both clusters run all the time and
+//! are measured in turns, to let other activity on the machine slow down both.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,36 +14,36 @@ use crate::figures::median;
 use crate::load::{self, Interface, Load, Measured, Work};
 use crate::report::{Machine, grouped};
 
-/// Clients at once, a row each.
+/// Numbers of concurrent clients; each is a row of the table.
 pub const CLIENTS: [usize; 4] = [1, 64, 256, 1000];
 
-/// What one kind of load with so many clients gave.
+/// The figures for a kind of load and a number of clients.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// What clients did.
+    /// Kind of load.
     pub work: Work,
-    /// How many there were.
+    /// Number of clients.
     pub clients: usize,
-    /// The rounds by each interface.
+    /// The rounds of each interface.
     pub rounds: BTreeMap<Interface, Vec<Measured>>,
 }
 
-/// All that was measured.
+/// The figures of the comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// Where.
+    /// The machine that ran it.
     pub machine: Machine,
-    /// Which etcd; `None` where there is none.
+    /// Version of etcd; `None` if etcd is not available.
     pub etcd: Option<String>,
-    /// What the disk alone takes.
+    /// Latency of the disk alone.
     pub disk: Sync,
-    /// How long each measurement lasted.
+    /// Duration of each measurement, in seconds.
     pub seconds: u64,
-    /// The rows.
+    /// A row for each kind of load and number of clients.
     pub rows: Vec<Row>,
 }
 
-/// Measures one row, the interfaces in turns.
+/// Measures a row; the interfaces take turns.
 pub async fn measure(clusters: &[Cluster], load: Load, rounds: usize) -> Result<Row> {
     let Load { work, clients, .. } = load;
     let mut row = Row { work, clients, rounds: BTreeMap::new() };
@@ -61,12 +61,12 @@ pub async fn measure(clusters: &[Cluster], load: Load, rounds: usize) -> Result<
 }
 
 impl Row {
-    /// Median of a figure over an interface's rounds; `None` where it was not measured.
+    /// Median of a figure over an interface's rounds; `None` if it was not measured.
     pub fn median(&self, interface: Interface, of: impl Fn(&Measured) -> f64) -> Option<f64> {
         median(self.rounds.get(&interface)?, of)
     }
 
-    /// How many times etcd's figure an interface's is.
+    /// An interface's figure divided by etcd's.
     fn ratio(&self, interface: Interface, of: impl Fn(&Measured) -> f64) -> Option<f64> {
         Some(self.median(interface, &of)? / self.median(Interface::Grpc, &of)?)
     }
@@ -88,7 +88,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// Latencies stand beside their share of etcd's, throughput beside how many times etcd's it is.
+/// Writes a table; a column beside throughput and p99 latency shows the ratio to etcd.
 fn table(f: &mut fmt::Formatter<'_>, work: Work, rows: &[&Row]) -> fmt::Result {
     writeln!(f, "{}:\n", work.name())?;
     writeln!(

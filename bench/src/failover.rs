@@ -1,4 +1,4 @@
-//! From the leader's `kill -9` to the first acknowledged write, over and over.
+//! Measures the time from `kill -9` of the leader to the first acknowledged write.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,40 +14,41 @@ use crate::cluster::{Cluster, Contender, SERVERS};
 use crate::load::Prober;
 use crate::report::Machine;
 
-/// The shortest election timeout of both; the longest is twice that.
+/// The minimum election timeout of both projects; the maximum is twice that.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// The pause before a server is asked again.
+/// Delay before a retry at a server.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How long one attempt may take: many times what a write takes, and short beside an election, since
-/// a server that holds a request back is asked again only after it.
+/// Timeout of an attempt: much longer than a write and much shorter than an election. A server that
+/// delays a request is retried only after it.
 const ATTEMPT: Duration = Duration::from_millis(25);
 
-/// How long nobody may answer before the measurement is given up.
+/// Timeout without any acknowledged write, after which the measurement fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The distribution of one contender's failovers.
+/// The failover times of a contender.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failovers {
-    /// Whose.
+    /// The contender.
     pub contender: Contender,
-    /// Each, in milliseconds, in the order in which they happened.
+    /// All times in milliseconds, in the order of measurement.
     pub milliseconds: Vec<f64>,
 }
 
-/// All that was measured.
+/// The figures of the failover measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Where.
+    /// The machine that ran it.
     pub machine: Machine,
-    /// Which etcd; `None` where there is none.
+    /// Version of etcd; `None` if etcd is not available.
     pub etcd: Option<String>,
     /// A row for each contender.
     pub failovers: Vec<Failovers>,
 }
 
-/// Kills the leader once, measures, starts it again, and waits until all is well.
+/// Kills the leader, measures the time to the next write, restarts it and waits until it has caught
+/// up.
 pub async fn once(cluster: &mut Cluster) -> Result<Duration> {
     let leader = cluster.leader().await?;
     let contender = cluster.contender();
@@ -61,7 +62,7 @@ pub async fn once(cluster: &mut Cluster) -> Result<Duration> {
             first_write(contender, &address, first).await
         });
     }
-    // So that they wait already when the leader dies.
+    // Let the tasks wait for the signal before the leader dies.
     yield_now().await;
     let killed = cluster.kill(leader)?;
     begin.notify_waiters();
@@ -74,12 +75,12 @@ pub async fn once(cluster: &mut Cluster) -> Result<Duration> {
     Ok(took)
 }
 
-/// Asks one server again and again; returns when it has acknowledged a write.
+/// Retries a write at a server until it is acknowledged; returns the time of that.
 async fn first_write(contender: Contender, address: &str, first: Prober) -> Instant {
     let mut prober = Some(first);
     loop {
-        // A server that knows of no leader may keep the request until it is too old: both get the
-        // same short time for each attempt, and a connection of its own for the next one.
+        // A server without a leader may hold a request for long. After the same short timeout, both
+        // kinds of clients open a new connection for the next attempt.
         let asked = match &mut prober {
             Some(prober) => timeout(ATTEMPT, prober.put()).await,
             None => Ok(Err(anyhow::anyhow!("no connection"))),
@@ -96,7 +97,7 @@ async fn first_write(contender: Contender, address: &str, first: Prober) -> Inst
 }
 
 impl Failovers {
-    /// So many milliseconds or less took this share of them.
+    /// The smallest measured time that this share of the failovers did not exceed.
     pub fn quantile(&self, quantile: f64) -> f64 {
         let mut sorted = self.milliseconds.clone();
         sorted.sort_by(f64::total_cmp);
@@ -133,7 +134,7 @@ impl fmt::Display for Report {
 mod tests {
     use super::{Contender, Failovers};
 
-    /// Guards the table: the figure is one that was measured, and the worst one counts.
+    /// Guards that a quantile is a measured value, and that the last quantile is the maximum.
     #[test]
     fn a_quantile_is_one_of_the_measured() {
         let milliseconds = (1..=100).rev().map(f64::from).collect();

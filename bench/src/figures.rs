@@ -1,23 +1,23 @@
-//! Several measurements of one thing, and what is said of them.
+//! Summarises repeated measurements of the same figure.
 
 use serde::{Deserialize, Serialize};
 
-/// What rounds of measuring gave, in whatever unit was measured.
+/// Quartiles of the rounds, in the unit of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Half of the rounds gave less, half gave more.
     pub median: f64,
     /// A quarter of the rounds gave less.
     pub lower: f64,
-    /// A quarter gave more.
+    /// A quarter of the rounds gave more.
     pub upper: f64,
 }
 
 impl Figure {
-    /// Sums up some rounds.
+    /// Summarises rounds.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there are no rounds.
     pub fn of(mut rounds: Vec<f64>) -> Self {
         assert!(!rounds.is_empty(), "something was measured");
         rounds.sort_by(f64::total_cmp);
@@ -25,13 +25,13 @@ impl Figure {
         Self { median: at(2), lower: at(1), upper: at(3) }
     }
 
-    /// Half of the distance between the quarters, as a share of the median.
+    /// Half of the interquartile range, divided by the median.
     pub fn spread(&self) -> f64 {
         (self.upper - self.lower) / 2.0 / self.median
     }
 }
 
-/// The median of some figures of a kind; `None` when there are none.
+/// The median of a figure over some rounds; `None` without rounds.
 pub fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> Option<f64> {
     let mut figures: Vec<f64> = rounds.iter().map(of).collect();
     figures.sort_by(f64::total_cmp);
@@ -42,7 +42,7 @@ pub fn median<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> Option<f64> {
 mod tests {
     use super::Figure;
 
-    /// Guards the table: one slow round among five moves nothing.
+    /// Guards that a single outlier among five rounds does not change the figures.
     #[test]
     fn outliers_do_not_count() {
         let figure = Figure::of(vec![5.0, 4.0, 1000.0, 3.0, 4.0]);

@@ -1,7 +1,7 @@
-//! Measurements, and comparisons side by side: `cargo xtask bench`.
+//! Measurements and comparisons: `cargo xtask bench`.
 //!
-//! Absolute figures move from machine to machine, so whatever is compared runs in one process, in
-//! turns, and is reported as a ratio of medians.
+//! Absolute figures differ between machines. So compared things are measured in the same run, in
+//! turns, and reported as a ratio of medians.
 
 #![allow(
     clippy::cast_precision_loss,

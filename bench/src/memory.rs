@@ -1,7 +1,7 @@
-//! What one server keeps in memory, in bytes that the allocator was asked for.
+//! Measures the memory of a server, in bytes requested from the allocator.
 //!
-//! A cluster in one process shares the bytes of commands between its servers, so what an entry
-//! takes is measured on a server alone.
+//! Servers of a cluster in the same process share the bytes of commands. So the size of an entry is
+//! measured on a single server.
 
 use bytes::Bytes;
 use raft::prelude::{ConfState, Entry};
@@ -19,29 +19,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::consensus::{COMMAND_BYTES, command};
 
-/// How many bytes are allocated now.
+/// Returns the number of bytes that are allocated now.
 pub type Allocated = fn() -> usize;
 
-/// Bytes.
+/// Memory figures, in bytes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Memory {
-    /// A replica of three that was just started, with nothing in its log or state.
+    /// A new replica of a cluster of three, with an empty log and state.
     pub idle_replica: f64,
-    /// A server of raft-rs of three, with an empty `MemStorage`.
+    /// A new raft-rs server of a cluster of three, with an empty `MemStorage`.
     pub idle_raft_rs: f64,
-    /// A server of a simulation of five, disk and network included, after a simulated minute.
+    /// A server of a simulated cluster of five, with disk and network, after a simulated minute.
     pub simulated_server: f64,
-    /// A committed entry in the log, its command of 64 bytes included.
+    /// A committed log entry with its 64-byte command.
     pub entry: f64,
     /// The same in raft-rs's `MemStorage`.
     pub entry_raft_rs: f64,
-    /// A key of 8 bytes in the state, its value of 51 bytes included.
+    /// A key of 8 bytes in the state, with its value of 51 bytes.
     pub key: f64,
 }
 
 const ENTRIES: usize = 100_000;
 
-/// Measures all.
+/// Measures all figures.
 pub fn measure(allocated: Allocated) -> Memory {
     Memory {
         idle_replica: grown(allocated, replica),
@@ -56,11 +56,11 @@ pub fn measure(allocated: Allocated) -> Memory {
     }
 }
 
-/// What is allocated more once `make` has made something.
+/// Returns how much `make` adds to the allocated bytes.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn grown<T>(allocated: Allocated, make: impl FnOnce() -> T) -> f64 {
     let before = allocated();
-    // In a box, so that the thing itself counts too.
+    // Boxed, to count the value itself too.
     let kept = Box::new(make());
     let after = allocated();
     drop(kept);
@@ -101,7 +101,7 @@ fn simulation() -> Simulation {
     simulation
 }
 
-/// A server alone that has committed this many entries, in batches of 100.
+/// A single server that has committed this many entries, in batches of 100.
 fn consensus(entries: usize) -> Consensus {
     let membership = Membership::of([NodeId(1)]);
     let mut alone = Consensus::new(NodeId(1), membership, Config::default(), 1);
@@ -118,7 +118,7 @@ fn consensus(entries: usize) -> Consensus {
     alone
 }
 
-/// A disk that is quick and forgets.
+/// Reports every write as durable immediately and stores nothing.
 fn persist(alone: &mut Consensus, now: Time) {
     loop {
         let written = alone.outputs().filter_map(|output| match output {
@@ -143,7 +143,7 @@ fn storage() -> MemStorage {
 fn store() -> KvStore {
     let mut store = KvStore::default();
     for number in 0..ENTRIES {
-        // As in a server, where key and value are parts of a decoded command.
+        // As in a server, key and value are slices of a decoded command.
         let encoded = Command::put(format!("k{number:07}"), vec![0; COMMAND_BYTES - 13]).encode();
         store.apply(Command::decode(&encoded).expect("just encoded"));
     }

@@ -1,4 +1,4 @@
-//! Figures as pictures, in SVG.
+//! Plots figures as SVG.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::load::{Interface, Work};
 const SIZE: (u32, u32) = (1120, 800);
 const FONT: &str = "sans-serif";
 
-/// Colours that the colour-blind tell apart (Okabe and Ito).
+/// Colours that colour-blind people can distinguish (Okabe and Ito).
 const fn colour(interface: Interface) -> RGBColor {
     match interface {
         Interface::Http => RGBColor(0, 114, 178),
@@ -21,8 +21,8 @@ const fn colour(interface: Interface) -> RGBColor {
     }
 }
 
-/// Throughput by clients, a panel for each kind of load; both axes logarithmic, so that a ratio is
-/// the same distance everywhere.
+/// Plots throughput by number of clients, with a panel for each kind of load. Both axes are
+/// logarithmic, to give equal ratios equal distances.
 pub fn comparison(comparison: &Comparison, file: &Path) -> Result<()> {
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     root.fill(&WHITE).map_err(failed)?;
@@ -73,7 +73,7 @@ pub fn comparison(comparison: &Comparison, file: &Path) -> Result<()> {
     root.present().map_err(failed)
 }
 
-/// The share of failovers that were over after so many milliseconds.
+/// Plots the share of failovers that ended within each number of milliseconds.
 pub fn failovers(report: &failover::Report, file: &Path) -> Result<()> {
     let root = SVGBackend::new(file, (900, 520)).into_drawing_area();
     root.fill(&WHITE).map_err(failed)?;

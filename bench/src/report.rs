@@ -1,4 +1,4 @@
-//! What a run of all measurements found: as JSON for programs, as a table for people.
+//! Report of all core measurements: as JSON for programs, as tables for people.
 
 use std::fmt::{self, Write as _};
 use std::process::Command;
@@ -10,23 +10,23 @@ use crate::figures::Figure;
 use crate::memory::Memory;
 use crate::simulator::Speed;
 
-/// Where it was measured, and with what.
+/// The machine and the tools of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
-    /// The processor.
+    /// The processor model.
     pub processor: String,
-    /// How many of its threads may be used.
+    /// Number of usable hardware threads.
     pub threads: usize,
     /// The operating system.
     pub system: String,
-    /// The compiler that is active (it is assumed to be the one that built this).
+    /// The active compiler (assumed to be the one that built this program).
     pub rustc: String,
-    /// The version of raft-rs, from Cargo.lock.
+    /// The version of raft-rs in Cargo.lock.
     pub raft_rs: String,
 }
 
 impl Machine {
-    /// This one. What cannot be found out is said to be unknown.
+    /// Describes this machine; `unknown` for what cannot be determined.
     pub fn this() -> Self {
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
@@ -51,32 +51,32 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// What a program says first; `unknown` when it cannot be run.
+/// Returns the first line of a program's output; `unknown` if it cannot run.
 pub fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().ok();
     let text = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
     text.as_deref().and_then(|text| text.lines().next()).map_or_else(unknown, str::to_owned)
 }
 
-/// The version of a package in Cargo.lock, as this program was built with it.
+/// The version of a package in the Cargo.lock of this build.
 fn locked(package: &str) -> Option<String> {
     let lock = include_str!("../../Cargo.lock");
     let (_, after) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
     after.split('"').next().map(str::to_owned)
 }
 
-/// All that was measured.
+/// The figures of all core measurements.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Where.
+    /// The machine that ran it.
     pub machine: Machine,
-    /// Against raft-rs.
+    /// Comparison with raft-rs.
     pub consensus: Vec<Row>,
-    /// The simulator, natively.
+    /// The native simulator.
     pub simulator: Speed,
-    /// The simulator in wasm, and what ran it, when it was measured.
+    /// The runner's name and the simulator in wasm, if measured.
     pub simulator_in_wasm: Option<(String, Speed)>,
-    /// Memory, when it was measured.
+    /// Memory, if measured.
     pub memory: Option<Memory>,
 }
 
@@ -143,12 +143,11 @@ fn memory_table(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
     Ok(())
 }
 
-/// Median and spread.
 fn figure(figure: &Figure) -> String {
     format!("{} ±{:.0}%", grouped(figure.median), figure.spread() * 100.0)
 }
 
-/// A whole number with its thousands apart.
+/// Formats a number as an integer with thousands separators.
 pub fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -165,7 +164,7 @@ pub fn grouped(number: f64) -> String {
 mod tests {
     use super::*;
 
-    /// Guards the table's figures.
+    /// Guards that numbers get thousands separators.
     #[test]
     fn thousands_stand_apart() {
         let cases = [(0.4, "0"), (999.0, "999"), (1000.0, "1,000"), (1_234_567.0, "1,234,567")];
@@ -174,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Guards the heading: the version is that of the library that is compared with.
+    /// Guards that the report names the version of raft-rs that it compares with.
     #[test]
     fn the_version_of_raft_rs_is_found() {
         let version = locked("raft").expect("raft is a dependency");

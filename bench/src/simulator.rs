@@ -1,4 +1,4 @@
-//! How fast the simulator is: whole clusters under load, under faults, and idle.
+//! Measures the speed of the simulator: clusters under load, under faults, and idle.
 
 use raft_core::kv::Command;
 use raft_core::sim::{Action, SimConfig, Simulation, Swarm};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::figures::Figure;
 
-/// What the simulator was measured to do, on one platform.
+/// Speed of the simulator on a platform.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Speed {
     /// Events per second of 3 servers while a client writes every simulated millisecond.
@@ -16,17 +16,17 @@ pub struct Speed {
     pub swarm_events: Figure,
     /// Events per second of 5 servers without clients.
     pub idle_events: Figure,
-    /// Seconds that a simulated hour of 5 servers without clients takes.
+    /// Seconds to simulate an hour of 5 servers without clients.
     pub idle_hour: Figure,
 }
 
-/// How much was done, and how long it took.
+/// Events of a run and its duration.
 struct Measured {
     events: u64,
     seconds: f64,
 }
 
-/// Measures all, `rounds` times in turns; `clock` gives seconds.
+/// Measures all figures in turns for `rounds` rounds; `clock` returns seconds.
 pub fn measure(rounds: u32, clock: impl Fn() -> f64) -> Speed {
     let (mut loaded, mut swarm, mut idle) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -52,7 +52,7 @@ fn rate(rounds: &[Measured]) -> Figure {
     Figure::of(rounds.iter().map(|it| it.events as f64 / it.seconds).collect())
 }
 
-/// Three servers and a client that writes every millisecond, for 20 simulated seconds.
+/// Simulates three servers and a client that writes every millisecond, for 20 seconds.
 fn run_loaded(seed: u64) -> u64 {
     let mut simulation = Simulation::new(SimConfig { seed, ..SimConfig::default() });
     let (mut events, mut number) = (0, 0_u64);
@@ -71,7 +71,7 @@ fn run_loaded(seed: u64) -> u64 {
     events
 }
 
-/// Twenty random runs.
+/// Runs twenty random simulations.
 fn run_swarm(seed: u64) -> u64 {
     (0..20)
         .map(|run| {
@@ -81,7 +81,7 @@ fn run_swarm(seed: u64) -> u64 {
         .sum()
 }
 
-/// Five servers that only keep each other in office, for an hour.
+/// Simulates an hour of five servers without clients.
 fn run_idle_hour(seed: u64) -> u64 {
     let mut simulation = Simulation::new(SimConfig { seed, servers: 5, ..SimConfig::default() });
     let mut events = 0;

@@ -1,5 +1,5 @@
-//! What a snapshot of a million keys costs: write latency with and without one, memory, disk over
-//! many of them, and how long a restart takes.
+//! Measures the cost of snapshots of many keys: write latency with and without them, memory, disk
+//! usage over many snapshots, and restart time.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,37 +14,37 @@ use crate::load::http::{Connection, request};
 use crate::load::{self, Interface, Load, Measured};
 use crate::report::{Machine, grouped};
 
-/// Snapshots in a row over which disk and memory must not grow.
+/// Number of consecutive snapshots; disk and memory must not grow over them.
 const CYCLES: usize = 10;
 
-/// All that was measured.
+/// The figures of the snapshot measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Where.
+    /// The machine that ran it.
     pub machine: Machine,
-    /// Keys in the state.
+    /// Number of keys in the state.
     pub keys: u64,
-    /// Clients that write meanwhile.
+    /// Number of clients that write.
     pub clients: usize,
     /// Writes while no snapshot is taken.
     pub quiet: Vec<Measured>,
-    /// Writes while all servers take snapshots again and again.
+    /// Writes while all servers take snapshots continuously.
     pub busy: Vec<Measured>,
-    /// How long the snapshots took, in seconds, as far as they were watched.
+    /// Durations of the snapshots during the writes, in seconds.
     pub snapshot_seconds: Vec<f64>,
-    /// The leader's resident memory before, in bytes.
+    /// The leader's resident memory before the writes, in bytes.
     pub memory_before: u64,
-    /// The most that it ever had.
+    /// The leader's peak resident memory, in bytes.
     pub memory_peak: u64,
     /// Bytes on a server's disk after each cycle.
     pub disk: Vec<u64>,
-    /// Bytes of memory of the same server after each cycle.
+    /// Resident memory of the same server after each cycle, in bytes.
     pub memory: Vec<u64>,
-    /// From the start of a server's process until it is ready, in seconds.
+    /// Time from the start of a server's process until it is ready, in seconds.
     pub restart_seconds: Vec<f64>,
 }
 
-/// Does it all.
+/// Runs all measurements.
 pub async fn measure(cluster: &mut Cluster, load: Load, rounds: usize) -> Result<Report> {
     let Load { clients, lasting, keys, .. } = load;
     load::fill(cluster, keys).await?;
@@ -101,7 +101,7 @@ async fn call(cluster: &Cluster, server: usize, method: &str, path: &str) -> Opt
     Some((answer.status, String::from_utf8_lossy(answer.body).into_owned()))
 }
 
-/// Lets all servers take a snapshot and waits until all are done.
+/// Makes all servers take a snapshot and waits until all snapshots are durable.
 async fn snapshots_everywhere(cluster: &Cluster) -> Result<()> {
     for server in 0..SERVERS {
         let (status, body) =
@@ -109,7 +109,7 @@ async fn snapshots_everywhere(cluster: &Cluster) -> Result<()> {
         ensure!(status < 300, "a snapshot was refused: {body}");
     }
     for server in 0..SERVERS {
-        // It begins with the driver's next batch; before that nothing is being saved either.
+        // The snapshot starts with the driver's next batch; until then `saving` is null too.
         sleep(Duration::from_millis(50)).await;
         eventually("the snapshot is durable", async || {
             let (_, body) = call(cluster, server, "GET", "/cluster/status?progress=local").await?;
@@ -121,7 +121,7 @@ async fn snapshots_everywhere(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Kills a server and measures how long it takes to serve again.
+/// Kills a server and measures the time from its restart until it is ready.
 async fn restart(cluster: &mut Cluster, server: usize) -> Result<Duration> {
     cluster.kill(server)?;
     cluster.leader().await?;

@@ -1,8 +1,8 @@
-//! What Node calls.
+//! The function that Node calls.
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Measures the simulator and gives its figures as JSON.
+/// Measures the simulator and returns its figures as JSON.
 #[wasm_bindgen]
 #[must_use]
 pub fn simulator(rounds: u32) -> String {

@@ -1,4 +1,5 @@
-//! What a page that follows every event costs: writes with and without one at each server.
+//! Measures the cost of pages that follow every event: writes with and without a page at each
+//! server.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,22 +16,22 @@ use crate::figures::median;
 use crate::load::{self, Interface, Load, Measured};
 use crate::report::{Machine, grouped};
 
-/// All that was measured.
+/// The figures of the trace measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Where.
+    /// The machine that ran it.
     pub machine: Machine,
-    /// Clients that write.
+    /// Number of clients that write.
     pub clients: usize,
-    /// Rounds without a page.
+    /// Rounds without pages.
     pub alone: Vec<Measured>,
-    /// Rounds with one.
+    /// Rounds with a page at each server.
     pub watched: Vec<Measured>,
-    /// Bytes of events that each round's page got a second.
+    /// Bytes of events per second that the pages of a round receive in total.
     pub bytes_per_second: Vec<f64>,
 }
 
-/// Measures both in turns.
+/// Measures rounds with and without pages, in turns.
 pub async fn measure(cluster: &Cluster, load: Load, rounds: usize) -> Result<Report> {
     let Load { clients, lasting, .. } = load;
     let mut report = Report {
@@ -53,8 +54,8 @@ pub async fn measure(cluster: &Cluster, load: Load, rounds: usize) -> Result<Rep
     Ok(report)
 }
 
-/// Readers of each server's events, as a page is: the bytes are read and thrown away, since a
-/// page's own work is not the server's.
+/// Readers of each server's events in place of pages. They discard the bytes, because a page's own
+/// work does not load the server.
 struct Pages {
     readers: Vec<JoinHandle<()>>,
     bytes: Rc<Cell<u64>>,

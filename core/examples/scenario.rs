@@ -1,4 +1,4 @@
-//! Plays a scenario and says how it went: `cargo xtask scenario FILE [--break RULE] [--print]`.
+//! Plays a scenario and prints the result: `cargo xtask scenario FILE [--break RULE] [--print]`.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use raft_core::types::Time;
 
 const USAGE: &str = "usage: scenario FILE [--break RULE] [--print]";
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Default)]
 struct Wish {
     file: Option<String>,
@@ -59,7 +59,7 @@ fn fulfil(wish: &Wish) -> Result<(), String> {
     play(&scenario, breaks, wish.print)
 }
 
-/// All there are, with what each breaks.
+/// Lists the built-in scenarios, with the rule that each breaks.
 fn list() -> Result<(), String> {
     println!("{USAGE}\nFILE is a path, or the number or the name of one of these:\n");
     for source in LIBRARY {
@@ -71,7 +71,7 @@ fn list() -> Result<(), String> {
     Ok(())
 }
 
-/// A file by its path, or a built-in one by its number or name.
+/// Reads a file by its path, or a built-in scenario by its number or name.
 fn read(name: &str) -> Result<(String, String), String> {
     match std::fs::read_to_string(name) {
         Ok(text) => Ok((name.to_owned(), text)),
@@ -82,7 +82,7 @@ fn read(name: &str) -> Result<(String, String), String> {
     }
 }
 
-/// `VoteTwice` as people write it on a command line: `vote-twice`.
+/// The name of a rule on the command line: `vote-twice` for `VoteTwice`.
 fn words(rule: Mutation) -> String {
     let mut text = String::new();
     for letter in format!("{rule:?}").chars() {
@@ -104,7 +104,8 @@ fn rule(name: &str) -> Result<Mutation, String> {
 }
 
 fn play(scenario: &Scenario, breaks: Option<Mutation>, print: bool) -> Result<(), String> {
-    // What another rule does to this scenario is for the reader to see: the file does not say.
+    // The file tells only what happens without its own rule. With another rule the reader must
+    // judge.
     let own = breaks.is_some() && breaks == scenario.header.breaks;
     let arm = if own { Arm::Broken } else { Arm::Kept };
     let config = SimConfig { mutation: breaks, ..scenario.config(Arm::Kept) };
@@ -133,7 +134,7 @@ fn play(scenario: &Scenario, breaks: Option<Mutation>, print: bool) -> Result<()
     Ok(())
 }
 
-/// Plays to the end, with a line for each step.
+/// Plays to the end and prints a line for each step.
 fn follow(
     scenario: &Scenario,
     runner: &mut Runner,

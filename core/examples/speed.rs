@@ -1,5 +1,5 @@
-//! How fast the simulator is: events a second with every check on, an idle cluster's hour, and how
-//! long it takes to go back in time.
+//! Measures the simulator: events per second with every check on, an idle hour of a cluster, and
+//! seeks to earlier times.
 //!
 //! `cargo run --release -p raft-core --features sim --example speed`
 
@@ -53,7 +53,7 @@ fn report(what: &str, events: u64, start: Instant) {
     println!("{what}: {events} events in {seconds:.2} s, {rate:.2} million a second");
 }
 
-/// Jumps all over a run of 100,000 events.
+/// Seeks to many points of a run of 100,000 events.
 fn seek() {
     let mut timeline = Timeline::new(SimConfig { servers: 5, ..SimConfig::default() });
     let mut round = 0_u64;
@@ -70,7 +70,7 @@ fn seek() {
     let (jumps, start, mut worst) = (300_u64, Instant::now(), 0.0_f64);
     for jump in 0..jumps {
         let one = Instant::now();
-        // A stride that visits the run in no order.
+        // This stride visits the run out of order.
         timeline.seek_time(Time(jump * 7919 % jumps * (end.0 / jumps)));
         worst = worst.max(one.elapsed().as_secs_f64() * 1e3);
     }

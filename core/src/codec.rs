@@ -1,29 +1,29 @@
-//! The one place that knows how values become bytes, for peers and disks alike.
+//! The encoding of everything that is sent to peers or written to disk.
 //!
-//! bincode 2 stands behind it. The crate is no longer maintained, so nothing outside this module
-//! names it, and whatever is framed with these bytes carries [`FORMAT_VERSION`].
+//! It uses bincode 2. That crate is no longer maintained, so no other module names it, and all
+//! framed data carries [`FORMAT_VERSION`].
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Goes up whenever the encoding of any framed type changes.
+/// Must increase whenever the encoding of any framed type changes.
 pub const FORMAT_VERSION: u16 = 2;
 
-/// Bytes that are not the encoding of the expected type.
+/// The bytes are not a valid encoding of the expected type.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed {what}: {reason}")]
 pub struct DecodeError {
-    /// The type that was expected.
+    /// The name of the expected type.
     pub what: &'static str,
-    /// What the decoder stumbled over.
+    /// Why decoding failed.
     pub reason: String,
 }
 
 /// Encodes a value.
 ///
 /// # Panics
-/// When the type cannot be encoded at all, or the encoding is longer than [`MAX_BYTES`], so that
-/// [`decode`] would refuse it: a bug of whoever made the value.
+/// If the type cannot be encoded, or the encoding is longer than [`MAX_BYTES`], which [`decode`]
+/// rejects. Both are bugs of the caller.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let bytes = bincode::serde::encode_to_vec(value, bincode::config::standard())
         .expect("every framed type is encodable");
@@ -31,10 +31,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Encodes a value at the end of `buffer`.
+/// Encodes a value and appends the bytes to `buffer`.
 ///
 /// # Panics
-/// As [`encode`].
+/// Like [`encode`].
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) {
     let start = buffer.len();
     bincode::serde::encode_into_std_write(value, buffer, bincode::config::standard())
@@ -47,14 +47,14 @@ fn assert_readable<T: ?Sized>(bytes: usize) {
     assert!(bytes <= MAX_BYTES, "{bytes} bytes of {what} could not be read back");
 }
 
-/// The longest encoding that is written and that is read, in bytes.
+/// The longest encoding that may be written or read, in bytes.
 pub const MAX_BYTES: usize = crate::limits::MAX_ENCODED_BYTES;
 
-/// bincode counts a number at its full width against its own limit, which may be so many times what
-/// it takes encoded.
+/// bincode counts every number against its limit at full width, up to this many times its encoded
+/// size.
 const WIDEST: usize = 8;
 
-/// As [`decode`], for a sequence of at most so many elements.
+/// Like [`decode`], for a sequence of at most `most` elements.
 pub fn decode_at_most<T: DeserializeOwned>(
     bytes: &[u8],
     most: usize,
@@ -66,15 +66,15 @@ pub fn decode_at_most<T: DeserializeOwned>(
             let reason = format!("{length} elements are more than {most}");
             Err(DecodeError { what: std::any::type_name::<Vec<T>>(), reason })
         }
-        // What is no length is no sequence either.
+        // If the length is invalid, `decode` reports the error.
         Ok(_) | Err(_) => decode(bytes),
     }
 }
 
-/// Decodes exactly one value of at most [`MAX_BYTES`]; bytes left over are an error.
+/// Decodes exactly one value of at most [`MAX_BYTES`]; leftover bytes are an error.
 ///
-/// What a hostile length can make it allocate is bounded too: by [`MAX_BYTES`] for most that is read,
-/// and for very long encodings by [`WIDEST`] times that.
+/// A hostile length can make it allocate at most [`MAX_BYTES`], or [`WIDEST`] times as much if the
+/// encoding is longer than `MAX_BYTES / WIDEST`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let what = std::any::type_name::<T>();
     if bytes.len() > MAX_BYTES {
@@ -95,8 +95,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
-/// Serde helper for byte strings: bytes in binary formats; in JSON text where it is text, else
-/// `{"hex": …}`.
+/// Serde helper for byte strings: bytes in binary formats. In JSON a string if the bytes are UTF-8,
+/// otherwise `{"hex":…}`.
 pub mod text_or_bytes {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -108,7 +108,7 @@ pub mod text_or_bytes {
         Hex { hex: String },
     }
 
-    /// See the module.
+    /// Serializes bytes, as text in readable formats.
     pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
             return serializer.serialize_bytes(bytes);
@@ -120,7 +120,7 @@ pub mod text_or_bytes {
         .serialize(serializer)
     }
 
-    /// See the module.
+    /// Reads what [`serialize`] writes.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         if !deserializer.is_human_readable() {
             return Bytes::deserialize(deserializer);
@@ -153,7 +153,7 @@ pub mod text_or_bytes {
     }
 }
 
-/// As [`text_or_bytes`], for byte strings that may not be there: `null` in JSON.
+/// Like [`text_or_bytes`], for optional byte strings: `None` is `null` in JSON.
 pub mod optional_text_or_bytes {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -162,7 +162,7 @@ pub mod optional_text_or_bytes {
     #[serde(transparent)]
     struct Present(#[serde(with = "super::text_or_bytes")] Bytes);
 
-    /// See the module.
+    /// Serializes optional bytes, as text in readable formats.
     pub fn serialize<S: Serializer>(
         bytes: &Option<Bytes>,
         serializer: S,
@@ -170,7 +170,7 @@ pub mod optional_text_or_bytes {
         bytes.clone().map(Present).serialize(serializer)
     }
 
-    /// See the module.
+    /// Reads what [`serialize`] writes.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Bytes>, D::Error> {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards peers and disks: what is encoded is read back, in bytes and in JSON.
+        /// Guards that an entry survives encoding and decoding, in bytes and in JSON.
         #[test]
         fn entries_survive_both_encodings(
             index: u64,
@@ -211,8 +211,8 @@ mod tests {
             }
         }
 
-        /// Guards against hostile peers and damaged disks: any bytes give a value or an error, and
-        /// never more memory than the limit.
+        /// Guards against hostile peers and damaged disks: decoding any bytes gives a value or an
+        /// error, and never allocates more than the limit.
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode::<Entry>(&bytes);
@@ -221,12 +221,12 @@ mod tests {
         }
     }
 
-    /// Guards files and frames: whatever can be written can be read, however many small numbers it
-    /// holds, up to the longest encoding; one byte more is refused on both sides.
+    /// Guards that `decode` accepts all that `encode` writes, up to the longest encoding and also
+    /// for many small numbers. Both reject one byte more.
     #[test]
     fn what_can_be_written_can_be_read() {
         for length in [super::MAX_BYTES / super::WIDEST, super::MAX_BYTES / super::WIDEST + 1] {
-            // A byte each, which bincode counts as eight; five for the length.
+            // Each number takes one byte, which bincode counts as eight. The length takes five.
             let small = vec![1_u64; length - 5];
             let bytes = encode(&small);
             assert_eq!(bytes.len(), length);
@@ -244,7 +244,7 @@ mod tests {
         written.expect_err("it could not be read back");
     }
 
-    /// Guards the end of a frame: bytes left over mean that something else was sent.
+    /// Guards that leftover bytes at the end of a frame are an error.
     #[test]
     fn bytes_left_over_are_an_error() {
         let mut bytes = encode(&entry(1, 1, vec![1]));

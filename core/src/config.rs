@@ -1,62 +1,62 @@
-//! The figures that a server is run with; all servers of a cluster should use the same.
+//! The Raft settings of a server. All servers of a cluster should use the same settings.
 
 use serde::{Deserialize, Serialize};
 
 use crate::types::{MILLISECOND, Micros, SECOND};
 
-/// The bytes that wait for one peer at most. The transport bounds its queue of messages to a peer by
-/// it, and [`Config::validate`] bounds [`Config::max_in_flight_bytes`] by half of it: a leader never
-/// sends what the queue would drop. The other half has room for what a leader sent before it lost
-/// its office and won it again.
+/// The maximum size of the transport's queue to one peer, in bytes. [`Config::validate`] limits
+/// [`Config::max_in_flight_bytes`] to half of it: a leader never sends what the queue would drop.
+/// The other half has room for messages that a leader sent before it lost and regained leadership.
 pub const PEER_QUEUE_BYTES: usize = 16 << 20;
 
-/// See the module.
+/// The Raft settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The shortest time without word from a leader after which a follower campaigns, in µs (§5.2).
+    /// The minimum election timeout, in µs: the time without a leader after which a follower
+    /// campaigns (§5.2).
     pub election_timeout_min: Micros,
-    /// The longest such time, in µs; each wait is drawn anew between the two.
+    /// The maximum election timeout, in µs. Each wait is drawn at random between the two.
     pub election_timeout_max: Micros,
     /// How often a leader sends heartbeats, in µs (§5.2).
     pub heartbeat_interval: Micros,
-    /// The entries of one AppendEntries message take about this many bytes at most.
+    /// The approximate maximum size of the entries in one AppendEntries message, in bytes.
     pub max_batch_bytes: usize,
-    /// How many AppendEntries messages with entries may be unanswered per follower.
+    /// The maximum number of unanswered AppendEntries messages with entries per follower.
     pub max_in_flight: usize,
-    /// How many bytes of entries may be unanswered per follower; a single entry that is larger goes
+    /// The maximum size of unanswered entries per follower, in bytes. A single larger entry is sent
     /// alone. At most half of [`PEER_QUEUE_BYTES`].
     pub max_in_flight_bytes: usize,
-    /// The state in one InstallSnapshot message takes about this many bytes at most (§7).
+    /// The approximate maximum size of the state in one InstallSnapshot message, in bytes (§7).
     pub max_chunk_bytes: usize,
-    /// A snapshot is taken after this many applied entries …
+    /// The server takes a snapshot after this many applied entries …
     pub compact_after_entries: u64,
     /// … or after applied entries of this many bytes, whichever comes first.
     pub compact_after_bytes: u64,
-    /// This many entries before the snapshot stay in the log, so that a follower that is a little
-    /// behind needs no snapshot.
+    /// How many entries before the snapshot stay in the log. A slightly lagging follower then needs
+    /// no snapshot.
     pub keep_entries: u64,
-    /// The applied entries in memory take about this many bytes at most, whatever else says that
-    /// they should stay. A follower that lacks older ones gets a snapshot.
+    /// The approximate maximum size of the applied entries in memory, in bytes. It overrides every
+    /// reason to keep entries. A follower that lacks older entries gets a snapshot.
     pub keep_bytes: usize,
-    /// A learner that is to be promoted and takes nothing for this long, in µs, is removed again
-    /// (dissertation §4.2.1). A follower that takes nothing of a snapshot for so long is not kept
-    /// waiting for: the snapshot is released.
+    /// How long a joining learner may make no progress before it is removed, in µs (dissertation
+    /// §4.2.1). After the same time without progress, a snapshot transfer ends and its snapshot is
+    /// released.
     pub promotion_timeout: Micros,
-    /// Whether a leader may answer reads by its lease, without asking (dissertation §6.4.1). Must be
-    /// the same on all servers: voters that have just started keep the promises that they may have
-    /// forgotten.
+    /// Whether a leader may answer reads by its lease, without a heartbeat round (dissertation
+    /// §6.4.1). Must be the same on all servers: a restarted voter waits out the promises that it
+    /// may have forgotten.
     pub lease_reads: bool,
-    /// For leases: the clocks of any two servers run at rates that differ by at most this many
-    /// thousandths. They count the time during which a machine sleeps.
+    /// For leases: the maximum difference between the clock rates of any two servers, in
+    /// thousandths. The clocks count the time during which a machine sleeps.
     pub max_clock_drift_permille: u64,
-    /// How often a leader writes the time into the log while leases or sessions may end, in µs.
+    /// How often a leader appends the current time to the log while leases or sessions may expire,
+    /// in µs.
     pub clock_interval: Micros,
-    /// The digests of the state after every so many entries are kept and compared with those of the
-    /// other servers. Should be the same on all servers: only digests after the same entry can be
-    /// compared.
+    /// Servers keep a digest of the state after every this many entries and compare their digests.
+    /// Should be the same on all servers: only digests after the same entry can be compared.
     pub digest_every: u64,
-    /// A read that could not be confirmed for this long, in µs, is given up and answered so.
+    /// How long a read may wait for confirmation before it is given up, in µs.
     pub read_timeout: Micros,
 }
 
@@ -85,10 +85,10 @@ impl Default for Config {
     }
 }
 
-/// Figures with which no cluster would work.
+/// Settings with which no cluster can work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// See its text.
+    /// The maximum election timeout is not above the minimum.
     #[error(
         "the election timeout must be a range: its maximum ({max} µs) must be above its minimum \
          ({min} µs), else candidates split the votes for ever"
@@ -99,7 +99,7 @@ pub enum ConfigError {
         /// The maximum given.
         max: Micros,
     },
-    /// See its text.
+    /// The heartbeat interval is 0 or above half of the minimum election timeout.
     #[error(
         "the heartbeat interval ({heartbeat} µs) must be above 0 and at most half of the minimum \
          election timeout ({election} µs), else one late heartbeat deposes a healthy leader"
@@ -110,23 +110,23 @@ pub enum ConfigError {
         /// The minimum election timeout given.
         election: Micros,
     },
-    /// See its text.
+    /// The named setting is 0.
     #[error("{0} must be above 0")]
     Zero(&'static str),
-    /// See its text.
+    /// `max_in_flight_bytes` is above half of [`PEER_QUEUE_BYTES`].
     #[error(
         "max_in_flight_bytes ({0}) must be at most {max}, half of the queue to a peer: what the queue \
          drops would have to be sent again",
         max = PEER_QUEUE_BYTES / 2
     )]
     Window(usize),
-    /// See its text.
+    /// The clock drift leaves no time for a lease.
     #[error("a clock drift of {0} in 1000 leaves no time for a lease; give less than 1000")]
     Drift(u64),
 }
 
 impl Config {
-    /// Checks that a cluster can work with these figures.
+    /// Checks that a cluster can work with these settings.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (min, max) = (self.election_timeout_min, self.election_timeout_max);
         if max <= min {
@@ -166,7 +166,7 @@ impl Config {
 mod tests {
     use super::{Config, ConfigError, PEER_QUEUE_BYTES};
 
-    /// Guards against configurations that would never elect, or depose at once.
+    /// Guards against settings that never elect a leader, or depose a healthy leader.
     #[test]
     fn only_workable_timeouts_pass() {
         assert_eq!(Config::default().validate(), Ok(()));

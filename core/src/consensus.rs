@@ -1,5 +1,5 @@
-//! Consensus by itself, without the key-value state around it: for measuring what it costs, and
-//! for comparing it with other implementations that come without a state machine.
+//! Consensus without the key-value state machine, to measure its cost and to compare it with other
+//! implementations that have no state machine.
 
 use bytes::Bytes;
 
@@ -13,17 +13,17 @@ use crate::replica::Output;
 use crate::rules::Rules;
 use crate::types::{LogIndex, LogPosition, NodeId, Time, WriteId};
 
-/// One server that orders commands and leaves it to others what they mean. It never compacts its
-/// log, since it has no state that could stand for a part of it.
+/// One server that orders commands but does not apply them. It never compacts its log, because it
+/// has no state to snapshot.
 #[derive(Clone, Debug)]
 pub struct Consensus {
     node: Node,
-    /// The last committed entry that was handed out.
+    /// The last committed entry that [`Self::take_committed`] returned.
     handed_out: LogIndex,
 }
 
 impl Consensus {
-    /// A server that has never run, at time 0.
+    /// Creates a server that has never run, at time 0.
     pub fn new(id: NodeId, membership: Membership, config: Config, seed: u64) -> Self {
         let start = NodeStart {
             id,
@@ -44,29 +44,29 @@ impl Consensus {
         self.node.deadline()
     }
 
-    /// Whether it leads.
+    /// Whether this server is the leader.
     pub const fn is_leader(&self) -> bool {
         self.node.is_leader()
     }
 
-    /// The timer may have run out.
+    /// Handles the timer if it has expired.
     pub fn tick(&mut self, now: Time) {
         self.step(now, Node::tick);
     }
 
-    /// A message arrived.
+    /// Handles a message that arrived.
     pub fn receive(&mut self, now: Time, message: Message) {
         self.step(now, |node| node.receive(message, 0));
     }
 
-    /// Appends commands, as one batch. Whether it could: only a leader does.
+    /// Appends commands as one batch. Returns whether it did: only a leader does.
     pub fn propose(&mut self, now: Time, commands: Vec<Bytes>) -> bool {
         let mut first = None;
         self.step(now, |node| first = node.propose(commands));
         first.is_some()
     }
 
-    /// A batch, and all before it, is durable.
+    /// Records that a batch and all before it are durable.
     pub fn persisted(&mut self, now: Time, write: WriteId) {
         self.step(now, |node| node.persisted(write));
     }
@@ -77,7 +77,7 @@ impl Consensus {
         self.node.finish();
     }
 
-    /// What to do now, in order.
+    /// Takes the pending outputs, in order.
     pub fn outputs(&mut self) -> impl Iterator<Item = Output> + '_ {
         self.node.outputs.drain(..).map(|output| match output {
             NodeOutput::Persist(write) => Output::Persist(write),
@@ -86,7 +86,7 @@ impl Consensus {
         })
     }
 
-    /// The entries that were committed since the last call, in order.
+    /// Returns the entries that were committed since the last call, in order.
     pub fn take_committed(&mut self) -> impl Iterator<Item = &Entry> {
         let (from, to) = (self.handed_out, self.node.commit_index);
         self.handed_out = to;

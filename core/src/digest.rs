@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_64_with_seed};
 
-/// The hash of a few numbers, in little-endian form.
+/// Hashes three numbers in little-endian form.
 pub fn of_numbers(numbers: [u64; 3]) -> u64 {
     let mut bytes = [0; 24];
     for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
@@ -13,13 +13,13 @@ pub fn of_numbers(numbers: [u64; 3]) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// The hash of some bytes that also depends on `seed`; chained it hashes several in order.
+/// Hashes bytes with a seed. To hash several byte strings, use each hash as the next seed.
 pub fn of_bytes(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
 
-/// XXH3 (64 bits) over a fixed byte form: little-endian numbers, and `usize` as 64 bits, so that a
-/// 32-bit wasm program and a 64-bit native one agree.
+/// XXH3 (64 bits) over a fixed byte form: little-endian numbers, and `usize` as 64 bits. A 32-bit
+/// wasm program and a 64-bit native program therefore agree.
 #[derive(Clone, Default)]
 pub struct StableHasher(Xxh3Default);
 
@@ -69,7 +69,7 @@ mod tests {
 
     use super::StableHasher;
 
-    /// Guards the digest's form: were it to change, recorded runs would no longer be comparable.
+    /// Guards that the digest never changes: otherwise recorded runs could not be compared.
     #[test]
     fn the_hash_of_known_values_never_changes() {
         let mut hasher = StableHasher::default();

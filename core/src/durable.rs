@@ -1,4 +1,4 @@
-//! What a server must find again after a crash, and the batches that make it so.
+//! The state that must survive a crash, and the batches that write it to disk.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,42 +6,43 @@ use crate::log::{Entries, Entry, Payload};
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, NodeId, Term, WriteId};
 
-/// The two fields of figure 2 that must be durable before a server speaks of them.
+/// Term and vote (figure 2), and the stranger mark. They must be durable before a message that
+/// depends on them is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HardState {
     /// The latest term that this server has seen.
     pub current_term: Term,
-    /// The candidate that got its vote in that term.
+    /// The candidate that this server voted for in that term.
     pub voted_for: Option<NodeId>,
-    /// Set on a server that began without anything of the cluster's log: it may have voted and
-    /// acknowledged in an earlier life and forgotten it. It neither votes nor campaigns until it
-    /// holds an entry of the current term's leader, at this index or later, and is a learner there.
-    /// The index belongs to the current term: 0 until the leader of that term was heard.
+    /// Set on a stranger: a server that started without any of the cluster's log, and may have
+    /// forgotten votes and acknowledgements. It neither votes nor campaigns until it holds an entry
+    /// of the current term's leader, at this index or later, and is a learner there. The index is
+    /// valid for the current term, and 0 until that term's leader was heard.
     pub stranger_until: Option<LogIndex>,
 }
 
-/// One batch for the disk. Batches are applied in the order of their ids; the driver reports each
-/// with `Input::Persisted` once it and all before it are durable.
+/// One batch for the disk. Batches are applied in the order of their ids. The driver reports a
+/// batch with `Input::Persisted` once it and all before it are durable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Write {
-    /// Its number.
+    /// The number of the batch.
     pub id: WriteId,
-    /// Term and vote from this batch on; they go to disk with the entries of that term, never
+    /// Term and vote from this batch on. They become durable with the entries of that term, never
     /// after them.
     pub hard_state: HardState,
-    /// First: forget the entry at this index and all after it.
+    /// First: remove the entry at this index and all after it.
     pub truncate_from: Option<LogIndex>,
-    /// Then: forget the entries up to here, which a durable snapshot covers. Where the log does
-    /// not hold this very position, nothing of it remains and the next entry follows it.
+    /// Then: remove the entries up to here, which a durable snapshot covers. If the log does not
+    /// hold exactly this position, remove all entries. The next entry follows this position.
     pub compact_to: Option<LogPosition>,
-    /// Then: append these.
+    /// Then: append these entries.
     pub entries: Entries,
-    /// A lower bound of the commit index, for a faster restart; never beyond what this batch and
-    /// those before it make durable.
+    /// A lower bound of the commit index, for a faster restart. It never exceeds what this batch
+    /// and those before it make durable.
     pub commit_index: LogIndex,
 }
 
-/// What a server finds on its disk. The default is a server that never ran.
+/// What a server finds on its disk. The default is a server that has never run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovered {
     /// Term and vote.
@@ -55,9 +56,9 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Whether a log without a snapshot tells who the members are, or belongs to a server that has yet
-    /// to learn it. A server that founded its cluster has it from its first snapshot, of the empty
-    /// state, and from nothing else: without that it must not start.
+    /// Whether a log without a snapshot names the members, or belongs to a server that still has to
+    /// learn them. A founding server knows the members only from its first snapshot, of the empty
+    /// state. Without that snapshot it must not start.
     pub fn tells_members(&self) -> bool {
         *self == Self::default()
             || self.hard_state.stranger_until.is_some()
@@ -65,9 +66,9 @@ impl Recovered {
     }
 }
 
-/// How a new cluster starts, the same on every server.
+/// How a new cluster starts. It must be the same on every founding server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bootstrap {
-    /// The first members. Empty on a server that is to join a cluster that exists.
+    /// The first members. Empty on a server that joins an existing cluster.
     pub membership: Membership,
 }

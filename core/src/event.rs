@@ -1,8 +1,8 @@
-//! What happened, and why: the one record from which every screen, log line and check is drawn.
+//! What happened and why: the single record behind every screen, log line and check.
 //!
-//! Each event names its cause, so every chain of events leads back to something from outside: a
-//! timer, a client, a fault. Within a node `seq` orders events; across nodes a message's sending
-//! comes before its receipt. Clocks of different nodes cannot be compared.
+//! Each event names its cause, so every chain of events leads back to an outside input: a timer, a
+//! client or a fault. Within a node, `seq` orders events. Across nodes, a message is sent before it
+//! is received. Clocks of different nodes cannot be compared.
 
 mod fault;
 mod reason;
@@ -12,7 +12,7 @@ mod words;
 pub use fault::Fault;
 pub use reason::{
     CommitReason, DropReason, MessageRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason,
-    Timer, VoteRefusal,
+    Timer,
 };
 pub use request::{Operation, Outcome, RequestRefusal};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::durable::Write;
 use crate::log::{Entries, Entry};
 use crate::membership::Membership;
-use crate::message::{Message, MessageName, SnapshotMeta};
+use crate::message::{Message, MessageName};
+use crate::rules::VoteRefusal;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{
     EventId, LogIndex, LogPosition, Micros, NodeId, RequestId, Term, Time, WriteId,
 };
@@ -28,47 +30,47 @@ use crate::types::{
 /// One thing that happened on one node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
-    /// Where, and its number there.
+    /// The node, and the event's number on that node.
     pub id: EventId,
-    /// When, by that node's clock.
+    /// The time by that node's clock.
     pub time: Time,
-    /// What led to it: on the same node, or for a receipt the sending on another.
+    /// The event that caused it: on the same node, or, for a receipt, the sending on another node.
     pub cause: Option<EventId>,
     /// What happened.
     pub kind: EventKind,
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// The server began to run, with what its disk held.
+    /// The server started, with the state that its disk held.
     Started(Box<NodeState>),
-    /// Somebody began to watch: the server's state at this moment, for a screen to start from.
+    /// The server's state at this moment, from which a new subscriber starts.
     Attached(Box<NodeState>),
-    /// The server ended without warning; what its disk had not finished is gone.
+    /// The server crashed. What its disk had not finished is lost.
     Crashed,
-    /// The server is paused; its timers will fire late.
+    /// The server is paused; its timers fire late.
     Frozen,
-    /// The server goes on after a pause.
+    /// The server resumes after a pause.
     Thawed,
-    /// The server changed roles.
+    /// The server changed its role.
     RoleChanged {
         /// The new role.
         role: RoleName,
-        /// The term in which it holds.
+        /// The term of the new role.
         term: Term,
         /// Why.
         why: RoleReason,
     },
-    /// A follower learned who leads its term.
+    /// A follower learned the leader of its term.
     LeaderKnown {
         /// The leader.
         leader: NodeId,
         /// Its term.
         term: Term,
     },
-    /// The server's current term grew (§5.1).
+    /// The server's current term increased (§5.1).
     TermChanged {
         /// The term before.
         from: Term,
@@ -77,54 +79,54 @@ pub enum EventKind {
         /// Why.
         why: TermReason,
     },
-    /// The server said yes to a candidate (the answer waits for the disk).
+    /// The server granted a vote or pre-vote. The reply waits for the disk.
     VoteGranted {
-        /// Whom it supports.
+        /// The candidate.
         candidate: NodeId,
-        /// In which term.
+        /// The term of the election.
         term: Term,
-        /// Whether it was only asked what it would do.
+        /// Whether it is a pre-vote.
         pre: bool,
     },
-    /// The server said no to a candidate.
+    /// The server refused a vote or pre-vote.
     VoteRefused {
-        /// Whom it refused.
+        /// The candidate.
         candidate: NodeId,
-        /// In which term.
+        /// The term of the election.
         term: Term,
-        /// Whether it was only asked what it would do.
+        /// Whether it is a pre-vote.
         pre: bool,
         /// The condition that failed.
         why: VoteRefusal,
     },
     /// A candidate counted a vote.
     VoteCounted {
-        /// Who voted; the candidate itself included.
+        /// The voter, which may be the candidate itself.
         voter: NodeId,
-        /// Yes or no.
+        /// Whether the voter granted the vote.
         granted: bool,
-        /// Whether it was a vote before the election.
+        /// Whether it is a pre-vote.
         pre: bool,
-        /// Yes votes so far.
+        /// Granted votes so far.
         votes: u64,
-        /// Yes votes that win.
+        /// Granted votes needed to win.
         needed: u64,
     },
     /// A timer was set.
     TimerArmed {
-        /// Which.
+        /// Which timer.
         timer: Timer,
-        /// When it will fire unless it is set again.
+        /// When it fires, unless it is set again.
         due: Time,
     },
-    /// A timer ran out.
+    /// A timer expired.
     TimerFired {
-        /// Which.
+        /// Which timer.
         timer: Timer,
     },
-    /// A message left the server; its `seq` is this event's.
+    /// The server sent a message, with the `seq` of this event.
     MessageSent(Message),
-    /// The network took a message and will deliver it, unless something stops it.
+    /// The network accepted a message and delivers it, unless a fault stops it.
     MessageInTransit {
         /// Which message.
         message: EventId,
@@ -138,33 +140,34 @@ pub enum EventKind {
         /// Its kind.
         name: MessageName,
     },
-    /// A message ended on its way, or was refused by its receiver.
+    /// A message was lost in transit, or its receiver refused it.
     MessageDropped {
         /// Which message.
         message: EventId,
         /// Why.
         why: DropReason,
     },
-    /// Entries went into the log in memory.
+    /// The server appended entries to its log in memory.
     EntriesAppended {
         /// The last entry now in the log.
         last: LogPosition,
         /// The entries. A summarised event holds only the newest of them.
         entries: Entries,
     },
-    /// Entries that conflict with the leader's were removed (§5.3).
+    /// The server removed entries that conflict with the leader's (§5.3).
     LogTruncated {
         /// The first index that was removed.
         from: LogIndex,
         /// The last entry that remains.
         last: LogPosition,
     },
-    /// The log up to here was forgotten, since a snapshot holds its effect (§7).
+    /// The log up to here was removed from memory: a snapshot covers it (§7), or the log was too
+    /// large.
     LogCompacted {
-        /// The last position that was forgotten.
+        /// The last removed position.
         to: LogPosition,
     },
-    /// A batch went to the disk.
+    /// The server submitted a batch to the disk.
     WriteStarted {
         /// The batch.
         write: WriteId,
@@ -178,40 +181,40 @@ pub enum EventKind {
         /// The last log index that is durable now.
         durable_index: LogIndex,
     },
-    /// The disk refused a batch. The server does nothing more until it is restarted.
+    /// The disk failed to write a batch. The server stops until it is restarted.
     WriteFailed {
         /// The batch.
         write: WriteId,
     },
-    /// The log got another configuration, which holds from now on (§6).
+    /// The server appended a configuration, which is in force from now on (§6).
     ConfigurationAppended {
-        /// Where it stands.
+        /// Its position in the log.
         position: LogPosition,
         /// The members.
         membership: Membership,
     },
     /// A configuration is committed (§6).
     ConfigurationCommitted {
-        /// Where it stands.
+        /// Its index in the log.
         index: LogIndex,
         /// The members.
         membership: Membership,
     },
-    /// Configurations were cut off with the log's end; an earlier one holds again (§6).
+    /// The server truncated configurations; an earlier configuration is in force again (§6).
     ConfigurationRolledBack {
         /// The members now.
         membership: Membership,
     },
-    /// The commit index grew.
+    /// The commit index increased.
     CommitAdvanced {
-        /// Before.
+        /// The commit index before.
         from: LogIndex,
-        /// Now.
+        /// The commit index now.
         to: LogIndex,
-        /// What allowed it.
+        /// Why the entries are committed.
         why: CommitReason,
     },
-    /// A committed entry changed the state.
+    /// The server applied a committed entry.
     Applied {
         /// The entry.
         position: LogPosition,
@@ -220,71 +223,71 @@ pub enum EventKind {
         /// The state's revision after it.
         revision: u64,
     },
-    /// The state up to an entry is durable as a snapshot.
+    /// A snapshot of the state became durable.
     SnapshotSaved {
-        /// Which state.
+        /// What the snapshot covers.
         meta: SnapshotMeta,
     },
-    /// The state was replaced by the leader's snapshot.
+    /// The server replaced its state with the leader's snapshot.
     SnapshotInstalled {
-        /// Which state.
+        /// What the snapshot covers.
         meta: SnapshotMeta,
         /// Its digest.
         digest: u64,
     },
-    /// A snapshot was not taken over.
+    /// The server did not install a snapshot.
     SnapshotIgnored {
-        /// Which state.
+        /// The last entry of the snapshot.
         last: LogPosition,
         /// Why.
         why: SnapshotRefusal,
     },
-    /// A leader's view of a follower changed.
+    /// The leader's knowledge about a follower changed.
     ProgressChanged {
         /// The follower.
         peer: NodeId,
         /// What the leader knows.
         progress: ProgressState,
     },
-    /// A leader sends nothing more to a server that has left the cluster.
+    /// A leader stops sending to a server that has left the cluster.
     PeerDismissed {
-        /// Which.
+        /// The removed server.
         peer: NodeId,
     },
-    /// A leader found that a follower lacks what it had acknowledged as durable.
+    /// A leader found that a follower lost entries that it had acknowledged as durable.
     PeerLostLog {
-        /// Which.
+        /// The follower.
         peer: NodeId,
     },
-    /// A leader begins to hand over its office (dissertation §3.10).
+    /// A leader starts a leadership transfer (dissertation §3.10).
     TransferStarted {
-        /// To whom.
+        /// The target server.
         to: NodeId,
     },
-    /// The hand-over came to nothing in time; the leader goes on.
+    /// A leadership transfer timed out; the leader continues.
     TransferAborted {
-        /// To whom.
+        /// The target server.
         to: NodeId,
     },
-    /// A client asked for something.
+    /// A client sent a request.
     ClientRequest {
         /// The request.
         request: RequestId,
-        /// What it asks.
+        /// What the client asks for.
         operation: Operation,
     },
-    /// A client got its answer.
+    /// The server answered a request.
     ClientAnswer {
         /// The request.
         request: RequestId,
         /// The answer.
         outcome: Outcome,
     },
-    /// A majority confirmed the leader, so reads up to this round may be answered (§8).
+    /// A majority confirmed the leader, so it may answer the reads up to this round (§8).
     ReadsConfirmed {
         /// The heartbeat round.
         round: u64,
-        /// How many reads it answers.
+        /// How many reads the leader answers.
         reads: u64,
     },
     /// A leader answers a read by its lease (dissertation §6.4.1).
@@ -292,49 +295,49 @@ pub enum EventKind {
         /// The request.
         request: RequestId,
     },
-    /// The links between nodes changed.
+    /// A link between two nodes was cut or repaired.
     LinkChanged {
-        /// The sending side.
+        /// The sending node.
         from: NodeId,
-        /// The receiving side.
+        /// The receiving node.
         to: NodeId,
-        /// Whether messages pass.
+        /// Whether the link carries messages.
         up: bool,
     },
-    /// Something else that was done to the cluster from outside.
+    /// Another fault in the cluster's environment.
     Fault(Fault),
-    /// Many events in quick succession were left out to spare the node; the state that follows in
-    /// an [`EventKind::Attached`] makes up for them.
+    /// The node left out many events in quick succession to save work. The state in a following
+    /// [`EventKind::Attached`] replaces them.
     Summarised {
-        /// How many.
+        /// How many events were left out.
         events: u64,
     },
-    /// After the same entry another member has another state. Told when the two begin to differ, and
-    /// when the server stops.
+    /// Another member has a different state after the same entry. Recorded when the states begin to
+    /// differ, and when the server stops.
     StateDiffers {
-        /// Which member.
+        /// The other member.
         peer: NodeId,
-        /// The entry.
+        /// The index of the entry.
         index: LogIndex,
-        /// The digest of this server's state after it.
+        /// The digest of this server's state after the entry.
         own: u64,
-        /// The digest of the other's.
+        /// The digest of the other member's state.
         theirs: u64,
-        /// Whether a majority has the other's state, so that this server stops for good.
+        /// Whether a majority has the other state; this server then stops for good.
         stops: bool,
     },
 }
 
-/// What a leader knows of a follower.
+/// What a leader knows about a follower.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProgressState {
-    /// The highest index known to be replicated there.
+    /// The highest index known to be replicated on the follower.
     pub match_index: LogIndex,
     /// The next index to send.
     pub next_index: LogIndex,
-    /// How entries are sent.
+    /// How the leader sends entries.
     pub mode: ProgressMode,
-    /// Messages with entries that are not answered yet.
+    /// The number of unanswered messages with entries or snapshot chunks.
     pub in_flight: u64,
     /// When the follower last answered, by the leader's clock.
     pub last_contact: Option<Time>,
@@ -344,18 +347,19 @@ pub struct ProgressState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgressMode {
-    /// One message at a time, until the logs are known to agree.
+    /// One message at a time, until the leader knows where the logs agree.
     #[default]
     Probe,
-    /// Several messages under way.
+    /// Several messages in flight.
     Replicate,
     /// The follower is behind the compaction point and gets a snapshot.
     Snapshot,
-    /// The follower lacks what it had acknowledged and counts for nothing until it joins anew.
+    /// The follower lost entries that it had acknowledged. It does not count toward commits until
+    /// it rejoins.
     Lost,
 }
 
-/// All of a server's state that a screen shows; also what a watcher starts from.
+/// The part of a server's state that a screen shows. A subscriber starts from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeState {
     /// Its role.
@@ -364,7 +368,7 @@ pub struct NodeState {
     pub term: Term,
     /// Its vote in that term.
     pub voted_for: Option<NodeId>,
-    /// The leader that it knows.
+    /// The leader that it knows of.
     pub leader: Option<NodeId>,
     /// The members.
     pub membership: Membership,
@@ -372,7 +376,7 @@ pub struct NodeState {
     pub base: LogPosition,
     /// The last log entry.
     pub last: LogPosition,
-    /// The newest log entries, as many as a screen may want.
+    /// The newest log entries, at most [`STATE_ENTRIES`].
     pub entries: Vec<Entry>,
     /// The last durable index.
     pub durable_index: LogIndex,
@@ -384,24 +388,24 @@ pub struct NodeState {
     pub digest: u64,
     /// The state's revision.
     pub revision: u64,
-    /// Key-value pairs of the state, as many as a screen may want.
+    /// Key-value pairs of the state, at most [`STATE_PAIRS`].
     pub pairs: Vec<crate::kv::Pair>,
-    /// What is about time, as much as a screen may want.
+    /// The store's clock, leases and sessions.
     pub timekeeping: crate::kv::Timekeeping,
-    /// When the running timer is due, and how long it was set for.
+    /// The running timer, when it is due, and how long it was set for.
     pub timer: Option<(Timer, Time, Micros)>,
-    /// A leader's view of its followers.
+    /// What a leader knows about each follower.
     pub progress: Vec<(NodeId, ProgressState)>,
 }
 
-/// The newest entries that a [`NodeState`] holds at most.
+/// The maximum number of log entries in a [`NodeState`].
 pub const STATE_ENTRIES: usize = 256;
 
-/// The pairs that a [`NodeState`] holds at most.
+/// The maximum number of key-value pairs in a [`NodeState`].
 pub const STATE_PAIRS: usize = 256;
 
 impl EventKind {
-    /// What a disk batch covers, for [`EventKind::WriteStarted`].
+    /// Builds the [`EventKind::WriteStarted`] of a batch.
     pub fn write_started(write: &Write, last_index: LogIndex) -> Self {
         Self::WriteStarted { write: write.id, last_index }
     }

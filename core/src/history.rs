@@ -1,9 +1,9 @@
-//! What clients asked and got, and whether that is linearizable.
+//! Histories of client operations, and the check that they are linearizable.
 //!
 //! The search is that of Wing and Gong with the improvements of Lowe ("Testing for
-//! linearizability", 2017): try to order the operations one by one, remember every pair of (set of
-//! ordered operations, state) that was reached, and never go on from the same pair twice. Keys are
-//! independent of each other, so each is judged by itself.
+//! linearizability", 2017). It orders the operations one by one and remembers each pair of ordered
+//! set and state. It never continues twice from the same pair. Keys are independent of each other,
+//! so each key is checked by itself.
 
 mod search;
 
@@ -16,33 +16,33 @@ use serde::{Deserialize, Serialize};
 /// One operation of one client on one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
-    /// The key that it is about.
+    /// The key.
     #[serde(with = "crate::codec::text_or_bytes")]
     pub key: Bytes,
-    /// When the client asked, on a clock that all clients share.
+    /// When the client sent the request, on a clock that all clients share.
     pub called: u64,
-    /// When it had its answer; `None` when the outcome stayed unknown, so that the operation may
-    /// take effect at any later time, or never. What certainly had no effect is left out.
+    /// When the client got the answer; `None` if the outcome is unknown. Such an operation may take
+    /// effect at any later time, or never. Operations that certainly had no effect are left out.
     pub returned: Option<u64>,
-    /// What it did or saw.
+    /// What the operation did or saw.
     pub effect: Effect,
 }
 
 /// What an operation did or saw. `None` stands for a key that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// It set or deleted the key.
+    /// The operation set or deleted the key.
     Write(Option<Bytes>),
-    /// It found the key as given.
+    /// The operation found this value.
     Read(Option<Bytes>),
-    /// It set the key to `to` since it was `from`.
+    /// The operation changed the key from `from` to `to`.
     Swap {
-        /// What it found.
+        /// The value that it found.
         from: Option<Bytes>,
-        /// What it set.
+        /// The value that it set.
         to: Option<Bytes>,
     },
-    /// It would have set the key, had it been as given. It was not, so nothing changed.
+    /// A swap that changed nothing, because the key did not have this value.
     Missed(Option<Bytes>),
 }
 
@@ -56,17 +56,17 @@ impl Effect {
         }
     }
 
-    /// Whether it depends on the state that it finds.
+    /// Whether the effect depends on the state.
     const fn looks(&self) -> bool {
         !matches!(self, Self::Write(_))
     }
 
-    /// Whether it leaves the state as it is.
+    /// Whether the effect leaves the state unchanged.
     const fn only_looks(&self) -> bool {
         matches!(self, Self::Read(_) | Self::Missed(_))
     }
 
-    /// The state after the effect, which came upon `state`.
+    /// The state after the effect on `state`.
     fn after<'a>(&'a self, state: Option<&'a Bytes>) -> Option<&'a Bytes> {
         match self {
             Self::Write(after) | Self::Swap { to: after, .. } => after.as_ref(),
@@ -75,11 +75,11 @@ impl Effect {
     }
 }
 
-/// Which states the answers of one key's operations tell of.
+/// The states that the answers of one key's operations reveal.
 #[derive(Default)]
 struct Sightings<'a> {
     found: BTreeSet<Option<&'a Bytes>>,
-    /// What was looked for in vain: seen by that is any other state.
+    /// Values that swaps expected and did not find. Each may reveal any other state.
     missed: BTreeSet<Option<&'a Bytes>>,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Sightings<'a> {
         sightings
     }
 
-    /// Whether some answer may tell of the state that a change led to.
+    /// Whether an answer may reveal the state after a change.
     fn may_tell_of(&self, change: &Effect) -> bool {
         let state = change.after(None);
         let missed = self.missed.iter().any(|expected| *expected != state);
@@ -111,14 +111,14 @@ impl<'a> Sightings<'a> {
 pub struct NotLinearizable {
     /// The key.
     pub key: Bytes,
-    /// Its operations by the time of their call.
+    /// The operations of the key, by the time of their call.
     pub operations: Vec<Operation>,
-    /// How many of those that returned could be explained at most.
+    /// The maximum number of returned operations that an order could explain.
     pub explained: usize,
 }
 
-/// Judges a history: is there for each key one order of its operations, in which each takes effect
-/// between its call and its return, that explains every answer? All keys start as not existing.
+/// Checks a history. Each key needs one order of its operations that explains every answer. In it,
+/// each operation takes effect between its call and its return. At the start no key exists.
 pub fn check(history: &[Operation]) -> Result<(), Box<NotLinearizable>> {
     let mut by_key: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
     for operation in history {
@@ -135,8 +135,9 @@ pub fn check(history: &[Operation]) -> Result<(), Box<NotLinearizable>> {
     Ok(())
 }
 
-/// Leaves out operations of unknown outcome that changed nothing or whose value nobody saw: an order
-/// that holds one explains as much without it. Each that stays can double the search.
+/// Drops operations of unknown outcome that changed nothing or whose value no operation saw. An
+/// order with such an operation explains as much without it. Each one that stays can double the
+/// search.
 fn drop_unseen(operations: &mut Vec<&Operation>) {
     let sightings = Sightings::of(operations);
     operations.retain(|it| it.returned.is_some() || sightings.may_tell_of(&it.effect));

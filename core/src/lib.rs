@@ -1,5 +1,5 @@
-//! Raft without input or output: consensus, the key-value state it replicates, the events that
-//! tell what happened and why, and the simulator that runs a whole cluster of it.
+//! Raft without input or output: consensus, the replicated key-value state, the events that report
+//! what happened and why, and a simulator for whole clusters.
 
 pub mod codec;
 pub mod config;
@@ -25,5 +25,6 @@ pub mod rules;
 pub mod scenario;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod snapshot;
 pub mod types;
 pub mod view;

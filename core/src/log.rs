@@ -1,4 +1,8 @@
-//! The replicated log as one server holds it in memory: entries after a compaction point.
+//! The in-memory log of one server: the entries after a compaction point.
+//!
+//! **Invariant:** After a failed consistency check both sides skip whole terms
+//! ([`Log::last_possible_match`]). The repair of a divergent log takes at most one round trip per
+//! term, however long the log is.
 
 mod entries;
 
@@ -11,38 +15,38 @@ use serde::{Deserialize, Serialize};
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, Term};
 
-/// What one log entry asks of the state machine.
+/// The content of a log entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Payload {
-    /// Appended by a new leader so that it can commit in its own term (§8).
+    /// Appended by a new leader to commit an entry of its own term (§8).
     Noop,
-    /// An encoded [`crate::kv::Command`]; consensus does not look inside.
+    /// An encoded [`crate::kv::Command`]; consensus does not decode it.
     Command(#[serde(with = "crate::kv::readable")] Bytes),
-    /// The cluster's members from here on (§6).
+    /// The cluster's members from this entry on (§6).
     Membership(Box<Membership>),
 }
 
-/// One entry of the log (§5.3).
+/// An entry of the log (§5.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// Where it stands.
+    /// The index of the entry.
     pub index: LogIndex,
     /// The term of the leader that created it.
     pub term: Term,
-    /// What it asks.
+    /// The content of the entry.
     pub payload: Payload,
 }
 
-/// What an entry costs beside its command, in bytes: its frame on the wire and on disk.
+/// The size of an entry without its command, in bytes: its framing on the wire and on disk.
 const ENTRY_OVERHEAD: usize = 24;
 
 impl Entry {
-    /// Its position.
+    /// The position of the entry.
     pub const fn position(&self) -> LogPosition {
         LogPosition { term: self.term, index: self.index }
     }
 
-    /// About how many bytes it takes on the wire and on disk.
+    /// The approximate size of the entry on the wire and on disk, in bytes.
     pub fn size(&self) -> usize {
         ENTRY_OVERHEAD
             + match &self.payload {
@@ -53,25 +57,25 @@ impl Entry {
     }
 }
 
-/// What an entry takes in memory beside [`Entry::size`], in bytes: its place in a block, and what an
-/// allocation costs.
+/// The memory of an entry beyond [`Entry::size`], in bytes: its slot in a block, and the allocation
+/// overhead.
 const MEMORY_OVERHEAD: usize = 104;
 
-/// Parts of a log that were recovered or fetched for a slow follower hold at most so many entries:
-/// a part of a block keeps the whole of it in memory.
+/// The maximum number of entries in a recovered block, and of additional entries in a batch for a
+/// slow follower. A part of a block keeps the whole block in memory.
 const BLOCK: usize = 1024;
 
-/// They take at most about so many bytes, unless a single entry is larger.
+/// The maximum size of a recovered block in bytes, unless a single entry is larger.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// The entries after [`Log::base`], in order and without gaps.
 ///
-/// Indexes count from 1. Everything up to and including the base was compacted into a snapshot;
-/// of it only the position is known.
+/// Indexes start at 1. A snapshot holds everything up to and including the base; the log knows only
+/// the position of the base.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     base: LogPosition,
-    /// Never empty ones, in order.
+    /// Non-empty blocks, in order.
     blocks: VecDeque<Entries>,
     last: LogPosition,
     /// Sum of [`Entry::size`] over all entries.
@@ -79,44 +83,44 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log whose prefix up to `base` lives in a snapshot.
+    /// An empty log; a snapshot holds everything up to `base`.
     pub const fn new(base: LogPosition) -> Self {
         Self { base, blocks: VecDeque::new(), last: base, bytes: 0 }
     }
 
-    /// The last position that was compacted away ([`LogPosition::ZERO`] when none was).
+    /// The last compacted position ([`LogPosition::ZERO`] if there is none).
     pub const fn base(&self) -> LogPosition {
         self.base
     }
 
-    /// The position of the last entry, or the base when there is none.
+    /// The position of the last entry, or the base if the log is empty.
     pub const fn last(&self) -> LogPosition {
         self.last
     }
 
-    /// How many entries are held.
+    /// The number of entries in the log.
     pub fn len(&self) -> usize {
         usize_of(self.last.index.0 - self.base.index.0)
     }
 
-    /// Whether no entry is held.
+    /// Whether the log has no entries.
     pub fn is_empty(&self) -> bool {
         self.last.index == self.base.index
     }
 
-    /// About how many bytes the held entries take.
+    /// The sum of [`Entry::size`] over all entries, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// About how much memory the held entries take, in bytes.
+    /// The approximate memory of the entries, in bytes.
     pub fn memory(&self) -> usize {
         self.bytes + self.len() * MEMORY_OVERHEAD
     }
 
-    /// The term of the entry at `index`; `None` when it was compacted away or is not there yet.
+    /// The term of the entry at `index`; `None` if the entry is compacted or does not exist yet.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
-        // Most who ask ask about the end.
+        // Most calls ask for the last entry.
         if index == self.last.index {
             return Some(self.last.term);
         }
@@ -126,7 +130,7 @@ impl Log {
         self.get(index).map(|entry| entry.term)
     }
 
-    /// The entry at `index`, when held.
+    /// The entry at `index`, if the log has it.
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
         let (block, place) = self.find(index)?;
         self.blocks[block].get(place)
@@ -137,11 +141,11 @@ impl Log {
         self.term_at(position.index) == Some(position.term)
     }
 
-    /// The held entries from `first` on, as many as fit into `max_bytes` but at least one, and the
-    /// sum of their sizes.
+    /// The entries from `first` on that fit into `max_bytes`, but at least one, and the sum of
+    /// their sizes.
     ///
     /// # Panics
-    /// When `first` was compacted away: the caller must send a snapshot instead.
+    /// If `first` is compacted: the caller must send a snapshot instead.
     pub fn batch(&self, first: LogIndex, max_bytes: usize) -> (Entries, usize) {
         assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
         let Some((block, place)) = self.find(first) else { return (Entries::default(), 0) };
@@ -159,7 +163,7 @@ impl Log {
             return (self.blocks[block].part(place..place + 1), rest[0].size());
         }
         if count == rest.len() && block + 1 < self.blocks.len() {
-            // A follower that is behind gets as much at once as the limit allows.
+            // A follower that lags gets as much at once as the limit allows.
             let more: Vec<Entry> =
                 self.from(first).skip(count).take_while(fits).take(BLOCK).cloned().collect();
             if !more.is_empty() {
@@ -169,33 +173,33 @@ impl Log {
         (self.blocks[block].part(place..place + count), bytes)
     }
 
-    /// The held entries from `first` on.
+    /// The entries from `first` on.
     ///
     /// # Panics
-    /// When `first` was compacted away.
+    /// If `first` is compacted.
     pub fn from(&self, first: LogIndex) -> impl Iterator<Item = &Entry> {
         assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
         let (block, place) = self.find(first).unwrap_or((self.blocks.len(), 0));
         self.blocks.iter().skip(block).flatten().skip(place)
     }
 
-    /// All held entries.
+    /// All entries.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.blocks.iter().flatten()
     }
 
-    /// Adds an entry at the end.
+    /// Appends an entry.
     ///
     /// # Panics
-    /// When it does not follow the last one.
+    /// If the entry does not directly follow the last entry.
     pub fn append(&mut self, entry: Entry) {
         self.extend(Entries::from(vec![entry]));
     }
 
-    /// Adds entries at the end.
+    /// Appends entries.
     ///
     /// # Panics
-    /// When they do not follow the last one, or each other.
+    /// If the entries do not directly follow the last entry or each other.
     pub fn extend(&mut self, entries: Entries) {
         for entry in &entries {
             assert_eq!(entry.index, self.last.index.next(), "entries are appended without gaps");
@@ -207,10 +211,10 @@ impl Log {
         }
     }
 
-    /// Adds entries that were found on a disk, in blocks that can be forgotten one by one.
+    /// Appends entries that were recovered from disk, in blocks that can be dropped separately.
     ///
     /// # Panics
-    /// When they do not follow the last one, or each other.
+    /// If the entries do not directly follow the last entry or each other.
     pub fn recover(&mut self, entries: Vec<Entry>) {
         let mut entries = entries.into_iter().peekable();
         while let Some(first) = entries.next() {
@@ -226,10 +230,10 @@ impl Log {
         }
     }
 
-    /// Removes the entry at `from` and all that follow.
+    /// Removes the entry at `from` and all later entries.
     ///
     /// # Panics
-    /// When `from` was compacted away: what is in a snapshot is committed.
+    /// If `from` is compacted: the entries in a snapshot are committed.
     pub fn truncate(&mut self, from: LogIndex) {
         assert!(from > self.base.index, "a snapshot is never truncated");
         let Some((block, place)) = self.find(from) else { return };
@@ -239,8 +243,8 @@ impl Log {
         self.last = self.blocks.back().and_then(|it| it.last()).map_or(self.base, Entry::position);
     }
 
-    /// Forgets the entries up to and including `to`, whose effect a snapshot holds. Where the log
-    /// does not hold `to` (a snapshot from the leader reaches further), nothing of it remains (§7).
+    /// Removes the entries up to and including `to`, which a snapshot holds. If the log does not
+    /// contain `to` (a leader's snapshot reaches further), it removes all entries (§7).
     pub fn compact(&mut self, to: LogPosition) {
         if to.index <= self.base.index {
             return;
@@ -261,8 +265,8 @@ impl Log {
         self.base = to;
     }
 
-    /// Forgets entries from the front, whole blocks of them and none after `last`, until the rest
-    /// takes at most `max_memory` bytes. Whether any went.
+    /// Removes whole blocks of entries from the front, but no entry after `last`, until the rest
+    /// takes at most `max_memory` bytes. Returns whether it removed any.
     pub fn shed(&mut self, max_memory: usize, last: LogIndex) -> bool {
         let before = self.base;
         while self.memory() > max_memory
@@ -274,7 +278,7 @@ impl Log {
         self.base > before
     }
 
-    /// Keeps part of a block, and drops it when that is nothing.
+    /// Shortens a block to `part`, or removes the block if the part is empty.
     fn cut(&mut self, block: usize, part: std::ops::Range<usize>) {
         if part.is_empty() {
             self.blocks.remove(block);
@@ -285,10 +289,10 @@ impl Log {
 
     /// The last position at or before `limit.index` whose term is not above `limit.term`.
     ///
-    /// Both sides of a failed consistency check use it to skip whole terms that cannot agree
-    /// (§5.3, "the conflicting term"). Never goes before the base.
+    /// After a failed consistency check both sides use it to skip whole terms that cannot match
+    /// (§5.3, "the conflicting term"). The result is never before the base.
     pub fn last_possible_match(&self, limit: LogPosition) -> LogPosition {
-        // Terms never fall along a log, so the entries that fit form a prefix of it.
+        // Terms never decrease along a log, so the fitting entries form a prefix.
         let fits = |entry: &Entry| entry.index <= limit.index && entry.term <= limit.term;
         let blocks = self.blocks.partition_point(|block| fits(&block[0]));
         let Some(block) = blocks.checked_sub(1).map(|block| &self.blocks[block]) else {
@@ -297,12 +301,12 @@ impl Log {
         block[block.partition_point(fits) - 1].position()
     }
 
-    /// The block that holds the entry at `index`, and the place in it.
+    /// The block of the entry at `index`, and its offset in the block.
     fn find(&self, index: LogIndex) -> Option<(usize, usize)> {
         if index > self.last.index || index <= self.base.index {
             return None;
         }
-        // Nearly all that is asked for is near the end; the rest is searched for.
+        // Nearly all lookups are near the end; the others use a binary search.
         let begins = |block: &Entries| block[0].index <= index;
         let near = self.blocks.iter().rev().take(4).position(begins);
         let block = match near {
@@ -313,8 +317,8 @@ impl Log {
     }
 }
 
-/// A count as a `usize`. What is too large for one, as only a peer that lies can name it in a
-/// 32-bit program, is larger than any log.
+/// Converts a count to a `usize`. On 32-bit targets only a lying peer can name a count that does
+/// not fit; `usize::MAX` is larger than any log.
 fn usize_of(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -325,7 +329,7 @@ mod tests {
 
     use super::*;
 
-    /// A log as nobody would build it: every entry that was ever there, and where it begins.
+    /// A simple reference log: all entries after `base` in one list.
     #[derive(Debug, Default)]
     struct Naive {
         base: LogPosition,
@@ -342,7 +346,7 @@ mod tests {
             found.map(|it| it.term).or((index == self.base.index).then_some(self.base.term))
         }
 
-        /// Looks at every position, from the last to the first.
+        /// Checks every entry, from the last to the first.
         fn last_possible_match(&self, limit: LogPosition) -> LogPosition {
             let fits = |it: &&Entry| it.index <= limit.index && it.term <= limit.term;
             self.entries.iter().rev().find(fits).map_or(self.base, Entry::position)
@@ -420,7 +424,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards the log's arithmetic of offsets against one that searches.
+        /// Guards the offset arithmetic of the log against a simple reference log that searches.
         #[test]
         fn the_log_agrees_with_a_naive_one(steps in steps(), max_bytes in 1_usize..300) {
             let (mut log, mut naive, mut term) = (Log::default(), Naive::default(), 1);

@@ -1,10 +1,10 @@
-//! Who belongs to the cluster, how that changes, and what counts as a majority of it (§6).
+//! The members of the cluster, changes of them, and the majority rule (§6).
 //!
-//! One voter more or fewer is a change in a single step: any majority of the old voters and any of
-//! the new ones share a server (dissertation §4.2). A change of several goes through a joint
-//! configuration, in which elections and commits need a majority of both (§6, dissertation §4.3).
-//! New voters begin as learners, which replicate without counting, and are promoted once they have
-//! caught up (dissertation §4.2.1).
+//! Adding or removing one voter takes a single step: each majority of the old voters overlaps with
+//! each majority of the new voters (dissertation §4.2). A change of several voters goes through a
+//! joint configuration. In it, elections and commits need a majority of both sets (§6, dissertation
+//! §4.3). New voters start as learners, which receive the log but do not count toward the quorum.
+//! The leader promotes them after they have caught up (dissertation §4.2.1).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,73 +13,74 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::NodeId;
 
-/// A configuration of the cluster (§6). It holds from the moment it is in a server's log, committed
-/// or not.
+/// A configuration of the cluster (§6). A server uses it as soon as it is in the server's log, even
+/// before it is committed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Membership {
     /// The servers whose votes and acknowledgements count.
     pub voters: BTreeSet<NodeId>,
-    /// During a joint configuration the voters before it, of which a majority is needed too; else
-    /// empty.
+    /// The old voters during a joint configuration; otherwise empty. A majority of them must also
+    /// agree.
     pub outgoing: BTreeSet<NodeId>,
-    /// Servers that replicate and count for nothing.
+    /// Servers that receive the log but do not vote.
     pub learners: BTreeSet<NodeId>,
-    /// The voters that were asked for: the change begins once those among the learners have caught
-    /// up. Empty when nothing was asked for.
+    /// The requested voters. The change of voters begins when the learners among them have caught
+    /// up. Empty if no change was requested.
     pub target: BTreeSet<NodeId>,
 }
 
-/// A change that somebody asks for.
+/// A requested change of the members.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MembershipChange {
-    /// A server joins as a learner, and becomes a voter once it has caught up.
+    /// Adds a server as a learner and promotes it to a voter when it has caught up.
     AddVoter(NodeId),
-    /// A server joins as a learner and stays one.
+    /// Adds a server as a permanent learner.
     AddLearner(NodeId),
-    /// A server leaves. For a learner that waits to be promoted, this gives up the promotion.
+    /// Removes a server. For a learner that waits for its promotion, this cancels the promotion.
     Remove(NodeId),
-    /// From now on exactly these vote; those that are new join as learners first.
+    /// Makes exactly these servers the voters; new ones join as learners first.
     SetVoters(BTreeSet<NodeId>),
 }
 
-/// Why a change was not begun, or was given up. Nothing of it remains.
+/// Why a change was rejected or cancelled. It leaves nothing behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeRefusal {
-    /// Another change is under way; one at a time (§6).
+    /// Another change is in progress; only one is allowed at a time (§6).
     InProgress,
-    /// The leader has not committed in its own term yet; try again in a moment (the correction of
+    /// The leader has not committed an entry of its own term yet; retry soon (the correction of
     /// 2015 to dissertation §4.1).
     NoCommitInTerm,
-    /// It would change nothing.
+    /// The change would have no effect.
     NothingToChange,
-    /// The server to be removed is no member.
+    /// The server to remove is not a member.
     NoSuchMember,
     /// No voter would remain.
     NoVoters,
-    /// The new server took nothing for too long and was removed again (dissertation §4.2.1).
+    /// The new server accepted nothing for too long, so the leader removed it again (dissertation
+    /// §4.2.1).
     DidNotCatchUp,
-    /// The leader is handing over its office.
+    /// The leader is transferring its leadership.
     Transferring,
-    /// The new server takes entries more slowly than they are written, and was removed again
-    /// (dissertation §4.2.1).
+    /// The new server accepts entries more slowly than clients write them, so the leader removed it
+    /// again (dissertation §4.2.1).
     TooSlow,
 }
 
 impl Membership {
-    /// A cluster of these voters.
+    /// A configuration with these voters only.
     pub fn of(voters: impl IntoIterator<Item = NodeId>) -> Self {
         Self { voters: voters.into_iter().collect(), ..Self::default() }
     }
 
-    /// Whether this server's vote counts, in either half of a joint configuration.
+    /// Whether this server's vote counts, in either set of a joint configuration.
     pub fn is_voter(&self, node: NodeId) -> bool {
         self.voters.contains(&node) || self.outgoing.contains(&node)
     }
 
-    /// Whether this server belongs to the cluster at all.
+    /// Whether this server is a voter or a learner.
     pub fn contains(&self, node: NodeId) -> bool {
         self.is_voter(node) || self.learners.contains(&node)
     }
@@ -89,38 +90,38 @@ impl Membership {
         !self.outgoing.is_empty()
     }
 
-    /// Every server that votes, in both halves of a joint configuration.
+    /// All voters, of both sets in a joint configuration.
     pub fn all_voters(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.voters.union(&self.outgoing).copied()
     }
 
-    /// Every server that belongs to the cluster.
+    /// All voters and learners.
     pub fn members(&self) -> BTreeSet<NodeId> {
         self.all_voters().chain(self.learners.iter().copied()).collect()
     }
 
-    /// Every server that a leader replicates to, itself left out.
+    /// All members except `node`.
     pub fn peers_of(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.members().into_iter().filter(move |peer| *peer != node)
     }
 
-    /// The learners that will vote once they have caught up.
+    /// The learners that become voters when they have caught up.
     pub fn joining(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.target.difference(&self.voters).copied()
     }
 
-    /// Whether no change is under way.
+    /// Whether no change is in progress.
     pub fn is_settled(&self) -> bool {
         self.outgoing.is_empty() && self.target.is_empty()
     }
 
-    /// The smallest number of these voters that any two such sets share a member of (§5.2).
+    /// The number of voters in a majority: two sets of this size always overlap (§5.2).
     pub fn majority_of(voters: &BTreeSet<NodeId>) -> usize {
         voters.len() / 2 + 1
     }
 
-    /// The configuration with which a change begins: it only adds learners and says what is aimed
-    /// at. The steps to it are [`Self::next_step`].
+    /// The first configuration of a change: it only adds learners and records the target.
+    /// [`Self::next_step`] gives the configurations that follow.
     pub fn begin(&self, change: &MembershipChange) -> Result<Self, ChangeRefusal> {
         if let MembershipChange::Remove(node) = change
             && self.joining().any(|joining| joining == *node)
@@ -165,9 +166,9 @@ impl Membership {
         Ok(next)
     }
 
-    /// The next configuration on the way to the target, once the learners that join have caught up;
-    /// `None` when the change is complete. `joint` says whether a change of several voters needs a
-    /// joint configuration in between.
+    /// The next configuration on the way to the target, after the joining learners have caught up;
+    /// `None` when the change is complete. `joint` says whether a change of voters needs a joint
+    /// configuration.
     #[must_use]
     pub fn next_step(
         &self,
@@ -185,14 +186,14 @@ impl Membership {
         Some(Self { voters: self.target.clone(), outgoing, learners, target: BTreeSet::new() })
     }
 
-    /// The configuration without the learners that wait to be promoted: the change is given up.
+    /// Cancels the change: the configuration without the learners that wait for their promotion.
     #[must_use]
     pub fn without_joining(&self) -> Self {
         let learners = self.learners.difference(&self.target).copied().collect();
         Self { learners, target: BTreeSet::new(), ..self.clone() }
     }
 
-    /// How many voters differ between two sets.
+    /// The number of voters that only one of the two sets has.
     pub fn distance(old: &BTreeSet<NodeId>, new: &BTreeSet<NodeId>) -> usize {
         old.symmetric_difference(new).count()
     }
@@ -275,8 +276,8 @@ mod tests {
         shown
     }
 
-    /// Guards the way of each kind of change: learners first, joint only where several voters
-    /// differ (dissertation §4.2, §4.3).
+    /// Guards the steps of each kind of change: learners come first, and only a change of several
+    /// voters is joint (dissertation §4.2, §4.3).
     #[test]
     fn changes_go_step_by_step() {
         assert_eq!(
@@ -291,7 +292,7 @@ mod tests {
         );
     }
 
-    /// Guards against changes that make no sense, each told apart.
+    /// Guards that each kind of invalid change is rejected with its own reason.
     #[test]
     fn impossible_changes_are_refused() {
         let refused = |change| three().begin(&change).expect_err("not possible");

@@ -1,10 +1,10 @@
-//! The RPCs of the paper and their replies, as they travel between servers.
+//! The RPCs of the paper and their replies, which servers exchange.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::log::Entries;
-use crate::membership::Membership;
+use crate::snapshot::{Cursor, SnapshotMeta};
 use crate::types::{EventId, LogIndex, LogPosition, NodeId, Term};
 
 /// One message from one server to another.
@@ -14,222 +14,205 @@ pub struct Message {
     pub from: NodeId,
     /// The receiver.
     pub to: NodeId,
-    /// The number of the sender's event that sent it.
+    /// The number of the sender's event that sent the message.
     pub seq: u64,
-    /// The sender's current term. A receiver that knows a lower one adopts it (§5.1).
+    /// The sender's current term. A receiver with a lower term adopts it (§5.1).
     pub term: Term,
-    /// What it says.
+    /// The content of the message.
     pub body: Body,
 }
 
 impl Message {
-    /// Names the message by the event that sent it.
+    /// The ID of the event that sent the message.
     pub const fn id(&self) -> EventId {
         EventId { node: self.from, seq: self.seq }
     }
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Body {
-    /// "Would you vote for me?": asked before a term is spent on an election (dissertation §9.6).
+    /// Asks whether the receiver would grant a vote, before the sender starts a new term
+    /// (dissertation §9.6).
     PreVote {
-        /// The term that the sender would campaign in, one above its own.
+        /// The term in which the sender would campaign: its own term plus 1.
         next_term: Term,
-        /// The end of the sender's log.
+        /// The last position of the sender's log.
         last_log: LogPosition,
     },
-    /// Answers [`Body::PreVote`]; binds nobody.
+    /// Answers [`Body::PreVote`]; does not bind the voter.
     PreVoteReply {
-        /// The term asked about, so that a late answer to an older question is not counted.
+        /// The term of the request, to ignore late answers to older requests.
         next_term: Term,
         /// Whether the vote would be granted.
         granted: bool,
     },
-    /// RequestVote (§5.2): "vote for me in my term".
+    /// RequestVote (§5.2): asks for a vote in the sender's term.
     RequestVote {
-        /// The end of the candidate's log.
+        /// The last position of the candidate's log.
         last_log: LogPosition,
-        /// Whether the leader itself asked for this election, so that voters need not protect it
+        /// Whether the leader itself asked for this election. Voters then do not protect the leader
         /// (dissertation §3.10).
         transfer: bool,
     },
-    /// Answers [`Body::RequestVote`]; sent only once the vote is durable.
+    /// Answers [`Body::RequestVote`]; sent only after the vote is durable.
     RequestVoteReply {
         /// Whether the vote was granted.
         granted: bool,
     },
-    /// AppendEntries (§5.3); without entries a heartbeat.
+    /// AppendEntries (§5.3); a heartbeat if it has no entries.
     AppendEntries {
-        /// The position just before the first entry; the receiver must hold it.
+        /// The position just before the first entry; the receiver must have it.
         prev_log: LogPosition,
-        /// Entries to store, following `prev_log`.
+        /// Entries to append after `prev_log`.
         entries: Entries,
         /// The leader's commit index.
         leader_commit: LogIndex,
-        /// The leader's heartbeat round; acknowledging it confirms leadership for reads (§8). 0
-        /// ([`Body::NO_ROUND`]) in a question whether all that was sent before has arrived.
+        /// The leader's heartbeat round; acknowledging it confirms leadership for reads (§8). It is
+        /// 0 ([`Body::NO_ROUND`]) in a probe that asks whether all earlier messages have arrived.
         round: u64,
     },
     /// Answers [`Body::AppendEntries`].
     AppendEntriesReply {
         /// The round of the request.
         round: u64,
-        /// Whether the logs agree.
+        /// Whether the logs match at `prev_log`.
         result: AppendResult,
     },
-    /// InstallSnapshot (§7): one chunk of the state at `meta`.
+    /// InstallSnapshot (§7): one chunk of a snapshot.
     InstallSnapshot {
-        /// The chunk; in a box, for it would make every other message as large as itself.
+        /// The chunk, boxed because it would make every other message as large as itself.
         chunk: Box<SnapshotChunk>,
         /// The leader's heartbeat round.
         round: u64,
     },
     /// Answers [`Body::InstallSnapshot`].
     InstallSnapshotReply {
-        /// The snapshot that the answer is about.
+        /// The last entry of the snapshot that the reply refers to.
         last: LogPosition,
         /// The round of the request.
         round: u64,
-        /// How far the receiver is.
+        /// The progress of the receiver.
         result: SnapshotProgress,
     },
-    /// "Campaign at once": the leader hands over its office (dissertation §3.10).
+    /// Tells the receiver to campaign at once, to transfer leadership to it (dissertation §3.10).
     TimeoutNow,
-    /// A follower asks up to where it must have applied to answer reads (dissertation §6.4).
+    /// A follower asks which index it must apply before it answers reads (dissertation §6.4).
     ReadIndex {
-        /// Names the question in its answer.
+        /// Identifies the request in its reply.
         question: u64,
     },
-    /// Answers [`Body::ReadIndex`], once a majority has confirmed the leader.
+    /// Answers [`Body::ReadIndex`] after a majority has confirmed the leader.
     ReadIndexReply {
-        /// Which question.
+        /// The `question` of the request.
         question: u64,
-        /// The leader's commit index when it was asked; `None` when it could not tell.
+        /// The leader's commit index at the time of the request; `None` if the leader could not
+        /// tell.
         read_index: Option<LogIndex>,
     },
-    /// The digest of the sender's state after an entry, for the receiver to compare with its own.
-    /// It concerns the state alone: the term of such a message is not looked at.
+    /// The digest of the sender's state after an entry. The receiver compares it with its own and
+    /// ignores the term of this message.
     StateDigest {
-        /// The entry.
+        /// The index of the entry.
         index: LogIndex,
         /// The digest of the state after it.
         digest: u64,
-        /// Whether it answers a digest of the receiver that differed. An answer is not answered.
+        /// Whether this message answers a digest of the receiver that differed. A reply is not
+        /// answered.
         reply: bool,
     },
 }
 
-/// The name that the paper gives a message, with `Heartbeat` for an AppendEntries without entries.
+/// The paper's name of a message. An AppendEntries without entries is a `Heartbeat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageName {
-    /// A question before an election.
+    /// Asks for a pre-vote.
     PreVote,
-    /// Its answer.
+    /// Answers a pre-vote request.
     PreVoteReply,
-    /// A request for a vote.
+    /// Asks for a vote.
     RequestVote,
-    /// Its answer.
+    /// Answers a vote request.
     RequestVoteReply,
-    /// Entries to store.
+    /// AppendEntries with entries.
     AppendEntries,
     /// AppendEntries without entries.
     Heartbeat,
-    /// The answer to either.
+    /// Answers AppendEntries or a heartbeat.
     AppendEntriesReply,
-    /// A chunk of a snapshot.
+    /// Carries a chunk of a snapshot.
     InstallSnapshot,
-    /// Its answer.
+    /// Answers a chunk of a snapshot.
     InstallSnapshotReply,
-    /// A hand-over of leadership.
+    /// Transfers leadership to the receiver.
     TimeoutNow,
-    /// A follower's question for its reads.
+    /// Asks for the read index.
     ReadIndex,
-    /// Its answer.
+    /// Answers a read index request.
     ReadIndexReply,
-    /// The digest of a state, for comparison.
+    /// Carries the digest of a state for comparison.
     StateDigest,
 }
 
-/// A follower's answer to AppendEntries.
+/// A follower's reply to AppendEntries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AppendResult {
-    /// The logs agree.
+    /// The logs match at the previous position.
     Accepted {
-        /// Up to here the follower's log equals the leader's and is durable.
+        /// The follower's log equals the leader's and is durable up to this index.
         match_index: LogIndex,
     },
-    /// The follower does not hold the previous position.
+    /// The follower does not have the previous position.
     Rejected {
-        /// The position that did not match, so that a late answer is recognised.
+        /// The position that did not match, to recognise late replies.
         prev_log: LogPosition,
-        /// The last position of the follower that could match (§5.3, conflict back-up).
+        /// The last position of the follower that could match (§5.3, the conflicting term).
         hint: LogPosition,
     },
 }
 
-/// How far the receiver of a snapshot is.
+/// The progress of a snapshot's receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SnapshotProgress {
-    /// It has all before this cursor and wants the chunk that starts there.
+    /// The receiver has everything before this cursor and requests the chunk that starts there.
     Wants(Cursor),
-    /// Its state already covers the snapshot, durably.
+    /// The receiver's durable state already covers the snapshot.
     Installed {
-        /// Up to here the follower's log is known to equal the leader's.
+        /// The follower's log is known to equal the leader's up to this index.
         match_index: LogIndex,
     },
-}
-
-/// A place in a snapshot's key order from which a transfer can go on, also after a break and from
-/// another leader; only the state machine reads it. Empty at the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Cursor(#[serde(with = "crate::codec::text_or_bytes")] pub Bytes);
-
-impl Cursor {
-    /// A place at which no chunk starts. An empty chunk there asks a receiver how far it is: it
-    /// answers a chunk that does not fit with the cursor that it wants.
-    pub const NOWHERE: Self = Self(Bytes::from_static(b"?"));
 }
 
 /// A part of a snapshot: the state of a range of keys (§7).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotChunk {
-    /// Which state it is part of.
+    /// The snapshot to which the chunk belongs.
     pub meta: SnapshotMeta,
     /// Where the chunk starts.
     pub cursor: Cursor,
-    /// The encoded chunk; only the state machine looks inside.
+    /// The encoded chunk; only the state machine decodes it.
     pub data: Bytes,
-    /// Where the next chunk starts; `None` when this is the last.
+    /// Where the next chunk starts; `None` if this is the last.
     pub next: Option<Cursor>,
-}
-
-/// What a snapshot stands for (§7).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SnapshotMeta {
-    /// The last entry whose effect is in it.
-    pub last: LogPosition,
-    /// The membership in force at that entry.
-    pub membership: Membership,
 }
 
 /// The connection between two servers that carries a message.
 ///
-/// What keeps a leader in office never waits behind bulk, neither in a queue nor in the system's
-/// send buffer: each lane is a connection of its own. Messages of one lane keep their order.
+/// Each lane is a separate connection. Heartbeats and votes therefore never wait behind bulk data,
+/// neither in a queue nor in the system's send buffer. Messages of one lane keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lane {
-    /// AppendEntries with entries, and questions that must not overtake them.
+    /// AppendEntries with entries, and probes that must not overtake them.
     Log,
     /// Chunks of a snapshot.
     Snapshot,
-    /// Everything else: heartbeats, votes, and all answers.
+    /// All other messages: heartbeats, votes, and all replies.
     Control,
 }
 
 impl Lane {
-    /// All of them, by their numbers.
+    /// All lanes, in the order of their numbers.
     pub const ALL: [Self; 3] = [Self::Log, Self::Snapshot, Self::Control];
 
     /// The lane of a message.
@@ -258,15 +241,15 @@ impl Lane {
 }
 
 impl Body {
-    /// The round of an AppendEntries that confirms nothing: rounds count from 1.
+    /// The round of an AppendEntries that does not confirm leadership. Real rounds start at 1.
     pub const NO_ROUND: u64 = 0;
 
-    /// Whether the message goes ahead of bulk on its way to a peer.
+    /// Whether the message takes priority over bulk data to the same peer.
     pub const fn is_urgent(&self) -> bool {
         matches!(Lane::of(self), Lane::Control)
     }
 
-    /// Which kind it is.
+    /// The kind of the message.
     pub const fn name(&self) -> MessageName {
         match self {
             Self::PreVote { .. } => MessageName::PreVote,
@@ -285,7 +268,7 @@ impl Body {
         }
     }
 
-    /// Whether it answers another message, and if so whether it agrees.
+    /// `None` if the message is not a reply, otherwise whether the reply is positive.
     pub const fn reply(&self) -> Option<bool> {
         match self {
             Self::PreVote { .. }
@@ -302,7 +285,7 @@ impl Body {
                 Some(matches!(result, AppendResult::Accepted { .. }))
             }
             Self::InstallSnapshotReply { .. } => Some(true),
-            // Only a digest that differs is answered.
+            // A server replies only to a digest that differs.
             Self::StateDigest { reply: true, .. } => Some(false),
             Self::ReadIndexReply { read_index, .. } => Some(read_index.is_some()),
         }

@@ -1,7 +1,7 @@
-//! A server as a driver sees it: consensus, the state machine, and the requests that wait.
+//! A server as its driver sees it: consensus, the state machine, and pending requests.
 //!
-//! The driver hands in [`Input`]s and carries out [`Output`]s in the order in which they come. All
-//! ordering rules live in here: whatever needs the disk is held back until the driver has reported
+//! The driver passes [`Input`]s in and executes the [`Output`]s in order. The replica enforces all
+//! ordering rules: it holds back what depends on a write until the driver reports
 //! [`Input::Persisted`].
 
 mod compaction;
@@ -28,30 +28,30 @@ use crate::kv::{Applied, Command, KvStore, Snapshot, UnknownCommand};
 use crate::limits::{MAX_COMMAND_BYTES, Semantics};
 use crate::log::{Entry, Log, Payload};
 use crate::membership::Membership;
-use crate::message::SnapshotMeta;
 use crate::node::{Node, NodeOutput, NodeStart, Recorder};
 use crate::rules::Rules;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{LogIndex, LogPosition, NodeId, RequestId, Term, Time};
 
-/// See the module.
+/// Consensus and the state machine of one server, without I/O.
 #[derive(Clone, Debug)]
 pub struct Replica {
     node: Node,
     store: KvStore,
     last_applied: LogPosition,
-    /// Requests whose entry is in the log of this leader but not yet committed.
+    /// Requests whose entry this leader has appended but not yet committed.
     pending: VecDeque<Pending>,
     compaction: Compaction,
     timekeeper: Option<Timekeeper>,
-    /// The snapshots that followers are receiving; each transfer keeps the one it began with.
+    /// The snapshots that followers are receiving: each transfer keeps its first one.
     transfers: BTreeMap<NodeId, Snapshot>,
     digests: Digests,
     comparison: Comparison,
-    /// The rules that all of these members know, as far as the driver has said.
+    /// The last report of the driver: these members all know these rules.
     members_know: (Membership, Semantics),
-    /// The term in which this leader asked for later rules.
+    /// The term in which this leader last proposed later rules.
     raised_in: Term,
-    /// Why it stopped, if it has.
+    /// Why the replica stopped, if it has.
     halt: Option<Halt>,
     outputs: Vec<Output>,
 }
@@ -63,21 +63,21 @@ struct Pending {
 }
 
 impl Replica {
-    /// A replica as its disk left it.
+    /// Makes a replica from its recovered state.
     ///
     /// # Panics
-    /// When the log begins after the end of the snapshot: the driver must not start on a gap.
+    /// If the log begins after the end of the snapshot: the driver must not start with a gap.
     pub fn new(start: Start, now: Time, tracing: bool) -> Self {
         Self::with_rules(start, Rules::default(), now, tracing)
     }
 
-    /// Like [`Self::new`], with rules that a simulation may have broken.
+    /// Like [`Self::new`], with rules that a simulation may have changed.
     pub fn with_rules(start: Start, rules: Rules, now: Time, tracing: bool) -> Self {
         let Start { id, config, bootstrap, mut recovered, snapshot, semantics, seed, first_seq } =
             start;
         let founder = !bootstrap.membership.voters.is_empty();
         if !founder && snapshot.is_none() && recovered == Recovered::default() {
-            // It may have lost its disk: whatever it said before, it has forgotten.
+            // The server may have lost its disk, and with it its votes and acknowledgements.
             recovered.hard_state.stranger_until = Some(LogIndex(0));
         }
         let mut snapshot = snapshot.unwrap_or_else(|| Snapshot {
@@ -129,10 +129,10 @@ impl Replica {
         self.finish();
     }
 
-    /// Takes in what happened. Afterwards take [`Self::events`] and carry out [`Self::outputs`].
-    /// Time may not go back; a time before the last one counts as the last one. Where leases are in
-    /// use it must go on while the machine sleeps or the process is paused: a leader whose clock
-    /// stood still would trust a lease that has ended.
+    /// Processes one input. The driver then takes [`Self::events`] and executes [`Self::outputs`].
+    /// A time before that of the last call counts as the last time. If leases are in use, the time
+    /// must advance while the machine sleeps or the process is paused. Otherwise a leader would
+    /// trust an expired lease.
     pub fn step(&mut self, now: Time, input: Input) {
         self.node.begin(now);
         if self.node.halted {
@@ -193,45 +193,45 @@ impl Replica {
         }
     }
 
-    // What the driver takes
+    // For the driver
 
-    /// What to do now, in order.
+    /// The actions for the driver, in order.
     pub fn outputs(&mut self) -> std::vec::Drain<'_, Output> {
         self.outputs.drain(..)
     }
 
-    /// What happened since the last call; nothing unless tracing.
+    /// The events since the last call; empty if tracing is off.
     pub fn events(&mut self) -> std::vec::Drain<'_, Event> {
         self.node.recorder.events.drain(..)
     }
 
-    /// Starts or ends the building of events. Their numbers go on either way.
+    /// Turns tracing on or off. Event numbers advance in both cases.
     pub const fn set_tracing(&mut self, on: bool) {
         self.node.recorder.listen(on);
     }
 
-    /// Whether events are built.
+    /// Whether tracing is on.
     pub const fn tracing(&self) -> bool {
         self.node.recorder.listening()
     }
 
-    /// Records an [`EventKind::Attached`] with the present state, for a watcher to start from.
+    /// Records an [`EventKind::Attached`] with the present state, from which a new subscriber
+    /// starts.
     pub fn attach(&mut self, now: Time) {
         self.node.begin(now);
         let state = self.state();
         self.node.recorder.emit(|| EventKind::Attached(Box::new(state)));
     }
 
-    /// Records that this many events are missing from the stream, and the state they led to.
+    /// Records that `events` events are missing from the stream, and the state after them.
     pub fn summarise(&mut self, now: Time, events: u64) {
         self.node.begin(now);
         self.node.recorder.emit(|| EventKind::Summarised { events });
         self.attach(now);
     }
 
-    /// Hashes what decides how the replica will behave, and nothing else: states that are reached in
-    /// different ways count as one. Times count for nothing, so it is sound only where the clock
-    /// stands still and every timer is always due.
+    /// Hashes exactly what decides how the replica will behave, not how it reached its state. Times
+    /// are ignored, so this is sound only if the clock stands still and every timer is always due.
     #[cfg(feature = "sim")]
     pub fn hash_behaviour<H: std::hash::Hasher>(&self, hasher: &mut H) {
         use std::hash::Hash;
@@ -262,44 +262,43 @@ impl Replica {
         }
     }
 
-    /// Lets the running timer be due now.
+    /// Makes the running timer due now.
     #[cfg(feature = "sim")]
     pub(crate) fn expire_timer(&mut self, now: Time) {
         self.node.timer.due = self.node.timer.due.min(now);
     }
 
-    /// The timer that runs.
     #[cfg(feature = "sim")]
     pub(crate) const fn running_timer(&self) -> crate::event::Timer {
         self.node.timer.timer
     }
 
-    /// Whether it began without the cluster's log and was not made a member since (pitfall 29).
+    /// Whether the server began without the cluster's log and is not yet a member (pitfall 29).
     #[cfg(feature = "sim")]
     pub(crate) const fn is_stranger(&self) -> bool {
         self.node.hard_state.stranger_until.is_some()
     }
 
-    /// How many followers a snapshot is kept for.
+    /// The number of followers for which a snapshot is kept.
     #[cfg(feature = "sim")]
     pub(crate) fn transfers_under_way(&self) -> usize {
         self.transfers.len()
     }
 
-    /// Records what the environment did to this server among its own events.
+    /// Records a fault of the environment among this server's own events.
     #[cfg(feature = "sim")]
     pub(crate) fn note(&mut self, now: Time, kind: EventKind) {
         self.node.begin(now);
         self.node.recorder.emit(|| kind);
     }
 
-    /// When the next [`Input::Tick`] is due; `None` once the replica has stopped.
+    /// When the next [`Input::Tick`] is due; `None` after the replica has stopped.
     pub fn deadline(&self) -> Option<Time> {
         let clock = self.clock_due();
         self.node.deadline().map(|due| clock.map_or(due, |clock| clock.min(due)))
     }
 
-    /// The members of the cluster, as far as it knows.
+    /// The members of the cluster, as far as this server knows.
     pub fn membership(&self) -> &Membership {
         self.node.membership()
     }
@@ -309,28 +308,28 @@ impl Replica {
         &self.store
     }
 
-    /// Says up to which revision whoever watches keys has read the store's changes.
+    /// Sets the revision up to which watchers have read the store's changes.
     pub fn set_changes_unread_after(&mut self, revision: u64) {
         self.store.set_changes_unread_after(revision);
     }
 
-    /// The log as it is in memory, durable or not.
+    /// The in-memory log, durable or not.
     pub const fn log(&self) -> &Log {
         &self.node.log
     }
 
-    /// The last entry that the state holds.
+    /// The last entry that was applied to the state.
     pub const fn last_applied(&self) -> LogPosition {
         self.last_applied
     }
 
-    /// Why it stopped, if it has.
+    /// Why the replica stopped, if it has.
     pub const fn halt(&self) -> Option<&Halt> {
         self.halt.as_ref()
     }
 
-    /// The digest of the state as it was after this entry, if it is known: for the last applied entry
-    /// and some before it. Servers that differ at one index have different states.
+    /// The digest of the state after this entry. It is known for the last applied entry and for
+    /// some earlier ones. Servers whose digests differ at the same index have different states.
     pub fn digest_at(&self, index: LogIndex) -> Option<u64> {
         if index == self.last_applied.index {
             return Some(self.store.digest());
@@ -338,8 +337,8 @@ impl Replica {
         self.digests.at(index)
     }
 
-    /// The entries before the last applied one for which [`Self::digest_at`] is known, oldest first,
-    /// with their digests. All servers keep those of the same entries.
+    /// The entries before the last applied one for which [`Self::digest_at`] is known, and their
+    /// digests, oldest first. All servers keep the digests of the same entries.
     pub fn digests(&self) -> impl Iterator<Item = (LogIndex, u64)> {
         self.digests.iter()
     }
@@ -364,7 +363,7 @@ impl Replica {
         let (requests, commands): (Vec<RequestId>, Vec<Bytes>) =
             proposals.into_iter().map(|proposal| (proposal.request, proposal.command)).unzip();
         let Some(first) = self.node.propose(commands) else {
-            // A leader that hands over takes nothing in: whoever comes next will.
+            // A leader that is transferring leadership accepts no proposals; the next leader will.
             let leader = self.node.leader().filter(|leader| *leader != self.node.id);
             for request in requests {
                 self.node.respond(request, Outcome::NotLeader { leader });
@@ -384,7 +383,7 @@ impl Replica {
             .emit_cause(|| EventKind::ClientRequest { request, operation: operation() });
     }
 
-    /// A stopped replica answers requests, and nothing else.
+    /// A stopped replica only rejects client requests.
     fn refuse(&mut self, input: &Input) {
         match input {
             Input::Propose(proposals) => {
@@ -410,15 +409,16 @@ impl Replica {
         }
     }
 
-    /// Applies what is committed, in order, and answers those who asked for it (§5.3).
+    /// Applies committed entries in order and answers the clients that requested them (§5.3).
     fn apply(&mut self) {
         while self.last_applied.index < self.node.commit_index && !self.node.halted {
             let next = self.last_applied.index.next();
-            // Only with a rule broken may a committed entry be missing from the log.
+            // A committed entry can be missing from the log only if a rule is broken.
             let Some(entry) = self.node.log.get(next).cloned() else { break };
             match self.apply_entry(&entry) {
                 Ok(applied) => self.applied(&entry, applied),
-                // Replicas that know it go on with another state: this one must not go on at all.
+                // Replicas that know the command change their state. This replica must stop, not
+                // diverge.
                 Err(command) => {
                     let position = entry.position();
                     self.halt = Some(Halt::UnknownCommand { position, command });
@@ -428,7 +428,7 @@ impl Replica {
         }
     }
 
-    /// Changes the state; on an error not at all.
+    /// On an error the state is unchanged.
     fn apply_entry(&mut self, entry: &Entry) -> Result<Option<Applied>, UnknownCommand> {
         match &entry.payload {
             Payload::Noop | Payload::Membership(_) => Ok(None),
@@ -439,7 +439,7 @@ impl Replica {
         }
     }
 
-    /// An entry has changed the state.
+    /// Records an applied entry and answers the pending requests up to it.
     fn applied(&mut self, entry: &Entry, mut applied: Option<Applied>) {
         let position = entry.position();
         self.last_applied = position;
@@ -455,21 +455,21 @@ impl Replica {
         {
             let outcome = match applied.take_if(|_| pending.position == position) {
                 Some(applied) => Outcome::Applied { position, applied },
-                // Something else was committed at its place.
+                // Another entry was committed at this index.
                 None => Outcome::Unknown,
             };
             self.node.respond(pending.request, outcome);
         }
     }
 
-    /// A leader lets later rules hold once all members know them: through the log, so that all
-    /// replicas change them at the same entry.
+    /// A leader activates later rules after all members know them. It does so with a log entry,
+    /// which makes all replicas switch at the same index.
     fn raise_semantics(&mut self) {
         let term = self.node.current_term();
         let to = self.members_know.1.min(Semantics::LATEST);
         let leads = self.node.is_leader() && self.last_applied.term == term;
         let due = leads && self.store.semantics() < to && self.raised_in != term;
-        // Of members that came since nothing is known.
+        // The report does not cover members that were added since.
         if due && self.members_know.0 == *self.node.membership() {
             let command = Command::RaiseSemantics { to }.encode();
             if self.node.propose(vec![command]).is_some() {
@@ -478,7 +478,7 @@ impl Replica {
         }
     }
 
-    /// What a leader had not committed when it lost its office may commit yet, or never.
+    /// Entries that were uncommitted when the leader stepped down may still be committed, or never.
     fn give_up_pending(&mut self) {
         let leads_in: Option<Term> = self.node.is_leader().then(|| self.node.current_term());
         while let Some(pending) = self.pending.pop_front_if(|it| Some(it.position.term) != leads_in)
@@ -488,8 +488,8 @@ impl Replica {
     }
 }
 
-/// The log that goes with a snapshot, and whether the one on disk had to give way. A crash between
-/// saving a snapshot and shortening the log leaves a log that ends before the snapshot or differs
+/// The log that goes with a snapshot, and whether it replaces the log on disk. A crash between
+/// saving a snapshot and compacting the log leaves a log that ends before the snapshot or differs
 /// from it (§7).
 fn recovered_log(base: LogPosition, entries: Vec<Entry>, snapshot: &Snapshot) -> (Log, bool) {
     let last = snapshot.meta.last;

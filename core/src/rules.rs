@@ -1,144 +1,110 @@
 //! Every decision of the protocol, each a small predicate that cites its section.
 //!
-//! This is the only module that knows of a [`Mutation`]: one rule switched wrong, so that a
-//! simulation can show which property depends on it. Production code cannot switch one on: without
-//! the feature `sim` there is nothing to switch.
+//! Only this module evaluates a [`Mutation`], which breaks one rule. Simulations use it to show
+//! which property depends on that rule. Production code cannot break a rule: without the feature
+//! `sim` there is nothing to switch.
+
+mod mutation;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::VoteRefusal;
+pub use mutation::Mutation;
+
 use crate::membership::{ChangeRefusal, Membership};
 use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term, Time};
 
-/// A rule that can be broken, to see what it was good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mutation {
-    /// A server votes for every candidate that asks (§5.2).
-    VoteTwice,
-    /// All election timeouts are equal (§5.2).
-    FixedTimeouts,
-    /// A vote is said before it is durable, and is not written at all (figure 2).
-    ForgetVote,
-    /// Half of the voters count as a majority (§5.3).
-    HalfIsMajority,
-    /// Entries are accepted whatever comes before them (§5.3).
-    SkipPrevLogCheck,
-    /// A follower cuts its log after the entries of each AppendEntries (figure 2, step 3).
-    AlwaysTruncate,
-    /// A vote is granted to a candidate with an older log (§5.4.1).
-    IgnoreStaleLog,
-    /// Entries of older terms are committed by counting replicas (§5.4.2).
-    CommitOldTerms,
-    /// An election starts without asking first whether it could be won (dissertation §9.6).
-    NoPreVote,
-    /// A leader answers reads without asking a majority whether it still leads (§8).
-    UnconfirmedReads,
-    /// A snapshot replaces whatever state there is (§7).
-    AcceptOldSnapshot,
-    /// Entries are acknowledged before they are durable (figure 2).
-    AcknowledgeEarly,
-    /// A leader that hears from no majority stays in office (dissertation §6.2).
-    NoCheckQuorum,
-    /// A follower commits up to the leader's index though it has not verified its own entries
-    /// that far (§5.3).
-    CommitUnverified,
-    /// A leader changes the members before it has committed in its own term (the correction of 2015
-    /// to dissertation §4.1).
-    EagerReconfiguration,
-    /// Any change of members is made in one step, without a joint configuration (§6).
-    DirectSwitch,
-    /// Learners count like voters (dissertation §4.2.1).
-    CountLearners,
-    /// A leader's lease lasts as long as if all clocks ran at the same rate (dissertation §6.4.1).
-    TrustClocks,
-    /// A leader reads by its lease though it has told another server to campaign (dissertation
-    /// §6.4.1).
-    KeepLeaseInTransfer,
-    /// A leader answers reads before it has committed in its own term (§8).
-    ReadBeforeCommit,
-    /// A server that lost its disk goes on voting as if it had never promised anything (figure 2).
-    TrustStrangers,
-    /// A request that is sent again in a session is carried out again (§8; dissertation §6.3).
-    ExecuteRetries,
-}
-
-impl Mutation {
-    /// All of them, in the order in which they are declared.
-    pub const ALL: [Self; 22] = [
-        Self::VoteTwice,
-        Self::FixedTimeouts,
-        Self::ForgetVote,
-        Self::HalfIsMajority,
-        Self::SkipPrevLogCheck,
-        Self::AlwaysTruncate,
-        Self::IgnoreStaleLog,
-        Self::CommitOldTerms,
-        Self::NoPreVote,
-        Self::UnconfirmedReads,
-        Self::AcceptOldSnapshot,
-        Self::AcknowledgeEarly,
-        Self::NoCheckQuorum,
-        Self::CommitUnverified,
-        Self::EagerReconfiguration,
-        Self::DirectSwitch,
-        Self::CountLearners,
-        Self::TrustClocks,
-        Self::KeepLeaseInTransfer,
-        Self::ReadBeforeCommit,
-        Self::TrustStrangers,
-        Self::ExecuteRetries,
-    ];
-}
-
-/// The highest term that is believed whatever the own term is: a thousand elections a second for 34
-/// years.
+/// The highest term that a server accepts regardless of its own term: a thousand elections a second
+/// for 34 years.
 pub const TERM_HORIZON: Term = Term(1 << 40);
 
-/// Above [`TERM_HORIZON`] a message may be ahead of the own term by so much at most.
+/// Above [`TERM_HORIZON`], the term of a message may exceed the own term by at most this.
 pub const TERM_STEP: u64 = 1 << 20;
 
-/// The highest log index that is believed: a million entries a second for 2,000 years.
+/// The highest log index that a server accepts: a million entries a second for 2,000 years.
 pub const INDEX_HORIZON: LogIndex = LogIndex(1 << 56);
 
-/// The rules in force: all of them, but for the one that a simulation may break.
+/// Why a server refused a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VoteRefusal {
+    /// The candidate's term is outdated.
+    StaleTerm,
+    /// The server voted for another candidate in this term (§5.2).
+    AlreadyVoted(NodeId),
+    /// The candidate's log is less up to date than the voter's (§5.4.1).
+    LogBehind {
+        /// The end of the voter's log.
+        own: LogPosition,
+        /// The end of the candidate's log.
+        candidate: LogPosition,
+    },
+    /// The server heard from a leader within the minimum election timeout (dissertation §4.2.3).
+    LeaderAlive(NodeId),
+    /// This server started without the cluster's log and may have forgotten an earlier vote.
+    Stranger,
+    /// This server has just started and may have promised an earlier leader to refuse other
+    /// candidates (dissertation §6.4.1).
+    JustStarted,
+}
+
+impl fmt::Display for VoteRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StaleTerm => f.write_str("that term has passed"),
+            Self::AlreadyVoted(candidate) => write!(f, "it has voted for {candidate}"),
+            Self::LogBehind { own, candidate } => {
+                write!(f, "the candidate's log ends at index {candidate}, its own at {own}")
+            }
+            Self::LeaderAlive(leader) => write!(f, "it has just heard from the leader {leader}"),
+            Self::Stranger => {
+                f.write_str("it began without the cluster's log and does not vote yet")
+            }
+            Self::JustStarted => {
+                f.write_str("it has just started and may have promised a leader not to")
+            }
+        }
+    }
+}
+
+/// The rules in force. A simulation may break one of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
     #[cfg(feature = "sim")]
     broken: Option<Mutation>,
 }
 
-/// What a voter knows when a candidate asks.
+/// The candidate's side of a vote.
 #[derive(Clone, Copy, Debug)]
 pub struct VoteRequest {
-    /// Who asks.
+    /// The candidate.
     pub candidate: NodeId,
-    /// The term of the election that it wants to win.
+    /// The term of the election.
     pub term: Term,
-    /// The end of its log.
+    /// The last position of the candidate's log.
     pub last_log: LogPosition,
-    /// Whether it only asks what the answer would be.
+    /// Whether this is a pre-vote.
     pub pre: bool,
 }
 
-/// The voter's side of the same.
+/// The voter's side of a vote.
 #[derive(Clone, Copy, Debug)]
 pub struct Voter {
-    /// Its term.
+    /// The voter's current term.
     pub current_term: Term,
-    /// Its vote in that term.
+    /// The voter's vote in that term.
     pub voted_for: Option<NodeId>,
-    /// The end of its log.
+    /// The last position of the voter's log.
     pub last_log: LogPosition,
-    /// Whether it began without the cluster's log and was not made a voter since.
+    /// Whether the voter started without the cluster's log and was not made a voter since.
     pub stranger: bool,
 }
 
 impl Rules {
-    /// All rules but one.
+    /// All rules except `broken`.
     #[cfg(feature = "sim")]
     pub const fn breaking(broken: Option<Mutation>) -> Self {
         Self { broken }
@@ -170,8 +136,8 @@ impl Rules {
         true
     }
 
-    /// Panics when `holds` is false while every rule is in force: then it is a bug. With a rule
-    /// broken on purpose it is what the simulation wants to show.
+    /// Panics if `holds` is false while every rule is in force, because that is a bug. With a
+    /// broken rule, it is what the simulation wants to show.
     #[track_caller]
     pub fn assert(self, holds: bool, what: &str) {
         assert!(holds || !self.all_in_force(), "{what}");
@@ -179,33 +145,35 @@ impl Rules {
 
     // Peers
 
-    /// Whether a server in term `current` believes a message that speaks of `term`. A cluster does
-    /// not get past [`TERM_HORIZON`] by itself. One that a broken peer took there goes on from there
-    /// in small steps, so that no peer can use up the terms.
+    /// Whether a server in term `current` accepts a message that names `term`. A cluster does not
+    /// exceed [`TERM_HORIZON`] on its own. If a faulty peer has pushed the cluster beyond, terms
+    /// grow in small steps, so no peer can exhaust them.
     pub fn believes_term(self, term: Term, current: Term) -> bool {
         term <= TERM_HORIZON || term.0.saturating_sub(current.0) <= TERM_STEP
     }
 
-    /// Whether a log can be so long.
+    /// Whether a log can be this long.
     pub fn believes_index(self, index: LogIndex) -> bool {
         index <= INDEX_HORIZON
     }
 
     // Elections
 
-    /// How long to wait for word from a leader; `drawn` is random between the two bounds (§5.2).
+    /// How long a server waits for a leader's message; `drawn` is random between the two bounds
+    /// (§5.2).
     pub fn election_timeout(self, drawn: Micros, minimum: Micros) -> Micros {
         if self.keeps(Mutation::FixedTimeouts) { drawn } else { minimum }
     }
 
-    /// Whether a server asks what others would vote before it spends a term (dissertation §9.6).
+    /// Whether a server asks for pre-votes before it starts a new term (dissertation §9.6).
     pub fn asks_before_campaign(self) -> bool {
         self.keeps(Mutation::NoPreVote)
     }
 
-    /// Whether a server refuses every candidate unheard, whatever its term: while it leads, or owes a
-    /// leader that it has just heard (dissertation §4.2.3). A server that was cut off cannot depose a
-    /// leader that works. So it does while it may still owe a promise from before its restart.
+    /// Whether a server rejects a vote request before it looks at the term. It does so while it
+    /// leads, or while it is bound by a promise to a leader (dissertation §4.2.3). A partitioned
+    /// server therefore cannot depose a working leader. A restarted server also rejects requests
+    /// while a promise from before its restart may bind it.
     pub fn refuse_unheard(
         self,
         live_leader: Option<NodeId>,
@@ -217,8 +185,8 @@ impl Rules {
             .filter(|_| self.keeps(Mutation::NoPreVote))
     }
 
-    /// Whether a server votes for a candidate: its term is current, the vote of that term is still
-    /// free (§5.2), and its log is at least as up to date (§5.4.1).
+    /// Whether a server votes for a candidate. The term must be current, the vote of that term free
+    /// (§5.2), and the candidate's log at least as up to date (§5.4.1).
     pub fn grant_vote(self, voter: &Voter, request: &VoteRequest) -> Result<(), VoteRefusal> {
         if request.term < voter.current_term || (request.pre && request.term == voter.current_term)
         {
@@ -240,24 +208,25 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether a log that ends at `candidate` is at least as up to date as one that ends at `own`:
-    /// the later last term wins, then the longer log (§5.4.1).
+    /// Whether a log that ends at `candidate` is at least as up to date as a log that ends at
+    /// `own`. The later last term wins, then the longer log (§5.4.1).
     fn is_up_to_date(self, candidate: LogPosition, own: LogPosition) -> bool {
         candidate >= own || !self.keeps(Mutation::IgnoreStaleLog)
     }
 
-    /// Whether a server whose election timer ran out stays quiet: where leases are in use its own vote
-    /// must not break its promise either. The timer is never shorter, unless it was set by hand.
+    /// Whether a server does not campaign although its election timer fired: with leases, its own
+    /// vote must not break its promise either. The timer never fires before the promise ends,
+    /// unless it was set by hand.
     pub fn keeps_quiet(self, lease_reads: bool, promised: bool) -> bool {
         lease_reads && promised
     }
 
-    /// Whether a server remembers its vote over a crash (figure 2, persistent state).
+    /// Whether a server remembers its vote across a crash (figure 2, persistent state).
     pub fn vote_is_durable(self) -> bool {
         self.keeps(Mutation::ForgetVote)
     }
 
-    /// How many of these voters make a majority (§5.2).
+    /// The size of a majority of these voters (§5.2).
     fn majority_of(self, voters: &BTreeSet<NodeId>) -> usize {
         if self.keeps(Mutation::HalfIsMajority) {
             Membership::majority_of(voters)
@@ -266,7 +235,7 @@ impl Rules {
         }
     }
 
-    /// The sets of voters of which each must agree by majority: one, or two during a joint
+    /// The sets of voters that must each agree by majority: one set, or two during a joint
     /// configuration (§6).
     fn electorates(
         self,
@@ -281,14 +250,14 @@ impl Rules {
         std::iter::once(voters).chain(outgoing)
     }
 
-    /// Whether those who agree are a majority, of both sets of voters where there are two (§6).
+    /// Whether the voters that agree are a majority, of both sets in a joint configuration (§6).
     pub fn has_majority(self, membership: &Membership, agrees: impl Fn(NodeId) -> bool) -> bool {
         self.electorates(membership).all(|voters| {
             voters.iter().filter(|voter| agrees(**voter)).count() >= self.majority_of(&voters)
         })
     }
 
-    /// Whether so many disagree that there can be no majority any more.
+    /// Whether so many voters disagree that a majority is impossible.
     pub fn is_blocked(self, membership: &Membership, disagrees: impl Fn(NodeId) -> bool) -> bool {
         self.electorates(membership).any(|voters| {
             let left = voters.iter().filter(|voter| !disagrees(**voter)).count();
@@ -296,7 +265,7 @@ impl Rules {
         })
     }
 
-    /// How many agree and how many must, in the set of voters where more are missing.
+    /// The number of voters that agree and the number that must, in the set that lacks more votes.
     pub fn tally(self, membership: &Membership, agrees: impl Fn(NodeId) -> bool) -> (u64, u64) {
         let counts = self.electorates(membership).map(|voters| {
             let agreeing = voters.iter().filter(|voter| agrees(**voter)).count() as u64;
@@ -305,19 +274,19 @@ impl Rules {
         counts.max_by_key(|(agreeing, needed)| needed.saturating_sub(*agreeing)).unwrap_or_default()
     }
 
-    /// The highest value that a majority of voters has reached, given each voter's own; in a joint
-    /// configuration a majority of both sets (§6).
+    /// The highest value that a majority of voters has reached, given each voter's value. A joint
+    /// configuration needs a majority of both sets (§6).
     ///
-    /// Match indexes give the commit index (§5.3), acknowledged rounds the confirmed one (§8),
-    /// times of contact the time since when a majority was not heard (dissertation §6.2).
+    /// Match indexes give the commit index (§5.3), and acknowledged rounds the confirmed round
+    /// (§8). Contact times give the last contact with a majority (dissertation §6.2).
     pub fn majority_value<T: Ord + Default + Copy>(
         self,
         membership: &Membership,
         value_of: impl Fn(NodeId) -> T,
     ) -> T {
         let reached = self.electorates(membership).map(|voters| {
-            // On the stack where a cluster has no more voters than any should have: this runs for
-            // every acknowledgement.
+            // A cluster should have few voters, which fit on the stack: this runs for every
+            // acknowledgement.
             let mut few = [T::default(); 9];
             let mut many = Vec::new();
             let values = if let Some(values) = few.get_mut(..voters.len()) {
@@ -338,20 +307,20 @@ impl Rules {
 
     // Replication
 
-    /// Whether a follower stores entries that follow `prev_log`, given the term that it holds
-    /// there (§5.3).
+    /// Whether a follower appends entries after `prev_log`, given the term that its log has there
+    /// (§5.3).
     pub fn accept_entries(self, prev_log: LogPosition, term_here: Option<Term>) -> bool {
         term_here == Some(prev_log.term) || !self.keeps(Mutation::SkipPrevLogCheck)
     }
 
-    /// Whether a follower removes its own entries from the first one that the leader's message
-    /// does not confirm: only where the terms differ (figure 2, AppendEntries step 3).
+    /// Whether a follower also removes its own entries after those of the leader's message if no
+    /// terms differ. Raft removes only conflicting entries (figure 2, AppendEntries step 3).
     pub fn truncate_without_conflict(self) -> bool {
         !self.keeps(Mutation::AlwaysTruncate)
     }
 
-    /// How far a follower commits: as the leader says, but not past what this message has shown
-    /// to equal the leader's log (§5.3).
+    /// The follower's new commit index: the leader's, but not beyond the entries that this message
+    /// verified (§5.3).
     pub fn follower_commit(
         self,
         leader_commit: LogIndex,
@@ -362,8 +331,8 @@ impl Rules {
         leader_commit.min(bound)
     }
 
-    /// Whether a leader may commit up to an entry that a majority holds: only when it is of its
-    /// own term (§5.4.2).
+    /// Whether a leader may commit an entry that a majority holds: only if the entry is of its own
+    /// term (§5.4.2).
     pub fn may_commit(self, entry_term: Option<Term>, current_term: Term) -> bool {
         entry_term == Some(current_term) || !self.keeps(Mutation::CommitOldTerms)
     }
@@ -375,39 +344,39 @@ impl Rules {
 
     // Leadership
 
-    /// Whether a leader steps down: no majority answered since `heard`, an election timeout or
-    /// longer ago (dissertation §6.2).
+    /// Whether a leader steps down because no majority has answered since `heard`, for an election
+    /// timeout or longer (dissertation §6.2).
     pub fn lost_quorum(self, heard: Time, now: Time, timeout: Micros) -> bool {
         now.since(heard) >= timeout && self.keeps(Mutation::NoCheckQuorum)
     }
 
-    /// Whether a leader steps down since its own disk has not finished a write that it started at
-    /// `started`. Heartbeats alone would keep it in office without it ever committing anything.
+    /// Whether a leader steps down because its disk has not finished a write since `started`.
+    /// Otherwise heartbeats would keep it leader though it may never commit anything.
     pub fn disk_stalled(self, started: Option<Time>, now: Time, timeout: Micros) -> bool {
         started.is_some_and(|started| now.since(started) >= timeout)
     }
 
-    /// Whether a read waits until a majority confirms the leader after the read came (§8;
+    /// Whether a read waits until a majority confirms the leader after the read arrived (§8;
     /// dissertation §6.4).
     pub fn confirms_reads(self) -> bool {
         self.keeps(Mutation::UnconfirmedReads)
     }
 
-    /// Whether a leader may answer reads, given whether it has committed in its own term. Before, it
-    /// does not know what is committed (§8).
+    /// Whether a leader may answer reads. Before it has committed in its own term, it does not know
+    /// what is committed (§8).
     pub fn may_read(self, committed_in_term: bool) -> bool {
         committed_in_term || !self.keeps(Mutation::ReadBeforeCommit)
     }
 
-    /// Whether a message that was on its way for `age` comes too late to tell that its sender is
-    /// alive: all that it would put off may be due already.
+    /// Whether a message in transit for `age` is too late to show that its sender is alive. The
+    /// timers that it would reset may already be due.
     pub fn is_late(self, age: Micros, election_timeout_min: Micros) -> bool {
         age > election_timeout_min
     }
 
-    /// For how long after the beginning of a round that a majority acknowledged nobody else can
-    /// lead, by the leader's clock: whoever acknowledged it refuses candidates for the shortest
-    /// election timeout, by a clock that may run faster (dissertation §6.4.1).
+    /// The lease time after the start of a round that a majority acknowledged, by the leader's
+    /// clock. Servers that acknowledged it reject candidates for the shortest election timeout, by
+    /// clocks that may run faster (dissertation §6.4.1).
     pub fn lease_span(self, election_timeout_min: Micros, max_drift_permille: u64) -> Micros {
         if self.keeps(Mutation::TrustClocks) {
             election_timeout_min / 1000 * 1000_u64.saturating_sub(max_drift_permille)
@@ -416,15 +385,15 @@ impl Rules {
         }
     }
 
-    /// Whether a lease still counts, given whether the leader has begun to hand over its office.
+    /// Whether a lease is still valid, given whether the leader has begun to transfer leadership.
     pub fn lease_survives_transfer(self, given_away: bool) -> bool {
         !given_away || !self.keeps(Mutation::KeepLeaseInTransfer)
     }
 
     // Membership
 
-    /// Whether a leader may begin a change of the members: it has committed in its own term (the
-    /// correction of 2015 to dissertation §4.1), and no configuration is uncommitted (§6).
+    /// Whether a leader may begin a change of the members. It must have committed in its own term
+    /// (the correction of 2015 to dissertation §4.1), and no configuration may be uncommitted (§6).
     pub fn may_change_membership(
         self,
         committed_in_term: bool,
@@ -440,29 +409,29 @@ impl Rules {
         }
     }
 
-    /// Whether a change of voters needs a joint configuration: unless any majority of the old and
-    /// any of the new share a server, which is sure when they differ by one (dissertation §4.2,
-    /// §4.3).
+    /// Whether a change of voters needs a joint configuration. It does not if the old and new
+    /// voters differ by one, because their majorities then overlap (dissertation §4.2, §4.3).
     pub fn needs_joint(self, old: &BTreeSet<NodeId>, new: &BTreeSet<NodeId>) -> bool {
         Membership::distance(old, new) > 1 && self.keeps(Mutation::DirectSwitch)
     }
 
     // Clients
 
-    /// Whether a request that a session has already carried out is answered from memory instead of
-    /// being carried out again (§8; dissertation §6.3).
+    /// Whether a session answers a retried request from memory instead of executing it again (§8;
+    /// dissertation §6.3).
     pub fn remembers_requests(self) -> bool {
         self.keeps(Mutation::ExecuteRetries)
     }
 
     // Snapshots
 
-    /// Whether a follower replaces its state by the leader's: only when that is newer (§7).
+    /// Whether a follower replaces its state with the leader's snapshot: only if the snapshot is
+    /// newer (§7).
     pub fn accept_snapshot(self, last: LogIndex, commit_index: LogIndex) -> bool {
         last > commit_index || !self.keeps(Mutation::AcceptOldSnapshot)
     }
 
-    /// Whether the log after a snapshot stays, given whether it held the snapshot's last entry
+    /// Whether the log after a snapshot is kept, given whether it held the snapshot's last entry
     /// (§7, InstallSnapshot step 6).
     pub fn keep_log_after_snapshot(self, held_last: bool) -> bool {
         held_last && self.keeps(Mutation::AcceptOldSnapshot)

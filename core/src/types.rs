@@ -1,4 +1,4 @@
-//! The identifiers and units that everything else speaks in.
+//! Identifiers and units that the whole crate uses.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The number after this one. The last one stays: only a peer that lies gets there.
+            /// The next number. It saturates at the maximum, which only a lying peer can reach.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
             }
 
-            /// The number before this one; zero stays zero.
+            /// The previous number; 0 stays 0.
             #[must_use]
             pub const fn previous(self) -> Self {
                 Self(self.0.saturating_sub(1))
@@ -37,15 +37,16 @@ macro_rules! number {
 }
 
 number! {
-    /// A server of the cluster, shown as `S1`. Servers count from 1; 0 is [`NodeId::ENVIRONMENT`].
+    /// A server of the cluster, displayed as `S1`. IDs start at 1; 0 is [`NodeId::ENVIRONMENT`].
     NodeId
 }
 number! {
-    /// A period with at most one leader (§5.1). Terms count from 1; 0 means "before any election".
+    /// A period with at most one leader (§5.1). Terms start at 1; 0 means "before any election".
     Term
 }
 number! {
-    /// The position of an entry in the log (§5.3). The first entry has index 1; 0 means "before it".
+    /// The position of an entry in the log (§5.3). The first entry has index 1; 0 is the position
+    /// before it.
     LogIndex
 }
 number! {
@@ -53,19 +54,19 @@ number! {
     Time
 }
 number! {
-    /// A client's request, numbered by the driver; unique while one process runs.
+    /// A client request, numbered by the driver. The number is unique while one process runs.
     RequestId
 }
 number! {
-    /// A lease: keys that are tied to it go when it ends. Numbered by the store.
+    /// A lease, numbered by the store. The store deletes the attached keys when the lease ends.
     LeaseId
 }
 number! {
-    /// A client's session, within which a request takes effect once. Numbered by the store.
+    /// A client session, numbered by the store. Each request of a session takes effect once.
     SessionId
 }
 number! {
-    /// A batch handed to the disk, numbered by the node in the order of submission.
+    /// A batch of disk writes, numbered by the node in the order of submission.
     WriteId
 }
 
@@ -79,34 +80,34 @@ pub const MILLISECOND: Micros = 1_000;
 pub const SECOND: Micros = 1_000_000;
 
 impl NodeId {
-    /// What happens to the cluster from outside (a crash, a cut link, a lost message) is recorded
-    /// under this identity, which no server may carry.
+    /// Outside faults (a crash, a cut link, a lost message) are recorded under this ID. No server
+    /// may use it.
     pub const ENVIRONMENT: Self = Self(0);
 }
 
 impl Time {
-    /// This time and `span` more; stops at the end of time instead of wrapping.
+    /// This time plus `span`; saturates instead of wrapping.
     #[must_use]
     pub const fn after(self, span: Micros) -> Self {
         Self(self.0.saturating_add(span))
     }
 
-    /// How long ago `earlier` was, zero when it lies ahead.
+    /// The time since `earlier`; 0 if `earlier` lies in the future.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Micros {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// An entry's term and index. The order is that of §5.4.1: first the term, then the index, which
-/// is what "at least as up to date" means (comparing the two apart is a known mistake).
+/// An entry's term and index, ordered by term first and then by index (§5.4.1). This order defines
+/// "at least as up to date"; comparing the two fields separately is a known mistake.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct LogPosition {
     /// The term in which a leader created the entry.
     pub term: Term,
-    /// Where the entry stands in the log.
+    /// The index of the entry in the log.
     pub index: LogIndex,
 }
 
@@ -114,19 +115,19 @@ impl LogPosition {
     /// The position before the first entry of every log.
     pub const ZERO: Self = Self { term: Term(0), index: LogIndex(0) };
 
-    /// A position from its plain numbers.
+    /// Makes a position from plain numbers.
     pub const fn new(term: u64, index: u64) -> Self {
         Self { term: Term(term), index: LogIndex(index) }
     }
 }
 
-/// Names one event of a run: the `seq`-th of `node`. A message carries the id of the event that
-/// sent it, so that a send and its receipt elsewhere meet.
+/// Identifies one event of a run: the `seq`-th event of `node`. A message carries the ID of the
+/// event that sent it, to connect the send event with the receive event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventId {
-    /// Where it happened.
+    /// The server where the event happened.
     pub node: NodeId,
-    /// Its number there; grows also across restarts.
+    /// The number of the event on that server; it keeps growing across restarts.
     pub seq: u64,
 }
 
@@ -195,7 +196,7 @@ impl fmt::Display for EventId {
 mod tests {
     use super::LogPosition;
 
-    /// Guards §5.4.1's order: a longer log of an older term is not more up to date.
+    /// Guards the order of §5.4.1: a longer log with an older last term is not more up to date.
     #[test]
     fn positions_compare_by_term_before_index() {
         assert!(LogPosition::new(3, 1) > LogPosition::new(2, 9));

@@ -1,7 +1,7 @@
-//! The cluster as a screen may show it: a fold of events and of nothing else.
+//! The cluster as a display shows it, computed from events only.
 //!
-//! Whatever is drawn comes from here, so a simulated cluster, a live one and a recording look the
-//! same. Cloning a view is cheap: logs and states share structure.
+//! All displays read this view, so a simulated cluster, a live one and a recording look the same.
+//! Cloning a view is cheap, because logs and states share structure.
 
 mod node;
 
@@ -13,44 +13,44 @@ use crate::event::{DropReason, Event, EventKind, Fault, Operation, Outcome};
 use crate::message::Message;
 use crate::types::{EventId, NodeId, RequestId, Term, Time};
 
-/// The newest requests that a view remembers.
+/// The number of newest requests that a view keeps.
 const REQUESTS: usize = 200;
 
-/// The newest messages that a view remembers, whether they have ended or not: a live network does
-/// not tell of every message that it lost.
+/// The number of newest messages that a view keeps, whether they have ended or not. A live network
+/// does not report every message that it lost.
 const MESSAGES: usize = 2_000;
 
-/// Everything known of a cluster from its events.
+/// Everything known about a cluster from its events.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterView {
     /// The time of the latest event.
     pub time: Time,
-    /// How many events were folded.
+    /// The number of observed events.
     pub events: u64,
-    /// The servers that were heard of.
+    /// The servers that appeared in events.
     pub nodes: BTreeMap<NodeId, NodeView>,
-    /// Messages on their way, and the newest of those that ended.
+    /// Messages in transit, and the newest of those that ended.
     pub messages: BTreeMap<EventId, Flight>,
-    /// Directed links that let nothing pass.
+    /// Directed links that drop all messages.
     pub cut_links: BTreeSet<(NodeId, NodeId)>,
     /// The newest requests, oldest first.
     pub requests: Vec<RequestView>,
-    /// The remembered messages in the order of their sending.
+    /// The kept messages in the order of their sending.
     sent: VecDeque<EventId>,
 }
 
 /// A message between its sending and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flight {
-    /// What was sent.
+    /// The message.
     pub message: Message,
-    /// When, by the sender's clock.
+    /// When it was sent, by the sender's clock.
     pub sent_at: Time,
-    /// When it will arrive, as far as the network tells (only a simulated one does).
+    /// When it will arrive; only a simulated network reports this.
     pub due: Option<Time>,
-    /// Whether it stays in the air until it is released.
+    /// Whether it is held back until it is released.
     pub held: bool,
-    /// How it ended, once it did.
+    /// How it ended, if it has.
     pub end: Option<FlightEnd>,
 }
 
@@ -59,14 +59,14 @@ pub struct Flight {
 pub enum FlightEnd {
     /// It arrived.
     Received {
-        /// When, by the receiver's clock.
+        /// When it arrived, by the receiver's clock.
         at: Time,
     },
     /// It did not arrive.
     Dropped {
-        /// When.
+        /// When it was dropped.
         at: Time,
-        /// Why.
+        /// Why it was dropped.
         why: DropReason,
     },
 }
@@ -74,20 +74,20 @@ pub enum FlightEnd {
 /// A client's request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestView {
-    /// The server that was asked.
+    /// The server that received the request.
     pub node: NodeId,
-    /// Its number there.
+    /// The number of the request on that server.
     pub request: RequestId,
-    /// What was asked.
+    /// The requested operation.
     pub operation: Operation,
-    /// When.
+    /// When the client sent the request.
     pub asked_at: Time,
-    /// The answer and when it came.
+    /// The answer and its time.
     pub answer: Option<(Time, Outcome)>,
 }
 
 impl ClusterView {
-    /// Takes in one event.
+    /// Updates the view with one event.
     pub fn observe(&mut self, event: &Event) {
         self.time = self.time.max(event.time);
         self.events += 1;
@@ -172,7 +172,7 @@ impl ClusterView {
         }
     }
 
-    /// The server that leads in the highest term, when there is one that runs.
+    /// The running leader of the highest term, if there is one.
     pub fn leader(&self) -> Option<NodeId> {
         self.nodes
             .iter()
@@ -201,7 +201,7 @@ impl ClusterView {
         self.fly(event.id, flight);
     }
 
-    /// A copy is a message of its own, named by the event that copied it.
+    /// A copy is a separate message, identified by the event that copied it.
     fn copied(&mut self, event: &Event, message: EventId, due: Option<Time>) {
         if let Some(original) = self.messages.get(&message) {
             let flight = Flight { due, held: due.is_none(), end: None, ..original.clone() };
@@ -219,11 +219,11 @@ impl ClusterView {
         }
     }
 
-    /// Which it was that arrived, the message or a copy: of those under way the one that is due
-    /// first.
+    /// The message that arrived, the original or a copy: of those in transit, the message with the
+    /// earliest due time.
     fn arrived(&self, message: EventId) -> EventId {
         let original = |flight: &Flight| flight.message.id() == message;
-        // Copies are named by the environment; without any there is nothing to look through.
+        // Events of the environment identify copies; without copies this range is empty.
         let copies = self.messages.range(..EventId { node: NodeId(1), seq: 0 });
         let candidates = copies.chain(self.messages.get_key_value(&message));
         candidates

@@ -1,33 +1,32 @@
-//! Where the servers of the cluster are found.
+//! The addresses of the cluster's servers.
 //!
-//! The founders stand on every server's command line. Whoever is added later is entered in a book
-//! that is replicated as a value of the store, under a key that clients cannot use: so it is in the
-//! log before the configuration that needs it, in every snapshot, and the same on all servers.
+//! The command line lists the founders. An address book, replicated as a value of the store under a
+//! key that clients cannot use, lists the servers that are added later. It is therefore in the log
+//! before the configuration that needs it, in every snapshot, and the same on all servers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::members::{Member, Members};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use raft_core::kv::{Command, Expected, KeyRange, KvStore};
 use raft_core::types::NodeId;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{Member, Members};
-
-/// Keys from here on are the cluster's own. No text has such bytes, and numbers have to be very
-/// large; FoundationDB draws the line in about the same place.
+/// Keys from here on belong to the cluster. No text contains such bytes, and numbers have to be
+/// very large; FoundationDB sets the limit in about the same place.
 const RESERVED: &[u8] = b"\xff\xff";
 
-/// Where the book is kept.
+/// The key of the address book.
 const BOOK: &[u8] = b"\xff\xffmembers";
 
-/// Whether a key is one of those that clients cannot use.
+/// Whether a key is reserved for the cluster; clients cannot use it.
 pub fn is_reserved(key: &[u8]) -> bool {
     key >= RESERVED
 }
 
-/// The part of a range that is the clients'.
+/// The part of a range that clients may use.
 #[must_use]
 pub fn without_reserved(range: KeyRange) -> KeyRange {
     let KeyRange { start, end } = range;
@@ -36,32 +35,32 @@ pub fn without_reserved(range: KeyRange) -> KeyRange {
     KeyRange { start, end }
 }
 
-/// All addresses as this server knows them, readable from anywhere.
+/// All addresses that this server knows, readable from any task.
 #[derive(Clone, Debug)]
 pub struct Addresses(Arc<ArcSwap<Book>>);
 
 impl Addresses {
-    /// Those of the command line.
+    /// Starts with the members from the command line.
     pub fn new(founders: Members) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(Book { members: founders, ..Book::default() })))
     }
 
-    /// Where a server is found.
+    /// The addresses of a server.
     pub fn get(&self, id: NodeId) -> Option<Member> {
         self.0.load().members.get(id).cloned()
     }
 
-    /// All of them.
+    /// The addresses of all servers.
     pub fn all(&self) -> Members {
         self.0.load().members.clone()
     }
 
-    /// When a server was last let in, as far as this server has applied the book; 0 for founders.
+    /// The number of a server's last addition in the applied book; 0 for founders.
     pub fn let_in(&self, id: NodeId) -> u64 {
         self.0.load().let_in.get(&id).copied().unwrap_or_default()
     }
 
-    /// How many of the store's keys are the cluster's own.
+    /// How many of the store's keys belong to the cluster.
     pub fn own_keys(&self) -> u64 {
         u64::from(self.0.load().revision > 0)
     }
@@ -71,23 +70,23 @@ impl Addresses {
     }
 }
 
-/// The book as a state holds it.
+/// The address book as the state holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Book {
-    /// Who stands in it.
+    /// The servers in the book.
     #[serde(deserialize_with = "readable")]
     pub members: Members,
-    /// For who was let in since the founding: a number that grows each time. Who is let in again
-    /// may come with another data directory than before ([`crate::storage::KnownPeers`]).
+    /// For servers added after the founding: a number that grows with each addition. A server that
+    /// is added again may have another data directory than before ([`storage::KnownPeers`]).
     #[serde(default)]
     pub let_in: BTreeMap<NodeId, u64>,
-    /// The revision of its last change; 0 when there is none yet.
+    /// The revision of the book's last change; 0 before the first change.
     #[serde(skip)]
     pub revision: u64,
 }
 
-/// Those members whose addresses this release takes for some. One that was entered by another
-/// release must not hide the others.
+/// Keeps only members whose addresses this release can read. An entry from another release must not
+/// hide the others.
 fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
     let mut all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
     all.retain(|id, member| match serde_json::from_value::<Member>(member.clone()) {
@@ -104,23 +103,23 @@ fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Er
 }
 
 impl Book {
-    /// The revision of the last change, for telling cheaply whether there was one.
+    /// The revision of the book's last change, to detect changes cheaply.
     pub fn revision_in(store: &KvStore) -> u64 {
         store.get(BOOK).map_or(0, |found| found.mod_revision)
     }
 
-    /// Reads it.
+    /// Reads the book from the store.
     pub fn of(store: &KvStore) -> Self {
         let Some(found) = store.get(BOOK) else { return Self::default() };
         let book: Self = serde_json::from_slice(&found.value).unwrap_or_else(|error| {
-            // Only this program writes it.
+            // Only this program writes the book.
             tracing::error!("the book of addresses is not readable: {error}");
             Self::default()
         });
         Self { revision: found.mod_revision, ..book }
     }
 
-    /// The same with these members, one of whom may be about to be let in.
+    /// The book with these members. `newcomer` is the member that is about to be added, if any.
     #[must_use]
     pub fn with(&self, members: Members, newcomer: Option<NodeId>) -> Self {
         let mut let_in = self.let_in.clone();
@@ -128,13 +127,12 @@ impl Book {
         Self { members, let_in, revision: self.revision }
     }
 
-    /// The command that forgets it, for a state that goes on in another cluster.
+    /// The command that deletes the book, for a state that continues in another cluster.
     pub fn removal() -> Command {
         Command::delete(Bytes::from_static(BOOK))
     }
 
-    /// The command that puts this in place of what it was made from, if nobody else has changed
-    /// that meanwhile.
+    /// The command that stores this book, if nobody has changed the book since it was read.
     pub fn replace(&self) -> Command {
         let expected = match self.revision {
             0 => Expected::Absent,
@@ -151,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards the book against two changes at once: the second has to look again.
+    /// Guards the book against two concurrent changes: the second fails and must be retried.
     #[test]
     fn a_change_of_an_older_book_does_not_take() {
         let mut store = KvStore::default();
@@ -169,13 +167,13 @@ mod tests {
         assert!(compared(store.apply(book.with(more.clone(), Some(NodeId(2))).replace()).answer));
         let book = Book::of(&store);
         assert_eq!(book.members, more);
-        // Let in once more, it may come with another data directory.
+        // When it is added again, it may have another data directory.
         let again = book.with(more, Some(NodeId(2)));
         assert!(again.let_in[&NodeId(2)] > book.let_in[&NodeId(2)]);
     }
 
-    /// Guards a cluster in whose book an address stands that is none any more: the other servers
-    /// are found, and the one is added anew.
+    /// Guards a cluster whose book contains an unusable address: the other servers are found, and
+    /// that server can be added again.
     #[test]
     fn an_unusable_address_hides_no_other() {
         let mut store = KvStore::default();
@@ -189,7 +187,7 @@ mod tests {
         assert_eq!(Book::of(&store).members, Members::default());
     }
 
-    /// Guards the book against clients: no key and no range of theirs reaches it.
+    /// Guards the book against clients: none of their keys and ranges reaches it.
     #[test]
     fn clients_keys_end_before_the_book() {
         assert!(is_reserved(BOOK) && !is_reserved(b"\xff") && !is_reserved(b"z"));

@@ -1,10 +1,10 @@
-//! How many client requests may be under way at once, by number and by bytes.
+//! Limits the pending client requests, by number and by bytes.
 
 use std::sync::Arc;
 
 use super::sync::{AtomicUsize, Ordering::Relaxed};
 
-/// The bounds and what of them is in use.
+/// The limits and how much of them is in use.
 #[derive(Debug)]
 pub struct Admission {
     max_requests: usize,
@@ -13,7 +13,7 @@ pub struct Admission {
     bytes: AtomicUsize,
 }
 
-/// A request's right to be under way; given back when it is dropped.
+/// A request's share of the limits; released when dropped.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
@@ -21,17 +21,17 @@ pub struct Permit {
 }
 
 impl Admission {
-    /// Bounds that nothing uses yet.
+    /// Creates limits with nothing in use.
     pub fn new(max_requests: usize, max_bytes: usize) -> Arc<Self> {
         let (requests, bytes) = Default::default();
         Arc::new(Self { max_requests, max_bytes, requests, bytes })
     }
 
-    /// Lets a request of so many bytes in, unless that would be too much at once. One that is
-    /// larger than the bound itself may pass when nothing else is under way.
+    /// Admits a request of `bytes` bytes, unless too much is pending. A request that is larger than
+    /// the limit itself is admitted if no other bytes are pending.
     pub fn admit(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
-        // Counted first and checked then: two that come together may both be turned away, but
-        // never both be let in.
+        // Count first, then check: two concurrent requests may both be refused, but never both be
+        // admitted beyond the limit.
         let requests = self.requests.fetch_add(1, Relaxed);
         let others = self.bytes.fetch_add(bytes, Relaxed);
         let permit = Permit { admission: Arc::clone(self), bytes };
@@ -39,15 +39,15 @@ impl Admission {
         (requests < self.max_requests && fits).then_some(permit)
     }
 
-    /// Requests under way.
+    /// The number of pending requests.
     pub fn requests(&self) -> usize {
         self.requests.load(Relaxed)
     }
 }
 
 impl Permit {
-    /// Counts so many more bytes of the request as under way, unless that would be too much at once;
-    /// by the same rule as [`Admission::admit`].
+    /// Adds `bytes` to the request's share. Returns whether they fit, by the same rule as
+    /// [`Admission::admit`].
     pub fn grow(&mut self, bytes: usize) -> bool {
         let before = self.admission.bytes.fetch_add(bytes, Relaxed);
         let others = before.saturating_sub(self.bytes);

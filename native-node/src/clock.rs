@@ -1,4 +1,4 @@
-//! The core's time, made from the machine's clocks.
+//! The core's time, derived from the machine's clocks.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,11 +6,11 @@ use raft_core::types::Time;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-/// Microseconds since 1970 as the wall clock had it when the process started, and from there on by
-/// a clock that nobody sets and that also counts while the machine sleeps: events of one run never
-/// go back in time, a changed wall clock moves no timer, and after a sleep leases have ended and a
-/// leader knows that it has heard of nobody for long. The runtime's own timers stand still during a
-/// sleep; what is overdue is noticed with the first message, request or timer after it.
+/// Microseconds since 1970. The wall clock sets the start; then a clock counts that nobody sets and
+/// that also counts while the machine sleeps. Events of one run never go back in time, and a
+/// changed wall clock moves no timer. After a sleep, leases have ended, and a leader knows that it
+/// has not heard from others for long. The runtime's own timers stop during a sleep. What is
+/// overdue is noticed with the first message, request or timer after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Duration,
@@ -18,35 +18,35 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// Starts a clock now.
     pub fn start() -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let origin_micros = since_epoch.map_or(0, micros);
         Self { origin: awake_or_asleep(), origin_micros }
     }
 
-    /// Now.
+    /// The current time.
     pub fn now(&self) -> Time {
         self.at(awake_or_asleep())
     }
 
-    /// The core's time at a reading of the machine's clock.
+    /// The core's time for a reading of the machine's clock.
     fn at(&self, reading: Duration) -> Time {
         Time(self.origin_micros + micros(reading.saturating_sub(self.origin)))
     }
 
-    /// When a time of the core is, for the runtime's timers.
+    /// Converts a time of the core for the runtime's timers.
     pub fn instant(&self, time: Time) -> Instant {
         Instant::now() + Duration::from_micros(time.since(self.now()))
     }
 
-    /// How long ago a time was; zero when it lies ahead.
+    /// How long ago a time was; zero if it is in the future.
     pub fn since(&self, time: Time) -> Duration {
         Duration::from_micros(self.now().since(time))
     }
 }
 
-/// The time since some moment before the process began, sleep of the machine included where the
+/// The time since a moment before the process started. It includes sleep of the machine where the
 /// platform has such a clock. macOS counts sleep in its monotonic clock.
 fn awake_or_asleep() -> Duration {
     #[cfg(any(
@@ -77,8 +77,8 @@ fn micros(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Guards leases and timers over a sleep of the machine: the core's time goes on by what the
-    /// clock counted, and a timer that became due meanwhile is due at once.
+    /// Guards leases and timers over a sleep of the machine: the core's time advances by what the
+    /// clock counted. A timer that became due meanwhile is due at once.
     #[test]
     fn a_sleep_counts() {
         let clock = Clock::start();
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(clock.at(Duration::ZERO).0, clock.origin_micros, "it never goes back");
     }
 
-    /// Guards the choice of the clock: it is the one that the system tells its uptime by, which counts
+    /// Guards the choice of the clock: the system derives its uptime from this clock, which counts
     /// sleep.
     #[cfg(target_os = "linux")]
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         let after = awake_or_asleep();
         let uptime: f64 =
             uptime.split(' ').next().and_then(|it| it.parse().ok()).expect("a number");
-        // It has two decimals.
+        // The uptime has two decimals.
         let uptime = uptime + 0.01;
         assert!(before.as_secs_f64() <= uptime && uptime <= after.as_secs_f64() + 0.02);
     }

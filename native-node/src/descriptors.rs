@@ -1,52 +1,54 @@
-//! How many file descriptors the system allows this process, and how many connections that leaves room
-//! for. A server that has none left could not open the next file of its log.
+//! Shares out the file descriptors that the system allows this process. Without a free descriptor,
+//! a server could not open the next file of its log.
 
 use anyhow::ensure;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::http::MAX_RESERVED;
-use crate::transport::limits::MAX_HALF_OPEN;
-
-/// What is left to everything but connections that anybody can make: the log, snapshots and
-/// directories, the connections between servers, certificates and files of the web page, and the
-/// runtime.
+/// The descriptors for everything except connections that anybody can open: log, snapshots,
+/// directories, connections between servers, certificates, web page files and the runtime.
 const RESERVED: u64 = 100;
 
-/// A client's connection may need another one to the leader.
+/// The maximum number of slots for health checks, in addition to all other client connections.
+pub const MAX_RESERVED: usize = 64;
+
+/// The maximum number of pending handshakes at the peer address.
+pub const MAX_HALF_OPEN: usize = 256;
+
+/// A client's connection may need another connection to the leader.
 const PER_CLIENT: u64 = 2;
 
-/// A place for who asks how the server is may have a connection that is just ending.
+/// A slot for health checks may also have a connection that is just ending.
 const PER_RESERVED: u64 = 2;
 
-/// Fewer connections of clients are of no use.
+/// The minimum number of client connections; a server with fewer is of no use.
 const FEWEST: u64 = 8;
 
-/// With fewer handshakes at once servers would cut each other's.
+/// The minimum number of concurrent handshakes. With fewer, servers would cut each other's.
 const FEWEST_HANDSHAKES: u64 = 12;
 
-/// The least limit that leaves room for [`FEWEST`].
+/// The smallest limit that leaves room for [`FEWEST`].
 const LEAST: u64 = 136;
 
-/// How many connections that anybody can make may be open at once.
+/// The maximum numbers of open connections that anybody can open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// Of clients.
+    /// Client connections.
     pub clients: usize,
-    /// Of those who ask how the server is while all other places are taken.
+    /// Connections for health checks while all other slots are taken.
     pub reserved: usize,
-    /// Of servers, or of whoever says so, in the middle of their handshake.
+    /// Pending handshakes at the peer address.
     pub handshakes: usize,
 }
 
 impl Shares {
-    /// Of a listener for so many clients, where no other one listens.
+    /// The shares of a listener for this many clients, without any other listener.
     pub const fn of_clients(clients: usize) -> Self {
         Self { clients, reserved: MAX_RESERVED, handshakes: 0 }
     }
 }
 
-/// Raises the soft limit to the hard one, and shares it out: as many clients as are `wanted`, if it
-/// allows so many.
+/// Raises the soft limit to the hard limit and shares it out. Gives `wanted` client connections, or
+/// fewer if the limit does not allow them.
 pub fn share(wanted: usize) -> anyhow::Result<Shares> {
     let limit = raise();
     let shares = shares(limit);
@@ -77,7 +79,7 @@ fn shares(limit: u64) -> Shares {
     Shares { clients, reserved, handshakes }
 }
 
-/// The limit that holds from now on.
+/// Raises the soft limit and returns the limit in effect.
 fn raise() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };
@@ -86,7 +88,7 @@ fn raise() -> u64 {
     } else {
         current
     };
-    // `None` stands for no limit.
+    // `None` means no limit.
     holds.unwrap_or(u64::MAX)
 }
 
@@ -94,7 +96,7 @@ fn raise() -> u64 {
 mod tests {
     use super::*;
 
-    /// Guards the storage: who connects never gets the descriptors that it needs.
+    /// Guards the storage: connections never get the descriptors that it needs.
     #[test]
     fn connections_leave_room_for_the_rest() {
         for limit in [LEAST, 140, 200, 1024, 1 << 20, u64::MAX] {

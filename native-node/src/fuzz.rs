@@ -1,30 +1,30 @@
-//! Every decoder of bytes that come from outside, as functions for a fuzzer: they must neither
-//! panic, nor hang, nor take memory out of proportion.
+//! Every decoder of bytes from outside, as a function for a fuzzer. A decoder must not panic, hang,
+//! or use memory out of proportion.
 //!
-//! `cargo xtask fuzz-decoders` runs them under libFuzzer, which sees what is covered; a short run of
-//! random mutations is part of the tests.
+//! `cargo xtask fuzz-decoders` runs them under libFuzzer, which measures coverage. The tests
+//! include a short run of random mutations.
 
 use raft_core::codec;
 use raft_core::kv::{Command, KvStore};
 use raft_core::log::{Entry, Payload};
 use raft_core::message::{Body, Message};
 use raft_core::types::{LogIndex, LogPosition, NodeId, Term};
+use storage::fuzz as storage;
 
 use crate::http::fuzz as http;
-use crate::storage::fuzz as storage;
 use crate::transport::frame;
 use crate::transport::handshake::{
     Answer, Challenge, Hello, Lane, Refusal, Verdict, Version, nonce,
 };
 
-/// A decoder.
+/// A decoder to fuzz.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Its name on the command line.
     pub name: &'static str,
     /// Decodes any bytes.
     pub run: fn(&[u8]),
-    /// Bytes as they should be, to begin with.
+    /// Valid inputs to start with.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -32,7 +32,7 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>)
     Target { name, run, seeds }
 }
 
-/// All of them.
+/// All decoders.
 pub const TARGETS: [Target; 10] = [
     target("log", storage::log_records, storage::log_seeds),
     target("log-file", storage::log_file, storage::log_file_seeds),
@@ -103,7 +103,7 @@ fn handshake_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A command as it stands in the log: any server applies it, whoever wrote it there.
+/// Applies a command as it stands in the log: every server applies it, regardless of its author.
 fn command(input: &[u8]) {
     let _ = Command::request_of_session(input);
     if let Ok(command) = Command::decode(input) {
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// One change of the bytes.
+    /// One change of the input.
     #[derive(Clone, Debug)]
     enum Mutation {
         Flip(Index, u8),
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Guards `cargo xtask fuzz-decoders`: it knows of every decoder.
+    /// Guards that `cargo xtask fuzz-decoders` knows every decoder.
     #[test]
     fn the_list_of_the_automation_is_complete() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../xtask/src/decoders.rs");
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Guards the seeds: each is understood, or fuzzing would begin at nothing.
+    /// Guards that every decoder accepts its seeds; otherwise fuzzing would start from nothing.
     #[test]
     fn every_decoder_takes_its_seeds() {
         for target in TARGETS {
@@ -230,7 +230,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
-        /// Guards every door for bytes: whatever comes, the program goes on.
+        /// Guards that no bytes from outside end the program.
         #[test]
         fn no_bytes_from_outside_end_the_program(
             target in 0..TARGETS.len(),

@@ -1,5 +1,4 @@
-//! What a server checks those who come in with, and shows to whom it goes; read from files at its
-//! start and again while it runs.
+//! A server's access rules and certificates, read from files at its start and again while it runs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,22 +13,22 @@ use crate::http::forward::Forwarder;
 use crate::reload::{self, Fingerprint, Watched};
 use crate::tls::{self, Acceptor, PeerTls};
 
-/// See the module.
+/// A server's access rules and certificates.
 pub struct Guard {
-    /// Which requests are let in.
+    /// Decides which requests are allowed.
     pub access: Access,
-    /// What clients are shown.
+    /// The TLS acceptor for clients; `None` without TLS.
     pub tls: Option<Acceptor>,
-    /// What other servers are shown.
+    /// The TLS settings of peer connections; `None` without TLS.
     pub peer_tls: Option<Arc<PeerTls>>,
-    /// How requests reach the leader.
+    /// Forwards requests to the leader.
     pub forwarder: Forwarder,
-    /// What is to be read anew.
+    /// The files to reload.
     pub watched: Vec<Watched>,
 }
 
 impl Guard {
-    /// Reads what the settings name; an error if any of it cannot be used.
+    /// Reads the configured files. Fails if any of them is unusable.
     pub fn read(config: &ServeConfig) -> anyhow::Result<Self> {
         let security = &config.security;
         let mut watched = Vec::new();
@@ -74,7 +73,7 @@ impl Guard {
         Ok(Self { access, tls: acceptor, peer_tls, forwarder, watched })
     }
 
-    /// Says in the log who is let in.
+    /// Logs who may access the server.
     pub fn tell(security: &Security, client: SocketAddr, peer: SocketAddr) {
         let open = !client.ip().is_loopback();
         match (security.tokens_file.is_some(), security.tls.is_some()) {

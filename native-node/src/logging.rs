@@ -1,12 +1,12 @@
-//! The log, which never stops the server and never holds it up.
+//! The log, which never stops or delays the server.
 //!
-//! Lines go to standard error through a bounded queue and a thread of its own. A line that cannot
-//! be written is dropped and counted: because nobody reads the pipe, because its reader has ended,
-//! or because the file system is full. `tracing-subscriber` alone writes in the thread that logs,
-//! and prints a message about each failed write, which panics when standard error itself is closed.
+//! Lines go to standard error through a bounded queue and a dedicated thread. A line that cannot be
+//! written is dropped and counted: nobody reads the pipe, its reader has ended, or the file system
+//! is full. `tracing-subscriber` alone writes in the thread that logs. It also prints a message
+//! about each failed write, which panics when standard error itself is closed.
 //!
-//! Repeated lines are limited: each place in the code may log [`BURST`] lines at once and
-//! one line a second for long. What is left out is counted, and told by [`tell_left_out`].
+//! Repeated lines are limited: each place in the code may log [`BURST`] lines at once, and then one
+//! line per second. Suppressed lines are counted, and [`tell_left_out`] reports them.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
@@ -26,26 +26,26 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::LogFormat;
 
-/// Lines that wait to be written, at most.
+/// The maximum number of lines that wait to be written.
 const QUEUE_LINES: usize = 4096;
 
-/// Lines that one place in the code may log at once.
+/// How many lines one place in the code may log at once.
 const BURST: u32 = 30;
 
-/// After a burst, one place in the code may log a line each time this has passed.
+/// After a burst, one place in the code may log one line per this time.
 const REFILL: Duration = Duration::from_secs(1);
 
-/// How long the last words of the process may take.
+/// How long the last lines of the process may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 static LINES: Lines = Lines::new();
 static LIMITS: Mutex<Option<Limits>> = Mutex::new(None);
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// Lines by what became of them.
+/// Counts lines by their outcome.
 struct Lines {
     queued: AtomicU64,
-    /// Written or dropped by the writing thread.
+    /// Written or dropped by the writer thread.
     done: AtomicU64,
     dropped: AtomicU64,
 }
@@ -56,12 +56,12 @@ impl Lines {
     }
 }
 
-/// Lines that could not be written.
+/// The number of lines that could not be written.
 pub fn dropped() -> u64 {
     LINES.dropped.load(Relaxed)
 }
 
-/// Lines that were not logged because the same place logged too many.
+/// The number of lines that were suppressed because the same place logged too many.
 pub fn left_out() -> u64 {
     LEFT_OUT.load(Relaxed)
 }
@@ -77,9 +77,9 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         .context("cannot start the thread that writes the log")?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Queue(sender))
-        // It would print to standard error by itself, and panic if that fails.
+        // Otherwise it prints its errors to standard error, and panics if that fails.
         .log_internal_errors(false)
-        // Colours are for terminals; a file would only get their codes.
+        // Colors are for terminals; a file would only get escape codes.
         .with_ansi(io::stderr().is_terminal());
     let lines = match format {
         LogFormat::Text => lines.with_target(false).boxed(),
@@ -89,7 +89,7 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the lines so far are written, for a short time at most.
+/// Waits a short time for all lines so far to be written.
 pub fn flush() {
     let deadline = Instant::now() + LAST_WORDS;
     let wanted = LINES.queued.load(Relaxed);
@@ -98,14 +98,14 @@ pub fn flush() {
     }
 }
 
-/// Writes a line to standard error beside the log, and gives up when that takes too long.
+/// Writes a line to standard error without the log, and gives up if that takes too long.
 pub fn say(text: &str) {
     say_within(text, LAST_WORDS);
 }
 
-/// The same with another patience.
+/// Like [`say`], with another timeout.
 pub fn say_within(text: &str, patience: Duration) {
-    // Nobody is left to be told that this failed, here and below.
+    // A failure cannot be reported to anyone, here and below.
     let write = |text: &str| drop(io::stderr().write_all(format!("{text}\n").as_bytes()));
     let (done, ended) = mpsc::sync_channel(1);
     let said = text.to_owned();
@@ -115,20 +115,20 @@ pub fn say_within(text: &str, patience: Duration) {
     });
     match saying {
         Ok(_) => drop(ended.recv_timeout(patience)),
-        // The system has no thread left, which may be what there is to say.
+        // The system allows no more threads, which may be what the message is about.
         Err(_) => write(text),
     }
 }
 
-/// Ends the process at once, with a message.
+/// Writes a message and aborts the process.
 pub fn die(why: &str) -> ! {
     flush();
     say(why);
     std::process::abort();
 }
 
-/// From now on a panic in any thread or task ends the process, with a message: what else runs would
-/// go on without the part that is gone.
+/// Makes a panic in any thread or task end the process with a message. Otherwise the rest would
+/// continue without the failed part.
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
@@ -140,7 +140,7 @@ pub fn end_on_panic() {
     }));
 }
 
-/// Says how many lines the limit has left out since the last call.
+/// Logs how many lines the limit has suppressed since the last call.
 pub fn tell_left_out() {
     let told = with_limits(Limits::take_left_out);
     for (place, count) in told {
@@ -159,7 +159,7 @@ fn write_all(lines: &Receiver<Vec<u8>>, out: &mut impl Write, counts: &Lines) {
     }
 }
 
-/// Where lines are handed in.
+/// Passes lines to the writer thread.
 struct Queue(SyncSender<Vec<u8>>);
 
 impl<'a> MakeWriter<'a> for Queue {
@@ -171,7 +171,7 @@ impl<'a> MakeWriter<'a> for Queue {
 }
 
 impl Write for &Queue {
-    /// Takes a whole line: the formatter writes each event at once.
+    /// Takes a whole line: the formatter writes each event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.0.try_send(line.to_vec()).is_ok() {
             LINES.queued.fetch_add(1, Relaxed);
@@ -186,13 +186,13 @@ impl Write for &Queue {
     }
 }
 
-/// Leaves out what one place in the code logs too often.
+/// Suppresses what one place in the code logs too often.
 struct Limiter;
 
 impl<S: Subscriber> Layer<S> for Limiter {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let place = event.metadata();
-        // Who asks for details wants all of them.
+        // Debug and trace lines are not limited.
         if *place.level() > Level::INFO {
             return true;
         }
@@ -209,13 +209,13 @@ fn with_limits<T>(look: impl FnOnce(&mut Limits) -> T) -> T {
     look(limits.get_or_insert_with(Limits::default))
 }
 
-/// What each place in the code may still log.
+/// How much each place in the code may still log.
 #[derive(Default)]
 struct Limits(HashMap<Identifier, Limit>);
 
 struct Limit {
     place: &'static Metadata<'static>,
-    /// Lines that it may log now.
+    /// How many lines it may log now.
     credit: u32,
     credited_at: Instant,
     left_out: u64,
@@ -252,7 +252,7 @@ impl Limits {
 mod tests {
     use super::*;
 
-    /// Fails every second time.
+    /// Fails every second write.
     struct Flaky(u32);
 
     impl Write for Flaky {
@@ -270,8 +270,7 @@ mod tests {
         }
     }
 
-    /// Guards whoever logs: a line that finds no room or cannot be written is counted, and nothing
-    /// else happens.
+    /// Guards the code that logs: a line that finds no room or cannot be written is only counted.
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
         let (sender, receiver) = mpsc::sync_channel(4);
@@ -288,7 +287,7 @@ mod tests {
         assert_eq!(counts.dropped.load(Relaxed), 2);
     }
 
-    /// Keeps where the latest event came from.
+    /// Keeps the metadata of the latest event.
     struct Capture(std::sync::Arc<Mutex<Option<&'static Metadata<'static>>>>);
 
     impl<S: Subscriber> Layer<S> for Capture {
@@ -297,7 +296,8 @@ mod tests {
         }
     }
 
-    /// Guards disks and readers: a warning without end becomes a line a second, and is counted.
+    /// Guards disks and readers: an endless warning becomes one line per second; the rest is
+    /// counted.
     #[test]
     fn one_place_logs_a_burst_and_then_a_line_a_second() {
         let captured = std::sync::Arc::default();

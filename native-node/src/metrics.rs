@@ -1,4 +1,4 @@
-//! What is counted and measured, in Prometheus' text form.
+//! The metrics, in the Prometheus text format.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,23 +12,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::http::Route;
+use crate::route::Route;
 use crate::transport::RefusedLabels;
 
-/// From 50 µs to 13 s, each bound twice the one before.
+/// Buckets from 50 µs on, each bound twice the one before.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(50e-6, 2.0, 18))
 }
 
-/// From 1 to 4096, each bound twice the one before.
+/// Buckets from 1 to 4096, each bound twice the one before.
 fn sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 13))
 }
 
-/// Labels of an HTTP request.
+/// The labels of an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpLabels {
-    /// The route's pattern, never the path itself: keys would make a series each.
+    /// The route's pattern, never the path itself: each key would create a series.
     pub route: &'static str,
     /// The method.
     pub method: &'static str,
@@ -36,75 +36,75 @@ pub struct HttpLabels {
     pub status: u16,
 }
 
-/// Labels of an HTTP route.
+/// The label of an HTTP route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     /// The route's pattern.
     pub route: &'static str,
 }
 
-/// Counted by the driver.
+/// The metrics of the driver.
 #[derive(Clone, Debug)]
 pub struct DriverMetrics {
-    /// Times that the known leader changed.
+    /// Changes of the known leader.
     pub leader_changes: Counter,
     /// Commands taken from clients.
     pub proposals: Counter,
     /// Linearizable reads taken from clients.
     pub reads: Counter,
-    /// Proposals that shared a batch.
+    /// The number of proposals in a batch.
     pub batch: Histogram,
-    /// From a proposal's arrival at the driver to its answer.
+    /// The time from a proposal's arrival at the driver to its answer.
     pub commit_duration: Histogram,
-    /// One synchronisation of the log with the disk.
+    /// The duration of one fsync of the log.
     pub fsync_duration: Histogram,
     /// Bytes written to the log.
     pub log_bytes_written: Counter,
-    /// One snapshot, from its beginning until it is durable.
+    /// The time from the start of a snapshot until it is durable.
     pub snapshot_duration: Histogram,
-    /// The newest snapshot that was saved since the start.
+    /// The newest snapshot that was saved since the server started.
     pub snapshot: SnapshotMetrics,
     /// Snapshots that could not be saved.
     pub snapshot_failures: Counter,
-    /// Messages that came from peers.
+    /// Messages received from peers.
     pub messages: Counter,
-    /// Those among them that were refused, since no correct server sends them.
+    /// Messages from peers that were refused because no correct server sends them.
     pub refused: Counter,
-    /// Digests of members that differed from this server's after the same entry.
+    /// State digests of members that differed from this server's after the same entry.
     pub differences: Counter,
-    /// AppendEntries that were not taken in, since the disk could not follow.
+    /// AppendEntries messages that were not fully accepted because the disk could not follow.
     pub deferred: Counter,
 }
 
 /// Client connections.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
-    /// Those that are open.
+    /// Open connections.
     pub open: Gauge,
-    /// Those that were cut before a request, by reason.
+    /// Connections that were closed before a request, by reason.
     pub refused: Family<RefusedLabels, Counter>,
 }
 
 impl Connections {
-    /// Counts one that was cut before a request.
+    /// Counts a connection that was closed before a request.
     pub fn refused(&self, reason: &'static str) {
         let _: u64 = self.refused.get_or_create(&RefusedLabels { reason }).inc();
     }
 }
 
-/// The newest snapshot that was saved since the start; all zero before there is one.
+/// The newest snapshot that was saved since the server started; all values are zero before it.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotMetrics {
-    /// When it was durable, in seconds since 1970.
+    /// When it became durable, in seconds since 1970.
     saved_at: Gauge<f64, AtomicU64>,
-    /// What it took, in seconds.
+    /// How long it took, in seconds.
     took: Gauge<f64, AtomicU64>,
-    /// Its length.
+    /// Its size, in bytes.
     bytes: Gauge,
 }
 
 impl SnapshotMetrics {
-    /// One has just been saved.
+    /// Records a saved snapshot.
     pub fn saved(&self, bytes: u64, took: Duration) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.saved_at.set(now.as_secs_f64());
@@ -123,22 +123,22 @@ impl SnapshotMetrics {
     }
 }
 
-/// Counted on the HTTP side.
+/// The metrics of the HTTP side.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     /// Requests by route, method and status.
     pub requests: Family<HttpLabels, Counter>,
-    /// Time to answer, by route.
+    /// The time to answer, by route.
     pub duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
-    /// Those metrics of the two above that move with nearly every request, found without a look-up.
+    /// The metrics from above that change with nearly every request, without a look-up.
     usual: Arc<[Usual]>,
-    /// Requests passed on to the leader.
+    /// Requests forwarded to the leader.
     pub forwarded: Counter,
     /// Client connections.
     pub connections: Connections,
 }
 
-/// What a route's requests usually move.
+/// The metrics that a route's requests usually change.
 #[derive(Debug)]
 struct Usual {
     duration: Histogram,
@@ -146,7 +146,7 @@ struct Usual {
     good: [Counter; METHODS.len()],
 }
 
-/// Methods that have a label of their own.
+/// Methods with a label of their own.
 const METHODS: [(Method, &str); 5] = [
     (Method::GET, "GET"),
     (Method::HEAD, "HEAD"),
@@ -156,7 +156,7 @@ const METHODS: [(Method, &str); 5] = [
 ];
 
 impl HttpMetrics {
-    /// A request was answered.
+    /// Records an answered request.
     pub fn answered(&self, route: Route, method: &Method, status: StatusCode, after: Duration) {
         let usual = &self.usual[route as usize];
         usual.duration.observe(after.as_secs_f64());
@@ -171,14 +171,14 @@ impl HttpMetrics {
     }
 }
 
-/// The metrics and the registry that they are in.
+/// The metrics and their registry.
 #[derive(Debug)]
 pub struct Metrics {
-    /// All of them, for encoding.
+    /// All metrics, for encoding.
     pub registry: Registry,
-    /// The driver's.
+    /// The driver's metrics.
     pub driver: DriverMetrics,
-    /// The HTTP side's.
+    /// The HTTP side's metrics.
     pub http: HttpMetrics,
 }
 

@@ -1,12 +1,13 @@
-//! Going on with what one server has, when the majority is lost for good.
+//! Recovers from the data of one server when the majority is permanently lost.
 //!
-//! The server's directory is read as at a start, and every entry of its log counts as committed: a
-//! write that was acknowledged may be among those that this server did not know to be committed.
-//! The state becomes the beginning of a new cluster, as a restored backup does. The new cluster has
-//! another name, so servers of the old one are refused at the door.
+//! The server's directory is read as at a start, and every entry of its log counts as committed.
+//! The server may not have known that an acknowledged write was committed. The state becomes the
+//! beginning of a new cluster, like a restored backup. The new cluster has another name, so it
+//! refuses servers of the old one.
 
 use std::path::{Path, PathBuf};
 
+use api::members::Members;
 use raft_core::config::Config;
 use raft_core::durable::Bootstrap;
 use raft_core::kv::KvStore;
@@ -14,33 +15,32 @@ use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
 use raft_core::replica::{Replica, Start};
 use raft_core::types::{LogIndex, LogPosition, NodeId, Time};
+use storage::{Identity, Options, Storage, StorageError};
 
 use crate::backup::found_with;
-use crate::config::Members;
-use crate::storage::{Identity, Options, Storage, StorageError};
 
-/// What the directory of a stopped server holds.
+/// The contents of a stopped server's directory.
 #[derive(Clone, Debug)]
 pub struct Survivor {
-    /// Whose it is.
+    /// The cluster and the server that the directory belongs to.
     pub identity: Identity,
     /// The state after the last entry of the log.
     pub store: KvStore,
-    /// That entry. Of several survivors the one with the greatest has the most: first by term, then
-    /// by index.
+    /// The position of that entry. Of several survivors, the one with the greatest position has the
+    /// most entries: first by term, then by index.
     pub last: LogPosition,
     /// The last entry that this server knew to be committed.
     pub known_committed: LogIndex,
-    /// The members as far as this server knew.
+    /// The members, as far as this server knew.
     pub membership: Membership,
 }
 
-/// Where and how the new cluster begins.
+/// Where and how the new cluster starts.
 #[derive(Clone, Debug)]
 pub struct Beginning {
-    /// The directory that is made: empty, or not there yet.
+    /// The directory to create: empty, or not there yet.
     pub data: PathBuf,
-    /// The server whose directory it is.
+    /// The ID of the server that the directory is for.
     pub id: NodeId,
     /// The new cluster's name.
     pub cluster_id: String,
@@ -48,13 +48,13 @@ pub struct Beginning {
     pub members: Members,
 }
 
-/// Why the survivor's state does not become a cluster.
+/// Why the recovery failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// A directory cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The server is not among those that found the cluster.
+    /// The server is not a founder of the new cluster.
     #[error("server {0} is not among --members, which are the servers of the new cluster")]
     NotAMember(NodeId),
     /// A later release wrote the log.
@@ -63,7 +63,7 @@ pub enum RecoverError {
          the release that wrote it, else that and all that follows is lost"
     )]
     UnknownCommand(LogIndex),
-    /// The name is that of the old cluster.
+    /// The new cluster has the name of the old one.
     #[error(
         "{0:?} is the name of the cluster that lost its majority. A server of that one that came \
          back would take the new ones for its own and overwrite them: choose another --cluster-id"
@@ -72,19 +72,18 @@ pub enum RecoverError {
 }
 
 impl Survivor {
-    /// Reads the directory of a server that does not run. Blocks, and needs memory for the whole
-    /// state.
+    /// Reads the directory of a stopped server. Blocks, and needs memory for the whole state.
     pub fn read(data: &Path) -> Result<Self, RecoverError> {
         let identity = Storage::owner(data)?;
         let options = Options::default();
-        // With another size the space that is set aside there would be given up for new.
+        // With another segment size, the preallocated space would be replaced by new space.
         let segment_bytes = set_aside(data).unwrap_or(options.segment_bytes);
         let options = Options { segment_bytes, ..options };
         let (opened, storage) = Storage::open(data, identity.clone(), options, |_| {})?;
         storage.close()?;
         let mut recovered = opened.recovered;
         let known_committed = recovered.commit_index;
-        // A start commits up to here or to the end of the log.
+        // A start commits up to this index or to the end of the log.
         recovered.commit_index = LogIndex(u64::MAX);
         let start = Start {
             id: identity.node,
@@ -106,7 +105,7 @@ impl Survivor {
         Ok(Self { identity, store, last, known_committed, membership })
     }
 
-    /// Makes the directory with which the new cluster begins; gives the state's revision then.
+    /// Creates the directory of the new cluster; returns the state's revision in it.
     pub fn begin(&self, beginning: &Beginning) -> Result<u64, RecoverError> {
         let Beginning { data, id, cluster_id, members } = beginning;
         if members.get(*id).is_none() {
@@ -120,7 +119,7 @@ impl Survivor {
     }
 }
 
-/// The size of the files in which space is set aside for the log.
+/// The size of the files that hold preallocated space for the log.
 fn set_aside(data: &Path) -> Option<u64> {
     let files = std::fs::read_dir(data).ok()?.flatten();
     let spares = files.filter(|file| file.file_name().to_string_lossy().starts_with("spare-"));

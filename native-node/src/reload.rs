@@ -1,5 +1,8 @@
-//! Files that are read anew while the server runs, on SIGHUP and when they change: tokens and
-//! certificates. What cannot be used is told, and what held before goes on holding.
+//! Reloads tokens and certificates while the server runs, on SIGHUP and when the files change. If a
+//! file is unusable, the error is logged and the previous content stays in effect.
+//!
+//! **Invariant:** Files of one kind take effect together or not at all. A half-written certificate
+//! or key changes nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,22 +12,22 @@ use sha2::{Digest, Sha256};
 use tokio::signal::unix::Signal;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often the files are looked at: a mounted secret changes without a signal.
+/// How often the files are checked: a mounted secret changes without a signal.
 const GLANCE: Duration = Duration::from_secs(10);
 
-/// Files that are read together.
+/// Files that are reloaded together.
 pub struct Watched {
-    /// What they are, in words.
+    /// What the files are, for log lines.
     pub what: &'static str,
-    /// Where they are.
+    /// The paths of the files.
     pub files: Vec<PathBuf>,
-    /// Reads them and puts them into effect, all or nothing. May block.
+    /// Reads the files and applies them, all or nothing. May block.
     pub apply: Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>,
-    /// What they were before they were read first: what changes meanwhile is read anew.
+    /// Their fingerprint from before the first read, to notice changes during the start.
     pub seen: Fingerprint,
 }
 
-/// Watches until it is dropped.
+/// Watches the files until the future is dropped.
 pub async fn run(watched: Vec<Watched>, mut hangups: Signal) {
     let watched = watched.into_iter().map(|it| (it.seen, Arc::new(it)));
     let mut watched: Vec<_> = watched.collect();
@@ -41,14 +44,14 @@ pub async fn run(watched: Vec<Watched>, mut hangups: Signal) {
         for (seen, files) in &mut watched {
             let (files, before) = (Arc::clone(files), *seen);
             let look = tokio::task::spawn_blocking(move || files.look(before, told));
-            // A look that panicked is one that saw nothing.
+            // If the check panicked, keep the old fingerprint.
             *seen = look.await.unwrap_or(before);
         }
     }
 }
 
 impl Watched {
-    /// Reads the files if they are to be read, and says what was seen.
+    /// Reloads the files if they changed or `told` is set. Returns their fingerprint.
     fn look(&self, before: Fingerprint, told: bool) -> Fingerprint {
         let now = fingerprint(&self.files);
         if !told && before == now {
@@ -65,10 +68,10 @@ impl Watched {
     }
 }
 
-/// Of the content of files.
+/// A hash of the contents of files.
 pub type Fingerprint = [u8; 32];
 
-/// Changes when a file does; that one is missing counts too.
+/// Computes a hash that changes when a file changes, appears or disappears.
 pub fn fingerprint(files: &[PathBuf]) -> Fingerprint {
     let mut all = Sha256::new();
     for file in files {
@@ -85,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    /// Guards a token that is taken back while the server starts: what has changed since the files
-    /// were read first is read anew at the first look, and only then.
+    /// Guards a token that is revoked while the server starts. The first check reloads a file that
+    /// changed after its first read, and only once.
     #[test]
     fn what_changes_during_the_start_is_seen() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! Puts a server together, runs it, and takes it apart again.
+//! Starts a server, runs it, and shuts it down.
 
 mod ending;
 
@@ -12,10 +12,12 @@ use raft_core::durable::{Bootstrap, Recovered};
 use raft_core::kv::{KvStore, Snapshot};
 use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
-use raft_core::message::SnapshotMeta;
 use raft_core::replica::{Replica, Start};
+use raft_core::snapshot::SnapshotMeta;
 use raft_core::types::{LogPosition, NodeId};
 use sd_notify::NotifyState;
+use storage::disk::FaultyDisk;
+use storage::{self, Opened, Storage, StorageEvent};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,23 +28,21 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ServeConfig};
 use crate::descriptors::{self, Shares};
+use crate::driver::handle::{Handle, Quota};
 use crate::driver::{Driver, Inbox, Peers};
 use crate::faults::Injector;
 use crate::guard::Guard;
-use crate::handle::{Handle, Quota};
 use crate::http::{self, App, Origins};
 use crate::metrics::Metrics;
 use crate::reload;
-use crate::storage::disk::FaultyDisk;
-use crate::storage::{self, Opened, Storage, StorageEvent};
 use crate::supervise::{self, Pulse, Supervisor};
 use crate::trace;
 use crate::transport::version::is_of_first_release;
-use crate::transport::{self, Arrival, Known, Secret, Spoken, Transport};
+use crate::transport::{self, Arrival, Known, LeaseTerms, Secret, Spoken, Transport};
 use crate::watch::{self as key_watch, silence_of};
 use ending::{Leaving, Running};
 
-/// Everything that is taken before the server begins: if any of it cannot be had, nothing runs.
+/// Everything that a server acquires before it starts. If any part is unavailable, nothing runs.
 struct Taken {
     storage: Storage,
     opened: Opened,
@@ -52,8 +52,8 @@ struct Taken {
 }
 
 impl Taken {
-    /// What the server remembers of others, and says of itself. It is a stranger when it begins
-    /// without a past, or has not been let in since it did.
+    /// What the server remembers about its peers and says about itself. It is a stranger if it
+    /// starts without data, or has not been added since it did.
     fn known(&self, addresses: &Addresses) -> Known {
         let Opened { snapshot, recovered, .. } = &self.opened;
         let empty = snapshot.is_none() && *recovered == Recovered::default();
@@ -61,7 +61,7 @@ impl Taken {
         Known::new(self.storage.peers(), addresses.clone(), stranger)
     }
 
-    /// Which protocols may be spoken, given what the directory holds.
+    /// Which protocol versions are allowed, given the contents of the data directory.
     fn spoken(&self) -> Spoken {
         let Opened { snapshot, recovered, .. } = &self.opened;
         let spoken = Spoken::default();
@@ -75,16 +75,16 @@ impl Taken {
     }
 }
 
-/// Runs a server until `stop`; an error if it could not start, its disk failed, or one of its tasks
-/// ended that must not.
+/// Runs a server until `stop` is cancelled. Fails if the server cannot start, its disk fails, or a
+/// required task ends.
 #[expect(clippy::too_many_lines, reason = "one part after the other, in the order of their start")]
 pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let started = Instant::now();
     let (inbox, mut inbox_receiver) = mpsc::unbounded_channel();
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let guard = Guard::read(&config)?;
-    // One thread for what blocks is there from now on. What comes waits for it where the system has no
-    // other; without any, the first to come would end the server.
+    // Start one blocking thread now. Later calls wait for it if the system allows no other thread;
+    // without it, the first blocking call would end the server.
     tokio::task::spawn_blocking(|| ()).await.context("cannot start a thread")?;
     let shares = descriptors::share(config.limits.max_connections)?;
     let mut taken = take(&config, &guard, shares, inbox.clone()).await?;
@@ -150,7 +150,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     supervisor.spawn("the dispatcher of watched keys", async move {
         dispatcher.run(status, silence, end.clone()).await;
         if end.is_cancelled() {
-            // It ends its watches before the server ends.
+            // The dispatcher ends before the server does; this is not a failure to report.
             std::future::pending::<()>().await;
         }
     });
@@ -198,7 +198,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     running.until_end(serving).await
 }
 
-/// Watches that the driver's loop turns, and tells the system's service manager so.
+/// Checks that the driver's loop runs, and notifies the service manager.
 fn watch_driver(pulse: Pulse, inbox: mpsc::UnboundedSender<Inbox>) -> anyhow::Result<()> {
     let wake = move || drop(inbox.send(Inbox::Wake));
     let turned = || supervise::notify(&[NotifyState::Watchdog]);
@@ -212,7 +212,7 @@ fn announce(config: &ServeConfig, client: SocketAddr, peer: SocketAddr) {
     );
 }
 
-/// What comes from other servers goes to the driver.
+/// Passes what arrives from other servers to the driver.
 fn deliver_to(inbox: mpsc::UnboundedSender<Inbox>) -> impl Fn(Arrival) + Send + Sync {
     move |arrival| {
         drop(inbox.send(match arrival {
@@ -234,17 +234,20 @@ async fn take(
         cluster_id: config.cluster_id.clone(),
         id: config.id,
         address: own_address(config),
-        lease: config.lease_terms(),
+        lease: config.raft.lease_reads.then_some(LeaseTerms {
+            election_timeout_min: config.raft.election_timeout_min,
+            max_clock_drift_permille: config.raft.max_clock_drift_permille,
+        }),
         secret: Secret::new(secret.as_deref()),
         tls: guard.peer_tls.clone(),
         timings: transport::Timings::of(&config.raft),
         handshakes: shares.handshakes,
     };
-    // Addresses first: a second start of the same server is told that it runs already.
+    // Bind the addresses first, to stop a second start of the same server here.
     let transport = Transport::bind(&config.peer, identity)
         .await
         .with_context(|| taken_address(&config.peer, "peer"))?;
-    // `localhost` is whatever the system says that it is.
+    // The system decides what `localhost` means, so check the bound address.
     ensure!(
         transport.local_address()?.ip().is_loopback() || config.security.proves_peers(),
         ConfigError::PeersExposed(config.peer.clone())
@@ -253,7 +256,9 @@ async fn take(
         .await
         .with_context(|| taken_address(&config.client, "client"))?;
     let identity = storage::Identity { cluster: config.cluster_id.clone(), node: config.id };
-    let (data, options) = (config.data.clone(), config.storage.clone());
+    let data = config.data.clone();
+    let options =
+        storage::Options { thread_begun: supervise::planted_here, ..config.storage.clone() };
     let faults = config.security.allow_faults.then(|| Arc::new(Injector::default()));
     let disk_faults = faults.as_ref().map(|faults| faults.disk());
     let opening = tokio::task::spawn_blocking(move || {
@@ -278,17 +283,17 @@ async fn take(
     Ok(Taken { storage, opened, transport, listener, faults })
 }
 
-fn taken_address(address: &crate::config::Address, flag: &str) -> String {
+fn taken_address(address: &api::address::Address, flag: &str) -> String {
     format!("cannot listen on {address}; choose another address with --{flag}")
 }
 
-/// Where the others reach this server.
-fn own_address(config: &ServeConfig) -> crate::config::Address {
+/// The address at which peers reach this server.
+fn own_address(config: &ServeConfig) -> api::address::Address {
     config.members.get(config.id).map_or_else(|| config.peer.clone(), |own| own.peer.clone())
 }
 
-/// Makes the first membership durable before this server says a word. Only when it is told to: a
-/// server that lost its disk must not take its empty directory for a new cluster's.
+/// Makes the first membership durable before this server sends anything. Requires `--new-cluster`:
+/// a server that lost its disk must not take its empty directory for a new cluster's.
 async fn found_cluster(
     config: &ServeConfig,
     taken: &mut Taken,
@@ -304,7 +309,7 @@ async fn found_cluster(
         config.data.display()
     );
     let meta = SnapshotMeta { last: LogPosition::ZERO, membership: config.members.membership() };
-    // Whoever joins later replays the log from its beginning: what holds there is what held first.
+    // A server that joins later replays the whole log, so founders start with the first rules too.
     let snapshot = Snapshot { meta, store: KvStore::under(Semantics::FIRST) };
     taken.storage.save_snapshot(snapshot.clone());
     loop {
@@ -346,14 +351,14 @@ fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica 
     let start = Start {
         id: config.id,
         config: config.raft.clone(),
-        // The members are in the snapshot or the log. Without either it is a stranger.
+        // The snapshot or the log holds the members. Without either, the server is a stranger.
         bootstrap: Bootstrap { membership: Membership::default() },
         recovered: opened.recovered,
         snapshot: opened.snapshot,
-        // Every cluster begins as one of the first release, and the leader raises the rules.
+        // Every cluster starts with the rules of the first release, and the leader raises them.
         semantics: Semantics::FIRST,
         seed: seed(config.id),
-        // Above all numbers of earlier runs: events are far fewer than microseconds.
+        // Above all event numbers of earlier runs: events are far fewer than microseconds.
         first_seq: now.0,
     };
     Replica::new(start, now, false)
@@ -364,7 +369,7 @@ fn seed(id: NodeId) -> u64 {
     getrandom::u64().unwrap_or(id.0)
 }
 
-/// Asks for a compaction now and then, so that a log that grows slowly is compacted too.
+/// Requests a compaction at regular intervals, to compact a slowly growing log too.
 async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -375,8 +380,8 @@ async fn compact(inbox: mpsc::UnboundedSender<Inbox>, every: Duration) {
     }
 }
 
-/// Tells when the storage hangs, and gives it up when it does so for long: nothing can be written then,
-/// and who restarts the server learns of it. Where hanging disks are only played it waits.
+/// Logs when the storage hangs. If writes hang for too long, it gives the storage up: the server
+/// then ends, and the service manager notices. If faults are allowed (`played`), it only waits.
 async fn watch_storage(storage: Weak<Storage>, played: bool) {
     let mut ticks = interval(storage::PATIENCE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

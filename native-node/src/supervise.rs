@@ -1,9 +1,9 @@
-//! Nothing that a server needs ends or hangs unnoticed.
+//! Notices when a part that the server needs ends or hangs.
 //!
-//! A task that must last as long as the server is started through the [`Supervisor`], which reports
-//! its end. A panic needs no report: it ends the process ([`crate::logging::end_on_panic`]). A thread
-//! outside the runtime watches the driver's loop turn ([`watch`]): a driver that hangs cannot say so
-//! itself.
+//! The [`Supervisor`] starts the tasks that must last as long as the server, and reports their end.
+//! A panic needs no report: it ends the process ([`crate::logging::end_on_panic`]). A thread
+//! outside the runtime checks that the driver's loop runs ([`watch`]): a hanging driver cannot
+//! report itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -17,19 +17,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::logging;
 
-/// How often the driver's loop is looked at.
+/// How often the driver's loop is checked.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// After so many glances without a turn the driver counts as stuck: `/livez` fails.
+/// After this many checks without a turn of the loop the driver counts as stuck: `/livez` fails.
 const STUCK: u32 = 5;
 
-/// After so many the process ends. A process that was stopped and goes on has missed one.
+/// After this many the process ends. A suspended process that resumes has missed only one check.
 const GIVE_UP: u32 = 30;
 
-/// How often the log tells what it left out, in glances.
+/// How often the log reports suppressed lines, in checks.
 const TELL_EVERY: u32 = 10;
 
-/// Starts the tasks of a server and notices when one ends.
+/// Starts the tasks of a server and reports when one ends.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     tasks: TaskTracker,
@@ -38,13 +38,13 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor, and the names of tasks that ended although the server goes on.
+    /// Creates a supervisor. Also returns the names of tasks that ended while the server runs.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
         let (lost, reports) = mpsc::unbounded_channel();
         (Self { tasks: TaskTracker::new(), end: CancellationToken::new(), lost }, reports)
     }
 
-    /// Starts what must last until the server ends.
+    /// Starts a task that must last until the server ends.
     pub fn spawn<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -53,7 +53,7 @@ impl Supervisor {
         self.spawn_until(self.end.clone(), name, work);
     }
 
-    /// Starts what must last until `end`, a child of [`Self::end`].
+    /// Starts a task that must last until `end`, a child of [`Self::end`].
     pub fn spawn_until<T: Send + 'static>(
         &self,
         end: CancellationToken,
@@ -69,7 +69,7 @@ impl Supervisor {
         });
     }
 
-    /// Where tasks are started that may end by themselves, such as connections.
+    /// The tracker for tasks that may end by themselves, such as connections.
     pub const fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
@@ -79,7 +79,7 @@ impl Supervisor {
         &self.end
     }
 
-    /// Ends all tasks and waits for them, for a while.
+    /// Ends all tasks and waits at most `patience` for them.
     pub async fn finish(&self, patience: Duration) {
         self.end.cancel();
         self.tasks.close();
@@ -89,8 +89,8 @@ impl Supervisor {
     }
 }
 
-/// What a test plants in a task, by the variable `GLASSRAFT_PLANTED`: `panic:NAME`, `end:NAME` or
-/// `hang:NAME`.
+/// Injects a fault into a task for tests, by the variable `GLASSRAFT_PLANTED`: `panic:NAME`,
+/// `end:NAME` or `hang:NAME`.
 #[cfg(debug_assertions)]
 pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Option<T> {
     const AFTER: Duration = Duration::from_millis(500);
@@ -98,7 +98,7 @@ pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Op
     let Some((deed, _)) = planted.split_once(':').filter(|(_, task)| *task == name) else {
         return Some(work.await);
     };
-    // Pinned here: who hangs holds on to what it has.
+    // Pinned here: a hanging task keeps what it holds.
     let mut work = std::pin::pin!(work);
     if let Ok(done) = tokio::time::timeout(AFTER, &mut work).await {
         return Some(done);
@@ -112,13 +112,13 @@ pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Op
     }
 }
 
-/// Nothing is planted outside of tests.
+/// Release builds inject no faults.
 #[cfg(not(debug_assertions))]
 pub async fn planted<T>(_name: &'static str, work: impl Future<Output = T>) -> Option<T> {
     Some(work.await)
 }
 
-/// The same in a thread, where `panic:NAME` alone can be planted.
+/// The same for a thread, which supports only `panic:NAME`.
 pub fn planted_here(name: &str) {
     if cfg!(debug_assertions) {
         let planted = std::env::var("GLASSRAFT_PLANTED").unwrap_or_default();
@@ -126,7 +126,7 @@ pub fn planted_here(name: &str) {
     }
 }
 
-/// Reports a task when it is dropped, however it ended.
+/// Reports a task when it is dropped, no matter how it ended.
 struct Alarm {
     name: &'static str,
     end: CancellationToken,
@@ -136,7 +136,7 @@ struct Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if !self.end.is_cancelled() {
-            // Without a receiver the server ends already.
+            // Without a receiver the server is already ending.
             let _ = self.lost.send(self.name);
         }
     }
@@ -150,29 +150,29 @@ pub struct Pulse(Arc<Figures>);
 struct Figures {
     /// Turns of the loop so far.
     turns: AtomicU64,
-    /// Glances in a row that saw no turn.
+    /// Consecutive checks without a turn.
     missed: AtomicU32,
     /// Whether the driver has ended.
     over: AtomicBool,
 }
 
 impl Pulse {
-    /// The loop has turned once more. Only the driver calls this.
+    /// Records a turn of the loop. Only the driver calls this.
     pub fn turn(&self) {
         self.0.turns.store(self.0.turns.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// Whether the loop has turned lately.
+    /// Whether the loop has turned recently.
     pub fn is_steady(&self) -> bool {
         self.0.missed.load(Relaxed) < STUCK
     }
 
-    /// The driver has ended: nobody need watch it.
+    /// Records that the driver has ended and needs no more checks.
     pub fn stop(&self) {
         self.0.over.store(true, Relaxed);
     }
 
-    /// Compares with the turns at the last glance; gives the glances in a row without a turn.
+    /// Compares with the turns at the last check. Returns the consecutive checks without a turn.
     fn glance(&self, seen: &mut u64) -> u32 {
         let turns = self.0.turns.load(Relaxed);
         let missed = if turns == *seen { self.0.missed.load(Relaxed) + 1 } else { 0 };
@@ -188,25 +188,25 @@ pub fn end_within(patience: Duration) {
         thread::sleep(patience);
         end_at_once("did not end in time: ending at once");
     };
-    // Without it the service manager or a second signal ends a process that is stuck.
+    // Without the thread, the service manager or a second signal ends a stuck process.
     drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
 }
 
-/// Ends the process with an error, and a message if that can be written at once.
+/// Ends the process with an error, and with a message if it can be written quickly.
 pub fn end_at_once(why: &str) -> ! {
     logging::say_within(why, Duration::from_millis(100));
     std::process::exit(1)
 }
 
-/// Tells the system's service manager, if one asked for it (`Type=notify` of systemd).
+/// Notifies the service manager, if any (`Type=notify` of systemd).
 pub fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!("cannot notify the service manager: {error}");
     }
 }
 
-/// Watches the driver from a thread of its own until it ends. `wake` makes an idle loop turn;
-/// `turned` is called after each glance that saw a turn.
+/// Checks the driver from a dedicated thread until it ends. `wake` makes an idle loop turn;
+/// `turned` is called after each check that saw a turn.
 pub fn watch(
     pulse: Pulse,
     wake: impl Fn() + Send + 'static,
@@ -240,8 +240,8 @@ pub fn watch(
 mod tests {
     use super::*;
 
-    /// Guards against a server that goes on without one of its parts: a task that ends, by itself or
-    /// by a panic, is reported by its name; one that the server ends is not.
+    /// Guards against a server that continues without one of its parts: a task that ends by itself
+    /// or by a panic is reported by name. A task that the server ends is not.
     #[tokio::test]
     async fn a_task_that_ends_is_reported() {
         let (supervisor, mut lost) = Supervisor::new();
@@ -259,8 +259,8 @@ mod tests {
         assert!(lost.try_recv().is_err());
     }
 
-    /// Guards `/livez`: a loop that turns is alive, one that does not is stuck after some glances,
-    /// and a stop of the whole process counts as one.
+    /// Guards `/livez`: a loop that turns is alive, and a loop that does not is stuck after some
+    /// checks. A suspension of the whole process counts as one check.
     #[test]
     fn a_driver_that_does_not_turn_is_noticed() {
         let (pulse, mut seen) = (Pulse::default(), u64::MAX);

@@ -1,9 +1,10 @@
-//! The stream of events for those who watch: bounded work for the node, whatever happens.
+//! The stream of events for subscribers, with bounded work for the node.
 //!
-//! Nobody watches: no event is built. Somebody does, be it the log (`--log raft=debug`): events go in batches to a task that cuts
-//! frames of them, each made into text or bytes once for all watchers. When more happens than a watcher could follow, events are
-//! not built for a moment, and an [`EventKind::Summarised`] with the state that they led to takes
-//! their place. A watcher that reads too slowly is caught up in the same way.
+//! Without subscribers no event is built. The log counts as a subscriber (`--log raft=debug`).
+//! Events go in batches to a task that forms frames and encodes each once for all subscribers. When
+//! there are too many for a subscriber, none are built for a moment. An [`EventKind::Summarised`]
+//! with the resulting state replaces them. A subscriber that reads too slowly catches up in the
+//! same way.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -21,38 +22,37 @@ use raft_core::types::{MILLISECOND, Micros, SECOND, Time};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
-/// Events a second that are passed on for long.
+/// The number of events per second that are passed on in the long run.
 const EVENTS_PER_SECOND: u64 = 2_000;
 
-/// Events that may come at once after a quiet time.
+/// The number of events that are passed on at once after a quiet time.
 const BURST: u64 = 4_000;
 
-/// How long no events are built once they were too many.
+/// How long no events are built after there were too many.
 const PAUSE: Micros = 200 * MILLISECOND;
 
-/// Events of this time share a frame.
+/// Events within this time share a frame.
 const FRAME_TIME: Duration = Duration::from_millis(10);
 
-/// Batches between the driver and the task that makes text of them.
+/// The maximum number of batches between the driver and the task that forms frames.
 const BATCHES: usize = 64;
 
-/// Frames that a watcher may be behind.
+/// How many frames a subscriber may be behind.
 const FRAMES: usize = 256;
 
-/// Bytes of entries and of pairs that one event carries at most.
+/// The maximum bytes of entries, and of pairs, in one event.
 const MAX_EVENT_BYTES: usize = 64 << 10;
 
-/// Values longer than this are cut in events.
+/// Longer values are shortened in events, in bytes.
 const MAX_VALUE_BYTES: usize = 256;
 
-/// Events that travel together, and whether a watcher may start with them. Each form is made once,
-/// when the first watcher wants it.
+/// Events that are sent together. Each encoding is made once, when the first subscriber needs it.
 #[derive(Debug)]
 pub struct Frame {
     events: Vec<Event>,
     text: OnceLock<Utf8Bytes>,
     binary: OnceLock<Bytes>,
-    /// Whether its first event is an [`EventKind::Attached`].
+    /// Whether a subscriber may start with it: its first event is an [`EventKind::Attached`].
     pub fresh: bool,
 }
 
@@ -63,16 +63,15 @@ impl Frame {
         Self { events, text: OnceLock::new(), binary: OnceLock::new(), fresh }
     }
 
-    /// A JSON array of events.
+    /// The events as a JSON array.
     pub fn text(&self) -> Utf8Bytes {
         let text =
             || serde_json::to_string(&self.events).expect("every event has a JSON form").into();
         self.text.get_or_init(text).clone()
     }
 
-    /// The codec's [`FORMAT_VERSION`] in two bytes, little end first, and the events as the codec
-    /// writes them: for readers of the same release, such as the page, that would else carry a
-    /// reader for JSON.
+    /// The codec's [`FORMAT_VERSION`] in two little-endian bytes, then the events in the codec's
+    /// format. Readers of the same release, such as the web page, then need no JSON parser.
     pub fn binary(&self) -> Bytes {
         let binary = || {
             let mut bytes = FORMAT_VERSION.to_le_bytes().to_vec();
@@ -83,34 +82,34 @@ impl Frame {
     }
 }
 
-/// Where watchers join.
+/// The place where subscribers join.
 #[derive(Clone, Debug)]
 pub struct Hub {
     frames: broadcast::Sender<Arc<Frame>>,
-    /// Watchers that are new or lost frames, and wait for a fresh start.
+    /// Subscribers that are new or lost frames, and wait for the state.
     waiting: Arc<AtomicUsize>,
 }
 
 impl Hub {
-    /// Joins. The driver must be woken afterwards, so that it notices.
+    /// Adds a subscriber. The caller must wake the driver afterwards.
     pub fn join(&self) -> broadcast::Receiver<Arc<Frame>> {
         let receiver = self.frames.subscribe();
         self.ask_for_state();
         receiver
     }
 
-    /// Asks for a fresh start, after frames were lost.
+    /// Requests the state again, after frames were lost.
     pub fn ask_for_state(&self) {
         self.waiting.fetch_add(1, Relaxed);
     }
 
-    /// How many watch.
+    /// The number of subscribers.
     pub fn watchers(&self) -> usize {
         self.frames.receiver_count()
     }
 }
 
-/// The driver's side.
+/// The driver's side of the stream.
 #[derive(Debug)]
 pub struct Tracer {
     hub: Hub,
@@ -118,24 +117,24 @@ pub struct Tracer {
     state: State,
     /// Whether the log shows events.
     logged: bool,
-    /// Events that may still be passed on now.
+    /// How many events may still be passed on now.
     credit: u64,
     credited_at: Time,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nobody watches.
+    /// There are no subscribers.
     Off,
     On,
-    /// Too much happened; from this event on nothing was passed on.
+    /// There were too many events. From this event on nothing was passed on.
     Paused {
         first_missing: u64,
         until: Time,
     },
 }
 
-/// Makes the two sides and the task between them.
+/// Creates the two sides and the task between them.
 pub fn channel(now: Time) -> (Tracer, Hub, impl Future<Output = ()> + Send) {
     let (batches, receiver) = mpsc::channel(BATCHES);
     let (frames, _) = broadcast::channel(FRAMES);
@@ -152,7 +151,7 @@ pub fn channel(now: Time) -> (Tracer, Hub, impl Future<Output = ()> + Send) {
 }
 
 impl Tracer {
-    /// Takes what the replica recorded in this batch of inputs and decides what it records next.
+    /// Takes the events that the replica recorded in this batch, and decides what it records next.
     pub fn after_batch(&mut self, replica: &mut Replica, now: Time) {
         let watched = self.hub.watchers() > 0 || self.logged;
         match self.state {
@@ -204,7 +203,7 @@ impl Tracer {
     }
 }
 
-/// Makes frames of events, for all watchers.
+/// Forms frames from events, for all subscribers.
 async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
     while let Some(mut events) = batches.recv().await {
         let more = async {
@@ -212,7 +211,7 @@ async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
                 events.extend(batch);
             }
         };
-        // What happens together travels together.
+        // Events of the same moment share a frame.
         drop(timeout(FRAME_TIME, more).await);
         events.iter_mut().for_each(slim);
         for event in &events {
@@ -223,20 +222,20 @@ async fn write_frames(mut batches: mpsc::Receiver<Vec<Event>>, hub: Hub) {
             continue;
         }
         for frame in cut(&events) {
-            // Nobody may be left to receive it.
+            // There may be no receiver left.
             drop(hub.frames.send(Arc::new(Frame::new(frame))));
         }
     }
 }
 
-/// Cuts before each [`EventKind::Attached`], so that a watcher can start there.
+/// Splits before each [`EventKind::Attached`]: a subscriber can start there.
 fn cut(events: &[Event]) -> impl Iterator<Item = &[Event]> {
     events
         .chunk_by(|_, next| !matches!(next.kind, EventKind::Attached(_)))
         .filter(|frame| !frame.is_empty())
 }
 
-/// Shortens what no screen shows in full: long values, many entries, chunks of snapshots.
+/// Shortens what no screen shows in full: long values, many entries, snapshot chunks.
 fn slim(event: &mut Event) {
     match &mut event.kind {
         EventKind::Started(state) | EventKind::Attached(state) => slim_state(state),
@@ -296,19 +295,19 @@ fn slim_state(state: &mut NodeState) {
         bytes += pair.key.len() + pair.value.value.len();
     }
     if bytes > MAX_EVENT_BYTES {
-        // Shown only when they are few.
+        // They are shown only when there are few.
         state.pairs.clear();
     }
 }
 
-/// As [`slim_entries`], for entries that others hold too.
+/// Like [`slim_entries`], for shared entries.
 fn slim_shared(entries: &mut Entries) {
     let mut own = entries.to_vec();
     slim_entries(&mut own);
     *entries = own.into();
 }
 
-/// Keeps the newest entries, as many as fit.
+/// Keeps as many of the newest entries as fit.
 fn slim_entries(entries: &mut Vec<Entry>) {
     for entry in &mut *entries {
         if let Payload::Command(command) = &mut entry.payload {
@@ -351,7 +350,7 @@ fn slim_command(command: &mut Bytes) {
             Command::Put { key, value, lease }.encode()
         }
         Ok(Command::Delete { key }) => Command::delete(shortened(&key)).encode(),
-        // Whoever watches sees that there was something, not what.
+        // Subscribers see that there was a command, but not its content.
         Ok(_) | Err(_) => command.slice(..MAX_VALUE_BYTES),
     };
 }

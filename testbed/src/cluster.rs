@@ -1,4 +1,4 @@
-//! A cluster of real processes on free ports, in a directory that goes away with it.
+//! A cluster of real processes on free ports, in a temporary directory.
 
 use std::fs::OpenOptions;
 use std::net::TcpListener;
@@ -7,12 +7,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use api::address::Address;
+use api::status::ClusterStatus;
 use bytes::Bytes;
+use client::{Client, ClientOptions, Token};
 use hyper::Method;
 use native_node::auth::{self, Scope};
-use native_node::client::{Client, ClientOptions, Token};
-use native_node::config::Address;
-use native_node::http::status::ClusterStatus;
 use raft_core::limits::Semantics;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -21,42 +21,42 @@ use crate::hosts::Hosts;
 use crate::program::program_in;
 pub use crate::program::{Limits, program, run_to_end, set_program};
 
-/// How long a condition may take before a test fails: long, since the machine may be busy.
+/// Timeout of a condition, after which a test fails; long, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one request may take.
+/// Timeout of a request.
 pub const REQUEST: Duration = Duration::from_secs(8);
 
-/// Three servers unless said otherwise. Dropping it ends all of them.
+/// A cluster of server processes, three by default. Dropping it ends all of them.
 pub struct Cluster {
     directory: TempDir,
     nodes: Vec<Node>,
     arguments: Vec<String>,
-    /// How many servers there were at first.
+    /// Number of servers at first.
     originals: usize,
-    /// How many of them found the cluster when their directory is empty.
+    /// Number of servers that bootstrap the cluster if their directory is empty.
     founders: usize,
     name: String,
-    /// What proves to the servers that we are their administrator, where they ask for it.
+    /// The administrator's API token, if the servers require tokens.
     token: Option<Token>,
 }
 
 struct Node {
-    /// The program that it runs, if not the one under test.
+    /// The program to run instead of the program under test.
     program: Option<PathBuf>,
     client: Address,
-    /// Where the others find it.
+    /// The address that other servers connect to.
     peer: Address,
-    /// Where it listens for them, if not there.
+    /// The address where it listens for other servers, if different.
     listens: Option<Address>,
     limits: Limits,
-    /// The network namespace in which it runs, if not in ours.
+    /// The network namespace to run in, if not ours.
     namespace: Option<String>,
     child: Option<Child>,
 }
 
 impl Node {
-    /// On this machine's loopback.
+    /// A server on this machine's loopback interface.
     fn here() -> Self {
         Self::at(free_address(), free_address(), None)
     }
@@ -67,42 +67,43 @@ impl Node {
     }
 }
 
-/// Timeouts for tests that are not about elections: on a busy machine the usual ones may pass while
-/// a leader waits for its turn, and then another one leads in the middle of the test.
+/// Long election timeouts for tests that are not about elections. On a busy machine the default
+/// ones may expire while the leader waits for the CPU. The leader would then change during the
+/// test.
 pub const CALM: [&str; 2] = ["--election-timeout-min=600ms", "--election-timeout-max=1s"];
 
 impl Cluster {
-    /// Starts three servers that keep their leader.
+    /// Starts three servers with long election timeouts.
     pub fn start() -> Self {
         Self::start_with(3, &CALM)
     }
 
-    /// Starts servers with more arguments, in which `{id}` stands for a server's number.
+    /// Starts servers with extra arguments, in which `{id}` stands for a server's number.
     pub fn start_with(nodes: u16, arguments: &[&str]) -> Self {
         let mut cluster = Self::prepare(nodes, arguments);
         cluster.start_all();
         cluster
     }
 
-    /// Starts all servers; none runs.
+    /// Starts all servers; none may run yet.
     pub fn start_all(&mut self) {
         for id in self.ids() {
             self.spawn(id);
         }
     }
 
-    /// Chooses addresses, but starts nothing.
+    /// Chooses addresses but starts nothing.
     pub fn prepare(nodes: u16, arguments: &[&str]) -> Self {
         let nodes = (0..nodes).map(|_| Node::here()).collect();
         Self::of(tempfile::tempdir().unwrap(), nodes, arguments)
     }
 
-    /// The same in a directory of the caller's choice.
+    /// Like [`Self::prepare`], in the given directory.
     pub fn prepare_in(directory: TempDir, nodes: u16, arguments: &[&str]) -> Self {
         Self::of(directory, (0..nodes).map(|_| Node::here()).collect(), arguments)
     }
 
-    /// The same with a server on each of these hosts, at its real address.
+    /// Like [`Self::prepare`], with a server on each of these hosts, at the host's address.
     pub fn prepare_on(hosts: &Hosts, arguments: &[&str]) -> Self {
         let address = |host, port| format!("{}:{port}", hosts.address(host)).parse().unwrap();
         let node =
@@ -118,17 +119,18 @@ impl Cluster {
         Self { directory, nodes, arguments, originals, founders, name, token: None }
     }
 
-    /// From its next start on a server has these limits.
+    /// Sets the limits of a server from its next start on.
     pub fn limit(&mut self, id: usize, limits: Limits) {
         self.node(id).limits = limits;
     }
 
-    /// Which limits a server has from its next start on.
+    /// The limits of a server from its next start on.
     pub fn limits(&self, id: usize) -> Limits {
         self.nodes[id - 1].limits.clone()
     }
 
-    /// From now on servers are started that ask for tokens, and their clients show one. Gives it.
+    /// Makes servers require tokens from their next start on, and makes their clients send a token.
+    /// Returns that token.
     pub fn ask_for_tokens(&mut self) -> String {
         let token = auth::Token::generate().unwrap();
         let file = self.directory.path().join("tokens");
@@ -138,12 +140,12 @@ impl Cluster {
         token.reveal().to_owned()
     }
 
-    /// What proves to the servers that we are their administrator, where they ask for it.
+    /// The administrator's API token, if the servers require tokens.
     pub const fn token(&self) -> Option<&Token> {
         self.token.as_ref()
     }
 
-    /// From its next start on a server runs this program; the one under test without.
+    /// Sets the program of a server from its next start on; `None` means the program under test.
     pub fn run(&mut self, id: usize, program: Option<&Path>) {
         self.node(id).program = program.map(Path::to_owned);
     }
@@ -158,26 +160,26 @@ impl Cluster {
         self.ids().filter(|id| self.nodes[id - 1].child.is_some()).collect()
     }
 
-    /// The process number of a server that runs.
+    /// The process ID of a running server.
     pub fn pid(&self, id: usize) -> u32 {
         self.nodes[id - 1].child.as_ref().expect("it runs").id()
     }
 
-    /// Gives the cluster another name than `test`.
+    /// Changes the cluster ID, which is `test` by default.
     pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
 
-    /// Chooses addresses for one more server, which is to join.
+    /// Chooses addresses for another server, which is to join. Returns its number.
     pub fn add(&mut self) -> usize {
         self.nodes.push(Node::here());
         self.nodes.len()
     }
 
-    /// A server loses all that it had.
+    /// Deletes a server's data directory.
     pub fn wipe(&mut self, id: usize) {
         std::fs::remove_dir_all(self.data(id)).unwrap();
-        // Whoever starts it again knows that it is not the first time.
+        // From now on servers start without `--new-cluster`: the cluster exists already.
         self.founders = 0;
     }
 
@@ -185,17 +187,17 @@ impl Cluster {
         &mut self.nodes[id - 1]
     }
 
-    /// Where clients reach a server.
+    /// A server's address for clients.
     pub fn address(&self, id: usize) -> Address {
         self.nodes[id - 1].client.clone()
     }
 
-    /// Where the other servers reach a server.
+    /// A server's address for other servers.
     pub fn peer_address(&self, id: usize) -> Address {
         self.nodes[id - 1].peer.clone()
     }
 
-    /// A client of one server.
+    /// A client of a single server.
     pub fn client(&self, id: usize) -> Client {
         self.client_of(vec![self.address(id)], REQUEST)
     }
@@ -205,7 +207,7 @@ impl Cluster {
         self.client_of(self.ids().map(|id| self.address(id)).collect(), REQUEST)
     }
 
-    /// A client of these servers with so much patience.
+    /// A client of these servers with this timeout.
     pub fn client_of(&self, servers: Vec<Address>, patience: Duration) -> Client {
         let token = self.token.clone();
         Client::with(ClientOptions { token, ..ClientOptions::new(servers, patience) })
@@ -221,19 +223,19 @@ impl Cluster {
         self.directory.path().join(format!("{id}.log"))
     }
 
-    /// The list of members as `--members` takes it.
+    /// The member list for `--members`.
     pub fn members(&self) -> String {
         self.ids().map(|id| self.member(id)).collect::<Vec<_>>().join(",")
     }
 
-    /// The list for one server: founders do not know who joins later.
+    /// The member list for a server. Servers that join later appear only in their own list.
     fn members_for(&self, id: usize) -> String {
         let known = self.ids().filter(|other| *other <= self.originals || *other == id);
         known.map(|other| self.member(other)).collect::<Vec<_>>().join(",")
     }
 
-    /// From its next start on the others find a server at this address. Gives the one where it
-    /// listens.
+    /// Sets the address that other servers use for a server, from its next start on. Returns the
+    /// address where it listens.
     pub fn advertise(&mut self, id: usize, address: Address) -> Address {
         let node = self.node(id);
         let own = node.listens.take().unwrap_or_else(|| node.peer.clone());
@@ -242,13 +244,13 @@ impl Cluster {
         own
     }
 
-    /// Where a server listens for the others.
+    /// The address where a server listens for other servers.
     pub fn own_peer_address(&self, id: usize) -> Address {
         let node = &self.nodes[id - 1];
         node.listens.clone().unwrap_or_else(|| node.peer.clone())
     }
 
-    /// A server as it stands there.
+    /// A server's entry in the member list.
     pub fn member(&self, id: usize) -> String {
         format!("{id}={}/{}", self.peer_address(id), self.address(id))
     }
@@ -270,12 +272,12 @@ impl Cluster {
         command
     }
 
-    /// Starts a server that does not run.
+    /// Starts a stopped server.
     pub fn spawn(&mut self, id: usize) {
         self.spawn_with(id, |_| ());
     }
 
-    /// Starts a server that does not run, by a command that is changed before.
+    /// Starts a stopped server; `change` may modify the command first.
     pub fn spawn_with(&mut self, id: usize, change: impl FnOnce(&mut Command)) {
         let log = OpenOptions::new().create(true).append(true).open(self.log(id)).unwrap();
         let mut command = self.nodes[id - 1].limits.around(self.command(id));
@@ -286,20 +288,20 @@ impl Cluster {
         node.child = Some(command.spawn().unwrap());
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL and waits for the process to end.
     pub fn kill(&mut self, id: usize) {
         let mut child = self.node(id).child.take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Sends a signal.
+    /// Sends a signal to a running server.
     pub fn signal(&self, id: usize, signal: Signal) {
         let child = self.nodes[id - 1].child.as_ref().expect("it runs");
         kill_process(Pid::from_child(child), signal).unwrap();
     }
 
-    /// Waits until a server has ended by itself.
+    /// Waits until a server ends by itself.
     pub async fn ended(&mut self, id: usize) -> ExitStatus {
         let child = self.node(id).child.as_mut().expect("it runs");
         let status = eventually("it ends", async || child.try_wait().unwrap()).await;
@@ -307,7 +309,7 @@ impl Cluster {
         status
     }
 
-    /// Whether a server that was started has ended; its remains are taken.
+    /// Whether a server is not running; reaps a process that has ended.
     pub fn has_ended(&mut self, id: usize) -> bool {
         let node = self.node(id);
         let ended = node.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
@@ -317,13 +319,13 @@ impl Cluster {
         ended
     }
 
-    /// Servers that were started and have ended without being told to.
+    /// Servers that were started and then ended by themselves.
     pub fn ended_by_themselves(&mut self) -> Vec<usize> {
         let running = self.running();
         running.into_iter().filter(|id| self.has_ended(*id)).collect()
     }
 
-    /// What a server says of itself, if it answers.
+    /// A server's status, if it responds within a second.
     pub async fn status(&self, id: usize) -> Option<ClusterStatus> {
         let client = self.client_of(vec![self.address(id)], Duration::from_secs(1));
         let path = "/cluster/status?progress=local";
@@ -331,7 +333,7 @@ impl Cluster {
         Some(serde_json::from_slice(&answer.body).unwrap())
     }
 
-    /// Waits for a leader that it and a majority agree on.
+    /// Waits until a majority names the same leader, and returns it.
     pub async fn leader(&self) -> usize {
         eventually("a leader is known to a majority", async || {
             let mut named = Vec::new();
@@ -345,26 +347,27 @@ impl Cluster {
         .await
     }
 
-    /// Some server that does not lead.
+    /// Returns a server that is not the leader.
     pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
         self.ids().find(|id| *id != leader).unwrap()
     }
 
-    /// Waits until a server follows the latest rules: a new cluster begins with those of the first
-    /// release, and raises them when all members have said that they know later ones.
+    /// Waits until a server follows the latest rules. A new cluster starts with the rules of the
+    /// first release and raises them when all members support later ones.
     pub async fn follows_latest_rules(&self, id: usize) {
         let latest =
             async || (self.status(id).await?.state.rules == Semantics::LATEST.0).then_some(());
         eventually("a server follows the latest rules", latest).await;
     }
 
-    /// Waits until all servers have applied the same entries, and checks that they hold the same.
+    /// Waits until all servers have applied the same entries, and checks that their states are
+    /// equal.
     pub async fn converged(&self) -> ClusterStatus {
         self.converged_but(None).await
     }
 
-    /// The same for all but one.
+    /// Like [`Self::converged`], without the server `out`.
     pub async fn converged_but(&self, out: Option<usize>) -> ClusterStatus {
         eventually("all servers have applied the same entries", async || {
             let mut all = Vec::new();
@@ -404,23 +407,23 @@ impl Drop for Cluster {
     }
 }
 
-/// An address that nobody uses. Ports that the system gives to outgoing connections are left out:
-/// one of those could take it before the server does.
+/// Returns an unused address. Its port is outside the ephemeral range: an outgoing connection could
+/// take an ephemeral port before the server does.
 pub fn free_address() -> Address {
     format!("127.0.0.1:{}", free_port()).parse().unwrap()
 }
 
-/// See [`free_address`].
+/// Returns an unused port; see [`free_address`].
 pub fn free_port() -> u16 {
     free_ports(1)
 }
 
-/// The first of so many ports in a row that nobody uses and that no other test will be given.
+/// Returns the first of `count` consecutive unused ports that no other caller in this process gets.
 pub fn free_ports(count: u16) -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test processes that run side by side begin at different places.
+    // Concurrent test processes start at different ports.
     let start = u16::try_from(std::process::id() * 37 % u32::from(COUNT)).unwrap();
     let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
@@ -432,7 +435,7 @@ pub fn free_ports(count: u16) -> u16 {
     }
 }
 
-/// Waits until a condition holds and gives what it found.
+/// Waits until a condition holds and returns its value. Panics after [`PATIENCE`].
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -444,12 +447,12 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
-/// The size of all files below a directory.
+/// Total size of the files in a directory, in bytes.
 pub fn size_of(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).unwrap();
     let sizes = entries.map(|entry| {
         let entry = entry.unwrap();
-        // A file may go while it is looked at.
+        // A file may disappear during the scan.
         entry.metadata().map_or(0, |metadata| metadata.len())
     });
     sizes.sum()

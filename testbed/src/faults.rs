@@ -1,41 +1,40 @@
-//! What goes wrong with links and disks of servers that run with `--allow-faults`.
+//! Faults of links and disks, for servers that run with `--allow-faults`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::faults::Faults;
 use bytes::Bytes;
 use hyper::Method;
-use native_node::faults::Faults;
 
 use crate::cluster::{Cluster, eventually};
 
-/// The flag without which servers have no faults.
+/// The flag that allows faults.
 pub const ALLOW_FAULTS: &str = "--allow-faults";
 
-/// What is to be wrong with each server, by number. Changes here reach nobody before
-/// [`Cluster::apply`].
+/// Faults by server number. Changes take effect only with [`Cluster::apply`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan(BTreeMap<usize, Faults>);
 
 impl Plan {
-    /// What is wrong with one server, to be changed.
+    /// The faults of a server, for modification.
     pub fn of(&mut self, id: usize) -> &mut Faults {
         self.0.entry(id).or_default()
     }
 
-    /// Nothing arrives at `to` that `from` sends.
+    /// Drops everything that `from` sends to `to`.
     pub fn cut_one_way(&mut self, from: usize, to: usize) {
         self.of(from).link(to as u64).cut_to = true;
         self.of(to).link(from as u64).cut_from = true;
     }
 
-    /// Nothing passes between the two.
+    /// Cuts the link between two servers in both directions.
     pub fn cut(&mut self, one: usize, other: usize) {
         self.cut_one_way(one, other);
         self.cut_one_way(other, one);
     }
 
-    /// Nothing passes between this server and any other of so many.
+    /// Cuts all links of a server in a cluster of `servers` servers.
     pub fn isolate(&mut self, id: usize, servers: usize) {
         for other in (1..=servers).filter(|other| *other != id) {
             self.cut(id, other);
@@ -44,7 +43,7 @@ impl Plan {
 }
 
 impl Cluster {
-    /// Makes exactly this wrong with a server; waits until the server knows.
+    /// Replaces the faults of a server and waits until it has accepted them.
     pub async fn set_faults(&self, id: usize, faults: &Faults) {
         let client = self.client_of(vec![self.address(id)], Duration::from_secs(1));
         let body = Bytes::from(serde_json::to_vec(faults).unwrap());
@@ -54,14 +53,14 @@ impl Cluster {
         .await;
     }
 
-    /// Makes exactly this wrong with the servers that run.
+    /// Replaces the faults of all running servers.
     pub async fn apply(&self, plan: &Plan) {
         for id in self.running() {
             self.set_faults(id, &plan.0.get(&id).cloned().unwrap_or_default()).await;
         }
     }
 
-    /// Nothing is wrong with any server that runs.
+    /// Removes all faults from all running servers.
     pub async fn heal(&self) {
         self.apply(&Plan::default()).await;
     }

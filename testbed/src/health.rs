@@ -1,43 +1,43 @@
-//! Whoever looks after servers: asks each for its health all the time, each time by a new connection.
+//! Checks the health of each server continuously, with a new connection for each request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use native_node::config::Address;
+use api::address::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// The pause between two questions.
+/// Delay between two requests to a server.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// So long a question may take at most before it counts as not answered.
+/// Timeout of a request.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What is asked.
+/// The requested paths.
 const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-/// Asks all servers how they are. Dropping it ends it.
+/// Checks the health of all servers. Dropping it stops the checks.
 pub struct Health {
     asking: JoinSet<()>,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What came of it.
+/// Results of the checks.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// How many answers there were.
+    /// Number of good responses.
     pub answers: u64,
-    /// The slowest one.
+    /// Duration of the slowest request.
     pub slowest: Duration,
-    /// What was wrong: no answer, or one that must not be.
+    /// Requests without a response, or with an unexpected one.
     pub wrong: Vec<String>,
 }
 
 impl Health {
-    /// Begins with these servers, which show `/metrics` to everybody.
+    /// Starts checking these servers, which must show `/metrics` without a token.
     pub fn watch(servers: Vec<Address>) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let mut asking = JoinSet::new();
@@ -50,7 +50,7 @@ impl Health {
                     let mut seen = seen.lock().await;
                     seen.slowest = seen.slowest.max(begun.elapsed());
                     match answer {
-                        // Not ready it may well be: with another leader, or a majority that is slow.
+                        // A server may be not ready after a leader change or with a slow quorum.
                         Ok(Ok(status)) if status == 200 || (status, *path) == (503, "/readyz") => {
                             seen.answers += 1;
                         }
@@ -64,14 +64,14 @@ impl Health {
         Self { asking, seen }
     }
 
-    /// Ends it and gives what came of it.
+    /// Stops the checks and returns the results.
     pub async fn finish(mut self) -> Seen {
         self.asking.shutdown().await;
         self.seen.lock().await.clone()
     }
 }
 
-/// Asks once, and gives the status of an answer that came to its end.
+/// Sends a request and returns the status of a complete response.
 async fn ask(server: &Address, path: &str) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(server.to_string()).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");

@@ -1,5 +1,5 @@
-//! Hosts of their own on this machine: network namespaces around a router, with real addresses and
-//! links that can be unplugged and routes that can be cut, as between machines.
+//! Simulated hosts on this machine: network namespaces around a router. They have real addresses,
+//! links that can be unplugged, and routes that can be cut, like separate machines.
 //!
 //! ```text
 //! this process --- router --- host 1
@@ -9,27 +9,30 @@
 
 use std::process::Command;
 
-/// See the module. Dropping it removes all of it.
+/// The hosts and their router. Dropping it removes all of them.
 #[derive(Debug)]
 pub struct Hosts {
-    /// The router's namespace, and what the names of all others begin with.
+    /// The router's namespace, and the prefix of all other namespaces.
     name: String,
-    /// The first two parts of all addresses.
+    /// The first two octets of all addresses.
     network: String,
     count: usize,
-    /// Routes that are cut, as the router's rules say it.
+    /// Cut routes, as from and to addresses.
     cut: Vec<[String; 2]>,
 }
 
 impl Hosts {
-    /// Makes so many. Says why if the machine does not allow it.
+    /// Creates `count` hosts.
+    ///
+    /// # Errors
+    /// When the machine does not allow it, with the failed command.
     pub fn build(count: usize) -> Result<Self, String> {
         let pid = std::process::id();
         let name = format!("gr{}", pid % 1_000_000);
-        // Tests that run side by side get different networks, most likely.
+        // Concurrent test processes most likely get different networks.
         let hosts =
             Self { network: format!("10.{}", 64 + pid % 128), name, count, cut: Vec::new() };
-        // From here on dropping it removes what is there already.
+        // If a step below fails, dropping `hosts` removes what exists already.
         hosts.build_router()?;
         for host in 1..=count {
             hosts.build_host(host)?;
@@ -62,12 +65,12 @@ impl Hosts {
         ip(&format!("-n {own} route add default via {network}.{host}.1"))
     }
 
-    /// How many there are.
+    /// Number of hosts.
     pub const fn count(&self) -> usize {
         self.count
     }
 
-    /// A host's namespace; hosts count from one.
+    /// A host's namespace; hosts are numbered from one.
     pub fn namespace(&self, host: usize) -> String {
         format!("{}h{host}", self.name)
     }
@@ -77,25 +80,25 @@ impl Hosts {
         format!("{}.{host}.2", self.network)
     }
 
-    /// The router swallows what goes from one host to another.
+    /// Makes the router drop packets from one host to another.
     pub fn cut_one_way(&mut self, from: usize, to: usize) {
         let (from, to) = (self.address(from), self.address(to));
         self.ip_in_router(&format!("rule add from {from} to {to} blackhole"));
         self.cut.push([from, to]);
     }
 
-    /// The same for what goes back.
+    /// Makes the router drop packets between two hosts in both directions.
     pub fn cut(&mut self, one: usize, other: usize) {
         self.cut_one_way(one, other);
         self.cut_one_way(other, one);
     }
 
-    /// Pulls a host's cable.
+    /// Disconnects a host.
     pub fn unplug(&self, host: usize) {
         self.ip_in_router(&format!("link set h{host} down"));
     }
 
-    /// All routes and cables are whole again.
+    /// Restores all routes and reconnects all hosts.
     pub fn heal(&mut self) {
         for [from, to] in std::mem::take(&mut self.cut) {
             self.ip_in_router(&format!("rule del from {from} to {to} blackhole"));
@@ -113,7 +116,8 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         for host in 1..=self.count {
-            // What was not built yet cannot be removed; links and routes go with their ends.
+            // Ignore errors for hosts that were not created. Links and routes disappear with their
+            // namespaces.
             drop(ip(&format!("netns del {}", self.namespace(host))));
         }
         drop(ip(&format!("netns del {}", self.name)));

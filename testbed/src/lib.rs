@@ -1,5 +1,5 @@
-//! Clusters of real server processes, what can be done to them, and clients that write down what
-//! they see. One harness for the server's process tests and for the soak.
+//! A harness for clusters of real server processes, with faults and with clients that record what
+//! they see. The server's process tests and the soak use it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
 

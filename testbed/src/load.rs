@@ -1,15 +1,15 @@
-//! Clients that write and read at the same time and write down what they saw.
+//! Clients that write and read concurrently and record what they see.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use api::address::Address;
+use api::kv::Consistency;
 use bytes::Bytes;
+use client::{Client, ClientError, ClientOptions, Token, escape};
 use hyper::Method;
-use native_node::client::{Client, ClientError, ClientOptions, Token, escape};
-use native_node::config::Address;
-use native_node::http::request::Consistency;
 use raft_core::history::{self, Effect, NotLinearizable, Operation};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -17,46 +17,47 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::eventually;
 
-/// Keys are few, so that clients meet on them.
+/// Number of shared keys; few, to make clients conflict.
 const KEYS: u64 = 5;
 
-/// How long one request may take, unless said otherwise. Whatever is unknown after it makes the search longer.
+/// Default timeout of a request. It is short because unknown outcomes make the history search
+/// longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many pairs a page of a range holds at most.
+/// Maximum number of pairs in a page of a range.
 const PAGE: usize = 1000;
 
-/// How clients behave.
+/// Behaviour of the clients.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// How many there are.
+    /// Number of clients.
     pub clients: u64,
-    /// How they read.
+    /// Consistency of their reads.
     pub consistency: Consistency,
-    /// How all keys begin. A history starts without any keys.
+    /// Prefix of all keys. No such key may exist at the start.
     pub prefix: String,
-    /// How long each rests after a request.
+    /// Delay of each client after a request.
     pub pause: Duration,
-    /// Who writes in a session, and so may send a write again.
+    /// Which clients write in a session, and so may retry a write.
     pub sessions: InSession,
-    /// What they show to the servers.
+    /// The API token that they send.
     pub token: Option<Token>,
-    /// Where the last ones reach the servers instead, if they are far away.
+    /// Addresses that far clients, the last `far_clients`, use instead.
     pub far: Vec<Address>,
-    /// How many are.
+    /// Number of far clients.
     pub far_clients: u64,
-    /// How long one request may take.
+    /// Timeout of a request.
     pub patience: Duration,
 }
 
 /// Which clients use sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InSession {
-    /// Nobody: a write that meets the end of a connection stays in doubt.
+    /// No client: a write stays in doubt if its connection breaks.
     Nobody,
-    /// Every second one.
+    /// Every second client.
     Half,
-    /// All of them.
+    /// All clients.
     All,
 }
 
@@ -71,7 +72,7 @@ impl InSession {
 }
 
 impl LoadOptions {
-    /// So many clients that never rest.
+    /// Options for `clients` clients without delay.
     pub fn new(clients: u64) -> Self {
         Self {
             clients,
@@ -87,52 +88,52 @@ impl LoadOptions {
     }
 }
 
-/// Clients at work.
+/// Running clients.
 pub struct Load {
     clients: JoinSet<Seen>,
     prefix: String,
     shared: Arc<Shared>,
 }
 
-/// What the clients count together.
+/// Counters that the clients share.
 struct Shared {
     start: Instant,
     stop: AtomicBool,
     acknowledged: AtomicU64,
     unknown: AtomicU64,
-    /// Requests with an answer, reads included, and those without.
+    /// Requests with a response, including reads, and requests without.
     answered: AtomicU64,
     failed: AtomicU64,
-    /// When the latest write was acknowledged, in ns since the start.
+    /// Time of the latest acknowledged write, in ns since the start.
     latest: AtomicU64,
-    /// The longest time between two acknowledged writes, in ns.
+    /// Longest time between two acknowledged writes, in ns.
     longest_gap: AtomicU64,
 }
 
-/// What clients saw.
+/// What the clients recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Everything that they did to the keys that they share.
+    /// All operations on the shared keys.
     pub operations: Vec<Operation>,
-    /// Keys that were written once, with an acknowledgement: all of them must be found.
+    /// Keys that were written once and acknowledged; the cluster must still have them.
     pub kept: Vec<Bytes>,
-    /// How all keys begin.
+    /// Prefix of all keys.
     pub prefix: String,
 }
 
 impl Load {
-    /// Starts so many clients. Each asks a server of its own choice first, and the others when that
-    /// one cannot help.
+    /// Starts clients. Each request goes to a varying server first, and to the others if that one
+    /// cannot help.
     pub fn start(clients: u64, servers: &[Address]) -> Self {
         Self::with(LoadOptions::new(clients), servers)
     }
 
-    /// The same with reads of this kind.
+    /// Like [`Self::start`], with this consistency of reads.
     pub fn reading(clients: u64, servers: &[Address], consistency: Consistency) -> Self {
         Self::with(LoadOptions { consistency, ..LoadOptions::new(clients) }, servers)
     }
 
-    /// Starts clients that behave so.
+    /// Starts clients with these options.
     pub fn with(options: LoadOptions, servers: &[Address]) -> Self {
         let shared = Arc::new(Shared {
             start: Instant::now(),
@@ -168,12 +169,12 @@ impl Load {
         Self { clients: set, prefix: options.prefix, shared }
     }
 
-    /// Writes that were acknowledged so far.
+    /// Number of acknowledged writes so far.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits until this many more writes were acknowledged.
+    /// Waits until `count` more writes are acknowledged.
     pub async fn more_writes(&self, count: u64) {
         let goal = self.acknowledged() + count;
         eventually("clients get writes through", async || {
@@ -182,26 +183,26 @@ impl Load {
         .await;
     }
 
-    /// Writes whose outcome the clients do not know.
+    /// Number of writes with unknown outcome.
     pub fn unknown(&self) -> u64 {
         self.shared.unknown.load(Ordering::Relaxed)
     }
 
-    /// Requests that were answered so far, and those that were not: no server could in time, or
-    /// nobody knows what came of them.
+    /// Numbers of answered and failed requests so far. A request fails if no server responds in
+    /// time or if its outcome is unknown.
     pub fn answered_and_failed(&self) -> (u64, u64) {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         (count(&self.shared.answered), count(&self.shared.failed))
     }
 
-    /// The longest time without an acknowledged write since this was last asked, or the start.
+    /// Longest time without an acknowledged write since the last call, or since the start.
     pub fn take_longest_gap(&self) -> Duration {
         let latest = self.shared.latest.load(Ordering::Relaxed);
         let running = self.shared.now().saturating_sub(latest);
         Duration::from_nanos(self.shared.longest_gap.swap(0, Ordering::Relaxed).max(running))
     }
 
-    /// Ends the clients and gives what they saw.
+    /// Stops the clients and returns what they recorded.
     pub async fn finish(self) -> Seen {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut all = Seen { prefix: self.prefix, ..Seen::default() };
@@ -244,7 +245,7 @@ impl Worker {
             if self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
-            // A cheap walk over keys, servers and kinds, different for each client.
+            // A cheap pseudorandom sequence of keys and servers, different for each client.
             let draw = (number * 2_654_435_761 + self.client * 40_503) >> 7;
             let server = usize::try_from(draw / KEYS).unwrap() % self.servers.len();
             let server = &self.servers[server];
@@ -276,11 +277,11 @@ impl Worker {
         seen
     }
 
-    /// Reads or writes a key that others use at the same time; nothing when nothing came of it.
+    /// Reads or writes a shared key; `None` if it had no effect.
     async fn act(&self, server: &Client, key: Bytes, number: u64) -> Option<Operation> {
         let called = self.shared.now();
         let (effect, known) = if number.is_multiple_of(2) {
-            // A read without an answer saw nothing.
+            // A read without a response saw nothing.
             let value = server.get(&key, self.options.consistency).await.ok()?;
             (Effect::Read(value), true)
         } else {
@@ -294,10 +295,10 @@ impl Worker {
     }
 }
 
-/// After the prefix, what keys begin with that are written once.
+/// Prefix, after that of all keys, of keys that are written once.
 const KEPT: &str = "kept/";
 
-/// Whether the outcome of a write is known; nothing when it certainly did not happen.
+/// Whether the outcome of a write is known; `None` if it certainly had no effect.
 fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
     match result {
         Ok(_) => Some(true),
@@ -306,14 +307,14 @@ fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
             Some(false)
         }
         Err(ClientError::Unavailable(_)) => None,
-        // The session ended while no server could be reached: an earlier try may have worked.
+        // The session ended while no server was reachable: an earlier attempt may have succeeded.
         Err(refused) if refused.has_code("no_such_session") => Some(false),
         Err(refused @ ClientError::Refused { .. }) => panic!("a good write was refused: {refused}"),
     }
 }
 
 impl Seen {
-    /// Adds what the cluster holds in the end.
+    /// Adds linearizable reads of the final values.
     pub async fn read_the_end(&mut self, client: &Client) {
         let end = self.operations.iter().filter_map(|it| it.returned).max().unwrap_or(0) + 1;
         for key in 0..KEYS {
@@ -324,12 +325,12 @@ impl Seen {
         }
     }
 
-    /// Judges the history.
+    /// Checks that the history is linearizable.
     pub fn check(&self) -> Result<(), Box<NotLinearizable>> {
         history::check(&self.operations)
     }
 
-    /// Which acknowledged writes the cluster does not hold. None may be missing.
+    /// Returns the acknowledged writes that the cluster lacks. None may be missing.
     pub async fn missing(&self, client: &Client) -> Vec<Bytes> {
         let mut missing: BTreeSet<&[u8]> = self.kept.iter().map(|key| &key[..]).collect();
         let prefix = escape(format!("{}{KEPT}", self.prefix).as_bytes());
@@ -346,7 +347,7 @@ impl Seen {
         missing.into_iter().map(Bytes::copy_from_slice).collect()
     }
 
-    /// Removes all keys of these clients, which have a prefix that ends with a slash.
+    /// Removes all keys of these clients; the prefix must end with a slash.
     pub async fn remove_all(&self, client: &Client) {
         remove_all(client, &self.prefix).await;
     }
@@ -355,18 +356,18 @@ impl Seen {
 /// Removes all keys with a prefix that ends with a slash.
 pub async fn remove_all(client: &Client, prefix: &str) {
     let start = prefix.strip_suffix('/').expect("a prefix of its own");
-    // What follows a slash in the order of bytes.
+    // The byte after a slash is `0`.
     let range = json!({"start": prefix, "end": format!("{start}0")});
     let body = json!({"then": [{"delete_range": range}]});
-    // Removing twice does no harm.
+    // A retry does no harm.
     eventually("the keys are removed", async || {
         client.json(&Method::POST, "/txn", Some(&body)).await.ok()
     })
     .await;
 }
 
-/// Adds what the cluster holds in the end and judges the whole: the history, and that all
-/// acknowledged writes are found again.
+/// Adds reads of the final values, then checks the history and that no acknowledged write is
+/// missing.
 pub async fn judge(mut seen: Seen, client: &Client) {
     seen.read_the_end(client).await;
     if let Err(violation) = seen.check() {

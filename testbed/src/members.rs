@@ -1,19 +1,19 @@
-//! Changes of a cluster's members, tried until they hold: while clients write and leaders change, a
-//! single try may be refused for a moment.
+//! Membership changes with retries: while clients write and leaders change, an attempt may be
+//! rejected.
 
 use std::time::Duration;
 
+use client::Client;
 use hyper::Method;
-use native_node::client::Client;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, eventually};
 
-/// How long one try may take: a server that joins catches up first.
+/// Timeout of an attempt; long, because a joining server catches up first.
 const TRY: Duration = Duration::from_secs(15);
 
 impl Cluster {
-    /// A member is taken out.
+    /// Removes a member.
     pub async fn take_out(&self, id: usize) {
         let client = self.client_of_others(id);
         let path = format!("/cluster/members/{id}");
@@ -24,7 +24,7 @@ impl Cluster {
         .await;
     }
 
-    /// A server is let in and votes.
+    /// Adds a server and waits until it is a voter.
     pub async fn let_in(&self, id: usize) {
         let client = self.client_of_others(id);
         let (peer, address) = (self.peer_address(id), self.address(id));
@@ -36,14 +36,14 @@ impl Cluster {
         .await;
     }
 
-    /// Leadership goes to a server, unless an election decides otherwise meanwhile.
+    /// Transfers leadership to a server, unless an election chooses another leader meanwhile.
     pub async fn transfer(&self, to: usize) {
         let client = self.any_client().with_patience(TRY);
         drop(client.json(&Method::POST, "/cluster/leader", Some(&json!({"to": to}))).await);
         self.leader().await;
     }
 
-    /// Waits until a server has about what the leader has committed.
+    /// Waits until a server has applied all but at most 50 of the leader's committed entries.
     pub async fn caught_up(&self, id: usize) {
         eventually("it has caught up", async || {
             let leader = self.status(self.leader().await).await?;
@@ -53,16 +53,16 @@ impl Cluster {
         .await;
     }
 
-    /// A server that was taken out may never hear of it, and would be the last to ask.
+    /// Excludes the server itself: after its removal it may never learn of it.
     fn client_of_others(&self, id: usize) -> Client {
         let others = self.ids().filter(|other| *other != id).map(|other| self.address(other));
         self.client_of(others.collect(), TRY)
     }
 }
 
-/// What a server is to the cluster, as some member knows it: the inner `None` for no member.
+/// Role of a server according to some member; the inner `None` means no member.
 async fn role(client: &Client, id: usize) -> Option<Option<String>> {
-    // Any member answers this from what it knows; one that lags only makes this wait.
+    // Any member responds with its local state; a lagging member only delays the caller.
     let list = client.json(&Method::GET, "/cluster/members", None).await.ok()?;
     let members = list["members"].as_array()?;
     let found = members.iter().find(|member| member["id"] == id as u64);

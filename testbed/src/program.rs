@@ -1,4 +1,4 @@
-//! The program under test: where it is, and with which limits it is started.
+//! The program under test: its path and its resource limits.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::PATIENCE;
 
-/// What a server may use at most; nothing by default.
+/// Resource limits of a server; unlimited by default.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// Open files.
+    /// Number of open files.
     pub files: Option<u64>,
-    /// The control group that it runs in.
+    /// The control group to run in.
     pub group: Option<PathBuf>,
 }
 
 impl Limits {
-    /// The same command with these limits. It becomes the program, so signals reach that.
+    /// Wraps a command in these limits. The shell is replaced by the program, so signals reach the
+    /// program.
     pub(crate) fn around(&self, command: Command) -> Command {
         let mut script = String::new();
         if let Some(group) = &self.group {
@@ -45,20 +46,20 @@ impl Limits {
     }
 }
 
-/// The program under test.
+/// A command that runs the program under test.
 pub fn program() -> Command {
     program_in(None, None)
 }
 
-/// This program, or the one under test, in a network namespace if it is to have one.
+/// A command that runs `file` or the program under test, in `namespace` if given.
 pub(crate) fn program_in(file: Option<&Path>, namespace: Option<&str>) -> Command {
     let file = file.unwrap_or_else(|| PROGRAM.get_or_init(beside_this_one));
     let mut command = Command::new(if namespace.is_some() { "ip".as_ref() } else { file });
     if let Some(namespace) = namespace {
-        // It becomes the program, so signals reach that.
+        // `ip netns exec` is replaced by the program, so signals reach the program.
         command.args(["netns", "exec", namespace]).arg(file);
     }
-    // Settings of whoever runs the tests must not reach the servers.
+    // The tester's own settings must not reach the servers.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GLASSRAFT_") {
             command.env_remove(name);
@@ -67,15 +68,16 @@ pub(crate) fn program_in(file: Option<&Path>, namespace: Option<&str>) -> Comman
     command
 }
 
-/// The file of the program under test.
+/// Path of the program under test.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Names the file of the program under test; too late once one was started.
+/// Sets the path of the program under test. Panics if a server was started or the path was set
+/// before.
 pub fn set_program(file: PathBuf) {
     PROGRAM.set(file).expect("named before the first server is started");
 }
 
-/// Where Cargo puts the program: tests are in a directory below it.
+/// Path where Cargo puts the program; test binaries are in a subdirectory of it.
 fn beside_this_one() -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let directory = this.parent().unwrap();
@@ -86,7 +88,7 @@ fn beside_this_one() -> PathBuf {
     file
 }
 
-/// What a program that ends by itself prints; one that does not is ended and fails the test.
+/// Runs a program to its end and returns its output. Kills it and panics after [`PATIENCE`].
 pub async fn run_to_end(mut command: Command) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();

@@ -1,28 +1,28 @@
-//! Clients that watch keys, come back at random servers, and are judged: whatever happens, each sees
-//! every change once and in order.
+//! Clients that watch keys and reconnect to random servers. They must see every change once and in
+//! order, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use api::address::Address;
 use bytes::Bytes;
+use client::{Client, ClientError, ClientOptions, Token, Told, Watching, escape};
 use fastrand::Rng;
-use native_node::client::{Client, ClientError, ClientOptions, Token, Told, Watching, escape};
-use native_node::config::Address;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::eventually;
 
-/// How long a server may take to begin.
+/// Timeout for a server to start a watch.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The pause before another server is tried.
+/// Delay before the next server is tried.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Watchers at work.
+/// Running watchers.
 pub struct Watchers {
     watchers: JoinSet<Vec<Sequence>>,
     shared: Arc<Shared>,
@@ -30,40 +30,40 @@ pub struct Watchers {
 
 struct Shared {
     stop: AtomicBool,
-    /// The revision after the one that each watcher came to; 0 before it has begun.
+    /// The revision after the latest one of each watcher; 0 before it starts.
     beyond: Vec<AtomicU64>,
 }
 
-/// What one watcher saw without a gap.
+/// What a watcher saw without a gap.
 #[derive(Clone, Debug, Default)]
 pub struct Sequence {
-    /// The keys' prefix.
+    /// The prefix of the keys.
     pub prefix: String,
-    /// It was to see all that happened after this revision; unknown until its first event.
+    /// The watcher must see all changes after this revision; `None` if its first event was no
+    /// bookmark.
     pub began: Option<u64>,
-    /// How far it came.
+    /// The latest revision that it reached.
     pub reached: u64,
-    /// What it saw.
+    /// The changes that it saw.
     pub changes: Vec<Seen>,
-    /// How often it came back.
+    /// Number of reconnects.
     pub returns: u64,
 }
 
-/// One change of one key.
+/// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The revision.
     pub revision: u64,
     /// The key.
     pub key: String,
-    /// Its value with its version and the revision in which it came into being; nothing when it was
-    /// removed.
+    /// Its value, version and creation revision; `None` if it was removed.
     pub value: Option<(String, u64, u64)>,
 }
 
 impl Watchers {
-    /// Starts so many watchers of all keys with this prefix. A seed decides when they leave and where
-    /// they come back. They show the token, if there is one.
+    /// Starts `count` watchers of all keys with this prefix. A seed decides when they leave and
+    /// where they reconnect. They send the token, if any.
     pub fn start(
         count: usize,
         prefix: &str,
@@ -88,7 +88,7 @@ impl Watchers {
         Self { watchers, shared }
     }
 
-    /// Waits until all have begun and know what happened up to a revision.
+    /// Waits until all watchers have started and reached a revision.
     pub async fn reach(&self, revision: u64) {
         eventually("watchers see everything", async || {
             let reached = |it: &AtomicU64| it.load(Ordering::Relaxed) > revision;
@@ -97,7 +97,7 @@ impl Watchers {
         .await;
     }
 
-    /// Ends them and gives what they saw.
+    /// Stops the watchers and returns what they saw.
     pub async fn finish(self) -> Vec<Sequence> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.watchers.join_all().await.into_iter().flatten().collect()
@@ -128,7 +128,7 @@ impl Watcher {
                     from = watching.last().map(str::to_owned);
                     sequence.returns += 1;
                 }
-                // It was away for too long for this server.
+                // The watcher was away for too long.
                 Err(error) if error.has_code("compacted") => {
                     all.push(std::mem::replace(&mut sequence, self.begin()));
                     from = None;
@@ -145,7 +145,7 @@ impl Watcher {
         Sequence { prefix: self.prefix.clone(), ..Sequence::default() }
     }
 
-    /// Watches for a while.
+    /// Receives a random number of events, or until an event takes too long.
     async fn follow(
         &mut self,
         watching: &mut Watching,
@@ -172,7 +172,7 @@ impl Sequence {
         };
         assert!(revision >= self.reached, "{revision} comes after {}", self.reached);
         match told {
-            // A server of the first release says nothing before the first change.
+            // A server of the first release sends no bookmark before the first change.
             Told::Bookmark(_) if self.changes.is_empty() => {
                 self.began.get_or_insert(revision);
             }
@@ -201,9 +201,14 @@ impl Seen {
     }
 }
 
-/// Judges what watchers saw. Versions of a key count up, so that none is missing or double; what one
-/// watcher saw, all saw that watched at the time, and the same; each of the keys in `kept`, whose write
-/// was acknowledged, was seen. Panics with what is wrong.
+/// Checks what watchers saw:
+///
+/// - The versions of a key are consecutive, so no change is missing or duplicate.
+/// - All watchers that watched at the time saw the same changes.
+/// - A watcher saw each key in `kept`, whose write was acknowledged.
+///
+/// # Panics
+/// When a check fails.
 pub fn judge(sequences: &[Sequence], kept: &[Bytes]) {
     let mut agreed: BTreeMap<(u64, &str), &Seen> = BTreeMap::new();
     for sequence in sequences {
@@ -223,7 +228,7 @@ pub fn judge(sequences: &[Sequence], kept: &[Bytes]) {
             assert_eq!(same, seen, "watchers disagree");
         }
     }
-    // What one saw, every other saw that watched at the time.
+    // A change that a watcher saw must be seen by all that watched at the time.
     for sequence in sequences {
         let Some(began) = sequence.began else { continue };
         let saw: BTreeSet<(u64, &str)> =
@@ -242,7 +247,7 @@ pub fn judge(sequences: &[Sequence], kept: &[Bytes]) {
     }
 }
 
-/// Whether nothing happened to the key between two changes that a watcher saw one after the other.
+/// Whether the key did not change between two changes that a watcher saw in sequence.
 fn follows(previous: &Seen, next: &Seen) -> bool {
     match (&previous.value, &next.value) {
         (Some((_, version, created)), Some((_, next_version, next_created))) => {
@@ -281,7 +286,7 @@ mod tests {
         std::panic::catch_unwind(|| judge(sequences, &kept)).is_ok()
     }
 
-    /// Guards the judge: what is missing, double, out of order or different is found.
+    /// Guards that the check finds missing, duplicate, unordered and different changes.
     #[test]
     fn the_judge_finds_what_is_wrong() {
         let gone = json!({"revision": 3, "changes": [{"type": "delete", "key": "k"}]});

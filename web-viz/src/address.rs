@@ -1,4 +1,5 @@
-//! The part of the page's address after `#`: what is shown, so that a link shows the same.
+//! The fragment of the page's address (after `#`). It names what is shown, so a link shows the
+//! same.
 
 use std::rc::Rc;
 
@@ -6,23 +7,23 @@ use thiserror::Error;
 
 use raft_core::scenario::Arm;
 
+use crate::domain::lessons::{self, Play};
+use crate::domain::rules::Rule;
+use crate::domain::run::SimSetup;
 use crate::link::{LinkError, Recall};
-use crate::model::lessons::{self, Play};
-use crate::model::rules::Rule;
-use crate::source::sim::SimSetup;
 
 /// What an address asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// A simulated cluster.
+    /// A simulated cluster at its start.
     Simulate(SimSetup),
-    /// The same with what was done in it, at the moment at which the link was made.
+    /// A simulated cluster with the actions of a run, at the moment when the link was made.
     Run(SimSetup, Rc<Recall>),
-    /// A running cluster; `None` for the one that the page came from.
+    /// A running cluster. `None` means the cluster that served the page.
     Live(Option<String>),
 }
 
-/// What is wrong with an address.
+/// Errors in an address.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum AddressError {
     #[error("This link asks for a source called “{0}”; there are simulate and live.")]
@@ -42,8 +43,8 @@ pub(crate) enum AddressError {
 }
 
 impl Place {
-    /// Reads a fragment, with or without its `#`. What it does not mention stays as it is by
-    /// default; what this version does not know is ignored.
+    /// Parses a fragment, with or without its `#`. Missing fields keep their defaults, and unknown
+    /// fields are ignored.
     pub(crate) fn parse(fragment: &str) -> Result<Self, AddressError> {
         let fragment = fragment.trim_start_matches('#');
         let mut setup = SimSetup::default();
@@ -122,7 +123,7 @@ impl Place {
     }
 }
 
-/// A seed as a person types it.
+/// Parses a seed that a person typed.
 pub(crate) fn parse_seed(text: &str) -> Result<u64, AddressError> {
     text.trim().parse().map_err(|_| AddressError::Seed(text.to_owned()))
 }
@@ -154,7 +155,7 @@ mod tests {
         Recall { journal, at, deeds: 1, digest: 99 }
     }
 
-    /// Guards shared links: what is written is read back the same.
+    /// Guards that a shared link parses to what was written.
     #[test]
     fn an_address_is_read_back_as_written() {
         for place in [
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(Place::Simulate(five()).fragment(), "#source=simulate&seed=7&servers=5");
     }
 
-    /// Guards links of later versions and links typed by hand.
+    /// Guards links of later versions and links that are typed by hand.
     #[test]
     fn what_is_missing_or_unknown_does_no_harm_and_what_is_wrong_is_named() {
         assert_eq!(Place::parse(""), Ok(Place::Simulate(SimSetup::default())));

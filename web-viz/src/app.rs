@@ -1,5 +1,5 @@
-//! The page's root: joins the session to the browser. All that touches clock, storage, address and
-//! network from here on happens here and in `source::live`.
+//! The root component: connects the session to the browser. Only this module and `source::live` use
+//! the clock, storage, address and network.
 
 mod browser;
 mod files;
@@ -15,6 +15,7 @@ use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
 use crate::address::Place;
+use crate::dispatch::Dispatch;
 use crate::keys;
 use crate::model::live::Report;
 use crate::model::reading::Reading;
@@ -24,7 +25,6 @@ use crate::scene::marks::Marks;
 use crate::scene::{self, Scene};
 use crate::session::Session;
 use crate::source::live::LiveSource;
-use crate::view::Dispatch;
 use crate::view::act::{Act, permits};
 use crate::view::board::{Figures, board};
 use crate::view::caption::caption;
@@ -49,32 +49,32 @@ use crate::view::transport::Transport;
 use crate::view::tray::newest_order;
 use texts::{Panel, Texts};
 
-/// What reaches the root.
+/// Messages to the root component.
 pub(crate) enum Message {
     Act(Action),
-    /// The browser is about to draw; its clock in milliseconds.
+    /// The browser draws a frame; its clock in milliseconds.
     Frame(f64),
     Key(String),
-    /// A file that was chosen.
+    /// The user chose a file.
     Load(web_sys::File),
 }
 
-/// How often what stands still is shown anew while a live cluster runs on, in milliseconds.
+/// How often a stopped view is redrawn while a live cluster runs on, in milliseconds.
 const AT_REST_MS: f64 = 200.0;
 
-/// See the module.
+/// The root component.
 pub(crate) struct App {
     session: Session,
     live: LiveSource,
     dispatch: Dispatch,
-    /// The frame that was asked for. While nothing moves there is none.
+    /// The requested frame; `None` while nothing moves.
     frame: Option<AnimationFrame>,
-    /// When the frame before was drawn.
+    /// The time of the previous frame.
     drawn_at: Option<f64>,
-    /// When a frame was last shown.
+    /// The time of the last render.
     shown_at: f64,
     texts: Texts,
-    /// The address that is about to be shown: one that changes fast is shown when it rests.
+    /// The pending update of the address. The delay merges fast changes into one update.
     address: Option<Timeout>,
     load: Callback<web_sys::File>,
     _listeners: Vec<EventListener>,
@@ -113,17 +113,17 @@ impl Component for App {
         let mut differs = true;
         match message {
             Message::Act(action) => {
-                // What comes of a live cluster is shown with the next frame.
+                // Events of a live cluster are shown with the next frame.
                 differs = !matches!(action, Action::Live(Report::Events(..)));
                 self.act(action);
             }
             Message::Frame(time) => {
                 self.frame = None;
                 let elapsed = time - self.drawn_at.replace(time).unwrap_or(time);
-                // The frame in which it comes to rest is one that is seen.
+                // The frame in which playback stops must be rendered, too.
                 let played = self.session.model.plays();
                 self.act(Action::Frame { elapsed, wall: browser::wall_clock() });
-                // While the past of a live cluster stands still, its tape grows, and that slowly.
+                // While a live cluster's past stands still, its tape still grows, but slowly.
                 let rested = time - self.shown_at >= AT_REST_MS;
                 differs = played || self.session.model.plays() || rested;
                 if differs {
@@ -210,7 +210,7 @@ impl Component for App {
 }
 
 impl App {
-    /// Takes in an action and does what it asks of the browser.
+    /// Dispatches an action and carries out its effects.
     fn act(&mut self, action: Action) {
         for effect in self.session.dispatch(action) {
             match effect {
@@ -233,13 +233,13 @@ impl App {
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
                 Effect::Supervise(order) => self.live.supervise(&order),
-                // The session carried it out.
+                // The session has carried it out.
                 Effect::Sim(_) => {}
             }
         }
     }
 
-    /// Shows what the address asks for, or says what is wrong with it.
+    /// Opens the place that the address names, or reports why the address is invalid.
     fn open(&mut self, fragment: &str) {
         match Place::parse(fragment) {
             Ok(place) => self.act(Action::Open(place)),
@@ -250,7 +250,7 @@ impl App {
         }
     }
 
-    /// Asks for another frame while something moves, and only then.
+    /// Requests another frame while something moves, and only then.
     fn keep_moving(&mut self, ctx: &Context<Self>) {
         if !self.session.model.moves() {
             self.frame = None;
@@ -380,7 +380,7 @@ impl App {
             pace: model.pace(),
             size: model.ui.stage,
             marks,
-            hand: &model.ui.hand,
+            gesture: model.ui.hand.gesture(),
             refused: model.hand_refused(),
         });
         let menu = model.ui.menu.map(|node| menu_of(model, node));
@@ -465,7 +465,7 @@ impl App {
     }
 }
 
-/// Keys, and changes of the address by hand.
+/// Listens for keys and for edits of the address.
 fn listeners(ctx: &Context<App>) -> Vec<EventListener> {
     let window = gloo_utils::window();
     let link = ctx.link().clone();

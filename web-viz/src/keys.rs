@@ -1,12 +1,12 @@
-//! What the keys do. Each has a button too.
+//! Keyboard shortcuts. Each shortcut has a button, too.
 
 use raft_core::types::{NodeId, Time};
 
-use crate::model::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::history::Jump;
+use crate::domain::lanes::LanesAction;
+use crate::domain::selection::Selection;
 use crate::model::hand::{Hand, HandAction};
-use crate::model::history::Jump;
-use crate::model::lanes::LanesAction;
-use crate::model::selection::Selection;
 use crate::model::{Action, LessonAction, List, Model, UiAction};
 
 /// One line of the help.
@@ -15,7 +15,7 @@ pub(crate) struct Key {
     pub(crate) does: &'static str,
 }
 
-/// All keys, as the help shows them.
+/// All shortcuts, in the order of the help.
 pub(crate) const KEYS: [Key; 24] = [
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
@@ -52,7 +52,7 @@ pub(crate) const KEYS: [Key; 24] = [
     Key { keys: &["?"], does: "this help; Esc closes it" },
 ];
 
-/// What a key asks for. `key` is as the browser names it.
+/// The action of a key. `key` is the browser's name of the key.
 pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
     let server = || model.ui.selection.server().or_else(|| model.present().leader());
     let message =
@@ -115,10 +115,10 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
 mod tests {
     use super::*;
     use crate::address::Place;
+    use crate::domain::run::SimSetup;
     use crate::session::Session;
-    use crate::source::sim::SimSetup;
 
-    /// Guards use without a mouse.
+    /// Guards that servers can be chosen and acted on without a mouse.
     #[test]
     fn keys_choose_a_server_and_act_on_it() {
         let mut session = Session::default();
@@ -138,8 +138,8 @@ mod tests {
         assert!(action("q", &session.model).is_none());
     }
 
-    /// Guards the partition of several servers without a mouse: those that are chosen together are cut
-    /// off from the rest, and the same key mends it.
+    /// Guards that several servers can be partitioned without a mouse. The key cuts the chosen
+    /// servers off from the rest, and the same key heals the links.
     #[test]
     fn servers_chosen_together_are_cut_off_together() {
         let mut session = Session::default();
@@ -158,7 +158,7 @@ mod tests {
         assert!(session.model.notice.unwrap().words.contains("nobody left"));
     }
 
-    /// Guards what is done to a message without a mouse.
+    /// Guards that messages can be chosen and acted on without a mouse.
     #[test]
     fn keys_choose_a_message_and_act_on_it() {
         let mut session = Session::default();

@@ -12,6 +12,8 @@
 
 mod address;
 mod app;
+mod dispatch;
+mod domain;
 mod keys;
 mod link;
 mod model;
@@ -22,7 +24,7 @@ mod shared;
 mod source;
 mod view;
 
-/// Puts the page into the document's body.
+/// Renders the page into the document's body.
 pub fn run() {
     yew::Renderer::<app::App>::new().render();
 }

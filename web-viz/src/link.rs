@@ -1,5 +1,5 @@
-//! A run in an address: what was done in it and where the playhead stands, so that whoever opens the
-//! link sees the very same run.
+//! A run in an address: its actions and the playhead position. The link shows exactly the same run
+//! to everybody.
 
 use std::rc::Rc;
 
@@ -8,21 +8,22 @@ use raft_core::sim::{Deed, Moment};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What a link holds besides the setup.
+/// The contents of a link besides the setup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recall {
-    /// All that is done in the branch, also beyond the playhead.
+    /// All actions of the branch, including those after the playhead.
     pub(crate) journal: Vec<Deed>,
-    /// Where the playhead stands.
+    /// The playhead position.
     pub(crate) at: Moment,
-    /// How much of the journal is done there: a deed at that very moment may be still to come.
+    /// How many actions of the journal are applied at the playhead. An action of the same moment
+    /// can still be pending.
     pub(crate) deeds: usize,
-    /// The digest there, by which one sees that it is the same run.
+    /// The digest at the playhead, which verifies that the run is the same.
     pub(crate) digest: u64,
 }
 
-/// Goes up whenever the encoding of a run's configuration or actions changes: they stand in links
-/// alone, so files and frames of servers have numbers of their own.
+/// Increment this when the encoding of a run's configuration or actions changes. Only links contain
+/// it: server files and frames have their own versions.
 const LINK_VERSION: u16 = 3;
 
 /// Why a link's run cannot be shown.
@@ -42,16 +43,16 @@ pub(crate) enum LinkError {
     TooLong,
 }
 
-/// So many things may have happened in a run that is to be repeated: a few seconds of work.
+/// The longest run that a link can replay, in simulation steps: a few seconds of work.
 const LONGEST: u64 = 3_000_000;
 
-/// A longer address is refused by some programs that pass it on, and a page should not be made to
-/// unpack it.
+/// The longest link text, in bytes. Some programs refuse longer addresses, and the page should not
+/// have to unpack them.
 const LONGEST_TEXT: usize = 200_000;
 
 impl Recall {
-    /// As characters that an address may hold: the version in two bytes, little end first, and what the
-    /// codec makes of it, packed.
+    /// Encodes the run as characters that an address allows: the version in two bytes,
+    /// little-endian, and the codec's output, compressed.
     pub(crate) fn encode(&self) -> String {
         let mut bytes = LINK_VERSION.to_le_bytes().to_vec();
         codec::encode_into(self, &mut bytes);
@@ -59,7 +60,7 @@ impl Recall {
         lz_str::compress_to_encoded_uri_component(&wide)
     }
 
-    /// Reads what [`Recall::encode`] wrote.
+    /// Decodes the output of [`Recall::encode`].
     pub(crate) fn decode(text: &str) -> Result<Rc<Self>, LinkError> {
         if text.len() > LONGEST_TEXT {
             return Err(LinkError::TooLong);
@@ -85,7 +86,7 @@ impl Recall {
         if ordered { Ok(Rc::new(recall)) } else { Err(LinkError::Unreadable) }
     }
 
-    /// Whether there is more to tell of the run than how it was set up.
+    /// Whether the run contains more than its setup.
     pub(crate) const fn is_told(&self) -> bool {
         !self.journal.is_empty() || self.at.happened > 0
     }
@@ -107,7 +108,7 @@ mod tests {
         Recall { journal: (0..deeds).map(deed).collect(), at, deeds: 3, digest: u64::MAX - 7 }
     }
 
-    /// Guards links: they come back as they were, and stay short enough to be sent.
+    /// Guards that links decode to what was encoded, and stay short enough to send.
     #[test]
     fn a_run_is_read_back_from_its_text() {
         for deeds in [0, 1, 50, 500] {
@@ -117,8 +118,8 @@ mod tests {
         }
     }
 
-    /// Guards the page against links that were damaged, and against made-up ones that would keep it
-    /// busy for ever.
+    /// Guards that damaged links are refused, and forged links that would keep the page busy
+    /// forever.
     #[test]
     fn a_damaged_or_endless_link_is_refused() {
         let text = recall(20).encode();
@@ -127,7 +128,7 @@ mod tests {
         }
         for (at, _) in text.char_indices() {
             let changed = format!("{}X{}", &text[..at], &text[at + 1..]);
-            // What can still be read is another run; its digest tells.
+            // A changed link that still decodes is a different run. Its digest reveals that.
             let _ = Recall::decode(&changed);
         }
         let mut other = LINK_VERSION.wrapping_add(1).to_le_bytes().map(u16::from).to_vec();

@@ -1,35 +1,19 @@
-//! Everything that the page knows, and how an action changes it. Pure: what must happen outside
-//! (in the simulation, in a live cluster, in the browser) is returned as effects.
+//! The state of the page, and how an action changes it. It is pure: what must happen outside (in
+//! the simulation, in a live cluster, in the browser) is returned as effects.
 
-pub(crate) mod clients;
-pub(crate) mod compare;
+mod compare;
 pub(crate) mod course;
-pub(crate) mod deeds;
-pub(crate) mod desk;
+mod deeds;
 mod effect;
 pub(crate) mod facts;
-pub(crate) mod failover;
-pub(crate) mod feed;
 pub(crate) mod hand;
-pub(crate) mod history;
-pub(crate) mod known;
-pub(crate) mod lanes;
-pub(crate) mod lessons;
+mod history;
 pub(crate) mod live;
-pub(crate) mod playback;
-pub(crate) mod promises;
 pub(crate) mod reading;
-pub(crate) mod rules;
-pub(crate) mod selection;
 pub(crate) mod share;
-pub(crate) mod story;
 mod study;
-pub(crate) mod tape;
-#[cfg(test)]
-pub(crate) mod testing;
 mod ui;
 pub(crate) mod update;
-pub(crate) mod why;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -41,139 +25,138 @@ use raft_core::sim::{BranchId, Moment};
 use raft_core::types::{Micros, NodeId, RequestId};
 
 use crate::address::Place;
+use crate::domain::clients::Clients;
+use crate::domain::compare::Comparison;
+use crate::domain::deeds::Deed;
+use crate::domain::deeds::conditions::Conditions;
+use crate::domain::desk::{Desk, Op};
+use crate::domain::failover::Reign;
+use crate::domain::feed::Feed;
+use crate::domain::history::{History, Jump};
+use crate::domain::known::Known;
+use crate::domain::playback::{Pace, Playback, Speed};
+use crate::domain::run::SourceKind;
+use crate::domain::run::{Happened, Landed, SimSetup};
+use crate::domain::selection::Selection;
+use crate::domain::story::Story;
 use crate::link::Recall;
-use crate::model::clients::Clients;
-use crate::model::compare::Comparison;
 use crate::model::course::Course;
-use crate::model::deeds::Deed;
-use crate::model::deeds::conditions::Conditions;
-use crate::model::desk::{Desk, Op};
 pub(crate) use crate::model::effect::{Effect, Save, SimEffect};
 use crate::model::facts::Facts;
-use crate::model::failover::Reign;
-use crate::model::feed::Feed;
 use crate::model::hand::{Hand, HandAction};
-use crate::model::history::{History, Jump};
-use crate::model::known::Known;
 use crate::model::live::{Live, Report};
-use crate::model::playback::{Pace, Playback, Speed};
 use crate::model::reading::Reading;
-use crate::model::selection::Selection;
-use crate::model::story::Story;
 pub(crate) use crate::model::ui::{List, Sheet, Theme, Tray, Ui, UiAction};
 use crate::shared::Shared;
-use crate::source::SourceKind;
-use crate::source::sim::{Happened, Landed, SimSetup};
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) source: SourceKind,
     pub(crate) setup: SimSetup,
-    /// How network, disks and clocks of the simulation behave.
+    /// How the simulated network, disks and clocks behave.
     pub(crate) conditions: Shared<Conditions>,
     pub(crate) live: Live,
     pub(crate) playback: Playback,
-    /// The run that the playback is in.
+    /// The run that is shown, and its branches.
     pub(crate) history: History,
-    /// What a link to the shown moment tells, as of the latest pause or deed.
+    /// The contents of a link to the shown moment, as of the last pause or action.
     pub(crate) link: Option<Rc<Recall>>,
     /// Two branches that are shown side by side.
     pub(crate) comparison: Option<Comparison>,
     pub(crate) known: Shared<Known>,
     pub(crate) feed: Shared<Feed>,
-    /// What of this is shown as text.
+    /// The part of the state that is shown as text.
     pub(crate) reading: Reading,
     pub(crate) story: Story,
     pub(crate) reign: Reign,
     pub(crate) desk: Shared<Desk>,
-    /// What all clients of the simulation asked and got.
+    /// The requests of all clients of the simulation, and the answers.
     pub(crate) clients: Shared<Clients>,
-    /// Properties of Raft that the simulation saw broken, first to last.
+    /// Raft properties that the simulation saw violated, oldest first.
     pub(crate) violations: Vec<Violation>,
-    /// The first of this run, also while an earlier moment is shown.
+    /// The first violation of this run, also while an earlier moment is shown.
     pub(crate) breach: Option<Violation>,
-    /// Stands for the whole simulated run so far.
+    /// The digest of the simulated run up to the shown moment.
     pub(crate) digest: u64,
     /// The lesson that is open.
     pub(crate) course: Option<Shared<Course>>,
     pub(crate) ui: Ui,
-    /// The facts of what is chosen.
+    /// The facts about the selection.
     pub(crate) inspected: Facts,
-    /// Milliseconds that passed on the wall while the clock ran.
+    /// Wall time that passed while the clock ran, in milliseconds.
     wall: f64,
     pub(crate) notice: Option<Notice>,
 }
 
-/// Something that the person at the page should know: why something did not work.
+/// A message to the person, for example why something did not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) words: String,
 }
 
-/// What can happen to the model.
+/// The inputs of [`Model::update`].
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// The browser will draw a frame.
+    /// The browser is about to draw a frame.
     Frame {
-        /// Milliseconds since the one before.
+        /// Milliseconds since the previous frame.
         elapsed: f64,
         /// Microseconds since 1970, by the page's clock.
         wall: Micros,
     },
-    /// The address says what to show.
+    /// Open what the address names.
     Open(Place),
     TogglePlay,
     Step,
     Jump(Jump),
     Speed(Speed),
     Source(SourceKind),
-    /// A new run of the simulation.
+    /// Start a new simulated run.
     Simulate(SimSetup),
-    /// The same seed again.
+    /// Run the same setup again.
     Again,
     SeedTyped(String),
-    /// The same run with this rule broken, or with all kept.
+    /// Repeat the same run with this rule broken, or with all rules kept.
     Break(Option<Mutation>),
     Deed(Deed),
     Lesson(LessonAction),
-    /// A pointer on the stage.
+    /// A pointer action on the stage.
     Hand(HandAction),
     Ui(UiAction),
     Desk(DeskAction),
-    /// Send the desk's question.
+    /// Send the request of the client form.
     Submit,
-    /// Write the desk's key, and read it from every server at the same time.
+    /// Write the form's key, and read it from every server at the same time.
     Burst,
-    /// The simulation took a question and gave it a number.
+    /// The simulation accepted a request and assigned an ID to it.
     Asked(u64, RequestId),
-    /// A question was answered, but not by an event.
-    Answered(u64, desk::AskState),
+    /// A request got an answer that is not an event.
+    Answered(u64, crate::domain::desk::AskState),
     /// The simulation ran.
     Happened(Happened),
-    /// The simulation was put somewhere else.
+    /// The simulation jumped to another moment.
     Landed(Box<Landed>),
-    /// What a link to the shown moment tells.
+    /// The contents of a link to the shown moment.
     Linked(Rc<Recall>),
-    /// What is kept of a live cluster begins here from now on.
+    /// A recording of a live cluster now begins here: it dropped older events.
     Forgotten(Moment),
-    /// Put two branches side by side; `None` for the current one and its neighbour.
+    /// Compare two branches. `None` compares the current branch with its neighbour.
     Compare(Option<(BranchId, BranchId)>),
     Compared(Box<Comparison>),
     Uncompare,
     Save(Save),
     SaveTrace,
-    /// Show the trace that this text is.
+    /// Show the trace in this text.
     Load(String),
     /// A recording is about to be shown.
     Replaying,
-    /// The text of a trace that is to be saved.
+    /// The text of a trace to save.
     Traced(String),
     Copy(String),
     Live(Report),
     ClusterTyped(String),
     TokenTyped(String),
-    /// What the lines of the event list must say.
+    /// Filter the event list by this text.
     Search(String),
     ClusterConnect,
     Theme(Theme),
@@ -181,25 +164,25 @@ pub(crate) enum Action {
     Dismiss,
 }
 
-/// What concerns a lesson.
+/// Actions on a lesson.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LessonAction {
-    /// Begin the lesson of this place among all.
+    /// Open the lesson with this index.
     Open(usize),
     Page(usize),
     Next,
     Back,
-    /// Play the shown page again.
+    /// Play the current page again.
     Again,
-    /// A part that the lesson does not have.
+    /// A part that the lesson does not have. It does nothing.
     Stay,
     Choose(usize),
-    /// Go on without the lesson, in its cluster.
+    /// Leave the lesson, but keep its cluster.
     Alone,
     Leave,
 }
 
-/// What changes the desk's form.
+/// Changes of the client form.
 #[derive(Clone, Debug)]
 pub(crate) enum DeskAction {
     Op(Op),
@@ -239,7 +222,7 @@ impl Default for Model {
 }
 
 impl Model {
-    /// How source time relates to the wall.
+    /// How source time relates to wall time.
     pub(crate) fn pace(&self) -> Pace {
         match self.source {
             SourceKind::Live if !self.in_the_past() => Pace::REAL,
@@ -254,23 +237,23 @@ impl Model {
         match self.source {
             SourceKind::Simulate => self.playback.playing,
             SourceKind::Replay => self.playback.playing && !self.history.run.at_end,
-            // The cluster goes on, whatever is shown of it.
+            // The cluster runs on, whatever moment is shown.
             SourceKind::Live => self.live.watches(),
         }
     }
 
-    /// Whether what is shown goes on.
+    /// Whether the shown moment moves on by itself.
     pub(crate) const fn plays(&self) -> bool {
         self.playback.playing && self.moves()
     }
 
-    /// The rule that is broken in what is shown.
+    /// The rule that is broken in the shown run.
     pub(crate) fn broken_rule(&self) -> Option<Mutation> {
         let simulated = self.source == SourceKind::Simulate;
         self.setup.config().mutation.filter(|_| simulated)
     }
 
-    /// Forgets the cluster that was shown.
+    /// Discards everything about the cluster that was shown.
     fn clear(&mut self, roster: BTreeSet<NodeId>) {
         self.live.forget_edge();
         self.known = Shared::new(Known { roster, ..Known::default() });
@@ -290,7 +273,7 @@ impl Model {
         self.notice = None;
     }
 
-    /// Takes in one event, in all places that tell of it.
+    /// Applies one new event to every part of the state that reports it.
     fn observe(&mut self, event: Event) -> Option<Effect> {
         let pace = self.pace();
         let known = self.known.change();
@@ -313,7 +296,7 @@ impl Model {
         again.map(|ask| Effect::Sim(SimEffect::Ask(ask)))
     }
 
-    /// Adds an event that is known already to the list.
+    /// Adds an event that the view already contains to the event list.
     fn enlist(&mut self, event: Event) {
         let heeded = if let EventKind::MessageSent(message) = &event.kind {
             self.known.presence(message.to).runs()
@@ -324,7 +307,7 @@ impl Model {
     }
 }
 
-/// Whether a server may have left the cluster for good by this.
+/// Whether this event can mean that a server has left the cluster for good.
 const fn may_retire(kind: &EventKind) -> bool {
     matches!(
         kind,

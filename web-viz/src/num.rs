@@ -1,12 +1,13 @@
-//! Numbers for drawing. Everything drawn stays far below 2^52, so nothing visible is lost.
+//! Number conversions for drawing. Drawn values stay far below 2^52, so they lose no visible
+//! precision.
 
-/// A count, an index or a time in microseconds as a coordinate.
+/// Converts a count, an index or a time in microseconds to a coordinate.
 #[expect(clippy::cast_precision_loss, reason = "positions on a screen, not identities")]
 pub(crate) const fn real(number: u64) -> f64 {
     number as f64
 }
 
-/// A coordinate as a count; negative and not-a-number become zero.
+/// Converts a coordinate to a count. Negative numbers and NaN become zero.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -16,25 +17,25 @@ pub(crate) const fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// A length of a list as a coordinate.
+/// Converts a list length to a coordinate.
 #[expect(clippy::cast_precision_loss, reason = "lists on a screen are short")]
 pub(crate) const fn len(length: usize) -> f64 {
     length as f64
 }
 
-/// A coordinate as a place in a list.
+/// Converts a coordinate to a list index.
 pub(crate) fn place(number: f64) -> usize {
     usize::try_from(whole(number)).unwrap_or(usize::MAX)
 }
 
-/// One decimal is enough for a coordinate and keeps the document small and stable.
+/// Formats a coordinate with one decimal, which is enough and keeps the document small and stable.
 pub(crate) fn px(coordinate: f64) -> String {
     let tenths = (coordinate * 10.0).round() / 10.0;
-    // `-0` would make two equal documents differ.
+    // Without this, `-0` makes two equal documents differ.
     format!("{}", tenths + 0.0)
 }
 
-/// A span of microseconds for people: `12 ms`, `0.48 s`, `1 min 05 s`.
+/// Formats a duration in microseconds: `12 ms`, `0.48 s`, `1 min 05 s`.
 pub(crate) fn span(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
@@ -45,7 +46,7 @@ pub(crate) fn span(micros: u64) -> String {
     }
 }
 
-/// How far behind something is: `0.3 s behind`, `2 min 05 s behind`.
+/// Formats a lag in microseconds: `0.3 s behind`, `2 min 05 s behind`.
 pub(crate) fn behind(micros: u64) -> String {
     let tenths = micros / 100_000;
     if tenths < 1_000 {
@@ -55,7 +56,7 @@ pub(crate) fn behind(micros: u64) -> String {
     }
 }
 
-/// A count for people: `1,234,567`.
+/// Formats a count with thousands separators: `1,234,567`.
 pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut words = String::new();
@@ -72,7 +73,7 @@ pub(crate) fn grouped(count: u64) -> String {
 mod tests {
     use super::*;
 
-    /// Guards the figures that people read aloud.
+    /// Guards the format of the durations and counts that the page shows.
     #[test]
     fn spans_are_short_and_carry_their_unit() {
         assert_eq!(span(0), "0 µs");

@@ -1,5 +1,5 @@
-//! What the stage shows, as plain figures: places, shapes and words. Pure, so that every claim
-//! that the picture makes is tested without a browser.
+//! What the stage shows, as plain data: positions, shapes and words. The module is pure, so tests
+//! check the picture without a browser.
 
 pub(crate) mod border;
 pub(crate) mod drag;
@@ -15,9 +15,8 @@ pub(crate) mod traffic;
 
 use raft_core::types::{EventId, Term, Time};
 
-use crate::model::hand::Hand;
-use crate::model::known::Known;
-use crate::model::playback::Pace;
+use crate::domain::known::Known;
+use crate::domain::playback::Pace;
 use border::Border;
 use drag::{Drag, Pull};
 use layout::{Layout, Point, Size};
@@ -30,25 +29,25 @@ pub(crate) struct Scene {
     pub(crate) term: Term,
     pub(crate) servers: Vec<server::ServerMark>,
     pub(crate) links: Vec<links::LinkMark>,
-    /// Where a partition runs, if one line shows it.
+    /// The line of a partition, if a line can show it.
     pub(crate) border: Option<Border>,
     pub(crate) flights: Vec<traffic::FlightMark>,
     pub(crate) hand: Option<HandMark>,
 }
 
-/// What a pointer on the stage is about, as drawn.
+/// What the pointer on the stage does, as drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HandMark {
     pub(crate) what: InHand,
-    /// What letting go does.
+    /// What releasing the pointer does.
     pub(crate) words: Option<String>,
 }
 
-/// See [`HandMark`].
+/// What a [`HandMark`] shows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum InHand {
     Stroke(Vec<Point>),
-    /// A message, dragged from where it was to where it is drawn.
+    /// A message, dragged from its former position to where it is drawn.
     Message {
         id: EventId,
         from: Point,
@@ -57,25 +56,35 @@ pub(crate) enum InHand {
     },
 }
 
-/// What a scene is made of.
+/// What the pointer is doing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gesture<'a> {
+    None,
+    /// It draws a stroke.
+    Stroke(&'a [Point]),
+    /// It drags a message.
+    Drag(EventId, &'a Pull),
+}
+
+/// The inputs of a [`Scene`].
 #[derive(Clone)]
 pub(crate) struct Source<'a> {
     pub(crate) known: &'a Known,
-    /// Where numbers are read off, see [`Reading`](crate::model::reading::Reading).
+    /// The state that texts and numbers show, which may lag behind `known`.
     pub(crate) read: &'a Known,
     pub(crate) now: Time,
     pub(crate) pace: Pace,
     pub(crate) size: Size,
     pub(crate) marks: &'a Marks,
-    pub(crate) hand: &'a Hand,
-    /// Why what the hand is about to do is not possible.
+    pub(crate) gesture: Gesture<'a>,
+    /// Why the pointer's pending action is not permitted.
     pub(crate) refused: Option<String>,
 }
 
 impl Scene {
-    /// The cluster as it is at `now`.
+    /// The scene of the cluster at `now`.
     pub(crate) fn of(source: Source<'_>) -> Self {
-        let Source { known, read, now, pace, size, marks, hand, refused } = source;
+        let Source { known, read, now, pace, size, marks, gesture, refused } = source;
         let layout = Layout::of(size, &known.roster);
         let servers = known
             .roster
@@ -92,10 +101,10 @@ impl Scene {
         let flights = traffic::marks(known, now, pace, ground, marks);
         let term = known.view.term();
         let mut scene = Self { term, layout, servers, links, border, flights, hand: None };
-        match hand {
-            Hand::Free => {}
-            Hand::Stroke(path) => scene.draw_stroke(path, known),
-            Hand::Message(held) => scene.drag(held.id, &held.pull),
+        match gesture {
+            Gesture::None => {}
+            Gesture::Stroke(path) => scene.draw_stroke(path, known),
+            Gesture::Drag(id, pull) => scene.drag(id, pull),
         }
         if let Some(hand) = scene.hand.as_mut().filter(|_| refused.is_some()) {
             hand.words = refused;
@@ -103,13 +112,13 @@ impl Scene {
         scene
     }
 
-    /// What lies at a place.
+    /// What is drawn at a position.
     pub(crate) fn hit(&self, at: Point, touch: bool) -> traffic::Hit {
         traffic::hit(&self.flights, &self.layout, at, touch)
     }
 
     fn draw_stroke(&mut self, path: &[Point], known: &Known) {
-        // A press is no stroke yet.
+        // A press without movement is not a stroke.
         let [first, .., last] = path else { return };
         if path.len() < 3 && first.distance(*last) < 8.0 {
             return;

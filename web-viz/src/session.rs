@@ -1,4 +1,4 @@
-//! The model and the simulation behind it, joined: everything of the page that needs no browser.
+//! Connects the model with the simulation: everything of the page that needs no browser.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -6,15 +6,15 @@ use std::rc::Rc;
 use raft_core::sim;
 use raft_core::types::Time;
 
+use crate::domain::desk::{Ask, AskState, Request};
+use crate::domain::history::Jump;
+use crate::domain::run::SimSetup;
 use crate::link::Recall;
-use crate::model::desk::{Ask, AskState, Request};
-use crate::model::history::Jump;
 use crate::model::{Action, Effect, Model, SimEffect};
 use crate::source::replay::{self, Replay};
-use crate::source::sim::{Sim, SimSetup};
+use crate::source::sim::Sim;
 use crate::source::trace;
 
-/// See the module.
 #[derive(Default)]
 pub(crate) struct Session {
     pub(crate) model: Model,
@@ -23,7 +23,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Takes in an action and all that follows from it. Gives back what only a browser can do.
+    /// Applies an action and everything that follows from it. Returns the effects that need a
+    /// browser.
     pub(crate) fn dispatch(&mut self, action: Action) -> Vec<Effect> {
         let mut outside = Vec::new();
         let mut actions = VecDeque::from([action]);
@@ -47,7 +48,7 @@ impl Session {
         outside
     }
 
-    /// Does to the simulation what is asked, if there is one.
+    /// Carries out an effect on the simulation or recording, if there is one.
     fn simulate(&mut self, effect: SimEffect) -> Vec<Action> {
         match effect {
             SimEffect::Load(text) => return self.load(&text),
@@ -128,11 +129,11 @@ impl Session {
             Err(error) => return vec![Action::Notice(error.to_string())],
         };
         let words = format!("A recording of {} events. Play it, or go about in it.", events.len());
-        // As they were saved, whatever clock they are shown by.
+        // The digest of the saved events, before their times are shifted.
         let digest = format!("{:016x}", replay::digest(&events));
         let replay = self.replay.insert(Replay::new(events));
         self.sim = None;
-        // Once through all of it, so that the tape shows the whole.
+        // Play all of it once, to fill the tape.
         let all = replay.advance(Time(u64::MAX));
         let start = replay.jump(Jump::Time(Time(0)));
         let notice = match header {
@@ -148,7 +149,7 @@ impl Session {
         actions.chain([Action::Notice(notice)]).collect()
     }
 
-    /// Runs what a link tells of, up to where its playhead stands.
+    /// Starts the run of a link, and goes to its playhead.
     fn recall(&mut self, setup: SimSetup, recall: &Recall) -> Vec<Action> {
         self.replay = None;
         let sim = self.sim.insert(Sim::recall(setup, recall));
@@ -167,7 +168,7 @@ impl Session {
     }
 }
 
-/// Does to a recording what is asked, as far as a recording can be.
+/// Carries out an effect on a recording, if a recording supports it.
 fn play(replay: &mut Replay, effect: SimEffect) -> Vec<Action> {
     match effect {
         SimEffect::Record(events, end) => {
@@ -210,7 +211,7 @@ fn act(sim: &mut Sim, action: sim::Action) -> Action {
     }
 }
 
-/// Puts a client's question to a server.
+/// Sends a client's request to a simulated server.
 fn put(sim: &mut Sim, ask: &Ask) -> Vec<Action> {
     let node = ask.node;
     let action = match &ask.request {
@@ -228,7 +229,7 @@ fn put(sim: &mut Sim, ask: &Ask) -> Vec<Action> {
     }
 }
 
-/// An error's text as a sentence.
+/// Formats an error as a sentence.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
@@ -251,14 +252,15 @@ mod tests {
 
     use super::*;
     use crate::address::Place;
-    use crate::model::deeds::Deed;
-    use crate::model::feed::{Filter, Weight};
-    use crate::model::tape::MarkKind;
+    use crate::domain::deeds::Deed;
+    use crate::domain::feed::{Filter, Weight};
+    use crate::domain::tape::MarkKind;
     use crate::model::{DeskAction, UiAction};
     use crate::scene::grid::{Cell, EntryState, cell};
     use crate::scene::tape::TapeScene;
 
-    /// Lets the page run, frame by frame as a browser would, until `done` or for too long.
+    /// Runs the page frame by frame, as a browser does, until `done`. Panics after two minutes of
+    /// frames.
     pub(super) fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
         for _ in 0..60 * 120 {
             if done(&session.model) {
@@ -279,8 +281,8 @@ mod tests {
         session
     }
 
-    /// Guards the first minute of everybody who opens the page: it elects by itself, one button
-    /// crashes the leader, a new one follows, and the figure says how long that took.
+    /// Guards the first minute on the page. The cluster elects a leader, a button crashes it, the
+    /// next one wins, and the page shows how long that took.
     #[test]
     fn it_elects_survives_a_crash_and_says_how_long_that_took() {
         let mut session = opened(3);
@@ -301,7 +303,7 @@ mod tests {
         assert!(session.model.violations.is_empty());
     }
 
-    /// Guards the write from the form to every row of the matrix, and the answer.
+    /// Guards the path of a write: from the form to every row of the matrix, and back as an answer.
     #[test]
     fn a_write_reaches_every_row_and_is_answered() {
         let mut session = opened(3);
@@ -321,13 +323,13 @@ mod tests {
             (1..=3).all(applied)
         });
         assert!(matches!(session.model.desk.asks[0].state, AskState::Done(_)));
-        session.dispatch(Action::Desk(DeskAction::Op(crate::model::desk::Op::Get)));
+        session.dispatch(Action::Desk(DeskAction::Op(crate::domain::desk::Op::Get)));
         session.dispatch(Action::Submit);
         play(&mut session, |model| model.desk.asks[0].state != AskState::Waiting);
         assert_eq!(session.model.desk.asks[0].state, AskState::Done("colour = blue".to_owned()));
     }
 
-    /// Guards deeds that are not possible: they say why and change nothing.
+    /// Guards that an action that is not possible gives the reason and changes nothing.
     #[test]
     fn what_is_not_permitted_says_why() {
         let mut session = opened(3);
@@ -343,7 +345,7 @@ mod tests {
         assert!(session.model.notice.as_ref().unwrap().words.contains("“ten”"));
     }
 
-    /// Guards the stepping student: each step shows something, and the clock stands in between.
+    /// Guards that each step shows something, and that the clock stands between steps.
     #[test]
     fn a_step_lets_one_thing_happen_and_holds_the_clock() {
         let mut session = opened(3);
@@ -357,9 +359,8 @@ mod tests {
         assert!(session.model.playback.now >= now);
     }
 
-    /// Guards travel in time as the page shows it: what was said and listed at a moment is there again
-    /// when one goes back to it, the client's answers included, and the way forward repeats itself
-    /// without anything being asked twice.
+    /// Guards travel in time. Going back restores the caption, the event list and the client's
+    /// answers of that moment. Going forward again repeats the run without repeating requests.
     #[test]
     fn going_back_shows_what_was_shown() {
         let mut session = opened(3);
@@ -393,14 +394,14 @@ mod tests {
         assert_eq!(shown.history.run.branches.len(), 1);
     }
 
-    /// The numbers of the events that are listed.
+    /// The numbers of the listed events.
     fn numbers(model: &Model) -> Vec<u64> {
         let all = Filter { least: Weight::Routine, ..Filter::default() };
         model.feed.lines(&all).iter().map(|line| line.number).collect()
     }
 
-    /// Guards forks: acting in the past begins a branch with a tape of its own, undo another, and the
-    /// first can be gone back to.
+    /// Guards that acting in the past and undo start branches with their own tapes, and that the
+    /// first branch stays reachable.
     #[test]
     fn acting_in_the_past_and_undoing_begin_branches() {
         let mut session = opened(3);
@@ -427,7 +428,7 @@ mod tests {
         session.dispatch(Action::Jump(Jump::Undo));
         assert_eq!(session.model.history.run.current, BranchId(2));
         assert!(!session.model.known.isolated(leader));
-        // Looking at two branches leaves the page where it is.
+        // A comparison of two branches does not move the page.
         let (here, shown) = (session.model.digest, session.model.playback.now);
         session.dispatch(Action::Compare(Some((BranchId(0), BranchId(1)))));
         let comparison = session.model.comparison.clone().unwrap();
@@ -443,8 +444,8 @@ mod tests {
         assert_eq!((session.model.digest, session.model.playback.now), (digest, end));
     }
 
-    /// Guards links: a fresh page that opens one shows the very run, in the past of a branch too, with
-    /// what lies ahead there; and says so when it is another run.
+    /// Guards that a link shows exactly the same run on a fresh page, also in the past of a branch
+    /// and with its future. A run that differs is reported.
     #[test]
     fn a_link_gives_the_exact_run() {
         let mut session = opened(3);
@@ -474,7 +475,7 @@ mod tests {
         assert!(fresh.model.notice.as_ref().unwrap().words.contains("not the run"));
     }
 
-    /// Guards a shared link: the same setup and actions give the same run.
+    /// Guards shared links: the same setup and actions give the same run.
     #[test]
     fn the_same_run_has_the_same_digest() {
         let digest = || {

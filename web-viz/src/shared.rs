@@ -3,8 +3,8 @@
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// Shared ownership with equality by identity: a component given the same `Shared` again need not
-/// look inside to know that nothing changed.
+/// A reference-counted value that is compared by identity: a component that gets the same `Shared`
+/// again skips the comparison of its contents.
 #[derive(Debug, Default)]
 pub(crate) struct Shared<T>(Rc<T>);
 
@@ -15,7 +15,7 @@ impl<T> Shared<T> {
 }
 
 impl<T: Clone> Shared<T> {
-    /// The value for a change; copied first when somebody still shows the old one.
+    /// Returns the value for a change. Copies it first if another holder still shows the old value.
     pub(crate) fn change(&mut self) -> &mut T {
         Rc::make_mut(&mut self.0)
     }
@@ -45,8 +45,8 @@ impl<T> Deref for Shared<T> {
 mod tests {
     use super::Shared;
 
-    /// Guards the rule that lets components skip work: a change is a new identity only for those
-    /// who still hold the old one.
+    /// Guards that a change creates a new identity, and that other holders keep the old value.
+    /// Components rely on this to skip work.
     #[test]
     fn a_change_leaves_the_shown_value_alone() {
         let mut current = Shared::new(1);

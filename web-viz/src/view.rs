@@ -1,5 +1,5 @@
-//! The screen, one file a region. Components turn what the model and the scene say into elements
-//! and clicks into actions; they decide nothing.
+//! The user interface, one file per region. Components turn the model and the scene into elements,
+//! and clicks into actions. They make no decisions.
 
 pub(crate) mod act;
 mod air;
@@ -30,10 +30,3 @@ pub(crate) mod top;
 pub(crate) mod transport;
 pub(crate) mod tray;
 pub(crate) mod why;
-
-use yew::Callback;
-
-use crate::model::Action;
-
-/// Where components send what a person did.
-pub(crate) type Dispatch = Callback<Action>;

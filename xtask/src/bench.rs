@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: measurements. Figures go to `target/bench/` as JSON and to the screen as a
-//! table.
+//! `cargo xtask bench`: runs the measurements, prints tables and writes figures as JSON to
+//! `target/bench/`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::process::{display, find_program, probe, run, with_tools_on_path};
 use crate::setup::{self, Part, Report, WasmToolchain};
 use crate::web;
 
-/// What `cargo xtask bench core` is made of.
+/// The package that holds the measurement programs.
 const PACKAGE: &str = "bench";
 
-/// Measures the core: against raft-rs, the simulator natively and in wasm, and memory.
+/// Measures the core against raft-rs, the simulator natively and in wasm, and memory.
 pub(crate) fn core(rounds: u32) -> Result<()> {
     setup::ensure(&[Part::Protoc], Report::Changes)?;
     let directory = paths::target().join("bench");
@@ -38,7 +38,7 @@ pub(crate) fn core(rounds: u32) -> Result<()> {
     Ok(())
 }
 
-/// Measures three real servers, beside etcd's where there is an `etcd` on the path.
+/// Measures three real servers, and three of etcd if `etcd` is on the path.
 pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     setup::ensure(&[Part::Protoc], Report::Changes)?;
     let directory = paths::target().join("bench");
@@ -60,8 +60,8 @@ pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     Ok(())
 }
 
-/// Measures the page in Chromium, as it is shipped, by itself and beside real servers; `only` one of the
-/// figures where it is named.
+/// Measures the release build of the page in Chromium, alone and beside real servers. `only`
+/// selects a single figure by name.
 pub(crate) fn page(rounds: u32, only: Option<&str>) -> Result<()> {
     setup::ensure(&[Part::Browser], Report::Changes)?;
     web::build()?;
@@ -80,7 +80,8 @@ pub(crate) fn page(rounds: u32, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Builds the simulator for wasm and lets Node measure it. Gives the figures' file and what ran it.
+/// Builds the simulator for wasm and measures it in Node. Returns the path of the figures and the
+/// runner's name.
 fn simulator_in_wasm(rounds: u32, directory: &Path) -> Result<(PathBuf, String)> {
     setup::ensure(&[Part::Wasm, Part::WasmBindgen, Part::Node], Report::Changes)?;
     let toolchain = WasmToolchain::detect().context("no Rust for wasm; `cargo xtask setup`")?;
@@ -116,7 +117,7 @@ fn program(name: &str) -> PathBuf {
     paths::target().join("release").join(file)
 }
 
-/// Runs a command whose standard output is a file's content.
+/// Runs a command and writes its standard output to a file.
 fn run_into(command: &mut Command, file: &Path) -> Result<()> {
     let shown = display(command);
     let target = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz-decoders`: libFuzzer on everything that decodes bytes from outside.
+//! `cargo xtask fuzz-decoders`: runs libFuzzer on every decoder of bytes from outside.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,21 +8,21 @@ use anyhow::{Context as _, Result, bail};
 use crate::paths;
 use crate::process::{display, probe, run_logged};
 
-/// What makes the compiler tell libFuzzer which code was reached. That works without nightly Rust
-/// and without a sanitizer, which would find nothing in safe code that a panic does not show.
+/// Compiler flags that report coverage to libFuzzer. They work without nightly Rust and without a
+/// sanitizer. In safe code a sanitizer finds nothing that a panic does not show.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Memory that one input may make the program take, in MiB.
+/// Memory limit of the fuzzing process, in MiB.
 const MEMORY: u32 = 768;
 
-/// Runs each target, or one, for so many seconds in all.
+/// Runs all targets, or only `only`, for `seconds` seconds in total.
 pub(crate) fn fuzz(seconds: u64, only: Option<&str>) -> Result<()> {
     let host = probe(Command::new("rustc").args(["--print", "host-tuple"]))
         .context("rustc does not say for which machine it builds")?;
     let (host, directory) = (host.trim(), paths::target().join("fuzz-decoders"));
-    // The same versions of everything as the workspace has.
+    // Fuzz the same dependency versions that the workspace uses.
     std::fs::copy(paths::root().join("Cargo.lock"), paths::root().join("fuzz/Cargo.lock"))
         .context("cannot copy Cargo.lock")?;
     println!("building with coverage; the first time takes minutes");
@@ -31,7 +31,7 @@ pub(crate) fn fuzz(seconds: u64, only: Option<&str>) -> Result<()> {
             .current_dir(paths::root().join("fuzz"))
             .args(["build", "--target", host, "--target-dir"])
             .arg(&directory)
-            // For the target alone, not for build scripts: see `--target` above.
+            // `--target` keeps these flags away from build scripts.
             .env("RUSTFLAGS", COVERAGE),
         &directory.join("build.log"),
     )?;
@@ -47,7 +47,7 @@ pub(crate) fn fuzz(seconds: u64, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// As `native_node::fuzz::TARGETS` lists them, which compares.
+/// The names in `native_node::fuzz::TARGETS`. A test there compares the two lists.
 const TARGETS: [&str; 10] = [
     "log",
     "log-file",

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from a fresh clone to three running nodes and a page.
+//! `cargo xtask demo`: builds everything, then runs three nodes and serves the page.
 
 use std::process::Command;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 use crate::process::{replace, run};
 use crate::{paths, web};
 
-/// Builds the page and the server, then becomes `native-node demo`.
+/// Builds the page and the server, then replaces this process with `native-node demo`.
 ///
-/// Becomes, not starts: every signal reaches the demo itself, which stops its nodes, and there is
-/// no process of ours that could outlive it or be killed without it.
+/// As a result every signal reaches the demo itself, which stops its nodes. No xtask process can
+/// outlive the demo or be killed without it.
 pub(crate) fn run_demo(arguments: &[String]) -> Result<()> {
     web::build()?;
     run(Command::new("cargo").current_dir(paths::root()).args([

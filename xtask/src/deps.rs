@@ -1,8 +1,8 @@
-//! Licences, sources and bans of all dependencies, by deny.toml.
+//! Checks licences, sources and bans of all dependencies against deny.toml.
 //!
-//! cargo-deny does this and knows the published advisories as well, but it takes minutes to build
-//! and its advisories come from a git host. So what needs neither is checked here, on every machine
-//! and in a second; where cargo-deny is installed it runs on top of this.
+//! cargo-deny does this too and also knows the published advisories. But it takes minutes to build,
+//! and it fetches its advisories from a git host. This check needs neither and takes a second. If
+//! cargo-deny is installed, it runs in addition.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -15,15 +15,15 @@ use crate::metadata::{self, Package};
 use crate::paths;
 use crate::process::{find_program, probe, run};
 
-/// The part of deny.toml that is checked here.
+/// The part of deny.toml that this module checks.
 struct Policy {
     licenses: Vec<Licensee>,
     registries: Vec<String>,
-    /// Name and reason.
+    /// Reasons by package name.
     banned: BTreeMap<String, String>,
 }
 
-/// Checks all dependencies; prints which come in more than one version.
+/// Checks all dependencies and prints those that occur in more than one version.
 pub(crate) fn check() -> Result<()> {
     let text = std::fs::read_to_string(paths::root().join("deny.toml"))
         .context("cannot read deny.toml")?;
@@ -41,7 +41,7 @@ pub(crate) fn check() -> Result<()> {
     cargo_deny()
 }
 
-/// cargo-deny, where it is installed; its advisories, where they can be fetched.
+/// Runs cargo-deny if it is installed, and checks advisories if they can be fetched.
 fn cargo_deny() -> Result<()> {
     if find_program(&["cargo-deny"]).is_none() {
         println!(
@@ -71,7 +71,7 @@ fn cargo_deny() -> Result<()> {
     run(deny().arg("advisories"))
 }
 
-/// Packages that come in more than one version.
+/// Packages that occur in more than one version.
 fn duplicates(packages: &[Package]) -> BTreeMap<&str, Vec<&str>> {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in packages {

@@ -1,5 +1,4 @@
-//! The program of the first release, built from the history of this repository: what an upgrade is
-//! tested with.
+//! Builds the program of the first release from the git history. The upgrade test runs it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use crate::process::{run, run_logged};
 /// The commit of the first release.
 const COMMIT: &str = "a6d533b6d4c4b4c89417d85ce37e42c1e0dbeccb";
 
-/// Builds it where it is not built yet. The source and what is built stay for the next time.
+/// Builds the program if it is not built yet. Keeps the source and the build results for the next
+/// run.
 pub(crate) fn program() -> Result<PathBuf> {
     let directory = paths::target().join("first-release");
     let (source, target) = (directory.join("source"), directory.join("target"));
@@ -22,13 +22,15 @@ pub(crate) fn program() -> Result<PathBuf> {
     }
     let mut cargo = Command::new("cargo");
     cargo.current_dir(&source).env("CARGO_TARGET_DIR", &target);
-    // Unoptimised: it answers a few requests, and takes a quarter of the time to build.
+    // Build without optimisation: the program answers only a few requests, and this takes a quarter
+    // of the time.
     cargo.args(["build", "--locked", "--package=native-node", "--profile=xtask"]);
     run_logged(&mut cargo, &paths::log("first-release"))?;
     Ok(target.join("xtask").join(format!("native-node{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Lays the files of the commit down. The index is one of its own, and the work tree stays as it is.
+/// Writes the files of the commit to `source`. A separate index leaves the work tree and its index
+/// unchanged.
 fn check_out(directory: &Path, source: &Path) -> Result<()> {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
@@ -43,7 +45,7 @@ fn check_out(directory: &Path, source: &Path) -> Result<()> {
     );
     fs::create_dir_all(directory)?;
     let (index, making) = (directory.join("index"), directory.join("source.tmp"));
-    // What an earlier try left is not to be trusted.
+    // An interrupted earlier run may have left incomplete files.
     if making.exists() {
         fs::remove_dir_all(&making)?;
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask fix`: what can be put right without thinking.
+//! `cargo xtask fix`: applies the fixes that need no decision.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(crate) fn fix() -> Result<()> {
         command.current_dir(paths::root());
         command
     };
-    // Work in progress is what one wants to be fixed, so it is no reason to refuse.
+    // Allow uncommitted changes: they are what the user wants to fix.
     let dirty = ["--allow-dirty", "--allow-staged"];
     run(cargo()
         .args(["clippy", "--fix", "--workspace", "--all-targets", "--all-features"])

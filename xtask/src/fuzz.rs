@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: random clusters under random faults, as fast as the machine allows.
+//! `cargo xtask fuzz`: simulates random clusters under random faults at full speed.
 
 use std::process::Command;
 
@@ -7,8 +7,8 @@ use anyhow::Result;
 use crate::paths;
 use crate::process::replace;
 
-/// Builds and becomes the fuzzer, which lives beside the core: here it would make everybody wait
-/// for it who only wants to run a test.
+/// Builds the fuzzer and replaces this process with it. The fuzzer is an example of the core: in
+/// xtask it would slow down the build for every other command.
 pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
     replace(
         Command::new("cargo")

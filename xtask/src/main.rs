@@ -1,4 +1,4 @@
-//! The automation of this workspace: `cargo xtask help`.
+//! The build automation of this workspace; see `cargo xtask help`.
 
 mod bench;
 mod decoders;
@@ -6,6 +6,7 @@ mod demo;
 mod deps;
 mod first_release;
 mod fix;
+mod floors;
 mod fuzz;
 mod metadata;
 mod paths;
@@ -35,74 +36,74 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what is missing to build, run and test everything; does nothing where all is there
+    /// Install what is missing to build, run and test everything
     Setup,
-    /// Build the page into dist/ and hold it to its size
+    /// Build the page into dist/ and fail if it exceeds its size budget
     Web,
-    /// Take the pictures in docs/screenshots anew, or those whose name contains NAME
+    /// Take the screenshots in docs/screenshots again: all, or those whose name contains NAME
     Screenshots {
-        /// Part of a picture's name, for example `lesson` or `phone`
+        /// Part of a screenshot's name, for example `lesson` or `phone`; without it all are taken
         name: Option<String>,
-        /// Where the pictures go
+        /// Directory for the screenshots, relative to the workspace
         #[arg(long, value_name = "DIR", default_value = "docs/screenshots")]
         to: PathBuf,
     },
-    /// `trunk serve` with the right compiler: the page on port 8080, rebuilt as you edit
+    /// Run `trunk serve` with the right compiler: the page on port 8080, rebuilt on changes
     Serve {
-        /// Passed on to trunk, for example `--port 9000` or `--release`
+        /// Arguments for trunk, for example `--port 9000` or `--release`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Play a lesson or another scenario: `scenario 8`, `scenario my.md --break vote-twice --print`
     Scenario {
-        /// A file, or the number or name of a built-in scenario; without it they are listed
+        /// File, or number or name of a built-in scenario; without it, list the built-in scenarios
         file: Option<String>,
-        /// Plays it with this rule broken
+        /// Break this Raft rule while the scenario plays
         #[arg(long = "break", value_name = "RULE")]
         breaks: Option<String>,
-        /// Prints every event in words
+        /// Print every event in words
         #[arg(long)]
         print: bool,
     },
-    /// Everything that a change must pass: checks, native tests, wasm tests, browser tests
+    /// Run everything that a change must pass: checks, native tests, wasm tests, browser tests
     Test,
-    /// The quick part of `test`, which writes nothing: formatting, tidiness, dependencies, clippy
+    /// Run the quick part of `test`: formatting, tidiness, dependencies, clippy; writes nothing
     Verify,
-    /// Write what can be put right without thinking: clippy's suggestions and formatting
+    /// Apply clippy's suggestions and format the code
     Fix,
-    /// Run random clusters under random faults on all cores: --seeds N, --from S, --minutes M,
+    /// Simulate random clusters under random faults on all cores: --seeds N, --from S, --minutes M,
     /// --break RULE
     #[command(disable_help_flag = true)]
     Fuzz {
-        /// Passed on to the fuzzer
+        /// Arguments for the fuzzer
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run libFuzzer on whatever decodes files, frames and requests; needs a C++ compiler
+    /// Run libFuzzer on the decoders of files, frames and requests; needs a C++ compiler
     FuzzDecoders {
-        /// For how long, all decoders together
+        /// Total time for all decoders, in seconds
         #[arg(long, default_value_t = 120)]
         seconds: u64,
-        /// Only this decoder, for instance `log` or `frame`
+        /// Fuzz only this decoder, for example `log` or `frame`; without it all are fuzzed
         #[arg(long)]
         target: Option<String>,
     },
-    /// Run a cluster of real processes under random faults and judge what clients see: --minutes M,
+    /// Run a cluster of real processes under random faults and check what clients see: --minutes M,
     /// --seed S, --servers N
     #[command(disable_help_flag = true)]
     Soak {
-        /// Passed on to the soak
+        /// Arguments for the soak
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure: prints tables, writes target/bench/
+    /// Run measurements, print tables and write figures to target/bench/
     Bench {
         #[command(subcommand)]
         what: Bench,
     },
     /// Build page and server, start three real nodes and serve the page; Ctrl-C stops everything
     Demo {
-        /// Passed on to `native-node demo`
+        /// Arguments for `native-node demo`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -110,53 +111,54 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// The core against raft-rs, the simulator natively and in wasm, and memory
+    /// Measure the core against raft-rs, the simulator natively and in wasm, and memory
     Core {
-        /// How often each thing is measured; medians are reported
+        /// Number of measurements of each figure; the median is reported
         #[arg(long, default_value_t = 9)]
         rounds: u32,
     },
-    /// Three real servers, beside three of etcd where an `etcd` is found: throughput, latency, CPU
-    /// and memory by clients
+    /// Measure three real servers, and three of etcd if `etcd` is found: throughput, latency, CPU
+    /// and memory by number of clients
     Etcd {
-        /// How often each figure is taken; medians are reported
+        /// Number of measurements of each figure; the median is reported
         #[arg(long, default_value_t = 3)]
         rounds: u32,
-        /// How long each figure takes
+        /// Duration of each measurement, in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u32,
     },
-    /// The leader's kill -9 to the first write, many times, etcd beside it with equal timeouts
+    /// Measure the time from kill -9 of the leader to the first write, also for etcd with equal
+    /// timeouts
     Failover {
-        /// How often each leader is killed
+        /// Number of times that each cluster's leader is killed
         #[arg(long, default_value_t = 100)]
         kills: u32,
     },
-    /// What snapshots of many keys cost: latency, memory, disk, and the time of a restart
+    /// Measure the cost of snapshots of many keys: latency, memory, disk, and the time of a restart
     Snapshot {
-        /// How many keys
+        /// Number of keys in the store
         #[arg(long, default_value_t = 1_000_000)]
         keys: u32,
-        /// How long each figure takes
+        /// Duration of each measurement, in seconds
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
-    /// The page in Chromium: its size, start, frames, seeking, memory, what it costs when paused, and
+    /// Measure the page in Chromium: size, start, frames, seeking, memory, cost while paused, and
     /// frames beside a cluster that takes 10,000 writes a second
     Page {
-        /// How often each figure is taken; medians are reported
+        /// Number of measurements of each figure; the median is reported
         #[arg(long, default_value_t = 3)]
         rounds: u32,
-        /// Only this: start, frames, seek, hour, pause or flood
+        /// Measure only this: start, frames, seek, hour, pause or flood
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
     },
-    /// What a page costs that follows the servers' events
+    /// Measure what a page that follows the servers' events costs
     Trace {
-        /// How often each figure is taken; medians are reported
+        /// Number of measurements of each figure; the median is reported
         #[arg(long, default_value_t = 5)]
         rounds: u32,
-        /// How long each figure takes
+        /// Duration of each measurement, in seconds
         #[arg(long, default_value_t = 5)]
         seconds: u32,
     },

@@ -1,5 +1,7 @@
-//! What cargo knows about the packages here and those they need.
+//! Cargo's metadata about the packages of this workspace and their dependencies.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,21 +10,31 @@ use serde_json::Value;
 use crate::paths;
 use crate::process::display;
 
-/// One package, ours or another's.
+/// A package of this workspace or a dependency.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// Where it comes from, as Cargo.lock says it; `None` for our own.
+    /// The source as written in Cargo.lock; `None` for packages of this workspace.
     pub(crate) source: Option<String>,
-    /// Its licence expression.
+    /// The SPDX licence expression.
     pub(crate) license: Option<String>,
 }
 
-/// Every package of the lock file, for all platforms and features.
+/// Returns every package of the lock file, for all platforms and features.
 ///
-/// A lock file that does not fit the manifests is an error: a build elsewhere would change it.
+/// A lock file that does not match the manifests is an error: another build would change it.
 pub(crate) fn packages() -> Result<Vec<Package>> {
+    read(parse)
+}
+
+/// For each package of this workspace, by its directory, the directories of those that it depends
+/// on, except for tests.
+pub(crate) fn own_dependencies() -> Result<BTreeMap<String, BTreeSet<String>>> {
+    read(parse_own)
+}
+
+fn read<T>(parse: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
     let mut command = Command::new("cargo");
     command.current_dir(paths::root());
     command.args(["metadata", "--format-version=1", "--locked", "--all-features", "--quiet"]);
@@ -42,6 +54,25 @@ fn parse(json: &[u8]) -> Result<Vec<Package>> {
     Ok(found)
 }
 
+fn parse_own(json: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let metadata: Value = serde_json::from_slice(json)?;
+    let packages = metadata["packages"].as_array().context("no list of packages")?;
+    let root = metadata["workspace_root"].as_str().context("no root")?;
+    let directory = |path: &Value| {
+        let path = Path::new(path.as_str()?).strip_prefix(root).ok()?;
+        Some(path.to_string_lossy().replace('\\', "/"))
+    };
+    let mut own = BTreeMap::new();
+    for package in packages.iter().filter(|package| package["source"].is_null()) {
+        let manifest = directory(&package["manifest_path"]).context("a package elsewhere")?;
+        let used = package["dependencies"].as_array().into_iter().flatten();
+        let used = used.filter(|used| used["kind"].as_str() != Some("dev"));
+        let user = manifest.trim_end_matches("/Cargo.toml").to_owned();
+        own.insert(user, used.filter_map(|used| directory(&used["path"])).collect());
+    }
+    Ok(own)
+}
+
 fn package(value: &Value) -> Result<Package> {
     let text = |key: &str| value[key].as_str().map(str::to_owned);
     Ok(Package {
@@ -52,7 +83,7 @@ fn package(value: &Value) -> Result<Package> {
     })
 }
 
-/// Whether the workspace has a package of this name.
+/// Whether the workspace contains a package of this name.
 pub(crate) fn is_member(packages: &[Package], name: &str) -> bool {
     packages.iter().any(|package| package.source.is_none() && package.name == name)
 }
@@ -60,6 +91,20 @@ pub(crate) fn is_member(packages: &[Package], name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_dependencies_are_told_by_their_directories() {
+        let json = br#"{"workspace_root": "/w", "packages": [
+            {"name": "raft-core", "source": null, "manifest_path": "/w/core/Cargo.toml",
+             "dependencies": [{"name": "bytes", "kind": null, "path": null}]},
+            {"name": "page", "source": null, "manifest_path": "/w/page/Cargo.toml",
+             "dependencies": [{"name": "raft-core", "kind": null, "path": "/w/core"},
+                              {"name": "testbed", "kind": "dev", "path": "/w/testbed"}]}
+        ]}"#;
+        let own = parse_own(json).unwrap();
+        assert!(own["core"].is_empty());
+        assert_eq!(own["page"], BTreeSet::from(["core".to_owned()]));
+    }
 
     #[test]
     fn own_and_foreign_packages_are_told_apart() {

@@ -1,4 +1,4 @@
-//! Child processes: what they print, where it goes, and what is said when one fails.
+//! Runs child processes: their output, its destination, and the error message when they fail.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How many lines of a failed command's log are shown.
+/// Number of lines of a failed command's log that are shown.
 const TAIL_LINES: usize = 8;
 
 /// The command as a person would type it.
@@ -17,15 +17,15 @@ pub(crate) fn display(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// Standard output of a command that succeeded; `None` when it cannot be started or fails.
+/// Returns the standard output of a command; `None` when it cannot be started or fails.
 ///
-/// For probing: whatever it says on standard error is dropped.
+/// Its standard error is discarded.
 pub(crate) fn probe(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command whose output belongs on the screen.
+/// Runs a command whose output goes to the screen.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = display(command);
     let status =
@@ -36,7 +36,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Becomes the command, so that signals reach it and its exit code is ours.
+/// Replaces this process with the command: signals reach it, and its exit code is ours.
 #[cfg(unix)]
 pub(crate) fn replace(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
@@ -44,14 +44,14 @@ pub(crate) fn replace(command: &mut Command) -> Result<()> {
     Err(command.exec()).with_context(|| format!("cannot start `{shown}`"))
 }
 
-/// Where a process cannot become another one, it waits for it.
+/// Runs the command and waits for it, because a process cannot be replaced on this platform.
 #[cfg(not(unix))]
 pub(crate) fn replace(command: &mut Command) -> Result<()> {
     run(command)
 }
 
-/// Runs a long, talkative command: on a terminal its progress is shown, elsewhere it goes to
-/// `log`, and only the end of that is shown when it fails.
+/// Runs a long command with much output. On a terminal the output is shown. Otherwise it goes to
+/// `log`, whose end is shown when the command fails.
 pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
     if std::io::stderr().is_terminal() {
         return run(command);
@@ -80,7 +80,8 @@ fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// The first of `names` that is an executable on the search path, or in cargo's own directory.
+/// Returns the first of `names` that is an executable on the search path or in cargo's bin
+/// directory.
 pub(crate) fn find_program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> =
@@ -102,14 +103,14 @@ fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The directory in which `cargo install` puts programs.
+/// The directory to which `cargo install` installs programs.
 pub(crate) fn cargo_bin() -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let default = || std::env::home_dir().unwrap_or_default().join(".cargo");
     home.unwrap_or_else(default).join("bin")
 }
 
-/// Lets a child find the tools that were just installed, even when the user's shell does not.
+/// Adds cargo's bin directory to the child's `PATH`, for tools that were just installed.
 pub(crate) fn with_tools_on_path(command: &mut Command) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = std::env::split_paths(&path).chain(std::iter::once(cargo_bin()));

@@ -1,4 +1,5 @@
-//! `cargo xtask scenario`: starts the core's own player, so that xtask need not wait for the core.
+//! `cargo xtask scenario`: starts the core's player. xtask does not depend on the core, and so
+//! builds faster.
 
 use std::process::Command;
 
@@ -7,7 +8,7 @@ use anyhow::Result;
 use crate::paths;
 use crate::process::replace;
 
-/// Becomes the player, in the user's directory: paths mean what they mean there.
+/// Replaces this process with the player. Relative paths refer to the user's working directory.
 pub(crate) fn play(file: Option<String>, breaks: Option<String>, print: bool) -> Result<()> {
     let mut command = Command::new("cargo");
     command.args(["run", "--quiet", "--package=raft-core", "--features=sim", "--example=scenario"]);

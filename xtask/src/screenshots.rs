@@ -1,4 +1,4 @@
-//! `cargo xtask screenshots`: the pictures in the documents, of the page as it is now.
+//! `cargo xtask screenshots`: takes the screenshots of the documentation from the current page.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::process::run;
 use crate::setup::{self, Part, Report};
 use crate::{paths, web};
 
-/// Builds page and server, and lets a browser take the pictures whose name contains `name`.
+/// Builds page and server, and takes the screenshots whose name contains `name` in a browser.
 pub(crate) fn take(directory: &Path, name: Option<&str>) -> Result<()> {
     setup::ensure(&[Part::Browser], Report::Changes)?;
     web::build()?;

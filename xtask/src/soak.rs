@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: real processes under random faults for as long as one likes.
+//! `cargo xtask soak`: runs real processes under random faults for any length of time.
 
 use std::process::Command;
 
@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use crate::paths;
 use crate::process::{replace, run};
 
-/// Builds the server as it is released, and becomes the soak. The two are built apart: together the
-/// server would get the parts of the core that only tests use.
+/// Builds the release server and replaces this process with the soak. The two are built separately:
+/// together the server would get core features that only tests use.
 pub(crate) fn soak(arguments: &[String]) -> Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut command = Command::new("cargo");

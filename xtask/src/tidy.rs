@@ -1,4 +1,4 @@
-//! Rules of the house that no compiler checks.
+//! Project rules that no compiler checks.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::paths;
 use crate::process::probe;
 
-/// The longest that a file of code may be, in lines; tests may be longer.
+/// Maximum length of a source file, in lines; test files may be longer.
 const LONGEST: usize = 500;
 
-/// Looks at every file that git knows or would add.
+/// Checks every file that git tracks or would add.
 pub(crate) fn check() -> Result<()> {
     let listed = probe(Command::new("git").current_dir(paths::root()).args([
         "ls-files",
@@ -24,7 +24,7 @@ pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
     let mut files = 0_usize;
     for name in listed.split('\0').filter(|name| !name.is_empty()) {
-        // Deleted files are still listed; pictures and the like are no text.
+        // Git still lists deleted files. Images and other binary files are not UTF-8.
         let Ok(bytes) = std::fs::read(paths::root().join(name)) else { continue };
         let Ok(text) = String::from_utf8(bytes) else { continue };
         files += 1;
@@ -46,9 +46,9 @@ fn faults_of(name: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Places that exist on one machine alone.
+/// Finds absolute paths that exist only on one machine.
 fn machine_paths(name: &str, text: &str) -> Vec<String> {
-    // In two halves, so that this file does not find itself.
+    // Split to keep this check from matching its own source.
     let homes =
         [["/ro", "ot/"], ["/ho", "me/"], ["/Us", "ers/"], ["C:", "\\Users"]].map(|h| h.concat());
     numbered(text)
@@ -57,7 +57,7 @@ fn machine_paths(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What git writes between two versions of the same lines.
+/// Finds git's merge conflict markers.
 fn conflicts(name: &str, text: &str) -> Vec<String> {
     numbered(text)
         .filter(|(_, line)| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))
@@ -65,7 +65,7 @@ fn conflicts(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether `home` stands in the line as the start of a path, not in the middle of one or of a URL.
+/// Whether a path in the line starts with `home`. A match inside a path or a URL does not count.
 fn mentions(line: &str, home: &str) -> bool {
     line.match_indices(home).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -82,7 +82,7 @@ fn rust_faults(name: &str, text: &str) -> Vec<String> {
     if lines > LONGEST && !is_test(name) {
         faults.push(format!("{name}: {lines} lines; more than {LONGEST} usually hold two things"));
     }
-    // In two halves, so that this file does not find itself.
+    // Split to keep this check from matching its own source.
     let left_over = [["dbg", "!("], ["todo", "!("], ["unimplemented", "!("]].map(|l| l.concat());
     for (number, line) in numbered(text) {
         if let Some(found) = left_over.iter().find(|found| line.contains(found.as_str())) {
@@ -92,7 +92,7 @@ fn rust_faults(name: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Whether the first thing that is not an attribute is a `//!` comment.
+/// Whether the first line after attributes is a `//!` comment.
 fn begins_with_docs(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with("#!["));
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn each_fault_is_named_with_its_place() {
         let home = format!("/{}/", "home");
-        // In halves, as above.
+        // Split, as above.
         let (debug, later) = (format!("{}!(x);", "dbg"), format!("{}!()", "todo"));
         let cases = [
             ("src/a.rs", "fn a() {}".to_owned(), "src/a.rs:1: begins without"),

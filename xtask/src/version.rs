@@ -1,18 +1,19 @@
-//! Version numbers as programs print them.
+//! Parses version numbers from the output of programs.
 
-/// The first dotted number in a text such as `trunk 0.21.14` or `Chromium 156.0.8078.79 built on`.
+/// Returns the first dotted number in a text such as `trunk 0.21.14` or `Chromium 156.0.8078.79
+/// built on`.
 pub(crate) fn first(text: &str) -> Option<Vec<u64>> {
     text.split(|c: char| c.is_whitespace() || c == '(' || c == ')')
         .find_map(|word| parse(word.strip_prefix('v').unwrap_or(word)))
 }
 
-/// A dotted number of at least two parts; `None` for anything else, pre-releases included.
+/// Parses a dotted number of at least two parts; `None` for anything else, including pre-releases.
 fn parse(word: &str) -> Option<Vec<u64>> {
     let parts: Option<Vec<u64>> = word.split('.').map(|part| part.parse().ok()).collect();
     parts.filter(|parts| parts.len() >= 2)
 }
 
-/// Back to dotted form.
+/// Formats a version in dotted form.
 pub(crate) fn show(version: &[u64]) -> String {
     version.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
 }

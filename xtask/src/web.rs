@@ -1,5 +1,5 @@
-//! The page: `cargo xtask web` builds it into `dist/`, `cargo xtask serve` serves it while it is
-//! worked on.
+//! The page: `cargo xtask web` builds it into `dist/`, `cargo xtask serve` serves it during
+//! development.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -13,11 +13,12 @@ use crate::paths;
 use crate::process::{find_program, replace, run, with_tools_on_path};
 use crate::setup::{self, Report, WasmToolchain};
 
-/// What the whole page may weigh on the wire, in gzipped bytes. A little above what it weighs, so that
-/// growth is noticed; the aim is 300 KB. Most of it is the core, all of which the page runs.
+/// Maximum size of the whole page over the network, in gzipped bytes. It is slightly above the
+/// current size, to make growth noticeable. The goal is 300 KB. Most of the size is the core, which
+/// the page runs completely.
 const BUDGET: u64 = 892_000;
 
-/// Builds the page, and beside each of its larger files a gzipped one, which servers give to browsers.
+/// Builds the page. Also writes a gzipped copy of each larger file, which servers send to browsers.
 pub(crate) fn build() -> Result<()> {
     run(trunk()?.args(["build", "--release"]))?;
     let dist = paths::dist();
@@ -32,11 +33,11 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// How the name of a gzipped file ends.
+/// File extension of the gzipped copies.
 const PACKED: &str = ".gz";
 
-/// Builds the page and holds it to its budget: a matter of whoever changes it, not of whoever wants
-/// to see it.
+/// Builds the page and checks its size budget. The budget concerns people who change the page, not
+/// people who only view it.
 pub(crate) fn build_within_budget() -> Result<()> {
     build()?;
     let files = sizes(&paths::dist())?;
@@ -44,17 +45,17 @@ pub(crate) fn build_within_budget() -> Result<()> {
     check_budget(&files)
 }
 
-/// What the built page weighs, file by file.
+/// Formats a table of the built page's size, file by file.
 pub(crate) fn size_table() -> Result<String> {
     Ok(table(&sizes(&paths::dist())?))
 }
 
-/// Becomes `trunk serve`.
+/// Replaces this process with `trunk serve`.
 pub(crate) fn serve(arguments: &[String]) -> Result<()> {
     replace(trunk()?.arg("serve").args(arguments))
 }
 
-/// Trunk with the right compiler, in the right directory; installed when missing.
+/// Returns a trunk command with the right compiler and directory. Installs what is missing.
 fn trunk() -> Result<Command> {
     let lock = std::fs::read_to_string(paths::root().join("Cargo.lock"));
     setup::check_wasm_bindgen(&lock.context("cannot read Cargo.lock")?)?;
@@ -66,20 +67,20 @@ fn trunk() -> Result<Command> {
     command.current_dir(paths::root());
     toolchain.apply(&mut command);
     with_tools_on_path(&mut command);
-    // Trunk stops with an error at the usual `NO_COLOR=1`: it wants to read `true`.
+    // Trunk rejects the usual `NO_COLOR=1`: it expects `true`.
     if std::env::var_os("NO_COLOR").is_some() {
         command.env("NO_COLOR", "true");
     }
     Ok(command)
 }
 
-/// One file of the page.
+/// A file of the page.
 #[derive(Debug, PartialEq, Eq)]
 struct Size {
     name: String,
-    /// Bytes.
+    /// Size in bytes.
     raw: u64,
-    /// Bytes as a server with ordinary gzip sends them.
+    /// Size in bytes with gzip at its default level.
     gzipped: u64,
 }
 
@@ -135,7 +136,7 @@ fn table(files: &[Size]) -> String {
     std::iter::once(format!("{:>9} {:>9}  dist/\n", "raw KB", "gzip KB")).chain(lines).collect()
 }
 
-/// Thousands of bytes with one decimal.
+/// Formats bytes as kilobytes (1000 bytes) with one decimal.
 fn kilobytes(bytes: u64) -> String {
     format!("{}.{}", bytes / 1000, bytes % 1000 / 100)
 }

@@ -1,4 +1,4 @@
-//! Measures three real servers, beside etcd's where there is one. `cargo xtask bench` runs it.
+//! Measures three real servers, and three of etcd if available. `cargo xtask bench` runs it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,10 +15,10 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tokio::task::LocalSet;
 
-/// Keys of those measurements that are not about their number.
+/// Number of keys in measurements that do not vary it.
 const KEYS: u64 = 10_000;
 
-/// Measures three real servers
+/// Measure three real servers
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
@@ -29,55 +29,55 @@ struct Cli {
 
 #[derive(Args)]
 struct Options {
-    /// The server's program
+    /// Path of the server program
     #[arg(long)]
     server: PathBuf,
-    /// etcd's program; without it nothing is compared
+    /// Path of the etcd program; without it nothing is compared
     #[arg(long)]
     etcd: Option<PathBuf>,
-    /// Where figures, plots and the servers' data go
+    /// Directory for figures, plots and the servers' data
     #[arg(long)]
     output: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Throughput and latency by clients
+    /// Measure throughput and latency by number of clients
     Etcd {
-        /// How often each figure is taken
+        /// Number of measurements of each figure
         #[arg(long)]
         rounds: usize,
-        /// How long, in seconds
+        /// Duration of each measurement, in seconds
         #[arg(long)]
         seconds: u64,
-        /// Only this kind of load; all without it
+        /// Kind of load to measure; repeatable, all by default
         #[arg(long)]
         work: Vec<Work>,
-        /// Only so many clients; all numbers without it
+        /// Number of clients; repeatable, 1, 64, 256 and 1000 by default
         #[arg(long)]
         clients: Vec<usize>,
     },
-    /// From the leader's kill -9 to the first write
+    /// Measure the time from kill -9 of the leader to the first write
     Failover {
-        /// How often
+        /// Number of times that each cluster's leader is killed
         #[arg(long)]
         kills: usize,
     },
-    /// What snapshots of many keys cost
+    /// Measure the cost of snapshots of many keys
     Snapshot {
-        /// How many keys
+        /// Number of keys in the store
         #[arg(long)]
         keys: u64,
-        /// How long each figure takes, in seconds
+        /// Duration of each measurement, in seconds
         #[arg(long)]
         seconds: u64,
     },
-    /// What a page that watches costs
+    /// Measure the cost of a page that follows the servers' events
     Trace {
-        /// How often each figure is taken
+        /// Number of measurements of each figure
         #[arg(long)]
         rounds: usize,
-        /// How long, in seconds
+        /// Duration of each measurement, in seconds
         #[arg(long)]
         seconds: u64,
     },
@@ -94,12 +94,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    // One thread: what the load generator takes, the servers do not have.
+    // A single thread, to leave the other processors to the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(LocalSet::new().run_until(async {
         tokio::select! {
             done = perform(cli) => done,
-            // Dropping what runs ends the servers.
+            // Dropping the other future ends the servers.
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         }
     }))
@@ -202,7 +202,7 @@ async fn trace(options: &Options, rounds: usize, seconds: u64) -> Result<()> {
     write(options, "trace", &report)
 }
 
-/// Starts a cluster; `None` for etcd where there is none.
+/// Starts a cluster; `None` for etcd if no program is given.
 async fn start(
     options: &Options,
     contender: Contender,

@@ -1,5 +1,5 @@
-//! What this core keeps in memory: a program of its own, since its allocator counts, which would
-//! slow down what is measured elsewhere. Prints JSON.
+//! Measures the core's memory use and prints JSON. It is a separate program because its counting
+//! allocator would slow down other measurements.
 
 use bench::memory::{self, Allocated};
 use peak_alloc::PeakAlloc;

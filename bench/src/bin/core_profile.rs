@@ -1,4 +1,5 @@
-//! Runs one contender alone, for a profiler: `perf record target/release/core_profile ours 16 400000`.
+//! Runs a single contender for a profiler: `perf record target/release/core_profile ours 16
+//! 400000`.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! Measures how fast the core is, and writes and prints what it found. `cargo xtask bench core` runs
-//! it with the figures of the other programs.
+//! Measures the speed of the core, and prints and writes the figures. `cargo xtask bench core` runs
+//! it and passes the figures of the other programs.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use bench::simulator;
 use clap::Parser;
 use serde::de::DeserializeOwned;
 
-/// Measures the core
+/// Measure the core
 #[derive(Parser)]
 struct Cli {
-    /// How often each thing is measured
+    /// Number of measurements of each figure
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Commands that are replicated in a round; a tenth of it one by one
+    /// Number of commands that each measurement replicates; a tenth of it at batch size 1
     #[arg(long, default_value_t = 200_000)]
     entries: usize,
-    /// What `core_memory` printed
+    /// File with the output of `core_memory`
     #[arg(long)]
     memory: Option<PathBuf>,
-    /// What the simulator measured in wasm
+    /// File with the simulator's figures in wasm
     #[arg(long)]
     wasm: Option<PathBuf>,
-    /// What ran it
+    /// Name of the runtime that produced the wasm figures
     #[arg(long, default_value = "unknown")]
     wasm_runner: String,
-    /// Where the figures go, as JSON
+    /// File to write the figures to, as JSON
     #[arg(long)]
     json: PathBuf,
 }

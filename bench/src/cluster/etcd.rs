@@ -1,4 +1,4 @@
-//! How etcd's servers are started and asked.
+//! Starts and queries etcd's servers.
 
 use std::process::Command;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) fn command(cluster: &Cluster, server: usize) -> Command {
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &peers.join(","), "--initial-cluster-state=new"]);
     if let Some(shortest) = cluster.setup.election_timeout {
-        // Its timeouts lie between the one that is given and twice that, too.
+        // etcd also draws its timeouts between the given value and twice that value.
         command
             .args(["--election-timeout", &shortest.as_millis().to_string()])
             .args(["--heartbeat-interval", &(shortest / 5).as_millis().to_string()]);
@@ -58,7 +58,7 @@ pub(super) async fn leader(cluster: &Cluster, server: usize) -> Option<usize> {
     None
 }
 
-/// How far a server has applied, and how far any has.
+/// The applied index of a server, and the highest applied index of all servers.
 pub(super) async fn progress(cluster: &Cluster, server: usize) -> Option<(u64, u64)> {
     let mine = status(cluster, server).await?.raft_applied_index();
     let mut best = 0;

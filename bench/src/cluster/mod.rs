@@ -1,5 +1,5 @@
-//! Three servers on this machine, of this project or of etcd, as processes of their own on free
-//! ports, in a directory under `target/`. Dropping a cluster ends them.
+//! Three server processes on this machine, of this project or of etcd. They use free ports and a
+//! directory under `target/`. Dropping a cluster ends them.
 
 mod etcd;
 mod ours;
@@ -17,24 +17,24 @@ use tokio::time::sleep;
 
 pub use usage::Usage;
 
-/// How many servers each cluster has.
+/// Number of servers in each cluster.
 pub const SERVERS: usize = 3;
 
-/// How long a condition may take before a measurement is given up.
+/// Maximum wait for a condition before a measurement fails.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Whose servers.
+/// The project that the servers belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Contender {
-    /// This project's.
+    /// This project.
     Glassraft,
-    /// etcd's.
+    /// etcd.
     Etcd,
 }
 
 impl Contender {
-    /// As it stands in tables.
+    /// Name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Glassraft => "glassraft",
@@ -43,20 +43,21 @@ impl Contender {
     }
 }
 
-/// How the servers are to be run.
+/// How to run the servers.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Whose servers.
+    /// The project that the servers belong to.
     pub contender: Contender,
-    /// The program.
+    /// Path of the server program.
     pub program: PathBuf,
-    /// Where their data and logs go; emptied first.
+    /// Directory for data and logs; emptied first.
     pub directory: PathBuf,
-    /// The shortest election timeout; the longest is twice that. `None` leaves each at its default.
+    /// The minimum election timeout; the maximum is twice that. `None` leaves each project's
+    /// default.
     pub election_timeout: Option<Duration>,
 }
 
-/// See the module.
+/// A running cluster of three servers.
 #[derive(Debug)]
 pub struct Cluster {
     setup: Setup,
@@ -82,7 +83,7 @@ impl Cluster {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let mut servers = Vec::new();
-        // All ports are held until the last one is chosen, so that they differ.
+        // Hold all ports until the last one is chosen, to get different ports.
         let mut held = Vec::new();
         for _ in 0..SERVERS {
             let mut port = || -> Result<u16> {
@@ -103,12 +104,12 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Whose servers these are.
+    /// The project that the servers belong to.
     pub const fn contender(&self) -> Contender {
         self.setup.contender
     }
 
-    /// Where clients reach a server.
+    /// A server's address for clients.
     pub fn address(&self, server: usize) -> String {
         format!("127.0.0.1:{}", self.servers[server].client_port)
     }
@@ -118,7 +119,7 @@ impl Cluster {
         self.setup.directory.join(format!("data-{}", server + 1))
     }
 
-    /// Starts a server that does not run.
+    /// Starts a stopped server.
     pub fn spawn(&mut self, server: usize) -> Result<()> {
         let mut command = match self.setup.contender {
             Contender::Glassraft => ours::command(self, server),
@@ -135,7 +136,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// SIGKILL. Returns the moment after which the process is no more.
+    /// Sends SIGKILL and returns the time just after it.
     pub fn kill(&mut self, server: usize) -> Result<Instant> {
         let Some(mut child) = self.servers[server].child.take() else {
             bail!("server {} does not run", server + 1);
@@ -146,7 +147,7 @@ impl Cluster {
         Ok(at)
     }
 
-    /// The server that leads, once the others have heard of it.
+    /// Waits until a majority names the same running leader, and returns it.
     pub async fn leader(&self) -> Result<usize> {
         eventually("a leader", async || {
             let mut named = Vec::new();
@@ -164,7 +165,7 @@ impl Cluster {
         .await
     }
 
-    /// Waits until a server has everything that the leader has committed.
+    /// Waits until a server has applied everything that the cluster has committed.
     pub async fn caught_up(&self, server: usize) -> Result<()> {
         let what = format!("server {} has caught up", server + 1);
         eventually(&what, async || {
@@ -177,18 +178,18 @@ impl Cluster {
         .await
     }
 
-    /// What the servers have used of the machine since they began.
+    /// CPU time and memory of all running servers.
     pub fn usage(&self) -> Usage {
         let pids = self.servers.iter().filter_map(|server| server.child.as_ref());
         pids.map(|child| Usage::of(child.id())).sum()
     }
 
-    /// What a server uses of the machine.
+    /// CPU time and memory of a server.
     pub fn usage_of(&self, server: usize) -> Usage {
         self.servers[server].child.as_ref().map(|child| Usage::of(child.id())).unwrap_or_default()
     }
 
-    /// Bytes that a server's directory takes on disk.
+    /// Bytes that a server's data directory occupies on disk.
     pub fn disk(&self, server: usize) -> u64 {
         directory_bytes(&self.data(server))
     }
@@ -205,14 +206,14 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         for child in self.servers.iter_mut().filter_map(|server| server.child.as_mut()) {
-            // It may have ended by itself; nothing more can be done about either.
+            // The process may have ended already; ignore errors.
             drop(child.kill());
             drop(child.wait());
         }
     }
 }
 
-/// Waits for a condition, asking again and again.
+/// Polls a condition until it holds; fails after a minute.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -231,7 +232,7 @@ fn directory_bytes(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => directory_bytes(&entry.path()),
-        // Blocks and not length: space is allocated ahead, and files may have holes.
+        // Count blocks instead of length: space is preallocated, and files may have holes.
         Ok(metadata) => metadata.blocks() * 512,
         Err(_) => 0,
     });

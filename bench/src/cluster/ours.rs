@@ -1,4 +1,4 @@
-//! How this project's servers are started and asked.
+//! Starts and queries this project's servers.
 
 use std::process::Command;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) fn command(cluster: &Cluster, server: usize) -> Command {
     command
 }
 
-/// The parts of `/cluster/status` that are read here.
+/// The fields of `/cluster/status` that are used here.
 #[derive(Deserialize)]
 struct Status {
     leader: Option<Leader>,
@@ -63,7 +63,7 @@ pub(super) async fn leader(cluster: &Cluster, server: usize) -> Option<usize> {
     Some(status(cluster, server).await?.leader?.id - 1)
 }
 
-/// How far a server has applied, and how far any has committed.
+/// The applied index of a server, and the highest commit index of all servers.
 pub(super) async fn progress(cluster: &Cluster, server: usize) -> Option<(u64, u64)> {
     let mine = status(cluster, server).await?.applied_index;
     let mut best = 0;

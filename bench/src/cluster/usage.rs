@@ -1,26 +1,26 @@
-//! What a process uses, from `/proc`.
+//! CPU time and memory of processes, from `/proc`.
 
 use std::iter::Sum;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// What some processes use.
+/// CPU time and memory of one or more processes.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Usage {
-    /// Processor time since they began.
+    /// CPU time since the processes started.
     pub cpu: Duration,
-    /// Memory that is resident now, in bytes.
+    /// Resident memory now, in bytes.
     pub memory: u64,
-    /// The most memory that ever was, in bytes.
+    /// Peak resident memory, in bytes.
     pub peak_memory: u64,
 }
 
 impl Usage {
-    /// That of one process; nothing when there is none.
+    /// Usage of a single process; zero if it does not exist.
     pub fn of(pid: u32) -> Self {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name before the last parenthesis may hold anything.
+        // The process name may contain any characters; it ends at the last parenthesis.
         let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let field = |number: usize| -> u64 {
             let mut fields = after_name.split_whitespace();
@@ -55,7 +55,7 @@ impl Sum for Usage {
 mod tests {
     use super::Usage;
 
-    /// Guards the fields' places: this very process uses memory and time.
+    /// Guards that the right fields are read: this process uses memory and CPU time.
     #[test]
     fn a_process_is_measured() {
         let mut sum = 0_u64;

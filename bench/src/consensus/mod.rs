@@ -1,27 +1,27 @@
-//! One thread that steps three servers, with this core and with raft-rs.
+//! Steps three servers in a single thread, with this core and with raft-rs.
 //!
-//! Both sides do the same work, and nothing that raft-rs does is left out of ours:
+//! Both sides do the same work, and ours leaves out nothing that raft-rs does:
 //!
-//! - Servers 1, 2 and 3; server 1 is elected before the clock starts. Checks before an election
-//!   (PreVote) and of the leader's majority (CheckQuorum) are on. Time stands still.
-//! - A round is a closed loop: a batch of commands of 64 bytes is given to the leader, then the
-//!   servers take turns until nothing moves. By then all three have committed the batch and handed
-//!   it out, and all messages about it are answered.
-//! - In its turn a server takes in all messages that wait for it, then what it asks for is carried
-//!   out: messages are moved into the receivers' queues, not encoded; entries go to an in-memory
-//!   log that stands for the disk and are durable at once; committed entries are handed out, and
-//!   the application reads each.
-//! - A message holds up to 1 MiB of entries and 256 may be under way, on both sides.
+//! - Server 1 of three is elected before the clock starts. PreVote and CheckQuorum are on. Time
+//!   does not advance.
+//! - A round is a closed loop: the leader gets a batch of 64-byte commands, then the servers take
+//!   turns until no server has work left. By then all three have committed and delivered the batch,
+//!   and all its messages are answered.
+//! - In its turn a server receives all pending messages, then its outputs are executed. Messages
+//!   move to the receivers' queues without encoding. Entries go to an in-memory log in place of a
+//!   disk and are durable immediately. Committed entries are delivered, and the application reads
+//!   each.
+//! - On both sides a message holds up to 1 MiB of entries, and up to 256 messages are in flight.
 //! - Nothing is compacted, and the log starts empty in each round.
 //!
-//! raft-rs stores entries in the `MemStorage` that comes with it, and is driven as its own examples
-//! do. How a batch is best given to it depends on its size, so each of three ways is measured and
-//! the fastest of that size is compared: an own `propose` for each entry, the same with
-//! `batch_append`, and a single `MsgPropose` with all entries.
+//! raft-rs stores entries in its own `MemStorage` and is driven as in its examples. The best way
+//! to propose a batch depends on its size. Three ways are measured: `propose` for each entry, the
+//! same with `batch_append`, and a single `MsgPropose` for all entries. The fastest at each size is
+//! compared.
 //!
-//! Twice: consensus alone, where handing out is all that happens to a committed entry; and with the
-//! state machine, where on both sides each server decodes the command and applies it to a
-//! [`raft_core::kv::KvStore`], and the leader's answer to each client's request is made.
+//! Everything is measured twice. Consensus alone only delivers committed entries. With the state
+//! machine, each server on both sides decodes the command and applies it to a
+//! [`raft_core::kv::KvStore`]. The leader also creates the response to each client request.
 
 mod ours;
 mod ours_applied;
@@ -35,27 +35,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::figures::Figure;
 
-/// The sizes of batches that are measured.
+/// The measured batch sizes.
 pub const BATCHES: [usize; 4] = [1, 16, 256, 1024];
 
-/// The length of a command, in bytes.
+/// Length of a command, in bytes.
 pub const COMMAND_BYTES: usize = 64;
 
-/// Servers of one of the implementations.
+/// Three servers of an implementation.
 pub(crate) trait Cluster {
-    /// Gives the leader a batch and steps all servers until nothing moves.
+    /// Proposes a batch to the leader and steps all servers until no server has work left.
     fn replicate(&mut self, batch: Vec<Vec<u8>>);
 
-    /// How many commands each server has handed out, and their bytes.
+    /// Commands and bytes that each server has delivered.
     fn handed_out(&self) -> [Tally; 3];
 }
 
-/// What an application got.
+/// What an application received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     commands: u64,
     bytes: u64,
-    /// Sum of the last byte of each: whoever reads an entry has to fetch it.
+    /// Sum of the last byte of each command, to force a read of every entry.
     sum: u64,
 }
 
@@ -67,22 +67,22 @@ impl Tally {
     }
 }
 
-/// A way to replicate.
+/// An implementation, and for raft-rs the way to propose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contender {
     /// This core.
     Ours,
-    /// raft-rs, an own `propose` for each entry.
+    /// raft-rs with a separate `propose` for each entry.
     RaftRsEach,
     /// The same with `batch_append`.
     RaftRsBatchAppend,
-    /// raft-rs, one `MsgPropose` for all entries.
+    /// raft-rs with a single `MsgPropose` for all entries.
     RaftRsOneMessage,
 }
 
 impl Contender {
-    /// All, in the order in which they take turns.
+    /// All contenders, in the order of their turns.
     pub const ALL: [Self; 4] =
         [Self::Ours, Self::RaftRsEach, Self::RaftRsBatchAppend, Self::RaftRsOneMessage];
 
@@ -98,26 +98,27 @@ impl Contender {
     }
 }
 
-/// What was measured for one size of batch.
+/// The figures for a batch size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// How many entries were given at once.
+    /// Number of entries in a batch.
     pub batch: usize,
-    /// Whether the state machine was part of it.
+    /// Whether entries were applied to the state machine.
     pub applies: bool,
     /// Entries per second.
     pub entries_per_second: BTreeMap<Contender, Figure>,
-    /// Ours against the fastest of the others.
+    /// Our rate divided by that of the fastest other contender.
     pub to_fastest: f64,
-    /// Ours against raft-rs with an own `propose` for each entry, which is how it is mostly used.
+    /// Our rate divided by that of raft-rs with a separate `propose` for each entry, the most
+    /// common use.
     pub to_usual: f64,
 }
 
-/// Measures one size of batch; the contenders take turns, `rounds` times.
+/// Measures a batch size; the contenders take turns for `rounds` rounds.
 pub fn measure(batch: usize, applies: bool, entries: usize, rounds: usize) -> Row {
     let mut measured: BTreeMap<Contender, Vec<f64>> = BTreeMap::new();
     for round in 0..rounds {
-        // Not always the same one after the same other.
+        // Rotate the order, to vary which contender follows which.
         for turn in 0..Contender::ALL.len() {
             let contender = Contender::ALL[(turn + round) % Contender::ALL.len()];
             measured.entry(contender).or_default().push(run(contender, applies, batch, entries));
@@ -132,8 +133,10 @@ pub fn measure(batch: usize, applies: bool, entries: usize, rounds: usize) -> Ro
     Row { batch, applies, to_fastest: ours / fastest, to_usual, entries_per_second: figures }
 }
 
-/// One round: entries per second. Whoever hands out something else than was put in is not measured
-/// but refused.
+/// Runs a round and returns entries per second.
+///
+/// # Panics
+/// When a server has not delivered exactly the proposed commands.
 pub fn run(contender: Contender, applies: bool, batch: usize, entries: usize) -> f64 {
     let mut cluster = contender.cluster(applies);
     let before = cluster.handed_out();
@@ -157,7 +160,7 @@ pub fn run(contender: Contender, applies: bool, batch: usize, entries: usize) ->
     entries / seconds
 }
 
-/// An encoded command of [`COMMAND_BYTES`] bytes: it sets one of a thousand keys.
+/// Encodes a command of [`COMMAND_BYTES`] bytes that sets one of a thousand keys.
 pub(crate) fn command(number: usize) -> Vec<u8> {
     let key = format!("key{:05}", number % 1000);
     let bare = Command::put(key.clone(), Vec::new()).encode().len();
@@ -169,8 +172,8 @@ pub(crate) fn command(number: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Guards the comparison: every contender replicates all commands, in every kind of run, and the
-    /// commands have the length that is announced.
+    /// Guards that every contender replicates all commands in every kind of run, and that commands
+    /// have the documented length.
     #[test]
     fn all_contenders_do_the_whole_work() {
         assert_eq!(command(0).len(), COMMAND_BYTES);

@@ -1,4 +1,4 @@
-//! This core's consensus without its state machine.
+//! This core's consensus without the state machine.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -14,7 +14,7 @@ use raft_core::types::{NodeId, Time};
 
 use super::{Cluster, Tally};
 
-/// Three servers in one thread.
+/// Three servers in a single thread.
 pub(super) struct Ours {
     servers: [Server; 3],
     inboxes: [VecDeque<Message>; 3],
@@ -23,17 +23,17 @@ pub(super) struct Ours {
 
 struct Server {
     consensus: Consensus,
-    /// Stands for its disk.
+    /// In-memory log in place of a disk.
     disk: Log,
     handed_out: Tally,
 }
 
-/// Where a server stands in an array.
+/// Array index of a server.
 pub(super) fn place(id: NodeId) -> usize {
     usize::try_from(id.0 - 1).expect("three servers")
 }
 
-/// The same limits as the other side has.
+/// The same limits as for raft-rs.
 pub(super) fn config() -> Config {
     Config {
         max_batch_bytes: 1 << 20,
@@ -45,7 +45,7 @@ pub(super) fn config() -> Config {
 }
 
 impl Ours {
-    /// Server 1 leads and has committed the first entry of its term.
+    /// Creates a cluster whose server 1 leads and has committed the first entry of its term.
     pub(super) fn elected() -> Self {
         let membership = Membership::of((1..=3).map(NodeId));
         let servers = [1, 2, 3].map(|id| {
@@ -61,7 +61,7 @@ impl Ours {
         cluster
     }
 
-    /// The servers take turns until nothing moves.
+    /// Lets the servers take turns until no server has work left.
     fn settle(&mut self) {
         loop {
             let mut moved = false;

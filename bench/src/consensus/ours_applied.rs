@@ -1,4 +1,4 @@
-//! This core with its state machine: whole replicas.
+//! Whole replicas of this core, with the state machine.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use raft_core::types::{NodeId, RequestId, Time};
 use super::ours::{config, place};
 use super::{Cluster, Tally};
 
-/// Three servers in one thread.
+/// Three servers in a single thread.
 pub(super) struct Ours {
     servers: [Server; 3],
     inboxes: [VecDeque<Message>; 3],
@@ -25,12 +25,12 @@ pub(super) struct Ours {
 
 struct Server {
     replica: Replica,
-    /// Stands for its disk.
+    /// In-memory log in place of a disk.
     disk: Log,
 }
 
 impl Ours {
-    /// Server 1 leads and has committed the first entry of its term.
+    /// Creates a cluster whose server 1 leads and has committed the first entry of its term.
     pub(super) fn elected() -> Self {
         let membership = Membership::of((1..=3).map(NodeId));
         let servers = [1, 2, 3].map(|id| {
@@ -57,7 +57,7 @@ impl Ours {
         cluster
     }
 
-    /// The servers take turns until nothing moves.
+    /// Lets the servers take turns until no server has work left.
     fn settle(&mut self) {
         loop {
             let mut moved = false;
@@ -113,8 +113,8 @@ impl Cluster for Ours {
         self.settle();
     }
 
-    /// What each server has applied, read from the log that it wrote: the state machine itself does
-    /// not keep the commands.
+    /// Counts what each server has applied in the log that it wrote, because the state machine does
+    /// not keep commands.
     fn handed_out(&self) -> [Tally; 3] {
         assert_eq!(self.answers, self.requests, "every client has its answer");
         self.servers.each_ref().map(|server| {

@@ -1,4 +1,4 @@
-//! raft-rs, driven as its examples do.
+//! raft-rs, driven as in its examples.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -10,18 +10,18 @@ use raft_core::kv::{Applied, Command, KvStore};
 
 use super::{Cluster, Tally};
 
-/// How a batch is given to the leader.
+/// How a batch is proposed to the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// An own proposal for each entry.
+    /// A separate proposal for each entry.
     Each,
-    /// The same; messages that have not left yet are joined.
+    /// The same, but unsent append messages are merged.
     BatchAppend,
-    /// One proposal that holds all entries.
+    /// A single proposal that holds all entries.
     OneMessage,
 }
 
-/// Three servers in one thread.
+/// Three servers in a single thread.
 pub(super) struct RaftRs {
     servers: [Server; 3],
     inboxes: [VecDeque<Message>; 3],
@@ -33,19 +33,19 @@ struct Server {
     application: Application,
 }
 
-/// What happens to committed entries.
+/// Receives committed entries.
 struct Application {
     handed_out: Tally,
-    /// The state, when commands are applied.
+    /// The state machine; `None` for consensus alone.
     store: Option<KvStore>,
-    /// Requests whose entry is not committed yet, by the order of their entries.
+    /// Requests with uncommitted entries, in log order.
     pending: VecDeque<u64>,
     requests: u64,
     answers: Vec<(u64, Applied)>,
 }
 
 impl RaftRs {
-    /// Server 1 leads and has committed the first entry of its term.
+    /// Creates a cluster whose server 1 leads and has committed the first entry of its term.
     pub(super) fn elected(way: Way, applies: bool) -> Self {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let servers = [1, 2, 3].map(|id| {
@@ -79,7 +79,7 @@ impl RaftRs {
         cluster
     }
 
-    /// The servers take turns until nothing moves.
+    /// Lets the servers take turns until no server has work left.
     fn settle(&mut self) {
         loop {
             let mut moved = false;
@@ -121,7 +121,7 @@ impl RaftRs {
         true
     }
 
-    /// One message with all entries: what `propose` makes for one.
+    /// Proposes all entries in a single message of the kind that `propose` creates for each entry.
     fn propose_at_once(&mut self, batch: Vec<Vec<u8>>) {
         let entries = batch.into_iter().map(|data| Entry { data, ..Entry::default() }).collect();
         let mut message = Message { from: 1, entries, ..Message::default() };

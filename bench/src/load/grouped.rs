@@ -1,23 +1,23 @@
-//! What clients within one program send: their operations share exchanges.
+//! Clients within a program that share requests: a request carries many operations.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use native_node::client::{Client, Grouped};
+use client::{Client, Grouped};
 
 use super::{Operation, VALUE_BYTES, key_name};
 
-/// How long an operation may take before it counts as an error.
+/// Timeout of an operation, after which it counts as an error.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A client that shares exchanges with the others.
+/// A client that shares requests with the others.
 pub(super) struct GroupedClient {
     client: Grouped,
     value: Bytes,
 }
 
-/// Makes clients of one program.
+/// Creates clients that share requests.
 pub(super) fn connect(addresses: &[String], how_many: usize) -> Result<Vec<GroupedClient>> {
     let servers: Result<Vec<_>, _> = addresses.iter().map(|address| address.parse()).collect();
     let client = Client::new(servers.context("an address")?, PATIENCE).grouped();

@@ -1,12 +1,12 @@
-//! What clients of etcd send: gRPC, several clients on a connection, as its own benchmark does.
+//! Clients of etcd: gRPC with several clients on a connection, as in etcd's own benchmark.
 
 use anyhow::{Context as _, Result};
 use etcd_client::{Client, GetOptions, KvClient};
 
 use super::{Operation, VALUE_BYTES, key_name};
 
-/// Connections at most. HTTP/2 carries many requests at once, and so many gave etcd its best figures
-/// here with 256 and 1000 clients.
+/// Maximum number of connections. HTTP/2 carries many requests at once. With 256 and 1000 clients
+/// this number gave etcd its best figures here.
 const CONNECTIONS: usize = 16;
 
 /// A client on a connection that it may share.

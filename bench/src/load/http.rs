@@ -1,24 +1,24 @@
-//! The cheapest client of HTTP/1.1 that still reads every answer: the load generator shares the
-//! machine with the servers.
+//! A minimal HTTP/1.1 client that still reads every response. It is cheap because the load
+//! generator shares the machine with the servers.
 
 use std::io::{Error, ErrorKind, Result};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// More headers than that is no answer of ours.
+/// Maximum number of response headers; our servers send fewer.
 const MAX_HEADERS: usize = 32;
 
-/// One connection, with one request at a time.
+/// A connection that carries one request at a time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// So much of the buffer is filled.
+    /// Number of bytes in the buffer.
     filled: usize,
 }
 
-/// What came back.
+/// An HTTP response.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// The status code.
@@ -35,10 +35,11 @@ impl Connection {
         Ok(Self { stream, buffer: vec![0; 4096], filled: 0 })
     }
 
-    /// Sends a whole request and reads the whole answer.
+    /// Sends a complete request and reads the complete response.
     ///
     /// # Errors
-    /// When the connection breaks, or the answer is not HTTP/1.1 with a `content-length`.
+    /// When the connection breaks, the response is not HTTP, or its `content-length` is not a
+    /// number.
     pub async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.filled = 0;
@@ -66,7 +67,7 @@ impl Connection {
     }
 }
 
-/// Status, length of the head, length of the body, once the head is there.
+/// Returns status, head length and body length once the head is complete.
 fn parse(bytes: &[u8]) -> Result<Option<(u16, usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -85,7 +86,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(u16, usize, usize)>> {
     Ok(Some((status, head, length.ok_or_else(|| bad("a content-length that is no number"))?)))
 }
 
-/// A request with a body, if any, as it goes over the wire.
+/// Encodes a request, with a body unless it is GET.
 pub fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let head = if method == "GET" {
         format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -100,7 +101,7 @@ pub fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
 mod tests {
     use super::parse;
 
-    /// Guards the reader: an answer counts once it is whole, and not before.
+    /// Guards that a response is parsed only when its head is complete.
     #[test]
     fn an_answer_is_parsed_when_its_head_is_whole() {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";

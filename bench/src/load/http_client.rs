@@ -1,14 +1,14 @@
-//! What clients of this project's servers send: HTTP, a connection each.
+//! Clients of this project's servers: HTTP with a connection for each client.
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::http::{Connection, request};
 use super::{Operation, VALUE_BYTES, key_name};
 
-/// A client with a connection of its own.
+/// A client with its own connection.
 pub(super) struct HttpClient {
     address: String,
-    /// None after it broke.
+    /// `None` after the connection broke.
     connection: Option<Connection>,
     request: Vec<u8>,
 }

@@ -1,5 +1,5 @@
-//! Clients that ask again as soon as they are answered (a closed loop), all on one thread, and what
-//! they saw.
+//! Load from clients in a closed loop: each sends its next request after the response. All clients
+//! run on a single thread.
 
 mod grouped;
 mod grpc;
@@ -21,31 +21,31 @@ use crate::cluster::{Cluster, Contender, SERVERS};
 /// Bytes of each value.
 pub const VALUE_BYTES: usize = 256;
 
-/// This long clients are at work before anything is measured.
+/// Duration of the load before measuring begins.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// The pause after an error, before a client tries again.
+/// Delay of a client after an error.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What clients do.
+/// Kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// Durable writes, asked of the leader.
+    /// Durable writes, sent to the leader.
     Put,
-    /// Linearizable reads, asked of the leader.
+    /// Linearizable reads, sent to the leader.
     Get,
-    /// Reads of what a server has ("serializable" in etcd), asked of all servers in turn.
+    /// Stale reads ("serializable" in etcd), sent to all servers in turn.
     StaleGet,
-    /// Nine linearizable reads to each write.
+    /// Nine linearizable reads for each write.
     Mix,
 }
 
 impl Work {
-    /// All of them.
+    /// All kinds of load.
     pub const ALL: [Self; 4] = [Self::Put, Self::Get, Self::StaleGet, Self::Mix];
 
-    /// As it stands in tables.
+    /// Name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Put => "put",
@@ -56,7 +56,7 @@ impl Work {
     }
 }
 
-/// One operation on a key.
+/// An operation on a key.
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     Put(u64),
@@ -64,25 +64,24 @@ enum Operation {
     StaleGet(u64),
 }
 
-/// How clients speak with servers.
+/// How clients talk to servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interface {
-    /// This project's HTTP: a connection for each client, an exchange for each operation.
+    /// This project's HTTP API: a connection for each client, a request for each operation.
     Http,
-    /// This project's client for Rust, whose operations share exchanges as far as they come at the
-    /// same time: all clients are tasks of one program.
+    /// This project's Rust client. All clients are tasks of the same program, and their concurrent
+    /// operations share requests.
     Grouped,
-    /// etcd's gRPC: clients share connections, and requests that come at the same time share
-    /// packets.
+    /// etcd's gRPC API: clients share connections, and concurrent requests share packets.
     Grpc,
 }
 
 impl Interface {
-    /// All of them.
+    /// All interfaces.
     pub const ALL: [Self; 3] = [Self::Http, Self::Grouped, Self::Grpc];
 
-    /// As it stands in tables.
+    /// Name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "glassraft, HTTP",
@@ -91,7 +90,7 @@ impl Interface {
         }
     }
 
-    /// Whose servers it reaches.
+    /// The project whose servers the interface reaches.
     pub const fn contender(self) -> Contender {
         match self {
             Self::Http | Self::Grouped => Contender::Glassraft,
@@ -99,7 +98,7 @@ impl Interface {
         }
     }
 
-    /// The one that is also used where speed is not what is measured.
+    /// The interface for everything but throughput measurements.
     pub const fn usual(contender: Contender) -> Self {
         match contender {
             Contender::Glassraft => Self::Http,
@@ -107,51 +106,51 @@ impl Interface {
         }
     }
 
-    /// Whether it can do that.
+    /// Whether the interface supports a kind of load.
     pub const fn can(self, work: Work) -> bool {
         !matches!((self, work), (Self::Grouped, Work::StaleGet))
     }
 }
 
-/// What clients are to do.
+/// The load to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// What each does.
+    /// What each client does.
     pub work: Work,
-    /// How many there are.
+    /// Number of clients.
     pub clients: usize,
-    /// How long they are measured.
+    /// Duration of the measurement.
     pub lasting: Duration,
-    /// Keys that are written and read.
+    /// Number of keys that are written and read.
     pub keys: u64,
 }
 
-/// What a load gave.
+/// Result of a load.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Measured {
-    /// Operations a second.
+    /// Successful operations per second.
     pub throughput: f64,
-    /// Half of the operations took less, in milliseconds.
+    /// Median latency, in milliseconds.
     pub p50: f64,
-    /// All but one in a hundred.
+    /// 99th percentile of latency, in milliseconds.
     pub p99: f64,
-    /// All but one in a thousand.
+    /// 99.9th percentile of latency, in milliseconds.
     pub p999: f64,
-    /// Operations that failed.
+    /// Number of failed operations.
     pub errors: u64,
-    /// Processor time of all servers for each second of the run.
+    /// CPU seconds of all servers per second of the run.
     pub cpu: f64,
     /// Resident memory of all servers at the end, in bytes.
     pub memory: u64,
 }
 
-/// What the clients of one run share.
+/// What the clients of a run share.
 struct Tally {
     latencies: Histogram<u64>,
     errors: u64,
-    /// Counted from here on.
+    /// Start of the measurement.
     from: Instant,
-    /// Clients end here.
+    /// End of the measurement and of the clients.
     until: Instant,
 }
 
@@ -164,7 +163,7 @@ impl Tally {
 
     fn count(&mut self, start: Instant, succeeded: bool) {
         let now = Instant::now();
-        // What ended within the time counts.
+        // Count operations that end within the measurement.
         if now < self.from || now > self.until {
             return;
         }
@@ -177,20 +176,20 @@ impl Tally {
     }
 }
 
-/// A client's numbers, equal in every run.
+/// A client's random numbers, the same in every run.
 #[derive(Debug)]
 struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        // Numerical Recipes' generator; its high bits are good enough to choose keys.
+        // The generator from Numerical Recipes; its high bits are good enough to choose keys.
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
 
-/// A client, of whichever servers.
+/// A client of any interface.
 enum Client {
     Http(http_client::HttpClient),
     Grouped(grouped::GroupedClient),
@@ -207,7 +206,7 @@ impl Client {
     }
 }
 
-/// Writes every key once. To be called on a [`tokio::task::LocalSet`], as all here.
+/// Writes every key once. Must run on a [`tokio::task::LocalSet`], like everything in this module.
 pub async fn fill(cluster: &Cluster, keys: u64) -> Result<()> {
     let leader = cluster.address(cluster.leader().await?);
     let next = Rc::new(RefCell::new(0..keys));
@@ -227,10 +226,10 @@ pub async fn fill(cluster: &Cluster, keys: u64) -> Result<()> {
     Ok(())
 }
 
-/// Lets clients work.
+/// Runs a load.
 ///
 /// # Errors
-/// When the servers cannot be reached at all, or not a single operation succeeds.
+/// When no client can connect, or no operation succeeds.
 pub async fn run(cluster: &Cluster, interface: Interface, load: Load) -> Result<Measured> {
     let Load { work, clients, lasting, .. } = load;
     let addresses: Vec<String> = match work {
@@ -268,17 +267,17 @@ pub async fn run(cluster: &Cluster, interface: Interface, load: Load) -> Result<
     })
 }
 
-/// One client that writes, to find out whether a server takes writes.
+/// A client that writes to find out whether a server accepts writes.
 pub struct Prober(Client);
 
 impl Prober {
-    /// Connects it to a server.
+    /// Connects to a server.
     pub async fn connect(contender: Contender, address: &str) -> Result<Self> {
         let mut clients = connect(Interface::usual(contender), &[address.to_owned()], 1).await?;
         Ok(Self(clients.pop().context("one client was asked for")?))
     }
 
-    /// Writes a key; an error when that is not acknowledged.
+    /// Writes a key; fails if the write is not acknowledged.
     pub async fn put(&mut self) -> Result<()> {
         self.0.perform(Operation::Put(0)).await
     }
@@ -329,7 +328,6 @@ async fn work_until(
     }
 }
 
-/// The name of a key.
 fn key_name(key: u64) -> String {
     format!("key-{key:05}")
 }

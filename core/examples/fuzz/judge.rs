@@ -1,4 +1,4 @@
-//! One seed: run it, and if it fails make it short.
+//! Runs one seed and shrinks its failure.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,30 +6,30 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use raft_core::rules::Mutation;
 use raft_core::sim::{Deed, Failure, SimConfig, Simulation, Swarm, judge, shrink};
 
-/// So many runs are spent on making a failure short.
+/// The maximum number of runs to shrink a failure.
 const TRIES: u64 = 2_000;
 
 /// A seed that failed.
 pub(crate) struct Failed {
-    /// What failed, as the seed's own run tells it.
+    /// Why the seed's own run failed.
     pub(crate) reason: Reason,
-    /// The cluster.
+    /// The configuration of the cluster.
     pub(crate) config: SimConfig,
-    /// How many deeds the seed's own run had.
+    /// The number of deeds in the seed's own run.
     pub(crate) troubles: usize,
-    /// The few that are enough for a failure of the same kind.
+    /// The few deeds that are enough for a failure of the same kind.
     pub(crate) shrunk: Vec<Deed>,
-    /// What fails with those.
+    /// Why the run with these deeds fails; `None` if it does not fail.
     pub(crate) shrunk_reason: Option<Reason>,
-    /// The last events of the short run.
+    /// The events of the short run that prove its first violation.
     pub(crate) tail: Vec<String>,
 }
 
 /// Why a run failed.
 pub(crate) enum Reason {
-    /// A check found something.
+    /// A check failed.
     Failure(Failure),
-    /// An assertion of the core did not hold.
+    /// The core panicked.
     Panic(String),
 }
 
@@ -37,12 +37,12 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Panics are caught and reported with their seed, so the runtime need not print them.
+/// Stores panic messages instead of printing them: the report shows them with their seed.
 pub(crate) fn keep_panics_quiet() {
     std::panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
 }
 
-/// Runs a seed. Gives the number of its events.
+/// Runs a seed. Returns the number of its events.
 pub(crate) fn run(seed: u64, broken: Option<Mutation>) -> Result<u64, Box<Failed>> {
     let mut swarm = Swarm::new(seed, broken);
     let reason = match caught(|| swarm.run()) {
@@ -68,7 +68,7 @@ fn again(config: &SimConfig, deeds: &[Deed]) -> (Option<Simulation>, Option<Reas
     }
 }
 
-/// The events of a run up to its first violation, the last few.
+/// The events of a run that prove its first violation.
 fn tail(simulation: &Simulation) -> Vec<String> {
     let Some(violation) = simulation.violations().first() else { return Vec::new() };
     let wanted = violation.evidence.clone();
@@ -93,7 +93,7 @@ impl Reason {
     }
 }
 
-/// Where it panicked, without the values that differ from run to run.
+/// The place of the panic, without the values that differ between runs.
 fn first_line(panic: &str) -> &str {
     panic.lines().next().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Random runs of whole clusters under faults, on all cores: `cargo xtask fuzz`.
 //!
-//! Each seed is a run of its own, so a failure is named by its seed, and the same command finds it
-//! again on every machine.
+//! Each seed is a separate run. A failure is therefore named by its seed, and the same command
+//! reproduces it on every machine.
 
 #![expect(clippy::disallowed_types, reason = "a tool needs the clock; nothing here is core")]
 
@@ -17,31 +17,31 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use raft_core::rules::Mutation;
 
-/// Run random clusters under random faults, and check everything after every event
+/// Run random clusters under random faults, and check all properties after every event
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask fuzz", disable_version_flag = true)]
 struct Options {
-    /// How many seeds to run; without it, as many as the minutes allow
+    /// Number of seeds to run (default: 10000, or no limit with --minutes)
     #[arg(long)]
     seeds: Option<u64>,
-    /// The first seed
+    /// First seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Begin no new run after so many minutes
+    /// Start no new run after this many minutes (default: no limit)
     #[arg(long)]
     minutes: Option<f64>,
-    /// Break one rule on purpose, by its name in rules.rs, to see that it is found
+    /// Break this rule, a name from rules.rs, to check that the run detects it
     #[arg(long = "break", value_name = "RULE", value_parser = report::parse_rule)]
     broken: Option<Mutation>,
-    /// Stop after so many failures
+    /// Stop after this many failures
     #[arg(long, default_value_t = 3)]
     failures: u64,
 }
 
-/// Without a bound of any kind so many seeds are run.
+/// The number of seeds if the command line sets no limit.
 const SEEDS: u64 = 10_000;
 
-/// The work that all threads share.
+/// The state that all threads share.
 struct Work {
     next: AtomicU64,
     end: u64,
@@ -90,7 +90,7 @@ fn bar(seeds: u64) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).expect("a fixed template"))
 }
 
-/// Takes seed after seed until none is left.
+/// Runs seed after seed until a limit is reached.
 fn run(work: &Work, options: &Options) {
     while !work.stopped.load(Ordering::Relaxed)
         && work.deadline.is_none_or(|deadline| Instant::now() < deadline)

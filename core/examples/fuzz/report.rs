@@ -1,4 +1,4 @@
-//! What is printed of a failure: the one command that finds it again, and the shortest run.
+//! The report of a failure: the command that reproduces it, and the shortest run.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use raft_core::rules::Mutation;
 
 use crate::judge::Failed;
 
-/// So many deeds of a failure are printed.
+/// The maximum number of deeds that are printed.
 const DEEDS: usize = 40;
 
-/// The rule of this name, as it is written in a journal.
+/// Parses the name of a rule, as a journal writes it.
 pub(crate) fn parse_rule(name: &str) -> Result<Mutation, String> {
     let quoted = format!("\"{}\"", name.replace('-', "_"));
     serde_json::from_str(&quoted).map_err(|error| error.to_string())
@@ -20,7 +20,7 @@ fn rule_name(rule: Mutation) -> String {
     text.trim_matches('"').to_owned()
 }
 
-/// A failure in words.
+/// Describes a failure.
 pub(crate) fn failure(seed: u64, broken: Option<Mutation>, failed: &Failed) -> String {
     let rule = broken.map_or_else(String::new, |rule| format!(" --break {}", rule_name(rule)));
     let mut text = format!("seed {seed}: {}\n", failed.reason);

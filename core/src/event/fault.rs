@@ -1,4 +1,4 @@
-//! What the environment does to servers and messages, beside crashes, freezes and cut links.
+//! Faults of servers and messages, besides crashes, freezes and cut links.
 
 use std::fmt;
 
@@ -6,69 +6,69 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{EventId, NodeId, Time, WriteId};
 
-/// See the module. Servers never tell of them: the simulator does, and whoever watches real servers
-/// together with their supervisor.
+/// A fault in the environment. The simulator reports faults, or a program that observes real
+/// servers with their supervisor. Servers never do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// A message stays in the air until further notice.
+    /// The network holds a message until further notice.
     MessageHeld {
-        /// Its name in the air.
+        /// The id of the message in transit.
         message: EventId,
     },
-    /// A copy of a message flies beside it; this event is its name in the air.
+    /// The network copied a message. The id of this event names the copy.
     MessageCopied {
-        /// The message as it was sent.
+        /// The original message.
         message: EventId,
         /// When the copy arrives; `None` while it is held.
         due: Option<Time>,
     },
-    /// A disk finishes nothing any more.
+    /// A disk stopped finishing writes.
     DiskStalled {
-        /// Whose.
+        /// The server.
         node: NodeId,
     },
-    /// A disk goes on.
+    /// A disk works again.
     DiskMended {
-        /// Whose.
+        /// The server.
         node: NodeId,
     },
     /// A snapshot could not be saved.
     SnapshotNotSaved {
-        /// Whose.
+        /// The server.
         node: NodeId,
     },
-    /// A record was being written when the power went.
+    /// A power failure interrupted the write of a record.
     RecordTorn {
-        /// Whose.
+        /// The server.
         node: NodeId,
         /// The batch.
         write: WriteId,
-        /// How many of its entries were taken for whole: none, unless checksums are missing.
+        /// How many of its entries are read as complete: 0 unless checksums are missing.
         entries: u64,
     },
-    /// A bit of what is durable changed.
+    /// A bit of durable data changed.
     BitFlipped {
-        /// Whose.
+        /// The server.
         node: NodeId,
     },
-    /// A disk was emptied.
+    /// A disk was erased.
     Wiped {
-        /// Whose.
+        /// The server.
         node: NodeId,
     },
     /// A clock jumped or changed its rate.
     ClockSet {
-        /// Whose.
+        /// The server.
         node: NodeId,
-        /// What it shows now.
+        /// The time that it shows now.
         time: Time,
-        /// How many of its seconds pass in 1000 true ones.
+        /// How many of its seconds pass in 1000 real seconds.
         rate_permille: u32,
     },
-    /// A disk has no room for more.
+    /// A disk is full.
     DiskFull {
-        /// Whose.
+        /// The server.
         node: NodeId,
     },
 }

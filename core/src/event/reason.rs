@@ -1,21 +1,21 @@
-//! Roles, timers, and why something happened or did not.
+//! Roles, timers, and the reasons for events.
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{LogIndex, LogPosition, NodeId};
+use crate::types::{LogIndex, NodeId};
 
-/// A server's role (§5.1), with the phase before an election apart (dissertation §9.6).
+/// A server's role (§5.1). The pre-vote phase is a role of its own (dissertation §9.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleName {
-    /// Follows a leader or waits for one.
+    /// Follows a leader or waits for a leader.
     #[default]
     Follower,
-    /// Asks whether it could win, without spending a term.
+    /// Asks whether it could win an election, without a new term.
     PreCandidate,
     /// Asks for votes in a new term.
     Candidate,
-    /// Replicates its log to all.
+    /// Replicates its log to all members.
     Leader,
 }
 
@@ -23,7 +23,7 @@ pub enum RoleName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleReason {
-    /// Nothing was heard from a leader for an election timeout (§5.2).
+    /// The server heard from no leader for an election timeout (§5.2).
     ElectionTimeout,
     /// The leader asked it to campaign (dissertation §3.10).
     TransferAsked,
@@ -41,48 +41,24 @@ pub enum RoleReason {
     QuorumLost,
     /// A leader's own disk did not finish a write within an election timeout.
     DiskStalled,
-    /// The disk refused a write.
+    /// The disk failed to write a batch.
     DiskFailed,
-    /// The leader is not a member any more, and that is committed (dissertation §4.2.2).
+    /// The leader is no longer a voter, and that change is committed (dissertation §4.2.2).
     Removed,
-    /// A committed command is not one that this release knows.
+    /// This release does not know a committed command.
     UnknownCommand,
-    /// Its state differs from the one that a majority has after the same entry.
+    /// Its state differs from that of a majority after the same entry.
     StateDiffers,
 }
 
-/// Why a term grew.
+/// Why a term increased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TermReason {
-    /// It starts an election.
+    /// The server starts an election.
     Campaign,
-    /// It saw the higher term in a message.
+    /// The server saw the higher term in a message.
     SeenInMessage,
-}
-
-/// Which condition of a vote failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VoteRefusal {
-    /// The candidate's term is behind.
-    StaleTerm,
-    /// The vote of this term went to another candidate (§5.2).
-    AlreadyVoted(NodeId),
-    /// The candidate's log is behind (§5.4.1).
-    LogBehind {
-        /// The end of the voter's log.
-        own: LogPosition,
-        /// The end of the candidate's log.
-        candidate: LogPosition,
-    },
-    /// A leader was heard from within the minimum election timeout (dissertation §4.2.3).
-    LeaderAlive(NodeId),
-    /// This server began without the cluster's log: it may have voted before and forgotten it.
-    Stranger,
-    /// This server has just started and may owe a leader from before that it refuses others
-    /// (dissertation §6.4.1).
-    JustStarted,
 }
 
 /// The timers of a server.
@@ -95,7 +71,7 @@ pub enum Timer {
     Heartbeat,
 }
 
-/// Why a message ended without being listened to.
+/// Why a message was not processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
@@ -107,56 +83,57 @@ pub enum DropReason {
     ReceiverDown,
     /// The queue to the receiver is full.
     QueueFull,
-    /// The receiver refused it, since no correct server sends such a message.
+    /// The receiver refused it, because no correct server sends such a message.
     Refused(MessageRefusal),
 }
 
-/// Why a server does not listen to a message: its sender is broken.
+/// Why a server refuses a message: its sender is faulty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageRefusal {
-    /// It is for another server, or names no other server as its sender.
+    /// It is addressed to another server, or its sender is not another server.
     WrongAddress,
-    /// It names a term or a log index that no cluster reaches.
+    /// It contains a term or a log index that no cluster reaches.
     ImpossibleNumber,
-    /// It makes no sense by itself: gaps between entries, entries of later terms than its own, a
-    /// snapshot of nothing, members without a voter.
+    /// It is invalid by itself: gaps between entries, entries of later terms than its own, a
+    /// snapshot at index 0, or members without a voter.
     Malformed,
-    /// Another server leads the term in which it speaks as the leader.
+    /// Its sender acts as the leader, but another server leads this term.
     SecondLeader,
-    /// It gives away an office, or confirms a read, that is another server's.
+    /// It transfers leadership or confirms a read, but another server leads this term.
     NotTheLeader,
-    /// It contradicts what is committed here.
+    /// It contradicts entries that are committed here.
     ContradictsCommitted,
-    /// It answers what was never asked: for entries that are not there, or for rounds that have not
+    /// It answers a message that was never sent: it names missing entries or rounds that have not
     /// begun.
     Unasked,
 }
 
-/// What allowed the commit index to grow.
+/// Why the commit index increased.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommitReason {
-    /// A majority of voters holds the entry durably, and it is of the leader's term (§5.4.2).
+    /// A majority of voters holds the entry durably, and the entry is of the leader's term
+    /// (§5.4.2).
     Majority(Vec<(NodeId, LogIndex)>),
-    /// The leader said so (§5.3).
+    /// The leader sent its commit index (§5.3).
     LeaderCommit,
-    /// It was known before the restart.
+    /// The commit index was known before the restart.
     Recovered,
     /// A snapshot holds only committed entries (§7).
     Snapshot,
 }
 
-/// Why a snapshot was not taken over.
+/// Why a server did not install a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotRefusal {
-    /// The server's own state is as new or newer (§7).
+    /// The server's own state is at least as new (§7).
     NotNewer,
-    /// A chunk came that does not continue what was received.
+    /// A chunk does not continue the received chunks.
     OutOfSequence,
-    /// The chunks do not add up to what was announced.
+    /// The chunks do not form the announced state.
     Damaged,
-    /// Another snapshot is being saved.
+    /// The server is saving another snapshot.
     Busy,
 }

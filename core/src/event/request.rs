@@ -1,21 +1,21 @@
-//! What clients ask and how it ends.
+//! Client requests and their outcomes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::membership::{ChangeRefusal, Membership, MembershipChange};
 use crate::types::{LogIndex, LogPosition, NodeId};
 
-/// What a client asks.
+/// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// A change, as an encoded [`crate::kv::Command`].
+    /// A write, as an encoded [`crate::kv::Command`].
     Write(#[serde(with = "crate::kv::readable")] bytes::Bytes),
     /// A linearizable read.
     Read,
-    /// Other members.
+    /// A change of members.
     ChangeMembership(MembershipChange),
-    /// Another leader: this one, or any.
+    /// A leadership transfer to the given server, or to any server.
     TransferLeadership(Option<NodeId>),
 }
 
@@ -25,56 +25,58 @@ pub enum Operation {
 pub enum Outcome {
     /// The command is committed and applied.
     Applied {
-        /// Where it stands in the log.
+        /// Its position in the log.
         position: LogPosition,
-        /// What it did.
+        /// What the command did.
         applied: crate::kv::Applied,
     },
-    /// The server's state may now be read: it holds all that was committed when the read came.
+    /// The client may now read the server's state: it holds all that was committed when the read
+    /// arrived.
     ReadReady {
         /// The commit index at that time.
         read_index: LogIndex,
     },
-    /// The command is committed but is not one that this version knows; it changed nothing.
+    /// The command is committed, but this release does not know it. It changed nothing.
     Malformed,
-    /// Nothing happened, since this server does not lead; perhaps the hint does.
+    /// Nothing happened, because this server is not the leader.
     NotLeader {
         /// The leader that this server knows of.
         leader: Option<NodeId>,
     },
-    /// Leadership was lost before the command committed. It may commit yet, or never. For a read: it
-    /// was not confirmed in time.
+    /// The server lost leadership before the command was committed. The command may still be
+    /// committed, or never. For a read: it was not confirmed in time.
     Unknown,
-    /// Nothing happened: the server's disk failed and it takes no more requests.
+    /// Nothing happened: the server has stopped and accepts no requests.
     Halted,
     /// The change of members is complete and committed.
     MembershipChanged {
-        /// Where the last configuration stands in the log.
+        /// The log index of the last configuration.
         index: LogIndex,
         /// The members now.
         membership: Box<Membership>,
     },
-    /// The leader has handed over its office, and the server that was wanted leads.
+    /// The leadership transfer is complete, and the requested server leads.
     Transferred {
         /// The new leader.
         to: NodeId,
     },
-    /// Nothing happened, or nothing of it remains.
+    /// Nothing happened, or the change was undone.
     Refused(RequestRefusal),
 }
 
-/// Why a leader did not do what it was asked.
+/// Why a leader refused a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestRefusal {
-    /// The members cannot be changed so.
+    /// The change of members is not possible.
     Membership(ChangeRefusal),
-    /// The server that should lead does not vote.
+    /// The server that should lead is not a voter.
     NotAVoter,
-    /// The server that should lead does so already.
+    /// The server that should lead is already the leader.
     AlreadyLeads,
-    /// A hand-over is under way.
+    /// A leadership transfer is in progress.
     TransferInProgress,
-    /// The server that should lead did not take over within an election timeout, or another did.
+    /// The server that should lead did not take over within an election timeout, or another server
+    /// did.
     TransferTimedOut,
 }

@@ -1,17 +1,17 @@
-//! Events in words: the only text form, shown on screens, in logs and in tests alike.
+//! Events in words: the only text form, for screens, logs and tests.
 
 use std::fmt;
 
 use super::{
     CommitReason, DropReason, Event, EventKind, MessageRefusal, Operation, Outcome, ProgressMode,
-    RequestRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer, VoteRefusal,
+    RequestRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer,
 };
 use crate::kv::Command;
 use crate::log::{Entry, Payload};
 use crate::message::{AppendResult, Body, Message, MessageName, SnapshotProgress};
 use crate::types::NodeId;
 
-/// `S1 votes for S2 in term 3`: who did what, on one line.
+/// Writes who did what on one line: `S1 votes for S2 in term 3`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.id.node == NodeId::ENVIRONMENT {
@@ -334,25 +334,6 @@ impl fmt::Display for CommitReason {
     }
 }
 
-impl fmt::Display for VoteRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StaleTerm => f.write_str("that term has passed"),
-            Self::AlreadyVoted(candidate) => write!(f, "it has voted for {candidate}"),
-            Self::LogBehind { own, candidate } => {
-                write!(f, "the candidate's log ends at index {candidate}, its own at {own}")
-            }
-            Self::LeaderAlive(leader) => write!(f, "it has just heard from the leader {leader}"),
-            Self::Stranger => {
-                f.write_str("it began without the cluster's log and does not vote yet")
-            }
-            Self::JustStarted => {
-                f.write_str("it has just started and may have promised a leader not to")
-            }
-        }
-    }
-}
-
 impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -365,7 +346,7 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// Implements `Display` for enums whose values are fixed words.
+/// Implements `Display` for enums whose texts are fixed.
 macro_rules! words {
     ($($name:ident { $($variant:ident => $words:literal,)* })*) => {$(
         impl fmt::Display for $name {

@@ -1,11 +1,12 @@
 //! The search for an order that explains one key's operations.
 //!
-//! Three observations keep it small, none of which loses an order:
-//! - What only looks and fits the present state may as well come now: it changes nothing.
-//! - A write whose value nobody found may as well come right before another write that is possible
-//!   at the same time; by itself it is worth trying only when nothing else can come any more.
-//! - An operation of unknown outcome is only worth ordering right before one that looks at what it
-//!   did: an order without it would else explain as much.
+//! Three observations reduce the search without losing an order:
+//! - An operation that only looks and fits the current state can come now, because it changes
+//!   nothing.
+//! - A write whose value no operation found can come right before another write that is possible at
+//!   the same time. By itself it is worth trying only when no other operation can come.
+//! - An operation of unknown outcome is only worth ordering right before an operation that looks at
+//!   its effect. Otherwise the order explains as much without it.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +14,18 @@ use bytes::Bytes;
 
 use super::{Effect, Operation, Sightings};
 
-/// Looks for an order. `Err` tells how many returned operations could be explained at most.
+/// Searches for an order. `Err` is the maximum number of returned operations that could be
+/// explained.
 pub(super) fn explain(operations: &[&Operation]) -> Result<(), usize> {
     Search::new(operations).run()
 }
 
-/// The calls and returns of all operations in the order of time, as a doubly linked list from
-/// which an operation is lifted once it is ordered, and put back when that led nowhere. Whatever is
-/// called before the first return in the list can come next.
+/// The calls and returns of all operations in time order, as a doubly linked list. An operation is
+/// lifted from the list when it is ordered, and put back if the search fails. Every operation that
+/// is called before the first return in the list can come next.
 struct Search<'a> {
     operations: &'a [&'a Operation],
-    /// Writes that returned and whose value nobody found.
+    /// Writes that returned and whose value no operation found.
     unseen: Vec<bool>,
     events: Vec<Happening>,
     /// `next[i]` and `previous[i]` of event `i`; the last slot is the head of the list.
@@ -47,24 +49,24 @@ enum Happening {
     },
 }
 
-/// One step of the search: the calls of the operations that were ordered, and what came before.
+/// One step of the search: the calls of the operations that were ordered, and the state before.
 struct Step<'a> {
     calls: Vec<usize>,
     before: State<'a>,
-    /// Where to look for another choice; `None` when there is none.
+    /// The event from which to look for another choice; `None` if there is none.
     resume: Option<usize>,
 }
 
-/// Where an order has led.
+/// The state after an order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct State<'a> {
     value: Option<&'a Bytes>,
-    /// Whether the last operation was of unknown outcome, so that the next one must look.
+    /// Whether the last operation was of unknown outcome, so the next one must look at the state.
     must_look: bool,
 }
 
 impl<'a> State<'a> {
-    /// The state after the operation, if it can come next.
+    /// The state after the operation, if the operation can come next.
     fn after(self, operation: &'a Operation) -> Option<Self> {
         let effect = &operation.effect;
         let possible = effect.fits(self.value) && (effect.looks() || !self.must_look);
@@ -80,7 +82,7 @@ impl<'a> Search<'a> {
             moments.push((operation.called, false, number));
             moments.extend(operation.returned.map(|returned| (returned, true, number)));
         }
-        // At one and the same time calls come before returns: such operations overlap.
+        // At equal times calls come before returns: such operations overlap.
         moments.sort_unstable();
         let mut events = Vec::with_capacity(moments.len());
         let mut calls = vec![0; operations.len()];
@@ -135,7 +137,7 @@ impl<'a> Search<'a> {
                 }
                 continue;
             }
-            // What must come next could not be ordered: undo the latest choice that had others.
+            // No operation can come next: undo the latest choice that had alternatives.
             let Some(step) = steps.pop() else { return Err(total - best) };
             self.put_back(&step.calls);
             state = step.before;
@@ -144,7 +146,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// What to order next, looking from event `at` on; the head stands for "no choice is left".
+    /// Chooses what to order next, from event `at` on. The head means that no choice is left.
     fn choose(&self, state: State<'a>, at: usize) -> Option<(Step<'a>, State<'a>)> {
         if at == self.head {
             return None;
@@ -169,7 +171,7 @@ impl<'a> Search<'a> {
         self.unseen_writes_alone(state, event)
     }
 
-    /// What only looks and can come now, which needs no other choice.
+    /// An operation that only looks and can come now. No other choice is then needed.
     fn fitting_look(&self, state: State<'a>) -> Option<(Step<'a>, State<'a>)> {
         let looks = |call: &usize| {
             matches!(self.events[*call], Happening::Call { of, .. }
@@ -181,7 +183,7 @@ impl<'a> Search<'a> {
         Some((Step { calls: vec![call], before: state, resume: None }, after))
     }
 
-    /// The unseen writes by themselves, once one of them is the next that must come.
+    /// The unseen writes by themselves, if one of them must come next.
     fn unseen_writes_alone(
         &self,
         state: State<'a>,
@@ -280,8 +282,8 @@ mod tests {
         (number > 0).then(|| Bytes::from(vec![b'0' + number]))
     }
 
-    /// Guards the edge cases by name: what overlaps may come in either order, what does not may
-    /// not, and an unknown outcome may have happened late or never.
+    /// Guards the edge cases. Overlapping operations may come in either order, others may not. An
+    /// unknown outcome may take effect late or never.
     #[test]
     fn small_histories_are_judged_right() {
         use Effect::{Missed, Read, Swap, Write};
@@ -363,7 +365,7 @@ mod tests {
         }
     }
 
-    /// Whether some order of the operations explains them: all orders, tried one by one.
+    /// Whether some order of the operations explains them; tries all orders one by one.
     fn brute_force(left: &mut Vec<Operation>, state: Option<&Bytes>) -> bool {
         if left.iter().all(|it| it.returned.is_none()) {
             return true;
@@ -394,7 +396,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
-        /// Guards the search against one that tries everything.
+        /// Guards that the search agrees with a search that tries every order.
         #[test]
         fn the_search_agrees_with_brute_force(
             history in prop::collection::vec(any_operation(), 0..7)

@@ -1,4 +1,4 @@
-//! Durability: whoever is counted for a commit holds the entry durably (figure 2, §5.3).
+//! Durability: every server that is counted for a commit holds the entry durably (figure 2, §5.3).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,11 @@ use crate::types::{LogIndex, NodeId};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Durability {
-    /// The last durable index of each server, whether it runs or not.
+    /// The last durable index of each server, running or not.
     durable: BTreeMap<NodeId, LogIndex>,
-    /// Servers that lost their disk. An acknowledgement from before may still be counted, but they
-    /// vote for nobody until they have joined anew, so no election can miss what they held.
+    /// Servers whose disk was wiped or damaged. Their earlier acknowledgements may still be
+    /// counted. They do not vote until they have joined again, so no election can miss what they
+    /// held.
     forgetful: BTreeSet<NodeId>,
 }
 

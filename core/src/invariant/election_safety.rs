@@ -8,7 +8,7 @@ use crate::types::{EventId, Term};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ElectionSafety {
-    /// The election of each term's leader.
+    /// The event that elected the leader of each term.
     leaders: BTreeMap<Term, EventId>,
 }
 
@@ -21,7 +21,7 @@ impl ElectionSafety {
         if first == event.id {
             return Ok(());
         }
-        // Also when it is the same server: it must have forgotten its first election.
+        // This also applies to the same server: it must have forgotten its first election.
         let explanation =
             format!("{} and {} are both elected in term {term}", first.node, event.id.node);
         Err((explanation, vec![first]))

@@ -1,4 +1,4 @@
-//! Exactly Once: a request of a session takes effect once, however often it stands in the log (§8;
+//! Exactly Once: a request of a session takes effect once, however often the log contains it (§8;
 //! dissertation §6.3).
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ type Request = (SessionId, u64);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExactlyOnce {
-    /// The requests of sessions in the logs, where they stand.
+    /// The session requests in the logs, by position.
     requests: BTreeMap<LogPosition, Request>,
-    /// Where each was applied first, by any server.
+    /// Where each request was first applied, by any server.
     first: BTreeMap<Request, (LogIndex, EventId)>,
     /// The revision of each server's state.
     revisions: BTreeMap<NodeId, u64>,

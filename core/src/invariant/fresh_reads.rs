@@ -1,6 +1,6 @@
-//! Linearizability of reads, as it happens: a read sees everything that was answered to any client
-//! before it was asked (§8). The whole history, writes and values included, is judged by
-//! [`crate::history`] at the end of a run.
+//! Linearizability of reads, checked during the run: a read sees everything that any client knew
+//! before the read was requested (§8). At the end of a run, [`crate::history`] checks the whole
+//! history, including writes and values.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::types::{EventId, LogIndex, NodeId, RequestId};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct FreshReads {
-    /// The furthest that any client knows of, and the answer that told it.
+    /// The highest index that any client knows, and the answer that revealed it.
     known: Option<(LogIndex, EventId)>,
-    /// What was known when each read was asked that waits.
+    /// For each pending read, what was known when it was requested.
     waiting: BTreeMap<(NodeId, RequestId), (LogIndex, EventId)>,
 }
 

@@ -8,7 +8,7 @@ use crate::types::{EventId, NodeId};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaderAppendOnly {
-    /// The servers that lead, with the event of their election.
+    /// The current leaders, with the event of their election.
     leading: BTreeMap<NodeId, EventId>,
 }
 

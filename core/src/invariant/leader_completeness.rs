@@ -1,4 +1,4 @@
-//! Leader Completeness: what is committed in a term is in the logs of the leaders of all later
+//! Leader Completeness: an entry committed in a term is in the logs of the leaders of all later
 //! terms (§5.4).
 
 use std::collections::BTreeMap;
@@ -11,24 +11,24 @@ use crate::types::{EventId, LogIndex, Term};
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaderCompleteness {
     committed: BTreeMap<LogIndex, Committed>,
-    /// Those who were elected last, by term.
+    /// The latest elected leaders, by term.
     leaders: BTreeMap<Term, Elected>,
 }
 
-/// So many elections are remembered: nobody who was deposed longer ago commits anything.
+/// The number of elections that are remembered. A leader deposed longer ago commits nothing.
 const ELECTIONS: usize = 32;
 
 #[derive(Clone, Debug)]
 struct Elected {
     by: EventId,
-    /// Its log at that moment. It only grows while it leads; what its disk loses later is not its
-    /// office's concern.
+    /// The leader's log at its election. It only grows while the leader leads; what its disk loses
+    /// later does not matter here.
     log: TermLog,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Committed {
-    /// The entry's own term.
+    /// The term of the entry.
     entry_term: Term,
     /// The term in which a leader committed it.
     in_term: Term,
@@ -53,7 +53,7 @@ impl LeaderCompleteness {
         }
     }
 
-    /// A leader committed entries of its log.
+    /// Checks entries that a leader commits.
     fn committed(&mut self, event: &Event, range: (LogIndex, LogIndex), logs: &Logs) -> Verdict {
         let node = event.id.node;
         let Some(log) = logs.of(node) else { return Ok(()) };
@@ -94,7 +94,7 @@ impl LeaderCompleteness {
         Ok(())
     }
 
-    /// A new leader must hold all that was committed in earlier terms.
+    /// A new leader must hold all entries that were committed in earlier terms.
     fn elected(&self, event: &Event, term: Term, logs: &Logs) -> Verdict {
         let node = event.id.node;
         let Some(log) = logs.of(node) else { return Ok(()) };

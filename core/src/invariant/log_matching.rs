@@ -1,7 +1,7 @@
-//! Log Matching: logs that hold an entry of the same index and term are equal up to it (§5.3).
+//! Log Matching: logs that contain an entry with the same index and term are equal up to it (§5.3).
 //!
-//! By induction it is enough that an index and a term always come with the same content and with
-//! the same term before them.
+//! By induction it is enough that entries with the same index and term always have the same content
+//! and the same previous term.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) struct LogMatching {
     entries: BTreeMap<LogPosition, Seen>,
 }
 
-/// The first sight of an entry.
+/// The first observation of an entry.
 #[derive(Clone, Debug)]
 struct Seen {
     payload: Payload,

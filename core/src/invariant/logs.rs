@@ -1,11 +1,11 @@
-//! Every server's log as its events tell, for the properties that speak of logs.
+//! The logs of all servers, derived from their events, for properties that concern logs.
 
 use std::collections::BTreeMap;
 
 use crate::event::{Event, EventKind};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
-/// See the module.
+/// The log of each server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logs(BTreeMap<NodeId, TermLog>);
 
@@ -26,7 +26,7 @@ impl TermLog {
         self.base
     }
 
-    /// The term at `index`; `None` outside of what the log holds.
+    /// The term at `index`; `None` outside the log.
     pub(super) fn term_at(&self, index: LogIndex) -> Option<Term> {
         let offset = index.0.checked_sub(self.base.index.0 + 1)?;
         self.terms.get(usize::try_from(offset).ok()?).copied()
@@ -57,7 +57,7 @@ impl Logs {
         match &event.kind {
             EventKind::Started(state) | EventKind::Attached(state) => {
                 let first = state.entries.first().map_or(state.last.index.next(), |it| it.index);
-                // Before the entries that are shown, only the term of the base is known.
+                // Before the shown entries, only the term of the base is known.
                 let term = if first == state.base.index.next() { state.base.term } else { Term(0) };
                 let base = LogPosition { term, index: first.previous() };
                 let terms = state.entries.iter().map(|entry| entry.term).collect();

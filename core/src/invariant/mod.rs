@@ -1,8 +1,8 @@
 //! The properties that must hold at all times (figure 3 and more), checked after every event.
 //!
-//! Each stands in a file of its own, reads events and nothing else, and names the events that
-//! prove a violation. A property that no broken rule can violate would check nothing: the tests
-//! show for each one a mutation that trips it.
+//! Each property has its own file, reads only events, and names the events that prove a violation.
+//! A property that no broken rule can violate would check nothing. For each property, the tests
+//! show a mutation that violates it.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -39,35 +39,35 @@ use one_configuration::OneConfiguration;
 use state_agreement::StateAgreement;
 use state_machine_safety::StateMachineSafety;
 
-/// The properties of figure 3, by their names there, and those that this system promises beyond.
+/// The properties of figure 3, by their names there, and further guarantees of this system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Property {
     /// At most one leader is elected in a term (§5.2).
     ElectionSafety,
-    /// A leader never overwrites or removes entries of its log, it only appends (§5.3).
+    /// A leader only appends entries to its log; it never overwrites or removes them (§5.3).
     LeaderAppendOnly,
-    /// Logs that hold an entry of the same index and term are equal up to it (§5.3).
+    /// Logs that contain an entry with the same index and term are equal up to it (§5.3).
     LogMatching,
-    /// What is committed in a term is in the logs of the leaders of all later terms (§5.4).
+    /// An entry committed in a term is in the logs of the leaders of all later terms (§5.4).
     LeaderCompleteness,
     /// Servers apply the same entry at the same index, and so have the same state (§5.4.3).
     StateMachineSafety,
     /// Terms, commit and applied indexes never go back (§5.1, figure 2).
     Monotonicity,
-    /// Whoever is counted for a commit holds the entry durably (figure 2).
+    /// Every server that is counted for a commit holds the entry durably (figure 2).
     Durability,
     /// After the same entry all servers have the same state (§5.4.3).
     StateAgreement,
-    /// A leader begins no change of the members while another is uncommitted (§6).
+    /// A leader begins no change of the members while an earlier one is uncommitted (§6).
     OneConfiguration,
-    /// A read sees everything that was answered before it was asked (§8).
+    /// A read sees everything that any client knew before the read was requested (§8).
     Linearizability,
     /// A request of a session takes effect once (§8; dissertation §6.3).
     ExactlyOnce,
 }
 
 impl Property {
-    /// All of them.
+    /// All properties.
     pub const ALL: [Self; 11] = [
         Self::ElectionSafety,
         Self::LeaderAppendOnly,
@@ -83,24 +83,24 @@ impl Property {
     ];
 }
 
-/// A property that did not hold, and the events that prove it.
+/// A violated property, and the events that prove the violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The violated property.
     pub property: Property,
-    /// When it was seen.
+    /// When the violation was detected.
     pub time: Time,
-    /// What happened, in words.
+    /// A description of the violation.
     pub explanation: String,
-    /// The events that contradict each other, as far as they are known; the last is the one that
-    /// completed the proof.
+    /// The events that contradict each other, as far as they are known. The last one completed the
+    /// proof.
     pub evidence: Vec<EventId>,
 }
 
 /// The verdict of one property on one event.
 type Verdict = Result<(), (String, Vec<EventId>)>;
 
-/// Watches a run.
+/// Checks all properties during a run.
 #[derive(Clone, Debug, Default)]
 pub struct Checker {
     logs: Logs,
@@ -119,7 +119,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Takes in one event. Only the first violation of each property is kept.
+    /// Checks one event. Only the first violation of each property is kept.
     pub fn observe(&mut self, event: &Event) {
         let verdicts = [
             (Property::ElectionSafety, self.election_safety.observe(event)),
@@ -143,7 +143,7 @@ impl Checker {
         self.logs.observe(event);
     }
 
-    /// The violations so far, first to last.
+    /// The violations so far, in the order of their detection.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }

@@ -1,5 +1,5 @@
 //! Monotonicity: a server's term, commit index and applied index never go back while it runs (§5.1,
-//! figure 2); over a restart its term does not go back behind what it has told others.
+//! figure 2). After a restart its term is not below the terms that it has sent.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ pub(super) struct Monotonicity {
     servers: BTreeMap<NodeId, Reached>,
 }
 
-/// How far a server was, with the events that showed it.
+/// How far a server has come, with the events that showed it.
 #[derive(Clone, Copy, Debug)]
 struct Reached {
     term: (Term, EventId),
     commit_index: (LogIndex, EventId),
     last_applied: (LogIndex, EventId),
-    /// The highest term in a message that it sent.
+    /// The highest term in a message that the server sent.
     said: (Term, EventId),
 }
 

@@ -1,4 +1,4 @@
-//! One Configuration at a Time: a leader does not begin a change of the members while another is
+//! One Configuration at a Time: a leader begins no change of the members while an earlier one is
 //! uncommitted (§6, dissertation §4.1).
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(super) struct OneConfiguration {
 struct Server {
     leads: bool,
     commit_index: LogIndex,
-    /// The configurations in its log that it does not know to be committed.
+    /// The configurations in the server's log that it does not know to be committed.
     open: Vec<(LogIndex, EventId)>,
 }
 

@@ -1,5 +1,5 @@
-//! State Agreement: after the same entry all servers have the same state (§5.4.3, §7). That the
-//! entries are the same is State Machine Safety.
+//! State Agreement: after the same entry all servers have the same state (§5.4.3, §7). State
+//! Machine Safety checks that the entries are the same.
 
 use std::collections::BTreeMap;
 

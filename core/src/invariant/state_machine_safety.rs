@@ -1,5 +1,5 @@
-//! State Machine Safety: servers apply the same entry at the same index (§5.4.3). That they have the
-//! same state after it is State Agreement.
+//! State Machine Safety: servers apply the same entry at the same index (§5.4.3). State Agreement
+//! checks that they have the same state after it.
 
 use std::collections::BTreeMap;
 

@@ -1,13 +1,13 @@
-//! The latest changes of keys, for those who watch: kept by each server for itself, no part of the
+//! The latest changes of keys, for watchers. Each server keeps its own; they are not part of the
 //! replicated state.
 //!
-//! Whole revisions are kept and forgotten, and the latest one always is kept, however many keys it
-//! changed: whoever watches has seen the one before it and needs all of it. A large revision counts
-//! for a part of the bounds alone, so that those who are a little behind are not cut off by it.
+//! Whole revisions are kept and dropped. The latest revision is always kept, however many keys it
+//! changed. A watcher that has seen the previous revision needs all of it. A large revision counts
+//! only partly toward the bounds; otherwise it would cut off watchers that are a little behind.
 //!
-//! Memory stays bounded all the same. A revision is larger than its part only when it removed many
-//! keys; these were in the state before, and to remove them again they must be set again, each of
-//! which counts in full.
+//! Memory is still bounded. A revision exceeds its share only if it removed many keys, which were
+//! in the state before. To remove them again, clients must set them again, and each of these
+//! changes counts in full.
 
 use bytes::Bytes;
 use imbl::Vector;
@@ -21,49 +21,49 @@ use crate::limits::{
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
-    /// The store's revision after it. The changes of one command share it.
+    /// The store's revision after the change. All changes of one command share it.
     pub revision: u64,
-    /// The key.
+    /// The changed key.
     #[serde(with = "crate::codec::text_or_bytes")]
     pub key: Bytes,
-    /// What it is now; `None` when it was removed.
+    /// The new value; `None` if the key was removed.
     pub value: Option<Versioned>,
-    /// The digest of all pairs before it ([`super::KvStore::pairs_digest`]).
+    /// The digest of all pairs before the change ([`super::KvStore::pairs_digest`]).
     pub before: u64,
 }
 
 impl Change {
-    /// About how many bytes it takes.
+    /// The approximate size of the change in bytes.
     pub fn size(&self) -> usize {
         let value = self.value.as_ref().map_or(0, |it| it.value.len());
         CHANGE_OVERHEAD + self.key.len() + value
     }
 }
 
-/// The changes after a revision are not all kept any more.
+/// Some changes after a revision are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the changes after revision {asked} are not kept any more; those after {kept} are. Read the \
      keys anew and watch from their revision on"
 )]
 pub struct Compacted {
-    /// The revision that was asked for.
+    /// The requested revision.
     pub asked: u64,
     /// The first revision after which all changes are kept.
     pub kept: u64,
 }
 
-/// See the module. Cloning it is O(1).
+/// The latest changes of a store. Cloning is O(1).
 #[derive(Clone, Debug)]
 pub struct Changes {
     latest: Vector<Change>,
-    /// What all revisions count for together.
+    /// The cost of all revisions that counts toward the bounds.
     total: Cost,
-    /// What the latest one takes.
+    /// The full cost of the latest revision.
     newest: Cost,
     /// All changes after this revision are kept.
     kept: u64,
-    /// Those after this revision have yet to be read; `u64::MAX` when nobody reads.
+    /// Watchers have yet to read the changes after this revision; `u64::MAX` without watchers.
     unread_after: u64,
 }
 
@@ -74,7 +74,7 @@ impl Default for Changes {
     }
 }
 
-/// How many changes, and their bytes.
+/// A number of changes, and their size in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     changes: usize,
@@ -87,7 +87,7 @@ impl Cost {
         self.bytes += change.size();
     }
 
-    /// What a revision that takes this counts for.
+    /// The part of a revision's cost that counts toward the bounds.
     fn counted(self) -> Self {
         Self {
             changes: self.changes.min(MAX_CHANGES / REVISION_SHARE),
@@ -105,7 +105,7 @@ impl Cost {
 }
 
 impl Changes {
-    /// None, in a store that is at this revision.
+    /// No changes, for a store at this revision.
     pub(super) fn since(revision: u64) -> Self {
         Self { kept: revision, ..Self::default() }
     }
@@ -126,7 +126,7 @@ impl Changes {
         self.forget();
     }
 
-    /// Says up to which revision the changes were read.
+    /// Sets the revision up to which watchers have read the changes.
     pub(super) fn set_unread_after(&mut self, revision: u64) {
         self.unread_after = revision;
         self.forget();
@@ -143,7 +143,7 @@ impl Changes {
         }
     }
 
-    /// Forgets the oldest revision. It is not the latest: that one alone is within the bounds.
+    /// Drops the oldest revision. It is not the latest, which alone is within the bounds.
     fn forget_oldest(&mut self) {
         let Some(revision) = self.latest.front().map(|oldest| oldest.revision) else { return };
         let mut cost = Cost::default();
@@ -164,8 +164,7 @@ impl Changes {
         Ok(self.latest.iter().skip(self.place_after(revision)))
     }
 
-    /// The digest of all pairs as they were after `revision`; `now` is the one after the latest
-    /// change.
+    /// The digest of all pairs after `revision`; `now` is the digest after the latest change.
     pub fn digest_after(&self, revision: u64, now: u64) -> Result<u64, Compacted> {
         if revision < self.kept {
             return Err(Compacted { asked: revision, kept: self.kept });
@@ -173,8 +172,8 @@ impl Changes {
         Ok(self.latest.get(self.place_after(revision)).map_or(now, |change| change.before))
     }
 
-    /// A revision that will be among the kept ones for a while: whoever knows all up to it can go on
-    /// from there.
+    /// A revision whose later changes stay available for a while. A watcher that knows everything
+    /// up to it can resume from there.
     pub fn safe(&self) -> u64 {
         let Cost { changes, bytes } = self.total;
         if changes <= MAX_CHANGES / 2 && bytes <= MAX_CHANGES_BYTES / 2 {
@@ -184,7 +183,7 @@ impl Changes {
         quarter.map_or(self.kept, |change| change.revision.saturating_sub(1).max(self.kept))
     }
 
-    /// Where the changes after a revision begin.
+    /// The offset of the first change after a revision.
     fn place_after(&self, revision: u64) -> usize {
         let (mut low, mut high) = (0, self.latest.len());
         while low < high {
@@ -218,7 +217,7 @@ mod tests {
         Ok(changes.after(after)?.map(|change| change.revision).collect())
     }
 
-    /// Guards resuming: exactly what came after, or the clear word that it is gone.
+    /// Guards that resuming returns exactly the later changes, or an error if some are gone.
     #[test]
     fn changes_after_a_revision_are_all_there_or_refused() {
         let mut changes = Changes::since(4);
@@ -232,8 +231,8 @@ mod tests {
         assert_eq!(revisions(&changes, 3), Err(Compacted { asked: 3, kept: 4 }));
     }
 
-    /// Guards memory: neither many nor large changes are kept without end, and what is kept is never
-    /// half a command.
+    /// Guards that neither many nor large changes are kept without bound, and that commands are
+    /// kept whole.
     #[test]
     fn old_changes_are_forgotten() {
         let mut changes = Changes::default();
@@ -245,14 +244,14 @@ mod tests {
         for revision in 20_000..20_100 {
             changes.push(change(revision, MAX_CHANGES_BYTES / 10));
         }
-        // Nine of them and their overhead are just below the bound.
+        // Nine changes and their overhead are just below the bound.
         assert_eq!(revisions(&changes, 20_090), Ok((20_091..20_100).collect()));
         assert_eq!(changes.kept(), 20_090);
         assert!(revisions(&changes, 20_089).is_err());
     }
 
-    /// Guards those who are connected: a revision that is larger than all that is kept is there as a
-    /// whole, those just before it too, and it goes again when others follow.
+    /// Guards connected watchers: a revision larger than the bounds is kept whole, together with
+    /// those just before it. Later revisions push it out.
     #[test]
     fn a_revision_larger_than_the_bounds_is_kept_whole() {
         for (count, bytes) in [(13_000, 1), (30, 1 << 20)] {
@@ -277,7 +276,7 @@ mod tests {
         }
     }
 
-    /// Guards whoever watches: what nobody has read yet is kept longer, within bounds.
+    /// Guards that unread changes are kept longer, within bounds.
     #[test]
     fn what_is_unread_is_kept_longer() {
         let mut changes = Changes::default();
@@ -296,7 +295,7 @@ mod tests {
         assert_eq!(changes.latest.len(), MAX_CHANGES);
     }
 
-    /// Guards resuming in another history: the digest that belongs to each revision is known.
+    /// Guards that the digest at each revision is known, to detect a resume in another history.
     #[test]
     fn each_revision_has_its_digest() {
         let mut changes = Changes::since(4);

@@ -1,4 +1,4 @@
-//! What clients ask of the state machine, and what it answers.
+//! The commands of the state machine and their answers.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::limits::Semantics;
 use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::types::Micros;
 
-/// A change of the state. It travels through the log in encoded form.
+/// A command of the state machine. The log holds it in encoded form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -27,10 +27,10 @@ pub enum Command {
         /// Its new value, at most [`MAX_VALUE_BYTES`] long.
         #[serde(with = "codec::text_or_bytes")]
         value: Bytes,
-        /// The lease with which the key ends, if any.
+        /// The lease to which the key is attached, if any.
         lease: Option<LeaseId>,
     },
-    /// Removes a key, if it is there.
+    /// Removes a key, if it exists.
     Delete {
         /// The key.
         #[serde(with = "codec::text_or_bytes")]
@@ -38,182 +38,185 @@ pub enum Command {
     },
     /// Removes all keys of a range.
     DeleteRange(KeyRange),
-    /// Sets a key if it is as expected.
+    /// Sets a key if its state is as expected.
     CompareAndSet {
         /// The key.
         #[serde(with = "codec::text_or_bytes")]
         key: Bytes,
-        /// What it must be.
+        /// The expected state of the key.
         expected: Expected,
         /// Its new value.
         #[serde(with = "codec::text_or_bytes")]
         value: Bytes,
     },
-    /// Several reads and changes as one.
+    /// Executes several reads and changes atomically.
     Transaction(Transaction),
-    /// A new lease: keys that are tied to it go when it is not kept alive.
+    /// Grants a lease. The store removes the attached keys if the lease is not kept alive.
     GrantLease {
-        /// How long it lasts after each time that it is kept alive, in µs.
+        /// The time to live in µs; it restarts each time the lease is kept alive.
         ttl: Micros,
     },
-    /// The lease begins anew.
+    /// Restarts the time to live of a lease.
     KeepLeaseAlive(LeaseId),
-    /// The lease ends now, and its keys with it.
+    /// Ends a lease now and removes its keys.
     RevokeLease(LeaseId),
-    /// A new session, in which a request takes effect once however often it is sent (§8;
+    /// Opens a session, in which each request takes effect once, however often it is sent (§8;
     /// dissertation §6.3).
     OpenSession {
-        /// How long it lasts after each request, in µs.
+        /// The time to live in µs; it restarts with each request.
         ttl: Micros,
     },
-    /// The session ends.
+    /// Ends a session.
     CloseSession(SessionId),
-    /// A request of a session.
+    /// Executes a request of a session.
     InSession {
         /// The session.
         session: SessionId,
-        /// Grows with each request of the session; the same when one is sent again.
+        /// The number of the request. It grows with each request; a retry has the same number.
         sequence: u64,
-        /// What it asks: another command, encoded, but none in a session itself.
+        /// The inner command, encoded. It cannot be a session request itself.
         #[serde(with = "super::readable::inner")]
         command: Bytes,
     },
-    /// The leader tells the time, by which leases and sessions end. It is the time that the cluster
-    /// has had leaders, in µs: wall clocks have no part in it.
+    /// Advances the replicated clock, by which leases and sessions expire. The clock is the time
+    /// during which the cluster had leaders, in µs; wall clocks do not affect it.
     AdvanceClock {
-        /// The time now; an earlier one than is known changes nothing.
+        /// The new time; an earlier time than the current one changes nothing.
         to: Micros,
     },
-    /// A request that has a name of its own: it takes effect once as long as its answer is
+    /// Executes a request that has its own name. It takes effect once, as long as its answer is
     /// remembered.
     Once {
-        /// Stands for its name.
+        /// The number that stands for the name.
         name: u64,
-        /// Stands for all that it asks, so that another request of the same name is not taken for
-        /// this one.
+        /// The number that stands for the whole request. It distinguishes another request with the
+        /// same name.
         fingerprint: u64,
         /// How long the answer is remembered, in µs.
         ttl: Micros,
-        /// What it asks: another command, encoded, of those that may stand in a session.
+        /// The inner command, encoded. The same commands are allowed as in a session.
         #[serde(with = "super::readable::inner")]
         command: Bytes,
     },
-    /// From here on commands are applied by the rules of a later release. The leader writes it once
-    /// all members run a release that knows them.
+    /// Activates the rules of a later release for the commands that follow. The leader proposes it
+    /// after all members run a release that knows these rules.
     RaiseSemantics {
-        /// Those rules; earlier ones than hold change nothing.
+        /// The new rules; rules that are not later than the current ones change nothing.
         to: Semantics,
     },
 }
 
-/// What a key must be for a compare-and-set.
+/// The expected state of a key in a compare-and-set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expected {
-    /// Not there.
+    /// The key does not exist.
     Absent,
-    /// There, with any value.
+    /// The key exists, with any value.
     Present,
-    /// There with this value.
+    /// The key exists with this value.
     Value(#[serde(with = "codec::text_or_bytes")] Bytes),
-    /// There, and last changed at this revision.
+    /// The key exists and last changed at this revision.
     Revision(u64),
 }
 
-/// What applying a command did.
+/// The result of applying a command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Applied {
-    /// The revision of the whole store after it; grows by one with each command that changes keys.
+    /// The store's revision after the command. Each command that changes keys increments it by one.
     pub revision: u64,
-    /// What it did in particular.
+    /// The part of the result that depends on the command.
     pub answer: Answer,
 }
 
-/// See [`Applied::answer`].
+/// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A key was set or removed.
     Done {
-        /// Whether it was there before.
+        /// Whether the key existed before.
         existed: bool,
     },
     /// The keys of a range were removed.
     Removed {
-        /// How many.
+        /// The number of removed keys.
         keys: u64,
     },
-    /// A compare-and-set.
+    /// A compare-and-set was executed.
     Compared {
-        /// Whether the key was as expected, and so was set.
+        /// Whether the key was as expected and was therefore set.
         succeeded: bool,
-        /// What it was before.
+        /// The pair before the command, if the key existed.
         found: Option<Box<Pair>>,
     },
-    /// A transaction.
+    /// A transaction was executed.
     Transaction {
         /// Whether all comparisons held.
         succeeded: bool,
-        /// The results of the operations that were carried out, in order.
+        /// The results of the executed operations, in order.
         results: Vec<OperationResult>,
     },
     /// A lease was granted or kept alive.
     Lease {
-        /// Which.
+        /// The lease.
         id: LeaseId,
-        /// How long it lasts from now on unless it is kept alive, in µs.
+        /// The time to live from now on, in µs.
         ttl: Micros,
     },
     /// A lease ended.
     LeaseRevoked {
-        /// How many keys went with it.
+        /// The number of keys that were removed with it.
         keys: u64,
     },
     /// A session was opened.
     Session(SessionId),
     /// A session ended.
     SessionClosed,
-    /// The time was taken in.
+    /// The clock was advanced.
     Clock {
-        /// How many keys went with leases that ended.
+        /// The number of keys that were removed with expired leases.
         keys: u64,
     },
     /// The command changed nothing.
     Refused(Refusal),
-    /// The rules by which commands are applied.
+    /// The requested rules, or later ones, are in effect.
     Semantics {
-        /// Those that hold now.
+        /// The rules that are in effect now.
         now: Semantics,
     },
 }
 
-/// Why a command that is committed changed nothing.
+/// Why a committed command changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The lease does not exist, or has ended.
     NoSuchLease,
-    /// The session does not exist, or has ended: whether an earlier try took effect cannot be told.
+    /// The session does not exist, or has ended. It is unknown whether an earlier attempt took
+    /// effect.
     NoSuchSession,
-    /// The session has gone on to a later request, whose answer is the only one it remembers.
+    /// The session has executed a later request, and it remembers only the answer to that one.
     SupersededRequest,
-    /// A session's request is not itself one of a session, nor one about sessions.
+    /// The inner command is not allowed in a session or named request, for example a session
+    /// request.
     NotInSession,
-    /// A time to live is at least a millisecond and at most a year, that of a session at most a day.
+    /// A time to live must be at least a millisecond and at most a year; that of a session, at most
+    /// a day.
     TimeToLive,
-    /// There are as many leases or sessions as the store keeps at most.
+    /// The store already has the maximum of leases, sessions or remembered answers.
     TooMany,
-    /// The command inside is not one that this version knows. A replica never gives this answer: it
+    /// This release does not know the inner command. A replica never gives this answer, because it
     /// stops.
     Malformed,
     /// Another request had the same name.
     NameReused,
-    /// The transaction reads more than an answer may hold.
+    /// The transaction reads more than an answer may contain.
     ResultTooLarge,
 }
 
-/// A committed command that this release does not know. It must not be skipped: the replicas that
-/// know it would go on with another state.
+/// A committed command that this release does not know. A replica must not skip it: replicas that
+/// know it would have a different state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnknownCommand(pub String);
@@ -225,7 +228,7 @@ impl From<codec::DecodeError> for UnknownCommand {
 }
 
 impl Applied {
-    /// Whether the key was there before, for a put or delete.
+    /// Whether the key existed before, for a put or delete.
     pub const fn existed(&self) -> bool {
         matches!(self.answer, Answer::Done { existed: true })
     }
@@ -242,7 +245,7 @@ impl Command {
         Self::Delete { key: key.into() }
     }
 
-    /// Sets `key` to `value` if it is as expected.
+    /// Sets `key` to `value` if its state is as expected.
     pub fn compare_and_set(
         key: impl Into<Bytes>,
         expected: Expected,
@@ -251,22 +254,22 @@ impl Command {
         Self::CompareAndSet { key: key.into(), expected, value: value.into() }
     }
 
-    /// The command as request `sequence` of a session.
+    /// Wraps the command as request `sequence` of a session.
     #[must_use]
     pub fn in_session(&self, session: SessionId, sequence: u64) -> Self {
         Self::InSession { session, sequence, command: self.encode() }
     }
 
-    /// The command as a request with a name of its own.
+    /// Wraps the command as a request with its own name.
     #[must_use]
     pub fn once(&self, name: u64, fingerprint: u64, ttl: Micros) -> Self {
         Self::Once { name, fingerprint, ttl, command: self.encode() }
     }
 
-    /// The session and number of an encoded request in a session; `None` for all others. Looks at the
-    /// command only if it is one.
+    /// The session and number of an encoded session request; `None` for other commands. It decodes
+    /// session requests only.
     pub fn request_of_session(bytes: &[u8]) -> Option<(SessionId, u64)> {
-        // The variant comes first in the encoding.
+        // The encoding starts with the variant.
         const IN_SESSION: u8 = 10;
         if bytes.first() != Some(&IN_SESSION) {
             return None;
@@ -277,28 +280,28 @@ impl Command {
         }
     }
 
-    /// Whether servers of the first release know this encoded command. They skip those that they do not
-    /// know without a word, so that their state would be another one.
+    /// Whether servers of the first release know this encoded command. They silently skip unknown
+    /// commands, and their state would then differ.
     pub fn is_of_first_release(bytes: &[u8]) -> bool {
-        // The variant comes first in the encoding; later releases add theirs at the end.
+        // The encoding starts with the variant; later releases append theirs.
         const VARIANTS: u8 = 13;
         bytes.first().is_some_and(|variant| *variant < VARIANTS)
     }
 
-    /// Whether it may make the state larger, so that it is refused where a quota is used up. What
-    /// removes something always goes through.
+    /// Whether the command may enlarge the state. Such commands are rejected when the quota is used
+    /// up; commands that remove something are always accepted.
     pub fn grows(&self) -> bool {
         match self {
             Self::Put { .. } | Self::CompareAndSet { .. } | Self::GrantLease { .. } => true,
             Self::Transaction(transaction) => transaction.operations().any(Operation::grows),
-            // What is inside decides; answers that are remembered have a bound of their own.
+            // The inner command decides; remembered answers have their own bound.
             Self::InSession { command, .. } | Self::Once { command, .. } => {
                 match Self::decode(command) {
                     Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => true,
                     Ok(command) => command.grows(),
                 }
             }
-            // Sessions are bounded by their number, and clients remove things in one.
+            // The number of sessions is bounded, and clients use sessions to remove keys.
             Self::Delete { .. }
             | Self::DeleteRange(_)
             | Self::OpenSession { .. }
@@ -310,18 +313,18 @@ impl Command {
         }
     }
 
-    /// The form in which it stands in the log.
+    /// Encodes the command for the log.
     pub fn encode(&self) -> Bytes {
         codec::encode(self).into()
     }
 
-    /// Reads the form in which it stands in the log.
+    /// Decodes a command from the log.
     pub fn decode(bytes: &[u8]) -> Result<Self, codec::DecodeError> {
         codec::decode(bytes)
     }
 }
 
-/// The command as a person would write it: `x = 1`, `delete x`.
+/// A readable form of the command: `x = 1`, `delete x`.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -419,7 +422,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Bytes shown as text, cut after a few characters.
+/// Displays bytes as text, shortened to a few characters.
 pub(super) struct Brief<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Brief<'_> {
@@ -438,7 +441,7 @@ impl fmt::Display for Brief<'_> {
 mod tests {
     use super::{Command, Semantics, SessionId};
 
-    /// Guards the event list: control characters and huge values cannot break a line of text.
+    /// Guards that control characters and huge values do not break a line of the event list.
     #[test]
     fn a_command_in_words_stays_on_one_short_line() {
         let words = Command::put("k\n", "v".repeat(1000)).to_string();
@@ -448,7 +451,7 @@ mod tests {
         assert_eq!(Command::delete("x").to_string(), "delete x");
     }
 
-    /// Guards the shortcut: it knows exactly the requests of sessions.
+    /// Guards that the shortcut recognises exactly the requests of sessions.
     #[test]
     fn requests_of_sessions_are_recognised() {
         let request = Command::put("x", "1").in_session(SessionId(7), 300);
@@ -459,8 +462,8 @@ mod tests {
         }
     }
 
-    /// Guards servers of the first release: `Once` was its last command, and what raises the rules is
-    /// not for them.
+    /// Guards that exactly the commands of the first release are recognised. `Once` is the last of
+    /// them; `RaiseSemantics` came later.
     #[test]
     fn commands_of_the_first_release_are_recognised() {
         let put = Command::put("x", "1");
@@ -472,7 +475,7 @@ mod tests {
         assert!(!Command::is_of_first_release(b""));
     }
 
-    /// Guards against commands that are nested without end: they are shown one level deep.
+    /// Guards that nested commands are shown only one level deep.
     #[test]
     fn nested_sessions_are_shown_one_level_deep() {
         let mut command = Command::put("x", "1");

@@ -1,51 +1,54 @@
-//! Things that end unless somebody keeps them: in the order in which they end, with a running digest.
+//! Items that expire unless clients keep them alive, in the order of their expiry, with a running
+//! digest.
 //!
-//! The time in the log is told now and then, so what is granted between two tellings must not count
-//! from the one before: it would end early. It counts from the second telling after it was granted.
-//! The first one may have been on its way already when the leader applied the grant and answered; the
-//! leader tells the time again only when it has applied the last telling (`replica/timekeeper.rs`).
+//! The log advances the clock only at times. An item granted between two clock entries would expire
+//! early if it counted from the earlier one. Instead it counts from the second clock entry after
+//! the grant. The first one may already be in flight when the leader applies the grant and answers.
+//! The leader proposes the next clock entry only after it has applied the last one
+//! (`replica/timekeeper.rs`).
 
 use imbl::{OrdMap, OrdSet};
 
 use crate::types::Micros;
 
-/// An end from here on is no time yet: the rest is what the clock said when it was granted. Clocks
-/// count microseconds that the cluster has had leaders, so none gets there.
+/// An end at or above this marks an item that does not count yet; the lower bits are the clock at
+/// the grant. Clocks count the microseconds during which the cluster had leaders, so none reaches
+/// this value.
 const UNCOUNTED: Micros = 1 << 63;
 
-/// What ends at some time of the store's clock.
+/// An item that expires by the store's clock.
 pub(super) trait Ending {
     fn ends_at(&self) -> Micros;
 
     fn set_end(&mut self, ends_at: Micros);
 
-    /// How long it lasts.
+    /// The time to live.
     fn ttl(&self) -> Micros;
 
-    /// A hash of all that it holds.
+    /// A hash of the whole content.
     fn digest(&self, id: u64) -> u64;
 
-    /// About how many bytes it takes in memory.
+    /// The approximate memory in bytes.
     fn memory(&self) -> u64;
 }
 
-/// The end of what is granted when the clock says `now`, until it is counted.
+/// The end of an item that is granted at clock `now`, until it counts.
 pub(super) const fn uncounted(now: Micros) -> Micros {
     UNCOUNTED | now
 }
 
-/// How long something lasts from `now` on, when it was granted for `ttl` and ends at `ends_at`.
+/// The remaining time at clock `now` of an item that was granted for `ttl` and ends at `ends_at`.
 pub(super) const fn remaining(ends_at: Micros, ttl: Micros, now: Micros) -> Micros {
     if ends_at >= UNCOUNTED { ttl } else { ends_at.saturating_sub(now) }
 }
 
-/// When something was granted or used last, by the store's clock.
+/// When an item was last granted or used, by the store's clock.
 pub(super) fn granted_at(item: &impl Ending) -> Micros {
     let ends_at = item.ends_at();
     if ends_at >= UNCOUNTED { ends_at - UNCOUNTED } else { ends_at.saturating_sub(item.ttl()) }
 }
 
-/// See the module. Cloning it is O(1).
+/// A table of expiring items. Cloning is O(1).
 #[derive(Clone, Debug)]
 pub(super) struct Expiring<T> {
     items: OrdMap<u64, T>,
@@ -73,17 +76,17 @@ impl<T: Ending + Clone> Expiring<T> {
         self.items.get(&id)
     }
 
-    /// From `id` on, in the order of their numbers.
+    /// The items from `id` on, in the order of their IDs.
     pub(super) fn from(&self, id: u64) -> impl Iterator<Item = (u64, &T)> {
         self.items.range(id..).map(|(id, item)| (*id, item))
     }
 
-    /// Sum of the hashes of all.
+    /// The sum of the hashes of all items.
     pub(super) const fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// About how many bytes all take in memory.
+    /// The approximate memory of all items in bytes.
     pub(super) const fn memory(&self) -> u64 {
         self.memory
     }
@@ -104,18 +107,18 @@ impl<T: Ending + Clone> Expiring<T> {
         Some(item)
     }
 
-    /// The one that ends first.
+    /// The item that expires first.
     pub(super) fn first(&self) -> Option<(u64, &T)> {
         let (_, id) = self.order.get_min()?;
         Some((*id, self.items.get(id)?))
     }
 
-    /// The one that was granted or used longest ago. Looks at all of them.
+    /// The item that was granted or used longest ago. It scans all items.
     pub(super) fn idlest(&self) -> Option<(u64, &T)> {
         self.from(0).min_by_key(|(_, item)| granted_at(*item))
     }
 
-    /// Removes one that has ended by `now`.
+    /// Removes an item that has expired by `now`.
     pub(super) fn pop_ended(&mut self, now: Micros) -> Option<u64> {
         let (ends_at, id) = *self.order.get_min()?;
         if ends_at > now {
@@ -125,12 +128,12 @@ impl<T: Ending + Clone> Expiring<T> {
         Some(id)
     }
 
-    /// Whether anything does not count yet.
+    /// Whether any item does not count yet.
     pub(super) fn has_uncounted(&self) -> bool {
         self.order.get_max().is_some_and(|(ends_at, _)| *ends_at >= UNCOUNTED)
     }
 
-    /// What was granted before the clock said `before` counts from `now` on.
+    /// Items that were granted before the clock reached `before` count from `now` on.
     pub(super) fn count(&mut self, before: Micros, now: Micros) {
         let due: Vec<u64> =
             self.order.range((UNCOUNTED, 0)..(uncounted(before), 0)).map(|(_, id)| *id).collect();

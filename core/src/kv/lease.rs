@@ -1,4 +1,4 @@
-//! Leases: keys that are tied to one go when it ends.
+//! Leases: when a lease ends, the store removes the keys attached to it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,18 +9,18 @@ use crate::digest;
 use crate::limits::{EXPIRING_MEMORY, MAX_LEASES, MAX_TTL, MIN_TTL};
 use crate::types::{LeaseId, Micros};
 
-/// See the module.
+/// A lease, which ends unless clients keep it alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
-    /// How long it lasts after each time that it is kept alive, in µs.
+    /// The time to live in µs; it restarts each time the lease is kept alive.
     pub ttl: Micros,
-    /// When it ends, by the store's clock; a number that no clock reaches until it counts, see
-    /// [`Self::remaining`].
+    /// When the lease ends, by the store's clock. Before the lease counts, this is a number that no
+    /// clock reaches; see [`Self::remaining`].
     pub ends_at: Micros,
 }
 
 impl Lease {
-    /// How long it lasts yet, in µs, when the store's clock says `now`.
+    /// The remaining time in µs at clock `now`.
     pub const fn remaining(&self, now: Micros) -> Micros {
         remaining(self.ends_at, self.ttl, now)
     }
@@ -49,7 +49,7 @@ impl Ending for Lease {
 }
 
 impl KvStore {
-    /// A lease, unless it has ended.
+    /// The lease with this ID, unless it has ended.
     pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
         self.leases.get(id.0)
     }
@@ -59,7 +59,7 @@ impl KvStore {
         self.leases.from(0).map(|(id, lease)| (LeaseId(id), lease))
     }
 
-    /// The keys that go with a lease.
+    /// The keys attached to a lease.
     pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = &bytes::Bytes> {
         let first = (id, bytes::Bytes::new());
         self.tied.range(first..).take_while(move |(own, _)| *own == id).map(|(_, key)| key)
@@ -93,7 +93,7 @@ impl KvStore {
         Answer::LeaseRevoked { keys: self.remove_all(keys) }
     }
 
-    /// When what is granted now ends.
+    /// The end of an item that is granted now.
     pub(super) const fn end_after(&self, ttl: Micros) -> Micros {
         if self.semantics.limits().counts_from_after {
             uncounted(self.clock)
@@ -102,13 +102,13 @@ impl KvStore {
         }
     }
 
-    /// Whether a lease waits for the time to be told before it counts.
+    /// Whether a lease does not count yet and waits for a clock entry.
     pub fn has_uncounted_lease(&self) -> bool {
         self.leases.has_uncounted()
     }
 
-    /// The time moves on: leases and sessions end, and with the leases their keys, all at one
-    /// revision.
+    /// Advances the clock and ends expired leases and sessions. The keys of all expired leases are
+    /// removed in one revision.
     pub(super) fn advance_clock(&mut self, to: Micros) -> Answer {
         if to > self.clock {
             let before = std::mem::replace(&mut self.clock, to);

@@ -1,8 +1,8 @@
-//! The replicated state machine: an ordered map of keys to versioned values, with the leases and
-//! sessions that belong to it.
+//! The replicated state machine: an ordered map of keys to versioned values, with leases and
+//! sessions.
 //!
-//! The map shares structure between its versions, so cloning a [`KvStore`] costs a few pointer
-//! copies: snapshots, reads and time travel never stop writes.
+//! The versions of the map share structure, so cloning a [`KvStore`] costs a few pointer copies.
+//! Snapshots, reads and time travel therefore never block writes.
 
 mod changes;
 mod command;

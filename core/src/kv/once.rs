@@ -1,13 +1,13 @@
-//! Requests that carry a name of their own instead of a session: each takes effect once, however
-//! often it is sent, for as long as its answer is remembered.
+//! Requests that carry their own name instead of a session. Each takes effect once, however often
+//! it is sent, as long as its answer is remembered.
 //!
-//! That is what an HTTP client's `Idempotency-Key` needs, which comes from anybody and without an
-//! introduction. The answer goes when its time is over, by the time in the log, so that all replicas
-//! forget it at the same entry. From then on the same name is that of another request.
+//! The `Idempotency-Key` of HTTP clients needs this: any client may send it, without opening a
+//! session. The answer expires by the replicated clock, so all replicas forget it at the same
+//! entry. After that the same name means a new request.
 //!
-//! Answers take about [`MAX_NAMED_BYTES`] at most. Where another one does not fit, the oldest go first, but
-//! none before [`MIN_REMEMBERED`]: a client that tries again within that time is always safe. Where
-//! that makes no room the request is refused before anything happens.
+//! Answers take about [`MAX_NAMED_BYTES`] at most. If another answer does not fit, the oldest
+//! answers are dropped, but none before [`MIN_REMEMBERED`]. A client that retries within that time
+//! is always safe. If that makes no room, the request is rejected before it changes anything.
 
 use bytes::Bytes;
 
@@ -21,12 +21,12 @@ use crate::limits::{MAX_REMEMBERED_BYTES, MAX_TTL, MIN_REMEMBERED, MIN_TTL, Sema
 use crate::rules::Rules;
 use crate::types::Micros;
 
-/// What is remembered of such a request stands beside the sessions in snapshots, with a number that
-/// no session has.
+/// Marks the numbers of named requests. Snapshots store them together with the sessions, which have
+/// no such numbers.
 const NAMED: u64 = 1 << 63;
 
 impl KvStore {
-    /// How many answers to named requests are remembered.
+    /// The number of remembered answers to named requests.
     pub fn named_requests(&self) -> usize {
         self.named.len()
     }
@@ -56,7 +56,7 @@ impl KvStore {
         let grace = self.semantics.limits().named_grace;
         let ends_at = self.clock.saturating_add(ttl).saturating_add(grace);
         let answer = Some(match (&applied.answer, self.semantics) {
-            // The first release keeps this one whole, however long.
+            // The first release keeps the full answer, whatever its length.
             (Answer::Compared { .. }, Semantics::FIRST) => applied.clone(),
             _ => memorable(&applied, MAX_REMEMBERED_BYTES),
         });
@@ -64,11 +64,11 @@ impl KvStore {
         Ok(applied)
     }
 
-    /// Whether another answer can be remembered, perhaps in the place of the oldest ones.
+    /// Drops the oldest answers if another one needs their room. Returns whether there is room.
     fn has_room_for_name(&mut self) -> bool {
         let limits = self.semantics.limits();
         while self.named.len() >= limits.named || self.named.memory() >= limits.named_bytes {
-            // All are remembered for the same time, so the first to end is the oldest.
+            // All answers are remembered for the same time, so the first to expire is the oldest.
             let oldest = self.named.first().map(|(id, answer)| (id, granted_at(answer)));
             let Some((id, granted)) = oldest else { return true };
             if !limits.makes_room || self.clock.saturating_sub(granted) < MIN_REMEMBERED {
@@ -79,7 +79,7 @@ impl KvStore {
         true
     }
 
-    /// Puts a session, or what is remembered of a named request, in its place as it is.
+    /// Inserts a session, or the answer to a named request, unchanged.
     pub(super) fn restore_session(&mut self, id: u64, session: Session) {
         if id & NAMED == 0 {
             self.sessions.insert(id, session);

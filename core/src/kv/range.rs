@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Brief;
 
-/// The keys from `start` on, up to but not including `end`.
+/// The keys from `start` (inclusive) to `end` (exclusive).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyRange {
-    /// The first key; empty for the very first.
+    /// The first key; empty for the beginning of all keys.
     #[serde(with = "crate::codec::text_or_bytes")]
     pub start: Bytes,
-    /// Where it ends; `None` for the end of all keys.
+    /// The end; `None` for the end of all keys.
     #[serde(with = "crate::codec::optional_text_or_bytes")]
     pub end: Option<Bytes>,
 }
@@ -32,12 +32,13 @@ impl KeyRange {
         Self { start, end }
     }
 
-    /// Whether the key lies in it.
+    /// Whether the range contains the key.
     pub fn contains(&self, key: &[u8]) -> bool {
         key >= &self.start[..] && self.end.as_ref().is_none_or(|end| key < &end[..])
     }
 
-    /// Its bounds for an ordered map; `None` when it is empty, which maps refuse to be asked.
+    /// The bounds for an ordered map; `None` if the range is empty, because maps reject such
+    /// bounds.
     pub(super) fn bounds(&self) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
         let end = match &self.end {
             Some(end) if *end <= self.start => return None,
@@ -48,7 +49,8 @@ impl KeyRange {
     }
 }
 
-/// The first key after all those with this prefix: its last byte that can grow, grown.
+/// The first key after all keys with this prefix. It increments the last byte that can grow; `None`
+/// if there is none.
 fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
@@ -73,7 +75,7 @@ impl fmt::Display for KeyRange {
 mod tests {
     use super::*;
 
-    /// Guards prefixes at the edge of what bytes can hold.
+    /// Guards prefixes at the limits of byte values.
     #[test]
     fn a_prefix_holds_what_begins_with_it() {
         for (prefix, inside, outside) in [

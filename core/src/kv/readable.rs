@@ -1,5 +1,5 @@
 //! Serde helper for encoded commands: bytes in binary formats; in JSON the command itself, or
-//! `{"bytes": …}` for bytes that are none.
+//! `{"bytes": …}` if the bytes are not a command.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -17,12 +17,12 @@ enum Readable {
     },
 }
 
-/// Writes an encoded command.
+/// Serialises an encoded command.
 pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
     serialize_if(bytes, serializer, |_| true)
 }
 
-/// As [`serialize`], for those commands that `shown` accepts; the others stay bytes.
+/// Like [`serialize`], but commands that `shown` rejects stay bytes.
 fn serialize_if<S: Serializer>(
     bytes: &Bytes,
     serializer: S,
@@ -38,7 +38,7 @@ fn serialize_if<S: Serializer>(
     .serialize(serializer)
 }
 
-/// Reads an encoded command.
+/// Deserialises an encoded command.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
     if !deserializer.is_human_readable() {
         return Bytes::deserialize(deserializer);
@@ -49,8 +49,8 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, 
     })
 }
 
-/// As the module itself, for the command inside another one. It does not go deeper: what somebody sends
-/// could else be nested without end.
+/// Like the module itself, for a command inside another one. It shows only one level: clients could
+/// otherwise nest commands without limit.
 pub(super) mod inner {
     use bytes::Bytes;
     use serde::Serializer;

@@ -1,12 +1,13 @@
-//! Sessions: a client's request takes effect once, however often it is sent (§8; dissertation §6.3).
+//! Sessions: each request of a client takes effect once, however often it is sent (§8; dissertation
+//! §6.3).
 //!
-//! A session remembers the answer to its latest request. It ends when it has been idle for its time
-//! to live, by the time in the log, so that all replicas end it at the same entry. After that a
-//! request of it is refused: nobody could tell whether it took effect before.
+//! A session remembers the answer to its latest request. It ends after it was idle for its time to
+//! live, by the replicated clock, so all replicas end it at the same entry. Later requests of the
+//! session are rejected, because it is unknown whether they took effect before.
 //!
-//! For the same reason a session may be ended early without harm: its client learns that it is gone,
-//! and nothing is carried out twice. So where there are as many as may be, another one takes the
-//! place of the one that was idle longest.
+//! For the same reason a session may be ended early without harm: its client learns that it is
+//! gone, and nothing is executed twice. At the maximum number of sessions, a new session replaces
+//! the session that was idle longest.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,22 +21,22 @@ use crate::rules::Rules;
 use crate::types::{Micros, SessionId};
 use crate::{codec, digest};
 
-/// See the module.
+/// A client session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Session {
-    /// How long it lasts after each request, in µs.
+    /// The time to live in µs; it restarts with each request.
     pub ttl: Micros,
-    /// When it ends, by the store's clock; a number that no clock reaches until it counts, see
-    /// [`Self::remaining`].
+    /// When the session ends, by the store's clock. Before the time to live counts, this is a
+    /// number that no clock reaches; see [`Self::remaining`].
     pub ends_at: Micros,
-    /// The number of its latest request; 0 before the first.
+    /// The number of the latest request; 0 before the first.
     pub sequence: u64,
-    /// The answer to that.
+    /// The answer to the latest request.
     pub answer: Option<Applied>,
 }
 
 impl Session {
-    /// How long it lasts yet, in µs, when the store's clock says `now` and it is not used.
+    /// The remaining time in µs at clock `now`, if the session is not used.
     pub const fn remaining(&self, now: Micros) -> Micros {
         remaining(self.ends_at, self.ttl, now)
     }
@@ -66,7 +67,7 @@ impl Ending for Session {
 }
 
 impl KvStore {
-    /// A session, unless it has ended.
+    /// The session with this ID, unless it has ended.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(id.0)
     }
@@ -76,12 +77,12 @@ impl KvStore {
         self.sessions_from(SessionId(0))
     }
 
-    /// How many sessions there are.
+    /// The number of sessions.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// The sessions from this number on.
+    /// The sessions from this ID on.
     pub fn sessions_from(&self, first: SessionId) -> impl Iterator<Item = (SessionId, &Session)> {
         self.sessions.from(first.0).map(|(id, session)| (SessionId(id), session))
     }
@@ -99,7 +100,8 @@ impl KvStore {
         Answer::Session(SessionId(id))
     }
 
-    /// Ends the session that was idle longest, if it was idle for long. Whether one ended.
+    /// Ends the session that was idle longest, if it was idle for [`MIN_IDLE`]. Returns whether one
+    /// ended.
     fn end_idle_session(&mut self) -> bool {
         if !self.semantics.limits().makes_room {
             return false;
@@ -145,7 +147,7 @@ impl KvStore {
         Ok(applied)
     }
 
-    /// Applies the command inside another one.
+    /// Applies the inner command of another command.
     pub(super) fn apply_inner(
         &mut self,
         command: &Bytes,
@@ -159,8 +161,8 @@ impl KvStore {
         }
     }
 
-    /// Cuts the answers that are longer than a part of a snapshot can be. An earlier release kept
-    /// them; a state that holds one can be loaded, but neither sent nor saved.
+    /// Shortens answers that are longer than a part of a snapshot can be. An earlier release kept
+    /// them; a state with such an answer can be loaded, but neither sent nor saved.
     pub fn forget_large_answers(&mut self) {
         let limit = crate::limits::MAX_ANSWER_BYTES;
         let answer = |session: &Session| {
@@ -180,7 +182,7 @@ impl KvStore {
 }
 
 impl Answer {
-    /// What it holds of keys and values, in bytes.
+    /// The size of the keys and values in the answer, in bytes.
     fn bytes(&self) -> usize {
         match self {
             Self::Transaction { results, .. } => results.iter().map(|it| 16 + it.bytes()).sum(),
@@ -198,11 +200,11 @@ impl Answer {
     }
 }
 
-/// The answer as it is remembered. Of what would take more than `limit` bytes it is remembered whether
-/// the comparisons held, as of a transaction whose results are forgotten.
+/// The answer as it is remembered. If it takes more than `limit` bytes, only the result of the
+/// comparisons is remembered, as in a transaction without results.
 pub(super) fn memorable(applied: &Applied, limit: usize) -> Applied {
     let forgotten = match &applied.answer {
-        // The contents alone may tell, without encoding them.
+        // The length of the contents may already exceed the limit, which avoids the encoding.
         Answer::Transaction { succeeded, results }
             if contents(results) > limit || codec::encode(results).len() > limit =>
         {
@@ -225,7 +227,7 @@ pub(super) fn memorable(applied: &Applied, limit: usize) -> Applied {
     Applied { revision: applied.revision, answer }
 }
 
-/// The lengths of the keys and values alone.
+/// The total length of the keys and values.
 fn contents(results: &[OperationResult]) -> usize {
     let length = |pair: &Pair| pair.key.len() + pair.value.value.len();
     let of_result = |result: &OperationResult| match result {

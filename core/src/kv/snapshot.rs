@@ -1,4 +1,9 @@
-//! The state as a snapshot: cut into chunks that are ranges of it, and built from them again.
+//! Snapshots of the state, which are split into chunks and rebuilt from them. Each chunk is a range
+//! of the state.
+//!
+//! **Invariant:** Chunks are cut by key, and the log position of the state identifies a transfer.
+//! There is no second copy of the state, and a transfer continues after a break or from another
+//! leader.
 
 use std::ops::Bound;
 
@@ -13,19 +18,19 @@ use crate::codec;
 use crate::limits::{
     CHUNK_OVERHEAD, EXPIRING_OVERHEAD, MAX_ENCODED_CHUNK_BYTES, PAIR_OVERHEAD, Semantics,
 };
-use crate::message::{Cursor, SnapshotMeta};
+use crate::snapshot::{Cursor, SnapshotMeta};
 use crate::types::Micros;
 
-/// The state after one log entry. Cloning it is O(1), and so is making it.
+/// The state after a log entry. Making and cloning it is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Which entry, and the membership in force there.
+    /// The entry, and the membership in effect there.
     pub meta: SnapshotMeta,
     /// The state.
     pub store: KvStore,
 }
 
-/// One range of a state, with what the whole must add up to.
+/// A range of the state, with the totals of the whole state.
 #[derive(Serialize, Deserialize)]
 struct Chunk {
     revision: u64,
@@ -35,17 +40,17 @@ struct Chunk {
     parts: Vec<Part>,
 }
 
-/// The state is cut in this order: leases, sessions, keys.
+/// A part of the state, in this order: leases, sessions, keys.
 #[derive(Serialize, Deserialize)]
 enum Part {
     Lease(u64, Lease),
     Session(u64, Session),
     Pair(Bytes, Versioned),
-    /// The first part of all, where the rules are not those of the first release.
+    /// The very first part, if the rules are not those of the first release.
     Semantics(Semantics),
 }
 
-/// Where a chunk begins, inside a [`Cursor`]; in the order in which the state is cut.
+/// Where a chunk begins, encoded in a [`Cursor`] and ordered like the parts.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Place {
     Lease(u64),
@@ -63,7 +68,7 @@ impl Part {
         }
     }
 
-    /// What it takes encoded at most, in bytes.
+    /// The maximum encoded size in bytes.
     fn size(&self) -> usize {
         match self {
             Self::Lease(..) | Self::Semantics(_) => EXPIRING_OVERHEAD,
@@ -74,21 +79,21 @@ impl Part {
 }
 
 impl Place {
-    /// Reads a cursor; whatever is none, as the empty one, is the beginning.
+    /// Decodes a cursor. An invalid cursor, such as the empty one, means the beginning.
     fn of(cursor: &Cursor) -> Self {
         codec::decode(&cursor.0).unwrap_or(Self::Lease(0))
     }
 }
 
 impl KvStore {
-    /// All parts from a place on.
+    /// All parts from `from` on.
     fn parts(&self, from: Place) -> impl Iterator<Item = Part> + '_ {
         let (lease, session, key) = match from {
             Place::Lease(id) => (Some(id), Some(0), Bytes::new()),
             Place::Session(id) => (None, Some(id), Bytes::new()),
             Place::Key(key) => (None, None, key),
         };
-        // Leases count from 1.
+        // Lease IDs start at 1.
         let semantics = (lease == Some(0) && self.semantics != Semantics::FIRST)
             .then_some(Part::Semantics(self.semantics));
         let leases = lease.into_iter().flat_map(|id| self.leases.from(id));
@@ -105,35 +110,35 @@ impl KvStore {
     }
 }
 
-/// A chunk that does not fit what was received before.
+/// Why a chunk of a snapshot was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkError {
     /// The bytes are not a chunk.
     #[error(transparent)]
     Malformed(#[from] codec::DecodeError),
-    /// The state follows rules that a later release made.
+    /// The state follows rules of a later release.
     #[error("the state follows rules {rules}, which a later release knows; start that one")]
     LaterRelease {
-        /// Those rules.
+        /// The number of these rules.
         rules: u16,
     },
-    /// The next chunk would not begin after this one, so that there would be no end.
+    /// The next chunk would not begin after this one, so the transfer would never end.
     #[error("the chunk of a snapshot leads nowhere")]
     NoProgress,
-    /// All chunks are there, but they are not the state that was announced.
+    /// All chunks arrived, but they do not form the announced state.
     #[error("the chunks of the snapshot do not add up to its digest {expected:016x}")]
     Digest {
-        /// What the sender announced.
+        /// The digest that the sender announced.
         expected: u64,
     },
 }
 
 impl Snapshot {
-    /// The state from `cursor` on, at most `max_bytes` of it but at least one part, and where the next
-    /// chunk starts (`None` after the last).
+    /// The state from `cursor` on, at most `max_bytes` of it but at least one part. Also returns
+    /// where the next chunk starts (`None` after the last).
     ///
     /// # Panics
-    /// When a single part is larger than whoever reads it accepts, which `apply` does not let happen.
+    /// If a single part is larger than receivers accept, which `apply` prevents.
     pub fn chunk(&self, cursor: &Cursor, max_bytes: usize) -> (Bytes, Option<Cursor>) {
         let (mut parts, mut bytes, mut next) = (Vec::new(), 0, None);
         for part in self.store.parts(Place::of(cursor)) {
@@ -158,7 +163,7 @@ impl Snapshot {
     }
 }
 
-/// A state in the making, fed chunk by chunk.
+/// Rebuilds a snapshot from its chunks.
 #[derive(Clone, Debug)]
 pub struct SnapshotBuilder {
     meta: SnapshotMeta,
@@ -167,23 +172,23 @@ pub struct SnapshotBuilder {
 }
 
 impl SnapshotBuilder {
-    /// Starts with nothing.
+    /// Starts with an empty state.
     pub fn new(meta: SnapshotMeta) -> Self {
         Self { meta, cursor: Cursor::default(), store: KvStore::under(Semantics::FIRST) }
     }
 
-    /// Which state is being built.
+    /// Describes the snapshot that is being built.
     pub const fn meta(&self) -> &SnapshotMeta {
         &self.meta
     }
 
-    /// Where the chunk that is needed next starts.
+    /// Where the next required chunk starts.
     pub const fn cursor(&self) -> &Cursor {
         &self.cursor
     }
 
-    /// Adds the chunk that starts at [`Self::cursor`]. After the last (`next` is `None`) it gives
-    /// the finished snapshot.
+    /// Adds the chunk that starts at [`Self::cursor`]. After the last chunk (`next` is `None`) it
+    /// returns the finished snapshot.
     pub fn add(
         &mut self,
         data: &[u8],
@@ -243,7 +248,7 @@ mod tests {
         }
     }
 
-    /// Guards transfers of any chunk size, the empty state included.
+    /// Guards transfers with any chunk size, also of the empty state.
     #[test]
     fn chunks_add_up_to_the_state() {
         for (keys, max_bytes, chunks) in [(0, 100, 1), (1, 1, 2), (10, 1, 11), (1000, 12_200, 10)] {
@@ -254,8 +259,8 @@ mod tests {
         }
     }
 
-    /// Guards what is beside the keys: leases with what is tied to them, sessions with what they
-    /// remember, and the time by which both end.
+    /// Guards that a transfer includes leases with their keys, sessions with their answers, and the
+    /// clock.
     #[test]
     fn leases_and_sessions_travel_with_the_state() {
         let mut snapshot = filled(3);
@@ -276,7 +281,7 @@ mod tests {
         for command in [
             Command::put("x", "2").in_session(2.into(), 4),
             Command::put("y", "2").once(9, 1, 8_000),
-            // The leases count from the second of these on.
+            // The leases count from the second clock entry on.
             Command::AdvanceClock { to: 8 },
             Command::AdvanceClock { to: 9 },
             Command::AdvanceClock { to: 5_009 },
@@ -288,7 +293,7 @@ mod tests {
         assert_eq!(copy.get(b"tied"), None, "its lease has ended");
     }
 
-    /// Guards against a transfer that silently lost a range.
+    /// Guards that a transfer with a missing range is detected.
     #[test]
     fn a_missing_chunk_is_noticed() {
         let snapshot = filled(10);

@@ -1,4 +1,4 @@
-//! The state itself.
+//! The replicated key-value state.
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
@@ -16,49 +16,49 @@ use crate::limits::{PAIR_MEMORY, PAIR_OVERHEAD, Semantics};
 use crate::rules::Rules;
 use crate::types::{LeaseId, Micros, SessionId};
 
-/// A value and the revisions that made it.
+/// A value and its revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Versioned {
-    /// The bytes.
+    /// The bytes of the value.
     #[serde(with = "crate::codec::text_or_bytes")]
     pub value: Bytes,
-    /// The store's revision when the key came into being.
+    /// The store's revision when the key was created.
     pub create_revision: u64,
-    /// The store's revision when it last changed.
+    /// The store's revision when the key last changed.
     pub mod_revision: u64,
-    /// How often it was set since it came into being; 1 for a new key.
+    /// How often the key was set since its creation; 1 for a new key.
     pub version: u64,
-    /// The lease with which it ends.
+    /// The lease to which the key is attached.
     pub lease: Option<LeaseId>,
 }
 
-/// One key and its value.
+/// A key and its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pair {
     /// The key.
     #[serde(with = "crate::codec::text_or_bytes")]
     pub key: Bytes,
-    /// Its value and revisions.
+    /// The value and its revisions.
     pub value: Versioned,
 }
 
 impl Pair {
-    /// What it takes encoded at most, in bytes.
+    /// The maximum encoded size in bytes.
     pub(super) const fn bytes(&self) -> usize {
         PAIR_OVERHEAD + self.key.len() + self.value.value.len()
     }
 }
 
-/// The replicated map, with leases and sessions. Cloning it is O(1).
+/// The replicated map, with leases and sessions. Cloning is O(1).
 #[derive(Clone, Debug, Default)]
 pub struct KvStore {
     pub(super) keys: OrdMap<Bytes, Versioned>,
     pub(super) revision: u64,
-    /// Sum of the hashes of all pairs, kept up to date with each change.
+    /// The sum of the hashes of all pairs, updated with each change.
     pub(super) pairs_digest: u64,
-    /// Sum of the lengths of all keys and values, in bytes.
+    /// The total length of all keys and values, in bytes.
     pub(super) bytes: u64,
-    /// The time that the cluster has had leaders, in µs, as the log tells.
+    /// The replicated clock: the time during which the cluster had leaders, in µs.
     pub(super) clock: Micros,
     /// The number of the latest lease or session.
     pub(super) last_id: u64,
@@ -66,113 +66,113 @@ pub struct KvStore {
     pub(super) sessions: Expiring<Session>,
     /// The answers to named requests.
     pub(super) named: Expiring<Session>,
-    /// Which key goes with which lease.
+    /// The keys that are attached to each lease.
     pub(super) tied: OrdSet<(LeaseId, Bytes)>,
     pub(super) changes: Changes,
-    /// Which rules commands are applied by.
+    /// The rules by which commands are applied.
     pub(super) semantics: Semantics,
 }
 
-/// The part of a store that is about time, as far as a screen may want it.
+/// The clock, leases and sessions of a store, for displays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Timekeeping {
     /// The store's clock, in µs.
     pub clock: Micros,
     /// The number of the latest lease or session.
     pub last_id: u64,
-    /// Leases.
+    /// The leases.
     pub leases: Vec<(LeaseId, Lease)>,
-    /// Sessions, and after them what is remembered of requests with names of their own.
+    /// The sessions, and after them the answers to named requests.
     pub sessions: Vec<(SessionId, Session)>,
 }
 
 impl KvStore {
     // Reading
 
-    /// The number of commands that changed keys so far.
+    /// The number of commands that have changed keys.
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is no key.
+    /// Whether the store has no keys.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The lengths of all keys and values together.
+    /// The total length of all keys and values, in bytes.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// About how much memory the state takes, in bytes: keys and values, leases, sessions and
+    /// The approximate memory of the state in bytes: keys and values, leases, sessions and
     /// remembered answers.
     pub fn memory(&self) -> u64 {
         let beside = self.leases.memory() + self.sessions.memory() + self.named.memory();
         self.bytes + PAIR_MEMORY * self.keys.len() as u64 + beside
     }
 
-    /// The time that the cluster has had leaders, in µs, as the log tells.
+    /// The replicated clock: the time during which the cluster had leaders, in µs.
     pub const fn clock(&self) -> Micros {
         self.clock
     }
 
-    /// Whether anything ends with time.
+    /// Whether anything in the state expires.
     pub fn needs_clock(&self) -> bool {
         !self.leases.is_empty() || !self.sessions.is_empty() || !self.named.is_empty()
     }
 
-    /// A key's value.
+    /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&Versioned> {
         self.keys.get(key)
     }
 
-    /// All pairs in the order of their keys.
+    /// All pairs in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Versioned)> {
         self.keys.iter()
     }
 
-    /// The pairs of a range in the order of their keys.
+    /// The pairs of a range in key order.
     pub fn range(&self, range: &KeyRange) -> impl Iterator<Item = (&Bytes, &Versioned)> {
         range.bounds().into_iter().flat_map(|bounds| self.keys.range(bounds))
     }
 
-    /// The latest changes, for those who watch.
+    /// The latest changes, for watchers.
     pub const fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// Says up to which revision whoever watches has read the changes: later ones are kept longer.
-    /// `u64::MAX` when nobody watches.
+    /// Sets the revision up to which watchers have read the changes; later changes are kept longer.
+    /// `u64::MAX` without watchers.
     pub fn set_changes_unread_after(&mut self, revision: u64) {
         self.changes.set_unread_after(revision);
     }
 
-    /// A hash of all pairs, whatever their order. Two histories whose pairs have the same hash at a
-    /// revision are one history up to there, as far as keys go.
+    /// A hash of all pairs, independent of their order. If two histories have the same hash at a
+    /// revision, their keys have one history up to there.
     pub const fn pairs_digest(&self) -> u64 {
         self.pairs_digest
     }
 
-    /// A hash of the whole state; replicas that applied the same entries have the same.
+    /// A hash of the whole state. Replicas that applied the same entries have the same hash.
     pub fn digest(&self) -> u64 {
         let pairs = digest::of_numbers([self.revision, self.pairs_digest, self.keys.len() as u64]);
         let time = [self.clock, self.last_id, self.leases.digest()];
-        // Sums of hashes: what is in neither table adds nothing.
+        // Both are sums of hashes, so an empty table adds nothing.
         let sessions = self.sessions.digest().wrapping_add(self.named.digest());
         let state = digest::of_numbers([pairs, digest::of_numbers(time), sessions]);
-        // The first release knew of no others, and its digests are compared with ours.
+        // The first release has no other rules, and servers compare its digests with these.
         match self.semantics {
             Semantics::FIRST => state,
             Semantics(later) => digest::of_numbers([state, u64::from(later), 0]),
         }
     }
 
-    /// What is about time, at most `limit` leases and sessions of it.
+    /// The clock, and at most `limit` leases and `limit` sessions.
     pub fn timekeeping(&self, limit: usize) -> Timekeeping {
         Timekeeping {
             clock: self.clock,
@@ -189,15 +189,15 @@ impl KvStore {
 
     // Applying
 
-    /// Applies a command. Depends on the state and the command alone, so that replicas agree. One
-    /// with another inside that this release does not know is refused; a replica stops instead.
+    /// Applies a command. The result depends only on the state and the command, so replicas agree.
+    /// A command with an unknown inner command is rejected; a replica stops instead.
     pub fn apply(&mut self, command: Command) -> Applied {
         let applied = self.apply_under(command, Rules::default());
         applied.unwrap_or_else(|_| self.refused(Refusal::Malformed))
     }
 
-    /// As [`Self::apply`], under rules of which a simulation may have broken one. When the command
-    /// inside this one is not known, nothing has changed.
+    /// Like [`Self::apply`], with rules that a simulation may have changed. If the inner command is
+    /// unknown, the state is unchanged.
     pub(crate) fn apply_under(
         &mut self,
         command: Command,
@@ -267,12 +267,11 @@ impl KvStore {
         Answer::Compared { succeeded, found }
     }
 
-    /// The rules that commands are applied by.
+    /// The rules by which commands are applied.
     pub const fn semantics(&self) -> Semantics {
         self.semantics
     }
 
-    /// Later rules hold from here on.
     fn raise_semantics(&mut self, to: Semantics) -> Result<Answer, UnknownCommand> {
         if to > Semantics::LATEST {
             let (to, known) = (to.0, Semantics::LATEST.0);
@@ -303,8 +302,9 @@ impl KvStore {
         if operations.iter().any(no_lease) {
             return Answer::Refused(Refusal::NoSuchLease);
         }
-        // Should it read too much, nothing of it has happened. A clone is O(1), but makes the changes
-        // after it copy what they touch; where nothing is read, or nothing written, none is needed.
+        // If it reads too much, all its changes are undone. A clone is O(1), but makes later
+        // changes copy what they touch. A transaction that only reads or only writes needs no
+        // clone.
         let reads = operations.iter().any(Operation::reads);
         let writes = operations.iter().any(|operation| !operation.reads());
         let untouched = (reads && writes).then(|| self.clone());
@@ -324,8 +324,8 @@ impl KvStore {
         }
     }
 
-    /// Carries out one operation of a transaction, at the revision that its changes share. `None` when
-    /// it reads more than `room`, in bytes.
+    /// Executes one operation of a transaction, at the revision that all its changes share. `None`
+    /// if it reads more than `room` bytes.
     fn operate(
         &mut self,
         operation: Operation,
@@ -367,9 +367,9 @@ impl KvStore {
         })
     }
 
-    // Changing keys at the present revision
+    // Changing keys at the current revision
 
-    /// Sets a key. Whether it was there before.
+    /// Sets a key. Returns whether it existed before.
     fn put(&mut self, key: &Bytes, value: Bytes, lease: Option<LeaseId>) -> bool {
         let before = self.keys.get(key);
         let versioned = Versioned {
@@ -388,7 +388,7 @@ impl KvStore {
         self.set(key, versioned)
     }
 
-    /// Removes a key. Whether it was there.
+    /// Removes a key. Returns whether it existed.
     fn remove(&mut self, key: &Bytes) -> bool {
         let Some(old) = self.keys.remove(key) else { return false };
         let (revision, before) = (self.revision, self.pairs_digest);
@@ -398,7 +398,7 @@ impl KvStore {
         true
     }
 
-    /// Removes keys as one change. How many were there.
+    /// Removes keys in one revision. Returns how many existed.
     pub(super) fn remove_all(&mut self, keys: Vec<Bytes>) -> u64 {
         self.revision += 1;
         let removed = keys.into_iter().filter(|key| self.remove(key)).count() as u64;
@@ -408,7 +408,7 @@ impl KvStore {
         removed
     }
 
-    /// Puts a pair in its place as it is. Whether the key was there before.
+    /// Inserts a pair unchanged. Returns whether the key existed before.
     fn set(&mut self, key: &Bytes, value: Versioned) -> bool {
         let lease = value.lease;
         self.count_in(key, &value);
@@ -430,7 +430,7 @@ impl KvStore {
         self.bytes -= pair_bytes(key, value);
     }
 
-    /// A key goes from one lease to another.
+    /// Moves a key from one lease to another.
     fn tie(&mut self, key: &Bytes, from: Option<LeaseId>, to: Option<LeaseId>) {
         if from == to {
             return;
@@ -445,7 +445,7 @@ impl KvStore {
 
     // Building
 
-    /// A store of these parts, as a screen knows them.
+    /// Makes a store from the parts that a display knows.
     pub fn of_parts(revision: u64, pairs: &[Pair], timekeeping: &Timekeeping) -> Self {
         let mut store = Self { revision, changes: Changes::since(revision), ..Self::default() };
         (store.clock, store.last_id) = (timekeeping.clock, timekeeping.last_id);
@@ -461,7 +461,7 @@ impl KvStore {
         store
     }
 
-    /// Adds a pair as it is; for building a store from a snapshot.
+    /// Inserts a pair unchanged, to build a store from a snapshot.
     pub(super) fn restore(&mut self, key: &Bytes, value: Versioned) {
         self.set(key, value);
     }

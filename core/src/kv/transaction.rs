@@ -1,5 +1,5 @@
-//! Several comparisons, reads and changes as one: if all comparisons hold the one list of operations
-//! is carried out, else the other.
+//! Atomic transactions of comparisons, reads and changes. If all comparisons hold, one list of
+//! operations is executed, otherwise the other list.
 
 use std::fmt;
 
@@ -11,48 +11,48 @@ use super::range::KeyRange;
 use super::store::{KvStore, Pair, Versioned};
 use crate::codec::{optional_text_or_bytes, text_or_bytes};
 
-/// See the module.
+/// A list of comparisons, and the operations for both results.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Transaction {
-    /// All must hold; with none they do.
+    /// The comparisons, which must all hold. An empty list always holds.
     #[serde(default)]
     pub compare: Vec<Comparison>,
-    /// Carried out if they hold.
+    /// The operations if all comparisons hold.
     #[serde(default)]
     pub then: Vec<Operation>,
-    /// Carried out if not.
+    /// The operations if a comparison does not hold.
     #[serde(default)]
     pub otherwise: Vec<Operation>,
 }
 
-/// A comparison of what a key is with what it should be.
+/// Compares a property of a key with a given value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Comparison {
     /// The key.
     #[serde(with = "text_or_bytes")]
     pub key: Bytes,
-    /// What of it is compared, and with what.
+    /// The property and the value to compare it with.
     pub target: Target,
-    /// How they must relate: key first.
+    /// The required relation, with the key on the left.
     #[serde(default)]
     pub relation: Relation,
 }
 
-/// What of a key is compared. A key that is not there has the numbers 0 and no value.
+/// The compared property of a key. A missing key has the numbers 0 and no value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// Its value; `None` stands for a key that is not there, which comes before all values.
+    /// The value; `None` stands for a missing key, which sorts before all values.
     Value(#[serde(with = "optional_text_or_bytes")] Option<Bytes>),
-    /// How often it was set.
+    /// How often the key was set since its creation.
     Version(u64),
-    /// The revision at which it came into being.
+    /// The revision at which the key was created.
     CreateRevision(u64),
-    /// The revision at which it last changed.
+    /// The revision at which the key last changed.
     ModRevision(u64),
 }
 
-/// How two things relate.
+/// The relation of two values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Relation {
@@ -67,7 +67,7 @@ pub enum Relation {
     Greater,
 }
 
-/// One operation.
+/// An operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
@@ -79,9 +79,9 @@ pub enum Operation {
     },
     /// Reads a range.
     Range {
-        /// Which keys.
+        /// The range.
         range: KeyRange,
-        /// At most so many.
+        /// The maximum number of keys.
         limit: u64,
     },
     /// Sets a key.
@@ -92,8 +92,8 @@ pub enum Operation {
         /// Its new value.
         #[serde(with = "text_or_bytes")]
         value: Bytes,
-        /// The lease with which it ends, if any. Where there is no such lease the whole transaction
-        /// is refused.
+        /// The lease to which the key is attached, if any. If it does not exist, the whole
+        /// transaction is rejected.
         #[serde(default)]
         lease: Option<LeaseId>,
     },
@@ -107,41 +107,41 @@ pub enum Operation {
     DeleteRange(KeyRange),
 }
 
-/// What one operation did or saw.
+/// The result of one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationResult {
-    /// What a key was.
+    /// The pair that was read; `None` if the key does not exist.
     Found(Option<Pair>),
-    /// What the keys of a range were.
+    /// The pairs that were read from a range.
     Pairs(Vec<Pair>),
     /// A key was set or removed.
     Done {
-        /// Whether it was there before.
+        /// Whether the key existed before.
         existed: bool,
     },
     /// The keys of a range were removed.
     Removed {
-        /// How many.
+        /// The number of removed keys.
         keys: u64,
     },
 }
 
 impl Operation {
-    /// Whether it reads values.
+    /// Whether the operation reads values.
     pub(super) const fn reads(&self) -> bool {
         matches!(self, Self::Get { .. } | Self::Range { .. })
     }
 
-    /// Whether it may make the state larger.
+    /// Whether the operation may enlarge the state.
     pub const fn grows(&self) -> bool {
         matches!(self, Self::Put { .. })
     }
 }
 
 impl OperationResult {
-    /// What it counts for among the bytes that a transaction may read: no less than it takes encoded,
-    /// but for what the operation itself took.
+    /// The size that counts toward the read limit of a transaction. The encoded result is not
+    /// larger than this and the operation itself.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Found(pair) => pair.as_ref().map_or(0, Pair::bytes),
@@ -152,7 +152,7 @@ impl OperationResult {
 }
 
 impl Comparison {
-    /// Whether it holds.
+    /// Whether the comparison holds in this state.
     pub fn holds(&self, store: &KvStore) -> bool {
         let found = store.get(&self.key);
         let number = |of: fn(&Versioned) -> u64| found.map_or(0, of);
@@ -172,7 +172,7 @@ impl Comparison {
 }
 
 impl Transaction {
-    /// All that it may do, in either case.
+    /// The operations of both lists.
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.then.iter().chain(&self.otherwise)
     }

@@ -1,7 +1,8 @@
 //! A run of entries that is shared instead of copied.
 //!
-//! A leader hands the same entries to its log, its disk and every follower, a follower to its log
-//! and its disk. All of them hold parts of one block, so that a clone costs a count and not a walk.
+//! A leader passes the same entries to its log, its disk and every follower; a follower passes them
+//! to its log and its disk. All of them share one block, so a clone only increments a reference
+//! count.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -10,20 +11,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Entry;
 
-/// Entries that follow each other. Reads like a slice; cloning it is O(1).
+/// Consecutive entries. Derefs to a slice; cloning is O(1).
 #[derive(Clone, Default)]
 pub struct Entries {
-    /// `None` for no entries, as heartbeats have none.
+    /// `None` if there are no entries, as in heartbeats.
     block: Option<Arc<[Entry]>>,
     range: Range<usize>,
 }
 
 impl Entries {
-    /// Part of these entries, as positions within them. The rest of the block lives as long as
-    /// this part does.
+    /// The entries at the positions `part`. The part keeps the whole block alive.
     ///
     /// # Panics
-    /// When the range lies outside.
+    /// If the range is out of bounds.
     #[must_use]
     pub fn part(&self, part: Range<usize>) -> Self {
         assert!(part.start <= part.end && part.end <= self.range.len(), "a part of the whole");
@@ -31,12 +31,12 @@ impl Entries {
         Self { block: self.block.clone(), range: start + part.start..start + part.end }
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     pub const fn is_empty(&self) -> bool {
         self.range.start == self.range.end
     }
 
-    /// Leaves out the first `count`.
+    /// All entries except the first `count`.
     #[must_use]
     pub fn skip(self, count: usize) -> Self {
         if count == 0 { self } else { self.part(count..self.len()) }

@@ -1,10 +1,10 @@
-//! What of a server decides what it will do, as a hash: for exploring states exhaustively, where two
-//! servers that will behave alike must count as one.
+//! Hashes the parts of a server that decide its behaviour. Exhaustive exploration must count two
+//! servers that behave alike as one state.
 //!
-//! Left out are the numbers of events, the clock and what is measured by it, and the random
-//! generator: an exploration that uses this lets every timer fire at any time instead. Batches for
-//! the disk are counted from the latest durable one, not from the start. Every struct is taken apart
-//! in full, so that a new field must be decided about.
+//! The hash leaves out event numbers, the clock, times, and the random generator. An exploration
+//! that uses it lets every timer fire at any time instead. Disk batches are counted from the latest
+//! durable batch, not from the start. Every struct is destructured in full, to force a decision
+//! about each new field.
 
 use std::hash::{Hash, Hasher};
 
@@ -28,7 +28,7 @@ impl Node {
             timer: ArmedTimer { timer, due: _, span: _ },
             gate,
             promise: _,
-            // Only of strangers, which are not explored.
+            // Set only by leadership transfers, which are not explored.
             handed_over: _,
             refused: _,
             halted,
@@ -45,7 +45,7 @@ impl Node {
         log.iter().for_each(|entry| entry.hash(hasher));
         gate.hash_behaviour(hasher);
         role.hash_behaviour(hasher);
-        // Of the promise itself only its time is left out.
+        // Only the time of the promise is left out.
         self.leader_of_term().hash(hasher);
     }
 }
@@ -95,7 +95,7 @@ impl Progress {
             told_commit,
             moved_at: _,
             owes_since: _,
-            // Tells only when a learner may be promoted, and the model's members stay.
+            // Decides only when to promote a learner, and the model's members do not change.
             rounds: _,
         } = self;
         (match_index, next_index, acked_round, matched_round, answered, told_commit).hash(hasher);

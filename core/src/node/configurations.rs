@@ -1,20 +1,19 @@
-//! The configurations that a server's log tells of: the latest one holds, committed or not (§6).
+//! The configurations in a server's log. The latest is in force, committed or not (§6).
 
 use crate::log::{Entry, Payload};
 use crate::membership::Membership;
 use crate::types::LogIndex;
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Configurations {
     /// The configuration at the compaction point, or before the first entry.
     base: (LogIndex, Membership),
-    /// Those in the log after it, oldest first.
+    /// The configurations in the log after `base`, oldest first.
     later: Vec<(LogIndex, Membership)>,
 }
 
 impl Configurations {
-    /// What the log says after the state up to `index`, where `base` was in force.
+    /// Collects the configurations in the log after `index`, where `base` was in force.
     pub(crate) fn new<'a>(
         index: LogIndex,
         base: Membership,
@@ -29,17 +28,17 @@ impl Configurations {
         configurations
     }
 
-    /// The one in force.
+    /// The configuration in force.
     pub(crate) fn current(&self) -> &Membership {
         self.later.last().map_or(&self.base.1, |(_, membership)| membership)
     }
 
-    /// Where the one in force stands in the log.
+    /// The log index of the configuration in force.
     pub(crate) fn index(&self) -> LogIndex {
         self.later.last().map_or(self.base.0, |(index, _)| *index)
     }
 
-    /// The one that was in force when the entry at `index` was applied.
+    /// The configuration that was in force when the entry at `index` was applied.
     pub(crate) fn at(&self, index: LogIndex) -> &Membership {
         let until = self.later.partition_point(|(own, _)| *own <= index);
         until.checked_sub(1).map_or(&self.base.1, |last| &self.later[last].1)
@@ -49,8 +48,8 @@ impl Configurations {
         self.later.push((index, membership));
     }
 
-    /// Forgets the configurations from `from` on. Whether there were any: then an earlier one holds
-    /// again.
+    /// Removes the configurations from `from` on. Returns whether there were any: then an earlier
+    /// configuration is in force again.
     pub(crate) fn truncate(&mut self, from: LogIndex) -> bool {
         let kept = self.later.partition_point(|(index, _)| *index < from);
         let rolled_back = kept < self.later.len();
@@ -58,7 +57,7 @@ impl Configurations {
         rolled_back
     }
 
-    /// The log up to `to` is forgotten.
+    /// Removes the configurations before the one in force at `to`.
     pub(crate) fn compact(&mut self, to: LogIndex) {
         if to > self.base.0 {
             self.base = (to, self.at(to).clone());
@@ -66,13 +65,14 @@ impl Configurations {
         }
     }
 
-    /// A snapshot replaces everything up to `index`; what comes after it stays only with its log.
+    /// Replaces all configurations up to `index` with a snapshot's. Later ones stay only if their
+    /// log stays.
     pub(crate) fn install(&mut self, index: LogIndex, membership: Membership, keep_later: bool) {
         self.base = (index, membership);
         self.later.retain(|(own, _)| keep_later && *own > index);
     }
 
-    /// The configurations in `(from, to]`, for telling that they are committed.
+    /// The configurations in `(from, to]`, to report that they are committed.
     pub(crate) fn between(
         &self,
         from: LogIndex,

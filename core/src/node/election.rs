@@ -1,4 +1,4 @@
-//! Leader election (§5.2, §5.4.1), with the question before it (dissertation §9.6).
+//! Leader election (§5.2, §5.4.1) with pre-votes (dissertation §9.6).
 
 use super::gate::Needs;
 use super::role::{Candidate, Role};
@@ -9,7 +9,7 @@ use crate::rules::{VoteRequest, Voter};
 use crate::types::{LogPosition, NodeId, Term};
 
 impl Node {
-    /// Nothing was heard from a leader, or no majority from a candidacy, for an election timeout.
+    /// Handles an election timeout: no leader was heard, or a candidate got no majority.
     pub(super) fn election_timeout(&mut self) {
         self.give_up_hand_over_in_time();
         let timeout = self.config.election_timeout_max;
@@ -20,7 +20,7 @@ impl Node {
             return;
         }
         if stalled || !self.may_campaign() {
-            // A server whose own disk hangs could not hold the office.
+            // A server whose own disk hangs could not stay leader.
             self.lose_leader();
             self.set_election_timer();
             return;
@@ -30,15 +30,15 @@ impl Node {
             let body =
                 Body::PreVote { next_term: self.current_term().next(), last_log: self.log.last() };
             self.ask_all(&body);
-            // What it would vote itself needs no disk.
+            // Its own pre-vote need not be durable.
             self.count_vote(self.id, true);
         } else {
             self.campaign(RoleReason::ElectionTimeout, false);
         }
     }
 
-    /// Who cannot campaign misses its leader like everybody else: its clients must not wait for it, or
-    /// be sent to it.
+    /// Forgets the leader on a server that cannot campaign. Its clients must not wait for that
+    /// leader or be sent to it.
     fn lose_leader(&mut self) {
         let Role::Follower(follower) = &mut self.role else { return };
         let news = follower.leader.take().is_some();
@@ -49,17 +49,17 @@ impl Node {
         self.refuse_reads(reads.into_requests());
     }
 
-    /// Whether this server may stand for election: it votes, and is no stranger. Who is about to
-    /// leave may as long as that is not committed, for it may be the only one that can commit it
-    /// (dissertation §4.2.2, figure 4.6); its own vote does not count then.
+    /// Whether this server may campaign: it is a voter and no stranger. A server whose removal is
+    /// not committed may campaign: it may be the only server that can commit the removal
+    /// (dissertation §4.2.2, figure 4.6). Its own vote does not count then.
     pub(super) fn may_campaign(&self) -> bool {
         let voter = self.membership().is_voter(self.id)
             || self.configurations.at(self.commit_index).is_voter(self.id);
         voter && self.hard_state.stranger_until.is_none()
     }
 
-    /// Starts an election in a new term. The requests leave, and the own vote counts, once term
-    /// and vote are durable (figure 2).
+    /// Starts an election in a new term. The requests leave, and the server's own vote counts, once
+    /// term and vote are durable (figure 2).
     pub(super) fn campaign(&mut self, why: RoleReason, transfer: bool) {
         self.become_candidate(false, why);
         let body = Body::RequestVote { last_log: self.log.last(), transfer };
@@ -77,7 +77,8 @@ impl Node {
 
     // Voters
 
-    /// Refuses a candidate before its term is looked at, where the rules say so. Whether it did.
+    /// Rejects a vote request before its term is looked at, if the rules say so. Returns whether it
+    /// did.
     pub(super) fn refuse_unheard(&mut self, message: &Message) -> bool {
         let (term, pre, transfer, reply) = match &message.body {
             Body::PreVote { next_term, .. } => {
@@ -99,7 +100,7 @@ impl Node {
             | Body::StateDigest { .. } => return false,
         };
         let promised = self.promise.binds(term, transfer, self.now);
-        // A leader counts itself, unless it asked for the election: it steps down by itself once it
+        // A leader counts as active itself, unless it asked for the election. It steps down once it
         // hears from no majority.
         let leads = self.is_leader() && !transfer;
         let owed = self.promise.to().filter(|_| promised);
@@ -127,13 +128,13 @@ impl Node {
             if self.hard_state.voted_for != Some(from) {
                 self.vote_for(from);
             }
-            // Only a vote that was really given lets the candidate have its time (§5.2).
+            // Only a granted vote resets the election timer (§5.2).
             self.set_election_timer();
         }
         self.send(from, Body::RequestVoteReply { granted }, Needs::HardState);
     }
 
-    /// Asks the rules, and records what they said.
+    /// Decides a vote by the rules and records the decision.
     fn decide_vote(&mut self, request: &VoteRequest) -> bool {
         let voter = Voter {
             current_term: self.current_term(),
@@ -166,7 +167,7 @@ impl Node {
         }
     }
 
-    /// A candidate's own vote counts once it is durable, like everybody else's.
+    /// Counts a candidate's own vote once it is durable, like every vote.
     pub(super) fn count_own_vote(&mut self) {
         let Role::Candidate(candidate) = &self.role else { return };
         let counted = candidate.answers.contains_key(&self.id);
@@ -179,7 +180,7 @@ impl Node {
     fn count_vote(&mut self, voter: NodeId, granted: bool) {
         let (rules, membership) = (self.rules, self.configurations.current().clone());
         let Role::Candidate(Candidate { pre, answers }) = &mut self.role else { return };
-        // A vote that was given stays, whatever is answered to the same question asked again.
+        // A granted vote stays granted, even if a repeated request is refused.
         let given = answers.get(&voter) == Some(&true);
         answers.insert(voter, granted || given);
         let pre = *pre;

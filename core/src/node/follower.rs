@@ -1,4 +1,4 @@
-//! A follower stores what its leader sends (§5.3).
+//! A follower appends what its leader sends (§5.3).
 
 use super::gate::Needs;
 use super::role::Role;
@@ -9,11 +9,11 @@ use crate::message::{AppendResult, Body};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
 impl Node {
-    /// A message of an earlier term: its sender learns the newer term from the answer (§5.1). A
-    /// deposed leader or candidate would else never hear of it.
+    /// Answers a message of an earlier term, to tell its sender the newer term (§5.1). A deposed
+    /// leader or candidate would otherwise never learn it.
     ///
-    /// The answer names no round: its sender may lead again by now, and take a round of its earlier
-    /// term for one of this (pitfall 8).
+    /// The answer contains no round. The sender of the message may lead again by now, and mistake a
+    /// round of its earlier term for a current round (pitfall 8).
     pub(super) fn answer_stale(&mut self, from: NodeId, term: Term, body: &Body) {
         let reply = match body {
             Body::AppendEntries { prev_log, .. } => Body::AppendEntriesReply {
@@ -41,21 +41,21 @@ impl Node {
         };
         if let Body::PreVote { .. } | Body::RequestVote { .. } = body {
             let (pre, why) =
-                (matches!(body, Body::PreVote { .. }), crate::event::VoteRefusal::StaleTerm);
+                (matches!(body, Body::PreVote { .. }), crate::rules::VoteRefusal::StaleTerm);
             self.recorder.emit(|| EventKind::VoteRefused { candidate: from, term, pre, why });
         }
         self.send(from, reply, Needs::HardState);
     }
 
-    /// Word from the leader of this term: whoever else this server took itself for, it follows. Late
-    /// word does not tell that the leader is still alive: it puts nothing off and binds nobody.
+    /// Handles a message from the leader of this term: a candidate becomes a follower. A late
+    /// message does not show that the leader is alive, so it resets no timer and makes no promise.
     pub(super) fn follow(&mut self, leader: NodeId, late: bool) {
         let term = self.current_term();
         let until = (!late).then(|| self.now.after(self.config.election_timeout_min));
         match &mut self.role {
-            // Another leader of the same term: Election Safety is broken elsewhere.
+            // Another server leads the same term: Election Safety is violated elsewhere.
             Role::Leader(_) => return,
-            // It has missed its leader, and asks on.
+            // A late message does not end a pre-vote.
             Role::Candidate(candidate) if candidate.pre && late => {
                 self.promise.heard(leader, term, until);
                 return;
@@ -104,8 +104,9 @@ impl Node {
         let so_far = self.verified_up_to(verified);
         let commit = self.rules.follower_commit(leader_commit, so_far, self.log.last().index);
         self.commit_to(commit, || CommitReason::LeaderCommit);
-        // A heartbeat's answer never waits for the disk: it speaks of what is durable already. It
-        // speaks of all that earlier messages have shown, for the answers to those may be lost.
+        // The answer to a heartbeat never waits for the disk, because it reports only durable
+        // entries. It reports all that earlier messages have verified, because earlier answers may
+        // be lost.
         let (match_index, needs) = if heartbeat && self.rules.acknowledges_durable_only() {
             (so_far.min(self.gate.durable_index()), Needs::HardState)
         } else {
@@ -115,18 +116,18 @@ impl Node {
         self.send(from, Body::AppendEntriesReply { round, result }, needs);
     }
 
-    /// A message has shown that the log equals the leader's up to `index`. Gives how far all its
-    /// messages have.
+    /// Records that the log equals the leader's up to `index`. Returns how far all its messages
+    /// have verified the log.
     fn verified_up_to(&mut self, index: LogIndex) -> LogIndex {
         let Role::Follower(follower) = &mut self.role else { return index };
         follower.verified = follower.verified.max(index);
         follower.verified
     }
 
-    /// Steps 2 to 4 of AppendEntries in figure 2. Gives the last index up to which the log now
-    /// equals the leader's, or `None` when it does not hold `prev_log`.
+    /// Steps 2 to 4 of AppendEntries in figure 2. Returns the last index up to which the log now
+    /// equals the leader's, or `None` if it does not hold `prev_log`.
     fn store_entries(&mut self, prev_log: LogPosition, entries: Entries) -> Option<LogIndex> {
-        // What was compacted away is committed, so it equals the leader's log.
+        // Compacted entries are committed, so they equal the leader's log.
         let known = prev_log.index < self.log.base().index;
         if !known && !self.rules.accept_entries(prev_log, self.log.term_at(prev_log.index)) {
             return None;
@@ -144,14 +145,14 @@ impl Node {
         if let Some(from) = conflict.or(unconfirmed).filter(|it| *it <= self.log.last().index) {
             self.truncate(from);
         }
-        // With the check of `prev_log` broken there may be a gap, which nothing can fill.
+        // If the check of `prev_log` is broken, there may be a gap, which nothing can fill.
         if new.first().is_some_and(|first| first.index == self.log.last().index.next()) {
             self.append_entries(new);
         }
         Some(verified.max(base))
     }
 
-    /// Whether the log has this very entry: same index and term mean same content (§5.3, Log
+    /// Whether the log has exactly this entry: same index and term mean same content (§5.3, Log
     /// Matching).
     fn holds(&self, entry: &Entry, base: LogIndex) -> bool {
         entry.index <= base || self.log.matches(entry.position())
@@ -183,7 +184,7 @@ impl Node {
         }
     }
 
-    /// The only place where the commit index changes: whatever waits for it is woken here.
+    /// The only place where the commit index changes. All that waits for it continues here.
     pub(super) fn move_commit_index(&mut self, to: LogIndex, why: impl FnOnce() -> CommitReason) {
         let from = std::mem::replace(&mut self.commit_index, to);
         self.recorder.emit(|| EventKind::CommitAdvanced { from, to, why: why() });

@@ -1,8 +1,8 @@
-//! Holds back what must not be said before it is durable.
+//! Holds back messages until what they depend on is durable.
 //!
-//! Figure 2: term, vote and entries are on stable storage before a server answers an RPC. Within
-//! one step the changes gather into one batch; what depends on it waits here until the disk has
-//! answered. The driver cannot get this wrong, and the disk works beside everything else.
+//! Figure 2: term, vote and entries are on stable storage before a server answers an RPC. The
+//! changes of one step form one batch. Messages that depend on it wait here until the disk has
+//! answered. The driver cannot get this wrong, and the disk works in parallel with everything else.
 
 use std::collections::VecDeque;
 
@@ -16,11 +16,11 @@ use crate::types::{EventId, LogIndex, LogPosition, NodeId, Term, Time, WriteId};
 pub(crate) enum Needs {
     /// The sender's term and vote.
     HardState,
-    /// Its log too.
+    /// The sender's term, vote and log.
     Log,
 }
 
-/// A message that waits.
+/// A message that waits for the disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     after: WriteId,
@@ -29,18 +29,17 @@ pub(crate) struct Held {
     pub(crate) body: Body,
 }
 
-/// A batch that the disk works on.
+/// A batch that the disk is writing.
 #[derive(Clone, Debug)]
 struct InFlight {
     id: WriteId,
-    /// The last index that it makes durable; falls when that entry is truncated meanwhile.
+    /// The last index that it makes durable; decreases if that entry is truncated meanwhile.
     last_index: LogIndex,
     started: Time,
-    /// What led to the batch: also what led to the messages that wait for it.
+    /// The cause of the batch and of the messages that wait for it.
     cause: Option<EventId>,
 }
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate {
     /// The changes of this step.
@@ -52,9 +51,9 @@ pub(crate) struct Gate {
     /// All batches up to here are durable.
     durable: WriteId,
     durable_index: LogIndex,
-    /// Where the log on disk begins once it has done what it was asked for.
+    /// The index after which the log on disk begins once all batches are done.
     disk_base: LogIndex,
-    /// What led to the latest durable batch, and so to what it releases.
+    /// The cause of the latest durable batch and of the messages that it releases.
     durable_cause: Option<EventId>,
     in_flight: VecDeque<InFlight>,
     /// When the disk last finished a batch.
@@ -81,8 +80,8 @@ impl Gate {
         self.durable_index
     }
 
-    /// Since when the disk has finished nothing, while a batch waits: a disk that finishes one batch
-    /// after the other is busy, and one that finishes none hangs.
+    /// Since when the disk has finished no batch, while a batch waits. A disk that finishes batches
+    /// is busy; a disk that finishes none hangs.
     pub(crate) fn idle_since(&self) -> Option<Time> {
         self.in_flight.front().map(|write| write.started.max(self.finished_at))
     }
@@ -103,7 +102,7 @@ impl Gate {
         };
     }
 
-    /// The entries from `from` on are no longer part of the log, on disk or on the way there.
+    /// Removes the entries from `from` on from the log, on disk or on the way there.
     pub(crate) fn truncate(&mut self, from: LogIndex) {
         self.draft.dirty = true;
         let kept = self.draft.entries.partition_point(|entry| entry.index < from);
@@ -117,26 +116,26 @@ impl Gate {
         }
     }
 
-    /// The log on disk begins after `to` from now on, which a durable snapshot covers.
+    /// Lets the log on disk begin after `to`, which a durable snapshot covers.
     pub(crate) const fn compact(&mut self, to: LogPosition) {
         self.draft.dirty = true;
         self.draft.compact_to = Some(to);
         self.disk_base = to.index;
     }
 
-    /// The last entry that the log on disk has forgotten, or is about to forget.
+    /// The last entry that is removed, or about to be removed, from the log on disk.
     pub(crate) const fn disk_base(&self) -> LogIndex {
         self.disk_base
     }
 
-    /// A durable snapshot holds everything up to `index`.
+    /// Records that a durable snapshot covers everything up to `index`.
     pub(crate) fn covered_by_snapshot(&mut self, index: LogIndex) {
         self.durable_index = self.durable_index.max(index);
     }
 
     // At the end of the step
 
-    /// The batch of this step, if anything changed; from now on it is in flight.
+    /// Takes the batch of this step, if anything changed. From now on it is in flight.
     pub(crate) fn submit(
         &mut self,
         hard_state: HardState,
@@ -191,7 +190,7 @@ impl Gate {
 
     // Messages
 
-    /// Takes a message that needs the disk; gives it back when it may leave at once.
+    /// Holds a message that needs the disk. Returns the body if it may be sent at once.
     pub(crate) fn hold(
         &mut self,
         to: NodeId,
@@ -211,18 +210,18 @@ impl Gate {
         None
     }
 
-    /// Whether term and vote are durable as they are now.
+    /// Whether the current term and vote are durable.
     pub(crate) fn hard_state_is_durable(&self) -> bool {
         self.hard_state_write <= self.durable
     }
 
-    /// Messages of earlier terms have lost their meaning.
+    /// Drops the held messages: messages of earlier terms are obsolete.
     pub(crate) fn forget_held(&mut self) {
         self.held.clear();
     }
 
-    /// Takes in that a batch and all before it are durable; a late word about an earlier batch says
-    /// nothing new. Whether it was news.
+    /// Records that a batch and all before it are durable. Returns whether that is news: a late
+    /// report about an earlier batch is not.
     pub(crate) fn persisted(&mut self, id: WriteId, now: Time) -> bool {
         let before = self.durable;
         while let Some(write) = self.in_flight.pop_front_if(|write| write.id <= id) {
@@ -234,12 +233,12 @@ impl Gate {
         self.durable > before
     }
 
-    /// What led to the latest durable batch.
+    /// The cause of the latest durable batch.
     pub(crate) const fn durable_cause(&self) -> Option<EventId> {
         self.durable_cause
     }
 
-    /// The next message that waits no longer.
+    /// Takes the next message that need not wait any more.
     pub(crate) fn release(&mut self, term: Term) -> Option<Held> {
         let ready = self.held.iter().position(|held| held.after <= self.durable)?;
         let held = self.held.remove(ready).expect("just found");

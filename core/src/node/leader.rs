@@ -11,13 +11,15 @@ use super::role::{Leader, Role};
 use super::{ChunkRequest, Node, RoleReason};
 use crate::event::{CommitReason, EventKind};
 use crate::log::{Entries, Entry, Payload};
-use crate::message::{AppendResult, Body, Cursor};
+use crate::message::{AppendResult, Body};
+use crate::snapshot::Cursor;
 use crate::types::{LogIndex, LogPosition, NodeId, Time};
 
 /// Entries up to this size, in bytes, cost little more than a heartbeat.
 const SMALL: usize = 1 << 10;
 
-/// A follower may take so many times the promotion timeout to save a snapshot that it has received.
+/// A follower may take this many times the promotion timeout to save a snapshot that it has
+/// received.
 const SAVING: u64 = 10;
 
 impl Node {
@@ -36,7 +38,8 @@ impl Node {
         }
     }
 
-    /// The first entry of a term lets its leader commit all before it (§5.4.2, §8).
+    /// Appends the first entry of a term. Once it is committed, so are all entries before it
+    /// (§5.4.2, §8).
     pub(super) fn append_noop(&mut self) {
         for peer in self.peers() {
             self.record_progress(peer);
@@ -46,9 +49,9 @@ impl Node {
         self.advance_commit_index();
     }
 
-    /// Appends commands and sends them at once: the own disk works meanwhile (dissertation
-    /// §10.2.1). Gives the position of the first, or `None` when this server does not lead, or is
-    /// about to stop.
+    /// Appends commands and sends them at once, while the local disk writes them (dissertation
+    /// §10.2.1). Returns the position of the first. Returns `None` if this server does not lead,
+    /// transfers leadership or has stopped.
     pub(crate) fn propose(&mut self, commands: Vec<Bytes>) -> Option<LogPosition> {
         let Role::Leader(leader) = &self.role else { return None };
         if leader.transfer.is_some() || self.halted {
@@ -72,7 +75,7 @@ impl Node {
         self.append_entries(entries);
     }
 
-    /// All that it sends to.
+    /// All servers that this leader sends to.
     pub(super) fn peers(&self) -> Vec<NodeId> {
         self.progress().map_or_else(Vec::new, |progress| progress.keys().copied().collect())
     }
@@ -88,7 +91,7 @@ impl Node {
         self.leading()?.progress.get_mut(&peer)
     }
 
-    /// What a leader knows of its followers; nothing on other servers.
+    /// What a leader knows about its followers; `None` on other servers.
     pub(crate) fn progress(&self) -> Option<&BTreeMap<NodeId, Progress>> {
         match &self.role {
             Role::Leader(leader) => Some(&leader.progress),
@@ -98,11 +101,12 @@ impl Node {
 
     // Heartbeats
 
-    /// Time for heartbeats, and to ask whether this server should still lead.
+    /// Sends heartbeats, or steps down if this server should not lead any more.
     pub(super) fn heartbeat_timeout(&mut self) {
         if let Some(why) = self.reason_to_step_down() {
-            // The others may still hear from it, so that each would wait out its timeout: the best of
-            // them need not. Those who still answer a leader without a majority could not win either.
+            // The followers may still hear from this server and would wait for their timeouts, so
+            // the best follower campaigns at once. If the quorum is lost, a follower that still
+            // answers could not win either.
             let (now, timeout) = (self.now, self.config.election_timeout_max);
             let silent = |it: &Progress| now.since(it.heard_at) >= timeout;
             let heir = self.best_heir_of(|it| why != RoleReason::QuorumLost || silent(it));
@@ -138,9 +142,8 @@ impl Node {
         stalled.then_some(RoleReason::DiskStalled)
     }
 
-    /// Asks a follower that gave no sign for a heartbeat interval whether what was sent has arrived;
-    /// what its answer misses is sent again. A snapshot is not kept for ever for a follower that takes
-    /// nothing of it.
+    /// If nothing was acknowledged for a heartbeat interval, asks the follower what has arrived, to
+    /// send the rest again. Ends a snapshot transfer that makes no progress.
     fn follow_up(&mut self, peer: NodeId) {
         let (now, patience) = (self.now, self.config.heartbeat_interval);
         let give_up = self.config.promotion_timeout;
@@ -149,7 +152,8 @@ impl Node {
         let asks = progress.is_to_be_asked(now, patience);
         let here = now.since(progress.heard_at) < away;
         let moved_at = progress.moved_at;
-        // Whoever lives and has all of it is saving it, which it can only answer when it is done.
+        // A live follower that has the whole snapshot is saving it, and answers only when it is
+        // done.
         let stuck = |is_whole| {
             now.since(moved_at) >= if is_whole && here { SAVING * give_up } else { give_up }
         };
@@ -166,7 +170,7 @@ impl Node {
                 }
             }
             Mode::Snapshot(_) if asks => self.ask_for_cursor(peer),
-            // The probe itself asks as much, and more.
+            // A small probe is sent again: it asks the same and more.
             Mode::Probe { in_flight } if in_flight.is_some_and(|sent| sent.bytes <= SMALL) => {
                 *in_flight = None;
                 self.send_entries(peer);
@@ -176,14 +180,14 @@ impl Node {
         }
     }
 
-    /// Asks whether all entries that were sent have arrived, by a check behind the last of them. It
-    /// waits in line behind them, so that only what is lost makes it fail.
+    /// Asks whether all sent entries have arrived, by an empty AppendEntries after the last of
+    /// them. The question queues behind the entries, so it fails only if entries were lost.
     pub(super) fn ask_in_line(&mut self, peer: NodeId) {
         let base = self.log.base().index;
         let Some(progress) = self.progress_of(peer) else { return };
         let prev = progress.sent_up_to();
         if prev < base {
-            // There is nothing to ask about any more: only a snapshot helps.
+            // The entries are compacted, so the follower needs a snapshot.
             self.set_mode(peer, Mode::Probe { in_flight: None });
             self.send_entries(peer);
         } else {
@@ -191,8 +195,8 @@ impl Node {
         }
     }
 
-    /// Sends every follower something that it must answer: a heartbeat, or entries that do for one.
-    /// Answers confirm the leader for reads that came before (§8).
+    /// Sends every follower a heartbeat, or entries that replace it. The answers confirm the leader
+    /// for earlier reads (§8).
     pub(super) fn begin_round(&mut self) {
         let (now, leases) = (self.now, self.config.lease_reads);
         if let Some(leader) = self.leading() {
@@ -201,12 +205,13 @@ impl Node {
                 leader.lease.round_began(leader.round, now);
             }
         }
-        // Where its own word is a majority, nobody's answer will come.
+        // If the leader alone is a majority, no answer renews the lease.
         self.renew_lease();
         for peer in self.peers() {
             let before = self.in_flight_bytes(peer);
             let sent = self.send_entries(peer);
-            // What waits behind other entries, or is large, may take longer than a follower waits.
+            // Entries that are large or queue behind others may arrive after the follower's
+            // timeout.
             if !sent || before > 0 || self.in_flight_bytes(peer) > SMALL {
                 self.send_heartbeat(peer);
             }
@@ -219,7 +224,7 @@ impl Node {
 
     // Sending
 
-    /// Sends all the entries that a follower still needs and that the window allows. Whether
+    /// Sends all entries that a follower still needs and that the window allows. Returns whether
     /// anything was sent.
     pub(super) fn send_entries(&mut self, peer: NodeId) -> bool {
         let mut sent = false;
@@ -257,9 +262,9 @@ impl Node {
         true
     }
 
-    /// An AppendEntries without entries. It may overtake entries on their way, so it must not fail
-    /// because they have not arrived: it checks what the follower is known to hold. Where that is
-    /// forgotten here, it checks nothing.
+    /// Sends an AppendEntries without entries. It may overtake entries in flight and must not fail
+    /// before they arrive, so it checks what the follower is known to hold. If that entry is
+    /// compacted, it checks nothing.
     pub(super) fn send_heartbeat(&mut self, peer: NodeId) {
         let base = self.log.base().index;
         let Some(progress) = self.progress_of(peer) else { return };
@@ -275,7 +280,7 @@ impl Node {
         self.send_append(peer, prev, Entries::default(), round);
     }
 
-    /// The latest heartbeat round that it began.
+    /// The latest heartbeat round that this leader began.
     fn round(&self) -> u64 {
         match &self.role {
             Role::Leader(leader) => leader.round,
@@ -328,23 +333,24 @@ impl Node {
         self.answer_confirmed_reads();
     }
 
-    /// Whether an answer says that a follower lacks what it has acknowledged as durable: it is late,
-    /// or the follower's disk was wiped or set back.
+    /// Whether an answer says that a follower lacks entries that it acknowledged as durable. Either
+    /// the answer is late, or the follower's disk was wiped or rolled back.
     fn lacks_what_it_had(&mut self, peer: NodeId, hint: LogIndex) -> bool {
         self.progress_of(peer).is_some_and(|progress| hint < progress.match_index)
     }
 
-    /// Whether that answer proves it: only one to a round that began after the acknowledgement does.
-    /// Nothing that the follower says counts any more, until it is removed and joins anew.
+    /// Whether that answer proves the loss: it must answer a round that began after the
+    /// acknowledgement. If it does, the follower does not count toward commits until it is removed
+    /// and rejoins.
     fn has_lost_log(&mut self, peer: NodeId, round: u64) -> bool {
         self.progress_of(peer).is_some_and(|progress| round > progress.matched_round)
     }
 
-    /// A follower answered in this term. Whether this server leads it.
+    /// Records that a follower answered in this term. Returns whether this server leads.
     pub(super) fn heard_from(&mut self, from: NodeId, round: u64) -> bool {
         let now = self.now;
         let Some(leader) = self.leading() else { return false };
-        // A round that never began is not one that a follower can have seen.
+        // A follower cannot have seen a round that never began.
         let round = round.min(leader.round);
         let Some(progress) = leader.progress.get_mut(&from) else { return false };
         progress.heard_at = now;
@@ -353,9 +359,9 @@ impl Node {
         true
     }
 
-    /// A follower's log durably equals this one up to `index`.
+    /// Records that a follower's log durably equals this log up to `index`.
     pub(super) fn on_match(&mut self, from: NodeId, index: LogIndex) {
-        // More than was ever sent cannot match: a peer is not trusted to be right.
+        // A follower cannot match more than this log: peers are not trusted to be right.
         let index = index.min(self.log.last().index);
         let (now, round, base) = (self.now, self.round(), self.log.base().index);
         let progress = self.progress_of(from);
@@ -370,7 +376,7 @@ impl Node {
         self.tell_commit(from);
     }
 
-    /// Tells an idle follower of the new commit index at once; a busy one learns it from the next
+    /// Sends an idle follower the new commit index at once. A busy follower learns it from the next
     /// entries.
     pub(super) fn tell_commit(&mut self, peer: NodeId) {
         let commit = self.commit_index;
@@ -380,7 +386,7 @@ impl Node {
         }
     }
 
-    /// Commits what a majority holds durably and the rules allow (§5.3, §5.4.2).
+    /// Commits what a majority holds durably, if the rules allow it (§5.3, §5.4.2).
     pub(super) fn advance_commit_index(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let own = if self.rules.acknowledges_durable_only() {
@@ -407,7 +413,7 @@ impl Node {
         self.commit_to(majority, || CommitReason::Majority(proof));
     }
 
-    // Snapshots, of which the replica cuts the chunks
+    // Snapshots; the replica builds their chunks
 
     pub(super) fn request_chunk(&mut self, peer: NodeId) {
         let (now, round) = (self.now, self.round());
@@ -423,7 +429,7 @@ impl Node {
         }
     }
 
-    /// Asks which chunk a follower wants, in line behind the one that was sent.
+    /// Asks which chunk a follower wants. The question queues behind the chunk that was sent.
     fn ask_for_cursor(&mut self, peer: NodeId) {
         if let Some(transfer) = self.transfer_to(peer) {
             let (last, cursor) = (transfer.last, Cursor::NOWHERE);

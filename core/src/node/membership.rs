@@ -1,8 +1,8 @@
 //! Changes of the cluster's members (§6, dissertation chapter 4).
 //!
-//! A leader appends one configuration at a time. Those who join replicate as learners until they
-//! have caught up, then the voters change, through a joint configuration where several differ. A
-//! leader that is no longer a voter steps down once that is committed (dissertation §4.2.2).
+//! A leader appends one configuration at a time. Joining servers are learners until they have
+//! caught up. Then the voters change, through a joint configuration if several differ. A leader
+//! that is no longer a voter steps down once that is committed (dissertation §4.2.2).
 
 use super::progress::Progress;
 use super::role::Role;
@@ -12,22 +12,22 @@ use crate::log::{Entry, Payload};
 use crate::membership::{ChangeRefusal, Membership, MembershipChange};
 use crate::types::{LogIndex, LogPosition, NodeId, RequestId, Time};
 
-/// How far those who join are.
+/// How far the joining servers are.
 enum CatchUp {
-    /// All may vote.
+    /// All may become voters.
     Done,
-    /// They come nearer.
+    /// They are catching up.
     GoesOn,
-    /// They will not get there.
+    /// They will not catch up.
     Futile(ChangeRefusal),
 }
 
-/// A change that a leader was asked for.
+/// A pending change of members.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingChange {
-    /// Who waits for its end; a leader that inherited the change knows of nobody.
+    /// The request that waits for the result; `None` if the leader inherited the change.
     pub(crate) request: Option<RequestId>,
-    /// Since when learners are awaited.
+    /// Since when the leader waits for the learners.
     pub(crate) since: Time,
 }
 
@@ -39,7 +39,7 @@ impl Node {
 
     // Every server
 
-    /// Takes in the configurations among entries that were appended.
+    /// Adopts the configurations among appended entries.
     pub(super) fn adopt_configurations(&mut self, entries: &[Entry]) {
         for entry in entries {
             if let Payload::Membership(membership) = &entry.payload {
@@ -58,9 +58,9 @@ impl Node {
         }
     }
 
-    /// A configuration made this server a voter. A stranger becomes a full member by one that this
-    /// leader appended after it met the stranger: what it may have promised before cannot matter any
-    /// more.
+    /// Records that a configuration made this server a voter. A stranger becomes a full member if
+    /// this leader appended the configuration after it met the stranger. What the stranger may have
+    /// promised before then no longer matters.
     fn promoted(&mut self, position: LogPosition) {
         let own_term = position.term == self.current_term();
         if self.hard_state.stranger_until.is_some_and(|until| own_term && position.index > until) {
@@ -73,12 +73,13 @@ impl Node {
         self.gate.hard_state_changed();
     }
 
-    /// The first word from a leader tells a stranger from where on its promotion would be news:
-    /// past all that is known to be committed, and past what the leader takes it to hold. Whatever
-    /// it may have acknowledged before it lost its disk lies there or before.
+    /// The first message from a leader sets the index after which a stranger's promotion is new.
+    /// The index covers all that is known to be committed, and all that the leader believes the
+    /// stranger to hold. What the stranger acknowledged before it lost its disk lies at or before
+    /// that index.
     ///
-    /// The first word of each later term's leader tells it anew: that of an earlier one may have been
-    /// on its way for long, and know of nothing that was acknowledged since.
+    /// The first message of each later term's leader sets the index again. A message of an earlier
+    /// leader may have been in transit for long and may miss later acknowledgements.
     pub(super) fn met_leader(&mut self, known_up_to: LogIndex) {
         if self.hard_state.stranger_until == Some(LogIndex::default()) {
             self.hard_state.stranger_until = Some(known_up_to.max(LogIndex(1)));
@@ -86,12 +87,12 @@ impl Node {
         }
     }
 
-    /// A stranger whose log tells, past its first contact with the leader of this term, that it is a
-    /// learner owes nobody anything: it is new, or has left the cluster since. It need not wait for
-    /// its promotion, which may be waiting for its vote.
+    /// A stranger has no old promises if its log says, past its first contact with this term's
+    /// leader, that it is a learner. Then it is new, or has left the cluster since. It need not
+    /// wait for its promotion, which may wait for its vote.
     ///
-    /// The log has to reach an entry of this term. Before, it may be one that an earlier leader left
-    /// and that ends before a promotion from an earlier life.
+    /// The log must reach an entry of this term. Before that, it may be the log of an earlier
+    /// leader, and end before a promotion from an earlier life.
     pub(super) fn settle_in(&mut self) {
         let Some(until) = self.hard_state.stranger_until else { return };
         let (id, last, membership) = (self.id, self.log.last(), self.membership());
@@ -102,7 +103,7 @@ impl Node {
         }
     }
 
-    /// The log was cut: an earlier configuration may hold again.
+    /// After a truncation, an earlier configuration may be in force again.
     pub(super) fn roll_back_configurations(&mut self, from: LogIndex) {
         if self.configurations.truncate(from) {
             let membership = self.membership().clone();
@@ -111,7 +112,7 @@ impl Node {
         }
     }
 
-    /// The commit index moved past configurations.
+    /// Records the configurations that the commit index passed.
     pub(super) fn note_committed_configurations(&mut self, from: LogIndex, to: LogIndex) {
         for (index, membership) in self.configurations.between(from, to) {
             self.recorder.emit(|| EventKind::ConfigurationCommitted {
@@ -123,7 +124,7 @@ impl Node {
 
     // The leader
 
-    /// Somebody asks for other members.
+    /// Handles a request to change the members.
     pub(crate) fn change_membership(&mut self, request: RequestId, change: &MembershipChange) {
         let Role::Leader(leader) = &self.role else {
             self.respond(request, Outcome::NotLeader { leader: self.leader() });
@@ -144,7 +145,7 @@ impl Node {
                 if let Role::Leader(leader) = &mut self.role {
                     leader.change = Some(PendingChange { request: Some(request), since: now });
                 }
-                // Where all who join hold everything already there is nothing to wait for.
+                // If all joining servers already hold everything, the change does not wait.
                 let ready = next.joining().all(|node| self.holds_all(node));
                 let first = if ready { self.step_from(&next) } else { None };
                 self.append_membership(first.unwrap_or(next));
@@ -168,7 +169,8 @@ impl Node {
         self.advance_commit_index();
     }
 
-    /// Goes on with a change: called whenever the commit index or a follower's progress moved.
+    /// Continues a change of members. Called whenever the commit index or a follower's progress
+    /// moved.
     pub(super) fn continue_change(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let committed = self.configurations.index() <= self.commit_index;
@@ -191,17 +193,17 @@ impl Node {
         }
     }
 
-    /// Whether a learner lacks nothing. All that this leader told it of lies within its log then.
+    /// Whether a learner holds the whole log. All that this leader told it about is in its log
+    /// then.
     fn holds_all(&self, node: NodeId) -> bool {
         let last = self.log.last().index;
         let progress = self.progress().and_then(|progress| progress.get(&node));
         progress.is_some_and(|progress| progress.holds_all(last))
     }
 
-    /// Goes on with the rounds in which those who join catch up (dissertation §4.2.1). They vote once
-    /// the last round of each took no longer than an election timeout: then none holds up commits,
-    /// and each durably holds what makes it no stranger, for its vote may be needed from its
-    /// promotion on.
+    /// Continues the rounds in which joining servers catch up (dissertation §4.2.1). They vote once
+    /// the last round of each took at most an election timeout. Then none delays commits, and each
+    /// durably holds what makes it no stranger: its vote may be needed from its promotion on.
     fn catch_up(&mut self) -> CatchUp {
         let (now, last) = (self.now, self.log.last().index);
         let (short, long) = (self.config.election_timeout_max, self.config.promotion_timeout);
@@ -223,7 +225,7 @@ impl Node {
         if done { CatchUp::Done } else { CatchUp::GoesOn }
     }
 
-    /// Learners that do not come up are removed again.
+    /// Removes the joining learners again, because they do not catch up.
     fn give_up_change(&mut self, why: ChangeRefusal) {
         let without = self.membership().without_joining();
         self.end_change(|| RequestRefusal::Membership(why));
@@ -237,7 +239,7 @@ impl Node {
         }
     }
 
-    /// The configuration that was aimed at is committed.
+    /// Ends a change, because its target configuration is committed.
     fn change_done(&mut self) {
         let index = self.configurations.index();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -250,7 +252,7 @@ impl Node {
             );
         }
         if !self.membership().is_voter(self.id) {
-            // The cluster need not wait for a timeout: the best follower may campaign at once.
+            // The best follower may campaign at once, so the cluster need not wait for a timeout.
             if let Some(heir) = self.best_heir() {
                 self.send_timeout_now(heir);
             }
@@ -258,8 +260,8 @@ impl Node {
         }
     }
 
-    /// A leader keeps an eye on exactly those who belong to the cluster, and until that is committed
-    /// on those who have just left it: they should learn of it.
+    /// A leader tracks all members. It also tracks servers that have just left until that is
+    /// committed, to tell them.
     fn track_members(&mut self) {
         let (now, last) = (self.now, self.log.last().index);
         let peers: Vec<NodeId> = self.membership().peers_of(self.id).collect();
@@ -277,8 +279,8 @@ impl Node {
         }
     }
 
-    /// Those who have left learn that it is committed, and are left alone from then on. The word goes
-    /// behind the entries that it is about.
+    /// Tells servers that have left that their removal is committed, and stops tracking them. The
+    /// message queues behind the entries of the removal.
     fn let_go(&mut self) {
         let members = self.membership().members();
         let Role::Leader(leader) = &mut self.role else { return };
@@ -295,9 +297,9 @@ impl Node {
 }
 
 impl Node {
-    /// Where a snapshot's configuration takes the place of the log's. A snapshot does not say when a
-    /// server was promoted, so it makes no voter of a stranger. It need not: who is promoted holds
-    /// the entries before durably, and is no stranger any more.
+    /// Replaces the log's configuration with a snapshot's. A snapshot does not say when a server
+    /// was promoted, so it does not promote a stranger. It need not: a promoted server durably
+    /// holds the entries before, and is no longer a stranger.
     pub(super) fn install_configuration(
         &mut self,
         last: LogPosition,

@@ -1,15 +1,15 @@
 //! One Raft server without input or output.
 //!
-//! A [`Node`] is a state that changes only in its steps, between [`Node::begin`] and
-//! [`Node::finish`], and queues what the outside should do.
-//! It has no clock (time is an argument), no randomness but its seed, and knows nothing of keys
-//! and values: the [`crate::replica::Replica`] around it joins it with the state machine.
+//! A [`Node`] changes only in steps, between [`Node::begin`] and [`Node::finish`], and queues its
+//! outputs. It has no clock (time is an argument), no randomness except its seed, and no knowledge
+//! of keys and values. The [`crate::replica::Replica`] around it connects it with the state
+//! machine.
 //!
 //! The protocol, in the order of the paper: [`election`] (§5.2, §5.4.1), [`leader`] and
 //! [`follower`] (§5.3, §5.4.2), [`membership`] (§6), [`snapshot`] (§7), [`read`] (§8), and
-//! [`transfer`] (dissertation §3.10). [`gate`] holds back what must
-//! not be said before it is durable, [`promise`] keeps what a voter owes its leader, [`sanity`]
-//! refuses what no correct peer sends; [`crate::rules`] holds every decision.
+//! [`transfer`] (dissertation §3.10). [`gate`] holds messages back until what they depend on is
+//! durable. [`promise`] keeps a voter's promise to its leader, [`sanity`] refuses messages that no
+//! correct peer sends, and [`crate::rules`] makes every decision.
 
 #[cfg(feature = "sim")]
 mod canonical;
@@ -50,7 +50,7 @@ use crate::random::Random;
 use crate::rules::Rules;
 use crate::types::{EventId, LogIndex, Micros, NodeId, RequestId, Term, Time, WriteId};
 
-/// What the outside should do for a node.
+/// What the driver should do for a node.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeOutput {
     Persist(Write),
@@ -58,7 +58,7 @@ pub(crate) enum NodeOutput {
     Respond(RequestId, Outcome),
 }
 
-/// The timer that runs: every role has exactly one.
+/// The running timer. Every role has exactly one timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ArmedTimer {
     pub(crate) timer: Timer,
@@ -66,7 +66,6 @@ pub(crate) struct ArmedTimer {
     pub(crate) span: Micros,
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -81,22 +80,22 @@ pub(crate) struct Node {
     role: Role,
     pub(crate) timer: ArmedTimer,
     gate: Gate,
-    /// What it owes to the leader that it heard last.
+    /// The promise to the leader that it last heard.
     promise: Promise,
-    /// A hand-over whose end it waits to hear of.
+    /// A leadership transfer whose result is not known yet.
     handed_over: Option<HandedOver>,
-    /// What peers sent that no correct one sends.
+    /// Messages that no correct peer sends.
     pub(crate) refused: Refused,
-    /// Set once the disk has failed or a committed command is unknown; from then on nothing happens
-    /// any more.
+    /// Set once the disk fails, a committed command is unknown, or the state differs from a
+    /// majority's. From then on the node does nothing.
     pub(crate) halted: bool,
     pub(crate) recorder: Recorder,
     pub(crate) outputs: Vec<NodeOutput>,
-    /// Chunks that followers need, for the replica to cut.
+    /// Chunks that followers need, for the replica to build.
     pub(crate) chunk_requests: Vec<ChunkRequest>,
-    /// Chunks that came from the leader, for the replica to take in.
+    /// Chunks from the leader, for the replica to install.
     pub(crate) received_chunks: Vec<ReceivedChunk>,
-    /// Digests that came from peers, for the replica to compare.
+    /// Digests from peers, for the replica to compare.
     pub(crate) received_digests: Vec<ReceivedDigest>,
 }
 
@@ -114,7 +113,7 @@ pub(crate) struct NodeStart {
 }
 
 impl Node {
-    /// A follower with what its disk held.
+    /// Creates a follower with what its disk held.
     pub(crate) fn new(start: NodeStart, now: Time) -> Self {
         assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
         let gate = Gate::new(start.log.base().index, start.log.last().index);
@@ -144,13 +143,13 @@ impl Node {
             received_chunks: Vec::new(),
             received_digests: Vec::new(),
         };
-        // Not recorded: the event of the start will show it.
+        // The timer is not recorded: the start event contains it.
         let span = node.draw_election_timeout();
         node.timer = ArmedTimer { timer: Timer::Election, due: now.after(span), span };
         node
     }
 
-    // What others may know
+    // Accessors
 
     pub(crate) const fn current_term(&self) -> Term {
         self.hard_state.current_term
@@ -168,7 +167,7 @@ impl Node {
         self.gate.durable_index()
     }
 
-    /// Whether term, vote and mark are durable as they are now.
+    /// Whether the current term, vote and stranger mark are durable.
     pub(crate) fn hard_state_is_durable(&self) -> bool {
         self.gate.hard_state_is_durable()
     }
@@ -201,13 +200,13 @@ impl Node {
 
     // Steps
 
-    /// Starts a step at `now`. A clock that goes back is taken to stand still.
+    /// Starts a step at `now`. If the clock goes back, the node's time stands still.
     pub(crate) fn begin(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.recorder.begin(self.now);
     }
 
-    /// The timer may have run out.
+    /// Handles the timer if it has expired.
     pub(crate) fn tick(&mut self) {
         if self.now < self.timer.due {
             return;
@@ -220,13 +219,14 @@ impl Node {
         }
     }
 
-    /// A message arrived that was on its way for `age`. What does not concern this server or its
-    /// term is dropped here.
+    /// Handles a message that was in transit for `age`. Drops what does not concern this server or
+    /// its term.
     pub(crate) fn receive(&mut self, message: Message, age: Micros) {
         let (id, name) = (message.id(), message.body.name());
         self.recorder.set_cause(Some(id));
         self.recorder.emit_cause(|| EventKind::MessageReceived { message: id, name });
-        // Also from servers that this one does not know as members: it may be the one that lags.
+        // Messages of unknown members are accepted too: this server's configuration may be
+        // outdated.
         if let Some(why) = self.refusal(&message) {
             let count = self.refused.count.saturating_add(1);
             self.refused = Refused { count, latest: Some((message.from, why)) };
@@ -257,7 +257,7 @@ impl Node {
             Body::RequestVote { last_log, .. } => self.on_request_vote(from, last_log),
             Body::RequestVoteReply { granted } => self.on_vote_reply(from, granted),
             Body::AppendEntries { prev_log, entries, leader_commit, round } => {
-                // What comes late confirms nobody: the round that it answers is long over.
+                // A late message confirms no leader: its round is long over.
                 let round = if late { 0 } else { round };
                 self.follow(from, late);
                 self.on_append_entries(from, prev_log, entries, leader_commit, round);
@@ -274,19 +274,19 @@ impl Node {
             Body::InstallSnapshotReply { last, round, result } => {
                 self.on_snapshot_reply(from, last, round, result);
             }
-            // One that comes late was given up long ago.
+            // The leader gave up a late transfer long ago.
             Body::TimeoutNow if late => {}
             Body::TimeoutNow => self.on_timeout_now(from),
             Body::ReadIndex { question } => self.on_read_index(from, question),
             Body::ReadIndexReply { question, read_index } => {
                 self.on_read_index_reply(question, read_index);
             }
-            // Taken in above.
+            // Handled above.
             Body::StateDigest { .. } => {}
         }
     }
 
-    /// A batch is durable.
+    /// Records that a batch is durable, and does what waited for it.
     pub(crate) fn persisted(&mut self, write: WriteId) {
         if !self.gate.persisted(write, self.now) {
             return;
@@ -305,7 +305,7 @@ impl Node {
         }
     }
 
-    /// Something that was sent to a peer may be lost.
+    /// Records that a message to a peer may be lost.
     pub(crate) fn send_failed(&mut self, peer: NodeId) {
         if let Role::Leader(leader) = &mut self.role
             && let Some(progress) = leader.progress.get_mut(&peer)
@@ -314,13 +314,14 @@ impl Node {
         }
     }
 
-    /// The disk refused a batch: nothing this server says can be trusted from now on.
+    /// Stops because the disk failed to write a batch: the server's messages cannot be trusted any
+    /// more.
     pub(crate) fn persist_failed(&mut self, write: WriteId) {
         self.recorder.emit_cause(|| EventKind::WriteFailed { write });
         self.halt(RoleReason::DiskFailed);
     }
 
-    /// Stops for good: what it would say from now on cannot be trusted.
+    /// Stops for good: the server's messages cannot be trusted any more.
     pub(crate) fn halt(&mut self, why: RoleReason) {
         self.become_follower(why);
         self.end_hand_over(|_| Outcome::Unknown);
@@ -329,7 +330,7 @@ impl Node {
         self.halted = true;
     }
 
-    /// Ends a step: what changed goes to the disk as one batch.
+    /// Ends a step and submits its changes to the disk as one batch.
     pub(crate) fn finish(&mut self) {
         if self.halted {
             return;
@@ -346,9 +347,9 @@ impl Node {
         }
     }
 
-    // Terms and roles. Only the functions from here to the end of the block change them.
+    // Terms and roles. Only the functions in this section change them.
 
-    /// A higher term was seen: follow it (§5.1).
+    /// Adopts a higher term that was seen (§5.1).
     fn adopt_term(&mut self, term: Term) {
         self.advance_term(term, TermReason::SeenInMessage);
         self.become_follower(RoleReason::HigherTerm);
@@ -357,7 +358,7 @@ impl Node {
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
         assert!(term > from, "terms only grow");
-        // What a stranger was told belongs to the leader that told it.
+        // A stranger's index is valid only for the leader that sent it.
         let stranger_until = self.hard_state.stranger_until.map(|_| LogIndex::default());
         self.hard_state = HardState { current_term: term, voted_for: None, stranger_until };
         self.gate.hard_state_changed();
@@ -370,11 +371,11 @@ impl Node {
         self.gate.hard_state_changed();
     }
 
-    /// Follows nobody yet. Requests that only a leader can answer are given up.
+    /// Becomes a follower without a leader. Gives up requests that only a leader can answer.
     fn become_follower(&mut self, why: RoleReason) {
         match std::mem::replace(&mut self.role, Role::Follower(Follower::default())) {
             Role::Follower(old) => {
-                // Whoever leads next may confirm the reads that wait.
+                // The next leader may confirm the pending reads.
                 let reads = old.reads.ask_anew();
                 self.role = Role::Follower(Follower { reads, ..Follower::default() });
             }
@@ -387,14 +388,14 @@ impl Node {
         }
     }
 
-    /// A leader that lost its office answers those who wait for more than a commit.
+    /// Answers a former leader's requests that wait for more than a commit.
     fn release_requests(&mut self, old: Leader) {
         for read in old.reads {
             match read.reader {
                 Reader::Client(request) => {
                     self.respond(request, Outcome::NotLeader { leader: None });
                 }
-                // The follower asks whoever leads next.
+                // The follower asks the next leader.
                 Reader::Follower { .. } => {}
             }
         }
@@ -437,7 +438,7 @@ impl Node {
         self.append_noop();
     }
 
-    /// Records the role; what follows is caused by it.
+    /// Records the role as the cause of the events that follow.
     fn record_role(&mut self, why: RoleReason) {
         let (role, term) = (self.role.name(), self.current_term());
         self.recorder.emit_cause(|| EventKind::RoleChanged { role, term, why });
@@ -468,7 +469,7 @@ impl Node {
 
     // Messages and answers
 
-    /// Sends as soon as what the message depends on is durable.
+    /// Sends a message once what it depends on is durable.
     fn send(&mut self, to: NodeId, body: Body, needs: Needs) {
         let waits = match needs {
             Needs::HardState => self.rules.vote_is_durable(),

@@ -1,20 +1,20 @@
-//! What a leader knows of one follower, and how it sends to it.
+//! What a leader knows about a follower, and how it sends to it.
 //!
-//! **Invariant.** Entries and chunks are sent again only when the follower says that they have not
-//! arrived. When it gave no sign for a heartbeat interval, or the transport lost something, the leader
-//! asks it. The question waits in line behind what was sent, so that on a slow link its
-//! answer is late and not wrong.
+//! **Invariant.** The leader sends entries and chunks again only when the follower says that they
+//! have not arrived. If nothing was acknowledged for a heartbeat interval, or the transport lost a
+//! message, the leader asks the follower. The question queues behind what was sent, so on a slow
+//! link its answer is late but not wrong.
 
 use std::collections::VecDeque;
 
 use crate::event::{ProgressMode, ProgressState};
-use crate::message::Cursor;
+use crate::snapshot::Cursor;
 use crate::types::{LogIndex, LogPosition, Micros, Time};
 
-/// What a leader knows of one follower.
+/// What a leader knows about a follower.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
-    /// The highest index known to be durable there (§5.3).
+    /// The highest index known to be durable on the follower (§5.3).
     pub(crate) match_index: LogIndex,
     /// The next index to send (§5.3); always above `match_index`.
     pub(crate) next_index: LogIndex,
@@ -23,61 +23,61 @@ pub(crate) struct Progress {
     pub(crate) acked_round: u64,
     /// The leader's round when `match_index` last grew.
     pub(crate) matched_round: u64,
-    /// When it last answered; at first, when the leader was elected.
+    /// When it last answered; at first, when the leader began to track it.
     pub(crate) heard_at: Time,
     /// Whether it has answered at all in this term.
     pub(crate) answered: bool,
-    /// The highest commit index that it was told.
+    /// The latest commit index that the leader sent to it.
     pub(crate) told_commit: LogIndex,
-    /// When it last took something of the log or of a snapshot; at first, when the leader began to
-    /// send to it.
+    /// When it last accepted entries or a snapshot chunk; at first, when the leader began to send
+    /// to it.
     pub(crate) moved_at: Time,
-    /// Since when it owes a sign that what was sent has arrived.
+    /// Since when an acknowledgement is pending.
     pub(crate) owes_since: Time,
-    /// How it catches up, while it is to become a voter.
+    /// Its catch-up rounds before it becomes a voter.
     pub(crate) rounds: Option<Rounds>,
 }
 
 /// How a leader sends to a follower.
 #[derive(Clone, Debug)]
 pub(crate) enum Mode {
-    /// It is not known where the logs agree: one message at a time.
+    /// The leader does not know where the logs agree, and sends one message at a time.
     Probe {
-        /// That message while it is not answered.
+        /// The message while it is unanswered.
         in_flight: Option<Sent>,
     },
-    /// They agree up to `next_index`: messages follow each other without waiting.
+    /// The leader knows where the logs agree, and sends messages without waiting for answers.
     Replicate(Window),
     /// The follower needs entries that were compacted away (§7).
     Snapshot(Transfer),
-    /// The follower lacks what it had acknowledged as durable. It gets heartbeats and counts for
-    /// nothing.
+    /// The follower lost entries that it had acknowledged as durable. It gets heartbeats, but does
+    /// not count toward commits.
     Lost,
 }
 
-/// A message with entries that is not answered.
+/// An unanswered message with entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sent {
     /// Its last entry.
     pub(crate) last: LogIndex,
-    /// The size of its entries.
+    /// The size of its entries, in bytes.
     pub(crate) bytes: usize,
 }
 
-/// All messages with entries that are not answered.
+/// All unanswered messages with entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Window {
     sent: VecDeque<Sent>,
     bytes: usize,
 }
 
-/// A snapshot on its way.
+/// A snapshot transfer in progress.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transfer {
-    /// Which state; `None` until the first chunk is chosen, and when the follower was silent for too
-    /// long.
+    /// The last entry of the snapshot. `None` until the first chunk is chosen, and after the
+    /// follower made no progress for too long.
     pub(crate) last: Option<LogPosition>,
-    /// Where the chunk that is under way starts.
+    /// Where the chunk in flight starts.
     pub(crate) cursor: Cursor,
     /// The leader's round when that chunk was sent.
     pub(crate) round: u64,
@@ -85,22 +85,22 @@ pub(crate) struct Transfer {
     pub(crate) is_whole: bool,
 }
 
-/// The rounds in which a learner catches up (dissertation §4.2.1): each lasts until it holds what the
-/// leader's log held when the round began.
+/// The rounds in which a learner catches up (dissertation §4.2.1). A round lasts until the learner
+/// holds what the leader's log held when the round began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
     target: LogIndex,
     began: Time,
-    /// How long the round before took.
+    /// The duration of the previous round.
     before: Option<Micros>,
-    /// How many rounds in a row were not shorter than the one before.
+    /// How many rounds in a row were not shorter than the previous round.
     not_shorter: u32,
-    /// Whether the last round was so short that the learner would not hold up commits.
+    /// Whether the last round was so short that the learner would not delay commits.
     pub(crate) caught_up: bool,
 }
 
-/// After so many rounds in a row that did not get shorter, a learner will never catch up
-/// (dissertation §4.2.1).
+/// After this many rounds in a row that did not get shorter, a learner is expected never to catch
+/// up (dissertation §4.2.1).
 const FUTILE_ROUNDS: u32 = 10;
 
 impl Window {
@@ -117,7 +117,7 @@ impl Window {
 }
 
 impl Progress {
-    /// A follower of which nothing is known but that it may hold the log up to `last` (§5.3).
+    /// A follower that may hold the log up to `last`; nothing else is known (§5.3).
     pub(crate) const fn new(last: LogIndex, now: Time) -> Self {
         Self {
             match_index: LogIndex(0),
@@ -134,8 +134,8 @@ impl Progress {
         }
     }
 
-    /// Takes in, in this round, that the follower durably holds the leader's log up to `index`.
-    /// Whether that is news.
+    /// Records in this round that the follower durably holds the leader's log up to `index`.
+    /// Returns whether that is news.
     ///
     /// The leader's log begins after `base`.
     pub(crate) fn matched(
@@ -157,10 +157,10 @@ impl Progress {
         self.next_index = self.next_index.max(self.match_index.next());
         match &mut self.mode {
             Mode::Probe { in_flight } => {
-                // The answer to a heartbeat comes before that to entries which it has overtaken.
+                // A heartbeat may overtake entries, and its answer then comes first.
                 let under_way = in_flight.filter(|sent| sent.last > index);
-                // Where the logs agree is known. But a follower that took nothing of what it was
-                // sent may have no room for more now.
+                // The leader now knows where the logs agree. But a follower that accepted nothing
+                // of what was sent may have no room for more.
                 if !news && under_way.is_some() {
                     return false;
                 }
@@ -178,7 +178,8 @@ impl Progress {
                 news
             }
             Mode::Snapshot(transfer) => {
-                // Also when it holds an older state than that on its way, and the log reaches back to it.
+                // The transfer also ends if the follower holds an older state that the log reaches
+                // back to.
                 if self.match_index >= base || transfer.last.is_none_or(|last| last.index <= index)
                 {
                     self.mode = Mode::Probe { in_flight: None };
@@ -189,8 +190,8 @@ impl Progress {
         }
     }
 
-    /// Takes in that the logs do not agree at `rejected`, but may at `candidate`. Whether the
-    /// answer was to a question that still stands.
+    /// Records that the logs do not agree at `rejected`, but may agree at `candidate`. Returns
+    /// whether the answer still matters.
     pub(crate) fn rejected(&mut self, rejected: LogIndex, candidate: LogIndex) -> bool {
         let stands = match &self.mode {
             Mode::Probe { in_flight } => {
@@ -208,8 +209,8 @@ impl Progress {
         stands
     }
 
-    /// How many bytes of entries may be sent now; `None` when no message may. With nothing under way
-    /// one entry may be sent however large it is.
+    /// How many bytes of entries may be sent now; `None` if no message may be sent. With nothing in
+    /// flight, one entry of any size may be sent.
     pub(crate) fn room(&self, max_in_flight: usize, max_bytes: usize) -> Option<usize> {
         match &self.mode {
             Mode::Probe { in_flight } => in_flight.is_none().then_some(max_bytes),
@@ -220,7 +221,7 @@ impl Progress {
         }
     }
 
-    /// Takes in that entries were sent.
+    /// Records that entries were sent.
     pub(crate) fn sent(&mut self, sent: Sent, now: Time) {
         if self.in_flight_bytes() == 0 {
             self.owes_since = now;
@@ -235,7 +236,7 @@ impl Progress {
         }
     }
 
-    /// The size of the entries that are under way.
+    /// The size of the entries in flight.
     pub(crate) fn in_flight_bytes(&self) -> usize {
         match &self.mode {
             Mode::Probe { in_flight } => in_flight.map_or(0, |sent| sent.bytes),
@@ -244,14 +245,14 @@ impl Progress {
         }
     }
 
-    /// The follower took something.
+    /// Records that the follower made progress.
     pub(crate) const fn moved(&mut self, now: Time) {
         self.moved_at = now;
         self.owes_since = now;
     }
 
-    /// Whether it is time to ask the follower what has arrived: something is under way, and for as
-    /// long as `patience` nothing showed that any of it has.
+    /// Whether to ask the follower what has arrived: something is in flight, and nothing was
+    /// acknowledged for `patience`.
     pub(crate) fn is_to_be_asked(&self, now: Time, patience: Micros) -> bool {
         let under_way = match &self.mode {
             Mode::Probe { in_flight } => in_flight.is_some(),
@@ -262,12 +263,12 @@ impl Progress {
         under_way && now.since(self.owes_since) >= patience
     }
 
-    /// Something on its way may be lost: ask as soon as possible.
+    /// Marks that something in flight may be lost, to ask the follower as soon as possible.
     pub(crate) const fn doubt(&mut self) {
         self.owes_since = Time(0);
     }
 
-    /// The last entry that should be there when all that was sent has arrived.
+    /// The last entry that the follower holds once everything sent has arrived.
     pub(crate) fn sent_up_to(&self) -> LogIndex {
         match &self.mode {
             Mode::Probe { in_flight: Some(sent) } => sent.last,
@@ -278,7 +279,7 @@ impl Progress {
         }
     }
 
-    /// Whether no message with entries is under way.
+    /// Whether entries are replicated and no message with entries is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(&self.mode, Mode::Replicate(window) if window.sent.is_empty())
     }
@@ -288,14 +289,14 @@ impl Progress {
         matches!(self.mode, Mode::Replicate(_)) && self.match_index >= last
     }
 
-    /// Goes on with the rounds of a learner that is to vote, while the leader's log ends at `last`.
-    /// A round that took no longer than `short` shows that it would not hold up commits. Whether
-    /// there is still hope: not when rounds get no shorter, or one lasts for `long` and longer than
-    /// the one before.
+    /// Continues the catch-up rounds of a joining learner, while the leader's log ends at `last`.
+    /// After a round of at most `short`, the learner would not delay commits. Returns whether it
+    /// may still catch up. It cannot if rounds get no shorter, or if a round takes `long` and no
+    /// less than the previous round.
     ///
-    /// The first round begins once the learner has acknowledged something. So at the end of a round
-    /// it holds all that any leader of this term told it when it was a stranger, and is none any
-    /// more (pitfall 29).
+    /// The first round begins once the learner has acknowledged something. At the end of a round it
+    /// therefore holds all that a leader of this term told it as a stranger. It is then no longer a
+    /// stranger (pitfall 29).
     pub(crate) fn catch_up(
         &mut self,
         last: LogIndex,

@@ -1,13 +1,17 @@
 //! Linearizable reads without a log entry (§8; dissertation §6.4).
 //!
-//! A read may be answered from the leader's state once a majority has acknowledged a heartbeat
-//! round that began after the read came: then no newer leader had been elected by that time, and
-//! everything committed before is in this leader's log. One round confirms all the reads that
-//! waited for it. A follower asks its leader for that index and answers once it has applied so far.
+//! The leader may answer a read once a majority has acknowledged a heartbeat round that began after
+//! the read arrived. Then no newer leader had been elected when the round began, so this leader's
+//! log holds everything committed before. One round confirms all reads that waited for it. A
+//! follower asks its leader for that index and answers once it has applied it.
 //!
-//! By its lease a leader answers at once (dissertation §6.4.1): whoever acknowledged a round refuses
-//! every candidate for the shortest election timeout, so nobody else can lead for that long, less
-//! what the clocks may differ.
+//! With a lease, a leader answers at once (dissertation §6.4.1). A voter that acknowledged a round
+//! refuses every candidate for the minimum election timeout. No other server can lead for that
+//! long, minus the clock drift.
+//!
+//! **Invariant:** A follower's question for a read carries the number of its next event. Such
+//! numbers never repeat, not even after a restart. A late answer to an earlier question therefore
+//! confirms no newer read.
 
 use std::collections::VecDeque;
 
@@ -18,17 +22,17 @@ use crate::event::{EventKind, Outcome};
 use crate::message::Body;
 use crate::types::{LogIndex, NodeId, RequestId, Time};
 
-/// A read on its way to a safe answer (§8).
+/// A read that waits for confirmation (§8).
 #[derive(Clone, Debug)]
 pub(crate) struct PendingRead {
     pub(crate) reader: Reader,
-    /// The first round that began after it came.
+    /// The first round that begins after the read arrived.
     pub(crate) round: u64,
-    /// When it came.
+    /// When the read arrived.
     pub(crate) since: Time,
 }
 
-/// Who waits for a leader's confirmation.
+/// The client or follower that waits for a leader's confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
     Client(RequestId),
@@ -39,14 +43,14 @@ pub(crate) enum Reader {
     },
 }
 
-/// Until when a leader is sure to be the only one.
+/// How long a leader is certain to be the only leader.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lease {
-    /// When each round began that no majority has acknowledged yet.
+    /// The start of each round that no majority has acknowledged yet.
     rounds: VecDeque<(u64, Time)>,
-    /// When the latest round began that a majority has acknowledged.
+    /// The start of the latest round that a majority has acknowledged.
     confirmed_at: Option<Time>,
-    /// Set when this leader told another server to campaign: voters no longer protect it.
+    /// Set when this leader told another server to campaign: voters may then elect that server.
     pub(crate) revoked: bool,
 }
 
@@ -62,18 +66,18 @@ impl Lease {
     }
 }
 
-/// The reads of a follower's clients. The confirmed ones came before those asked for, and those
-/// before the waiting ones.
+/// The reads of a follower's clients. Confirmed reads arrived before asked reads, and asked reads
+/// before waiting reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FollowerReads {
-    /// Came after the question under way was asked.
+    /// Reads that arrived after the pending question was sent.
     waiting: Vec<ClientRead>,
     asked: Option<Question>,
-    /// May be answered once this index is committed here.
+    /// Reads that may be answered once this index is committed here.
     confirmed: VecDeque<(LogIndex, Vec<ClientRead>)>,
 }
 
-/// A client's read at a follower, and when it came.
+/// A client's read at a follower, and when it arrived.
 #[derive(Clone, Copy, Debug)]
 struct ClientRead {
     request: RequestId,
@@ -82,41 +86,41 @@ struct ClientRead {
 
 #[derive(Clone, Debug)]
 struct Question {
-    /// Grows over all runs of this server, so that a late answer to another is recognised.
+    /// Increases across restarts of this server, to recognise late answers to earlier questions.
     number: u64,
     reads: Vec<ClientRead>,
     asked_at: Time,
 }
 
 impl FollowerReads {
-    /// All the requests that wait.
+    /// All pending requests.
     pub(super) fn into_requests(self) -> impl Iterator<Item = RequestId> {
         let asked = self.asked.into_iter().flat_map(|question| question.reads);
         let confirmed = self.confirmed.into_iter().flat_map(|(_, reads)| reads);
         confirmed.chain(asked).chain(self.waiting).map(|read| read.request)
     }
 
-    /// Whether nobody waits.
+    /// Whether no read is pending.
     #[cfg(feature = "sim")]
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_none() && self.confirmed.is_empty()
     }
 
-    /// The same reads for another leader to confirm. What is confirmed stays so, whoever leads.
+    /// Queues unconfirmed reads again, for another leader. Confirmed reads stay confirmed.
     pub(super) fn ask_anew(self) -> Self {
         let mut waiting = self.asked.map_or_else(Vec::new, |question| question.reads);
         waiting.extend(self.waiting);
         Self { waiting, asked: None, confirmed: self.confirmed }
     }
 
-    /// When the oldest of them came.
+    /// When the oldest read arrived.
     fn oldest(&self) -> Option<Time> {
         let confirmed = self.confirmed.iter().flat_map(|(_, reads)| reads);
         let asked = self.asked.iter().flat_map(|question| &question.reads);
         confirmed.chain(asked).chain(&self.waiting).next().map(|read| read.since)
     }
 
-    /// Takes out those that came at `limit` or before.
+    /// Removes and returns the reads that arrived at `limit` or before.
     fn take_since(&mut self, limit: Time) -> Vec<RequestId> {
         let mut taken = Vec::new();
         let mut keep = |read: &ClientRead| {
@@ -137,7 +141,7 @@ impl FollowerReads {
 }
 
 impl Node {
-    /// A client wants to read. With `lease` a leader may answer without asking, where it has one.
+    /// Handles a client's read. With `lease`, a leader that holds a lease answers without a round.
     pub(crate) fn read(&mut self, request: RequestId, lease: bool) {
         if lease && self.lease_holds() {
             self.recorder.emit(|| EventKind::LeaseRead { request });
@@ -171,8 +175,8 @@ impl Node {
         }
     }
 
-    /// Whether nobody else can lead now. Not before the first commit of the term (§8), and not once
-    /// another server was told to campaign.
+    /// Whether no other server can lead now. False before the first commit of the term (§8), during
+    /// a transfer, and once another server was told to campaign.
     fn lease_holds(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         let (min, drift) = (self.config.election_timeout_min, self.config.max_clock_drift_permille);
@@ -186,8 +190,8 @@ impl Node {
             && self.rules.lease_survives_transfer(given_away)
     }
 
-    /// A follower has clients who want to read. It asks one question at a time, and repeats it while
-    /// it has no answer: a question that is pending keeps its place.
+    /// Handles a follower's question for a read index. A follower asks one question at a time and
+    /// repeats it until it is answered, so a pending question keeps its place.
     pub(super) fn on_read_index(&mut self, node: NodeId, question: u64) {
         let Role::Leader(leader) = &mut self.role else {
             self.send_read_index(node, question, None);
@@ -204,7 +208,7 @@ impl Node {
         let asked = leader.reads.iter().enumerate().find_map(|(at, it)| Some((at, pending(it)?)));
         match asked {
             Some((_, earlier)) if question <= earlier => return,
-            // Its sender has given up the earlier one.
+            // The follower has given up the earlier question.
             Some((at, _)) => {
                 leader.reads.remove(at);
             }
@@ -213,7 +217,7 @@ impl Node {
         self.queue_read(Reader::Follower { node, question });
     }
 
-    /// Reads that were not confirmed in time are answered so: what they hold is free again.
+    /// Answers the reads that were not confirmed in time, to free their memory.
     pub(super) fn give_up_reads_in_time(&mut self) {
         let (now, patience) = (self.now, self.config.read_timeout);
         let late = |since: Time| now.since(since) >= patience;
@@ -246,9 +250,9 @@ impl Node {
         self.send(to, Body::ReadIndexReply { question, read_index }, Needs::HardState);
     }
 
-    /// Answers the reads that a majority has confirmed. When others wait for a round that has not
-    /// begun, and none is under way, begins it. Before the first commit of its term a leader does
-    /// not know what is committed, so until then all reads wait (§8).
+    /// Answers the reads that a majority has confirmed. Begins a new round if reads wait for it and
+    /// no round is pending. Before the first commit of its term, a leader does not know what is
+    /// committed, so all reads wait (§8).
     pub(super) fn answer_confirmed_reads(&mut self) {
         self.renew_lease();
         loop {
@@ -267,7 +271,7 @@ impl Node {
         }
     }
 
-    /// A majority may have acknowledged another round.
+    /// Extends the lease if a majority has acknowledged another round.
     pub(super) fn renew_lease(&mut self) {
         if self.config.lease_reads && self.is_leader() {
             let confirmed = self.confirmed_round();
@@ -312,7 +316,7 @@ impl Node {
 
     // The follower's side
 
-    /// Asks the leader on behalf of all that wait, unless a question is under way.
+    /// Asks the leader for the read index of all waiting reads, unless a question is pending.
     pub(super) fn ask_for_read_index(&mut self) {
         let (number, now) = (self.recorder.next_seq(), self.now);
         let Role::Follower(follower) = &mut self.role else { return };
@@ -326,8 +330,8 @@ impl Node {
         self.send(leader, Body::ReadIndex { question: number }, Needs::HardState);
     }
 
-    /// A question or its answer may be lost: asks again when the leader is heard and the answer is
-    /// overdue.
+    /// Asks again when the leader is heard and the answer is overdue: the question or its answer
+    /// may be lost.
     pub(super) fn repeat_question(&mut self) {
         let (now, patience) = (self.now, 2 * self.config.heartbeat_interval);
         let Role::Follower(follower) = &mut self.role else { return };
@@ -357,7 +361,7 @@ impl Node {
         self.ask_for_read_index();
     }
 
-    /// Answers the reads whose index is committed here, and so applied by the end of this step.
+    /// Answers the reads whose index is committed here. The end of this step applies it.
     pub(super) fn answer_follower_reads(&mut self) {
         loop {
             let commit_index = self.commit_index;
@@ -370,7 +374,8 @@ impl Node {
         }
     }
 
-    /// Reads that cannot be answered here any more: nothing happened, ask another server.
+    /// Refuses reads that this server cannot answer any more. Nothing happened, so clients may ask
+    /// another server.
     pub(super) fn refuse_reads(&mut self, requests: impl IntoIterator<Item = RequestId>) {
         for request in requests {
             self.respond(request, Outcome::NotLeader { leader: self.leader() });
@@ -388,8 +393,8 @@ mod tests {
     use crate::node::{NodeOutput, NodeStart, Recorder};
     use crate::rules::Rules;
 
-    /// Guards memory: with a single voter no answer ever comes that would confirm a round, as long as
-    /// its learner is dead. The rounds that it has begun must not pile up all the same.
+    /// Guards that started rounds do not accumulate: a single voter with a dead learner gets no
+    /// answers that would confirm a round.
     #[test]
     fn a_leader_that_nobody_answers_remembers_no_rounds() {
         let learners = [NodeId(2)].into();

@@ -3,13 +3,14 @@
 use crate::event::{Event, EventKind};
 use crate::types::{EventId, NodeId, Time};
 
-/// One server's record of what happens. With nobody listening an event costs its number only.
+/// Records the events of a server. Without subscribers an event only increments the sequence
+/// number.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     node: NodeId,
     next_seq: u64,
     listening: bool,
-    /// What the events that follow are caused by.
+    /// The cause of the events that follow.
     cause: Option<EventId>,
     now: Time,
     pub(crate) events: Vec<Event>,
@@ -26,7 +27,7 @@ impl Recorder {
         self.cause = None;
     }
 
-    /// Records what `kind` builds, if somebody listens.
+    /// Records the event that `kind` builds, if there is a subscriber.
     pub(crate) fn emit(&mut self, kind: impl FnOnce() -> EventKind) -> EventId {
         let id = self.next_id();
         if self.listening {
@@ -35,14 +36,14 @@ impl Recorder {
         id
     }
 
-    /// Records something that the events after it are caused by.
+    /// Records an event as the cause of the events that follow.
     pub(crate) fn emit_cause(&mut self, kind: impl FnOnce() -> EventKind) -> EventId {
         let id = self.emit(kind);
         self.cause = Some(id);
         id
     }
 
-    /// What the events that follow are caused by.
+    /// Sets the cause of the events that follow.
     pub(crate) const fn set_cause(&mut self, cause: Option<EventId>) {
         self.cause = cause;
     }
@@ -59,7 +60,7 @@ impl Recorder {
         self.listening
     }
 
-    /// The number that the next event will get.
+    /// The number of the next event.
     pub(crate) const fn next_seq(&self) -> u64 {
         self.next_seq
     }

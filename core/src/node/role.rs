@@ -9,7 +9,7 @@ use super::transfer::Transfer;
 use crate::event::RoleName;
 use crate::types::{LogIndex, NodeId};
 
-/// A server's role and what belongs to it.
+/// A server's role and its data.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     Follower(Follower),
@@ -17,46 +17,46 @@ pub(crate) enum Role {
     Leader(Leader),
 }
 
-/// Follows a leader or waits for one.
+/// Follows a leader or waits for a leader.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Follower {
-    /// The leader of the current term, once heard of.
+    /// The leader of the current term, once known.
     pub(crate) leader: Option<NodeId>,
-    /// Up to here its log equals that of this leader, as the leader's messages have shown. It stays
-    /// so: a leader changes nothing in its own log.
+    /// Up to here the log equals this leader's log, as its messages have shown. That stays true: a
+    /// leader never changes existing entries of its own log.
     pub(crate) verified: LogIndex,
-    /// Its clients' reads, which the leader has to confirm.
+    /// Reads of its clients, which the leader must confirm.
     pub(crate) reads: FollowerReads,
 }
 
 /// Asks for votes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidate {
-    /// Whether it only asks what the votes would be (dissertation §9.6).
+    /// Whether it only asks for pre-votes (dissertation §9.6).
     pub(crate) pre: bool,
-    /// The answers so far; its own is there once it is durable.
+    /// The answers so far. Its own vote is added once it is durable.
     pub(crate) answers: BTreeMap<NodeId, bool>,
 }
 
-/// Replicates its log to all.
+/// Replicates its log to all members.
 #[derive(Clone, Debug)]
 pub(crate) struct Leader {
-    /// What it knows of each follower and learner, and of those who have just left.
+    /// What it knows about each follower and learner, and about servers that have just left.
     pub(crate) progress: BTreeMap<NodeId, Progress>,
     /// The latest heartbeat round that it began.
     pub(crate) round: u64,
-    /// The first entry of its term, a no-op (§8).
+    /// The index of the first entry of its term, a no-op (§8).
     pub(crate) first_index: LogIndex,
-    /// Reads that wait to be confirmed, in the order in which they came.
+    /// Reads that wait for confirmation, in order of arrival.
     pub(crate) reads: VecDeque<PendingRead>,
-    /// Until when it is sure to be the only leader.
+    /// How long it is certain to be the only leader.
     pub(crate) lease: Lease,
-    /// The change of members that it was asked for.
+    /// The pending change of members.
     pub(crate) change: Option<PendingChange>,
-    /// Whether there may be a change to go on with: so after an election, and from an appended
+    /// Whether a change of members may be pending: after an election, and from an appended
     /// configuration until the members are settled.
     pub(crate) reconfiguring: bool,
-    /// The hand-over that it works on.
+    /// The leadership transfer in progress.
     pub(crate) transfer: Option<Transfer>,
 }
 
@@ -72,8 +72,8 @@ impl Role {
 }
 
 impl Leader {
-    /// Whether it has committed in its own term, before which it cannot know what is committed
-    /// (§8).
+    /// Whether it has committed an entry of its own term. Before that it cannot know what is
+    /// committed (§8).
     pub(crate) fn knows_commit(&self, commit_index: LogIndex) -> bool {
         commit_index >= self.first_index
     }

@@ -1,16 +1,16 @@
-//! What no correct peer says. It is refused before anything of it is believed, its term included.
+//! Refuses messages that no correct peer sends, before any part of them is believed, even their
+//! term.
 //!
-//! A peer is known to be a server of the cluster, and still may be broken. Whatever it says must not
-//! stop this server, exhaust the numbers of terms or indexes, or contradict what is committed.
+//! A peer is known to be a server of the cluster, but may be faulty. Its messages must not stop
+//! this server, exhaust the numbers of terms or indexes, or contradict committed entries.
 
 use super::Node;
 use super::role::Role;
 use crate::event::MessageRefusal;
 use crate::limits::MAX_CURSOR_BYTES;
 use crate::log::{Entry, Payload};
-use crate::message::{
-    AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
-};
+use crate::message::{AppendResult, Body, Message, SnapshotChunk, SnapshotProgress};
+use crate::snapshot::{Cursor, SnapshotMeta};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
 /// Messages that were refused since the start.
@@ -21,7 +21,7 @@ pub(crate) struct Refused {
 }
 
 impl Node {
-    /// Why a message is not listened to at all.
+    /// Why a message is refused; `None` if it is accepted.
     pub(super) fn refusal(&self, message: &Message) -> Option<MessageRefusal> {
         let Message { from, to, term, .. } = *message;
         if to != self.id || from == self.id || from == NodeId::ENVIRONMENT {
@@ -38,7 +38,8 @@ impl Node {
         if !is_well_formed(&message.body, term) {
             return Some(MessageRefusal::Malformed);
         }
-        // With a rule broken on purpose correct servers contradict each other, which is to be seen.
+        // If a rule is broken on purpose, correct servers contradict each other, and that must stay
+        // visible.
         if term < known || !self.rules.all_in_force() {
             return None;
         }
@@ -89,12 +90,12 @@ impl Node {
             | Body::TimeoutNow
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
-            // A digest that differs is judged by the replica.
+            // The replica judges a digest that differs.
             | Body::StateDigest { .. } => None,
         }
     }
 
-    /// The leader of the current term, as far as this server has ever heard of it.
+    /// The leader of the current term, if this server has ever heard it.
     pub(super) fn leader_of_term(&self) -> Option<NodeId> {
         match &self.role {
             Role::Leader(_) => Some(self.id),
@@ -102,8 +103,8 @@ impl Node {
         }
     }
 
-    /// Whether a leader's log may hold this position, given what is committed: a leader holds all of
-    /// that (§5.4), and terms never fall along a log.
+    /// Whether a leader's log may hold this position. A leader holds all committed entries (§5.4),
+    /// and terms never decrease along a log.
     fn agrees(&self, position: LogPosition) -> bool {
         let committed = self.commit_index;
         let (base, index) = (self.log.base(), position.index);
@@ -116,7 +117,8 @@ impl Node {
         self.log.term_at(committed).is_none_or(|term| position.term >= term)
     }
 
-    /// A follower answers for what this leader has not begun or does not hold.
+    /// Refuses a follower's answer about a round that has not begun, or entries that this leader
+    /// lacks.
     fn invented(&self, round: u64, index: LogIndex) -> Option<MessageRefusal> {
         let Role::Leader(leader) = &self.role else { return None };
         let invented = round > leader.round || index > self.log.last().index;
@@ -124,7 +126,7 @@ impl Node {
     }
 }
 
-/// The term that a message speaks of beside its own.
+/// The term that a message contains beside its own.
 const fn next_term(body: &Body) -> Option<Term> {
     match body {
         Body::PreVote { next_term, .. } | Body::PreVoteReply { next_term, .. } => Some(*next_term),
@@ -141,7 +143,7 @@ const fn next_term(body: &Body) -> Option<Term> {
     }
 }
 
-/// The highest log index in a message. Entries follow each other, which is checked elsewhere.
+/// The highest log index in a message. [`follow`] checks that entries are consecutive.
 fn highest_index(body: &Body) -> LogIndex {
     match body {
         Body::PreVote { last_log, .. } | Body::RequestVote { last_log, .. } => last_log.index,
@@ -167,7 +169,7 @@ fn highest_index(body: &Body) -> LogIndex {
     }
 }
 
-/// Whether a message of `term` makes sense by itself.
+/// Whether a message of `term` is valid by itself.
 fn is_well_formed(body: &Body, term: Term) -> bool {
     match body {
         Body::AppendEntries { prev_log, entries, .. } => {
@@ -177,7 +179,7 @@ fn is_well_formed(body: &Body, term: Term) -> bool {
             let SnapshotChunk { meta: SnapshotMeta { last, membership }, cursor, next, .. } =
                 &**chunk;
             let there = is_position(*last) && last.index > LogIndex(0) && last.term <= term;
-            // An empty cursor is the beginning, which nothing leads to.
+            // An empty cursor is the beginning, so it never comes next.
             let goes_on = next.as_ref().is_none_or(|next| next != cursor && !next.0.is_empty());
             let is_short = is_cursor(cursor) && next.as_ref().is_none_or(is_cursor);
             there && !membership.voters.is_empty() && goes_on && is_short
@@ -201,13 +203,13 @@ fn is_well_formed(body: &Body, term: Term) -> bool {
     }
 }
 
-/// Whether it may name a place in a state: what is longer would be carried on for nothing.
+/// Whether the cursor may name a place in a state. A longer cursor would only waste memory.
 fn is_cursor(cursor: &Cursor) -> bool {
     cursor.0.len() <= MAX_CURSOR_BYTES
 }
 
-/// Whether the entries follow `prev_log` and each other, with terms that never fall and none beyond
-/// the leader's.
+/// Whether the entries follow `prev_log` and each other, with terms that never decrease and never
+/// exceed the leader's.
 fn follow(prev_log: LogPosition, entries: &[Entry], term: Term) -> bool {
     let mut previous = prev_log;
     let in_order = entries.iter().all(|entry| {
@@ -222,7 +224,7 @@ fn follow(prev_log: LogPosition, entries: &[Entry], term: Term) -> bool {
     is_position(prev_log) && in_order && previous.term <= term
 }
 
-/// Whether a log can have this position: only before the first entry there is no term.
+/// Whether a log can have this position: only index 0 has term 0.
 fn is_position(position: LogPosition) -> bool {
     (position.index == LogIndex(0)) == (position.term == Term(0))
 }

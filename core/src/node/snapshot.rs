@@ -1,7 +1,7 @@
 //! Snapshots and the followers that need them (§7).
 //!
-//! The node decides what may replace what; cutting the state into chunks and building it from them
-//! is the replica's part, since only that knows the state.
+//! The node decides whether a snapshot may replace the log. The replica cuts the state into chunks
+//! and rebuilds it from them, because only the replica knows the state.
 
 use bytes::Bytes;
 
@@ -12,19 +12,20 @@ use super::role::Role;
 use crate::event::{CommitReason, EventKind, SnapshotRefusal};
 use crate::log::Log;
 use crate::membership::Membership;
-use crate::message::{Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress};
+use crate::message::{Body, SnapshotChunk, SnapshotProgress};
+use crate::snapshot::{Cursor, SnapshotMeta};
 use crate::types::{LogIndex, LogPosition, NodeId};
 
 /// A chunk that a follower needs.
 #[derive(Clone, Debug)]
 pub(crate) struct ChunkRequest {
     pub(crate) to: NodeId,
-    /// The snapshot that the transfer began with; `None` when any will do.
+    /// The snapshot that the transfer began with; `None` if any snapshot will do.
     pub(crate) last: Option<LogPosition>,
     pub(crate) cursor: Cursor,
 }
 
-/// A chunk that came from the leader.
+/// A chunk from the leader.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedChunk {
     pub(crate) from: NodeId,
@@ -76,7 +77,8 @@ impl Node {
                 let now = self.now;
                 let Some(transfer) = self.transfer_to(from) else { return };
                 let moves = transfer.cursor != cursor;
-                // It lacks the chunk that was sent: so says an answer to a question asked later.
+                // An answer to a later question proves that the follower lacks the chunk that was
+                // sent.
                 let lacks_it = round > transfer.round;
                 if transfer.last == Some(last) && (moves || lacks_it) {
                     transfer.cursor = cursor;
@@ -90,7 +92,7 @@ impl Node {
         self.answer_confirmed_reads();
     }
 
-    /// Whether a follower is being sent the snapshot up to `last`.
+    /// Whether this leader is sending a follower the snapshot up to `last`.
     pub(crate) fn sends_snapshot(&self, to: NodeId, last: LogPosition) -> bool {
         let progress = self.progress().and_then(|progress| progress.get(&to));
         progress.is_some_and(
@@ -98,7 +100,7 @@ impl Node {
         )
     }
 
-    /// The snapshot that a follower was receiving is gone here: start over with another.
+    /// Restarts a transfer with another snapshot, because this server no longer has the first one.
     pub(crate) fn restart_transfer(&mut self, peer: NodeId) {
         self.set_mode(peer, Mode::Probe { in_flight: None });
     }
@@ -136,26 +138,27 @@ impl Node {
 
     /// Tells the leader how far this server's durable state goes.
     fn report_installed(&mut self, from: NodeId, last: LogPosition, round: u64) {
-        // What is committed equals the leader's log (Leader Completeness).
+        // Committed entries equal the leader's log (Leader Completeness).
         let match_index = self.commit_index.min(self.gate.durable_index());
         let result = SnapshotProgress::Installed { match_index };
         self.send(from, Body::InstallSnapshotReply { last, round, result }, Needs::Log);
     }
 
-    /// The leader's snapshot is durable here: the log gives way to it, unless the server has got
-    /// further meanwhile. Whether it was taken over.
+    /// Replaces the log with the leader's snapshot, which is durable here, unless the server has
+    /// advanced further. Returns whether it did.
     pub(crate) fn install_snapshot(&mut self, meta: &SnapshotMeta, from: NodeId) -> bool {
         if !self.rules.accept_snapshot(meta.last.index, self.commit_index) {
             self.ignore_snapshot(meta.last, SnapshotRefusal::NotNewer);
             return false;
         }
         if self.is_leader() && !self.log.matches(meta.last) {
-            // It came before this server was elected. A leader holds all that is committed, and only
-            // ever appends to its log (§5.3): a peer sent what is neither.
+            // The snapshot came before this server was elected. A leader holds all committed
+            // entries and only appends to its log (§5.3), so the peer sent an invalid snapshot.
             self.ignore_snapshot(meta.last, SnapshotRefusal::Damaged);
             return false;
         }
-        // Entries after a matching position stay; a log that conflicts goes (§7, steps 6 and 7).
+        // Entries after a matching position stay; a conflicting log is discarded (§7, steps 6 and
+        // 7).
         let keep_log = self.rules.keep_log_after_snapshot(self.log.matches(meta.last));
         if keep_log {
             self.log.compact(meta.last);
@@ -175,31 +178,31 @@ impl Node {
         true
     }
 
-    /// The log on disk did not fit the snapshot that was recovered: the disk learns that it is gone.
+    /// Removes the log on disk, because it did not fit the recovered snapshot.
     pub(crate) fn replace_recovered_log(&mut self) {
         let base = self.log.base();
         self.gate.compact(base);
         self.recorder.emit(|| EventKind::LogCompacted { to: base });
     }
 
-    /// The members at an index that is applied, for a snapshot of that state.
+    /// The members at an applied index, for a snapshot of that state.
     pub(crate) fn membership_at(&self, index: LogIndex) -> Membership {
         self.configurations.at(index).clone()
     }
 
-    /// A snapshot of the own state is durable: the log before it goes, but for a tail that spares
-    /// followers that are a little behind a transfer of the whole state. What follows a snapshot that
-    /// is on its way stays too: whoever gets it goes on from there, and would else need another one.
+    /// Compacts the log after a snapshot of the server's state became durable. A tail stays, to
+    /// spare slightly lagging followers a snapshot transfer. Entries after a snapshot in transfer
+    /// stay too: otherwise its receiver would need another snapshot.
     pub(crate) fn compact_log(&mut self, snapshot: LogPosition) {
         let base = self.log.base();
         let index = LogIndex(snapshot.index.0.saturating_sub(self.config.keep_entries));
         let index = self.oldest_on_its_way().map_or(index, |oldest| oldest.min(index));
         let to = if base.index >= snapshot.index {
-            // Memory holds less than that already, and the disk more.
+            // The log in memory already begins later, the log on disk does not.
             snapshot
         } else {
             let index = index.max(base.index);
-            // Only with a rule broken does the log end before a snapshot of the own state.
+            // Only if a rule is broken does the log end before a snapshot of the server's state.
             let Some(term) = self.log.term_at(index) else { return };
             LogPosition { term, index }
         };
@@ -212,8 +215,7 @@ impl Node {
         }
     }
 
-    /// The last entry in the oldest snapshot that a follower is being sent, one that gives signs of
-    /// life.
+    /// The last entry of the oldest snapshot that this leader sends to a live follower.
     fn oldest_on_its_way(&self) -> Option<LogIndex> {
         let (now, away) = (self.now, self.config.election_timeout_max);
         let sent = self.progress()?.values().filter_map(|progress| match &progress.mode {
@@ -223,12 +225,12 @@ impl Node {
         sent.map(|last| last.index).min()
     }
 
-    /// Keeps the log in memory within [`crate::config::Config::keep_bytes`]. What goes is applied,
-    /// and on the disk until a snapshot covers it; a follower that needs it gets a snapshot of the
-    /// state instead.
+    /// Keeps the log in memory within [`crate::config::Config::keep_bytes`]. The removed entries
+    /// are applied, and stay on disk until a snapshot covers them. A follower that needs them gets
+    /// a snapshot instead.
     pub(crate) fn bound_log(&mut self, applied: LogIndex) {
         let most = self.config.keep_bytes;
-        // Somewhat more than it must be, so that it does not happen with each entry.
+        // Removes more than necessary, to avoid doing it for every entry.
         if self.log.memory() > most && self.log.shed(most - most / 8, applied) {
             self.forgot_log();
         }

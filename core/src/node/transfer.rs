@@ -1,7 +1,8 @@
-//! Handing leadership over (dissertation §3.10).
+//! Leadership transfer (dissertation §3.10).
 //!
-//! The leader takes in no more writes, brings the heir's log up to date, and tells it to campaign at
-//! once. When that does not come to anything within an election timeout, the leader goes on.
+//! The leader accepts no more writes, brings the target server (the heir) up to date, and tells it
+//! to campaign at once. If the heir does not take over within an election timeout, the leader
+//! continues.
 
 use super::Node;
 use super::gate::Needs;
@@ -11,24 +12,24 @@ use crate::event::{EventKind, Outcome, RequestRefusal, RoleReason};
 use crate::message::Body;
 use crate::types::{NodeId, RequestId, Time};
 
-/// A hand-over under way.
+/// A leadership transfer in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfer {
     pub(crate) to: NodeId,
     pub(crate) request: RequestId,
     pub(crate) since: Time,
-    /// Whether the heir was named by whoever asked, who then wants no other.
+    /// Whether the client named the heir and wants no other leader.
     pub(crate) named: bool,
     /// Whether the heir was told to campaign.
     pub(crate) told: bool,
 }
 
-/// What a former leader still has to answer: it was deposed after it told its heir to campaign, and
-/// nobody leads yet.
+/// A transfer request that a former leader must still answer. It stepped down after it told the
+/// heir to campaign, and no new leader is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HandedOver {
     pub(crate) request: RequestId,
-    /// Who must lead for that to count as done; `None` where any server will do.
+    /// The server that must lead for the transfer to succeed; `None` if any server will do.
     pub(crate) wanted: Option<NodeId>,
     pub(crate) since: Time,
 }
@@ -36,7 +37,7 @@ pub(crate) struct HandedOver {
 impl Node {
     // The leader's side
 
-    /// Somebody wants another leader: `to`, or whoever is furthest.
+    /// Handles a request for another leader: `to`, or the most up-to-date voter.
     pub(crate) fn transfer_leadership(&mut self, request: RequestId, to: Option<NodeId>) {
         let Role::Leader(leader) = &self.role else {
             self.respond(request, Outcome::NotLeader { leader: self.leader() });
@@ -64,12 +65,12 @@ impl Node {
         self.continue_transfer();
     }
 
-    /// The voter with the most of this log, the one that answered last among equals.
+    /// The voter that holds the most of this log; among equals, the voter that answered last.
     pub(super) fn best_heir(&self) -> Option<NodeId> {
         self.best_heir_of(|_| true)
     }
 
-    /// The best of those that `fits`.
+    /// The best heir among the voters that `fits` accepts.
     pub(super) fn best_heir_of(&self, fits: impl Fn(&Progress) -> bool) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let voters = self.membership().voters.iter().copied();
@@ -80,8 +81,8 @@ impl Node {
             .map(|(voter, _)| voter)
     }
 
-    /// Tells the heir to campaign once it holds all that there is, and all of it is committed: then
-    /// nobody who waits for a write is left in doubt.
+    /// Tells the heir to campaign once it holds the whole log and all of it is committed. Then no
+    /// client is left in doubt about a write.
     pub(super) fn continue_transfer(&mut self) {
         let last = self.log.last().index;
         let committed = self.commit_index == last;
@@ -95,8 +96,8 @@ impl Node {
         }
     }
 
-    /// From here on the heir may win an election at any time, so that no lease of this term counts
-    /// any more.
+    /// Tells the heir to campaign. It may now win an election at any time, so the lease of this
+    /// term is revoked.
     pub(super) fn send_timeout_now(&mut self, heir: NodeId) {
         if let Role::Leader(leader) = &mut self.role {
             leader.lease.revoked = true;
@@ -104,7 +105,7 @@ impl Node {
         self.send(heir, Body::TimeoutNow, Needs::HardState);
     }
 
-    /// Goes on as leader when the heir did not take over in time.
+    /// Continues as leader if the heir did not take over in time.
     pub(super) fn give_up_transfer_in_time(&mut self) {
         let (now, patience) = (self.now, self.config.election_timeout_max);
         let Role::Leader(leader) = &mut self.role else { return };
@@ -118,7 +119,7 @@ impl Node {
 
     // The former leader's side
 
-    /// Somebody leads: a hand-over that was still open has ended one way or the other.
+    /// Ends a pending transfer, because a leader is known.
     pub(super) fn leader_is_known(&mut self, leader: NodeId) {
         self.end_hand_over(|wanted| {
             if wanted.is_none_or(|wanted| wanted == leader) {
@@ -129,7 +130,7 @@ impl Node {
         });
     }
 
-    /// Nobody is known to lead.
+    /// Ends a pending transfer if no leader is known in time.
     pub(super) fn give_up_hand_over_in_time(&mut self) {
         let (now, patience) = (self.now, self.config.election_timeout_max);
         if self.handed_over.is_some_and(|it| now.since(it.since) >= patience) {
@@ -145,8 +146,8 @@ impl Node {
 
     // The heir's side
 
-    /// The leader of this term wants this server to lead the next one. Also one that has missed its
-    /// leader and asks around may take over: it is told that nobody leads any more.
+    /// Campaigns, because the leader of this term asked for it. A pre-candidate may also take over:
+    /// the leader gives up leadership.
     pub(super) fn on_timeout_now(&mut self, from: NodeId) {
         let waits = match &self.role {
             Role::Follower(_) => true,

@@ -1,47 +1,47 @@
-//! When to take a snapshot, and whose (§7): the own state's to shorten the log, the leader's to
-//! catch up.
+//! Snapshots (§7): the server takes its own to compact the log, and installs the leader's to catch
+//! up.
 
 use bytes::Bytes;
 
 use super::{Output, Replica};
 use crate::event::{EventKind, SnapshotRefusal};
 use crate::kv::{Snapshot, SnapshotBuilder};
-use crate::message::{Cursor, SnapshotMeta};
 use crate::node::ReceivedChunk;
+use crate::snapshot::{Cursor, SnapshotMeta};
 use crate::types::{LogIndex, Micros, NodeId, SECOND, Time};
 
-/// After a snapshot could not be saved the next attempt waits so long, in µs …
+/// The delay before the first retry of a failed save, in µs. It doubles with each failure.
 const RETRY_MIN: Micros = SECOND;
 
-/// … then twice as long each time, up to this.
+/// The longest delay before a retry, in µs.
 const RETRY_MAX: Micros = 300 * SECOND;
 
-/// See the module.
+/// The snapshots that this server takes, saves and receives.
 #[derive(Clone, Debug)]
 pub(super) struct Compaction {
-    /// The newest snapshot that is durable here. Not its state: that would keep everything that was
-    /// replaced since.
+    /// The newest durable snapshot, without its state. Keeping the state would also keep all data
+    /// that was replaced later.
     latest: SnapshotMeta,
-    /// Size of the entries applied since then, in bytes.
+    /// The size of the entries applied since that snapshot, in bytes.
     applied_bytes: u64,
-    /// What is to be saved, or is being saved by the driver.
+    /// The snapshot that waits to be saved, or that the driver is saving.
     saving: Option<Saving>,
-    /// What the leader is sending, and when it last sent some of it.
+    /// The snapshot that the leader is sending, and when its last chunk arrived.
     receiving: Option<(SnapshotBuilder, Time)>,
-    /// Attempts to save one that failed since the last that succeeded.
+    /// Failed attempts to save a snapshot since the last success.
     failures: u32,
-    /// When the next one is tried by itself, after a failure.
+    /// When the replica retries on its own after a failure.
     retry_at: Time,
 }
 
 #[derive(Clone, Debug)]
 struct Saving {
     snapshot: Snapshot,
-    /// Whose state it is: a leader's, or (`None`) the own.
+    /// The leader that sent the snapshot; `None` for the server's own state.
     from: Option<NodeId>,
-    /// The size of the entries applied since the latest snapshot, when this one was taken.
+    /// `applied_bytes` when this snapshot was taken.
     bytes_before: u64,
-    /// It is not handed to the driver before; `None` when it was.
+    /// The earliest time to pass it to the driver; `None` after that has happened.
     not_before: Option<Time>,
 }
 
@@ -57,13 +57,13 @@ impl Compaction {
         }
     }
 
-    /// An entry of this size was applied.
+    /// Counts an applied entry of this size.
     pub(super) const fn applied(&mut self, bytes: usize) {
         self.applied_bytes += bytes as u64;
     }
 
-    /// The driver could not save a snapshot. The next attempt comes after a pause that grows, or on
-    /// demand. An own state will be newer by then; a leader's need not travel again.
+    /// Handles a failed save. The next attempt follows after a growing delay, or on demand. It
+    /// saves a newer own state, but keeps a leader's snapshot, which need not be sent again.
     pub(super) fn failed(&mut self, meta: &SnapshotMeta, now: Time) {
         let Some(failed) = self.saving.take_if(|saving| saving.is_being_saved(meta)) else {
             return;
@@ -76,8 +76,7 @@ impl Compaction {
         }
     }
 
-    /// How many attempts to save a snapshot have failed in a row, and in how many µs the next one
-    /// follows by itself.
+    /// The number of consecutive failures, and the time until the automatic retry in µs.
     pub(super) fn trouble(&self, now: Time) -> (u32, Option<Micros>) {
         (self.failures, (self.failures > 0).then(|| self.retry_at.since(now)))
     }
@@ -94,14 +93,15 @@ impl Compaction {
 }
 
 impl Saving {
-    /// Whether this is the snapshot that the driver was given.
+    /// Whether the driver is saving this snapshot.
     fn is_being_saved(&self, meta: &SnapshotMeta) -> bool {
         self.not_before.is_none() && self.snapshot.meta == *meta
     }
 }
 
 impl Replica {
-    /// Takes a snapshot when enough was applied since the last, but for a while after a failure.
+    /// Takes a snapshot if enough was applied since the last one, except during the delay after a
+    /// failure.
     pub(super) fn compact_if_due(&mut self) {
         if self.node.now() < self.compaction.retry_at {
             return;
@@ -116,21 +116,21 @@ impl Replica {
         }
     }
 
-    /// Takes a snapshot of the state as it is, unless one is being saved or nothing is new.
+    /// Takes a snapshot of the current state, unless a save is in progress or nothing is new.
     pub(super) fn compact(&mut self) {
         let fresh = self.last_applied.index > self.compaction.latest.last.index;
         if self.compaction.saving.is_none() && fresh {
             let snapshot = self.snapshot();
             if snapshot.meta.membership.voters.is_empty() {
-                // A server that was added knows of no members before the entry that added it. Whoever
-                // got a snapshot from before would know of none either, and nobody could campaign.
+                // An added server knows no members before the entry that added it. A server that
+                // received an earlier snapshot would know none either, and no server could
+                // campaign.
                 return;
             }
             self.save(snapshot, None);
         }
     }
 
-    /// The state as it is.
     fn snapshot(&self) -> Snapshot {
         let membership = self.node.membership_at(self.last_applied.index);
         let meta = SnapshotMeta { last: self.last_applied, membership };
@@ -139,15 +139,15 @@ impl Replica {
 
     fn save(&mut self, snapshot: Snapshot, from: Option<NodeId>) {
         let bytes_before = self.compaction.applied_bytes;
-        // A leader's may be the same again that just failed.
+        // A leader's snapshot may be the same as the snapshot that just failed.
         let earliest = if from.is_some() { self.compaction.retry_at } else { Time(0) };
         let not_before = Some(earliest);
         self.compaction.saving = Some(Saving { snapshot, from, bytes_before, not_before });
     }
 
-    /// Hands the snapshot that waits to the driver, once term, vote and the mark of a stranger are
-    /// durable: the snapshot goes to the disk beside the log, and a server that finds one takes
-    /// itself for a member. Drops it when it was overtaken while it waited.
+    /// Passes the waiting snapshot to the driver after term, vote and stranger mark are durable.
+    /// The snapshot and the log are written separately, and a server that finds a snapshot
+    /// considers itself a member. Drops a leader's snapshot that became obsolete while it waited.
     pub(super) fn hand_over_snapshot(&mut self) {
         let now = self.node.now();
         let Some(saving) = &mut self.compaction.saving else { return };
@@ -184,7 +184,7 @@ impl Replica {
         }
     }
 
-    /// Replaces the state by the leader's.
+    /// Replaces the state with the leader's.
     fn install(&mut self, snapshot: Snapshot) {
         self.store = snapshot.store.clone();
         self.last_applied = snapshot.meta.last;
@@ -199,7 +199,7 @@ impl Replica {
 
     // Transfers
 
-    /// Cuts the chunks that followers need.
+    /// Makes the chunks that followers need.
     pub(super) fn serve_transfers(&mut self) {
         let node = &self.node;
         self.transfers.retain(|to, snapshot| node.sends_snapshot(*to, snapshot.meta.last));
@@ -227,9 +227,9 @@ impl Replica {
         }
     }
 
-    /// The state for a follower that the log does not reach back to. It is committed, so it need not
-    /// be on this disk. One that another follower is receiving will do while the log goes on from
-    /// there: each state that is kept costs what was replaced since.
+    /// The snapshot for a follower whose next entry is compacted. It is committed, so it need not
+    /// be on this disk. A snapshot that another follower is receiving is reused if the log
+    /// continues from it. Each kept state also keeps all data that was replaced later.
     fn snapshot_to_send(&self) -> Snapshot {
         let base = self.node.log.base().index;
         let under_way = self.transfers.values().filter(|it| it.meta.last.index >= base);
@@ -237,8 +237,8 @@ impl Replica {
         newest.unwrap_or_else(|| self.snapshot())
     }
 
-    /// Takes in the chunks that the leader sent. What was received of a snapshot is forgotten when it
-    /// is needed no more, or its sender has been silent for long.
+    /// Processes the chunks that the leader sent. Drops a partly received snapshot if it is
+    /// obsolete, or if its sender was silent for the promotion timeout.
     pub(super) fn take_chunks(&mut self) {
         let (now, commit) = (self.node.now(), self.node.commit_index);
         let patience = self.node.config().promotion_timeout;
@@ -253,14 +253,14 @@ impl Replica {
     fn take_chunk(&mut self, chunk: ReceivedChunk) {
         let ReceivedChunk { from, meta, cursor, data, next, round } = chunk;
         let (last, now) = (meta.last, self.node.now());
-        // Another one than that which waits after a failure is worth more.
+        // A different snapshot is better than a failed one that waits for its retry.
         self.compaction.saving.take_if(|saving| {
             saving.from.is_some()
                 && saving.not_before.is_some_and(|earliest| earliest > now)
                 && saving.snapshot.meta != meta
         });
         if let Some(saving) = &self.compaction.saving {
-            // The answer comes when it is saved; an own snapshot under way must end first.
+            // The reply follows when the snapshot is saved; a save of the own state must end first.
             if saving.from.is_some() {
                 return;
             }
@@ -270,7 +270,7 @@ impl Replica {
         let known = self.compaction.receiving.take_if(|(builder, _)| *builder.meta() == meta);
         let mut builder = known.map_or_else(|| SnapshotBuilder::new(meta), |(builder, _)| builder);
         if *builder.cursor() != cursor {
-            // A repeated chunk, or the first after a break: go on where this server is.
+            // A repeated chunk, or the first chunk after a break: request the chunk that is needed.
             self.node.ignore_snapshot(last, SnapshotRefusal::OutOfSequence);
             let wanted = builder.cursor().clone();
             self.compaction.receiving = Some((builder, now));
@@ -290,7 +290,7 @@ impl Replica {
             Err(_) => {
                 // Start over: the next chunk that fits is the first one.
                 self.node.ignore_snapshot(last, SnapshotRefusal::Damaged);
-                self.node.want_chunk(from, last, crate::message::Cursor::default(), round);
+                self.node.want_chunk(from, last, crate::snapshot::Cursor::default(), round);
             }
         }
     }

@@ -1,17 +1,17 @@
-//! Whether the other members have the same state, found out while the server runs.
+//! Detects, while the server runs, whether the other members have the same state.
 //!
-//! Members tell each other the newest of their [`super::digests`], at most once in a heartbeat interval
-//! and only when it is new; now and then again, since a message may be lost. A server that has another
-//! digest after that entry answers with its own, so that whoever is alone soon hears of all others at
-//! one entry.
+//! Members send each other the newest of their [`super::digests`], at most once per heartbeat
+//! interval and only if it is new. They repeat it at times, because messages may be lost. A server
+//! with a different digest for that entry replies with its own. A single server that differs
+//! therefore soon knows the digests of all others at one entry.
 //!
 //! A difference is reported ([`EventKind::StateDiffers`], [`super::Status`]). A server stops
-//! ([`Halt::StateDiffers`]) only when a majority of the voters agrees on another digest than its own:
-//! the word of one peer, which may lie, stops nobody. Where no majority agrees, as with two servers,
-//! nobody knows whose state is right.
+//! ([`Halt::StateDiffers`]) only if a majority of the voters agrees on a digest that differs from
+//! its own. The digest of one peer, which may lie, stops no server. Without such a majority, as
+//! with two servers, it is unknown whose state is right.
 //!
-//! A digest is a fact about an entry, so neither terms nor the order of messages matter. Only digests of
-//! members count. Those of a state that a snapshot has replaced are forgotten.
+//! A digest is a fact about an entry, so neither terms nor the order of messages matter. Only
+//! digests of members count. The digests of a state that a snapshot has replaced are forgotten.
 
 use std::collections::BTreeMap;
 
@@ -22,52 +22,52 @@ use crate::node::ReceivedDigest;
 use crate::rules::Rules;
 use crate::types::{LogIndex, NodeId, Time};
 
-/// The newest digest is told again after so many heartbeat intervals.
+/// The number of heartbeat intervals after which the newest digest is sent again.
 const REPEAT: u64 = 100;
 
-/// What the peers said of their states, as far as it matters.
+/// The digests that peers sent, as far as they matter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Comparison {
     peers: BTreeMap<NodeId, Peer>,
-    /// The digests of peers that differ from this server's, by the entry.
+    /// Digests of peers that differ from this server's, by entry.
     differing: BTreeMap<LogIndex, BTreeMap<NodeId, u64>>,
-    /// What was told last, and when.
+    /// The entry whose digest was sent last, and when.
     told: Option<(LogIndex, Time)>,
-    /// How many digests differed since the start.
+    /// The number of differing digests since the start.
     pub(super) count: u64,
     pub(super) latest: Option<Difference>,
 }
 
-/// Two states after the same entry.
+/// Two different states after the same entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
-    /// The member that has another state.
+    /// The member with the other state.
     pub peer: NodeId,
-    /// The entry.
+    /// The index of the entry.
     pub index: LogIndex,
-    /// The digest of this server's state after it.
+    /// The digest of this server's state.
     pub own: u64,
-    /// The digest of the other's.
+    /// The digest of the other member's state.
     pub theirs: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Peer {
-    /// The last that it said of an entry that is not applied here.
+    /// The peer's last digest of an entry that is not applied here yet.
     ahead: Option<ReceivedDigest>,
-    /// The last entry after which the states were compared, and whether they differed.
+    /// The last entry after which the states were compared; `differs` is the result.
     compared: LogIndex,
     differs: bool,
 }
 
 impl Comparison {
-    /// The peers whose states differed when they were compared last.
+    /// The peers whose states differed at their last comparison.
     pub(super) fn differing(&self, members: &Membership) -> impl Iterator<Item = NodeId> {
         let differs = |(id, peer): &(&NodeId, &Peer)| peer.differs && members.contains(**id);
         self.peers.iter().filter(differs).map(|(id, _)| *id)
     }
 
-    /// Another state took the place of the one that was compared.
+    /// Resets the results after another state has replaced the compared one.
     pub(super) fn forget_state(&mut self) {
         self.differing.clear();
         for peer in self.peers.values_mut() {
@@ -75,12 +75,13 @@ impl Comparison {
         }
     }
 
-    /// Keeps a digest until the entry is applied. One of each peer, so that none can fill the memory.
+    /// Keeps a digest until the entry is applied. It keeps one digest per peer, to bound the
+    /// memory.
     fn keep(&mut self, said: ReceivedDigest) {
         self.peers.entry(said.from).or_default().ahead = Some(said);
     }
 
-    /// Takes out a digest of an entry that is applied by now.
+    /// Removes and returns a digest of an entry that is applied by now.
     fn due(&mut self, applied: LogIndex) -> Option<ReceivedDigest> {
         self.peers.values_mut().find_map(|peer| peer.ahead.take_if(|said| said.index <= applied))
     }
@@ -92,7 +93,7 @@ impl Comparison {
         }
     }
 
-    /// Takes in a digest that differs. Whether the two servers agreed before.
+    /// Records a digest that differs. Returns whether the two servers agreed before.
     fn differs(&mut self, said: ReceivedDigest, own: u64) -> bool {
         let ReceivedDigest { from: peer, index, digest: theirs, .. } = said;
         self.count = self.count.saturating_add(1);
@@ -120,13 +121,13 @@ impl Comparison {
 }
 
 impl Replica {
-    /// Changes the state as nothing should.
+    /// Corrupts the state.
     #[cfg(feature = "sim")]
     pub(crate) fn spoil_state(&mut self) {
         self.store.apply(crate::kv::Command::put("spoiled", ""));
     }
 
-    /// Compares what came with the own state, and tells the own digest when that is due.
+    /// Compares the received digests with the own state, and sends the own digest if that is due.
     pub(super) fn compare_states(&mut self) {
         for said in std::mem::take(&mut self.node.received_digests) {
             if said.index > self.last_applied.index {
@@ -172,7 +173,7 @@ impl Replica {
         }
     }
 
-    /// Tells the other members the newest digest.
+    /// Sends the newest digest to the other members, if that is due.
     fn tell_digest(&mut self) {
         let Some((index, digest)) = self.digests.newest() else { return };
         let (now, beat) = (self.node.now(), self.node.config().heartbeat_interval);

@@ -1,19 +1,19 @@
-//! What the state's digest was after some of the latest entries: by it servers find out whether they
-//! hold the same state, though one is ahead of the other.
+//! The digests of the state after some of the latest entries. Servers compare them to detect
+//! different states, even if one server is ahead of the other.
 
 use std::collections::VecDeque;
 
 use crate::kv::KvStore;
 use crate::types::LogIndex;
 
-/// So many are kept.
+/// The maximum number of kept digests.
 const KEPT: usize = 64;
 
 /// The latest digests, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct Digests {
-    /// The digest after each entry whose index is a multiple of this is kept, so that all servers keep
-    /// those of the same entries.
+    /// Only digests after entries whose index is a multiple of this are kept. All servers therefore
+    /// keep the digests of the same entries.
     every: u64,
     kept: VecDeque<(LogIndex, u64)>,
 }
@@ -23,12 +23,12 @@ impl Digests {
         Self { every, kept: VecDeque::new() }
     }
 
-    /// The state holds all entries up to this one.
+    /// Records that the state includes all entries up to this one.
     pub(super) fn applied(&mut self, index: LogIndex, store: &KvStore) {
         if !index.0.is_multiple_of(self.every) {
             return;
         }
-        // Only with a rule broken may a state go back.
+        // The state can go back only if a rule is broken.
         while self.kept.pop_back_if(|(last, _)| *last >= index).is_some() {}
         if self.kept.len() == KEPT {
             self.kept.pop_front();
@@ -36,7 +36,7 @@ impl Digests {
         self.kept.push_back((index, store.digest()));
     }
 
-    /// Another state took the place of the one that these are of.
+    /// Forgets all digests after another state has replaced this one.
     pub(super) fn clear(&mut self) {
         self.kept.clear();
     }

@@ -1,4 +1,4 @@
-//! What a replica takes in, what it gives out, and what it starts from.
+//! The inputs, outputs and start state of a replica.
 
 use bytes::Bytes;
 
@@ -8,89 +8,91 @@ use crate::event::Outcome;
 use crate::kv::{Snapshot, UnknownCommand};
 use crate::limits::Semantics;
 use crate::membership::MembershipChange;
-use crate::message::{Message, SnapshotMeta};
+use crate::message::Message;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{LogIndex, LogPosition, Micros, NodeId, RequestId, WriteId};
 
-/// What a driver tells a replica.
+/// An input from the driver to a replica.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The [`super::Replica::deadline`] has passed.
     Tick,
-    /// A message came from a peer.
+    /// A message from a peer arrived.
     Receive(Message),
-    /// The same for a message that was on its way for `age`, in µs, as far as the transport can
-    /// tell: at least as long as it waited in buffers. A leader's word that is older than an election
-    /// timeout does not tell that it is still alive.
+    /// Like [`Self::Receive`], for a message that was in transit for `age`. The transport reports
+    /// at least the time that the message waited in buffers. A leader's message that is older than
+    /// an election timeout does not show that the leader is still alive.
     ReceiveAged {
-        /// What came.
+        /// The message.
         message: Message,
-        /// For how long it was on its way.
+        /// How long the message was in transit, in µs.
         age: Micros,
     },
-    /// A client wants other members (§6).
+    /// A client requests a change of the members (§6).
     ChangeMembership {
-        /// Names it in the answer.
+        /// Identifies the request in its answer.
         request: RequestId,
-        /// Which.
+        /// The requested change.
         change: MembershipChange,
     },
-    /// A client wants another leader (dissertation §3.10).
+    /// A client requests another leader (dissertation §3.10).
     TransferLeadership {
-        /// Names it in the answer.
+        /// Identifies the request in its answer.
         request: RequestId,
-        /// Which server; `None` for the one whose log is furthest.
+        /// The new leader; `None` for the voter with the highest match index.
         to: Option<NodeId>,
     },
-    /// Clients want changes. All that wait should come at once: they share a batch on disk and a
-    /// message to each peer.
+    /// Clients propose changes. The driver should pass all waiting proposals together: they share a
+    /// batch on disk and a message to each peer.
     Propose(Vec<Proposal>),
-    /// A client wants a linearizable read (§8), of a leader or of a follower.
+    /// A client requests a linearizable read (§8), from a leader or a follower.
     Read {
-        /// Names it in the answer.
+        /// Identifies the request in its answer.
         request: RequestId,
-        /// Whether a leader may answer by its lease, trusting that clocks keep their stated bounds
-        /// ([`Config::lease_reads`]); without a lease it asks as for any other read.
+        /// Whether a leader may answer by its lease, which relies on bounded clock drift
+        /// ([`Config::lease_reads`]). Without a lease it confirms its leadership as for any other
+        /// read.
         lease: bool,
     },
-    /// A batch, and all before it, is durable.
+    /// This batch and all earlier batches are durable.
     Persisted(WriteId),
     /// A batch could not be made durable. The replica stops.
     PersistFailed(WriteId),
-    /// Takes a snapshot now, if there is anything that it would spare.
+    /// Takes a snapshot now, unless nothing was applied since the last one.
     Compact,
     /// The snapshot of [`Output::SaveSnapshot`] is durable.
     SnapshotSaved(SnapshotMeta),
-    /// The snapshot of [`Output::SaveSnapshot`] could not be saved; it will be tried again later.
+    /// The snapshot of [`Output::SaveSnapshot`] could not be saved; the replica retries later.
     SnapshotFailed(SnapshotMeta),
-    /// Something that was sent to this peer may be lost: a connection to it broke, or its queue had
-    /// to drop messages. Whether anything is, the replica finds out by asking the peer, so a word too
-    /// many costs a small message. Without any word it asks a heartbeat interval later.
+    /// Messages to this peer may be lost: a connection broke, or a queue dropped messages. The
+    /// replica asks the peer whether any are lost, so a needless report only costs a small message.
+    /// Without a report it asks a heartbeat interval later.
     SendFailed(NodeId),
-    /// Every member that there is now, voter or learner, runs a release that knows these rules of the
-    /// state machine. A leader lets them hold from then on, as long as the members stay the same.
-    /// Whoever does not know them must not take part after that.
+    /// Every current member, voter or learner, runs a release that knows these state machine rules.
+    /// A leader activates them if the members stay the same. After that, no server may take part
+    /// that does not know the rules.
     MembersKnow(Semantics),
 }
 
 /// Why a replica stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    /// The disk refused a batch.
+    /// The disk failed to persist a batch.
     #[error("the disk refused a write")]
     DiskFailed,
-    /// A committed command is not known here.
+    /// This release does not know a committed command.
     #[error(
         "entry {position} of the log is a command that this release does not know ({command}). It \
          was not skipped, and nothing is lost: start this server again with the release that the \
          leader runs, or a later one"
     )]
     UnknownCommand {
-        /// Where it stands.
+        /// The position of the command.
         position: LogPosition,
-        /// What is known of it.
+        /// Why the command could not be decoded.
         command: UnknownCommand,
     },
-    /// A majority of the voters has another state.
+    /// A majority of the voters has a different state.
     #[error(
         "after entry {index} of the log the state of this server is {own:016x}, and that of a majority \
          of the servers is {theirs:016x}: its answers may be wrong, so it must not serve. Its data \
@@ -99,56 +101,56 @@ pub enum Halt {
          (`native-node member add ID=PEER/CLIENT`)"
     )]
     StateDiffers {
-        /// The entry.
+        /// The entry after which the states differ.
         index: LogIndex,
-        /// The digest of the state here.
+        /// The digest of this server's state.
         own: u64,
-        /// The digest of the state of the majority.
+        /// The digest of the majority's state.
         theirs: u64,
     },
 }
 
-/// A client's change.
+/// A change that a client proposes.
 #[derive(Clone, Debug)]
 pub struct Proposal {
-    /// Names it in the answer.
+    /// Identifies the request in its answer.
     pub request: RequestId,
-    /// The [`crate::kv::Command`], encoded.
+    /// The encoded [`crate::kv::Command`].
     pub command: Bytes,
 }
 
-/// What a replica asks of its driver.
+/// An action that a replica requests from its driver.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Make this batch durable; answer with [`Input::Persisted`] or [`Input::PersistFailed`].
     Persist(Write),
-    /// Send this message; it may get lost.
+    /// Send this message; the network may lose it.
     Send(Message),
     /// Answer a client.
     Respond(RequestId, Outcome),
-    /// Make this state durable at leisure; answer with [`Input::SnapshotSaved`] or
-    /// [`Input::SnapshotFailed`]. One at a time.
+    /// Make this state durable, without urgency. Answer with [`Input::SnapshotSaved`] or
+    /// [`Input::SnapshotFailed`]. At most one save is in progress.
     SaveSnapshot(Box<Snapshot>),
 }
 
-/// What a replica starts from.
+/// The start state of a replica.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// Who it is.
+    /// The ID of the server.
     pub id: NodeId,
-    /// The figures to run with.
+    /// The configuration of the server.
     pub config: Config,
     /// The cluster's first members, for a server without a snapshot.
     pub bootstrap: Bootstrap,
-    /// What its log on disk holds.
+    /// The log and hard state recovered from disk.
     pub recovered: Recovered,
-    /// Its newest snapshot on disk.
+    /// The newest snapshot on disk.
     pub snapshot: Option<Snapshot>,
-    /// The rules of its state where it has no snapshot: the same on all servers, whichever release
-    /// each runs.
+    /// The state machine rules of a server without a snapshot. They must be the same on all
+    /// servers, even if their releases differ.
     pub semantics: Semantics,
-    /// Seeds its election timeouts; should differ between servers.
+    /// The seed of the election timeouts; it should differ between servers.
     pub seed: u64,
-    /// The number of its first event; must be above all those of earlier runs.
+    /// The number of the first event; it must be above all numbers of earlier runs.
     pub first_seq: u64,
 }

@@ -1,4 +1,4 @@
-//! What a replica says of itself.
+//! The status of a replica, and its state for displays.
 
 use std::collections::BTreeMap;
 
@@ -13,77 +13,76 @@ use crate::limits::Semantics;
 use crate::membership::Membership;
 use crate::types::{LogIndex, LogPosition, Micros, NodeId, Term};
 
-/// A server's state in figures, cheap enough to be taken after every batch.
+/// A server's state in figures, cheap enough to collect after every batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Who it is.
+    /// The ID of the server.
     pub id: NodeId,
-    /// Its role.
+    /// The role of the server.
     pub role: RoleName,
-    /// Its term.
+    /// The current term of the server.
     pub term: Term,
-    /// Its vote in that term.
+    /// The candidate that got the server's vote in that term.
     pub voted_for: Option<NodeId>,
-    /// The leader of that term, as far as it knows.
+    /// The leader of that term, if the server knows it.
     pub leader: Option<NodeId>,
     /// The members of the cluster.
     pub membership: Membership,
-    /// The position before its first log entry.
+    /// The position before the first log entry.
     pub base: LogPosition,
-    /// Its last log entry.
+    /// The position of the last log entry.
     pub last: LogPosition,
     /// The last durable log index.
     pub durable_index: LogIndex,
-    /// Its commit index.
+    /// The commit index.
     pub commit_index: LogIndex,
-    /// The last entry that its state holds.
+    /// The last entry that was applied to the state.
     pub last_applied: LogPosition,
     /// The digest of that state.
     pub digest: u64,
-    /// The rules by which it was made.
+    /// The state machine rules of that state.
     pub semantics: Semantics,
-    /// The state's revision.
+    /// The revision of the state.
     pub revision: u64,
-    /// How many keys the state has.
+    /// The number of keys.
     pub keys: u64,
-    /// The lengths of all keys and values, in bytes.
+    /// The total length of all keys and values, in bytes.
     pub state_bytes: u64,
-    /// About how much memory the whole state takes, in bytes.
+    /// The approximate memory of the whole state, in bytes.
     pub state_memory: u64,
-    /// Log entries in memory.
+    /// The number of log entries in memory.
     pub log_entries: u64,
-    /// About how many bytes they take.
+    /// The approximate size of these entries, in bytes.
     pub log_bytes: u64,
     /// The last index that a durable snapshot covers; 0 for none.
     pub snapshot_index: LogIndex,
-    /// Attempts to save a snapshot that have failed since the last that succeeded.
+    /// Failed attempts to save a snapshot since the last success.
     pub snapshot_failures: u32,
-    /// In how many µs the next attempt follows; `None` when the last one did not fail.
+    /// The time until the next attempt, in µs; `None` if the last attempt did not fail.
     pub snapshot_retry_in: Option<Micros>,
-    /// States that are kept for followers which are receiving them.
+    /// The number of followers that are receiving a snapshot.
     pub transfers: u64,
-    /// Requests that wait for their commit.
+    /// The number of requests that wait for their commit.
     pub pending: u64,
-    /// A leader's view of its followers; empty elsewhere.
+    /// A leader's view of its followers; empty on other servers.
     pub peers: BTreeMap<NodeId, ProgressState>,
-    /// Whether it has stopped for good: its disk failed, it does not know a committed command, or a
-    /// majority has another state.
+    /// Whether the server has stopped permanently: its disk failed, it does not know a committed
+    /// command, or a majority has another state.
     pub halted: bool,
-    /// Messages of peers that were refused since the start: no correct server sends them.
+    /// Messages of peers that were rejected since the start. A correct server sends none of them.
     pub refused_messages: u64,
-    /// Who sent the latest of them, and what was wrong with it.
+    /// The sender of the latest rejected message, and the reason.
     pub latest_refused: Option<(NodeId, MessageRefusal)>,
-    /// The members whose state differed from this server's after the same entry when they were
-    /// compared last.
+    /// The members whose state differed from this server's at their last comparison.
     pub differing: Vec<NodeId>,
-    /// Digests of members that differed from this server's since the start.
+    /// The number of digests of members that differed from this server's since the start.
     pub differences: u64,
-    /// The latest of them.
+    /// The latest difference.
     pub latest_difference: Option<Difference>,
 }
 
 impl Replica {
-    /// The server in figures.
+    /// Collects the figures of the server.
     pub fn status(&self) -> Status {
         let node = &self.node;
         let (snapshot_failures, snapshot_retry_in) = self.compaction.trouble(node.now());
@@ -122,7 +121,7 @@ impl Replica {
         }
     }
 
-    /// The server as a screen wants it.
+    /// The state of the server for a display: the latest entries and the first pairs.
     pub fn state(&self) -> NodeState {
         let node = &self.node;
         let first = node.log.last().index.0.saturating_sub(STATE_ENTRIES as u64);

@@ -1,39 +1,39 @@
-//! The leader tells the time through the log, while anything in the state ends with it.
+//! The leader advances the replicated clock through the log, while anything in the state expires.
 //!
-//! Replicas must end leases and sessions at the same entry, so no clock is read while applying: the
-//! leader proposes the time now and then. It is the time that the cluster has had leaders: each new
-//! leader goes on from where the log left off, so no wall clock matters, and a change of leaders
-//! lengthens leases rather than shortening them.
+//! Replicas must expire leases and sessions at the same entry, so they read no clock while they
+//! apply. Instead the leader proposes the time regularly. The clock counts the time during which
+//! the cluster had leaders. Each new leader continues from the time in the log, so wall clocks do
+//! not matter. A change of leaders lengthens leases and never shortens them.
 //!
-//! A lease counts from the second telling after it was granted (`kv/expiry.rs`). The leader proposes
-//! that one only when it has applied the first, and the grant before it: so it reads its clock for it
-//! after it answered, and no lease ends before its time has passed since the answer.
+//! A lease counts from the second clock entry after its grant (`kv/expiry.rs`). The leader proposes
+//! that entry only after it has applied the first one, and the grant before it. It therefore reads
+//! its clock after it answered the grant, so no lease ends earlier than its TTL after the answer.
 
 use super::Replica;
 use crate::kv::Command;
 use crate::types::{Micros, Time};
 
-/// While a lease does not count yet the time is told so much more often, since what comes before
+/// While a lease does not count yet, the time is proposed more often by this factor. The wait
 /// lengthens the lease.
 const HASTE: u64 = 5;
 
-/// How a leader's clock maps to the store's.
+/// Maps the leader's clock to the store's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timekeeper {
-    /// When it began, by the leader's clock …
+    /// The leader's clock when it became the timekeeper.
     since: Time,
-    /// … and what the store's clock said then.
+    /// The store's clock at that moment.
     from: Micros,
-    /// When it told the time last.
+    /// When the leader last proposed the time.
     told_at: Time,
-    /// What it told then.
+    /// The time that it proposed; the store's clock if the proposal failed.
     told: Micros,
 }
 
 impl Replica {
-    /// Begins, ends or does the leader's telling of the time.
+    /// Starts or stops the timekeeping of the leader, and proposes the time if that is due.
     pub(super) fn keep_time(&mut self) {
-        // A new leader first applies what earlier ones told.
+        // A new leader must first apply the clock entries of earlier leaders.
         let leads = self.node.is_leader() && self.last_applied.term == self.node.current_term();
         if !leads || !self.store.needs_clock() {
             self.timekeeper = None;
@@ -46,13 +46,13 @@ impl Replica {
             return;
         }
         let to = from.saturating_add(now.since(since));
-        // While leadership is handed over nothing is taken in; the next leader goes on.
+        // A leader that is transferring leadership accepts no proposals; the next leader continues.
         let proposed = self.node.propose(vec![Command::AdvanceClock { to }.encode()]);
         let told = if proposed.is_some() { to } else { clock };
         self.timekeeper = Some(Timekeeper { since, from, told_at: now, told });
     }
 
-    /// When the time is to be told next; `None` while the last telling is on its way.
+    /// When the next clock entry is due; `None` while the last one is pending.
     pub(super) fn clock_due(&self) -> Option<Time> {
         let timekeeper =
             self.timekeeper.filter(|it| !self.node.halted && it.told <= self.store.clock())?;

@@ -1,11 +1,11 @@
-//! Each rule against what the paper says of it.
+//! Tests of the rules against the paper.
 
 use proptest::prelude::*;
 
 use super::*;
 
 proptest! {
-    /// Guards the majority arithmetic against a naive count, for all small clusters.
+    /// Guards that the majority arithmetic agrees with a naive count in small clusters.
     #[test]
     fn the_majority_value_is_reached_by_a_majority_and_no_higher_one_is(
         values in prop::collection::vec(0_u64..6, 1..13)
@@ -29,7 +29,7 @@ const fn request(term: u64, last_log: LogPosition) -> VoteRequest {
     VoteRequest { candidate: NodeId(2), term: Term(term), last_log, pre: false }
 }
 
-/// Guards each condition of a vote by itself (§5.2, §5.4.1, dissertation §4.2.3).
+/// Guards each single condition of a vote (§5.2, §5.4.1, dissertation §4.2.3).
 #[test]
 fn a_vote_needs_every_condition() {
     let rules = Rules::default();
@@ -56,7 +56,7 @@ fn a_vote_needs_every_condition() {
     );
 }
 
-/// Guards against a pre-vote for a term that has begun already (dissertation §9.6).
+/// Guards that a pre-vote for a term that has already begun is rejected (dissertation §9.6).
 #[test]
 fn a_pre_vote_is_about_a_term_to_come() {
     let asks = |term| VoteRequest { pre: true, ..request(term, LogPosition::new(2, 5)) };

@@ -1,13 +1,13 @@
-//! From the parts of a file to steps. Headings of the first level give the title, those of the second
-//! the parts of a lesson, those of the third its steps.
+//! Turns the parts of a file into steps. Headings of level 1 give the title, headings of level 2
+//! the parts of a lesson, and headings of level 3 its steps.
 
 use super::outline::{Part, Placed};
 use super::{Block, Choice, Fault, Header, Phase, Question, Scenario, Step, parse, words};
 
-/// The heading below which the answers to the question stand.
+/// The heading above the answers to the question.
 const ANSWERS: &str = "The answers";
 
-/// What the right answer's comment begins with.
+/// The prefix of the right answer's comment.
 pub const RIGHT: &str = "**Right.**";
 
 pub(super) fn assemble(file: &str, parts: Vec<Placed>) -> Result<Scenario, Fault> {

@@ -1,4 +1,4 @@
-//! What a line of a scenario can say.
+//! The commands of a scenario.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,148 +12,148 @@ use crate::types::{LogIndex, Micros, NodeId};
 /// One line of a `raft` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The server's election timer runs out now.
+    /// The server's election timer expires now.
     Elect(NodeId),
-    /// Time passes.
+    /// Lets this time pass, in µs.
     Wait(Micros),
-    /// Time passes until something is so, but no longer than `within`.
+    /// Waits until a condition holds, at most for `within`.
     WaitUntil {
-        /// What.
+        /// The condition.
         condition: Condition,
-        /// How long at most, in µs.
+        /// The longest wait, in µs.
         within: Micros,
     },
-    /// Something must be so, now.
+    /// The condition must hold now.
     Expect(Condition),
-    /// Servers of different groups cannot talk any more.
+    /// Servers of different groups cannot communicate any more.
     Partition(Vec<BTreeSet<NodeId>>),
-    /// All links work again, and nothing is lost.
+    /// All links work again, and no message is lost.
     Heal,
-    /// Links are cut or mended.
+    /// Cuts or restores a link.
     SetLink {
-        /// The sending side.
+        /// The sending server.
         from: NodeId,
-        /// The receiving side.
+        /// The receiving server.
         to: NodeId,
-        /// Whether the other direction too.
+        /// Whether this also concerns the other direction.
         both: bool,
         /// Whether messages pass.
         up: bool,
     },
-    /// The server loses its power.
+    /// Cuts the server's power.
     Crash(NodeId),
-    /// The server starts from its disk.
+    /// Starts the server from its disk.
     Restart(NodeId),
-    /// The server's process is paused.
+    /// Pauses the server's process.
     Freeze(NodeId),
-    /// The server's process goes on.
+    /// Resumes the server's process.
     Thaw(NodeId),
-    /// A client asks for a change.
+    /// A client requests a change.
     Write {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
-        /// For what.
+        /// The change.
         change: Change,
     },
-    /// A client asks for a change as the request of this number in the session that was opened
-    /// last. The same number again is the same request, sent once more.
+    /// A client requests a change in the session that was opened last. A repeated number repeats
+    /// the same request.
     InSession {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
         /// The request's number in the session.
         sequence: u64,
-        /// For what.
+        /// The change.
         change: Change,
     },
-    /// A client asks for a linearizable read.
+    /// A client requests a linearizable read.
     Read {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
         /// The key.
         key: String,
-        /// Whether a leader may answer by its lease.
+        /// Whether a leader may answer the read under its lease.
         lease: bool,
     },
-    /// Somebody asks for other members.
+    /// A client requests a change of the membership.
     ChangeMembership {
-        /// Whom they ask.
+        /// The server that the client asks.
         node: NodeId,
-        /// For what.
+        /// The change.
         change: MembershipChange,
     },
-    /// Somebody asks a leader to hand over its office.
+    /// A client asks a leader to transfer leadership.
     Transfer {
-        /// Whom they ask.
+        /// The server that the client asks.
         node: NodeId,
-        /// Who should lead.
+        /// The next leader.
         to: NodeId,
     },
-    /// A new server starts, which no cluster knows yet.
+    /// Starts a new server that no cluster knows yet.
     AddServer(NodeId),
-    /// The disk of a server that is down is emptied.
+    /// Empties the disk of a server that is down.
     Wipe(NodeId),
-    /// From now on the server's clock runs at this rate, in 1000ths of the true one.
+    /// Sets the rate of the server's clock from now on.
     Clock {
-        /// Whose.
+        /// The server.
         node: NodeId,
-        /// How fast.
+        /// The rate, in 1000ths of true time.
         permille: u32,
     },
-    /// Something is done to messages on their way.
+    /// Does something to messages in transit.
     Message(Deed, MessageQuery),
-    /// One direction of one link takes so long from now on, in µs.
+    /// Sets the delay of one direction of one link from now on.
     Slow {
-        /// The sending side.
+        /// The sending server.
         from: NodeId,
-        /// The receiving side.
+        /// The receiving server.
         to: NodeId,
-        /// How long.
+        /// The delay, in µs.
         delay: Micros,
     },
-    /// The server takes a snapshot and shortens its log.
+    /// The server takes a snapshot and compacts its log.
     Compact(NodeId),
-    /// From now on messages take so long, in µs.
+    /// Sets the delay of all messages from now on, in µs.
     Delay(Micros),
-    /// From now on each sync of a disk takes so long, in µs.
+    /// Sets the duration of every disk sync from now on, in µs.
     Disk(Micros),
-    /// From now on so many of 1000 messages are lost.
+    /// From now on, the network loses this many of 1000 messages.
     Loss(u16),
 }
 
-/// Names messages on their way by what can be seen of them.
+/// Selects messages in transit by their visible properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageQuery {
-    /// Their kind.
+    /// The kind of message.
     pub kind: Kind,
-    /// Who sent them.
+    /// The sender.
     pub from: NodeId,
-    /// To whom.
+    /// The receiver.
     pub to: NodeId,
-    /// Only those that carry the entry of this index.
+    /// Selects only messages with the entry of this index.
     pub with: Option<LogIndex>,
-    /// Only copies, or only what is none.
+    /// Whether to select copies instead of originals.
     pub copy: bool,
 }
 
-/// What can be done to a message on its way.
+/// What can be done to a message in transit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// It is lost.
+    /// The message is lost.
     Drop,
-    /// It stays in the air until it is released.
+    /// The message stays in transit until it is released.
     Hold,
-    /// It arrives now.
+    /// The message arrives now.
     Release,
-    /// It gets a copy.
+    /// The message is copied.
     Duplicate,
 }
 
-/// A kind of messages, or all of them.
+/// One kind of message, or all kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// All messages of a link.
     Any,
-    /// Those of this name.
+    /// The messages with this name.
     Named(MessageName),
 }
 

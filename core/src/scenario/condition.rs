@@ -1,4 +1,4 @@
-//! What can be expected, or waited for.
+//! The conditions of `expect` and `wait until`.
 
 use std::collections::BTreeSet;
 
@@ -7,140 +7,140 @@ use super::guarantee::Guarantee;
 use crate::event::{RoleName, RoleReason};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
-/// Something that is so or is not. What speaks of something that happens looks at the events since
-/// the beginning of the step in which it stands.
+/// A condition that holds or does not. A condition on events looks at the events since the
+/// beginning of its step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// The opposite.
+    /// The inner condition does not hold.
     Not(Box<Condition>),
     /// The server leads, in this term if one is given.
     Leads(NodeId, Option<Term>),
-    /// The server knows this leader, or none.
+    /// The server is a follower and knows this leader, or none.
     Follows(NodeId, Option<NodeId>),
     /// The server has this role.
     Is(NodeId, RoleName),
     /// The server is not running.
     Down(NodeId),
-    /// The server's term.
+    /// The server is in this term.
     InTerm(NodeId, Term),
-    /// The terms of the entries in the server's log, oldest first.
+    /// The entries in the server's log have these terms, oldest first.
     Terms(NodeId, Vec<Term>),
-    /// The last entry of the server's log.
+    /// The server's log ends with this entry.
     EndsAt(NodeId, LogPosition),
-    /// The server holds an entry, with this content if one is given.
+    /// The server's log holds an entry, with this content if one is given.
     Holds(NodeId, LogPosition, Option<String>),
-    /// The server's commit index is this, or at least this.
+    /// The server's commit index is equal to this index, or at least this index.
     Commits(NodeId, LogIndex, AtLeast),
-    /// The leader knows that another server holds its log up to this index.
+    /// The leader knows that a peer holds its log up to this index.
     KnowsMatch {
         /// The leader.
         leader: NodeId,
-        /// The other.
+        /// The peer.
         peer: NodeId,
-        /// How far.
+        /// The index.
         index: LogIndex,
     },
-    /// The server's state has this value for a key; `None` when it has no such key.
+    /// The server's state has this value for a key; `None` means that it has no such key.
     Has(NodeId, String, Option<String>),
-    /// The voters of the configuration in force on the server, which is no joint one.
+    /// The configuration in force on the server is not joint and has these voters.
     Voters(NodeId, BTreeSet<NodeId>),
-    /// The learners of that configuration.
+    /// The configuration in force on the server has these learners.
     Learners(NodeId, BTreeSet<NodeId>),
-    /// The configuration in force on the server is a joint one (§6).
+    /// The configuration in force on the server is joint (§6).
     Joint(NodeId),
-    /// The server gave its vote.
+    /// The server granted a vote.
     Votes {
-        /// Who voted.
+        /// The voter.
         voter: NodeId,
-        /// For whom.
+        /// The candidate.
         candidate: NodeId,
-        /// In which term, if that matters.
+        /// The term, if it matters.
         term: Option<Term>,
-        /// Whether it was only asked what it would do.
+        /// Whether it was a PreVote.
         pre: bool,
     },
-    /// The server refused its vote.
+    /// The server refused a vote.
     Refuses {
-        /// Who refused.
+        /// The voter.
         voter: NodeId,
-        /// Whom.
+        /// The candidate.
         candidate: NodeId,
-        /// In which term, if that matters.
+        /// The term, if it matters.
         term: Option<Term>,
-        /// The condition that failed, if that matters.
+        /// The reason for the refusal, if it matters.
         why: Option<Refusal>,
-        /// Whether it was only asked what it would do.
+        /// Whether it was a PreVote.
         pre: bool,
     },
-    /// The server lost the office of leader or the role of candidate.
+    /// The server became a follower, for this reason if one is given.
     StepsDown(NodeId, Option<RoleReason>),
-    /// The server was elected in this term.
+    /// The server won the election of this term.
     Wins(NodeId, Term),
-    /// The server removed entries from its log, from this index on if one is given.
+    /// The server truncated its log, from this index on if one is given.
     Truncates(NodeId, Option<LogIndex>),
-    /// The server took over a snapshot that ends at this index.
+    /// The server installed a snapshot that ends at this index.
     Installs(NodeId, LogIndex),
-    /// The server did not take over a snapshot that ends at this index.
+    /// The server ignored a snapshot that ends at this index.
     Ignores(NodeId, LogIndex),
-    /// A message has arrived.
+    /// A message arrived.
     Arrived(MessageQuery),
-    /// A message is on its way.
+    /// A message is in transit.
     Flying(MessageQuery),
-    /// An event of this server has these words in it.
+    /// The text of an event of this server contains these words.
     Event(NodeId, String),
     /// No server leads.
     NoLeader,
-    /// The answer to the latest request of these words.
+    /// The latest request with these words has this answer.
     Answer {
-        /// The request as its line had it.
+        /// The request as written in its line.
         request: String,
         /// The answer.
         answer: Answer,
     },
-    /// The guarantee was broken.
+    /// The guarantee was violated.
     Violated(Guarantee),
 }
 
-/// Whether more than the given number is as good.
+/// Whether a larger number also satisfies the condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtLeast {
-    /// No.
+    /// The number must be equal.
     Exactly,
-    /// Yes.
+    /// The number may be larger.
     OrMore,
 }
 
-/// Why a vote was refused: [`crate::event::VoteRefusal`] without its figures.
+/// Why a vote was refused: [`crate::rules::VoteRefusal`] without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// See there.
+    /// The candidate's term is behind.
     StaleTerm,
-    /// See there.
+    /// The vote of this term went to another candidate.
     AlreadyVoted,
-    /// See there.
+    /// The candidate's log is behind.
     LogBehind,
-    /// See there.
+    /// The voter heard from a leader recently.
     LeaderAlive,
-    /// See there.
+    /// The voter started without the cluster's log.
     Stranger,
-    /// See there.
+    /// The voter has just started.
     JustStarted,
 }
 
-/// How a request ended, as a client sees it.
+/// How a request ended, from the client's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// There is none yet.
+    /// There is no answer yet.
     Open,
-    /// It was carried out.
+    /// The request was carried out.
     Done,
-    /// It was not carried out, and that is certain.
+    /// The request was certainly not carried out.
     Refused,
-    /// It was carried out and found something else than it expected.
+    /// The request was carried out, but its comparison failed.
     Failed,
-    /// Nobody knows whether it was or will be.
+    /// It is unknown whether the request takes effect.
     Unknown,
-    /// A read returned this; `None` when there is no such key.
+    /// A read returned this value; `None` if the key does not exist.
     Value(Option<String>),
 }

@@ -1,5 +1,5 @@
-//! What a broken rule can take away: the properties that are checked after every event, and three
-//! that show only over time or in what clients see.
+//! The guarantees that a broken rule can violate. Most are properties that are checked after every
+//! event. Three guarantees show only over time or in what clients see.
 
 use std::fmt;
 
@@ -9,34 +9,34 @@ use crate::invariant::Property;
 use crate::sim::Simulation;
 use crate::types::{EventId, Micros, NodeId, RequestId, SECOND, Term, Time};
 
-/// See the module.
+/// A guarantee that a broken rule can violate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guarantee {
     /// A property of [`crate::invariant`].
     Property(Property),
-    /// Every answer to a client is explained by one order of all operations (§8).
+    /// One order of all operations explains every answer to a client (§8).
     Linearizability,
-    /// Where a majority can talk, a leader is elected within ten terms, and a
-    /// client has an answer of some kind within five seconds.
+    /// If a majority can communicate, it elects a leader within ten terms. A client gets some
+    /// answer within five seconds.
     Liveness,
-    /// A leader that a majority follows keeps its office (dissertation §4.2.3, §9.6).
+    /// A leader that a majority follows is not deposed (dissertation §4.2.3, §9.6).
     LeaderStability,
 }
 
-/// This many terms in a row without a leader break [`Guarantee::Liveness`].
+/// This many consecutive terms without a leader violate [`Guarantee::Liveness`].
 pub(super) const LEADERLESS_TERMS: u64 = 10;
 
-/// A client that has no answer of any kind for so long breaks [`Guarantee::Liveness`].
+/// A request that waits this long for any answer, in µs, violates [`Guarantee::Liveness`].
 pub(super) const PATIENCE: Micros = 5 * SECOND;
 
 impl Guarantee {
-    /// All of them.
+    /// All guarantees.
     pub fn all() -> Vec<Self> {
         let properties = Property::ALL.into_iter().map(Self::from);
         properties.chain([Self::Liveness, Self::LeaderStability]).collect()
     }
 
-    /// Whether something wrong happened, and not only something right did not.
+    /// Whether a violation is a wrong event, and not only a missing event.
     pub const fn is_safety(self) -> bool {
         match self {
             Self::Property(_) | Self::Linearizability => true,
@@ -44,7 +44,7 @@ impl Guarantee {
         }
     }
 
-    /// The one of this name.
+    /// The guarantee with this name.
     pub(super) fn named(name: &str) -> Result<Self, Unknown> {
         let all = Self::all();
         let found = all.iter().find(|it| it.to_string().eq_ignore_ascii_case(name));
@@ -54,7 +54,7 @@ impl Guarantee {
     }
 }
 
-/// What is seen of Linearizability as it happens is the same guarantee as the verdict on the whole.
+/// A linearizability violation is the same guarantee in one event and in the whole history.
 impl From<Property> for Guarantee {
     fn from(property: Property) -> Self {
         if property == Property::Linearizability {
@@ -76,15 +76,15 @@ impl fmt::Display for Guarantee {
     }
 }
 
-/// Watches for what no single event can show.
+/// Watches for violations that no single event shows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
-    /// The highest term seen, and the highest that had a leader.
+    /// The highest term seen, and the term of the latest election.
     highest: Term,
     led: Term,
-    /// Requests without an answer.
+    /// The requests without an answer, and when they were sent.
     open: Vec<(RequestId, Time)>,
-    /// When each guarantee was first seen broken, in that order.
+    /// When each guarantee was first seen violated, in that order.
     broken: Vec<(Guarantee, Time)>,
 }
 
@@ -120,7 +120,7 @@ impl Watch {
         }
     }
 
-    /// What the clients saw has no explanation.
+    /// Checks whether the clients' history is linearizable.
     pub(super) fn judge_history(&mut self, simulation: &Simulation) {
         let known = self.broken.iter().any(|(it, _)| *it == Guarantee::Linearizability);
         if !known && crate::history::check(&simulation.history()).is_err() {
@@ -135,12 +135,12 @@ impl Watch {
     }
 }
 
-/// Whether a majority still takes the server that has just lost its office for the leader.
+/// Whether a majority still knows the deposed server as its leader.
 fn was_followed(event: EventId, simulation: &Simulation) -> bool {
     let replicas = || simulation.ids().into_iter().filter_map(|id| simulation.replica(id));
     let follows =
         |leader: NodeId| replicas().filter(|it| it.status().leader == Some(leader)).count();
     let voters = simulation.replica(event.node).map(|it| it.status().membership.voters.len());
-    // The deposed leader itself does not follow any more, but was one of its majority.
+    // The deposed leader no longer follows itself, but it was part of its majority.
     voters.is_some_and(|voters| 2 * (follows(event.node) + 1) > voters)
 }

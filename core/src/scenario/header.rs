@@ -1,4 +1,4 @@
-//! The data at the top of a scenario: what it breaks, what fails then, and what it runs with.
+//! The header of a scenario: the rule that it breaks, what fails then, and its configuration.
 
 use super::Fault;
 use super::guarantee::Guarantee;
@@ -9,20 +9,20 @@ use crate::rules::Mutation;
 use crate::sim::{DiskConfig, NetworkConfig, SimConfig};
 use crate::types::MILLISECOND;
 
-/// See the module.
+/// The header of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The lesson's number, as `8` or `12b`; `None` for a scenario that is no lesson.
+    /// The lesson's number, such as `8` or `12b`; `None` if the scenario is not a lesson.
     pub lesson: Option<String>,
-    /// The rule that one arm breaks.
+    /// The rule that the broken arm breaks.
     pub breaks: Option<Mutation>,
-    /// What fails first in that arm.
+    /// The guarantee that fails first in the broken arm.
     pub fails: Option<Guarantee>,
-    /// Where the papers speak of the rule.
+    /// The sections of the papers about the rule.
     pub section: String,
-    /// The function that is the rule, as `Rules::grant_vote`.
+    /// The function that implements the rule, such as `Rules::grant_vote`.
     pub rule: String,
-    /// What a simulation starts from, with every rule in place.
+    /// The initial configuration of a simulation, without a broken rule.
     pub config: SimConfig,
 }
 
@@ -46,8 +46,8 @@ const KEYS: [&str; 16] = [
 ];
 
 impl Default for Header {
-    /// Three servers; every message and every sync takes the same time, and elections come by
-    /// command: what a scenario tells must not hang on a throw of dice.
+    /// Three servers. Every message and every sync takes the same time, and elections start by
+    /// command: a scenario must not depend on chance.
     fn default() -> Self {
         let delay = 10 * MILLISECOND;
         let sync = 2 * MILLISECOND;
@@ -68,7 +68,7 @@ impl Default for Header {
 }
 
 impl Header {
-    /// Reads lines of `key: value`, the first of which stands on line `first`.
+    /// Parses lines of `key: value`. The first of them is line `first` of the file.
     pub(super) fn parse(file: &str, first: usize, text: &str) -> Result<Self, Fault> {
         let mut header = Self::default();
         for (offset, line) in text.lines().enumerate() {

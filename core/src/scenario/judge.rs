@@ -1,4 +1,4 @@
-//! Whether a condition holds.
+//! Checks whether a condition holds.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -10,21 +10,22 @@ use std::fmt::Write as _;
 use super::command::{Kind, MessageQuery};
 use super::condition::{Answer, AtLeast, Condition, Refusal};
 use super::runner::Record;
-use crate::event::{Event, EventKind, Outcome, RoleName, RoleReason, VoteRefusal};
+use crate::event::{Event, EventKind, Outcome, RoleName, RoleReason};
 use crate::kv;
 use crate::message::{Body, Message};
 use crate::replica::{Replica, Status};
+use crate::rules::VoteRefusal;
 use crate::sim::{Flying, Simulation};
 use crate::types::{LogIndex, LogPosition, NodeId, Term};
 
-/// What there is to judge by.
+/// The data for checking a condition.
 pub(super) struct Scene<'a> {
     pub(super) simulation: &'a Simulation,
     pub(super) record: &'a Record,
 }
 
 impl Scene<'_> {
-    /// Whether it is so; or why that cannot be said.
+    /// Whether the condition holds, or why it cannot be checked.
     pub(super) fn holds(&self, condition: &Condition) -> Result<bool, String> {
         Ok(match condition {
             Condition::Not(opposite) => !self.holds(opposite)?,
@@ -53,7 +54,7 @@ impl Scene<'_> {
             | Condition::Learners(node, _)
             | Condition::Joint(node) => {
                 self.require(*node)?;
-                // A server that is down has none of this.
+                // A server that is down satisfies none of these.
                 self.simulation.replica(*node).is_some_and(|it| state_is(it, condition))
             }
             Condition::Votes { voter: node, .. }
@@ -88,7 +89,7 @@ impl Scene<'_> {
         })
     }
 
-    /// The answer to the latest request of these words.
+    /// The answer to the latest request with these words.
     fn answer(&self, request: &str) -> Result<Answer, String> {
         let id = self.record.request(request).ok_or_else(|| {
             format!("nobody has asked `{request}` yet; asked were: {}", self.record.asked())
@@ -117,7 +118,7 @@ impl Scene<'_> {
         })
     }
 
-    /// All servers in a few words each, for the reader of an unmet expectation.
+    /// All servers in a few words each, for the message about an unmet expectation.
     pub(super) fn summary(&self) -> String {
         let mut text = format!("at {}:", self.simulation.now());
         for id in self.simulation.ids() {
@@ -240,13 +241,13 @@ const fn refusal(reason: VoteRefusal) -> Refusal {
 }
 
 impl MessageQuery {
-    /// The messages on their way that it names.
+    /// The messages in transit that the query selects.
     pub fn among<'a>(&'a self, simulation: &'a Simulation) -> impl Iterator<Item = &'a Flying> {
         let flying = simulation.flying().filter(|it| self.matches(&it.message));
         flying.filter(|it| (it.id != it.message.id()) == self.copy)
     }
 
-    /// Whether it names this message.
+    /// Whether the query selects this message, apart from `copy`.
     pub fn matches(&self, message: &Message) -> bool {
         let kind = match self.kind {
             Kind::Any => true,

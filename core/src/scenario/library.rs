@@ -1,11 +1,11 @@
-//! The scenarios of `core/scenarios`, built in: a page has no files.
+//! The scenarios of `core/scenarios`, compiled in because the page cannot read files.
 
 /// A scenario's file, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its path below `core/scenarios`.
     pub file: &'static str,
-    /// What is in it.
+    /// Its content.
     pub text: &'static str,
 }
 
@@ -15,7 +15,7 @@ macro_rules! sources {
     };
 }
 
-/// All of them: the lessons in order, then the shorter ones.
+/// All scenarios: the lessons in order, then the shorter scenarios.
 pub const LIBRARY: &[Source] = sources![
     "01-one-vote-a-term.md",
     "02-split-vote.md",
@@ -42,7 +42,7 @@ pub const LIBRARY: &[Source] = sources![
     "rules/no-read-before-the-first-commit.md",
 ];
 
-/// The scenario of this number (`8`, `12b`) or name (`figure-8`, `08-figure-8.md`).
+/// The scenario with this number (`8`, `12b`) or name (`figure-8`, `08-figure-8.md`).
 pub fn find(name: &str) -> Option<&'static Source> {
     let wanted = name.trim_end_matches(".md").trim_start_matches('0').to_lowercase();
     LIBRARY.iter().find(|source| {

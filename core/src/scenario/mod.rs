@@ -1,9 +1,9 @@
-//! Lessons: Markdown for a reader, in which fenced `raft` blocks say what happens to a simulated
-//! cluster and what must come of it.
+//! Lessons in Markdown. Fenced `raft` blocks say what happens to a simulated cluster and what the
+//! result must be.
 //!
-//! One file is three things: a text on Raft, a test that runs twice (with every rule in place, and
-//! with one rule broken), and what the page plays step by step. Nothing in here does I/O: the text
-//! comes in as `&str`, and whoever plays a scenario owns the simulation.
+//! One file serves as a text about Raft, as a test, and as a lesson that the page plays step by
+//! step. The test runs twice: with all rules in place, and with one rule broken. This module does
+//! no I/O: the caller passes the text as `&str` and owns the simulation.
 //!
 //! ```
 //! use raft_core::scenario::{Arm, Runner, Scenario};
@@ -41,25 +41,25 @@ pub use runner::{Progress, Runner, World};
 
 use crate::sim::SimConfig;
 
-/// A lesson or a shorter scenario, as its file has it.
+/// A lesson or a shorter scenario, as written in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// The file's name, for messages.
     pub file: String,
     /// The first heading.
     pub title: String,
-    /// The data before it.
+    /// The header above the title.
     pub header: Header,
-    /// A step a heading, in order.
+    /// The steps in order, one for each heading.
     pub steps: Vec<Step>,
-    /// What a learner is asked first; every lesson has one.
+    /// The question for the learner; every lesson has a question.
     pub question: Option<Question>,
 }
 
-/// What stands below one heading.
+/// The content below one heading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The part of the lesson that it belongs to.
+    /// The part of the lesson to which the step belongs.
     pub phase: Phase,
     /// Its heading.
     pub title: String,
@@ -69,16 +69,16 @@ pub struct Step {
     pub blocks: Vec<Block>,
 }
 
-/// The parts of a lesson, in the order in which a learner goes through them.
+/// The parts of a lesson, in the order of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// What it is about.
+    /// The topic.
     Introduction,
-    /// What will happen? A question with choices.
+    /// A question with choices: what will happen?
     Predict,
-    /// It happens.
+    /// The run.
     Run,
-    /// Why it happened.
+    /// Why the run went this way.
     Explain,
     /// What would happen without the rule.
     Break,
@@ -89,24 +89,24 @@ pub enum Phase {
 pub enum Block {
     /// Markdown for the reader.
     Prose(String),
-    /// What happens.
+    /// Commands that run.
     Commands(Vec<Line>),
 }
 
-/// One command as it stands in the file.
+/// One command, as written in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its line there, from 1.
+    /// Its line in the file, from 1.
     pub number: usize,
     /// Its words, without the arm.
     pub text: String,
-    /// The arm in which alone it holds; `None` for both.
+    /// The only arm that runs this line; `None` for both arms.
     pub only: Option<Arm>,
-    /// What they mean.
+    /// The parsed command.
     pub command: Command,
 }
 
-/// A scenario runs twice: with all rules kept, and with one broken.
+/// The two runs of a scenario: with all rules kept, and with one rule broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arm {
     /// All rules are in place.
@@ -115,7 +115,7 @@ pub enum Arm {
     Broken,
 }
 
-/// What a learner is asked before anything happens.
+/// The question for a learner before anything happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The choices, in order, as Markdown.
@@ -127,36 +127,36 @@ pub struct Question {
 pub struct Choice {
     /// The answer.
     pub text: String,
-    /// Whether it is right; one of them is.
+    /// Whether the answer is right. Exactly one answer is right.
     pub right: bool,
-    /// Why it is right, or what it overlooks.
+    /// Why the answer is right, or what it overlooks.
     pub comment: String,
 }
 
-/// A scenario that cannot be read, or one that went otherwise than its file says.
+/// A scenario cannot be parsed, or its run differs from its file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {message}")]
 pub struct Fault {
     /// The file.
     pub file: String,
-    /// The line there, from 1.
+    /// The line in the file, from 1.
     pub line: usize,
-    /// What is wrong and what was expected.
+    /// What is wrong, and what was expected.
     pub message: String,
 }
 
 impl Scenario {
-    /// Reads a scenario. `file` is what messages call it.
+    /// Parses a scenario. `file` is its name in messages.
     pub fn parse(file: &str, text: &str) -> Result<Self, Fault> {
         Self::of_parts(file, outline(text))
     }
 
-    /// The scenario whose file has these parts.
+    /// Builds a scenario from the parts of its file.
     pub fn of_parts(file: &str, parts: Vec<Placed>) -> Result<Self, Fault> {
         assemble::assemble(file, parts)
     }
 
-    /// What the simulation of one arm starts from.
+    /// The initial configuration of the simulation for one arm.
     pub fn config(&self, arm: Arm) -> SimConfig {
         let mutation = match arm {
             Arm::Kept => None,
@@ -174,7 +174,7 @@ impl Scenario {
 }
 
 impl Step {
-    /// Its commands, in order.
+    /// The commands of the step, in order.
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
         self.blocks.iter().flat_map(|block| match block {
             Block::Prose(_) => &[],

@@ -1,47 +1,47 @@
-//! From Markdown to the parts that a file is made of: what stands where, before anybody asks what its
-//! commands mean. Whoever cannot carry a reader of Markdown, such as the page, has this done beforehand.
+//! Splits Markdown into the parts of a file, before their commands are parsed. The page runs this
+//! step at build time, so it contains no Markdown parser.
 
 use std::ops::Range;
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use serde::{Deserialize, Serialize};
 
-/// The language of the blocks that are run.
+/// The language of the blocks that run.
 const LANGUAGE: &str = "raft";
 
-/// A part, and the line on which it begins, from 1.
+/// A part, and the line where it begins, from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
     /// The line.
     pub line: usize,
-    /// What stands there.
+    /// The part.
     pub part: Part,
 }
 
-/// What a file is made of.
+/// A part of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
-    /// The data above all: lines of `key: value`.
+    /// The lines of `key: value` at the top.
     Header(String),
     /// A heading.
     Heading {
         /// Its level, from 1.
         level: u8,
-        /// Its words.
+        /// Its text.
         text: String,
     },
-    /// A paragraph or something else for the reader, as Markdown.
+    /// A paragraph or other text for the reader, as Markdown.
     Prose(String),
     /// A numbered list.
     Numbered {
-        /// All of it, as Markdown.
+        /// The whole list, as Markdown.
         text: String,
-        /// Its items, without their numbers, each on one line.
+        /// Its items, each on one line without its number.
         items: Vec<String>,
     },
-    /// What a `raft` block holds; it begins on the line after the fence.
+    /// The content of a `raft` block. It begins on the line after the fence.
     Commands(String),
-    /// Something that must not stand here, for this reason.
+    /// Something in a wrong place, and why it is wrong there.
     Misplaced(String),
 }
 
@@ -82,7 +82,7 @@ pub fn outline(text: &str) -> Vec<Placed> {
     reader.parts
 }
 
-/// What the reader is inside of.
+/// The element that the reader is inside.
 enum Inside {
     Prose,
     Header,
@@ -93,7 +93,7 @@ enum Inside {
 struct Reader<'a> {
     source: &'a str,
     inside: Inside,
-    /// What was read since that began, and its first line.
+    /// The text since the element began, and its first line.
     text: String,
     line: usize,
     parts: Vec<Placed>,
@@ -176,7 +176,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A list item without its number, on one line.
+    /// A list item on one line, without its number.
     fn item(&self, range: Range<usize>) -> String {
         let text = self.source[range].trim_start_matches(|c: char| c.is_ascii_digit());
         let text = text.trim_start_matches(['.', ')']);

@@ -1,4 +1,4 @@
-//! From the words of a line to a [`Command`]. Errors say what was expected at which word.
+//! Parses the words of a line into a [`Command`]. Errors say what was expected at which word.
 
 mod condition;
 mod cursor;
@@ -15,13 +15,13 @@ use crate::message::MessageName;
 use crate::types::{MILLISECOND, Micros, NodeId, SECOND};
 use cursor::Cursor;
 
-/// How long `wait until` waits when nothing else is said.
+/// How long `wait until` waits without `within`, in µs.
 const PATIENCE: Micros = 5 * SECOND;
 
-/// How long a session lasts after each request.
+/// How long a session lasts after each request, in µs.
 const SESSION: Micros = 60 * SECOND;
 
-/// The first words that a line can have.
+/// The words that can begin a line.
 const COMMANDS: [&str; 34] = [
     "elect",
     "wait",
@@ -59,8 +59,8 @@ const COMMANDS: [&str; 34] = [
     "broken:",
 ];
 
-/// Reads the lines of a `raft` block, the first of which stands on line `first` of its file.
-/// Comments and empty lines are left out.
+/// Parses the lines of a `raft` block. The first of them is line `first` of the file. Skips
+/// comments and empty lines.
 pub(super) fn lines(first: usize, block: &str) -> Result<Vec<Line>, (usize, String)> {
     let mut lines = Vec::new();
     for (offset, text) in block.lines().enumerate() {
@@ -205,7 +205,7 @@ fn add(words: &mut Cursor) -> Result<Command, String> {
     Ok(Command::ChangeMembership { change, node: at(words)? })
 }
 
-/// Servers up to `stop` or the end; there is one at least.
+/// One or more servers, up to `stop` or the end.
 fn servers(words: &mut Cursor, stop: &str) -> Result<BTreeSet<NodeId>, String> {
     let mut servers = BTreeSet::from([words.node()?]);
     while !words.is_at_end() && !words.sees(stop) {
@@ -280,7 +280,7 @@ fn time(words: &mut Cursor) -> Result<Micros, String> {
     span(&format!("{number} {unit}"))
 }
 
-/// A time as it stands in a header or a line.
+/// Parses a time of a header or a line. Returns µs.
 pub(super) fn span(text: &str) -> Result<Micros, String> {
     let fault = || format!("expected a time such as `200 ms`, found `{text}`");
     let (number, unit) = text.trim().split_once(' ').ok_or_else(fault)?;

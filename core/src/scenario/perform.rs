@@ -9,7 +9,7 @@ use crate::sim::{Action, NetworkConfig, Simulation};
 use crate::types::{EventId, NodeId, RequestId, Time};
 
 impl Runner {
-    /// Carries out a command, as far as `until` allows. Whether it is done.
+    /// Carries out a command, at most up to `until`. Returns whether the command is done.
     pub(super) fn perform(
         &mut self,
         line: &Line,
@@ -65,7 +65,7 @@ impl Runner {
         }
     }
 
-    /// Does it to every message that the query names; there must be one.
+    /// Does `deed` to every message that the query selects. There must be at least one message.
     fn message(
         &mut self,
         world: &mut impl World,
@@ -87,7 +87,7 @@ impl Runner {
             };
             act(world, action)?;
         }
-        // What arrives now has arrived when the next line begins.
+        // A released message must arrive before the next line begins.
         while deed == Deed::Release && is_flying(world.simulation(), &flying) {
             world.step();
             self.record.take_in(world);
@@ -139,7 +139,7 @@ impl Runner {
     }
 
     fn holds(&mut self, world: &impl World, condition: &Condition) -> Result<bool, String> {
-        // The search behind it is dear: only when it is asked for.
+        // The history check is expensive, so it runs only for this condition.
         if *condition == Condition::Violated(Guarantee::Linearizability) {
             self.record.judge_history(world.simulation());
         }
@@ -151,12 +151,12 @@ fn act(world: &mut impl World, action: Action) -> Result<Option<RequestId>, Stri
     world.act(action).map_err(|error| error.to_string())
 }
 
-/// Whether one of these messages is still on its way.
+/// Whether any of these messages is still in transit.
 fn is_flying(simulation: &Simulation, messages: &[EventId]) -> bool {
     simulation.flying().any(|flying| messages.contains(&flying.id))
 }
 
-/// What a command does to the cluster.
+/// The actions of a command on the cluster.
 fn actions(command: &Command) -> Vec<Action> {
     let one = |action| vec![action];
     match command {

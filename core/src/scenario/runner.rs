@@ -1,4 +1,4 @@
-//! Plays a scenario, one command at a time, in a simulation that somebody else owns.
+//! Runs a scenario, one command at a time, in a simulation that the caller owns.
 
 use super::guarantee::{Guarantee, Watch};
 use super::judge::Scene;
@@ -10,17 +10,17 @@ use crate::sim::{Action, ActionError, Simulation, Timeline};
 use crate::types::{EventId, RequestId, SessionId, Time};
 use crate::view::ClusterView;
 
-/// Where a scenario is played: a simulation, perhaps with more around it (a screen, a timeline).
+/// Where a scenario runs: a simulation, perhaps with more around it (a screen, a timeline).
 pub trait World {
-    /// The cluster.
+    /// The simulated cluster.
     fn simulation(&self) -> &Simulation;
-    /// Does something to it.
+    /// Takes an action on the cluster.
     fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError>;
-    /// Lets the next thing happen.
+    /// Processes the next happening.
     fn step(&mut self);
     /// Lets time pass; nothing happens before `time`.
     fn rest_until(&mut self, time: Time);
-    /// The events since the last call, all of them.
+    /// All events since the last call.
     fn news(&mut self) -> Vec<Event>;
 }
 
@@ -46,7 +46,7 @@ impl World for Simulation {
     }
 }
 
-/// With a timeline a learner can go back in what was played, and try something else there.
+/// With a timeline, a learner can go back in the run and try another action there.
 impl World for Timeline {
     fn simulation(&self) -> &Simulation {
         self.simulation()
@@ -69,18 +69,18 @@ impl World for Timeline {
     }
 }
 
-/// How far [`Runner::advance`] came.
+/// The progress of [`Runner::advance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A command is done; the next call begins the next one.
+    /// A command is done. The next call begins the next command.
     Done,
-    /// The command still waits for something; the next call goes on with it.
+    /// The command still waits for something. The next call continues it.
     Waits,
-    /// There are no more commands, and all was as the file says.
+    /// All commands are done, and everything was as the file says.
     Finished,
 }
 
-/// See the module.
+/// Runs one arm of a scenario.
 #[derive(Clone, Debug)]
 pub struct Runner {
     scenario: Scenario,
@@ -88,55 +88,55 @@ pub struct Runner {
     /// The lines of this arm, each with the number of its step.
     lines: Vec<(usize, Line)>,
     next: usize,
-    /// When the present command gives up waiting.
+    /// The deadline of the current waiting command.
     pub(super) limit: Option<Time>,
     pub(super) record: Record,
 }
 
-/// What happened so far.
+/// The events and requests so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
     events: Vec<Event>,
     view: ClusterView,
     watch: Watch,
-    /// Where the events of the present step begin.
+    /// Where the events of the current step begin.
     step_begins: usize,
-    /// Requests by the words of their line, oldest first.
+    /// The requests and the words of their lines, oldest first.
     requests: Vec<(String, RequestId)>,
 }
 
 impl Runner {
-    /// A runner of one arm, before its first command. The simulation that it is to drive starts
-    /// from [`Scenario::config`].
+    /// A runner of one arm, before its first command. Its simulation must start from
+    /// [`Scenario::config`].
     pub fn new(scenario: &Scenario, arm: Arm) -> Self {
         let lines = scenario.lines(arm).map(|(step, line)| (step, line.clone())).collect();
         let scenario = scenario.clone();
         Self { scenario, arm, lines, next: 0, limit: None, record: Record::default() }
     }
 
-    /// The command that comes next, with the number of its step; `None` at the end.
+    /// The next command, with the number of its step; `None` at the end.
     pub fn next_line(&self) -> Option<(usize, &Line)> {
         self.lines.get(self.next).map(|(step, line)| (*step, line))
     }
 
-    /// All that happened since the beginning.
+    /// All events since the beginning.
     pub fn events(&self) -> &[Event] {
         &self.record.events
     }
 
-    /// What was broken so far, first to last.
+    /// The guarantees that were violated so far, first to last.
     pub fn broken(&self, simulation: &Simulation) -> Vec<(Guarantee, Time)> {
         self.record.broken(simulation)
     }
 
-    /// Takes in what has happened so far, such as the start of the servers; [`Runner::advance`] does
-    /// so by itself. For a screen that shows the cluster before the first command.
+    /// Records what has happened so far, such as the start of the servers. [`Runner::advance`] does
+    /// this itself. A screen needs it to show the cluster before the first command.
     pub fn take_in(&mut self, world: &mut impl World) {
         self.record.take_in(world);
     }
 
-    /// Carries out the next command, or goes on with one that waits. A command that lets time pass
-    /// stops at `until`, so that a screen can show what happens meanwhile.
+    /// Carries out the next command, or continues a waiting command. A command that lets time pass
+    /// stops at `until`, to let a screen show the progress.
     pub fn advance(&mut self, world: &mut impl World, until: Time) -> Result<Progress, Fault> {
         self.record.take_in(world);
         let Some((step, line)) = self.lines.get(self.next).cloned() else {
@@ -158,7 +158,7 @@ impl Runner {
         Ok(Progress::Done)
     }
 
-    /// Plays all that is left.
+    /// Runs all remaining commands.
     pub fn finish(mut self, world: &mut impl World) -> Result<(), Fault> {
         while self.advance(world, Time(u64::MAX))? != Progress::Finished {}
         Ok(())
@@ -168,8 +168,8 @@ impl Runner {
         Fault { file: self.scenario.file.clone(), line, message }
     }
 
-    /// At the end: in the kept arm nothing may be broken; in the other one the promised guarantee
-    /// must have been the first to fail.
+    /// The final check. In the kept arm, no guarantee may be violated. In the broken arm, the
+    /// promised guarantee must be the first to fail.
     fn judge(&mut self, simulation: &Simulation) -> Result<(), Fault> {
         self.record.watch.judge_history(simulation);
         let promised = self.scenario.header.fails;
@@ -206,7 +206,7 @@ impl Runner {
         Scene { simulation, record: &self.record }
     }
 
-    /// Names the request that a line has made.
+    /// Records the request that a line made.
     pub(super) fn asked(&mut self, line: &Line, request: Option<RequestId>, at: Time) {
         if let Some(request) = request {
             self.record.requests.push((line.text.clone(), request));
@@ -224,7 +224,7 @@ fn explanation(simulation: &Simulation, guarantee: Guarantee) -> String {
 }
 
 impl Record {
-    /// Takes in what has happened.
+    /// Records the new events.
     pub(super) fn take_in(&mut self, world: &mut impl World) {
         for event in world.news() {
             self.view.observe(&event);
@@ -245,7 +245,7 @@ impl Record {
         self.view.messages.get(&id).map(|flight| &flight.message)
     }
 
-    /// The latest request of these words.
+    /// The latest request with these words.
     pub(super) fn request(&self, words: &str) -> Option<RequestId> {
         self.requests.iter().rev().find(|(asked, _)| asked == words).map(|(_, id)| *id)
     }
@@ -257,7 +257,7 @@ impl Record {
         if asked.is_empty() { "none".to_owned() } else { asked.join(", ") }
     }
 
-    /// A request's answer, once it came.
+    /// The answer to a request; `None` before it arrives.
     pub(super) fn outcome(&self, id: RequestId) -> Option<&Outcome> {
         self.events.iter().rev().find_map(|event| {
             let EventKind::ClientAnswer { request, outcome } = &event.kind else { return None };
@@ -277,14 +277,14 @@ impl Record {
         })
     }
 
-    /// What was broken so far, first to last.
+    /// The guarantees that were violated so far, first to last.
     pub(super) fn broken(&self, simulation: &Simulation) -> Vec<(Guarantee, Time)> {
         let checked = simulation.violations().iter();
         let checked = checked.map(|it| (Guarantee::from(it.property), it.time));
         let mut all: Vec<(Guarantee, Time)> =
             checked.chain(self.watch.broken().iter().copied()).collect();
         all.sort_by_key(|(_, time)| *time);
-        // A read is judged when it is answered, and once more with the whole history.
+        // A read is judged when it is answered, and again with the whole history.
         let mut seen = Vec::new();
         all.retain(|(guarantee, _)| {
             let new = !seen.contains(guarantee);

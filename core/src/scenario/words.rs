@@ -1,14 +1,14 @@
-//! Words that a scenario may use for things of the core, and what to say when one is not known.
+//! The words of a scenario that name parts of the core, and the messages about unknown words.
 
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 
-/// A word that nobody knows, and the known ones.
+/// The message about an unknown word, with the known words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unknown(String);
 
-/// What to say of an unknown `word`: what it was perhaps meant to be, and what there is.
+/// Describes an unknown `word`, with the most similar known word and all known words.
 pub(super) fn unknown(
     what: &str,
     word: &str,
@@ -31,11 +31,11 @@ fn period(hint: &str) -> String {
     if hint.is_empty() { ".".to_owned() } else { hint.to_owned() }
 }
 
-/// The variant of a serde enum without data whose name is `word`; spaces, dashes and capitals do
+/// The variant of a serde enum without data whose name is `word`. Spaces, dashes and capitals do
 /// not matter.
 pub(super) fn variant<'de, T: Deserialize<'de>>(what: &str, word: &str) -> Result<T, Unknown> {
     let snake = word.trim().to_lowercase().replace([' ', '-'], "_");
-    // Owned by the error, if one comes; the value borrows nothing.
+    // Neither the value nor the error borrows from `snake`.
     match T::deserialize(StrDeserializer::<VariantError>::new(&snake)) {
         Ok(value) => Ok(value),
         Err(VariantError(known)) => {
@@ -44,7 +44,7 @@ pub(super) fn variant<'de, T: Deserialize<'de>>(what: &str, word: &str) -> Resul
     }
 }
 
-/// The names of all variants of a serde enum, as serde has them.
+/// The names of all variants of a serde enum, as in serde.
 pub(super) fn variants<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     match T::deserialize(StrDeserializer::<VariantError>::new("")) {
         Ok(_) => &[],
@@ -52,7 +52,7 @@ pub(super) fn variants<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     }
 }
 
-/// Serde tells which variants there are only by refusing one that is none.
+/// Serde lists the variants only in the error about an unknown variant.
 #[derive(Debug)]
 struct VariantError(&'static [&'static str]);
 
@@ -79,8 +79,8 @@ mod tests {
     use super::*;
     use crate::rules::Mutation;
 
-    /// Guards the names of rules: they come from the rules themselves, and a slip is forgiven only
-    /// as far as a hint.
+    /// Guards that the names of rules come from the enum itself, and that a misspelled name gives
+    /// only a hint.
     #[test]
     fn names_come_from_the_enums_themselves() {
         assert_eq!(variant::<Mutation>("rule", "vote twice"), Ok(Mutation::VoteTwice));

@@ -1,4 +1,4 @@
-//! All that a person, a lesson or a random test can do to a simulated cluster.
+//! Every action that a person, a lesson or a random test can take on a simulated cluster.
 
 use std::collections::BTreeSet;
 
@@ -13,230 +13,231 @@ use crate::membership::MembershipChange;
 use crate::replica::{Input, Proposal, Replica};
 use crate::types::{EventId, Micros, NodeId, RequestId};
 
-/// See the module. Every action that was taken stands in the journal.
+/// An action on the simulated cluster. The journal keeps every action that was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The server's power is cut: what its disk had not synced is gone.
+    /// Cuts the server's power. Data that its disk has not synced may be lost.
     Crash(NodeId),
-    /// The server starts from its disk.
+    /// Starts the server from its disk.
     Restart(NodeId),
-    /// The server's process is paused.
+    /// Pauses the server's process.
     Freeze(NodeId),
-    /// The server's process goes on, with all that came in meanwhile.
+    /// Resumes the server's process, which then handles all inputs that arrived meanwhile.
     Thaw(NodeId),
-    /// Servers of different groups cannot talk any more; those in no group form one of their own.
+    /// Servers of different groups cannot communicate any more. Servers in no group form a group of
+    /// their own.
     Partition(Vec<BTreeSet<NodeId>>),
-    /// All links work again and nothing is lost, repeated or reordered.
+    /// All links work again, and no message is lost, repeated or reordered.
     Heal,
-    /// One direction of one link is cut or mended.
+    /// Cuts or restores one direction of one link.
     SetLink {
-        /// The sending side.
+        /// The sending server.
         from: NodeId,
-        /// The receiving side.
+        /// The receiving server.
         to: NodeId,
         /// Whether messages pass.
         up: bool,
     },
-    /// From now on this many of 1000 messages are lost.
+    /// From now on, the network loses this many of 1000 messages.
     SetLoss {
         /// 0 to 1000.
         permille: u16,
     },
-    /// From now on this many of 1000 messages arrive twice.
+    /// From now on, the network delivers this many of 1000 messages twice.
     SetDuplication {
         /// 0 to 1000.
         permille: u16,
     },
-    /// From now on this many of 1000 messages may be overtaken by others of their link.
+    /// From now on, other messages of the same link may overtake this many of 1000 messages.
     SetReordering {
         /// 0 to 1000.
         permille: u16,
     },
-    /// One direction of one link behaves differently from all others, or again like them.
+    /// Changes how one direction of one link behaves, or resets it to the common behaviour.
     SetLinkQuality {
-        /// The sending side.
+        /// The sending server.
         from: NodeId,
-        /// The receiving side.
+        /// The receiving server.
         to: NodeId,
-        /// How; `None` for "like all others".
+        /// The new behaviour; `None` for the common one.
         quality: Option<NetworkConfig>,
     },
-    /// From now on messages take this long, in µs.
+    /// Sets how long messages take from now on.
     SetDelay {
-        /// At least.
+        /// The shortest delay, in µs.
         min: Micros,
-        /// At most.
+        /// The longest delay, in µs.
         max: Micros,
     },
-    /// From now on a sync of any disk takes this long, in µs.
+    /// Sets how long a sync of every disk takes from now on.
     SetDiskDelay {
-        /// At least.
+        /// The shortest duration, in µs.
         min: Micros,
-        /// At most.
+        /// The longest duration, in µs.
         max: Micros,
     },
-    /// From now on a sync of this server's disk takes this long, in µs.
+    /// Sets how long a sync of this server's disk takes from now on.
     SlowDisk {
-        /// Whose.
+        /// The server.
         node: NodeId,
-        /// At least.
+        /// The shortest duration, in µs.
         min: Micros,
-        /// At most.
+        /// The longest duration, in µs.
         max: Micros,
     },
-    /// The server's disk finishes nothing any more until it is mended.
+    /// The server's disk completes nothing until it is mended.
     StallDisk(NodeId),
-    /// The server's disk goes on, and nothing on it is going to fail any more.
+    /// The server's disk works again, and all its planned faults are cancelled.
     MendDisk(NodeId),
-    /// The server's next sync fails; what it was to make durable may be there or not.
+    /// The server's next sync fails. Its data may or may not be durable.
     FailWrite(NodeId),
-    /// The server's next snapshot cannot be saved.
+    /// The server cannot save its next snapshot.
     FailSnapshot(NodeId),
-    /// The server's power is cut in the middle of a record that its disk is writing. Records before
-    /// it may be there; its checksum tells that it is torn, and the next start cuts it.
+    /// Cuts the server's power while its disk writes a record. Earlier records may be durable. The
+    /// checksum reveals the torn record, and the next start removes it.
     TearWrite(NodeId),
-    /// One bit of what is durable on the server's disk changes. Its checksum tells, and the server
-    /// refuses its next start.
+    /// Flips one bit of the durable data on the server's disk. The checksum reveals the damage, and
+    /// the server refuses its next start.
     FlipBit(NodeId),
-    /// The disk of a server that is down is emptied. It comes back as a stranger that knows of no
-    /// cluster, and must be added to it again: it has forgotten what it promised (pitfall 29).
+    /// Empties the disk of a server that is down. It comes back as a stranger that knows of no
+    /// cluster. It has forgotten its promises, so it must be added again (pitfall 29).
     Wipe(NodeId),
-    /// The server's clock jumps, and from now on runs faster or slower than true time.
+    /// Makes the server's clock jump, and sets the rate at which it runs from now on.
     SetClock {
-        /// Whose.
+        /// The server.
         node: NodeId,
-        /// How far it jumps, in µs.
+        /// How far the clock jumps, in µs.
         jump: i64,
-        /// How many of its seconds pass in 1000 true ones, 1 to 100,000.
+        /// How many seconds the clock advances in 1000 true seconds, 1 to 100,000.
         rate_permille: u32,
     },
-    /// A client asks a server for a change.
+    /// A client asks a server to execute a command.
     Write {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
-        /// For what.
+        /// The command.
         command: Command,
     },
     /// A client asks a server for a linearizable read.
     Read {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
         /// The key.
         #[serde(with = "crate::codec::text_or_bytes")]
         key: Bytes,
-        /// Whether a leader may answer by its lease.
+        /// Whether a leader may answer the read under its lease.
         #[serde(default)]
         lease: bool,
     },
-    /// A client asks a server for other members (§6).
+    /// A client asks a server to change the membership (§6).
     ChangeMembership {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
-        /// For what.
+        /// The change.
         change: MembershipChange,
     },
-    /// A client asks a server to hand over leadership (dissertation §3.10).
+    /// A client asks a server to transfer leadership (dissertation §3.10).
     Transfer {
-        /// Whom it asks.
+        /// The server that the client asks.
         node: NodeId,
-        /// Who should lead; `None` for any.
+        /// The next leader; `None` for any server.
         to: Option<NodeId>,
     },
-    /// A new server starts with nothing on its disk. It belongs to the cluster once it is added.
+    /// Starts a new server with an empty disk. It belongs to the cluster once a client adds it.
     AddServer(NodeId),
-    /// The server's election timer runs out now.
+    /// The server's election timer expires now.
     Elect(NodeId),
-    /// The server takes a snapshot and shortens its log.
+    /// The server takes a snapshot and compacts its log.
     Compact(NodeId),
-    /// A message on its way is lost. Like the actions below, this one takes the message's name in
-    /// the air, [`super::Flying::id`].
+    /// A message in transit is lost. Like the other actions on messages, this one takes the
+    /// message's id in transit, [`super::Flying::id`].
     Drop(EventId),
-    /// A message stays in the air until it is released, and others overtake it.
+    /// A message stays in transit until it is released. Other messages overtake it.
     Hold(EventId),
     /// A message arrives now, whether it was held or not.
     Release(EventId),
-    /// A message arrives later than it would have; one that was held, later than now.
+    /// A message arrives later than planned. A held message arrives `by` µs from now.
     Delay {
-        /// Which.
+        /// The message.
         message: EventId,
-        /// By how much, in µs.
+        /// The additional delay, in µs.
         by: Micros,
     },
-    /// A copy of a message flies beside it and arrives right after it. Where the message is held,
-    /// so is the copy.
+    /// Copies a message. The copy arrives right after the message, or is held if the message is
+    /// held.
     Duplicate(EventId),
-    /// None of the server's snapshots can be saved until its disk is mended, as when it is full.
+    /// The server cannot save any snapshot until its disk is mended, as on a full disk.
     FailSnapshots(NodeId),
 }
 
-/// The most servers that a simulation may have, so that a mistyped number does not look like one.
+/// The highest number that an added server may have. The bound catches mistyped numbers.
 pub const MAX_SERVERS: u64 = 99;
 
-/// Why an action was not possible. Nothing happened, and it is not in the journal.
+/// Why an action was refused. A refused action changes nothing and is not in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
-    /// See its text.
+    /// The server does not exist.
     #[error("there is no server {0}")]
     NoSuchServer(NodeId),
-    /// See its text.
+    /// A server with this number already exists.
     #[error("there is a server {0} already; choose another number")]
     Exists(NodeId),
-    /// See its text.
+    /// The server number is not in 1 to [`MAX_SERVERS`].
     #[error("servers count from S1 to S{MAX_SERVERS}")]
     ServerNumber,
-    /// See its text.
+    /// The server is down.
     #[error("{0} is down; restart it first")]
     Down(NodeId),
-    /// See its text.
+    /// The server is running.
     #[error("{0} is running; crash it first")]
     Running(NodeId),
-    /// See its text.
+    /// The server is frozen.
     #[error("{0} is frozen; thaw it first")]
     Frozen(NodeId),
-    /// See its text.
+    /// The server is not frozen.
     #[error("{0} is not frozen")]
     NotFrozen(NodeId),
-    /// See its text.
+    /// The server is the leader and has no election timer.
     #[error("{0} leads and has no election timer")]
     Leads(NodeId),
-    /// See its text.
+    /// The value is not in 0 to 1000.
     #[error("{0} in 1000 is not possible; give 0 to 1000")]
     Permille(u16),
-    /// See its text.
+    /// The minimum is larger than the maximum.
     #[error("a delay from {min} to {max} µs is not possible; the first must not be the larger")]
     Delay {
-        /// The minimum given.
+        /// The given minimum, in µs.
         min: Micros,
-        /// The maximum given.
+        /// The given maximum, in µs.
         max: Micros,
     },
-    /// See its text.
+    /// The server's disk is damaged.
     #[error("the disk of {0} is damaged, as its checksums tell; wipe it and add the server again")]
     Damaged(NodeId),
-    /// See its text.
+    /// The server's disk holds no data that could be damaged.
     #[error("the disk of {0} holds nothing that could be damaged")]
     Empty(NodeId),
-    /// See its text.
+    /// The server's disk is already stalled.
     #[error("the disk of {0} has stalled already")]
     Stalled(NodeId),
-    /// See its text.
+    /// The server's disk has no fault.
     #[error("nothing ails the disk of {0}")]
     Healthy(NodeId),
-    /// See its text.
+    /// The clock rate is not in 1 to 100,000 thousandths of true time.
     #[error("a clock cannot run at {0} thousandths of true time; give 1 to 100,000")]
     ClockRate(u32),
-    /// See its text.
+    /// The message is no longer in transit.
     #[error("the message {0} is not on its way any more")]
     NotFlying(EventId),
-    /// See its text.
+    /// The message is already held.
     #[error("the message {0} is held already")]
     Held(EventId),
 }
 
 impl Simulation {
-    /// Does something to the cluster, now. A client's request gets a number, by which its answer
-    /// will be known.
+    /// Takes an action on the cluster now. Returns the number of a client's request, which
+    /// identifies its answer.
     pub fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
         self.check(&action)?;
         self.journal.push(Deed { at: self.moment(), action: action.clone() });
@@ -331,7 +332,7 @@ impl Simulation {
         Ok(None)
     }
 
-    /// The server takes a request in, and owes its client an answer from now on.
+    /// Notes that the server owes the client an answer to this request from now on.
     fn owes(&mut self, node: NodeId, request: RequestId) {
         if let Some(server) = self.servers.get(&node) {
             self.waiting.insert(request, (node, server.run));
@@ -424,7 +425,7 @@ impl Simulation {
         }
     }
 
-    /// Whether a disk can take this action, which is about its own faults.
+    /// Refuses an action on a disk that the disk's present state does not allow.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller chose the few that come here")]
     fn check_disk(&self, node: NodeId, action: &Action) -> Result<(), ActionError> {
         self.require_known(node)?;
@@ -477,7 +478,7 @@ fn refuse_if(impossible: bool, error: ActionError) -> Result<(), ActionError> {
     if impossible { Err(error) } else { Ok(()) }
 }
 
-/// Whether a link can behave like that.
+/// Refuses a link quality with impossible values.
 fn possible(quality: NetworkConfig) -> Result<(), ActionError> {
     let NetworkConfig {
         delay_min: min,

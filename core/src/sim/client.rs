@@ -1,4 +1,4 @@
-//! Clients as the simulation knows them: what was asked, what was answered, and when.
+//! The clients of the simulation: their requests, the answers, and the times of both.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct Reading {
     pub request: RequestId,
     /// The server that answered.
     pub node: NodeId,
-    /// When.
+    /// When it answered.
     pub at: Time,
     /// The key.
     pub key: Bytes,
@@ -24,12 +24,11 @@ pub struct Reading {
     pub value: Option<Bytes>,
 }
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clients {
     requests: BTreeMap<RequestId, Request>,
-    /// The first request of each number in a session; those that repeat it are no operations of
-    /// their own.
+    /// The first request of each sequence number in a session. Repetitions of it are not operations
+    /// of their own.
     in_sessions: BTreeMap<(SessionId, u64), RequestId>,
     readings: Vec<Reading>,
     next: RequestId,
@@ -41,7 +40,7 @@ struct Request {
     asked: Asked,
     /// The request that this one repeats.
     repeats: Option<RequestId>,
-    /// Whether another repeats this one.
+    /// Whether another request repeats this one.
     repeated: bool,
     end: End,
 }
@@ -61,15 +60,15 @@ enum Asked {
         key: Bytes,
         node: NodeId,
     },
-    /// What concerns no single key, and is not judged.
+    /// A request that concerns no single key. It is not judged.
     Other,
 }
 
 #[derive(Clone, Debug)]
 enum End {
-    /// No answer yet, or one that leaves it open.
+    /// There is no answer yet, or the answer leaves the effect open.
     Open,
-    /// It certainly had no effect.
+    /// The request certainly had no effect.
     Refused,
     Done {
         at: Time,
@@ -98,7 +97,7 @@ impl Clients {
         self.ask(now, Asked::Read { key, node })
     }
 
-    /// A request that is not about keys.
+    /// Registers a request that is not about single keys.
     pub(super) fn other(&mut self, now: Time) -> RequestId {
         self.ask(now, Asked::Other)
     }
@@ -146,7 +145,7 @@ impl Clients {
             first.end = end.clone();
         }
         if let Some(request) = self.requests.get_mut(&id) {
-            // Nothing takes back what is done, and a refusal says nothing of the repetitions.
+            // A completed request stays completed. A refusal tells nothing about the repetitions.
             let silent = request.repeated && matches!(end, End::Refused);
             if !silent && !matches!(request.end, End::Done { .. }) {
                 request.end = end;
@@ -158,7 +157,7 @@ impl Clients {
         &self.readings
     }
 
-    /// What was asked and not refused, for the check.
+    /// The operations that were not refused, for the linearizability check.
     pub(super) fn history(&self) -> Vec<Operation> {
         let own = self.requests.values().filter(|request| request.repeats.is_none());
         own.filter_map(Request::operation).collect()
@@ -201,7 +200,8 @@ impl End {
                 let found = found.as_ref().map(|pair| pair.value.value.clone());
                 Self::Done { at, found, succeeded: *succeeded }
             }
-            // The answer to an earlier try, which was too large to be remembered: it tells nothing.
+            // This answers an earlier try whose results were too large to be remembered. It tells
+            // nothing.
             Answer::Transaction { results, .. } if results.is_empty() => Self::Open,
             // An earlier try may have taken effect.
             Answer::Refused(Refusal::NoSuchSession | Refusal::SupersededRequest) => Self::Open,
@@ -220,7 +220,7 @@ impl End {
 }
 
 impl Request {
-    /// It is asked for again: what was refused may take effect after all.
+    /// Marks the request as repeated. A refused request may then still take effect.
     fn is_repeated(&mut self) {
         self.repeated = true;
         if matches!(self.end, End::Refused) {
@@ -228,7 +228,7 @@ impl Request {
         }
     }
 
-    /// What it counts for in a history; `None` when it says nothing.
+    /// The operation that the request adds to the history; `None` if it tells nothing.
     fn operation(&self) -> Option<Operation> {
         let (returned, found, succeeded) = match &self.end {
             End::Refused => return None,
@@ -238,7 +238,7 @@ impl Request {
         let (key, effect) = match &self.asked {
             Asked::Other => return None,
             Asked::Write { key, value } => (key, Effect::Write(value.clone())),
-            // A read that never returned says nothing.
+            // A read without an answer tells nothing.
             Asked::Read { key, .. } => (key, returned.map(|_| Effect::Read(found))?),
             Asked::Swap { key, .. } if !succeeded => (key, Effect::Read(found)),
             Asked::Swap { key, expected, value } => {
@@ -247,7 +247,7 @@ impl Request {
                     (Some(_), _) => Effect::Swap { from: found, to },
                     (None, Expected::Value(from)) => Effect::Swap { from: Some(from.clone()), to },
                     (None, Expected::Absent) => Effect::Swap { from: None, to },
-                    // Whatever it may have found, it may have set the key.
+                    // The value that it found is unknown, but it may have set the key.
                     (None, Expected::Present | Expected::Revision(_)) => Effect::Write(to),
                 };
                 (key, effect)

@@ -1,36 +1,36 @@
-//! A server's clock: where it started and how fast it runs are its own affair.
+//! A server's clock, with its own start and its own rate.
 
 use crate::types::Time;
 
-/// Maps true time to what one server takes for the time.
+/// Maps true time to the time that one server's clock shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     /// At this true time …
     truly: Time,
-    /// … it showed this …
+    /// … the clock showed this time …
     shown: Time,
-    /// … and since then so many of its seconds pass in 1000 true ones.
+    /// … and since then it advances by this many seconds in 1000 true seconds.
     rate_permille: u32,
 }
 
 impl Clock {
-    /// A clock that is right.
+    /// A clock that shows true time.
     pub(super) const TRUE: Self = Self { truly: Time(0), shown: Time(0), rate_permille: 1000 };
 
-    /// What it shows at a true time.
+    /// The time that the clock shows at a true time.
     pub(super) fn local(&self, now: Time) -> Time {
         let passed = u128::from(now.since(self.truly)) * u128::from(self.rate_permille) / 1000;
         self.shown.after(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// The first true time at which it shows `local` or more.
+    /// The first true time at which the clock shows `local` or more.
     pub(super) fn truly(&self, local: Time) -> Time {
         let missing = u128::from(local.since(self.shown)) * 1000;
         let passed = missing.div_ceil(u128::from(self.rate_permille));
         self.truly.after(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// Lets it jump and then run at another rate.
+    /// Makes the clock jump and then run at another rate.
     pub(super) fn set(&mut self, now: Time, jump: i64, rate_permille: u32) {
         let shown = Time(self.local(now).0.saturating_add_signed(jump));
         *self = Self { truly: now, shown, rate_permille };
@@ -42,8 +42,8 @@ mod tests {
     use super::Clock;
     use crate::types::Time;
 
-    /// Guards the way back: a deadline on the server's clock is never translated to a time at which
-    /// the server would find that it is too early.
+    /// Guards that a deadline on the server's clock never maps to a true time at which the server
+    /// finds it too early.
     #[test]
     fn a_deadline_is_due_when_it_is_said_to_be() {
         for rate_permille in [1, 7, 500, 999, 1000, 1001, 1300, 100_000] {
@@ -59,7 +59,7 @@ mod tests {
         }
     }
 
-    /// Guards jumps: back ones stop at zero, and the clock goes on from where it jumped to.
+    /// Guards that a backward jump stops at zero, and that the clock runs on from there.
     #[test]
     fn a_clock_jumps_and_goes_on() {
         let mut clock = Clock::TRUE;

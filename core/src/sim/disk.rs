@@ -1,4 +1,4 @@
-//! A disk that holds what the real log holds: what was synced survives a crash, the rest may not.
+//! A disk with the contents of the real log. Synced data survives a crash; other data may not.
 
 use std::collections::VecDeque;
 
@@ -8,26 +8,26 @@ use super::queue::Happening;
 use crate::durable::{Recovered, Write};
 use crate::kv::{Command, Snapshot};
 use crate::log::{Entry, Log, Payload};
-use crate::message::SnapshotMeta;
 use crate::random::Random;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{LogIndex, LogPosition, MILLISECOND, Micros, SECOND, WriteId};
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DiskConfig {
-    /// The shortest time that a sync takes, in µs.
+    /// The shortest duration of a sync, in µs.
     pub sync_min: Micros,
-    /// The longest, in µs.
+    /// The longest duration of a sync, in µs.
     pub sync_max: Micros,
-    /// How many bytes it writes in a second beside that; 0 for any number. What waits is then
-    /// written piece by piece.
+    /// How many bytes the disk writes per second, in addition to the sync time; 0 for no limit.
+    /// With a limit, the disk syncs waiting batches piece by piece.
     pub bytes_per_second: u64,
-    /// How many of 1000 batches that were not synced survive a crash all the same; as on a real
-    /// disk only together with all batches before them.
+    /// How many of 1000 unsynced batches survive a crash. As on a real disk, a batch survives only
+    /// together with all batches before it.
     pub survive_permille: u16,
-    /// Whether records carry checksums, as those of the real log do. Without, torn records and
-    /// flipped bits go unnoticed: a fault to show what the checksums are good for.
+    /// Whether records carry checksums, as in the real log. Without checksums, torn records and
+    /// flipped bits go unnoticed. This fault shows what checksums are good for.
     pub checksums: bool,
 }
 
@@ -47,37 +47,37 @@ impl Default for DiskConfig {
 pub(super) struct Disk {
     pub(super) config: DiskConfig,
     durable: Durable,
-    /// Batches that were handed over, oldest first.
+    /// The submitted batches, oldest first.
     waiting: VecDeque<Write>,
-    /// How many of them the sync under way covers.
+    /// How many of the waiting batches the current sync covers.
     syncing: usize,
-    /// The snapshot that is being written.
+    /// The snapshot that the disk is writing.
     saving: Option<Snapshot>,
     snapshot: Option<Snapshot>,
     pub(super) faults: DiskFaults,
-    /// What it had ready since it stalled.
+    /// The completions that the stalled disk holds back.
     pub(super) late: Vec<Happening>,
-    /// Whether a checksum will tell that what is durable is damaged.
+    /// Whether a checksum will reveal that the durable data is damaged.
     damaged: bool,
 }
 
-/// A disk of a given speed syncs as much at a time as it writes in about this time, in µs.
+/// A disk with limited speed syncs as many bytes at a time as it writes in about this time, in µs.
 const PIECE_TIME: Micros = 20 * MILLISECOND;
 
-/// About how many bytes a batch takes in the log.
+/// The approximate size of a batch in the log, in bytes.
 fn size(write: &Write) -> u64 {
     write.entries.iter().map(|entry| entry.size() as u64).sum()
 }
 
-/// What is wrong with a disk.
+/// The faults of a disk.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DiskFaults {
-    /// It finishes nothing.
+    /// The disk completes nothing.
     pub(super) stalled: bool,
-    /// Its next sync fails.
+    /// The next sync fails.
     pub(super) fails_sync: bool,
-    /// Its next snapshot cannot be saved.
+    /// The next snapshot cannot be saved.
     pub(super) fails_snapshot: bool,
     /// No snapshot can be saved.
     pub(super) fails_snapshots: bool,
@@ -85,9 +85,9 @@ pub(super) struct DiskFaults {
 
 /// How a sync ended.
 pub(super) enum SyncEnd {
-    /// It and all before it are durable.
+    /// This batch and all batches before it are durable.
     Durable(WriteId),
-    /// This batch is not, as far as anybody can tell.
+    /// This batch is not known to be durable.
     Failed(WriteId),
 }
 
@@ -114,13 +114,13 @@ impl Disk {
         }
     }
 
-    /// How long the sync under way takes.
+    /// The duration of the current sync, in µs.
     pub(super) fn sync_time(&self, random: &mut Random) -> Micros {
         let bytes = self.waiting.iter().take(self.syncing).map(size).sum();
         random.between(self.config.sync_min, self.config.sync_max) + self.write_time(bytes)
     }
 
-    /// How long it takes to save a snapshot.
+    /// The time to save a snapshot, in µs.
     pub(super) fn save_time(&self, snapshot: &Snapshot, random: &mut Random) -> Micros {
         let bytes = snapshot.store.bytes();
         random.between(self.config.sync_min, self.config.sync_max) + self.write_time(bytes)
@@ -137,7 +137,8 @@ impl Disk {
         self.waiting.push_back(write);
     }
 
-    /// Starts a sync of all that waits. Whether one starts: not while another is under way.
+    /// Starts a sync of waiting batches, unless a sync is already running. Returns whether it
+    /// started a sync.
     pub(super) fn begin_sync(&mut self) -> bool {
         let starts = self.syncing == 0 && !self.waiting.is_empty();
         if starts {
@@ -146,8 +147,8 @@ impl Disk {
         starts
     }
 
-    /// How many of the waiting batches the next sync covers: all, but on a disk of a given speed as
-    /// many as take about [`PIECE_TIME`].
+    /// How many of the waiting batches the next sync covers: all, or as many as a disk with limited
+    /// speed writes in about [`PIECE_TIME`].
     fn next_piece(&self) -> usize {
         if self.config.bytes_per_second == 0 {
             return self.waiting.len();
@@ -161,11 +162,12 @@ impl Disk {
         within.count()
     }
 
-    /// Ends the sync under way.
+    /// Ends the current sync.
     pub(super) fn end_sync(&mut self) -> Option<SyncEnd> {
         let covered = std::mem::take(&mut self.syncing);
         if std::mem::take(&mut self.faults.fails_sync) {
-            // The batches stay where they are: a crash decides what of them is there (pitfall 30).
+            // The batches stay in the queue: a crash decides which of them are durable (pitfall
+            // 30).
             return self.waiting.front().map(|write| SyncEnd::Failed(write.id));
         }
         self.make_durable(covered).map(SyncEnd::Durable)
@@ -186,7 +188,7 @@ impl Disk {
         meta
     }
 
-    /// Ends the saving of a snapshot. Whether it is durable.
+    /// Ends the saving of a snapshot. Returns whether the snapshot is durable.
     pub(super) fn end_save(&mut self, meta: &SnapshotMeta) -> bool {
         if std::mem::take(&mut self.faults.fails_snapshot) || self.faults.fails_snapshots {
             self.saving = None;
@@ -198,7 +200,7 @@ impl Disk {
         true
     }
 
-    /// Power is lost: what was not synced is gone, or part of it is not.
+    /// Handles a power loss: unsynced batches are lost, except for the oldest ones that survive.
     pub(super) fn crash(&mut self, random: &mut Random) {
         let survive = self.config.survive_permille;
         let survivors = self.waiting.iter().take_while(|_| random.chance(survive)).count();
@@ -211,9 +213,9 @@ impl Disk {
         self.faults = DiskFaults { stalled, fails_snapshots, ..DiskFaults::default() };
     }
 
-    /// Power is about to be lost in the middle of a record. What was before it is durable; of itself
-    /// nothing is, as its checksum tells at the next start, or without checksums some entries. Gives
-    /// the record, and how many of its entries were taken for whole.
+    /// Prepares a power loss in the middle of a record. The records before it become durable. With
+    /// checksums, nothing of the torn record survives; without checksums, some of its entries may.
+    /// Returns the record, and how many of its entries survive.
     pub(super) fn tear(&mut self, random: &mut Random) -> Option<(WriteId, u64)> {
         let before = random.between(0, self.waiting.len() as u64);
         self.make_durable(usize::try_from(before).expect("a number of waiting batches"));
@@ -229,8 +231,8 @@ impl Disk {
         Some((id, kept))
     }
 
-    /// One bit of what is durable changes. Its checksum tells at the next start; without checksums
-    /// a command is another one from then on.
+    /// Flips one bit of the durable data. With checksums, the next start detects the damage.
+    /// Without checksums, a command changes unnoticed.
     pub(super) fn flip_bit(&mut self, random: &mut Random) {
         if self.config.checksums {
             self.damaged = true;
@@ -239,22 +241,22 @@ impl Disk {
         self.durable.flip_bit(random);
     }
 
-    /// Whether a checksum tells that it cannot be started from.
+    /// Whether a checksum prevents a start from this disk.
     pub(super) const fn is_damaged(&self) -> bool {
         self.damaged
     }
 
-    /// The last entry that is durable.
+    /// The index of the last durable entry.
     pub(super) fn last_index(&self) -> LogIndex {
         self.durable.log.last().index
     }
 
-    /// Whether nothing is durable on it.
+    /// Whether the disk holds no durable data.
     pub(super) fn is_empty(&self) -> bool {
         self.durable.is_empty() && self.snapshot.is_none()
     }
 
-    /// What a server finds when it starts.
+    /// What a server recovers from the disk when it starts.
     pub(super) fn recover(&self) -> (Recovered, Option<Snapshot>) {
         let log = &self.durable.log;
         let recovered = Recovered {
@@ -273,8 +275,8 @@ impl Durable {
             && self.log.last() == LogPosition::ZERO
     }
 
-    /// The lowest bit of a byte of a command changes, if the log holds a command: of the last byte that
-    /// leaves it a command, since a server stops at what is none.
+    /// Flips the lowest bit of a byte in a command, if the log holds a command. Chooses the last
+    /// byte that leaves a valid command, since a server stops at an invalid command.
     fn flip_bit(&mut self, random: &mut Random) {
         let base = self.log.base();
         let mut entries: Vec<Entry> = self.log.iter().cloned().collect();
@@ -308,7 +310,7 @@ impl Durable {
             if from > self.log.base().index {
                 self.log.truncate(from);
             } else {
-                // Only with a rule broken: a snapshot that is older than the log replaces it.
+                // Only with a broken rule: a snapshot that is older than the log replaces the log.
                 self.log = Log::new(write.compact_to.unwrap_or_default());
             }
         }

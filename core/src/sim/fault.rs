@@ -1,4 +1,4 @@
-//! What the environment does to servers, disks, clocks and links.
+//! Faults that the environment causes in servers, disks, clocks and links.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ impl Simulation {
         }
     }
 
-    /// Records something that was done to a server among its own events.
+    /// Records an action on a server among the server's own events.
     pub(super) fn note(&mut self, node: NodeId, kind: EventKind) {
         let Some(server) = self.servers.get_mut(&node) else { return };
         if let Some(replica) = &mut server.replica {
@@ -86,7 +86,7 @@ impl Simulation {
         self.record(None, EventKind::Fault(Fault::DiskStalled { node }));
     }
 
-    /// What the disk had ready when it stalled is finished now.
+    /// Ends all faults of the disk. The completions that it held back happen now.
     pub(super) fn mend_disk(&mut self, node: NodeId) {
         let Some(server) = self.servers.get_mut(&node) else { return };
         server.disk.faults = DiskFaults::default();
@@ -131,7 +131,7 @@ impl Simulation {
         let Some(server) = self.servers.get_mut(&node) else { return };
         server.clock.set(self.now, jump, rate_permille);
         let time = server.clock.local(self.now);
-        // The queued tick belongs to the clock as it was.
+        // The queued tick was computed with the clock's old settings.
         server.tick_at = None;
         self.record(None, EventKind::Fault(Fault::ClockSet { node, time, rate_permille }));
         self.after_step(node);

@@ -1,4 +1,4 @@
-//! Messages from their sending to their end, each open to what a person does to it on its way.
+//! The way of each message from its sender to its end, and the actions on messages in transit.
 
 use super::queue::Happening;
 use super::{Flying, Simulation, wire};
@@ -7,11 +7,11 @@ use crate::message::Message;
 use crate::replica::Input;
 use crate::types::{EventId, MILLISECOND, Micros, Time};
 
-/// When a server learns that a message was lost, it does within this time, in µs.
+/// A server that learns of a lost message learns of it within this time, in µs.
 const LOSS_NOTICED: Micros = 100 * MILLISECOND;
 
 impl Simulation {
-    /// The messages on their way, those that are held among them, by their names in the air.
+    /// The messages in transit, including held messages, in the order of their ids.
     pub fn flying(&self) -> impl Iterator<Item = &Flying> {
         self.network.flying()
     }
@@ -47,7 +47,7 @@ impl Simulation {
         self.network.launch(flying);
     }
 
-    /// Lets a message fly a second time. The copy gets a name of its own, that of the event.
+    /// Sends a copy of a message. The copy's id is that of the recorded event.
     fn copy(&mut self, flying: Flying) {
         let fault = Fault::MessageCopied { message: flying.message.id(), due: flying.due };
         let id = self.record(Some(flying.id), EventKind::Fault(fault));
@@ -55,7 +55,7 @@ impl Simulation {
     }
 
     pub(super) fn arrive(&mut self, id: EventId) {
-        // A message that was dropped, held or put off meanwhile does not arrive now.
+        // A message that was dropped, held or delayed meanwhile does not arrive now.
         let Some(Flying { message, sent_at, .. }) = self.network.land(id, self.now) else { return };
         if !self.network.is_up(message.from, message.to) {
             self.dropped(id, DropReason::LinkCut);
@@ -69,7 +69,7 @@ impl Simulation {
         }
     }
 
-    /// A transport learns of some losses, after a while: when a connection breaks.
+    /// Tells the sender of some losses after a while, as a transport does when a connection breaks.
     fn notice_loss(&mut self, message: &Message, lost_at: Time) {
         let Some(sender) = self.servers.get(&message.from) else { return };
         let (node, peer, run) = (message.from, message.to, sender.run);
@@ -83,7 +83,7 @@ impl Simulation {
         self.record(Some(message), EventKind::MessageDropped { message, why });
     }
 
-    // What a person does to one message
+    // Actions on single messages
 
     pub(super) fn drop_message(&mut self, message: EventId) {
         self.network.take(message);

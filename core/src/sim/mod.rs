@@ -1,8 +1,9 @@
-//! A whole cluster in one thread: replicas, network, disks and clients around one seeded clock.
+//! A whole cluster in one thread: replicas, network, disks and clients, with one clock and one
+//! seed.
 //!
-//! Nothing is polled: the simulation jumps to the next thing that happens. Seed, configuration and
-//! the journal of [`Action`]s are the whole run: the same three give the same events to the bit,
-//! natively and in wasm.
+//! The simulation does not poll: it jumps to the next queued happening. The seed, the configuration
+//! and the journal of [`Action`]s determine the whole run. The same three give exactly the same
+//! events, natively and in wasm.
 
 mod action;
 mod client;
@@ -42,14 +43,14 @@ use crate::event::{Event, EventKind, Fault, Timer};
 use crate::history::Operation;
 use crate::invariant::{Checker, Violation};
 use crate::membership::Membership;
-use crate::message::SnapshotMeta;
 use crate::node::Recorder;
 use crate::random::Random;
 use crate::replica::{Input, Output, Replica};
 use crate::rules::Rules;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{EventId, LogIndex, NodeId, RequestId, Time};
 
-/// See the module.
+/// A simulated cluster with its network, disks and clients.
 #[derive(Clone, Debug)]
 pub struct Simulation {
     config: SimConfig,
@@ -59,23 +60,24 @@ pub struct Simulation {
     network: Network,
     clients: Clients,
     random: Random,
-    /// Records what the environment does.
+    /// Records the events of the environment.
     world: Recorder,
     events: Vec<Event>,
     digest: StableHasher,
     checker: Checker,
     journal: Vec<Deed>,
-    /// How many things have happened.
+    /// How many happenings were processed.
     happened: u64,
-    /// The requests that are not answered, and the run of the server that owes the answer.
+    /// The requests without an answer, each with the server that owes it and that server's run.
     waiting: BTreeMap<RequestId, (NodeId, u64)>,
 }
 
 impl Simulation {
-    /// A cluster at time 0, all servers just started.
+    /// A cluster at time 0, with all servers just started.
     ///
     /// # Panics
-    /// When the configuration is not workable; see [`crate::config::Config::validate`].
+    /// When the configuration is invalid (see [`crate::config::Config::validate`]) or has no
+    /// servers.
     pub fn new(config: SimConfig) -> Self {
         config.node.validate().expect("the caller validates what people enter");
         assert!(config.servers > 0, "a cluster has at least one server");
@@ -104,36 +106,36 @@ impl Simulation {
         simulation
     }
 
-    /// Runs a journal again, up to `until`.
+    /// Replays a journal up to `until`.
     pub fn replay(config: SimConfig, journal: &[Deed], until: Moment) -> Self {
         let mut simulation = Self::new(config);
         for deed in journal.iter().take_while(|deed| deed.at <= until) {
             simulation.run_to(deed.at);
-            // Only a journal that was tampered with holds what is not possible; it is left out.
+            // Only a journal that was tampered with holds impossible actions. They are skipped.
             let _ = simulation.act(deed.action.clone());
         }
         simulation.run_to(until);
         simulation
     }
 
-    // What others may know
+    // Queries
 
     /// The simulated time.
     pub const fn now(&self) -> Time {
         self.now
     }
 
-    /// Where the run is.
+    /// The current point of the run.
     pub const fn moment(&self) -> Moment {
         Moment { happened: self.happened, time: self.now }
     }
 
-    /// What the run was started with.
+    /// The configuration of the run.
     pub const fn config(&self) -> &SimConfig {
         &self.config
     }
 
-    /// What was done to the cluster, and when.
+    /// The actions that were taken, and when.
     pub fn journal(&self) -> &[Deed] {
         &self.journal
     }
@@ -143,64 +145,64 @@ impl Simulation {
         std::hash::Hasher::finish(&self.digest)
     }
 
-    /// The properties that were found violated, first to last.
+    /// The violations of properties that were found, first to last.
     pub fn violations(&self) -> &[Violation] {
         self.checker.violations()
     }
 
-    /// What clients asked and got, for the linearizability check.
+    /// The operations of clients, for the linearizability check.
     pub fn history(&self) -> Vec<Operation> {
         self.clients.history()
     }
 
-    /// What reads returned, oldest first.
+    /// The results of reads, oldest first.
     pub fn readings(&self) -> &[Reading] {
         self.clients.readings()
     }
 
-    /// The servers.
+    /// The ids of all servers.
     pub fn ids(&self) -> Vec<NodeId> {
         self.servers.keys().copied().collect()
     }
 
-    /// How many servers have a disk that is damaged and must be wiped before they can start again.
+    /// How many servers have a damaged disk, which must be wiped before they can start again.
     pub fn damaged(&self) -> u64 {
         self.servers.values().filter(|server| server.disk.is_damaged()).count() as u64
     }
 
-    /// Whether a server's disk is damaged, so that it must be wiped before it can start again.
+    /// Whether a server's disk is damaged and must be wiped before the server can start again.
     pub fn is_damaged(&self, id: NodeId) -> bool {
         self.servers.get(&id).is_some_and(|server| server.disk.is_damaged())
     }
 
-    /// The servers whose disks were wiped at some time; those that were added later not.
+    /// The servers whose disks were wiped at some time. An added server does not count as wiped.
     pub fn wiped(&self) -> impl Iterator<Item = NodeId> {
         self.servers.iter().filter(|(_, server)| server.wiped.is_some()).map(|(id, _)| *id)
     }
 
-    /// Whether the cluster has let a server go since that lost its disk.
+    /// Whether the cluster has removed a server since the server lost its disk.
     fn has_left(&self, node: NodeId) -> bool {
         let wiped = self.servers.get(&node).and_then(|server| server.wiped);
         wiped.is_some_and(|wiped| wiped.left)
     }
 
-    /// A server's replica; `None` while it is down.
+    /// A server's replica; `None` while the server is down.
     pub fn replica(&self, id: NodeId) -> Option<&Replica> {
         self.servers.get(&id)?.replica.as_ref()
     }
 
-    /// The requests that running servers took in and have not answered.
+    /// The requests that running servers accepted and have not answered.
     pub fn unanswered(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
         let owed = self.waiting.iter().filter(|(_, (node, run))| self.is_run(*node, *run));
         owed.map(|(request, (node, _))| (*request, *node))
     }
 
-    /// How many bytes one server has sent to another; 0 unless [`SimConfig::through_bytes`].
+    /// How many bytes one server has sent to another; 0 without [`SimConfig::through_bytes`].
     pub fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
         self.network.sent_bytes(from, to)
     }
 
-    /// The server that leads in the highest term, among those that run.
+    /// The running leader with the highest term.
     pub fn leader(&self) -> Option<NodeId> {
         let running = self.servers.values().filter_map(|server| server.replica.as_ref());
         running
@@ -217,12 +219,12 @@ impl Simulation {
 
     // Time
 
-    /// When the next thing happens; `None` when nothing ever will.
+    /// When the next happening is due; `None` if nothing is queued.
     pub fn next_at(&self) -> Option<Time> {
         self.queue.next_at()
     }
 
-    /// Lets the next thing happen. Whether there was one.
+    /// Processes the next happening. Returns false if nothing is queued.
     pub fn step(&mut self) -> bool {
         let Some((time, happening)) = self.queue.pop() else { return false };
         assert!(time >= self.now, "time does not go back");
@@ -232,7 +234,7 @@ impl Simulation {
         true
     }
 
-    /// Lets everything happen up to and including `time`, which becomes the present.
+    /// Processes everything up to and including `time`, which becomes the present.
     pub fn run_until(&mut self, time: Time) {
         while self.next_at().is_some_and(|next| next <= time) {
             self.step();
@@ -240,13 +242,14 @@ impl Simulation {
         self.now = self.now.max(time);
     }
 
-    /// Lets everything happen up to a moment of this very run.
+    /// Processes everything up to a moment of this run.
     fn run_to(&mut self, moment: Moment) {
         while self.happened < moment.happened && self.step() {}
         self.now = self.now.max(moment.time);
     }
 
-    /// Lets things happen until `done` says so, but not past `limit`. Whether it came to be.
+    /// Processes happenings while `goes_on` returns true, but none after `limit`. Returns whether
+    /// `goes_on` became false.
     pub fn run_while(&mut self, limit: Time, mut goes_on: impl FnMut(&Self) -> bool) -> bool {
         while goes_on(self) {
             if self.next_at().is_none_or(|next| next > limit) {
@@ -280,7 +283,7 @@ impl Simulation {
 
     /// Starts a server from its disk.
     fn start(&mut self, id: NodeId) {
-        // Those who were there from the beginning know each other; the others are to be added.
+        // The founders know each other from the start. All other servers must be added.
         let founders = (1..=self.config.servers).map(NodeId);
         let seed = self.random.any();
         let rules = Rules::breaking(self.config.mutation);
@@ -292,7 +295,7 @@ impl Simulation {
         self.after_step(id);
     }
 
-    /// A server that is no member of the cluster, with an empty disk.
+    /// Starts a server with an empty disk that is not a member of the cluster.
     fn add_server(&mut self, id: NodeId) {
         let disk = self.servers.values().next().map_or(self.config.disk, |it| it.disk.config);
         let mut server = Server::new(id, disk);
@@ -301,7 +304,7 @@ impl Simulation {
         self.start(id);
     }
 
-    /// Hands an input to a server, or keeps it while the server is frozen.
+    /// Passes an input to a server, or keeps it while the server is frozen.
     fn input(&mut self, id: NodeId, input: Input) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         let Some(replica) = &mut server.replica else { return };
@@ -313,7 +316,7 @@ impl Simulation {
         self.after_step(id);
     }
 
-    /// A server's state changes without an entry that says so.
+    /// Changes a server's state without a log entry.
     fn spoil_state(&mut self, id: NodeId) {
         let replica = self.servers.get_mut(&id).and_then(|server| server.replica.as_mut());
         if let Some(replica) = replica {
@@ -321,7 +324,7 @@ impl Simulation {
         }
     }
 
-    /// Takes what a server did, and carries out what it asks for.
+    /// Collects the events of a server's step, and carries out its outputs.
     fn after_step(&mut self, id: NodeId) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         let Some(replica) = &mut server.replica else { return };
@@ -345,8 +348,8 @@ impl Simulation {
         }
     }
 
-    /// Members are committed at `index`. A server that lost its disk before and does not vote there
-    /// has left.
+    /// Handles a configuration that was committed at `index`. A server has left if it lost its disk
+    /// before and is not a voter there.
     fn note_departures(&mut self, index: LogIndex, membership: &Membership) {
         for (id, server) in &mut self.servers {
             if let Some(wiped) = &mut server.wiped {
@@ -392,7 +395,7 @@ impl Simulation {
         }
         let Some(server) = self.servers.get_mut(&id) else { return };
         if server.tick_at != Some(self.now) {
-            // The timer was set again to an earlier time, for which another tick is queued.
+            // The timer was reset to an earlier time, for which another tick is queued.
             return;
         }
         server.tick_at = None;
@@ -406,7 +409,7 @@ impl Simulation {
 
     // Disks
 
-    /// Starts a sync of all that waits, unless one is under way.
+    /// Starts a sync of waiting batches, unless a sync is already running.
     fn sync(&mut self, id: NodeId) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         if server.disk.begin_sync() {
@@ -451,7 +454,7 @@ impl Simulation {
 
     // Events
 
-    /// Records something that the environment did.
+    /// Records an event of the environment.
     fn record(&mut self, cause: Option<EventId>, kind: EventKind) -> EventId {
         self.world.begin(self.now);
         self.world.set_cause(cause);
@@ -474,12 +477,12 @@ impl Simulation {
     }
 }
 
-/// Whether the timer that runs is one that only an action lets run out.
+/// Whether the running timer is an election timer that only an action lets expire.
 fn waits_for_command(config: &SimConfig, replica: &Replica) -> bool {
     config.manual_elections && replica.running_timer() == Timer::Election
 }
 
-/// The sides of a partition as directed pairs that cannot talk.
+/// The directed pairs of servers that a partition separates.
 fn pairs_apart(groups: &[BTreeSet<NodeId>], ids: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     let side = |id: &NodeId| groups.iter().position(|group| group.contains(id));
     let pairs = ids.iter().flat_map(|from| ids.iter().map(move |to| (*from, *to)));

@@ -1,5 +1,5 @@
-//! The network: directed links that delay, lose, repeat, reorder and refuse, and the messages on
-//! them.
+//! The network: directed links that delay, lose, repeat, reorder and refuse messages, and the
+//! messages in transit.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,20 +14,20 @@ use crate::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkConfig {
-    /// The shortest time on the way, in µs.
+    /// The shortest delay, in µs.
     pub delay_min: Micros,
-    /// The longest, in µs.
+    /// The longest delay, in µs.
     pub delay_max: Micros,
     /// How many of 1000 messages are lost.
     pub loss_permille: u16,
     /// How many of 1000 messages arrive twice.
     pub duplicate_permille: u16,
-    /// How many of 1000 messages take a way of their own, on which others may overtake them; all
-    /// the rest of a link arrives in the order of its sending, as with TCP.
+    /// How many of 1000 messages leave the order of their link. Other messages may overtake these.
+    /// The rest arrive in the order in which they were sent, as with TCP.
     pub reorder_permille: u16,
-    /// How many bytes a link carries in a second; 0 for any number.
+    /// How many bytes a link carries per second; 0 for no limit.
     pub bytes_per_second: u64,
-    /// How many bytes wait for a link at most; beyond that messages are dropped. 0 for any number.
+    /// How many bytes may wait for a link; 0 for no limit. Further messages are dropped.
     pub queue_bytes: u64,
 }
 
@@ -45,13 +45,13 @@ impl Default for NetworkConfig {
     }
 }
 
-/// A message on its way.
+/// A message in transit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flying {
-    /// Its name in the air: that of the event that sent it, or for a copy that of the event that
-    /// copied it.
+    /// Its id in transit: that of the event that sent it, or for a copy, of the event that copied
+    /// it.
     pub id: EventId,
-    /// What was sent.
+    /// The message as it was sent.
     pub message: Message,
     /// When it was sent, in true time.
     pub sent_at: Time,
@@ -59,41 +59,41 @@ pub struct Flying {
     pub due: Option<Time>,
 }
 
-/// What becomes of a message that a server sends.
+/// What happens to a message that a server sends.
 pub(super) struct Fate {
-    /// When it arrives, or would have.
+    /// When the message arrives, or would have arrived.
     pub(super) due: Time,
-    /// When it ends on its way, and why.
+    /// When and why the message is lost in transit.
     pub(super) ends: Option<(Time, DropReason)>,
-    /// When a copy of it arrives.
+    /// When a copy of the message arrives.
     pub(super) copy: Option<Time>,
-    /// Whether the queue to its receiver has no room for it.
+    /// Whether the queue to the receiver has no room for the message.
     pub(super) refused: bool,
 }
 
-/// What waits for a connection to carry it.
+/// The send queue of one connection.
 #[derive(Clone, Debug, Default)]
 struct Line {
-    /// When all that was handed over is on its way.
+    /// When the connection has sent everything that is queued.
     free_at: Time,
     /// When the latest message arrives, among those that keep the order.
     latest: Time,
     waiting: VecDeque<Waiting>,
     waiting_bytes: u64,
-    /// What was ever sent on it.
+    /// All bytes that were ever sent on the connection.
     sent_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     bytes: u64,
-    /// When it leaves the queue.
+    /// When the message leaves the queue.
     leaves: Time,
 }
 
 impl Line {
-    /// Takes a message of so many bytes in. Gives when its last byte leaves; `None` when there is no
-    /// room for it. A single one always fits.
+    /// Queues a message of `bytes` bytes. Returns when its last byte leaves, or `None` if there is
+    /// no room. A single message always fits.
     fn take_in(&mut self, bytes: u64, now: Time, config: NetworkConfig) -> Option<Time> {
         if config.bytes_per_second == 0 {
             return Some(now);
@@ -117,11 +117,11 @@ impl Line {
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     pub(super) config: NetworkConfig,
-    /// The links that differ from the rest.
+    /// The links that behave differently from the rest.
     special: BTreeMap<(NodeId, NodeId), NetworkConfig>,
     cut: BTreeSet<(NodeId, NodeId)>,
     lines: BTreeMap<(NodeId, NodeId, Lane), Line>,
-    /// The messages on their way.
+    /// The messages in transit.
     flying: BTreeMap<EventId, Flying>,
 }
 
@@ -136,7 +136,7 @@ impl Network {
         }
     }
 
-    /// Draws what becomes of a message of so many bytes that is sent now.
+    /// Draws what happens to a message of `bytes` bytes that is sent now.
     pub(super) fn fate(
         &mut self,
         message: &Message,
@@ -160,7 +160,7 @@ impl Network {
         let taken_in = queue.take_in(bytes, now, config);
         let (sent, refused) = (taken_in.unwrap_or(now), taken_in.is_none());
         let due = if strays {
-            // Up to twice as long as others take, past whatever was sent after it.
+            // It may take up to twice as long as others, and messages sent later may overtake it.
             sent.after(delay + random.between(0, config.delay_max))
         } else {
             sent.after(delay).max(queue.latest)
@@ -176,24 +176,24 @@ impl Network {
         Fate { due, ends: None, copy, refused }
     }
 
-    /// How many bytes were sent on a link so far, as far as they are counted.
+    /// The counted bytes that were sent on a link so far.
     pub(super) fn sent_bytes(&self, from: NodeId, to: NodeId) -> u64 {
         let lines = Lane::ALL.iter().filter_map(|lane| self.lines.get(&(from, to, *lane)));
         lines.map(|line| line.sent_bytes).sum()
     }
 
-    // Messages on their way
+    // Messages in transit
 
     pub(super) fn launch(&mut self, flying: Flying) {
         self.flying.insert(flying.id, flying);
     }
 
-    /// Takes a message off its way.
+    /// Removes a message from transit.
     pub(super) fn take(&mut self, message: EventId) -> Option<Flying> {
         self.flying.remove(&message)
     }
 
-    /// Takes off its way a message that arrives now; none when it is gone or arrives later.
+    /// Removes a message from transit that arrives now; `None` if it is gone or arrives later.
     pub(super) fn land(&mut self, message: EventId, now: Time) -> Option<Flying> {
         if self.flying.get(&message)?.due != Some(now) {
             return None;
@@ -222,7 +222,7 @@ impl Network {
         !self.cut.contains(&(from, to))
     }
 
-    /// Cuts or mends a link. Whether that changed anything.
+    /// Cuts or restores a link. Returns whether that changed anything.
     pub(super) fn set_link(&mut self, from: NodeId, to: NodeId, up: bool) -> bool {
         if up { self.cut.remove(&(from, to)) } else { self.cut.insert((from, to)) }
     }
@@ -231,7 +231,7 @@ impl Network {
         self.cut.iter().copied().collect()
     }
 
-    /// Lets one link behave as given, or again as all others.
+    /// Sets how one link behaves; `None` for the common behaviour.
     pub(super) fn set_quality(&mut self, from: NodeId, to: NodeId, quality: Option<NetworkConfig>) {
         match quality {
             Some(quality) => self.special.insert((from, to), quality),
@@ -239,7 +239,7 @@ impl Network {
         };
     }
 
-    /// Nothing is lost, repeated or reordered any more, on any link.
+    /// Stops loss, duplication and reordering on all links, and resets the links that differ.
     pub(super) fn heal(&mut self) {
         self.special.clear();
         let config = &mut self.config;

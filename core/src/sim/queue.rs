@@ -1,31 +1,31 @@
-//! What will happen, in order.
+//! The queue of what will happen, in order.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::event::DropReason;
-use crate::message::SnapshotMeta;
+use crate::snapshot::SnapshotMeta;
 use crate::types::{EventId, NodeId, Time};
 
-/// Something that will happen.
+/// Something that is scheduled to happen.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
-    /// A message reaches its receiver, unless it was stopped or put off meanwhile.
+    /// A message arrives at its receiver, unless it was dropped, held or delayed meanwhile.
     Arrive { message: EventId },
-    /// A message ends on its way.
+    /// A message ends without arriving.
     Vanish { message: EventId, why: DropReason },
-    /// A server learns that something it sent to a peer may be lost.
+    /// A server learns that a message that it sent to a peer may be lost.
     SendFailed { node: NodeId, run: u64, peer: NodeId },
-    /// A server's timer may be due. `run` counts the server's starts: what was meant for an
-    /// earlier run has no meaning any more.
+    /// A server's timer may be due. `run` counts the server's starts: a happening of an earlier run
+    /// is ignored.
     Tick { node: NodeId, run: u64 },
-    /// A disk has finished its sync.
+    /// A disk has finished a sync.
     Synced { node: NodeId, run: u64 },
-    /// A disk has finished a snapshot.
+    /// A disk has finished saving a snapshot.
     SnapshotSaved { node: NodeId, run: u64, meta: SnapshotMeta },
 }
 
-/// A queue by time; at equal times by the order of insertion.
+/// A queue in order of time, and at equal times in order of insertion.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     order: BinaryHeap<Reverse<(Time, u64)>>,

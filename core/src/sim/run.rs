@@ -1,4 +1,4 @@
-//! All that a run is: its configuration, and what was done to it.
+//! What determines a run: its configuration, and the actions that were taken.
 
 use super::{Action, DiskConfig, NetworkConfig};
 use crate::config::Config;
@@ -6,37 +6,36 @@ use crate::limits::Semantics;
 use crate::rules::Mutation;
 use crate::types::Time;
 
-/// All that determines a run, but for what is done to it.
+/// Everything that determines a run, except for the actions.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct SimConfig {
-    /// Seeds everything random.
+    /// The seed of all random choices.
     pub seed: u64,
     /// How many servers there are, numbered from 1.
     pub servers: u64,
-    /// What each of them is run with.
+    /// The configuration of every server.
     pub node: Config,
-    /// How the network behaves at first.
+    /// How the network behaves at the start.
     pub network: NetworkConfig,
-    /// How the disks behave at first.
+    /// How the disks behave at the start.
     pub disk: DiskConfig,
-    /// The rule that is broken, if any.
+    /// The broken rule, if any.
     pub mutation: Option<Mutation>,
-    /// Whether elections come from [`Action::Elect`] alone: no election timer runs out by itself,
-    /// so that a lesson is a script and no game of chance. Heartbeats go on.
+    /// Whether elections start only by [`Action::Elect`]. Election timers then never expire by
+    /// themselves, so a lesson does not depend on chance. Heartbeats go on.
     pub manual_elections: bool,
-    /// Whether servers are told for how long a message was on its way.
+    /// Whether servers are told how long a message was in transit.
     pub message_ages: bool,
-    /// Whether messages, batches for disks and snapshots take the way of their bytes, as on real
-    /// servers: encoded, bounded and read again. Links count bytes only then. Needs the feature
-    /// `wire`, and has no effect without.
+    /// Whether messages, disk batches and snapshots are encoded, checked and decoded, as on real
+    /// servers. Links count bytes only then. Without the feature `wire` this has no effect.
     pub through_bytes: bool,
-    /// The rules that the state machine begins with.
+    /// The semantics with which the state machine starts.
     pub semantics: Semantics,
 }
 
 impl SimConfig {
-    /// Constant in the page, so that it carries no encoder.
+    /// A constant in the build for the page, which therefore contains no encoder.
     pub(super) const fn goes_through_bytes(&self) -> bool {
         cfg!(feature = "wire") && self.through_bytes
     }
@@ -59,12 +58,12 @@ impl Default for SimConfig {
     }
 }
 
-/// A point of a run: several things may happen at one time, so their number belongs to it.
+/// A point of a run. Several happenings may share one time, so a point includes their number.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub struct Moment {
-    /// How many things had happened.
+    /// How many happenings were processed before it.
     pub happened: u64,
     /// The simulated time.
     pub time: Time,
@@ -73,8 +72,8 @@ pub struct Moment {
 /// An action that was taken, and when.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Deed {
-    /// When.
+    /// When it was taken.
     pub at: Moment,
-    /// What was done.
+    /// The action.
     pub action: Action,
 }

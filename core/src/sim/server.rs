@@ -1,4 +1,4 @@
-//! One simulated server: a replica while it runs, and a disk that outlives it.
+//! One simulated server: a replica while the server runs, and a disk that outlives the replica.
 
 use super::clock::Clock;
 use super::disk::{Disk, DiskConfig};
@@ -12,31 +12,32 @@ use crate::types::{LogIndex, NodeId, Time};
 /// A server that lost its disk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wiped {
-    /// The end of the longest log when it did.
+    /// The end of the longest log in the cluster when the server lost its disk.
     pub(super) at: LogIndex,
-    /// Whether the cluster has committed since that it does not vote.
+    /// Whether the cluster has since committed a configuration in which the server does not vote.
     pub(super) left: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     id: NodeId,
-    /// `None` while it is down.
+    /// `None` while the server is down.
     pub(super) replica: Option<Replica>,
     pub(super) disk: Disk,
     pub(super) clock: Clock,
-    /// Whether it came later or its disk was wiped, so that it starts without knowing any member.
+    /// Whether the server was added later or its disk was wiped. It then starts without any known
+    /// member.
     pub(super) stranger: bool,
-    /// Set once it has lost its disk.
+    /// Set once the server has lost its disk.
     pub(super) wiped: Option<Wiped>,
     pub(super) frozen: bool,
-    /// What came in while it was frozen, and when.
+    /// The inputs that arrived while the server was frozen, with their times.
     pub(super) inbox: Vec<(Time, Input)>,
-    /// When its next tick is queued, in true time.
+    /// When the next tick is queued, in true time.
     pub(super) tick_at: Option<Time>,
-    /// Counts its starts.
+    /// How often the server was started.
     pub(super) run: u64,
-    /// The number of its next event, over all runs.
+    /// The number of the server's next event, over all runs.
     pub(super) next_seq: u64,
 }
 
@@ -57,7 +58,7 @@ impl Server {
         }
     }
 
-    /// The end of its log.
+    /// The last index of the server's log.
     pub(super) fn last_index(&self) -> LogIndex {
         let durable = self.disk.last_index();
         self.replica.as_ref().map_or(durable, |it| it.log().last().index.max(durable))

@@ -1,9 +1,10 @@
-//! Makes a failing run short: what it fails without is left out ("delta debugging", Zeller 2002).
+//! Shortens a failing run: leaves out what the failure does not need ("delta debugging", Zeller
+//! 2002).
 
 use super::Deed;
 
-/// A part of the deeds, in their order, with which the run still fails, and from which no single
-/// one can be left out. Tries at most `tries` runs.
+/// Returns some of the deeds, in their order, with which the run still fails. No single deed can be
+/// left out, unless the search ended after `tries` runs.
 pub fn shrink(deeds: &[Deed], tries: u64, mut fails: impl FnMut(&[Deed]) -> bool) -> Vec<Deed> {
     let mut kept = deeds.to_vec();
     let mut left = tries;
@@ -22,7 +23,7 @@ pub fn shrink(deeds: &[Deed], tries: u64, mut fails: impl FnMut(&[Deed]) -> bool
                 from = to;
             }
         }
-        // At the same size again as long as that helps, else finer.
+        // Halves the size; size 1 is repeated as long as that helps.
         if !shorter || size > 1 {
             size = if size == 1 { 0 } else { size.div_ceil(2) };
         }
@@ -42,7 +43,7 @@ mod tests {
         Deed { at, action: Action::Crash(NodeId(number)) }
     }
 
-    /// Guards the shrinking: exactly what the failure needs is left, in order.
+    /// Guards that shrinking keeps exactly the deeds that the failure needs, in order.
     #[test]
     fn what_is_not_needed_is_left_out() {
         let deeds: Vec<Deed> = (1..=200).map(deed).collect();
@@ -57,7 +58,7 @@ mod tests {
         }
     }
 
-    /// Guards the bound: a shrinking that would take too long ends with what it has.
+    /// Guards that shrinking ends after the given number of runs, with what it has.
     #[test]
     fn shrinking_ends_after_the_given_number_of_runs() {
         let deeds: Vec<Deed> = (1..=200).map(deed).collect();

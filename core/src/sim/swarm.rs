@@ -1,5 +1,5 @@
-//! Random runs: each draws which faults it uses and how hard ("swarm testing"). First a safety
-//! phase under faults, then all faults stop and the cluster must elect and commit in bounded time.
+//! Random runs ("swarm testing"): each run draws which faults it uses and how often. Faults occur
+//! in a safety phase. Then all faults stop, and the cluster must elect and commit in bounded time.
 
 mod faults;
 mod load;
@@ -25,7 +25,7 @@ use crate::random::Random;
 use crate::rules::Mutation;
 use crate::types::{Micros, Time};
 
-/// How long faults go on.
+/// How long the safety phase lasts, in µs.
 fn safety_phase(config: &SimConfig) -> Micros {
     pace::span(config, 4_000)
 }
@@ -40,11 +40,11 @@ pub struct Swarm {
     load: Load,
     watch: Watch,
     events: u64,
-    /// How many deeds the safety phase had.
+    /// The number of deeds in the safety phase.
     troubles: usize,
 }
 
-/// What is judged from events beside the properties.
+/// The checks of events in addition to the properties.
 #[derive(Clone, Debug, Default)]
 struct Watch {
     promises: Promises,
@@ -64,38 +64,38 @@ impl Watch {
     }
 }
 
-/// How a run went.
+/// The result of a passed run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The hash over all its events.
+    /// The hash over all events of the run.
     pub digest: u64,
-    /// How many events there were.
+    /// The number of events.
     pub events: u64,
 }
 
 /// Why a run failed.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// A property did not hold.
+    /// A property was violated.
     Violation(Violation),
-    /// No order explains what the clients saw.
+    /// No order of the operations explains what the clients saw.
     History(Box<history::NotLinearizable>),
-    /// A voter broke its promise to a leader, on which leases rest.
+    /// A voter broke its promise to a leader, on which leases rely.
     Promise(String),
-    /// The cluster did not do what it owes after all faults had stopped.
+    /// The cluster did not meet an obligation after all faults had stopped.
     Liveness(String),
     /// A client got an answer that no correct cluster gives.
     Answer(&'static str),
-    /// A server refused a message of another, as no correct server would send it.
+    /// A server refused a message from another server. No correct server sends such a message.
     Nonsense(MessageRefusal),
-    /// A server reported that another one has another state.
+    /// A server reported that another server has a different state.
     Alarm(String),
 }
 
 impl Swarm {
-    /// The run of this seed; `mutation` breaks one rule in it.
+    /// The run of this seed. `mutation` breaks one rule in it.
     pub fn new(seed: u64, mutation: Option<Mutation>) -> Self {
-        // A stream of its own: what is drawn here does not shift what the simulation draws.
+        // A separate stream: what is drawn here does not shift the draws of the simulation.
         let mut random = Random::new(seed ^ 0x5a1a_d5a1_ad5a_1ad5);
         let members = Members::draw(&mut random);
         let load = Load::draw(&mut random);
@@ -106,12 +106,12 @@ impl Swarm {
         Self { simulation, random, faults, members, load, watch, events: 0, troubles: 0 }
     }
 
-    /// The simulation, for what it tells of a failure.
+    /// The simulation, to explain a failure.
     pub const fn simulation(&self) -> &Simulation {
         &self.simulation
     }
 
-    /// What was done in the safety phase: together with the configuration all that makes the run.
+    /// The deeds of the safety phase. Together with the configuration they determine the run.
     pub fn troubles(&self) -> &[Deed] {
         let journal = self.simulation.journal();
         journal.get(..self.troubles).unwrap_or(journal)
@@ -141,8 +141,9 @@ impl Swarm {
     }
 }
 
-/// Runs the safety phase with these deeds, each at its time, and then the recovery; what is not
-/// possible is left out. The same judgement as that of [`Swarm::run`], for runs that were shrunk.
+/// Runs the safety phase with these deeds at their times, and then the recovery. Skips impossible
+/// deeds. Judges shrunk runs as [`Swarm::run`] does, but not the answers that clients check
+/// themselves.
 pub fn judge(config: SimConfig, troubles: &[Deed]) -> (Simulation, Result<(), Failure>) {
     let mut simulation = Simulation::new(config);
     let verdict = judge_in(&mut simulation, troubles);
@@ -175,7 +176,7 @@ fn judge_properties(simulation: &Simulation) -> Result<(), Failure> {
     }
 }
 
-/// With every rule in force no server sends what another must refuse.
+/// If no rule is broken, no server sends a message that another server must refuse.
 fn judge_messages(simulation: &Simulation, events: &[Event]) -> Result<(), Failure> {
     let refused = events.iter().find_map(|event| {
         let EventKind::MessageDropped { why: DropReason::Refused(why), .. } = event.kind else {
@@ -194,7 +195,7 @@ fn judge_history(simulation: &Simulation) -> Result<(), Failure> {
 }
 
 impl Failure {
-    /// Whether the two are failures of the same kind, so that one stands for the other.
+    /// Whether both failures are of the same kind.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Violation(one), Self::Violation(other)) => one.property == other.property,

@@ -1,7 +1,8 @@
-//! A run that can be gone back in, and acted on in its past: then it parts, and both futures stay.
+//! A run that can go back in time. An action in the past starts a new branch, and both futures
+//! stay.
 //!
-//! Nothing but the journal of each branch is kept, and now and then a checkpoint: any moment is
-//! reached by running again from the nearest checkpoint before it, to the very same events.
+//! A timeline keeps only the journal of each branch and some checkpoints. To reach a moment, it
+//! runs again from the nearest earlier checkpoint, with exactly the same events.
 
 mod target;
 mod walk;
@@ -15,13 +16,13 @@ use crate::view::ClusterView;
 use target::Target;
 use walk::Walk;
 
-/// So many events lie between two checkpoints of a run at first.
+/// The number of events between two new checkpoints.
 const DISTANCE: u64 = 4_000;
 
-/// So many checkpoints are kept per branch; beyond it those that are far back are thinned out.
+/// The number of checkpoints per branch. Beyond it, checkpoints far in the past are thinned out.
 const CHECKPOINTS: usize = 32;
 
-/// One of the futures that a timeline has; they are numbered in the order in which they began.
+/// The number of a branch of a timeline, in the order of creation.
 #[derive(
     Clone,
     Copy,
@@ -36,56 +37,56 @@ const CHECKPOINTS: usize = 32;
 )]
 pub struct BranchId(pub u64);
 
-/// What a branch is.
+/// A summary of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BranchInfo {
-    /// Its number.
+    /// The branch's number.
     pub id: BranchId,
-    /// The branch from which it parted, and where; `None` for the first.
+    /// The parent branch and the moment of parting; `None` for the first branch.
     pub parted: Option<(BranchId, Moment)>,
-    /// How far it has been run.
+    /// How far the branch has been run.
     pub end: Moment,
-    /// How many actions it holds.
+    /// The number of actions in the branch.
     pub deeds: usize,
-    /// How many of them it does not share with the branch from which it parted.
+    /// The number of actions that the parent branch does not share.
     pub own_deeds: usize,
 }
 
 /// The first event in which two branches differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What happens in the one; `None` when it ends before.
+    /// The event in the left branch; `None` if that branch ends earlier.
     pub left: Option<Event>,
-    /// What happens in the other.
+    /// The event in the right branch; `None` if that branch ends earlier.
     pub right: Option<Event>,
 }
 
-/// See the module.
+/// A run with its branches and its present moment.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     config: SimConfig,
     branches: Vec<Branch>,
     current: BranchId,
     present: Point,
-    /// What happened since it was last asked for.
+    /// The events since they were last taken.
     events: Vec<Event>,
-    /// What led to the present when it was last jumped to.
+    /// The events that led to the present at the last jump.
     lead_up: Vec<Event>,
 }
 
 #[derive(Clone, Debug)]
 struct Branch {
     parted: Option<(BranchId, Moment)>,
-    /// All that was done in it, what it shares with the branch before it included.
+    /// All deeds of the branch, including those that its parent shares.
     journal: Vec<Deed>,
-    /// How many of them it shares.
+    /// How many of the deeds the parent shares.
     shared: usize,
     end: Moment,
-    /// By the number of events before each.
+    /// By the number of events before each checkpoint.
     checkpoints: BTreeMap<u64, Point>,
 }
 
-/// A state of the run: the cluster, and what a screen shows of it.
+/// A state of the run: the cluster, and the view of it for a screen.
 #[derive(Clone, Debug)]
 struct Point {
     simulation: Simulation,
@@ -93,12 +94,12 @@ struct Point {
 }
 
 impl Timeline {
-    /// A run at its beginning.
+    /// A run at its start.
     pub fn new(config: SimConfig) -> Self {
         Self::of(config, Vec::new())
     }
 
-    /// A run with a past: that of the journal, up to and including its last deed.
+    /// A run that replays the journal, up to and including its last deed.
     pub fn of(config: SimConfig, journal: Vec<Deed>) -> Self {
         let mut present = Point::new(config.clone());
         let events = present.take_in();
@@ -118,14 +119,14 @@ impl Timeline {
         timeline
     }
 
-    // Where it is
+    // State
 
     /// The cluster at the present moment.
     pub const fn simulation(&self) -> &Simulation {
         &self.present.simulation
     }
 
-    /// What a screen shows at the present moment.
+    /// The view for a screen at the present moment.
     pub const fn view(&self) -> &ClusterView {
         &self.present.view
     }
@@ -135,17 +136,17 @@ impl Timeline {
         self.present.simulation.moment()
     }
 
-    /// What the run was started with.
+    /// The configuration of the run.
     pub const fn config(&self) -> &SimConfig {
         &self.config
     }
 
-    /// The branch in which it is.
+    /// The current branch.
     pub const fn current(&self) -> BranchId {
         self.current
     }
 
-    /// All branches, the first one first.
+    /// All branches, in the order of creation.
     pub fn branches(&self) -> impl Iterator<Item = BranchInfo> {
         self.branches.iter().zip(0..).map(|(branch, id)| BranchInfo {
             id: BranchId(id),
@@ -156,7 +157,7 @@ impl Timeline {
         })
     }
 
-    /// Whether the present is the end of what has been run of this branch.
+    /// Whether the present is the end of the current branch.
     pub fn at_end(&self) -> bool {
         let branch = self.branch();
         self.moment() >= branch.end
@@ -168,38 +169,38 @@ impl Timeline {
         std::mem::take(&mut self.events)
     }
 
-    /// The events right before the moment that was last jumped to: those since the checkpoint from
-    /// which it was reached. They let a screen say what led there.
+    /// The events just before the moment of the last jump, since the checkpoint from which it was
+    /// reached. With them a screen can show what led to that moment.
     pub fn take_lead_up(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.lead_up)
     }
 
-    /// All that is done in the current branch, also beyond the present moment.
+    /// All actions of the current branch, including those after the present moment.
     pub fn journal(&self) -> &[Deed] {
         &self.branch().journal
     }
 
-    // Going on
+    // Running
 
-    /// Lets the next thing happen: what happened in this branch, or beyond its end something new.
-    /// Whether there was anything.
+    /// Processes the next happening of this branch, or a new happening beyond its end. Returns
+    /// false if there is none.
     pub fn step(&mut self) -> bool {
         let happened = self.moment().happened;
         self.run_to(Target::Happened(happened + 1));
         self.moment().happened > happened
     }
 
-    /// Runs on up to and including `time`, which becomes the present.
+    /// Runs up to and including `time`, which becomes the present.
     pub fn run_until(&mut self, time: Time) {
         self.run_to(Target::Time(time));
     }
 
-    /// Runs on up to and including a moment.
+    /// Runs up to and including a moment.
     pub fn run_to_moment(&mut self, moment: Moment) {
         self.run_to(Target::Moment(moment));
     }
 
-    /// Does something now. In the past this begins a new branch; the old future stays.
+    /// Takes an action now. An action in the past starts a new branch, and the old future stays.
     pub fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
         let in_the_past = !self.at_end();
         let request = self.present.simulation.act(action)?;
@@ -215,8 +216,8 @@ impl Timeline {
         Ok(request)
     }
 
-    /// Begins a branch that goes on from here without what was done later in this one. At the end of
-    /// a branch there is nothing to part from.
+    /// Starts a new branch here, without the later actions of the current branch. Does nothing at
+    /// the end of a branch.
     pub fn part(&mut self) {
         if !self.at_end() {
             let journal = self.present.simulation.journal().to_vec();
@@ -225,16 +226,16 @@ impl Timeline {
         }
     }
 
-    // Going elsewhere
+    // Jumping
 
-    /// Goes to a moment of this branch; beyond its end, to the end.
+    /// Jumps to a moment of this branch, or to the end if the moment lies beyond it.
     pub fn seek(&mut self, moment: Moment) {
         let moment = moment.min(self.branch().end);
         self.jump(|point| point.moment() <= moment, Target::Moment(moment));
     }
 
-    /// Goes to where the deed with this number in the branch's journal was about to be done; without
-    /// such a deed, to the end.
+    /// Jumps to just before the deed with this number in the branch's journal, or to the end if
+    /// there is no such deed.
     pub fn seek_before(&mut self, deed: usize) {
         let Some(at) = self.branch().journal.get(deed).map(|deed| deed.at) else {
             self.seek(self.branch().end);
@@ -245,7 +246,8 @@ impl Timeline {
         self.jump(before, Target::Deed(deed, at));
     }
 
-    /// Goes to the last moment at this time in this branch; beyond its end, to the end.
+    /// Jumps to the last moment at this time in this branch, or to the end if the time lies beyond
+    /// it.
     pub fn seek_time(&mut self, time: Time) {
         let end = self.branch().end;
         if time >= end.time {
@@ -255,7 +257,7 @@ impl Timeline {
         self.jump(|point| point.moment().time <= time, Target::Time(time));
     }
 
-    /// Goes to another branch, to its end. Whether there is such a branch.
+    /// Jumps to the end of another branch. Returns false if there is no such branch.
     pub fn switch(&mut self, branch: BranchId) -> bool {
         let Some(end) = self.get(branch).map(|branch| branch.end) else { return false };
         self.current = branch;
@@ -263,8 +265,8 @@ impl Timeline {
         true
     }
 
-    /// Finds the first event in which two branches differ, up to the earlier of their ends; `None`
-    /// when there is none, or no such branch.
+    /// Finds the first event in which two branches differ. Returns `None` if they do not differ or
+    /// if a branch does not exist.
     pub fn compare(&self, left: BranchId, right: BranchId) -> Option<Difference> {
         let start = self.common_past(left, right)?;
         let mut sides = [left, right].map(|id| Walk::new(self, id, start));
@@ -277,7 +279,7 @@ impl Timeline {
         }
     }
 
-    // Inside
+    // Helpers
 
     fn jump(&mut self, from: impl Fn(&Point) -> bool, to: Target) {
         self.present = self.nearest(self.current, from);
@@ -286,8 +288,8 @@ impl Timeline {
         self.lead_up = std::mem::take(&mut self.events);
     }
 
-    /// From here on the present belongs to a branch of its own, in which `journal` was done; the first
-    /// `shared` of it in the branch before it too.
+    /// Moves the present to a new branch with this `journal`. The old branch shares the first
+    /// `shared` deeds.
     fn begin_branch(&mut self, journal: Vec<Deed>, shared: usize) {
         let end = self.moment();
         let parted = Some((self.current, end));
@@ -308,11 +310,11 @@ impl Timeline {
         self.branches.get(usize::try_from(id.0).ok()?)
     }
 
-    /// The latest checkpoint of a branch, or of what came before it, that fits.
+    /// The latest checkpoint of a branch or its ancestors for which `fits` returns true.
     fn nearest(&self, id: BranchId, fits: impl Fn(&Point) -> bool) -> Point {
         let mut limit = None;
         let mut branch = self.get(id).expect("the caller has seen it");
-        // At the moment of parting itself the other branch may have done what this one has not.
+        // At the moment of parting, the parent branch may have done what this branch has not.
         let journal = &branch.journal;
         loop {
             let shared = |point: &&Point| {
@@ -331,7 +333,7 @@ impl Timeline {
         }
     }
 
-    /// Runs on to a target, doing what was done in this branch when its time comes.
+    /// Runs to a target, and repeats the branch's actions at their times.
     fn run_to(&mut self, target: Target) {
         loop {
             self.do_what_was_done(target);
@@ -345,7 +347,7 @@ impl Timeline {
         self.note_progress();
     }
 
-    /// Does what was done in this branch between the last happening and the next, up to the target.
+    /// Repeats the branch's actions between the last happening and the next, up to the target.
     fn do_what_was_done(&mut self, target: Target) {
         loop {
             let done = self.present.simulation.journal().len();
@@ -361,14 +363,14 @@ impl Timeline {
             let (at, action) = (deed.at, deed.action.clone());
             self.present.rest_until(at.time);
             if self.present.simulation.act(action).is_err() {
-                // A journal that was tampered with; what is not possible is left out.
+                // Only a journal that was tampered with holds an impossible action. It is removed.
                 self.branch_mut().journal.remove(done);
             }
             self.events.extend(self.present.take_in());
         }
     }
 
-    /// Remembers how far the branch has been run, and takes a checkpoint now and then.
+    /// Notes how far the branch has been run, and takes a checkpoint from time to time.
     fn note_progress(&mut self) {
         let (events, moment) = (self.present.view.events, self.moment());
         let last = self.nearest_before(events);
@@ -387,7 +389,7 @@ impl Timeline {
         own.unwrap_or(0)
     }
 
-    /// The last moment that two branches share; `None` when there is no such branch.
+    /// The last moment that two branches share; `None` if a branch does not exist.
     fn common_past(&self, left: BranchId, right: BranchId) -> Option<Moment> {
         let ways = [self.way_back(left)?, self.way_back(right)?];
         let [left, right] = &ways;
@@ -398,7 +400,7 @@ impl Timeline {
         shared.max()
     }
 
-    /// A branch and those it came from, each with the last moment that belongs to the way.
+    /// A branch and its ancestors, each with the last moment that belongs to the way.
     fn way_back(&self, id: BranchId) -> Option<Vec<(BranchId, Moment)>> {
         let mut branch = self.get(id)?;
         let mut way = vec![(id, branch.end)];
@@ -410,8 +412,8 @@ impl Timeline {
     }
 }
 
-/// Where there are too many, removes the checkpoint that is missed least: the gap that it leaves is
-/// small for how far back it lies.
+/// Removes the least useful checkpoint if there are too many. Its gap is small in relation to how
+/// far back it lies.
 fn thin_out(checkpoints: &mut BTreeMap<u64, Point>) {
     if checkpoints.len() <= CHECKPOINTS {
         return;
@@ -420,7 +422,7 @@ fn thin_out(checkpoints: &mut BTreeMap<u64, Point>) {
     let end = at.last().copied().unwrap_or(0);
     let loss = |window: &[u64]| {
         let [before, this, after] = window else { return u64::MAX };
-        // The first is the beginning, the last the newest: neither is ever removed.
+        // The first checkpoint is the start and the last is the newest. Neither is ever removed.
         (after - before) * 1000 / (end - this + DISTANCE)
     };
     let least = at.windows(3).min_by_key(|window| loss(window)).map(|window| window[1]);
@@ -438,7 +440,7 @@ impl Point {
         self.simulation.moment()
     }
 
-    /// Folds what has happened into the view, and hands it on.
+    /// Adds the new events to the view, and returns them.
     fn take_in(&mut self) -> Vec<Event> {
         let events = self.simulation.take_events();
         for event in &events {
@@ -447,7 +449,7 @@ impl Point {
         events
     }
 
-    /// Lets time pass in which nothing happens.
+    /// Advances the time without processing anything.
     fn rest_until(&mut self, time: Time) {
         self.simulation.now = self.simulation.now.max(time);
     }

@@ -1,18 +1,18 @@
-//! What servers send and write takes the way of its bytes, as on real ones: it is encoded, held to
-//! the bounds of frames and files, and read again. What cannot be read again is our own bug.
+//! Encodes and decodes what servers send and write, as on real servers. Frames must keep their size
+//! bound. Data that cannot be decoded is a bug of our own.
 
 use crate::codec;
 use crate::durable::Write;
 use crate::kv::{Snapshot, SnapshotBuilder};
 use crate::message::Message;
 
-/// The largest frame that a server reads from another, in bytes.
+/// The largest frame that a server accepts from a peer, in bytes.
 const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// The message as its receiver reads it, and the length of its frame in bytes.
+/// The message as its receiver decodes it, and the length of its frame in bytes.
 ///
 /// # Panics
-/// When the receiver would refuse the frame or read something else.
+/// When the receiver would refuse the frame or decode another message.
 pub(super) fn message(message: &Message) -> (Message, u64) {
     let frame = codec::encode(message);
     let name = message.body.name();
@@ -26,10 +26,10 @@ pub(super) fn message(message: &Message) -> (Message, u64) {
     (read, frame.len() as u64)
 }
 
-/// The batch as a restart reads it from the log.
+/// The batch as a restart decodes it from the log.
 ///
 /// # Panics
-/// When a restart would refuse it or read something else.
+/// When a restart would refuse the batch or decode another batch.
 pub(super) fn write(write: &Write) -> Write {
     let record = codec::encode(write);
     let read: Write = codec::decode(&record).expect("a record that was written can be read");
@@ -37,10 +37,10 @@ pub(super) fn write(write: &Write) -> Write {
     read
 }
 
-/// The snapshot as a restart reads it from its file.
+/// The snapshot as a restart decodes it from its file.
 ///
 /// # Panics
-/// When a restart would refuse it or read another state.
+/// When a restart would refuse the snapshot or decode another state.
 pub(super) fn snapshot(snapshot: &Snapshot, part_bytes: usize) -> Snapshot {
     let mut builder = SnapshotBuilder::new(snapshot.meta.clone());
     loop {

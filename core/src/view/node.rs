@@ -1,4 +1,4 @@
-//! One server as a screen may show it.
+//! One server as a display shows it.
 
 use std::collections::BTreeMap;
 
@@ -16,36 +16,36 @@ use crate::types::{LogIndex, LogPosition, NodeId, Term, Time};
 /// Whether a server runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Liveness {
-    /// It runs.
+    /// The server runs.
     #[default]
     Up,
-    /// It crashed, or its disk failed.
+    /// The server crashed, or stopped after a failure.
     Down,
-    /// It is paused.
+    /// The server is paused.
     Frozen,
 }
 
-/// What was done to a server's disk from outside.
+/// The fault that was injected into a server's disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskHealth {
-    /// Nothing.
+    /// There is no fault.
     #[default]
     Well,
-    /// It finishes nothing.
+    /// The disk finishes no write.
     Stalled,
-    /// It has no room.
+    /// The disk has no free space.
     Full,
 }
 
-/// The newest entries of a log that a view remembers; of older ones it knows that they are there.
+/// The number of newest log entries that a view keeps. Older entries are only known to exist.
 const ENTRIES: usize = 8_192;
 
 /// A running timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerView {
-    /// Which.
+    /// The kind of the timer.
     pub timer: Timer,
-    /// When it was set.
+    /// When it was armed.
     pub armed_at: Time,
     /// When it fires.
     pub due: Time,
@@ -54,80 +54,80 @@ pub struct TimerView {
 /// The votes that a candidate has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VotesView {
-    /// Each answer so far; the candidate itself included.
+    /// Each answer so far, including the candidate's own vote.
     pub answers: BTreeMap<NodeId, bool>,
-    /// Yes votes that win.
+    /// The number of granted votes that wins.
     pub needed: u64,
-    /// Whether these are votes before the election.
+    /// Whether these are pre-votes.
     pub pre: bool,
 }
 
-/// Everything known of one server from its events.
+/// Everything known about one server from its events.
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
-    /// Whether it runs.
+    /// Whether the server runs.
     pub liveness: Liveness,
-    /// Its role; the last one for a server that is down.
+    /// The role; the last role if the server is down.
     pub role: RoleName,
-    /// Why it took that role.
+    /// Why the server took that role.
     pub role_reason: Option<RoleReason>,
-    /// Its term.
+    /// The current term.
     pub term: Term,
-    /// Its vote in that term.
+    /// The server's vote in that term.
     pub voted_for: Option<NodeId>,
-    /// The leader that it knows.
+    /// The leader that the server knows.
     pub leader: Option<NodeId>,
-    /// The members that it knows.
+    /// The members that the server knows.
     pub membership: Membership,
-    /// The timer that runs.
+    /// The running timer.
     pub timer: Option<TimerView>,
-    /// The votes of its candidacy.
+    /// The votes of the server's campaign.
     pub votes: Option<VotesView>,
-    /// The position up to which the log was compacted.
+    /// The position up to which the log is compacted.
     pub base: LogPosition,
-    /// The last position of its log.
+    /// The last position of the log.
     pub last: LogPosition,
-    /// The newest entries of its log, ending with `last`.
+    /// The newest entries of the log, up to `last`.
     pub entries: Vector<Entry>,
-    /// The last index that its disk has been asked to hold.
+    /// The last index that the server has submitted to its disk.
     pub submitted_index: LogIndex,
-    /// The last index that its disk holds.
+    /// The last durable index.
     pub durable_index: LogIndex,
-    /// Batches that its disk has not finished.
+    /// The number of batches that the disk has not finished.
     pub writes_in_flight: u64,
-    /// What is wrong with its disk.
+    /// The injected fault of the disk.
     pub disk: DiskHealth,
-    /// Its commit index.
+    /// The commit index.
     pub commit_index: LogIndex,
-    /// The voters' indexes that proved the last commit, where this server counted them.
+    /// The voters' indexes that proved the last commit, if this server counted them.
     pub commit_proof: Vec<(NodeId, LogIndex)>,
-    /// The last entry that it applied.
+    /// The last applied entry.
     pub last_applied: LogIndex,
-    /// The digest of its state.
+    /// The digest of the state.
     pub digest: u64,
-    /// Its state, as far as events told.
+    /// The state, as far as it is known from events.
     pub store: KvStore,
     /// A leader's view of its followers.
     pub progress: BTreeMap<NodeId, ProgressState>,
-    /// The time of its latest event, by its clock.
+    /// The time of the server's latest event, by its clock.
     pub time: Time,
-    /// Events that were left out of its stream.
+    /// The number of events that were left out of the server's stream.
     pub summarised: u64,
 }
 
 impl NodeView {
-    /// Whether it runs and leads.
+    /// Whether the server leads and is not down.
     pub fn is_leader(&self) -> bool {
         self.liveness != Liveness::Down && self.role == RoleName::Leader
     }
 
-    /// The entry at `index`, when it is among those known.
+    /// The entry at `index`, if it is known.
     pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
         let first = self.entries.front()?.index;
         self.entries.get(usize::try_from(index.0.checked_sub(first.0)?).ok()?)
     }
 
-    /// What somebody would start from who begins to watch now, as far as it is known here.
+    /// The state from which a new subscriber starts, as far as it is known here.
     pub fn state(&self) -> NodeState {
         let told = self.entries.len().min(STATE_ENTRIES);
         let pairs = self.store.iter().take(STATE_PAIRS);
@@ -156,7 +156,7 @@ impl NodeView {
         }
     }
 
-    /// Takes in one event of this server.
+    /// Updates the view with one event of this server.
     pub(super) fn observe(&mut self, event: &Event) {
         self.time = event.time;
         match &event.kind {
@@ -291,7 +291,7 @@ impl NodeView {
     fn append(&mut self, last: LogPosition, entries: &[Entry]) {
         let follows = |entry: &Entry| entry.index == self.last.index.next();
         if !entries.first().is_some_and(follows) {
-            // A summarised event: what lies between is not known here.
+            // A summarised event: the entries in between are unknown.
             self.entries.clear();
         }
         self.entries.extend(entries.iter().cloned());

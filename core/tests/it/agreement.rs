@@ -1,20 +1,21 @@
-//! Servers that have another state than the others are found out while they run.
+//! Servers whose state differs from the others are detected while they run.
 
 use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
 use raft_core::event::RoleName;
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::membership::Membership;
-use raft_core::message::{Body, Cursor, SnapshotChunk, SnapshotMeta};
+use raft_core::message::{Body, SnapshotChunk};
 use raft_core::replica::{Halt, Input};
 use raft_core::sim::{Action, SimConfig};
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use raft_core::types::{LogIndex, LogPosition, NodeId, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check};
 
 const EVERY: u64 = 4;
 
-/// Some other state.
+/// The digest of a different state.
 const OTHER: u64 = 0x0dd;
 
 fn config() -> Config {
@@ -37,7 +38,7 @@ fn apply(alone: &mut Alone, count: u64) {
     assert_eq!(alone.replica.last_applied().index, LogIndex(count));
 }
 
-/// The same server with these members.
+/// A restarted server with these members, at index `EVERY`.
 fn one_of(members: Membership) -> Alone {
     let meta = SnapshotMeta { last: LogPosition::new(1, EVERY - 1), membership: members };
     let snapshot = Snapshot { meta, store: KvStore::default() };
@@ -65,7 +66,7 @@ fn own(alone: &Alone, index: u64) -> u64 {
     alone.replica.digest_at(LogIndex(index)).expect("it is kept")
 }
 
-/// The digests that it sent since the last call: to whom, of which entry, and whether as an answer.
+/// The digests sent since the last call: to which server, of which entry, and whether as a reply.
 fn told(alone: &mut Alone) -> Vec<(NodeId, u64, bool)> {
     let digest = |message: raft_core::message::Message| match message.body {
         Body::StateDigest { index, reply, .. } => Some((message.to, index.0, reply)),
@@ -74,8 +75,8 @@ fn told(alone: &mut Alone) -> Vec<(NodeId, u64, bool)> {
     alone.take_sent().into_iter().filter_map(digest).collect()
 }
 
-/// Guards the cost, and against lost messages: each new digest goes to each member once, at most one in
-/// a heartbeat interval, and the newest again after a long while.
+/// Guards that each new digest goes to each member once, at most one per heartbeat interval. The
+/// newest is sent again after a while, because messages may be lost.
 #[check]
 fn a_new_digest_is_told_once_and_again_after_a_while() {
     let mut alone = applied(EVERY - 1);
@@ -99,8 +100,7 @@ fn a_new_digest_is_told_once_and_again_after_a_while() {
     assert_eq!(told(&mut alone), [(S2, 3 * EVERY, false), (S3, 3 * EVERY, false)]);
 }
 
-/// Guards the server that is right: while states agree nothing is said, and one that differs is told
-/// so, in words that are not answered again.
+/// Guards that only a digest that differs is answered, and that the answer is not answered again.
 #[check]
 fn only_a_digest_that_differs_is_answered() {
     let mut alone = applied(EVERY);
@@ -121,7 +121,7 @@ fn only_a_digest_that_differs_is_answered() {
     assert_eq!(alone.replica.status().differing, [], "they agree again");
 }
 
-/// Guards clients against a server that is alone with its state: it stops, and says why.
+/// Guards that a server whose state differs from that of a majority halts with a reason.
 #[check]
 fn a_majority_that_agrees_on_another_state_stops_a_server() {
     let mut alone = applied(EVERY);
@@ -138,8 +138,8 @@ fn a_majority_that_agrees_on_another_state_stops_a_server() {
     assert!(matches!(alone.answers.last(), Some((_, raft_core::event::Outcome::Halted))));
 }
 
-/// Guards healthy servers against a peer that lies, and against peers of which each says something
-/// else: no majority agrees, so nobody is stopped.
+/// Guards that a lying peer, or peers that each report a different digest, stop no server: no
+/// majority agrees.
 #[check]
 fn a_peer_that_lies_stops_nobody() {
     let mut alone = applied(3 * EVERY);
@@ -155,8 +155,8 @@ fn a_peer_that_lies_stops_nobody() {
     assert_eq!(status.role, RoleName::Leader);
 }
 
-/// Guards the choice of who is wrong: of two servers nobody knows, a learner does not count, and the
-/// majority is that of the voters.
+/// Guards that only a majority of voters stops a server. Two servers cannot tell which is wrong,
+/// and learners do not count.
 #[check]
 fn who_is_no_majority_stops_nobody() {
     let mut alone = one_of(Membership::of([S1, S2]));
@@ -176,8 +176,8 @@ fn who_is_no_majority_stops_nobody() {
     assert!(alone.replica.halt().is_some(), "a learner stops as well");
 }
 
-/// Guards against comparing what cannot be compared: entries that are not applied yet wait, others are
-/// none that digests are kept of, or were replaced by a snapshot.
+/// Guards that a digest of an unapplied entry waits, and that digests of entries that this server
+/// keeps no digest of are ignored.
 #[check]
 fn a_digest_waits_until_its_entry_is_applied() {
     let mut alone = applied(EVERY);
@@ -193,7 +193,7 @@ fn a_digest_waits_until_its_entry_is_applied() {
     assert!(alone.replica.halt().is_some(), "both were kept");
 }
 
-/// Guards elections: a digest tells of a state, so its term neither deposes a leader nor is too old.
+/// Guards that the term of a digest is ignored: it neither deposes a leader nor is too old.
 #[check]
 fn the_term_of_a_digest_is_not_looked_at() {
     let mut alone = applied(EVERY);
@@ -204,7 +204,7 @@ fn the_term_of_a_digest_is_not_looked_at() {
     assert_eq!(status.differing, [S2]);
 }
 
-/// Guards a server whose state was replaced by the leader's: what differed before is gone.
+/// Guards that installing the leader's snapshot clears earlier differences.
 #[check]
 fn a_snapshot_ends_a_difference() {
     let members = Membership::of([S1, S2, S3]);
@@ -227,7 +227,7 @@ fn a_snapshot_ends_a_difference() {
     assert_eq!(alone.replica.halt(), None);
 }
 
-/// Guards healthy clusters: whatever their servers go through, nobody reports a difference.
+/// Guards that healthy servers report no difference, through compactions, crashes and restarts.
 #[check]
 fn states_that_agree_are_told_and_never_alarm() {
     let config = SimConfig { seed: 3, node: config(), ..SimConfig::default() };

@@ -1,4 +1,4 @@
-//! Bounds: at each of them and one above, and the way of what fits through a snapshot.
+//! Each bound, at its value and one above; what fits must pass through a snapshot.
 
 use bytes::Bytes;
 use raft_core::codec;
@@ -12,7 +12,8 @@ use raft_core::limits::{
     MAX_SESSIONS, MAX_TTL, MAX_VALUE_BYTES, MIN_IDLE, MIN_REMEMBERED, MIN_TTL, NAMED_GRACE,
     PAIR_OVERHEAD, Semantics,
 };
-use raft_core::message::{Body, Cursor, Message, SnapshotChunk, SnapshotMeta};
+use raft_core::message::{Body, Message, SnapshotChunk};
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use raft_core::types::{LeaseId, MILLISECOND, Micros, NodeId, SECOND, Term};
 
 use crate::lab::check;
@@ -40,8 +41,8 @@ fn open_session(store: &mut KvStore, ttl: Micros) -> SessionId {
     }
 }
 
-/// Sends the state to another server as a leader would, each message through its encoding, and gives
-/// what arrives. Asserts that all that is sent is within the bounds by which it is read.
+/// Sends the state as a leader would, with each message encoded and decoded, and returns what
+/// arrives. Asserts that all messages are within the bounds of the reader.
 fn sent(store: &KvStore, chunk_bytes: usize) -> KvStore {
     let meta = SnapshotMeta::default();
     let snapshot = Snapshot { meta: meta.clone(), store: store.clone() };
@@ -69,8 +70,8 @@ fn sent(store: &KvStore, chunk_bytes: usize) -> KvStore {
     }
 }
 
-/// Guards C1's input: what a session is answered, and remembers, never makes a state that cannot be
-/// saved or sent; whatever was refused has changed nothing.
+/// Guards that the answers that a session remembers never make a state that cannot be saved or
+/// sent. A refused command changes nothing.
 #[check]
 fn large_answers_in_a_session_never_spoil_the_state() {
     let mut store = KvStore::default();
@@ -101,7 +102,7 @@ fn large_answers_in_a_session_never_spoil_the_state() {
     }
 }
 
-/// Guards memory: however large the answers, ten thousand sessions remember little.
+/// Guards that ten thousand sessions with large answers take little memory.
 #[check]
 fn many_sessions_with_large_answers_take_little_memory() {
     let mut store = KvStore::default();
@@ -119,8 +120,8 @@ fn many_sessions_with_large_answers_take_little_memory() {
     assert!(store.memory() - before < 4 << 20, "{}", store.memory() - before);
 }
 
-/// Guards the bound on what a transaction reads, to the byte: with values that were there before, and
-/// with those that it has just set; one byte more and nothing of it happens.
+/// Guards the bound on what a transaction reads, to the byte: with existing values and values that
+/// it has just set. With one byte more the transaction does nothing.
 #[check]
 fn a_transaction_reads_so_much_and_no_more() {
     let rest = MAX_RESULT_BYTES - 3 * (PAIR_OVERHEAD + 1) - 2 * 700_000;
@@ -150,11 +151,11 @@ fn a_transaction_reads_so_much_and_no_more() {
     }
 }
 
-/// Guards what a session and a name remember, to the byte.
+/// Guards the bound on the answers that sessions and names remember, to the byte.
 #[check]
 fn an_answer_is_remembered_up_to_its_bound() {
-    // The list's length, the result's kind, that there is a pair; its key; the length of its value;
-    // the revisions, and that there is no lease.
+    // The list length, result kind and option tag; the key; the value length; the revisions, the
+    // version and the missing lease.
     let rest = MAX_REMEMBERED_BYTES - (1 + 1 + 1) - (1 + 1) - 3 - 4;
     for (surplus, remembered) in [(0, true), (1, false)] {
         let mut store = KvStore::default();
@@ -169,8 +170,7 @@ fn an_answer_is_remembered_up_to_its_bound() {
     }
 }
 
-/// Guards chunks of many tiny parts: what they take encoded, and what the decoder counts them for,
-/// is bounded by what they were cut to.
+/// Guards that a chunk of many tiny parts stays within the bounds of the encoder and the decoder.
 #[check]
 fn tiny_parts_do_not_add_up_to_a_chunk_that_cannot_be_read() {
     let mut store = KvStore::default();
@@ -183,7 +183,7 @@ fn tiny_parts_do_not_add_up_to_a_chunk_that_cannot_be_read() {
     sent(&store, MAX_CHUNK_BYTES);
 }
 
-/// Guards the largest key, value and lease through all that they pass.
+/// Guards that the largest key, value and lease pass through commands and snapshots.
 #[check]
 fn the_largest_pairs_travel() {
     let mut store = KvStore::default();
@@ -203,8 +203,8 @@ fn the_largest_pairs_travel() {
     }
 }
 
-/// Guards a state that an earlier release made, whose sessions kept whole answers: it loads, and is
-/// then brought within the bounds.
+/// Guards that a state of an earlier release, whose sessions kept whole answers, loads and is then
+/// brought within the bounds.
 #[check]
 fn an_earlier_releases_large_answer_is_cut_when_it_is_loaded() {
     let mut old = KvStore::under(Semantics::FIRST);
@@ -220,7 +220,7 @@ fn an_earlier_releases_large_answer_is_cut_when_it_is_loaded() {
         sent(&old, MAX_CHUNK_BYTES);
     }
     let applied = old.apply(gets(20));
-    // As that release left it.
+    // The state as that release left it.
     let timekeeping = {
         let mut timekeeping = old.timekeeping(10);
         timekeeping.sessions[0].1.answer = Some(applied);
@@ -233,7 +233,7 @@ fn an_earlier_releases_large_answer_is_cut_when_it_is_loaded() {
     assert_eq!(kept.answer, Answer::Transaction { succeeded: true, results: Vec::new() });
 }
 
-/// Guards times to live, at both ends and one beyond.
+/// Guards the bounds of times to live, at both ends and one beyond.
 #[check]
 fn times_to_live_are_bounded() {
     let mut store = KvStore::default();
@@ -253,8 +253,8 @@ fn times_to_live_are_bounded() {
     sent(&store, 1);
 }
 
-/// Guards those who open sessions: as many as there may be shut nobody out for longer than a minute,
-/// and of two that idle the one that idles longer goes.
+/// Guards that at the maximum number of sessions, the session idle longest makes room after a
+/// minute.
 #[check]
 fn an_idle_session_makes_room_for_another() {
     let mut store = KvStore::default();
@@ -279,7 +279,7 @@ fn an_idle_session_makes_room_for_another() {
     assert_eq!(late, refused(Refusal::NoSuchSession), "and is never carried out twice");
 }
 
-/// Guards memory against leases without end: one too many is refused, and has room when another ends.
+/// Guards that leases are bounded: a lease beyond the bound is refused until another lease ends.
 #[check]
 fn leases_are_bounded_in_number() {
     let mut store = KvStore::default();
@@ -292,9 +292,9 @@ fn leases_are_bounded_in_number() {
     assert!(matches!(store.apply(grant).answer, Answer::Lease { .. }));
 }
 
-/// Guards idempotency keys against a client that uses very many: a hundred thousand at once leave room
-/// for more; where there is none whoever comes is told so, and nothing happens. The oldest make room,
-/// but none within the time in which anybody may send a request again.
+/// Guards idempotency keys against a client that uses very many: a hundred thousand at once leave
+/// room for more. Without room a request is refused and changes nothing. The oldest make room, but
+/// never within the time in which a client may retry.
 #[check]
 fn many_names_shut_nobody_out_and_forget_nothing_early() {
     const TTL: Micros = 600 * SECOND;
@@ -320,8 +320,8 @@ fn many_names_shut_nobody_out_and_forget_nothing_early() {
     assert!(store.apply(put(count - 1)).revision <= revision, "the newest are remembered");
 }
 
-/// Guards the count of the whole state: all that is put in is counted, and taken out again when it
-/// goes.
+/// Guards that the memory count of the state includes all that is added, and drops when it is
+/// removed.
 #[check]
 fn memory_is_counted_and_given_back() {
     let mut store = KvStore::default();
@@ -346,7 +346,7 @@ fn memory_is_counted_and_given_back() {
     assert_eq!(store.memory(), empty);
 }
 
-/// Guards the way out of a state that is as large as it may be: what removes goes through.
+/// Guards the way out of a full state: a command that only removes does not grow it.
 #[check]
 fn what_removes_something_does_not_grow_the_state() {
     let put = Operation::Put { key: "a".into(), value: "1".into(), lease: None };
@@ -373,8 +373,8 @@ fn what_removes_something_does_not_grow_the_state() {
     }
 }
 
-/// Guards watchers: a change of more keys than history holds is there as a whole for whoever saw
-/// the revision before it.
+/// Guards that a change of more keys than history holds is kept whole for watchers of the previous
+/// revision.
 #[check]
 fn a_change_of_very_many_keys_is_there_as_a_whole() {
     let mut store = KvStore::default();
@@ -396,7 +396,7 @@ fn a_change_of_very_many_keys_is_there_as_a_whole() {
     sent(&store, MAX_CHUNK_BYTES);
 }
 
-/// Guards transfers from any place on: the end of a chunk is the beginning of the next one.
+/// Guards that each chunk begins where the previous chunk ends.
 #[check]
 fn chunks_follow_each_other_without_gap() {
     let mut store = KvStore::default();

@@ -1,4 +1,4 @@
-//! Each checker bites: with a rule broken, or a fault planted, it reports its property.
+//! Each checker reports its property when a rule is broken or a fault is planted.
 
 use raft_core::event::{
     CommitReason, Event, EventKind, NodeState, Operation, Outcome, RoleName, RoleReason, TermReason,
@@ -17,11 +17,11 @@ use raft_core::types::{
 
 use crate::lab::{S1, S2, check};
 
-/// The seeds among which a run must trip the checker.
+/// The number of seeds; at least one run must trip the checker.
 const SEEDS: u64 = 400;
 
-/// Runs with the rule broken until the property fails. One that is broken first is often not the
-/// last: the run goes on for a while.
+/// Runs with the rule broken until the property fails. Often another property fails first, so each
+/// run continues for a second.
 fn assert_trips(mutation: Mutation, property: Property) {
     let tripped = (0..SEEDS).any(|seed| {
         let mut swarm = Swarm::new(seed, Some(mutation));
@@ -47,8 +47,8 @@ fn election_safety_fails_when_votes_are_forgotten() {
     assert_trips(Mutation::ForgetVote, Property::ElectionSafety);
 }
 
-/// Guards the check of §5.3, Log Matching: the same entry with other content, or after another one.
-/// (Without the consistency check it fails in lesson 5.)
+/// Guards the check of §5.3, Log Matching: an entry with other content, or after another entry.
+/// (Lesson 5 violates it without the consistency check.)
 #[check]
 fn log_matching_fails_when_logs_differ_before_a_common_entry() {
     let entry =
@@ -77,7 +77,7 @@ fn state_machine_safety_fails_without_majorities() {
     assert_trips(Mutation::HalfIsMajority, Property::StateMachineSafety);
 }
 
-/// Guards the linearizability check: a leader that answers reads unconfirmed is found out (§8).
+/// Guards the linearizability check: it detects a leader that answers unconfirmed reads (§8).
 #[check]
 fn linearizability_fails_when_reads_are_unconfirmed() {
     let found = (0..SEEDS).any(|seed| {
@@ -87,8 +87,8 @@ fn linearizability_fails_when_reads_are_unconfirmed() {
     assert!(found);
 }
 
-/// Guards the check of Leader Append-Only with a planted event, for no rule of ours lets a leader
-/// cut its log.
+/// Guards the check of Leader Append-Only with a planted event, because no mutation makes a leader
+/// truncate its log.
 #[check]
 fn leader_append_only_fails_when_a_leader_truncates() {
     let event =
@@ -113,7 +113,7 @@ fn leader_append_only_fails_when_a_leader_truncates() {
     assert_eq!(checker.violations()[0].property, Property::LeaderAppendOnly);
 }
 
-/// A history of planted events: each gets the next number of its server.
+/// The properties that planted events violate; the events are numbered in order.
 fn violations(events: Vec<(NodeId, EventKind)>) -> Vec<Property> {
     let mut checker = Checker::default();
     for (seq, (node, kind)) in (1..).zip(events) {
@@ -133,7 +133,7 @@ fn persisted(index: u64) -> EventKind {
     EventKind::WritePersisted { write: WriteId(1), durable_index: LogIndex(index) }
 }
 
-/// Guards the check of terms and indexes that go back, in each of its forms.
+/// Guards the check that terms and indexes never go back, in each of its forms.
 #[check]
 fn monotonicity_fails_when_something_goes_back() {
     let term =
@@ -154,7 +154,7 @@ fn monotonicity_fails_when_something_goes_back() {
     assert_eq!(violations(vec![(S1, committed(0, 5, &[])), (S1, committed(5, 4, &[]))]), back);
     assert_eq!(violations(vec![(S1, applied(5)), (S1, applied(4))]), back);
     assert_eq!(violations(vec![(S1, said(3)), (S1, started(2))]), back);
-    // Over a restart the commit index may go back, and each server has its own.
+    // Over a restart the commit index may go back, and each server has its own commit index.
     let fine = vec![
         (S1, committed(0, 5, &[])),
         (S1, started(0)),
@@ -165,7 +165,7 @@ fn monotonicity_fails_when_something_goes_back() {
     assert_trips(Mutation::AcceptOldSnapshot, Property::Monotonicity);
 }
 
-/// Guards the check of figure 2: what is counted is on disk.
+/// Guards the check of figure 2: a leader counts only entries that are on disk.
 #[check]
 fn durability_fails_when_acknowledgements_come_too_early() {
     let counted = |index| vec![(S2, persisted(index)), (S1, committed(0, 3, &[(S2, 3)]))];
@@ -174,7 +174,7 @@ fn durability_fails_when_acknowledgements_come_too_early() {
     assert_trips(Mutation::AcknowledgeEarly, Property::Durability);
 }
 
-/// Guards the check that equal entries make equal states.
+/// Guards the check that equal entries give equal states.
 #[check]
 fn state_agreement_fails_when_states_differ() {
     let applied =
@@ -184,7 +184,7 @@ fn state_agreement_fails_when_states_differ() {
     assert_eq!(differ, [Property::StateAgreement]);
 }
 
-/// Guards the check of §6: one change at a time, for a leader; a follower may get two at once.
+/// Guards the check of §6: a leader appends one change at a time; a follower may get two at once.
 #[check]
 fn one_configuration_fails_when_a_leader_appends_two() {
     let lead =
@@ -202,7 +202,7 @@ fn one_configuration_fails_when_a_leader_appends_two() {
     assert_eq!(violations(vec![(S2, appended(2)), (S2, appended(3))]), []);
 }
 
-/// Guards the check of §8: a read that misses what was answered before it was asked.
+/// Guards the check of §8: a read sees what was answered before the read began.
 #[check]
 fn linearizability_fails_at_the_read_that_misses_something() {
     let done = Outcome::Applied {
@@ -216,13 +216,13 @@ fn linearizability_fails_at_the_read_that_misses_something() {
     let run = |index| vec![(S1, answer(1, done.clone())), (S2, read.clone()), (S2, ready(index))];
     assert_eq!(violations(run(5)), []);
     assert_eq!(violations(run(4)), [Property::Linearizability]);
-    // Asked before the answer, it may miss it.
+    // A read that began before the answer may miss it.
     let beside = vec![(S2, read.clone()), (S1, answer(1, done.clone())), (S2, ready(4))];
     assert_eq!(violations(beside), []);
     assert_trips(Mutation::UnconfirmedReads, Property::Linearizability);
 }
 
-/// Guards the check of dissertation §6.3: a request that is carried out twice.
+/// Guards the check of dissertation §6.3: a request is not executed twice.
 #[check]
 fn exactly_once_fails_when_retries_are_executed() {
     let command = Command::put("n", "1").in_session(SessionId(1), 1);

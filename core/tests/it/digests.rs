@@ -1,7 +1,7 @@
-//! The same seed gives the same events to the bit, natively, in wasm under Node and in Chromium.
+//! The same seed gives bit-identical events natively, in wasm under Node and in Chromium.
 //!
-//! All builds compare with one recorded list. When a change of the protocol or of an event is
-//! meant, `GLASSRAFT_BLESS=1 cargo test -p raft-core --features wire digests` records it anew.
+//! All builds compare with one recorded list. After an intended change of the protocol or of an
+//! event, `GLASSRAFT_BLESS=1 cargo test -p raft-core --features wire digests` records a new list.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::lab::check;
 
 const RECORDED: &str = include_str!("digests.txt");
 
-/// Runs under faults: one line a seed.
+/// The number of runs under faults, one line each.
 const SEEDS: u64 = 1_000;
 
 fn digests() -> String {
@@ -25,7 +25,7 @@ fn digests() -> String {
     })
 }
 
-/// Guards the promise that the page runs the very code of the server.
+/// Guards that the page runs the same code as the server.
 #[check]
 fn every_build_gives_the_recorded_events() {
     let digests = digests();

@@ -1,4 +1,4 @@
-//! Figure 2: what a server says is durable before it says it.
+//! Figure 2: a server answers only with what is durable.
 
 use raft_core::durable::{HardState, Recovered};
 use raft_core::event::{Outcome, RoleName};
@@ -20,7 +20,7 @@ fn append(entries: u64, commit: u64) -> Body {
     }
 }
 
-/// Guards pitfall 2: a vote leaves only once it is on disk.
+/// Guards pitfall 2: a vote is sent only once it is on disk.
 #[check]
 fn a_vote_waits_for_the_disk() {
     let mut alone = Alone::new();
@@ -44,8 +44,8 @@ fn entries_and_their_term_share_a_batch() {
     assert_eq!(alone.writes[0].entries.len(), 2);
 }
 
-/// Guards the acknowledgement of entries, and that a heartbeat is answered meanwhile with what is
-/// durable already.
+/// Guards that entries are acknowledged once durable, and that a heartbeat is answered meanwhile
+/// with the durable index.
 #[check]
 fn entries_are_acknowledged_once_durable_and_heartbeats_at_once() {
     let mut alone = Alone::new();
@@ -78,8 +78,8 @@ fn entries_are_acknowledged_once_durable_and_heartbeats_at_once() {
     assert_eq!(answer.body, Body::AppendEntriesReply { round: 1, result: accepted(2) });
 }
 
-/// Guards dissertation §10.2.1: a leader's entries leave while its own disk works, and it counts
-/// itself only afterwards.
+/// Guards dissertation §10.2.1: a leader sends entries while its own disk works, and counts itself
+/// only afterwards.
 #[check]
 fn a_leader_sends_at_once_and_counts_itself_once_durable() {
     let mut alone = Alone::leader();
@@ -93,7 +93,8 @@ fn a_leader_sends_at_once_and_counts_itself_once_durable() {
     assert!(matches!(alone.answers[0], (RequestId(1), Outcome::Applied { .. })));
 }
 
-/// Guards pitfalls 4 and 5: the only voter of a cluster does not answer before its own disk.
+/// Guards pitfalls 4 and 5: the only voter of a cluster does not commit before its own disk has
+/// written.
 #[check]
 fn a_single_server_waits_for_its_disk() {
     let config = SimConfig { servers: 1, ..SimConfig::default() };
@@ -108,7 +109,7 @@ fn a_single_server_waits_for_its_disk() {
     cluster.await_value(&[node], "x", "1");
 }
 
-/// Guards pitfall 31: with the power lost everywhere, whatever was answered is found again.
+/// Guards pitfall 31: after a power loss of all servers every answered write is still there.
 #[check]
 fn answered_writes_survive_a_power_loss_everywhere() {
     for seed in 0..20 {
@@ -125,7 +126,7 @@ fn answered_writes_survive_a_power_loss_everywhere() {
     }
 }
 
-/// Guards pitfall 32: a leader whose disk hangs gives way, though its heartbeats still flow.
+/// Guards pitfall 32: a leader whose disk hangs steps down, although its heartbeats still arrive.
 #[check]
 fn a_leader_with_a_stalled_disk_steps_down() {
     let mut alone = Alone::leader();
@@ -139,8 +140,8 @@ fn a_leader_with_a_stalled_disk_steps_down() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
 }
 
-/// Guards a leader whose disk is busy and not stuck: while it finishes one batch after the other it
-/// leads, however old the ones are that wait; when it finishes none, it steps down.
+/// Guards that a leader whose disk is busy keeps leading while batches complete, however old the
+/// pending batches are. If no batch completes, it steps down.
 #[check]
 fn a_busy_disk_is_not_a_stalled_one() {
     let mut alone = Alone::leader();
@@ -162,7 +163,7 @@ fn a_busy_disk_is_not_a_stalled_one() {
     assert_eq!(alone.replica.status().role, RoleName::Follower);
 }
 
-/// Guards pitfall 30: after a failed write nothing is said and nothing is promised any more.
+/// Guards pitfall 30: after a failed write the server sends and writes nothing any more.
 #[check]
 fn a_failed_write_stops_the_server() {
     let mut alone = Alone::leader();
@@ -178,7 +179,7 @@ fn a_failed_write_stops_the_server() {
     assert!(alone.sent.is_empty() && alone.writes.is_empty());
 }
 
-/// Guards pitfall 36: a late word about an earlier batch neither blocks nor takes back progress.
+/// Guards pitfall 36: a late completion of an earlier batch neither blocks nor reverts progress.
 #[check]
 fn completions_may_be_merged_and_come_late() {
     let mut alone = Alone::leader();
@@ -193,7 +194,7 @@ fn completions_may_be_merged_and_come_late() {
     assert_eq!(alone.replica.status().durable_index, LogIndex(4));
 }
 
-/// Guards figure 2's persistent state: a restarted server goes on where its disk left off.
+/// Guards figure 2's persistent state: a restarted server continues from its disk.
 #[check]
 fn a_restart_remembers_term_vote_log_and_commit() {
     let entry = |index| Entry { index: LogIndex(index), term: Term(2), payload: Payload::Noop };

@@ -8,7 +8,7 @@ use raft_core::types::{LogPosition, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check};
 
-/// Guards §5.2: clusters of every size elect, and with one server it leads itself.
+/// Guards §5.2: clusters of 1 to 9 servers elect a leader.
 #[check]
 fn clusters_of_every_size_elect_a_leader() {
     for servers in 1..=9 {
@@ -18,8 +18,8 @@ fn clusters_of_every_size_elect_a_leader() {
     }
 }
 
-/// Guards §5.2: a crashed leader is replaced by another in a later term, and follows it when it
-/// comes back.
+/// Guards §5.2: another server replaces a crashed leader in a later term, and the old leader
+/// follows it after a restart.
 #[check]
 fn a_crashed_leader_is_replaced_and_follows_when_it_returns() {
     for seed in 0..20 {
@@ -37,8 +37,8 @@ fn a_crashed_leader_is_replaced_and_follows_when_it_returns() {
     }
 }
 
-/// Guards dissertation §6.2: a leader that hears from no majority steps down, so that it does not
-/// leave its clients waiting for ever.
+/// Guards dissertation §6.2: a leader without a majority steps down, to not leave its clients
+/// waiting forever.
 #[check]
 fn a_leader_without_a_majority_steps_down() {
     let mut cluster = Cluster::led(5, 3);
@@ -54,7 +54,7 @@ fn a_leader_without_a_majority_steps_down() {
     assert_eq!(why, Some(RoleReason::QuorumLost));
 }
 
-/// Guards pitfall 38: a leader that is heard but does not hear cannot commit, so it must go.
+/// Guards pitfall 38: a leader that can send but not receive steps down, because it cannot commit.
 #[check]
 fn a_leader_that_cannot_hear_steps_down() {
     let mut cluster = Cluster::led(3, 5);
@@ -65,8 +65,8 @@ fn a_leader_that_cannot_hear_steps_down() {
     cluster.until("another leader", |sim| sim.leader().is_some_and(|it| it != leader));
 }
 
-/// Guards dissertation §9.6: a server that was cut off spends no terms meanwhile, and does not
-/// depose a leader that works when it returns.
+/// Guards dissertation §9.6: an isolated server does not increase its term, and does not depose a
+/// working leader when it returns.
 #[check]
 fn a_returning_server_does_not_depose_the_leader() {
     for seed in 0..20 {
@@ -83,7 +83,7 @@ fn a_returning_server_does_not_depose_the_leader() {
     }
 }
 
-/// Guards pitfall 16: a pre-vote is no vote, and one for an earlier question does not count.
+/// Guards pitfall 16: a pre-vote is not a vote, and an answer to an earlier request does not count.
 #[check]
 fn late_or_foreign_answers_do_not_elect() {
     let mut alone = Alone::new();
@@ -98,7 +98,7 @@ fn late_or_foreign_answers_do_not_elect() {
     assert_eq!(alone.replica.status().role, RoleName::Candidate);
 }
 
-/// Guards pitfall 14: only a leader's word or a granted vote puts off an election.
+/// Guards pitfall 14: only a message of the leader or a granted vote resets the timer.
 #[check]
 fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
     let mut alone = Alone::new();
@@ -132,7 +132,7 @@ fn refused_votes_and_pre_votes_do_not_reset_the_timer() {
     assert!(alone.replica.deadline() > due);
 }
 
-/// Guards §5.2: one vote a term, also for the same question asked twice.
+/// Guards §5.2: one vote per term, and the same answer to a repeated request.
 #[check]
 fn a_server_votes_once_a_term() {
     let mut alone = Alone::new();

@@ -1,4 +1,4 @@
-//! Faults of disks and clocks are what they claim to be.
+//! Faults of disks and clocks do what they claim.
 
 use raft_core::event::{Event, EventKind, Fault};
 use raft_core::invariant::Property;
@@ -23,7 +23,7 @@ fn faults(events: &[Event]) -> Vec<&Fault> {
         .collect()
 }
 
-/// Guards the stall: nothing becomes durable until the disk goes on, and then all does.
+/// Guards that nothing becomes durable on a stalled disk until it is mended, and then all does.
 #[check]
 fn a_stalled_disk_finishes_when_it_is_mended() {
     let mut cluster = Cluster::led(3, 2);
@@ -41,7 +41,7 @@ fn a_stalled_disk_finishes_when_it_is_mended() {
     cluster.await_value(&[leader, others[0]], "x", "1");
 }
 
-/// Guards the slow disk of one server, which must not slow the others.
+/// Guards that the slow disk of one server does not slow the others.
 #[check]
 fn one_slow_disk_does_not_slow_the_majority() {
     let mut cluster = Cluster::led(3, 2);
@@ -58,8 +58,8 @@ fn one_slow_disk_does_not_slow_the_majority() {
     assert!(durable(&cluster.sim) > behind);
 }
 
-/// Guards the failed write: the server stops by itself, the others go on, and after a restart it
-/// does as well.
+/// Guards that a failed write halts only its server, and that this server catches up after a
+/// restart.
 #[check]
 fn a_failed_write_stops_the_server_until_it_is_restarted() {
     let mut cluster = Cluster::led(3, 2);
@@ -76,7 +76,7 @@ fn a_failed_write_stops_the_server_until_it_is_restarted() {
     cluster.await_value(&[failing], "x", "1");
 }
 
-/// Guards the failed snapshot: the log stays, and a later snapshot is taken all the same.
+/// Guards that the log stays after a failed snapshot, and that a later snapshot succeeds.
 #[check]
 fn a_snapshot_that_cannot_be_saved_is_tried_again_later() {
     let mut cluster = Cluster::led(3, 2);
@@ -93,7 +93,7 @@ fn a_snapshot_that_cannot_be_saved_is_tried_again_later() {
     assert!(base(&cluster.sim) > LogIndex(0));
 }
 
-/// Three servers of which S1 leads; its disk is slow, so that a write of three entries waits.
+/// Three servers led by S1. The disk of S3 is slow, so the write of three entries is pending.
 fn with_a_record_under_way(checksums: bool) -> (Cluster, LogIndex) {
     let disk = DiskConfig { checksums, ..DiskConfig::default() };
     let config = SimConfig { manual_elections: true, disk, ..SimConfig::default() };
@@ -111,8 +111,8 @@ fn with_a_record_under_way(checksums: bool) -> (Cluster, LogIndex) {
     (cluster, durable)
 }
 
-/// Guards the torn record: its checksum tells, so nothing of it is there after the restart, while
-/// all before it is.
+/// Guards that a checksum detects a torn record: a restart drops the record and keeps everything
+/// before it.
 #[check]
 fn a_torn_record_is_cut() {
     let (mut cluster, durable) = with_a_record_under_way(true);
@@ -127,8 +127,8 @@ fn a_torn_record_is_cut() {
     assert!(now >= durable && now < last_index(&cluster.sim, S1));
 }
 
-/// Guards damage: the checksum tells, so the server does not start until its disk is emptied, and
-/// then it is a stranger.
+/// Guards that a checksum detects damage: the server starts only after its disk is wiped, and then
+/// it is a stranger.
 #[check]
 fn a_flipped_bit_keeps_a_server_from_starting_until_it_is_wiped() {
     let mut cluster = Cluster::led(3, 2);
@@ -148,8 +148,8 @@ fn a_flipped_bit_keeps_a_server_from_starting_until_it_is_wiped() {
     cluster.put("y", "2");
 }
 
-/// Guards the checks with a planted fault: without checksums a flipped bit makes servers' states
-/// differ, and that is seen.
+/// Guards the checker with a planted fault: without checksums a flipped bit makes states differ,
+/// and the checker reports it.
 #[check]
 fn without_checksums_a_flipped_bit_violates_state_agreement() {
     let disk = DiskConfig { checksums: false, ..DiskConfig::default() };
@@ -168,8 +168,8 @@ fn without_checksums_a_flipped_bit_violates_state_agreement() {
     assert!(found.contains(&Property::StateAgreement), "{found:?}");
 }
 
-/// Guards the clocks: each server lives by its own, and a follower whose clock runs fast calls
-/// elections early.
+/// Guards that each server uses its own clock, and that a follower with a fast clock campaigns
+/// early.
 #[check]
 fn servers_live_by_their_own_clocks() {
     let config = SimConfig { seed: 4, servers: 3, ..SimConfig::default() };

@@ -1,4 +1,4 @@
-//! How much a leader sends, and how long that takes, over links that are slow.
+//! How much a leader sends over slow links, and how long that takes.
 
 use raft_core::config::{Config, PEER_QUEUE_BYTES};
 use raft_core::event::{Outcome, RequestRefusal};
@@ -8,12 +8,12 @@ use raft_core::types::{LogIndex, MILLISECOND, NodeId, SECOND};
 use crate::lab::check;
 use crate::wire::Wire;
 
-/// 10 Mbit/s, in bytes a second.
+/// 10 Mbit/s, in bytes per second.
 const SLOW: u64 = 1_250_000;
 
 const KIB: usize = 1 << 10;
 
-/// No snapshot is taken by itself.
+/// A configuration without automatic snapshots.
 fn whole_log() -> Config {
     Config { compact_after_entries: u64::MAX, compact_after_bytes: u64::MAX, ..Config::default() }
 }
@@ -24,8 +24,8 @@ fn megabytes(bytes: u64) -> f64 {
     bytes / 1e6
 }
 
-/// A cluster of three whose last follower lacks this many writes of `bytes`; gives the follower, and
-/// how many bytes of entries it lacks.
+/// A cluster of three whose last follower lacks this many writes of `bytes`. Returns the follower,
+/// and how many bytes of entries it lacks.
 fn with_a_follower_behind(config: Config, writes: u64, bytes: usize) -> (Wire, NodeId, u64) {
     let mut wire = Wire::led(3, 3, config);
     let (leader, behind) = (wire.leader().expect("led"), wire.followers()[1]);
@@ -45,7 +45,8 @@ fn with_a_follower_behind(config: Config, writes: u64, bytes: usize) -> (Wire, N
     (wire, behind, lacks)
 }
 
-/// Lets the follower come back, and waits until it holds all. Gives for how many bytes, and how long.
+/// Reconnects the follower and waits until it has caught up. Returns the bytes sent and the time in
+/// µs.
 fn catch_up(wire: &mut Wire, behind: NodeId, limit: u64) -> (u64, u64) {
     let leader = wire.leader().expect("led");
     let term = wire.status(leader).term;
@@ -59,8 +60,8 @@ fn catch_up(wire: &mut Wire, behind: NodeId, limit: u64) -> (u64, u64) {
     (link.carried, took)
 }
 
-/// Guards the bound in bytes of what is under way: more than the queue to a peer holds is missing
-/// there, and none of it is dropped and sent again.
+/// Guards the bound on bytes in flight: a follower lacks more than the queue to it holds, and
+/// nothing is dropped and sent again.
 #[check]
 fn a_follower_that_lacks_more_than_the_queue_holds_gets_it_once() {
     let (mut wire, behind, lacks) = with_a_follower_behind(whole_log(), 4_200, 10 * KIB);
@@ -70,8 +71,8 @@ fn a_follower_that_lacks_more_than_the_queue_holds_gets_it_once() {
     assert!(carried <= lacks * 11 / 10, "{} MB for {}", megabytes(carried), megabytes(lacks));
 }
 
-/// Guards pacing by what is acknowledged: over a narrow link the log is sent once and in little more
-/// than the time that it takes, and the follower keeps its leader.
+/// Guards pacing by acknowledgements: a narrow link carries the log once, in little more than the
+/// ideal time, and the follower keeps its leader.
 #[check]
 fn a_narrow_link_carries_the_log_once() {
     let (mut wire, behind, lacks) = with_a_follower_behind(whole_log(), 1_000, 10 * KIB);
@@ -82,7 +83,7 @@ fn a_narrow_link_carries_the_log_once() {
     assert!(took <= ideal * 3 / 2, "{took} µs for {ideal}");
 }
 
-/// The same for a snapshot, whose chunks take longer than an election timeout each.
+/// The same for a snapshot whose chunks each take longer than an election timeout.
 #[check]
 fn a_narrow_link_carries_a_snapshot_once() {
     for max_chunk_bytes in [512 * KIB, 2048 * KIB] {
@@ -101,8 +102,8 @@ fn a_narrow_link_carries_a_snapshot_once() {
     }
 }
 
-/// Guards heartbeats that overtake entries: a value that takes longer than an election timeout on its
-/// way is slow and nothing else, and goes once.
+/// Guards that heartbeats overtake entries: a value that takes longer than an election timeout
+/// deposes no leader and is sent once.
 #[check]
 fn large_values_over_a_slow_link_depose_nobody() {
     for (speed, values) in [(SLOW, 10), (SLOW / 10, 3)] {
@@ -134,7 +135,7 @@ fn large_values_over_a_slow_link_depose_nobody() {
     }
 }
 
-/// Guards a single entry that is larger than what may be under way: it goes, and goes alone.
+/// Guards that an entry larger than the window is sent, and sent alone.
 #[check]
 fn an_entry_larger_than_the_window_goes_alone() {
     let config = Config { max_in_flight_bytes: 64 * KIB, ..Config::default() };
@@ -155,8 +156,8 @@ fn an_entry_larger_than_the_window_goes_alone() {
     });
 }
 
-/// Guards what happens to a connection in the middle of it: what was lost is sent again, no more of
-/// it than was under way, and whether or not the transport noticed.
+/// Guards that after a broken connection no more than the bytes in flight are sent again, whether
+/// or not the transport noticed.
 #[check]
 fn a_broken_connection_costs_what_was_under_way() {
     for (notices, keep_entries) in [(true, 5_000), (false, 5_000), (true, 0), (false, 0)] {
@@ -172,14 +173,13 @@ fn a_broken_connection_costs_what_was_under_way() {
             wire.break_connections(behind);
         }
         let (carried, _) = catch_up(&mut wire, behind, 60 * SECOND);
-        // What is carried counts when it leaves, so that a message may be lost after that.
+        // `carried` counts a message when it leaves, so the message may still be lost.
         let limit = lacks + 3 * window.min(1 << 20) + (1 << 20);
         assert!(carried <= limit, "{} MB for {}", megabytes(carried), megabytes(lacks));
     }
 }
 
-/// Guards entries on their way against a compaction behind which they end: they arrive, and no
-/// snapshot is needed.
+/// Guards that entries in flight arrive after a compaction past them, without a snapshot.
 #[check]
 fn a_compaction_past_what_is_under_way_costs_nothing() {
     let config = Config { keep_entries: 0, ..whole_log() };
@@ -200,7 +200,7 @@ fn refused(why: ChangeRefusal) -> Outcome {
     Outcome::Refused(RequestRefusal::Membership(why))
 }
 
-/// Writes go on while a server is added; gives what the client who added it is told.
+/// Adds a server during writes; returns the answer to the change.
 fn add_under_load(wire: &mut Wire, writes: u64, bytes: usize, limit: u64) -> Outcome {
     let leader = wire.leader().expect("led");
     let request = wire.change(leader, MembershipChange::AddVoter(NodeId(4)));
@@ -213,8 +213,8 @@ fn add_under_load(wire: &mut Wire, writes: u64, bytes: usize, limit: u64) -> Out
     wire.answers[&request].clone()
 }
 
-/// Guards dissertation §4.2.1: a server is promoted under load, however many entries are on their way
-/// at any time.
+/// Guards dissertation §4.2.1: a server is promoted under load, although entries are always in
+/// flight.
 #[check]
 fn a_voter_is_added_under_load() {
     let mut wire = Wire::led(4, 3, Config::default());
@@ -224,7 +224,7 @@ fn a_voter_is_added_under_load() {
 }
 
 /// Guards dissertation §4.2.1: a server that takes entries more slowly than they are written is
-/// refused with that reason.
+/// refused as too slow.
 #[check]
 fn a_server_that_is_too_slow_is_refused() {
     let config = Config { promotion_timeout: 5 * SECOND, ..whole_log() };
@@ -233,13 +233,13 @@ fn a_server_that_is_too_slow_is_refused() {
     wire.write(leader, 10, 100 * KIB);
     wire.pass(SECOND);
     wire.speed = SLOW;
-    // 2.5 MB a second over links that take half of it.
+    // 2.5 MB/s over links that carry half of it.
     let outcome = add_under_load(&mut wire, 1, 25 * KIB, 120 * SECOND);
     assert_eq!(outcome, refused(ChangeRefusal::TooSlow));
 }
 
-/// Guards a timeout that looks at progress: a state that takes much longer than it gets through, and
-/// a server that stops to take it is refused.
+/// Guards that the timeout looks at progress: a state that takes much longer gets through, and a
+/// server that stops is refused.
 #[check]
 fn a_large_state_gets_through_while_it_moves() {
     for stops in [false, true] {
@@ -270,7 +270,7 @@ fn a_large_state_gets_through_while_it_moves() {
     }
 }
 
-/// Guards memory: a state is kept for a follower that is away for a while, and not for ever.
+/// Guards that a snapshot is kept for an unreachable follower for a while, not forever.
 #[check]
 fn a_dead_follower_pins_no_state() {
     let config = Config { promotion_timeout: 10 * SECOND, keep_entries: 0, ..whole_log() };

@@ -1,8 +1,8 @@
-//! The bytes of all that is kept on disk or sent, as each release wrote them: a release reads what
-//! the one before wrote, and writes it in the same way until all members can read more.
+//! The encoded bytes of all values that are stored or sent, per release. A release reads what the
+//! previous release wrote, and writes that format until all members can read a newer format.
 //!
-//! `formats-2.txt` was written by the first release, one value a line. No line of it may change. What
-//! a later release adds comes at the end of its type and into a list of its own.
+//! The first release wrote `formats-2.txt`, one value per line. No line of it may change. What a
+//! later release adds goes to the end of its type and into a list of its own.
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
@@ -18,10 +18,9 @@ use raft_core::kv::{
 use raft_core::limits::Semantics;
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
-use raft_core::message::{
-    AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
-};
+use raft_core::message::{AppendResult, Body, Message, SnapshotChunk, SnapshotProgress};
 use raft_core::replica::Input;
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use raft_core::types::{LogIndex, LogPosition, NodeId, SessionId, Term, WriteId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +29,7 @@ use crate::lab::{Alone, S1, S2, S3, check};
 
 const FIRST_RELEASE: &str = include_str!("formats-2.txt");
 
-/// Collects what each value looks like in bytes, and holds that it is read again.
+/// Collects the encoding of each value, and asserts that it decodes to the same value.
 #[derive(Default)]
 struct Lines(String);
 
@@ -243,7 +242,7 @@ fn answers(lines: &mut Lines) {
     }
 }
 
-/// A state with something of everything in it, as the rules of the first release make it.
+/// A state with every kind of content, made by the rules of the first release.
 fn fill(mut store: KvStore) -> Snapshot {
     let put =
         |key: &'static str, lease| Command::Put { key: key.into(), value: "value".into(), lease };
@@ -277,8 +276,8 @@ fn lines(first_release: KvStore) -> String {
     lines.0
 }
 
-/// Guards disks and connections between releases: what the first release wrote is read, and written
-/// again to the byte. A test that fails here shows a change that the release before cannot read.
+/// Guards compatibility: what the first release wrote decodes, and encodes to the same bytes. A
+/// failure shows a change that the previous release cannot read.
 #[check]
 fn the_first_release_is_read_and_written_to_the_byte() {
     let now = lines(KvStore::under(Semantics::FIRST));
@@ -288,7 +287,7 @@ fn the_first_release_is_read_and_written_to_the_byte() {
     assert_eq!(now.lines().count(), FIRST_RELEASE.lines().count());
 }
 
-/// Guards connections between later releases: what this one added to the messages stays as it is.
+/// Guards that the encoding of a message that a later release added does not change.
 #[check]
 fn a_digest_is_written_to_the_byte() {
     let (index, digest, reply) = (LogIndex(70_000), 0x0102_0304_0506_0708, true);
@@ -315,7 +314,7 @@ fn rebuilt(chunk: &[u8]) -> Snapshot {
     built.expect("it is the only chunk")
 }
 
-/// Guards what servers of the first release left: their state is read and goes on by their rules.
+/// Guards that a state of the first release loads and continues under the rules of that release.
 #[check]
 fn a_state_of_the_first_release_goes_on_by_its_rules() {
     let read = rebuilt(&bytes_of("snapshot/chunk"));
@@ -324,8 +323,8 @@ fn a_state_of_the_first_release_goes_on_by_its_rules() {
     assert_eq!(read.store.semantics(), Semantics::FIRST);
 }
 
-/// Guards replicas of one cluster against following different rules: the log raises them, snapshots
-/// carry them, they never go back, and rules that nobody knows are refused.
+/// Guards that replicas follow the same rules: the log raises them, snapshots carry them, they
+/// never go back, and unknown rules are refused.
 #[check]
 fn rules_are_raised_by_the_log_and_travel_with_the_state() {
     let mut snapshot = fill(KvStore::under(Semantics::FIRST));
@@ -345,8 +344,8 @@ fn rules_are_raised_by_the_log_and_travel_with_the_state() {
     assert_eq!(snapshot.store.semantics(), Semantics::LATEST);
 }
 
-/// Guards a cluster that was upgraded: its leader raises the rules once all members know them, all
-/// replicas change them at the same entry, and a server that joins later follows.
+/// Guards an upgraded cluster: its leader raises the rules through the log once all members know
+/// them, and only once.
 #[check]
 fn a_leader_raises_the_rules_once_all_members_know_them() {
     let mut alone = Alone::leader_under(Semantics::FIRST);
@@ -363,8 +362,7 @@ fn a_leader_raises_the_rules_once_all_members_know_them() {
     assert_eq!(alone.replica.status().last.index.0, last, "once is enough");
 }
 
-/// Guards a server that joins meanwhile: what is known of the members says nothing of those that came
-/// since.
+/// Guards that what is known of the members does not count for a member that joined later.
 #[check]
 fn of_members_that_came_since_nothing_is_known() {
     let three = Membership::of([S1, S2, S3]);
@@ -384,8 +382,7 @@ fn of_members_that_came_since_nothing_is_known() {
     assert_eq!(alone.replica.status().last.index, LogIndex(3), "now it is known of all");
 }
 
-/// Guards the state of a cluster of two releases: what the first one remembers whole, this one does
-/// too until later rules hold.
+/// Guards that answers that the first release remembers whole stay whole until later rules apply.
 #[check]
 fn a_named_comparison_is_remembered_as_the_first_release_does() {
     for (semantics, whole) in [(Semantics::FIRST, true), (Semantics::LATEST, false)] {

@@ -1,4 +1,4 @@
-//! Single messages on their way: each can be held, released, put off, copied and dropped.
+//! Single messages in flight: each can be held, released, delayed, copied and dropped.
 
 use raft_core::event::{Event, EventKind, Fault};
 use raft_core::message::{Body, Message};
@@ -8,7 +8,7 @@ use raft_core::view::ClusterView;
 
 use crate::lab::{Cluster, S1, S2, S3, check, value_at};
 
-/// A cluster of three whose elections come by command, led by S1.
+/// A cluster of three with manual elections, led by S1.
 fn scripted() -> Cluster {
     let config = SimConfig { manual_elections: true, ..SimConfig::default() };
     let mut cluster = Cluster::new(config);
@@ -18,13 +18,13 @@ fn scripted() -> Cluster {
     cluster
 }
 
-/// The newest message in the air that fits, by its name there.
+/// The id of the newest matching message in flight.
 fn flying(sim: &Simulation, fits: impl Fn(&Message) -> bool) -> EventId {
     let found = sim.flying().filter(|flying| fits(&flying.message)).last();
     found.expect("such a message is in the air").id
 }
 
-/// Lets S1 propose, and names the message that carries the entry to `to`.
+/// Writes at S1, and returns the id of the message that carries the entry to `to`.
 fn propose(cluster: &mut Cluster, to: NodeId, value: &'static str) -> EventId {
     let command = raft_core::kv::Command::put("x", value);
     cluster.act(Action::Write { node: S1, command });
@@ -38,7 +38,7 @@ fn receipts(events: &[Event], message: EventId) -> usize {
     events.iter().filter(received).count()
 }
 
-/// Guards lessons as scripts: nobody campaigns unless told to, while leaders go on as ever.
+/// Guards scripted lessons: no server campaigns unless told to, and leaders keep leading.
 #[check]
 fn with_manual_elections_only_a_command_elects() {
     let mut cluster = Cluster::new(SimConfig { manual_elections: true, ..SimConfig::default() });
@@ -52,7 +52,7 @@ fn with_manual_elections_only_a_command_elects() {
     assert_eq!(cluster.sim.leader(), Some(S2), "heartbeats keep it in office");
 }
 
-/// Guards the hold: the message stays, others overtake it, and it arrives when released.
+/// Guards that a held message stays in flight, is overtaken, and arrives when released.
 #[check]
 fn a_held_message_stays_in_the_air_until_released() {
     let mut cluster = scripted();
@@ -70,7 +70,7 @@ fn a_held_message_stays_in_the_air_until_released() {
     assert_eq!(cluster.sim.act(Action::Release(first)), Err(ActionError::NotFlying(first)));
 }
 
-/// Guards the delay: the message arrives that much later, and once.
+/// Guards that a delayed message arrives later by the delay, and once.
 #[check]
 fn a_message_that_is_put_off_arrives_later() {
     let mut cluster = scripted();
@@ -86,8 +86,8 @@ fn a_message_that_is_put_off_arrives_later() {
     assert_eq!(receipts(&cluster.events, message), 1);
 }
 
-/// Guards the copy: it has a name of its own, so it can be held while the original goes on, and
-/// the receiver takes it for what it is. A screen sees both.
+/// Guards that a copy has its own id, so it can be held while the original arrives. The receiver
+/// gets the original twice, and the view shows both.
 #[check]
 fn a_copy_of_a_message_can_be_held_by_itself() {
     let mut cluster = scripted();
@@ -111,7 +111,7 @@ fn a_copy_of_a_message_can_be_held_by_itself() {
     assert!(!view.messages[&copy].held);
 }
 
-/// Whether S2 receives S1's messages in the order of their sending, and how many twice.
+/// Whether S2 receives S1's messages in the order of sending, and how many twice.
 fn order_under(quality: NetworkConfig) -> (bool, usize) {
     let mut cluster = scripted();
     cluster.act(Action::SetLinkQuality { from: S1, to: S2, quality: Some(quality) });
@@ -131,7 +131,7 @@ fn order_under(quality: NetworkConfig) -> (bool, usize) {
     (seqs.is_sorted(), seqs.len() - distinct.len())
 }
 
-/// Guards both sides of the network's order: links keep it unless told otherwise.
+/// Guards that links reorder and repeat messages only if configured to.
 #[check]
 fn links_reorder_and_repeat_only_when_told_to() {
     let link = NetworkConfig { delay_max: 150 * MILLISECOND, ..NetworkConfig::default() };
@@ -141,7 +141,7 @@ fn links_reorder_and_repeat_only_when_told_to() {
     assert!(order_under(NetworkConfig { duplicate_permille: 300, ..link }).1 > 10);
 }
 
-/// Guards faults of one direction of one link: they hurt nobody else, and healing ends them.
+/// Guards that a fault of one direction of one link affects no other link, and healing ends it.
 #[check]
 fn one_link_can_be_worse_than_all_others() {
     let mut cluster = scripted();

@@ -1,4 +1,4 @@
-//! The state machine: what each command does, and that nothing but command and state decides.
+//! The state machine: what each command does. Its result depends only on the command and the state.
 
 use raft_core::kv::{
     Answer, Command, Comparison, Expected, KeyRange, KvStore, Operation, OperationResult, Pair,
@@ -23,8 +23,8 @@ fn keys<'a>(pairs: impl Iterator<Item = &'a Pair>) -> Vec<&'a [u8]> {
     pairs.map(|pair| &pair.key[..]).collect()
 }
 
-/// Guards compare-and-set: each kind of expectation, and that a failed one tells what it found and
-/// changes nothing.
+/// Guards compare-and-set with each kind of expectation. A failed comparison returns what it found
+/// and changes nothing.
 #[check]
 fn a_compare_and_set_sets_only_what_is_as_expected() {
     let cases = [
@@ -59,8 +59,8 @@ fn put(key: &'static str, value: &'static str) -> Operation {
     Operation::Put { key: key.into(), value: value.into(), lease: None }
 }
 
-/// Guards transactions: all comparisons decide, operations see those before them, and all changes
-/// share one revision.
+/// Guards transactions: all comparisons must hold, operations see the operations before them, and
+/// all changes share one revision.
 #[check]
 fn a_transaction_is_one_step() {
     let mut store = store(&[("a", "1"), ("b", "2")]);
@@ -98,7 +98,7 @@ fn a_transaction_is_one_step() {
     assert_eq!(value(&store, "lost"), Some("1"));
 }
 
-/// Guards revisions: what changes nothing makes none.
+/// Guards that only changes of keys create a revision.
 #[check]
 fn what_changes_nothing_makes_no_revision() {
     let mut store = store(&[("a", "1")]);
@@ -117,7 +117,7 @@ fn what_changes_nothing_makes_no_revision() {
     }
 }
 
-/// Guards ranges: both ends, prefixes, and nothing beyond.
+/// Guards ranges: start included, end excluded, and only matching keys for a prefix.
 #[check]
 fn a_range_holds_its_start_and_not_its_end() {
     let store = store(&[("a", "1"), ("ab", "2"), ("b", "3"), ("c", "4")]);
@@ -136,7 +136,8 @@ fn a_range_holds_its_start_and_not_its_end() {
     assert!(names(&between("a", "a")).is_empty());
 }
 
-/// Guards those who watch: every change of a key, in order, those of one command at one revision.
+/// Guards that watchers get every change in order, and that changes of one command share a
+/// revision.
 #[check]
 fn changes_tell_all_that_happened_to_keys() {
     let mut store = store(&[("a", "1")]);

@@ -1,5 +1,5 @@
-//! What the tests share: a simulated cluster with words for what one does to it, and a single
-//! replica whose disk and network the test plays itself.
+//! Shared helpers of the tests: a simulated cluster, and a single replica whose disk and network
+//! the test plays itself.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,10 @@ use raft_core::event::{Event, Outcome, RoleName};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
-use raft_core::message::{Body, Message, SnapshotMeta};
+use raft_core::message::{Body, Message};
 use raft_core::replica::{Input, Output, Proposal, Replica, Start};
 use raft_core::sim::{Action, SimConfig, Simulation};
+use raft_core::snapshot::SnapshotMeta;
 use raft_core::types::{MILLISECOND, Micros, NodeId, RequestId, SECOND, Term, Time};
 
 /// Marks a test that runs natively and in wasm.
@@ -24,7 +25,7 @@ pub(crate) const S1: NodeId = NodeId(1);
 pub(crate) const S2: NodeId = NodeId(2);
 pub(crate) const S3: NodeId = NodeId(3);
 
-/// How long a test waits in simulated time for what must come.
+/// How long a test waits for an event, in simulated time.
 const PATIENCE: Micros = 10 * SECOND;
 
 /// A simulated cluster.
@@ -38,7 +39,7 @@ impl Cluster {
         Self { sim: Simulation::new(config), events: Vec::new() }
     }
 
-    /// A cluster of this many servers that has a leader which has committed.
+    /// A cluster of this many servers whose leader has committed.
     pub(crate) fn led(servers: u64, seed: u64) -> Self {
         let mut cluster = Self::new(SimConfig { seed, servers, ..SimConfig::default() });
         cluster.await_leader();
@@ -49,7 +50,7 @@ impl Cluster {
         self.sim.act(action).expect("the test does what is possible")
     }
 
-    /// Runs until `done`; fails when it does not come.
+    /// Runs until `done` holds; panics after [`PATIENCE`].
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&Simulation) -> bool) {
         let limit = self.sim.now().after(PATIENCE);
         let came = self.sim.run_while(limit, |sim| !done(sim));
@@ -73,7 +74,7 @@ impl Cluster {
         self.sim.leader().expect("just seen")
     }
 
-    /// Writes at the leader and waits for the answer.
+    /// Writes at the leader and waits until it has applied the write.
     pub(crate) fn put(&mut self, key: &'static str, value: &'static str) {
         let node = self.await_leader();
         self.act(Action::Write { node, command: Command::put(key, value) });
@@ -101,7 +102,7 @@ pub(crate) fn value_at(sim: &Simulation, node: NodeId, key: &str) -> Option<Stri
     Some(String::from_utf8_lossy(&value.value).into_owned())
 }
 
-/// One replica of three, with the test as its disk, its network and its clock.
+/// One replica of three. The test plays its disk, its network and its clock.
 pub(crate) struct Alone {
     pub(crate) replica: Replica,
     pub(crate) now: Time,
@@ -109,7 +110,7 @@ pub(crate) struct Alone {
     pub(crate) writes: Vec<Write>,
     pub(crate) answers: Vec<(RequestId, Outcome)>,
     pub(crate) snapshots: Vec<Snapshot>,
-    /// Term, vote and what else goes with them, as the latest batch says.
+    /// The hard state of the latest write.
     pub(crate) hard_state: HardState,
 }
 
@@ -127,7 +128,7 @@ impl Alone {
         Self::started(membership, recovered, snapshot, config)
     }
 
-    /// A server with nothing on its disk that knows of no member.
+    /// A server with an empty disk that knows no members.
     pub(crate) fn stranger() -> Self {
         Self::started(Membership::default(), Recovered::default(), None, Config::default())
     }
@@ -163,12 +164,12 @@ impl Alone {
         Self::leader_with(Config::default())
     }
 
-    /// The same, run with these figures.
+    /// The same with this configuration.
     pub(crate) fn leader_with(config: Config) -> Self {
         Self::recovered(Recovered::default(), None, config).elected()
     }
 
-    /// The same, from a state that follows these rules.
+    /// The same with a state that follows these rules.
     pub(crate) fn leader_under(semantics: Semantics) -> Self {
         let membership = Membership::of([S1, S2, S3]);
         let meta = SnapshotMeta { membership, ..SnapshotMeta::default() };
@@ -180,7 +181,7 @@ impl Alone {
         self.elected_in(1)
     }
 
-    /// It becomes the leader of this term, and its no-op is committed.
+    /// Makes it the leader of this term, with its no-op committed.
     pub(crate) fn elected_in(self, term: u64) -> Self {
         let mut alone = self;
         alone.time_out();
@@ -219,7 +220,7 @@ impl Alone {
         }
     }
 
-    /// The election timer runs out.
+    /// Advances to the deadline and fires the timer.
     pub(crate) fn time_out(&mut self) {
         self.now = self.replica.deadline().expect("a timer runs").max(self.now);
         self.step(Input::Tick);
@@ -237,13 +238,13 @@ impl Alone {
         self.step(Input::Receive(message));
     }
 
-    /// The same for a message that was on its way for `age`.
+    /// The same for a message that was in flight for `age`.
     pub(crate) fn receive_aged(&mut self, from: NodeId, term: u64, body: Body, age: Micros) {
         let message = Message { from, to: S1, seq: 0, term: Term(term), body };
         self.step(Input::ReceiveAged { message, age });
     }
 
-    /// `from` agrees up to `index`, in the leader's latest round.
+    /// `from` accepts up to `index`, in the leader's latest round.
     pub(crate) fn accept(&mut self, from: NodeId, index: u64) {
         let rounds = self.sent.iter().filter_map(|message| match &message.body {
             Body::AppendEntries { round, .. } => Some(*round),
@@ -261,7 +262,7 @@ impl Alone {
         self.step(Input::Propose(vec![proposal]));
     }
 
-    /// The disk finishes all that it was given.
+    /// Completes all pending writes.
     pub(crate) fn persist_all(&mut self) {
         for write in std::mem::take(&mut self.writes) {
             self.step(Input::Persisted(write.id));

@@ -1,14 +1,15 @@
-//! Changes of the cluster's members: §6, dissertation chapter 4.
+//! Membership changes: §6, dissertation chapter 4.
 
 use std::collections::BTreeSet;
 
 use raft_core::config::Config;
 use raft_core::durable::HardState;
-use raft_core::event::{EventKind, Outcome, RequestRefusal, RoleName, RoleReason, VoteRefusal};
+use raft_core::event::{EventKind, Outcome, RequestRefusal, RoleName, RoleReason};
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::{ChangeRefusal, Membership, MembershipChange};
 use raft_core::message::Body;
 use raft_core::replica::{Input, Replica};
+use raft_core::rules::VoteRefusal;
 use raft_core::sim::{Action, SimConfig, Simulation};
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, RequestId, SECOND, Term};
 
@@ -21,7 +22,7 @@ fn members(sim: &Simulation, node: NodeId) -> Membership {
     sim.replica(node).map(|it| it.status().membership).unwrap_or_default()
 }
 
-/// Asks the leader for a change and waits until all that are asked know it to be complete.
+/// Requests a change from the leader and waits until all expected voters know it to be complete.
 fn change(cluster: &mut Cluster, change: &MembershipChange, expected: &[u64]) {
     let voters: BTreeSet<NodeId> = expected.iter().copied().map(NodeId).collect();
     let complete = |sim: &Simulation| {
@@ -47,8 +48,8 @@ fn answers(cluster: &Cluster) -> Vec<Outcome> {
     cluster.events.iter().filter_map(answer).collect()
 }
 
-/// Guards dissertation §4.2.1: a new server catches up as a learner, then votes; the client is told
-/// when that is committed.
+/// Guards dissertation §4.2.1: a new server catches up as a learner, then votes. The client is
+/// answered when the change is committed.
 #[check]
 fn a_new_server_learns_and_then_votes() {
     for seed in 0..10 {
@@ -68,7 +69,7 @@ fn a_new_server_learns_and_then_votes() {
     }
 }
 
-/// Guards against a learner that counts: with two of three voters away its acknowledgement commits
+/// Guards that a learner does not count: with two of three voters down, its acknowledgement commits
 /// nothing.
 #[check]
 fn a_learner_replicates_and_counts_for_nothing() {
@@ -96,8 +97,8 @@ fn a_learner_replicates_and_counts_for_nothing() {
     assert_eq!(role, RoleName::Follower, "a learner never campaigns");
 }
 
-/// Guards §6: several voters at once go through a joint configuration, and the cluster works
-/// throughout.
+/// Guards §6: a change of several voters goes through a joint configuration, and the cluster stays
+/// available.
 #[check]
 fn several_voters_change_through_a_joint_configuration() {
     for seed in 0..10 {
@@ -119,8 +120,8 @@ fn several_voters_change_through_a_joint_configuration() {
     }
 }
 
-/// Guards dissertation §4.2.2: a leader that is removed manages the change to its end, hands over
-/// and does not disturb the others afterwards.
+/// Guards dissertation §4.2.2: a removed leader completes the change, hands over and does not
+/// disturb the others afterwards.
 #[check]
 fn a_removed_leader_steps_down_and_keeps_quiet() {
     for seed in 0..10 {
@@ -142,8 +143,8 @@ fn a_removed_leader_steps_down_and_keeps_quiet() {
     }
 }
 
-/// Guards dissertation §4.2.1: who does not catch up in time is removed again, and another change
-/// is possible then.
+/// Guards dissertation §4.2.1: a server that does not catch up in time is removed again, and
+/// another change is possible then.
 #[check]
 fn a_server_that_does_not_catch_up_is_removed_again() {
     let node = Config { promotion_timeout: 2 * SECOND, ..Config::default() };
@@ -161,7 +162,7 @@ fn a_server_that_does_not_catch_up_is_removed_again() {
     assert!(answers(&cluster).contains(&refused));
 }
 
-/// Guards pitfall 20: a configuration that is cut off with the log's end holds no longer.
+/// Guards pitfall 20: truncating a configuration entry restores the previous configuration.
 #[check]
 fn a_configuration_is_rolled_back_with_its_entry() {
     let mut alone = Alone::new();
@@ -180,7 +181,7 @@ fn a_configuration_is_rolled_back_with_its_entry() {
     assert_eq!(alone.replica.status().membership, Membership::of([S1, S2, S3]));
 }
 
-/// Guards pitfall 20: a snapshot and a restart keep the configuration in force.
+/// Guards pitfall 20: the configuration survives a snapshot and a restart.
 #[check]
 fn a_configuration_survives_snapshots_and_restarts() {
     for seed in 0..5 {
@@ -208,8 +209,8 @@ fn a_configuration_survives_snapshots_and_restarts() {
     }
 }
 
-/// Guards pitfall 19: before it has committed in its own term a leader changes no members, and one
-/// change is made at a time.
+/// Guards pitfall 19: a leader refuses a change before it has committed in its own term, and while
+/// another change is in progress.
 #[check]
 fn a_change_waits_for_the_own_term_and_for_the_one_before() {
     let mut alone = Alone::new();
@@ -239,8 +240,8 @@ fn a_change_waits_for_the_own_term_and_for_the_one_before() {
     assert_eq!(alone.answers, [(RequestId(2), done)]);
 }
 
-/// Guards pitfall 29: a server that lost its disk neither votes nor campaigns, whatever the log
-/// tells it of its earlier membership, until it was removed and added again.
+/// Guards pitfall 29: a server that lost its disk neither votes nor campaigns until it is removed
+/// and added again. Log entries about its earlier membership do not count.
 #[check]
 fn a_server_without_memory_does_not_vote() {
     let mut alone = Alone::stranger();
@@ -260,7 +261,7 @@ fn a_server_without_memory_does_not_vote() {
         leader_commit: LogIndex(commit),
         round: 1,
     };
-    // Old news: at index 1 it was a learner, at index 2 a voter; the leader has committed both.
+    // Old entries: a learner at index 1, a voter at index 2. The leader has committed both.
     let all = Membership::of([S1, S2, S3]);
     let learner = Membership { learners: [S1].into(), ..Membership::of([S2, S3]) };
     let old = vec![entry(1, learner.clone()), entry(2, all.clone())];
@@ -277,7 +278,7 @@ fn a_server_without_memory_does_not_vote() {
     assert_eq!(alone.replica.status().role, RoleName::Follower, "it does not campaign either");
     let HardState { stranger_until, .. } = alone.hard_state;
     assert!(stranger_until.is_some(), "and remembers that over a restart");
-    // News: it is removed, added as a learner, promoted.
+    // New entries: it is removed, added as a learner, promoted.
     let news = vec![entry(3, Membership::of([S2, S3])), entry(4, learner), entry(5, all)];
     let news = news.into_iter().map(|it| Entry { term: Term(6), ..it }).collect();
     alone.receive(S3, 6, append(LogPosition::new(5, 2), news, 2));
@@ -292,8 +293,8 @@ fn a_server_without_memory_does_not_vote() {
     );
 }
 
-/// Guards pitfall 29 against old messages: what a wiped server hears first may have been on its way
-/// since before it acknowledged more. The leader of a later term tells it how far that can reach.
+/// Guards pitfall 29 against old messages: a wiped server may first receive a message from before
+/// it acknowledged more. A message of a later term's leader raises `stranger_until`.
 #[check]
 fn a_late_word_of_an_earlier_leader_makes_no_full_member() {
     let mut alone = Alone::stranger();
@@ -303,11 +304,11 @@ fn a_late_word_of_an_earlier_leader_makes_no_full_member() {
         leader_commit: LogIndex(commit),
         round: 1,
     };
-    // From term 2, when the log ended at 3.
+    // A message of term 2, when the log ended at 3.
     alone.receive(S2, 2, append(LogPosition::new(2, 3), Vec::new(), 3));
     alone.persist_all();
     assert_eq!(alone.hard_state.stranger_until, Some(LogIndex(3)));
-    // In truth it was a voter in term 5, and acknowledged up to 10.
+    // Before the loss it was a voter in term 5, and acknowledged up to 10.
     alone.receive(S3, 6, append(LogPosition::new(5, 10), Vec::new(), 9));
     alone.persist_all();
     assert_eq!(alone.hard_state.stranger_until, Some(LogIndex(10)));
@@ -327,8 +328,8 @@ fn a_late_word_of_an_earlier_leader_makes_no_full_member() {
     assert_eq!(alone.hard_state.stranger_until, Some(LogIndex(10)), "old news");
 }
 
-/// The other way round: where the first leader's log had a tail that died with it, the next leader's
-/// word counts, so that a promotion below that tail is news.
+/// The reverse: if the first leader's log had a tail that was lost, the next leader's index counts.
+/// A promotion below that tail is then new.
 #[check]
 fn a_tail_that_died_keeps_no_stranger_from_voting() {
     let mut alone = Alone::stranger();
@@ -354,8 +355,8 @@ fn a_tail_that_died_keeps_no_stranger_from_voting() {
     assert_eq!(alone.hard_state.stranger_until, None);
 }
 
-/// Guards pitfalls 23 and 29 in a whole cluster: a wiped server is found out, is not counted, and
-/// becomes a full member by being removed and added.
+/// Guards pitfalls 23 and 29 in a whole cluster: a wiped server is detected and not counted. It
+/// becomes a full member when it is removed and added.
 #[check]
 fn a_wiped_server_is_found_out_and_joins_anew() {
     for seed in 0..10 {
@@ -384,7 +385,7 @@ fn a_wiped_server_is_found_out_and_joins_anew() {
     }
 }
 
-/// Guards the reason that people see when a stranger refuses.
+/// Guards that a stranger's refusal says why, and that a stranger never campaigns.
 #[check]
 fn a_stranger_says_why_it_refuses() {
     let mut cluster = Cluster::led(3, 1);
@@ -397,9 +398,9 @@ fn a_stranger_says_why_it_refuses() {
     assert!(!cluster.events.iter().any(campaigns));
 }
 
-/// Guards dissertation §4.2.2 and figure 4.6, found by a random run: a leader that removes itself
-/// from a cluster of two and loses its office before that is committed is the only one that can
-/// still commit it, so it may stand for election once more.
+/// Guards dissertation §4.2.2 and figure 4.6, found by a random run. In a cluster of two, a leader
+/// that removes itself may step down before that is committed. Only this server can still commit
+/// it, so it may campaign again.
 #[check]
 fn a_leader_on_its_way_out_may_be_needed_once_more() {
     let mut cluster = Cluster::led(2, 3);
@@ -419,9 +420,9 @@ fn a_leader_on_its_way_out_may_be_needed_once_more() {
     });
 }
 
-/// Guards a new server that loses its promotion with its power, found by a random run: whoever
-/// promoted it may need its vote to tell it again. As a learner, past its first contact, it owes
-/// nobody anything; while it only repeats an old log it may.
+/// Guards a new server that loses its promotion in a power loss, found by a random run: the leader
+/// may need its vote. A learner past its first contact has no promises to keep. A server that only
+/// repeats an old log may have.
 #[check]
 fn a_learner_that_is_no_stranger_any_more_votes_before_its_promotion() {
     let entry = |index, membership: Membership| Entry {
@@ -448,11 +449,11 @@ fn a_learner_that_is_no_stranger_any_more_votes_before_its_promotion() {
     let mut new = Alone::stranger();
     new.receive(S2, 5, append(LogPosition::ZERO, entry(1, learner.clone()), 0));
     assert_eq!(answer(&mut new), Some(Body::RequestVoteReply { granted: true }));
-    // The leader knows it to have been promoted at index 2, before it lost its disk.
+    // The leader has committed its promotion at index 2, from before it lost its disk.
     let mut wiped = Alone::stranger();
     wiped.receive(S2, 5, append(LogPosition::ZERO, entry(1, learner), 2));
     assert_eq!(answer(&mut wiped), Some(Body::RequestVoteReply { granted: false }));
-    // Nor is it fooled by a leader that does not know yet what is committed.
+    // The same with a leader that does not know yet what is committed.
     let mut wiped = Alone::stranger();
     let all = Membership::of([S1, S2, S3]);
     wiped.receive(S2, 5, append(LogPosition::new(5, 2), entry(3, all.clone()), 0));
@@ -462,9 +463,8 @@ fn a_learner_that_is_no_stranger_any_more_votes_before_its_promotion() {
     assert_eq!(answer(&mut wiped), Some(Body::RequestVoteReply { granted: false }));
 }
 
-/// Guards the promotion, found by a random run: a learner that answers but has nothing on its disk
-/// yet is not promoted, however short the log. If it lost all with its power, it would be a voter
-/// that must not vote.
+/// Guards that a learner that answers but has nothing on disk is not promoted, found by a random
+/// run. After a power loss it would be a voter that must not vote.
 #[check]
 fn a_learner_durably_holds_its_configuration_before_it_is_promoted() {
     let mut cluster = Cluster::led(1, 3);
@@ -479,7 +479,7 @@ fn a_learner_durably_holds_its_configuration_before_it_is_promoted() {
     assert!(status.durable_index >= learner_since, "{status:?}");
 }
 
-/// What a stranger answers to a candidate.
+/// The answer to a vote request in this term.
 fn asked_for_its_vote(alone: &mut Alone, term: u64) -> Body {
     alone.now = alone.now.after(SECOND);
     alone.persist_all();
@@ -509,9 +509,9 @@ fn append_all(prev_log: LogPosition, entries: raft_core::log::Entries, commit: u
     Body::AppendEntries { prev_log, entries, leader_commit: LogIndex(commit), round: 1 }
 }
 
-/// Guards pitfall 29 against a voter that never votes: what its first leader told a stranger ends with
-/// that leader. The next one has a shorter log, and the stranger is a full member as soon as it holds
-/// an entry of its own.
+/// Guards pitfall 29 against a voter that never votes: the next leader has a shorter log, and the
+/// first leader's index no longer counts. The stranger is a full member once it holds an entry of
+/// the new term.
 #[check]
 fn a_stranger_waits_for_nothing_that_died_with_its_first_leader() {
     let mut alone = Alone::stranger();
@@ -520,7 +520,7 @@ fn a_stranger_waits_for_nothing_that_died_with_its_first_leader() {
     let log = (1..=10).map(|index| (1, index, Payload::Noop)).chain([(1, 11, learner())]);
     alone.receive(S3, 6, append_all(LogPosition::new(1, 11), entries([]), 10));
     alone.receive(S3, 6, append_all(LogPosition::ZERO, entries(log), 10));
-    // So far this may be the log as it was before it lost its disk.
+    // This may still be the log from before it lost its disk.
     let own = vec![(6, 12, Payload::Noop)];
     let mut early = alone.replica.clone();
     early.step(
@@ -538,15 +538,15 @@ fn a_stranger_waits_for_nothing_that_died_with_its_first_leader() {
     assert_eq!(asked_for_its_vote(&mut alone, 7), granted(true));
 }
 
-/// The same in a cluster that grows from one to two through a power loss, after which each of the two
-/// is needed: the vote of the second must come.
+/// The same in a cluster that grows from one to two servers across a power loss. Both are needed
+/// then, so the second must vote.
 #[check]
 fn a_cluster_that_grows_through_a_power_loss_elects_again() {
     for seed in 0..10 {
         let mut cluster = Cluster::led(1, seed);
         cluster.put("x", "1");
         cluster.act(Action::AddServer(S2));
-        // What the first life of the leader takes in stays in memory.
+        // What the leader appends before its crash stays in memory.
         let slow = 250 * MILLISECOND;
         cluster.act(Action::SlowDisk { node: S1, min: slow, max: slow });
         for value in ["2", "3", "4", "5", "6", "7", "8", "9"] {
@@ -582,9 +582,9 @@ fn change_until_both_vote(cluster: &mut Cluster) {
 fn snapshot_of(index: u64, membership: Payload) -> Body {
     let Payload::Membership(membership) = membership else { panic!("members") };
     let last = LogPosition::new(5, index);
-    let meta = raft_core::message::SnapshotMeta { last, membership: *membership };
+    let meta = raft_core::snapshot::SnapshotMeta { last, membership: *membership };
     let snapshot = raft_core::kv::Snapshot { meta: meta.clone(), ..Default::default() };
-    let cursor = raft_core::message::Cursor::default();
+    let cursor = raft_core::snapshot::Cursor::default();
     let (data, next) = snapshot.chunk(&cursor, 1000);
     let chunk = raft_core::message::SnapshotChunk { meta, cursor, data, next };
     Body::InstallSnapshot { chunk: Box::new(chunk), round: 1 }
@@ -596,8 +596,8 @@ fn saved(alone: &mut Alone) {
     alone.step(Input::SnapshotSaved(meta));
 }
 
-/// Guards pitfall 29: a snapshot that is taken after a promotion from an earlier life makes no full
-/// member of a server that was not let in again, though it is younger than the first contact.
+/// Guards pitfall 29: a snapshot newer than the first contact makes no full member of a stranger.
+/// Its promotion may be from before the disk was lost.
 #[check]
 fn a_snapshot_makes_no_voter_of_a_stranger() {
     let mut alone = Alone::stranger();
@@ -610,8 +610,8 @@ fn a_snapshot_makes_no_voter_of_a_stranger() {
     assert_eq!(asked_for_its_vote(&mut alone, 6), Body::RequestVoteReply { granted: false });
 }
 
-/// Guards pitfall 29 over a crash: the mark of a stranger and a snapshot go to the disk beside each
-/// other, and with the snapshot alone it would take itself for a member.
+/// Guards pitfall 29 over a crash: a snapshot is saved only after the mark of a stranger is
+/// durable. With the snapshot alone the server would count itself a member.
 #[check]
 fn a_snapshot_waits_for_the_mark_of_a_stranger() {
     let mut alone = Alone::stranger();
@@ -622,8 +622,8 @@ fn a_snapshot_waits_for_the_mark_of_a_stranger() {
     assert!(alone.hard_state.stranger_until.is_some());
 }
 
-/// Guards the promotion of several: one that had caught up and lost its disk, while another was waited
-/// for, is not promoted.
+/// Guards that a learner that had caught up is not promoted if it loses its disk while the leader
+/// waits for another learner.
 #[check]
 fn a_learner_that_is_lost_while_others_catch_up_is_not_promoted() {
     let node = Config { promotion_timeout: 2 * SECOND, ..Config::default() };

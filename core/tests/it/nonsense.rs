@@ -1,5 +1,5 @@
-//! What no correct peer sends is refused and counted. It stops no server, exhausts no numbers, and
-//! changes nothing that is committed.
+//! Messages that no correct peer sends are refused and counted. They stop no server, exhaust no
+//! terms or indexes, and change nothing that is committed.
 
 use proptest::prelude::*;
 use raft_core::config::Config;
@@ -9,11 +9,10 @@ use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::limits::MAX_CURSOR_BYTES;
 use raft_core::log::{Entries, Entry, Log, Payload};
 use raft_core::membership::Membership;
-use raft_core::message::{
-    AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
-};
+use raft_core::message::{AppendResult, Body, Message, SnapshotChunk, SnapshotProgress};
 use raft_core::replica::{Halt, Input};
 use raft_core::rules::{INDEX_HORIZON, Rules, TERM_HORIZON, TERM_STEP};
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, RequestId, Term};
 
 use crate::lab::{Alone, S1, S2, S3};
@@ -31,7 +30,7 @@ fn append(prev_log: (u64, u64), entries: Vec<Entry>, commit: u64) -> Body {
     }
 }
 
-/// A server in term 3 with entries 3 to 6 after a snapshot, of which those up to 4 are committed.
+/// A server in term 3 with a snapshot, entries 3 to 6 after it, and commit index 4.
 fn started() -> Alone {
     let recovered = Recovered {
         hard_state: HardState { current_term: Term(3), ..HardState::default() },
@@ -43,7 +42,7 @@ fn started() -> Alone {
     Alone::recovered(recovered, Some(compacted()), config)
 }
 
-/// Its snapshot.
+/// The snapshot of [`started`].
 fn compacted() -> Snapshot {
     let meta = SnapshotMeta {
         last: LogPosition::new(1, 2),
@@ -54,7 +53,7 @@ fn compacted() -> Snapshot {
     Snapshot { meta, store }
 }
 
-/// The same server, which then got into this role. A follower follows S2.
+/// The server of [`started`] in this role. A follower follows S2.
 fn in_role(role: RoleName) -> Alone {
     let mut alone = started();
     match role {
@@ -86,7 +85,7 @@ fn chunk(last: (u64, u64), membership: Membership, next: Option<&'static [u8]>) 
     Body::InstallSnapshot { chunk: Box::new(chunk), round: 1 }
 }
 
-/// One byte more than a cursor may have.
+/// One byte longer than a cursor may be.
 static LONG: [u8; MAX_CURSOR_BYTES + 1] = [b'c'; MAX_CURSOR_BYTES + 1];
 
 fn wants(cursor: &'static [u8]) -> Body {
@@ -103,8 +102,8 @@ fn reply(read_index: Option<u64>) -> Body {
     Body::ReadIndexReply { question: 1, read_index: read_index.map(LogIndex) }
 }
 
-/// Guards each refusal by itself: the message is counted with its sender and reason, moves no term,
-/// puts off no election and gets no answer.
+/// Guards that each refused message is counted with its sender and reason, changes no term, delays
+/// no election and gets no answer.
 #[test]
 fn nonsense_is_refused_and_counted() {
     use MessageRefusal as R;
@@ -172,8 +171,8 @@ fn nonsense_is_refused_and_counted() {
     }
 }
 
-/// Guards the other side: what a correct peer may well send, late or by a way of its own, is not
-/// counted as nonsense.
+/// Guards that messages that a correct peer may send, such as late or reordered messages, are not
+/// counted as refused.
 #[test]
 fn what_only_came_late_is_not_counted() {
     let last_log = LogPosition::new(2, 6);
@@ -185,7 +184,7 @@ fn what_only_came_late_is_not_counted() {
         (RoleName::Follower, 2, 3, append((3, 99), vec![], 4)),
         (RoleName::Follower, 2, 3, append((1, 2), vec![entry(1, 3), entry(2, 4)], 4)),
         (RoleName::Candidate, 3, 4, Body::TimeoutNow),
-        // Members may have changed since it was asked.
+        // The members may have changed since the request.
         (RoleName::Candidate, 9, 4, Body::RequestVoteReply { granted: true }),
         (RoleName::PreCandidate, 9, 3, Body::PreVoteReply { next_term: Term(4), granted: true }),
         (RoleName::Candidate, 9, 4, Body::RequestVote { last_log, transfer: false }),
@@ -201,8 +200,8 @@ fn what_only_came_late_is_not_counted() {
     }
 }
 
-/// Guards the terms themselves: however high a peer takes them, a cluster has as many left as it can
-/// ever use, and a peer needs more messages than it can ever send to use them up.
+/// Guards that a peer cannot exhaust the terms: beyond the horizon a message raises the term by at
+/// most `TERM_STEP`. To use up all terms takes more messages than a peer can ever send.
 #[test]
 fn terms_grow_in_small_steps_beyond_the_horizon() {
     let rules = Rules::default();
@@ -220,7 +219,7 @@ fn terms_grow_in_small_steps_beyond_the_horizon() {
     }
     const { assert!(u64::MAX / TERM_STEP > 1 << 40) };
     assert!(rules.believes_index(INDEX_HORIZON) && !rules.believes_index(INDEX_HORIZON.next()));
-    // A cluster that was taken to the horizon goes on.
+    // A cluster at the horizon still elects a leader.
     let mut alone = started();
     alone.receive(S3, horizon, Body::RequestVoteReply { granted: false });
     alone.persist_all();
@@ -235,7 +234,7 @@ fn terms_grow_in_small_steps_beyond_the_horizon() {
 
 // Arbitrary messages
 
-/// A number where something may go wrong, most of the time a small one.
+/// A number at which something may go wrong, usually a small one.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         20 => 0_u64..10,
@@ -253,7 +252,7 @@ fn node() -> impl Strategy<Value = NodeId> {
 }
 
 fn position() -> impl Strategy<Value = LogPosition> {
-    // Some that are there, some that nearly are, and any.
+    // Positions in the log, close to it, and arbitrary.
     prop_oneof![
         2 => (2_u64..7).prop_map(|index| LogPosition::new(if index < 4 { 1 } else { 2 }, index)),
         1 => (1_u64..5, 1_u64..9).prop_map(|(term, index)| LogPosition::new(term, index)),
@@ -280,7 +279,7 @@ fn payload() -> impl Strategy<Value = Payload> {
     ]
 }
 
-/// Entries that follow each other and `prev_log`, or any.
+/// Consecutive entries after `prev_log`, or arbitrary entries.
 fn entries(prev_log: LogPosition) -> impl Strategy<Value = Entries> {
     let in_order = prop::collection::vec((0_u64..2, payload()), 0..4).prop_map(move |steps| {
         let (mut index, mut term) = (prev_log.index, prev_log.term.0);
@@ -371,7 +370,6 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// What happens to a server.
 #[derive(Clone, Debug)]
 enum Step {
     Message { from: NodeId, to: NodeId, term: u64, body: Body, age: u64 },
@@ -399,7 +397,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the disk would hold, and what must be so of it.
+/// What the disk would hold. `take` asserts its invariants.
 #[derive(Debug)]
 struct Disk {
     hard_state: HardState,
@@ -436,8 +434,8 @@ impl Disk {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// Guards every server, in every role, against messages whose every field may be anything: it does
-    /// not stop, what is durable stays as it must be, and it can go on and be started again.
+    /// Guards that messages with arbitrary fields neither stop a server in any role nor violate the
+    /// invariants of its durable state. The server can continue and restart.
     #[test]
     fn no_message_of_a_peer_harms_a_server(
         role in prop_oneof![
@@ -499,7 +497,7 @@ proptest! {
             prop_assert!(after.commit_index >= before.commit_index);
             prop_assert!(after.commit_index <= after.last.index);
             prop_assert!(after.last.index <= INDEX_HORIZON.next());
-            // A committed command that nobody knows stops a server, and nothing else does.
+            // Only an unknown committed command stops a server.
             if let Some(halt) = alone.replica.halt() {
                 prop_assert!(matches!(halt, Halt::UnknownCommand { .. }), "{halt}");
                 break;
@@ -514,7 +512,7 @@ proptest! {
             let news = before.commit_index.max(log.base().index).next().0..=after.commit_index.0;
             committed.extend(news.map(|index| log.get(LogIndex(index)).expect("held").position()));
         }
-        // What was durable is enough to start from.
+        // A server can start from the durable state.
         let recovered = Recovered {
             hard_state: disk.hard_state,
             base: disk.log.base(),

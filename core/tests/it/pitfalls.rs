@@ -1,7 +1,7 @@
-//! Mistakes that other Raft systems made, each with a test that fails when it is made here.
+//! Mistakes that other Raft systems made, each with a test that fails if it is made here.
 //!
-//! `docs/PROTOCOL.md` lists all forty, with the tests that guard against them; here are those that
-//! fit no single part of the protocol.
+//! `docs/PROTOCOL.md` lists all forty with their tests. This file has the tests that fit no single
+//! part of the protocol.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,16 @@ use raft_core::config::Config;
 use raft_core::event::{Event, EventKind, ProgressMode, RoleName};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::membership::Membership;
-use raft_core::message::{AppendResult, Body, Cursor, Message, SnapshotChunk, SnapshotMeta};
+use raft_core::message::{AppendResult, Body, Message, SnapshotChunk};
 use raft_core::replica::Input;
 use raft_core::rules::{Rules, VoteRequest, Voter};
 use raft_core::sim::{Action, NetworkConfig, SimConfig, Simulation};
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check, value_at};
 
-/// Guards pitfall 5: a new leader's no-op counts for itself only once it is on its own disk.
+/// Guards pitfall 5: a new leader counts its own copy of its no-op only once it is durable.
 #[check]
 fn a_new_leader_counts_its_noop_once_durable() {
     let mut alone = Alone::new();
@@ -32,8 +33,8 @@ fn a_new_leader_counts_its_noop_once_durable() {
     assert_eq!(alone.replica.status().commit_index, LogIndex(1));
 }
 
-/// Guards pitfall 10: a leader whose process was paused does not trust the lease from before, though
-/// it has not been deposed yet as far as it knows.
+/// Guards pitfall 10: a leader whose process was paused does not use its old lease, although it
+/// still believes that it leads.
 #[check]
 fn a_paused_leader_does_not_read_by_its_old_lease() {
     let node = Config { lease_reads: true, ..Config::default() };
@@ -49,7 +50,7 @@ fn a_paused_leader_does_not_read_by_its_old_lease() {
         cluster.sim.readings()[before..].iter().any(|it| it.node == S1)
     };
     assert!(read(&mut cluster), "it has a lease");
-    // It is paused, and nothing that would tell it the truth gets through.
+    // S1 is paused, and no message about a newer leader reaches it.
     cluster.act(Action::Freeze(S1));
     for other in [S2, S3] {
         cluster.act(Action::SetLink { from: other, to: S1, up: false });
@@ -86,8 +87,8 @@ fn logs_compare_by_last_term_before_length() {
     }
 }
 
-/// Guards pitfall 15: a server of a low term with the better log and one of a high term with the
-/// worse log need each other; refusing pre-votes must not keep them apart for ever.
+/// Guards pitfall 15: two servers, one with the better log and one with the higher term, need each
+/// other's votes. Refused pre-votes must not block an election forever.
 #[check]
 fn servers_of_different_terms_elect_one_of_them() {
     let config = SimConfig { manual_elections: true, ..SimConfig::default() };
@@ -95,7 +96,7 @@ fn servers_of_different_terms_elect_one_of_them() {
     cluster.act(Action::Elect(S1));
     cluster.await_leader();
     cluster.pass(100 * MILLISECOND);
-    // S1 alone takes in what nobody else gets: the better log.
+    // Only S1 appends this entry: the better log.
     cluster.act(Action::Partition(vec![BTreeSet::from([S1])]));
     cluster.act(Action::Write { node: S1, command: Command::put("x", "1") });
     cluster.pass(SECOND);
@@ -112,7 +113,7 @@ fn servers_of_different_terms_elect_one_of_them() {
     let status = |cluster: &Cluster, node| cluster.sim.replica(node).expect("it runs").status();
     assert!(status(&cluster, S1).term < status(&cluster, S3).term);
     assert!(status(&cluster, S1).last > status(&cluster, S3).last);
-    // Only S1 can win, and only the answers to its questions can tell it the term.
+    // Only S1 can win, and only the replies to its requests can tell it the term.
     for _ in 0..3 {
         if cluster.sim.leader().is_none() {
             cluster.act(Action::Elect(S1));
@@ -122,8 +123,8 @@ fn servers_of_different_terms_elect_one_of_them() {
     assert_eq!(cluster.sim.leader(), Some(S1));
 }
 
-/// Guards pitfall 17: with two of three alive, a former leader is elected by the one that remembers
-/// it as the leader, where nobody else could win.
+/// Guards pitfall 17: with two of three servers alive, a server elects a former leader that it
+/// remembers as the leader. No other server could win.
 #[check]
 fn a_former_leader_is_elected_by_the_one_that_remembers_it() {
     let config = SimConfig { manual_elections: true, ..SimConfig::default() };
@@ -142,7 +143,7 @@ fn a_former_leader_is_elected_by_the_one_that_remembers_it() {
     cluster.await_value(&[S1, S2], "x", "1");
 }
 
-/// The same with timers of their own: former leaders that restart are no obstacle.
+/// The same with automatic elections: a restarted former leader is no obstacle.
 #[check]
 fn a_former_leader_and_one_other_elect() {
     for seed in 0..50 {
@@ -159,7 +160,8 @@ fn a_former_leader_and_one_other_elect() {
     }
 }
 
-/// All configurations of a few servers: each votes now, voted before, both, learns, or is absent.
+/// All configurations of `servers` servers: each is a voter, an outgoing voter, both, a learner, or
+/// absent.
 fn configurations(servers: u64) -> Vec<Membership> {
     let count = 5_u64.pow(u32::try_from(servers).expect("a few"));
     let all = (0..count).map(|mut code| {
@@ -188,15 +190,15 @@ fn subsets(servers: u64) -> impl Iterator<Item = BTreeSet<NodeId>> {
     })
 }
 
-/// The definition, word by word: more than half of the voters, and while two sets of voters count,
-/// more than half of each.
+/// The definition: more than half of the voters, and in a joint configuration more than half of
+/// each set.
 fn is_majority(membership: &Membership, agreeing: &BTreeSet<NodeId>) -> bool {
     let of = |voters: &BTreeSet<NodeId>| 2 * voters.intersection(agreeing).count() > voters.len();
     of(&membership.voters) && (membership.outgoing.is_empty() || of(&membership.outgoing))
 }
 
-/// Guards pitfall 21: for every small configuration, joint ones and learners included, exactly the
-/// majorities decide, and any two of them share a server.
+/// Guards pitfall 21: for every small configuration, also joint or with learners, exactly the
+/// majorities decide, and any two majorities share a server.
 #[check]
 fn exactly_the_majorities_decide() {
     const SERVERS: u64 = 4;
@@ -218,8 +220,8 @@ fn exactly_the_majorities_decide() {
     }
 }
 
-/// Guards pitfall 22: the sorted scan gives what counting does, for every small configuration and
-/// every way in which three values can be spread over it.
+/// Guards pitfall 22: the sorted scan equals counting, for every small configuration and every
+/// assignment of three values to it.
 #[check]
 fn the_majority_value_equals_the_naive_one() {
     const SERVERS: u64 = 4;
@@ -246,8 +248,8 @@ fn appends(events: &[Event]) -> impl Iterator<Item = &Message> {
     })
 }
 
-/// Guards pitfalls 24 and 25: with the log compacted to its tip, what is sent next is always above
-/// what is known to be there, and no message names an empty predecessor in place of a forgotten one.
+/// Guards pitfalls 24 and 25: with the log compacted to its tip, `next_index` stays above
+/// `match_index`. No message names an empty predecessor in place of a compacted entry.
 #[check]
 fn a_log_compacted_to_its_tip_confuses_nobody() {
     for seed in 0..10 {
@@ -284,8 +286,8 @@ fn a_log_compacted_to_its_tip_confuses_nobody() {
     }
 }
 
-/// Guards pitfall 24: a rejection that hints at less than is known to be there, as one may that was
-/// overtaken, does not take the leader back below it.
+/// Guards pitfall 24: an overtaken rejection whose hint is below `match_index` does not take
+/// `next_index` back to it.
 #[check]
 fn a_rejection_does_not_go_below_what_is_known() {
     let mut alone = Alone::leader();
@@ -318,8 +320,8 @@ fn install(snapshot: &Snapshot) -> Body {
     Body::InstallSnapshot { chunk, round: 1 }
 }
 
-/// Guards pitfall 26: two snapshots in quick succession, while the first is being saved; and the
-/// first once more after both.
+/// Guards pitfall 26: a second snapshot arrives while the first is being saved, and the first is
+/// repeated after both.
 #[check]
 fn snapshots_in_quick_succession_never_go_back() {
     let mut alone = Alone::new();
@@ -343,13 +345,13 @@ fn snapshots_in_quick_succession_never_go_back() {
     assert_eq!(alone.snapshots.len(), 2);
 }
 
-/// Guards pitfall 28: a follower behind a slow link catches up while the others go on writing and
-/// compacting, instead of getting one snapshot after the other.
+/// Guards pitfall 28: a follower behind a slow link catches up during writes and compactions,
+/// instead of getting snapshot after snapshot.
 #[check]
 fn a_slow_follower_converges_under_load() {
     let node = Config {
         compact_after_entries: 40,
-        // As many as are written while a state of 20 keys goes over the slow link, and more.
+        // More than are written while a state of 20 keys crosses the slow link.
         keep_entries: 200,
         max_chunk_bytes: 200,
         ..Config::default()
@@ -395,7 +397,7 @@ fn a_slow_follower_converges_under_load() {
 }
 
 /// Guards pitfall 32 in a whole cluster: a leader whose disk hangs is replaced within two election
-/// timeouts, though its heartbeats would have kept everybody quiet.
+/// timeouts, although it could still send heartbeats.
 #[check]
 fn a_leader_whose_disk_hangs_is_replaced() {
     for seed in 0..20 {
@@ -411,8 +413,8 @@ fn a_leader_whose_disk_hangs_is_replaced() {
     }
 }
 
-/// Guards pitfall 40 in the core: a peer that is away for long costs neither a growing log nor a
-/// growing number of messages.
+/// Guards pitfall 40 in the core: a peer that is down for long grows neither the log nor the number
+/// of messages.
 #[check]
 fn a_dead_peer_costs_no_memory() {
     let node = Config {

@@ -1,13 +1,13 @@
-//! What a voter promises to a leader by answering it, and who is let off (dissertation §4.2.3,
-//! §6.4.1).
+//! The promise of a voter to its leader, and what ends it (dissertation §4.2.3, §6.4.1).
 
 use raft_core::config::Config;
 use raft_core::durable::{HardState, Recovered};
 use raft_core::event::{EventKind, RoleName};
 use raft_core::kv::Command;
 use raft_core::log::{Entries, Entry, Payload};
-use raft_core::message::{AppendResult, Body, Cursor, Message, MessageName, SnapshotProgress};
+use raft_core::message::{AppendResult, Body, Message, MessageName, SnapshotProgress};
 use raft_core::sim::{Action, NetworkConfig, SimConfig, Simulation};
+use raft_core::snapshot::Cursor;
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, SECOND, Term, Time};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check, value_at};
@@ -25,7 +25,7 @@ fn heartbeat() -> Body {
     }
 }
 
-/// A server that has just heard S2, the leader of term 5.
+/// A server that has just heard from S2, the leader of term 5.
 fn bound(config: Config) -> Alone {
     let mut alone = Alone::recovered(Recovered::default(), None, config);
     alone.receive(S2, 5, heartbeat());
@@ -34,7 +34,7 @@ fn bound(config: Config) -> Alone {
     alone
 }
 
-/// Asks for a vote in this term; whether it was granted.
+/// Requests a vote in this term; returns whether it was granted.
 fn asks(alone: &mut Alone, term: u64, pre: bool, transfer: bool) -> bool {
     let last_log = LogPosition::new(5, 9);
     alone.take_sent();
@@ -51,7 +51,7 @@ fn asks(alone: &mut Alone, term: u64, pre: bool, transfer: bool) -> bool {
     }
 }
 
-/// Everything but a leader's word by which a higher term can come to a server.
+/// Every message, except a leader's, that can carry a higher term to a server.
 fn tidings() -> Vec<Body> {
     let last = LogPosition::new(5, 9);
     vec![
@@ -75,8 +75,8 @@ fn tidings() -> Vec<Body> {
     ]
 }
 
-/// Guards leases against every message that carries a higher term: none of them ends the promise to
-/// the leader that was heard, and when its time is over the vote is free.
+/// Guards that no message of a higher term ends the promise to a leader. When the promise expires,
+/// the server can vote.
 #[check]
 fn no_message_of_a_higher_term_ends_a_promise() {
     for config in [Config::default(), with_leases()] {
@@ -96,8 +96,8 @@ fn no_message_of_a_higher_term_ends_a_promise() {
     }
 }
 
-/// Guards leases against roles: who campaigned meanwhile at its leader's wish and lost, or led for a
-/// moment, owes what it owed before.
+/// Guards that a change of roles ends no promise: neither a lost campaign that the leader asked
+/// for, nor a short leadership.
 #[check]
 fn no_change_of_roles_ends_a_promise() {
     let mut alone = bound(with_leases());
@@ -123,8 +123,8 @@ fn no_change_of_roles_ends_a_promise() {
     assert!(!asks(&mut alone, 8, false, false));
 }
 
-/// Guards a restart, after which a promise is owed to nobody in particular: only an election that a
-/// leader wanted is let through, and it must be of a later term than any that was known.
+/// Guards that a restart ends no promise. Until it expires, a restarted voter votes only in an
+/// election that a leader asked for, of a term above its own.
 #[check]
 fn a_restart_ends_no_promise_either() {
     let restarted = || {
@@ -145,22 +145,21 @@ fn a_restart_ends_no_promise_either() {
     assert!(asks(&mut restarted(), 6, false, true));
 }
 
-/// Guards the way out: a transfer lets voters off what they owe to the leader that began it, and not
-/// what they owe to its successor.
+/// Guards that a transfer ends the promise to the leader that began it, but not the promise to its
+/// successor.
 #[check]
 fn a_transfer_ends_the_promise_to_the_leader_that_began_it() {
     let mut alone = bound(with_leases());
     assert!(asks(&mut alone, 6, false, true));
     assert!(asks(&mut alone, 6, false, true), "the same question again");
-    // S2 has won term 6 instead; the request for the same term comes once more.
+    // S2 has won term 6; the request for the same term arrives late.
     let mut alone = bound(with_leases());
     alone.receive(S2, 6, heartbeat());
     alone.persist_all();
     assert!(!asks(&mut alone, 6, false, true));
 }
 
-/// Guards the promise against the server itself: its own vote is one too, whatever lets its timer
-/// run out early.
+/// Guards that a server does not campaign against its own promise, even if its timer fires early.
 #[check]
 fn nobody_campaigns_against_its_own_promise() {
     let node = with_leases();
@@ -179,9 +178,9 @@ fn nobody_campaigns_against_its_own_promise() {
     cluster.until("the election", |sim| sim.leader() == Some(S2));
 }
 
-/// Guards leases in a whole cluster, with clocks that are right. S2 hears S1 again after a while; a late
-/// answer of S3 then tells it of term 2, and S3, which began that term, asks for its vote. Granted, S3
-/// would lead and take in a write while the lease of S1 still holds.
+/// Guards leases in a whole cluster with correct clocks. S2 hears S1 again; then a late answer of
+/// S3 carries term 2, and S3, which began that term, requests S2's vote. With this vote S3 would
+/// lead and accept a write while the lease of S1 is valid.
 #[check]
 fn a_late_answer_of_a_higher_term_makes_no_read_stale() {
     let delay = 5 * MILLISECOND;
@@ -230,8 +229,8 @@ fn a_late_answer_of_a_higher_term_makes_no_read_stale() {
     raft_core::history::check(&cluster.sim.history()).expect("linearizable");
 }
 
-/// Shows what the core must be able to assume of its driver's clock: one that stands still while the
-/// machine sleeps lets a lease outlive its time.
+/// Shows the assumption about the driver's clock: if it stops while the machine sleeps, a lease
+/// outlives its time.
 #[check]
 fn a_lease_relies_on_a_clock_that_goes_on_during_sleep() {
     for sleeps_with_its_machine in [false, true] {
@@ -264,8 +263,8 @@ fn a_lease_relies_on_a_clock_that_goes_on_during_sleep() {
     }
 }
 
-/// Guards elections against words from the past: what was on its way for longer than an election
-/// timeout puts no election off, binds no voter and confirms no round. What it says of the log counts.
+/// Guards that a message older than the shortest election timeout resets no timer, binds no voter
+/// and confirms no round. Its log entries still count.
 #[check]
 fn a_leaders_late_word_does_not_tell_that_it_is_alive() {
     let entry = |index| Entry { index: LogIndex(index), term: Term(5), payload: Payload::Noop };
@@ -289,7 +288,7 @@ fn a_leaders_late_word_does_not_tell_that_it_is_alive() {
         assert_eq!(answer.body, Body::AppendEntriesReply { round, result });
         assert_eq!(asks(&mut alone, 6, false, false), !fresh);
     }
-    // Who has begun to ask around goes on, and need not begin again.
+    // A pre-candidate continues and need not begin again.
     let mut alone = bound(Config::default());
     alone.time_out();
     let due = alone.replica.deadline();
@@ -298,7 +297,7 @@ fn a_leaders_late_word_does_not_tell_that_it_is_alive() {
     assert_eq!(alone.replica.status().role, RoleName::PreCandidate);
     alone.receive(S3, 5, Body::PreVoteReply { next_term: Term(6), granted: true });
     assert_eq!(alone.replica.status().role, RoleName::Candidate);
-    // In the term of a candidacy a leader's word, however old, tells that somebody else has won.
+    // In the candidate's term a leader's message of any age shows that another server won.
     alone.persist_all();
     let due = alone.replica.deadline();
     alone.receive_aged(S2, 6, heartbeat(), SECOND);
@@ -307,13 +306,13 @@ fn a_leaders_late_word_does_not_tell_that_it_is_alive() {
     assert_eq!(alone.replica.deadline(), due);
 }
 
-/// The same for the parts of a snapshot, and for a hand-over that was given up long ago.
+/// The same for snapshot chunks, and for a transfer that was given up long ago.
 #[check]
 fn late_parts_and_hand_overs_put_nothing_off_either() {
     let mut alone = bound(Config::default());
     let due = alone.replica.deadline();
     let chunk = raft_core::message::SnapshotChunk {
-        meta: raft_core::message::SnapshotMeta {
+        meta: raft_core::snapshot::SnapshotMeta {
             last: LogPosition::new(5, 9),
             membership: raft_core::membership::Membership::of([S1, S2, S3]),
         },
@@ -333,9 +332,9 @@ fn late_parts_and_hand_overs_put_nothing_off_either() {
     assert_eq!(alone.replica.status().role, RoleName::Candidate);
 }
 
-/// Guards the way that this was found on: a leader is cut off and its heartbeats wait in a buffer. When
-/// they arrive all at once, the others have missed it and elect, instead of waiting once more for a
-/// leader that is about to step down.
+/// Guards the case that revealed this: a leader is cut off, and its heartbeats wait in a buffer.
+/// When they arrive, the followers elect, instead of waiting again for a leader that is about to
+/// step down.
 #[check]
 fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
     for seed in 0..10 {
@@ -351,7 +350,7 @@ fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
             let leader = cluster.await_leader();
             cluster.pass(SECOND);
             let cut_at = cluster.sim.now();
-            // Nothing is lost on the way out, and nothing gets back.
+            // The leader's messages arrive late, and no answer reaches it.
             for other in cluster.others(leader) {
                 cluster.act(Action::SetLink { from: other, to: leader, up: false });
                 let slow = NetworkConfig {
@@ -374,14 +373,13 @@ fn heartbeats_that_waited_in_a_buffer_put_no_election_off() {
     }
 }
 
-/// Guards the count of votes: a refusal that comes after the vote, as one to a repeated question may,
-/// does not take it back.
+/// Guards that a late refusal, for example of a repeated request, does not revoke a granted vote.
 #[check]
 fn a_late_refusal_takes_no_vote_back() {
     let mut alone = Alone::new();
     alone.time_out();
     alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
-    // Not durable yet: its own vote is missing.
+    // Its own vote is missing: it is not durable yet.
     alone.receive(S2, 1, Body::RequestVoteReply { granted: true });
     alone.receive(S2, 1, Body::RequestVoteReply { granted: false });
     alone.receive(S3, 1, Body::RequestVoteReply { granted: false });
@@ -389,8 +387,8 @@ fn a_late_refusal_takes_no_vote_back() {
     assert_eq!(alone.replica.status().role, RoleName::Leader);
 }
 
-/// Guards availability: a leader that steps down, since it hears from no majority, hands over at
-/// once, so that the others need not wait until they miss it.
+/// Guards availability: a leader that steps down without a majority hands over at once, so the
+/// others do not wait for a timeout.
 #[check]
 fn a_leader_without_a_majority_hands_over() {
     for seed in 0..20 {

@@ -1,5 +1,5 @@
-//! `docs/PROTOCOL.md` says which test guards what, `docs/SCENARIOS.md` what a scenario can say. Neither
-//! may promise what is not there.
+//! `docs/PROTOCOL.md` lists the tests, `docs/SCENARIOS.md` the commands of scenarios. Both must
+//! match the code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use raft_core::rules::Mutation;
 use raft_core::scenario::{LIBRARY, Scenario};
 
-/// The rows of the list of known mistakes.
+/// The number of known mistakes in the list.
 const PITFALLS: usize = 40;
 
 fn root() -> PathBuf {
@@ -28,7 +28,7 @@ fn rows(wanted: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     cells.filter(|cells| wanted(&cells[0])).collect()
 }
 
-/// The links of a cell: what they show, and the file that they lead to.
+/// The links of a cell: text and target file.
 fn links(cell: &str) -> Vec<(String, PathBuf)> {
     let links = cell.split('[').skip(1).filter_map(|link| link.split_once("]("));
     let links = links.filter_map(|(text, rest)| Some((text, rest.split_once(')')?.0)));
@@ -37,7 +37,7 @@ fn links(cell: &str) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-/// Guards the list of known mistakes: forty rows, each with a test or a scenario that exists.
+/// Guards that the list of known mistakes has forty rows, each with an existing test or scenario.
 #[test]
 fn every_pitfall_has_its_test() {
     let rows = rows(|first| first.parse::<usize>().is_ok());
@@ -65,7 +65,7 @@ fn every_pitfall_has_its_test() {
     }
 }
 
-/// Guards the list of rules: every mutation, with what fails and where, as the scenarios say.
+/// Guards that the list of rules has every mutation and agrees with the scenarios.
 #[test]
 fn every_rule_stands_with_its_scenario() {
     let rows = rows(|first| Mutation::ALL.iter().any(|it| format!("`{it:?}`") == first));
@@ -87,8 +87,8 @@ fn every_rule_stands_with_its_scenario() {
     assert_eq!(named.len(), Mutation::ALL.len());
 }
 
-/// Guards the reference for those who write scenarios: every command and condition in it is one, and
-/// the header of its example too.
+/// Guards that every command and condition in the scenario reference parses, and the header of its
+/// example too.
 #[test]
 fn every_documented_command_is_understood() {
     let document = document("SCENARIOS.md");

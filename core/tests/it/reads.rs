@@ -26,8 +26,8 @@ fn a_cut_off_leader_answers_no_read() {
     raft_core::history::check(&cluster.sim.history()).expect("linearizable");
 }
 
-/// Guards pitfall 8: an acknowledgement of a round that began before the read came says nothing
-/// about it; one later round answers all that waited.
+/// Guards pitfall 8: a round that began before a read does not confirm it. One later round answers
+/// all waiting reads.
 #[check]
 fn only_a_round_that_began_after_the_read_confirms_it() {
     let mut alone = Alone::leader();
@@ -51,9 +51,8 @@ fn only_a_round_that_began_after_the_read_confirms_it() {
     assert_eq!(alone.answers.len(), 3);
 }
 
-/// Guards pitfall 8, found by a random run: a server that led before and leads again must not take
-/// the answer to a message of its earlier term for one to a round of this. So the answer names no
-/// round, whatever the message did.
+/// Guards pitfall 8, found by a random run: a re-elected leader must not count an answer to its
+/// earlier term for a current round. Therefore the answer to a stale message names no round.
 #[check]
 fn an_answer_to_a_message_of_an_earlier_term_names_no_round() {
     let mut alone = Alone::new();
@@ -68,11 +67,11 @@ fn an_answer_to_a_message_of_an_earlier_term_names_no_round() {
     let _ = alone.take_sent();
     let snapshot = Body::InstallSnapshot {
         chunk: Box::new(raft_core::message::SnapshotChunk {
-            meta: raft_core::message::SnapshotMeta {
+            meta: raft_core::snapshot::SnapshotMeta {
                 last: LogPosition::new(2, 9),
                 membership: raft_core::membership::Membership::of([S2, S3]),
             },
-            cursor: raft_core::message::Cursor::default(),
+            cursor: raft_core::snapshot::Cursor::default(),
             data: bytes::Bytes::new(),
             next: None,
         }),
@@ -105,7 +104,7 @@ fn a_new_leader_reads_only_after_its_first_commit() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(1) })]);
 }
 
-/// Guards the answer to a read whose leader lost its office: nothing happened, ask another.
+/// Guards that a leader that steps down refuses waiting reads. Clients can retry elsewhere.
 #[check]
 fn a_deposed_leader_refuses_waiting_reads() {
     let mut alone = Alone::leader();
@@ -114,8 +113,8 @@ fn a_deposed_leader_refuses_waiting_reads() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::NotLeader { leader: None })]);
 }
 
-/// Guards dissertation §6.4: a follower answers reads from its own state, once the leader has said
-/// how far that must reach, and sees what was written before.
+/// Guards dissertation §6.4: a follower answers reads from its own state after it has applied the
+/// leader's read index. Such reads see all earlier writes.
 #[check]
 fn a_follower_answers_reads() {
     for seed in 0..10 {
@@ -136,8 +135,7 @@ fn a_follower_answers_reads() {
     }
 }
 
-/// Guards the follower's readers: lost questions are asked again, and a follower without a leader
-/// says so.
+/// Guards that a follower retries lost questions, and refuses reads if it knows no leader.
 #[check]
 fn a_follower_asks_again_and_gives_up_without_a_leader() {
     let mut cluster = Cluster::led(3, 4);
@@ -194,8 +192,8 @@ fn with_leases() -> Config {
     Config { lease_reads: true, ..Config::default() }
 }
 
-/// Guards dissertation §6.4.1: with a fresh lease a read is answered without a message, after it, or
-/// when nobody allowed leases, it is confirmed as ever.
+/// Guards dissertation §6.4.1: a valid lease answers a read without a message. After it, or with
+/// leases disabled, a round confirms the read.
 #[check]
 fn a_lease_answers_reads_while_it_lasts() {
     let mut alone = Alone::leader_with(with_leases());
@@ -208,7 +206,7 @@ fn a_lease_answers_reads_while_it_lasts() {
     assert!(alone.sent.is_empty());
     alone.step(read(2, false));
     assert_eq!(alone.answers.len(), 1, "this one wants to be confirmed");
-    // 150 ms less a tenth for the drift of clocks, from the beginning of the round on.
+    // 150 ms less a tenth for clock drift, counted from the start of the round.
     alone.accept(S2, 1);
     let until = alone.now.after(135_000);
     while alone.now < until {
@@ -222,7 +220,7 @@ fn a_lease_answers_reads_while_it_lasts() {
     assert!(without.answers.is_empty());
 }
 
-/// Guards pitfall 9: once another server was told to campaign, no lease of the term counts.
+/// Guards pitfall 9: after a leader has sent TimeoutNow, no lease of its term is valid.
 #[check]
 fn a_lease_ends_with_a_transfer() {
     let mut alone = Alone::leader_with(with_leases());
@@ -232,7 +230,7 @@ fn a_lease_ends_with_a_transfer() {
     assert!(alone.sent.iter().any(|message| message.body == Body::TimeoutNow));
     alone.step(Input::Read { request: RequestId(2), lease: true });
     assert!(alone.answers.is_empty());
-    // Also when the heir did not take over: its request may still be under way.
+    // Also if the target did not take over: its request may still be in flight.
     for _ in 0..5 {
         alone.pass(75_000);
         alone.accept(S2, 1);
@@ -246,8 +244,8 @@ fn a_lease_ends_with_a_transfer() {
     assert_eq!(alone.answers.len(), before);
 }
 
-/// Guards pitfall 10: a voter that restarts keeps the promise that its acknowledgement was, though
-/// it has forgotten it.
+/// Guards pitfall 10: a restarted voter keeps the promise of its acknowledgements, although it has
+/// forgotten them.
 #[check]
 fn a_restarted_voter_keeps_a_lease_that_it_may_have_granted() {
     for (config, promised) in [(with_leases(), true), (Config::default(), false)] {
@@ -270,8 +268,8 @@ fn a_restarted_voter_keeps_a_lease_that_it_may_have_granted() {
     }
 }
 
-/// Guards followers far away: where a round trip is longer than the patience with a question, reads
-/// there are answered all the same, also when nothing else happens in the cluster.
+/// Guards that followers answer reads if a round trip is longer than the retry interval of a
+/// question, even on an idle cluster.
 #[check]
 fn followers_answer_over_slow_links_on_an_idle_cluster() {
     for delay in [30, 40, 50].map(|delay| delay * MILLISECOND) {
@@ -294,8 +292,8 @@ fn followers_answer_over_slow_links_on_an_idle_cluster() {
     }
 }
 
-/// Guards the place of a question: repeating it, as its sender must while it may be lost, changes
-/// nothing, and neither does an older one that was overtaken. A later one takes its place.
+/// Guards that a repeated question keeps its place, and that an older, overtaken question changes
+/// nothing. A later question replaces it.
 #[check]
 fn a_repeated_question_keeps_its_place() {
     let mut alone = Alone::leader();
@@ -308,7 +306,7 @@ fn a_repeated_question_keeps_its_place() {
             })
             .collect()
     };
-    // Rounds overlap: each begins before the one before is acknowledged.
+    // Rounds overlap: each begins before the previous round is acknowledged.
     alone.receive(S2, 1, Body::ReadIndex { question: 7 });
     let asked_in = round(&alone);
     for _ in 0..5 {
@@ -341,8 +339,8 @@ fn accept_round(alone: &mut Alone, from: NodeId, round: u64) {
     alone.receive(from, 1, Body::AppendEntriesReply { round, result });
 }
 
-/// Guards what a read holds while it waits: whatever it waits for, it is answered in time, and the
-/// client may ask elsewhere. Here the answer of the leader never comes, though the leader lives.
+/// Guards that a waiting read is always answered in time, and the client can retry elsewhere. Here
+/// the leader is alive but never answers the question.
 #[check]
 fn a_read_whose_question_is_never_answered_ends_in_time() {
     let mut alone = Alone::new();
@@ -357,7 +355,7 @@ fn a_read_whose_question_is_never_answered_ends_in_time() {
     assert_eq!(ended, [(RequestId(1), Outcome::Unknown), (RequestId(2), Outcome::Unknown)]);
 }
 
-/// The same where the index is known and never committed here.
+/// The same if the read index is known but never committed here.
 #[check]
 fn a_read_whose_index_is_never_reached_ends_in_time() {
     let mut alone = Alone::new();
@@ -372,7 +370,7 @@ fn a_read_whose_index_is_never_reached_ends_in_time() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
 }
 
-/// The same at a leader that cannot commit in its term: its followers answer and their disks hang.
+/// The same at a leader that cannot commit in its term, because the disks of its followers hang.
 #[check]
 fn a_read_at_a_leader_that_cannot_commit_ends_in_time() {
     let mut alone = Alone::new();
@@ -394,7 +392,7 @@ fn a_read_at_a_leader_that_cannot_commit_ends_in_time() {
     assert!(alone.sent.iter().any(|it| it.to == S3 && it.body == told), "the follower is told too");
 }
 
-/// Lets heartbeats come and go until so many answers are there.
+/// Exchanges heartbeats until there are `answers` answers.
 fn await_answers(alone: &mut Alone, answers: usize, mut beat: impl FnMut(&mut Alone)) {
     let limit = alone.now.after(10 * SECOND);
     while alone.answers.len() < answers {
@@ -405,7 +403,7 @@ fn await_answers(alone: &mut Alone, answers: usize, mut beat: impl FnMut(&mut Al
     }
 }
 
-/// Guards a read that its leader has confirmed: the index stays right whoever leads next.
+/// Guards that a confirmed read index stays valid after a leader change.
 #[check]
 fn a_confirmed_read_survives_its_leader() {
     let mut alone = Alone::new();
@@ -435,8 +433,8 @@ fn a_confirmed_read_survives_its_leader() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(1) })]);
 }
 
-/// Guards those who may not campaign: a learner that has not heard its leader for an election timeout
-/// knows of none, and its clients are told so.
+/// Guards that a learner that misses its leader for an election timeout names no leader and refuses
+/// reads.
 #[check]
 fn a_learner_does_not_hold_on_to_a_dead_leader() {
     let learner = NodeId(4);
@@ -467,7 +465,7 @@ fn a_learner_does_not_hold_on_to_a_dead_leader() {
     }
 }
 
-/// The same for a voter whose disk hangs, and it follows again whoever it hears.
+/// The same for a voter whose disk hangs. It follows a leader again after healing.
 #[check]
 fn a_voter_whose_disk_hangs_does_not_hold_on_to_a_dead_leader() {
     for seed in 0..10 {

@@ -1,6 +1,6 @@
-//! The history checker against histories that somebody else recorded and judged: a real register
-//! of an early etcd (see `tests/data/linearizability/README.md`). A checker that gives all these
-//! verdicts is fit to judge our own histories.
+//! The history checker against histories that others recorded and judged: a real register of an
+//! early etcd (see `tests/data/linearizability/README.md`). A checker that gives all these verdicts
+//! can judge our own histories.
 
 #![expect(clippy::disallowed_types, reason = "it measures how long the checker takes")]
 
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use raft_core::history::{self, Effect, Operation};
 
-/// The longest that one history may take.
+/// The time limit for one history.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest that all may take.
+/// The time limit for all histories.
 const PATIENCE_IN_ALL: Duration = Duration::from_mins(2);
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/linearizability")
 }
 
-/// What one line says of one process's operation.
+/// A line about an operation of one process.
 #[derive(Debug)]
 struct Line<'a> {
     process: u64,
@@ -31,7 +31,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// `INFO  jepsen.util - PROCESS :STAGE :ACTION VALUE`; other lines say nothing of operations.
+    /// `INFO  jepsen.util - PROCESS :STAGE :ACTION VALUE`; other lines are skipped.
     fn parse(text: &'a str) -> Option<Self> {
         let (_, operation) = text.split_once("jepsen.util - ")?;
         let mut words = operation.split_whitespace();
@@ -43,19 +43,19 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The register starts as `nil`, as a key starts as not existing.
+/// `nil`, the initial value of the register, is a missing key.
 fn register(text: &str) -> Option<Bytes> {
     (text != "nil").then(|| Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// `[from to]`.
+/// Parses `[from to]`.
 fn swap(text: &str) -> (Option<Bytes>, Option<Bytes>) {
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let (from, to) = inner.and_then(|it| it.split_once(' ')).expect("a swap is `[from to]`");
     (register(from), register(to))
 }
 
-/// What the operation did; `None` when it certainly had no effect and saw nothing.
+/// The effect of the operation; `None` if it certainly changed and observed nothing.
 fn effect(call: &Line<'_>, end: &Line<'_>) -> Option<Effect> {
     match (call.action, end.stage) {
         (":read", ":ok") => Some(Effect::Read(register(&end.value))),
@@ -70,7 +70,7 @@ fn effect(call: &Line<'_>, end: &Line<'_>) -> Option<Effect> {
     }
 }
 
-/// Time is the number of the line.
+/// The line number serves as the time.
 fn parse(text: &str) -> Vec<Operation> {
     let mut open: BTreeMap<u64, (u64, Line<'_>)> = BTreeMap::new();
     let mut history = Vec::new();
@@ -89,7 +89,7 @@ fn parse(text: &str) -> Vec<Operation> {
         let returned = (line.stage != ":info").then_some(number);
         take(called, returned, effect(&call, &line));
     }
-    // What had not ended when the recording did is of unknown outcome.
+    // Operations that had not ended when the recording stopped have an unknown outcome.
     for (called, call) in open.into_values() {
         let end = Line {
             process: call.process,
@@ -102,7 +102,7 @@ fn parse(text: &str) -> Vec<Operation> {
     history
 }
 
-/// Guards the judge of all random runs.
+/// Guards the checker that judges all random runs.
 #[test]
 fn recorded_histories_get_their_known_verdicts() {
     let verdicts = std::fs::read_to_string(directory().join("verdicts.tsv")).expect("the verdicts");

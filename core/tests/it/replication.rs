@@ -20,7 +20,7 @@ fn append(prev_log: LogPosition, entries: Vec<Entry>, commit: u64) -> Body {
     Body::AppendEntries { prev_log, entries, leader_commit: LogIndex(commit), round: 1 }
 }
 
-/// How many messages with entries were sent there.
+/// The number of messages with entries sent to `to`.
 fn with_entries(alone: &Alone, to: NodeId) -> usize {
     let has_entries =
         |body: &Body| matches!(body, Body::AppendEntries { entries, .. } if !entries.is_empty());
@@ -38,7 +38,8 @@ fn a_write_reaches_every_server() {
     }
 }
 
-/// Guards lessons 4 and 5: what a cut-off leader took in is replaced by what the majority chose.
+/// Guards lessons 4 and 5: the entries of the majority replace those that an isolated leader
+/// appended.
 #[check]
 fn a_divergent_log_is_mended() {
     for seed in 0..20 {
@@ -57,8 +58,8 @@ fn a_divergent_log_is_mended() {
     }
 }
 
-/// Guards figure 2, step 3, and pitfall 11: a late message that says less than is known already
-/// removes nothing.
+/// Guards figure 2, step 3, and pitfall 11: a late message with fewer entries does not truncate the
+/// log.
 #[check]
 fn a_late_message_removes_nothing() {
     let mut alone = Alone::new();
@@ -67,17 +68,18 @@ fn a_late_message_removes_nothing() {
     assert_eq!(alone.replica.status().last, LogPosition::new(1, 2));
 }
 
-/// Guards pitfall 12: a follower commits only what this leader has shown to be equal.
+/// Guards pitfall 12: a follower commits only entries that it has verified with this leader.
 #[check]
 fn a_follower_commits_only_what_is_verified() {
     let mut alone = Alone::new();
     alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2)], 0));
-    // A new leader, whose log differs at index 2, knows index 3 to be committed.
+    // A new leader, whose log differs at index 2, reports commit index 3.
     alone.receive(S3, 3, append(LogPosition::new(1, 1), Vec::new(), 3));
     assert_eq!(alone.replica.status().commit_index, LogIndex(1));
 }
 
-/// Guards the back-up over whole terms (§5.3): one rejection skips all that cannot agree.
+/// Guards that backing up skips whole terms (§5.3): one rejection skips all entries that cannot
+/// match.
 #[check]
 fn a_rejection_names_the_last_position_that_could_agree() {
     let mut alone = Alone::new();
@@ -93,8 +95,8 @@ fn a_rejection_names_the_last_position_that_could_agree() {
     assert_eq!(answer.body, Body::AppendEntriesReply { round: 1, result });
 }
 
-/// Guards §5.4.2 and figure 8: a majority does not commit an entry of an older term; an entry of
-/// the own term commits both.
+/// Guards §5.4.2 and figure 8: a majority does not commit an entry of an older term. An entry of
+/// the leader's own term commits both.
 #[check]
 fn older_terms_commit_only_through_the_own() {
     let mut alone = Alone::new();
@@ -111,8 +113,8 @@ fn older_terms_commit_only_through_the_own() {
     assert_eq!(alone.replica.status().commit_index, LogIndex(2));
 }
 
-/// Guards against peers that lie: entries with gaps or falling terms, and acknowledgements of
-/// what was never sent, change nothing.
+/// Guards that entries with gaps or impossible terms, and acknowledgements of entries that were
+/// never sent, change nothing.
 #[check]
 fn malformed_messages_change_nothing() {
     let mut alone = Alone::new();
@@ -136,8 +138,8 @@ fn malformed_messages_change_nothing() {
     assert_eq!(leader.replica.status().commit_index, LogIndex(2));
 }
 
-/// Guards pitfall 37: a write that was taken in and not committed when the office was lost has an
-/// unknown outcome, for it may commit yet.
+/// Guards pitfall 37: when a leader steps down, it answers uncommitted writes as unknown, because
+/// they may still commit.
 #[check]
 fn a_write_in_doubt_is_answered_as_unknown() {
     let mut alone = Alone::leader();
@@ -148,7 +150,7 @@ fn a_write_in_doubt_is_answered_as_unknown() {
     assert_eq!(alone.answers[1], (RequestId(2), Outcome::NotLeader { leader: Some(S2) }));
 }
 
-/// Guards the window: a follower that does not answer gets no more than the window allows.
+/// Guards that a follower that does not answer gets no more than the window allows.
 #[check]
 fn the_window_bounds_what_is_under_way() {
     let mut alone = Alone::leader();
@@ -160,9 +162,9 @@ fn the_window_bounds_what_is_under_way() {
     assert!(with_entries(&alone, S3) <= 1, "S3 has never answered");
 }
 
-/// Guards the network and a follower whose disk is full (pitfall 39): one that hears the leader but
-/// takes none of the entries is sent them once a heartbeat, not again with each of its answers, and
-/// goes on at once when it takes them.
+/// Guards that the leader does not flood a follower that answers but appends nothing, as with a
+/// full disk (pitfall 39). It resends the entries once per heartbeat, not after each answer, and
+/// continues at once when they are appended.
 #[check]
 fn a_follower_that_takes_no_entries_is_not_flooded() {
     let mut alone = Alone::leader();
@@ -191,8 +193,8 @@ fn a_follower_that_takes_no_entries_is_not_flooded() {
     assert_eq!(with_entries(&alone, S3), 1, "no wait for a heartbeat any more");
 }
 
-/// The same with entries that are more than a heartbeat: they are not sent again with each heartbeat
-/// either, but when the follower says that it lacks them.
+/// The same for entries larger than a heartbeat: the leader resends them only when the follower
+/// says that it lacks them.
 #[check]
 fn a_follower_that_takes_no_large_entries_is_not_flooded() {
     let mut alone = Alone::leader();
@@ -237,8 +239,8 @@ fn a_follower_that_takes_no_large_entries_is_not_flooded() {
     assert_eq!(with_entries(&alone, S3), 1, "no wait for a heartbeat any more");
 }
 
-/// Guards entries on their way against heartbeats that overtake them: a heartbeat checks nothing that
-/// has not arrived, and its answer leads to nothing being sent again.
+/// Guards that a heartbeat that overtakes entries is accepted. It checks nothing that has not
+/// arrived, and its answer causes no resend.
 #[check]
 fn a_heartbeat_that_overtakes_entries_is_accepted() {
     let mut alone = Alone::leader();
@@ -262,8 +264,8 @@ fn a_heartbeat_that_overtakes_entries_is_accepted() {
     assert_eq!(alone.replica.status().peers[&S2].in_flight, 2);
 }
 
-/// Guards against answers that are lost: a later heartbeat's answer speaks of all that this leader's
-/// messages have shown, and commits it.
+/// Guards against lost answers: a later heartbeat commits, and its answer acknowledges, all that
+/// this leader's messages have verified.
 #[check]
 fn a_heartbeat_acknowledges_what_came_before() {
     let mut alone = Alone::new();
@@ -275,7 +277,7 @@ fn a_heartbeat_acknowledges_what_came_before() {
     let result = AppendResult::Accepted { match_index: LogIndex(3) };
     let answer = alone.take_sent().pop().expect("an answer").body;
     assert_eq!(answer, Body::AppendEntriesReply { round: 1, result });
-    // Of what another leader's messages have shown it knows nothing.
+    // What an earlier leader's messages verified does not count.
     alone.receive(S3, 2, append(LogPosition::new(1, 1), Vec::new(), 0));
     alone.persist_all();
     let result = AppendResult::Accepted { match_index: LogIndex(1) };
@@ -283,8 +285,7 @@ fn a_heartbeat_acknowledges_what_came_before() {
     assert_eq!(answer, Body::AppendEntriesReply { round: 1, result });
 }
 
-/// Guards the leader against answers that come too late: an entry that was acknowledged in between is
-/// not sent again.
+/// Guards that a late rejection does not resend an entry that was acknowledged in between.
 #[check]
 fn a_late_rejection_resends_nothing() {
     let mut alone = Alone::leader();
@@ -299,7 +300,7 @@ fn a_late_rejection_resends_nothing() {
     assert_eq!(with_entries(&alone, S2), 0);
 }
 
-/// Guards against lost messages: replication goes on under heavy loss.
+/// Guards that replication continues under heavy message loss.
 #[check]
 fn writes_pass_a_lossy_network() {
     for seed in 0..10 {
@@ -311,7 +312,7 @@ fn writes_pass_a_lossy_network() {
     }
 }
 
-/// Guards the majority: with one of three gone writes go on, with two gone none commits.
+/// Guards the majority of three servers: writes commit without one server and not without two.
 #[check]
 fn a_majority_is_needed_and_enough() {
     let mut cluster = Cluster::led(3, 4);
@@ -330,7 +331,7 @@ fn a_majority_is_needed_and_enough() {
     assert_eq!(cluster.sim.ids(), [S1, S2, S3]);
 }
 
-/// Guards the comparison of states: servers keep the digests of the same entries, and those agree.
+/// Guards that servers keep the state digests of the same entries, and that these digests agree.
 #[check]
 fn servers_keep_the_digests_of_the_same_entries() {
     let mut cluster = Cluster::led(3, 1);

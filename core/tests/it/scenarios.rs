@@ -1,4 +1,4 @@
-//! The lessons: each goes as its file says, with its rule in place and with it broken.
+//! The lessons: each runs as its file says, with its rule in place and with it broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use raft_core::types::{MILLISECOND, Time};
 
 use crate::lab::check;
 
-/// What must fail first when a rule is broken. Stated here once more: a lesson could not quietly
-/// begin to show something else.
+/// What must fail first when a rule is broken. This repeats the scenario headers to detect a lesson
+/// that begins to show something else.
 const FAILS_FIRST: &[(Mutation, Guarantee)] = &[
     (Mutation::VoteTwice, Guarantee::Property(Property::ElectionSafety)),
     (Mutation::FixedTimeouts, Guarantee::Liveness),
@@ -37,7 +37,7 @@ const FAILS_FIRST: &[(Mutation, Guarantee)] = &[
     (Mutation::ExecuteRetries, Guarantee::Property(Property::ExactlyOnce)),
 ];
 
-/// Properties that no rule of ours guards by itself; `checkers.rs` plants events that break them.
+/// Properties that no single rule guards; `checkers.rs` plants events that violate them.
 const PLANTED: &[Property] =
     &[Property::LeaderAppendOnly, Property::StateAgreement, Property::OneConfiguration];
 
@@ -55,7 +55,7 @@ fn play(scenario: &Scenario, lines: Arm, rules: Arm) -> Result<Simulation, Strin
     Ok(simulation)
 }
 
-/// Guards every lesson with all rules in place: what it tells happens, and nothing is violated.
+/// Guards that every lesson runs as told with all rules in place, and nothing is violated.
 #[check]
 fn every_scenario_goes_as_told() {
     for scenario in all() {
@@ -63,7 +63,7 @@ fn every_scenario_goes_as_told() {
     }
 }
 
-/// Guards every lesson with its rule broken: the promised guarantee is the first to fail.
+/// Guards that in every lesson with its rule broken, the promised guarantee fails first.
 #[check]
 fn every_broken_rule_breaks_what_the_lesson_says() {
     let expected: BTreeMap<Mutation, Guarantee> = FAILS_FIRST.iter().copied().collect();
@@ -79,7 +79,7 @@ fn every_broken_rule_breaks_what_the_lesson_says() {
     }
 }
 
-/// Guards the lessons' strength: what they tell of the rule is not so without it.
+/// Guards that what a lesson says about its rule does not hold without the rule.
 #[check]
 fn what_a_lesson_tells_is_not_so_without_its_rule() {
     for scenario in all().iter().filter(|it| it.header.breaks.is_some()) {
@@ -90,7 +90,7 @@ fn what_a_lesson_tells_is_not_so_without_its_rule() {
     }
 }
 
-/// Guards against a rule that can be broken without a lesson to show what it is good for.
+/// Guards that every rule that can be broken has a scenario that shows its purpose.
 #[check]
 fn every_mutation_has_a_scenario() {
     let shown: BTreeSet<Mutation> = all().iter().filter_map(|it| it.header.breaks).collect();
@@ -99,7 +99,7 @@ fn every_mutation_has_a_scenario() {
     assert_eq!(missing, []);
 }
 
-/// Guards the series: twelve lessons and two variants, each with a question.
+/// Guards that there are twelve lessons and two variants, each with a question.
 #[check]
 fn the_fourteen_lessons_are_there() {
     let lessons: Vec<String> = all().into_iter().filter_map(|it| it.header.lesson).collect();
@@ -107,7 +107,7 @@ fn the_fourteen_lessons_are_there() {
     assert_eq!(lessons, numbers);
 }
 
-/// Guards against a check that nothing was ever seen to trip.
+/// Guards that every check was seen to fail at least once.
 #[check]
 fn every_guarantee_is_seen_to_fail() {
     let fails: BTreeSet<Guarantee> = all().iter().filter_map(|it| it.header.fails).collect();
@@ -118,7 +118,7 @@ fn every_guarantee_is_seen_to_fail() {
     assert_eq!(missing, []);
 }
 
-/// Guards the references: the rule that a lesson names is a function of `rules.rs`.
+/// Guards that the rule that a scenario names is a function of `rules.rs`.
 #[check]
 fn every_scenario_names_a_rule_that_exists() {
     let rules = include_str!("../../src/rules.rs");
@@ -130,7 +130,7 @@ fn every_scenario_names_a_rule_that_exists() {
     }
 }
 
-/// Guards the page, which shows what happens while a command waits: the run is the same.
+/// Guards that a scenario that is played in small pieces, as on the page, gives the same run.
 #[check]
 fn a_scenario_may_be_played_in_small_pieces() {
     for scenario in all() {
@@ -149,7 +149,7 @@ fn a_scenario_may_be_played_in_small_pieces() {
     }
 }
 
-/// Guards the page once more: a lesson played in a timeline is the same run, and can be gone back in.
+/// Guards that a lesson in a timeline gives the same run, and that the timeline can go back.
 #[check]
 fn a_scenario_may_be_played_in_a_timeline() {
     let source = find("8").expect("there is a lesson 8");
@@ -166,7 +166,7 @@ fn a_scenario_may_be_played_in_a_timeline() {
     assert_eq!(timeline.simulation().digest(), alone.digest());
 }
 
-/// Guards what people type: lessons by number, all by name.
+/// Guards that lessons are found by number, and all scenarios by name.
 #[check]
 fn scenarios_are_found_by_number_and_name() {
     for name in ["1", "01", "one-vote-a-term", "01-one-vote-a-term.md"] {
@@ -193,8 +193,7 @@ fn lines(lines: &str) -> String {
     format!("# A title\n## Run\n```raft\n{lines}\n```\n")
 }
 
-/// Guards the writer of a lesson: whatever is wrong is named with its place, what was expected,
-/// and what was perhaps meant.
+/// Guards that an error in a scenario names its place, what was expected, and a suggestion.
 #[check]
 fn faults_name_file_line_and_what_was_expected() {
     let cases = [
@@ -232,7 +231,7 @@ fn faults_name_file_line_and_what_was_expected() {
     }
 }
 
-/// Guards the question of a lesson: every choice has its comment, and one of them is right.
+/// Guards that every choice of a question has its comment, and exactly one choice is right.
 #[check]
 fn a_question_has_one_right_answer() {
     let text = |answers: &str| {
@@ -255,7 +254,7 @@ fn a_question_has_one_right_answer() {
     }
 }
 
-/// Guards against a lesson that promises the wrong thing: the runner says what failed instead.
+/// Guards that a lesson that promises the wrong failure is refused, and the error says what failed.
 #[check]
 fn a_wrong_promise_is_refused() {
     let source = find("1").expect("lesson 1");
@@ -268,7 +267,7 @@ fn a_wrong_promise_is_refused() {
     );
 }
 
-/// Guards the library: the page has every file, for it has no disk to look on.
+/// Guards that every scenario file is built in, because the page has no disk.
 #[cfg(not(target_family = "wasm"))]
 #[test]
 fn every_file_is_built_in() {
@@ -287,7 +286,7 @@ fn every_file_is_built_in() {
     assert_eq!(files, built_in);
 }
 
-/// Guards the default of scenarios: without a header nothing hangs on chance.
+/// Guards that a scenario without a header leaves nothing to chance.
 #[check]
 fn a_scenario_without_a_header_leaves_nothing_to_chance() {
     let scenario = Scenario::parse("a.md", &lines("elect S1")).expect("is well-formed");

@@ -1,4 +1,4 @@
-//! Clients' sessions, leases and the time in the log (§8; dissertation §6.3).
+//! Client sessions, leases and the clock in the log (§8; dissertation §6.3).
 
 use bytes::Bytes;
 use raft_core::config::Config;
@@ -13,7 +13,7 @@ use raft_core::types::{LogIndex, LogPosition, MILLISECOND, NodeId, RequestId, SE
 
 use crate::lab::{Alone, Cluster, S2, check, value_at};
 
-/// Writes at the leader and gives the answer.
+/// Writes at the leader and returns the answer.
 fn ask(cluster: &mut Cluster, command: Command) -> Applied {
     let node = cluster.await_leader();
     let request = cluster.act(Action::Write { node, command }).expect("a write has a number");
@@ -59,8 +59,8 @@ fn refused(refusal: Refusal) -> Answer {
     Answer::Refused(refusal)
 }
 
-/// Guards pitfall 34: a request that is sent again after a change of leaders takes effect once and
-/// gets the answer of the first time.
+/// Guards pitfall 34: a request that is retried after a leader change takes effect once and gets
+/// its first answer.
 #[check]
 fn a_repeated_request_takes_effect_once() {
     for seed in 0..10 {
@@ -80,9 +80,8 @@ fn a_repeated_request_takes_effect_once() {
     }
 }
 
-/// Guards requests that carry a name instead of a session: sent again after a change of leaders, and
-/// after another server got the state as a snapshot, one takes effect once; under a name that was
-/// used nothing else does, until it is forgotten.
+/// Guards that a named request that is retried after a leader change takes effect once. No other
+/// request takes effect under its name until the name is forgotten.
 #[check]
 fn a_named_request_takes_effect_once_until_it_is_forgotten() {
     let mut cluster = Cluster::led(3, 4);
@@ -106,8 +105,8 @@ fn a_named_request_takes_effect_once_until_it_is_forgotten() {
     assert_eq!(ask(&mut cluster, named("3", 11)).answer, Answer::Done { existed: true });
 }
 
-/// Guards dissertation §6.3: a session ends at the same entry everywhere, and a request of it is an
-/// error then, never a second execution.
+/// Guards dissertation §6.3: a session ends at the same entry on every server. Its requests are
+/// then refused, never executed a second time.
 #[check]
 fn a_request_of_an_ended_session_is_refused() {
     let mut cluster = Cluster::led(3, 2);
@@ -122,7 +121,7 @@ fn a_request_of_an_ended_session_is_refused() {
     assert_eq!(ask(&mut cluster, command).answer, refused(Refusal::NoSuchSession));
 }
 
-/// Guards sessions against what has no place in them.
+/// Guards that nested sessions, bad times to live and unknown leases are refused.
 #[check]
 fn a_session_carries_only_plain_requests() {
     let mut cluster = Cluster::led(1, 1);
@@ -142,8 +141,8 @@ fn a_session_carries_only_plain_requests() {
     assert_eq!(ask(&mut cluster, tied("n", LeaseId(99))).answer, refused(Refusal::NoSuchLease));
 }
 
-/// Guards replicas of different releases: what one of them does not know it never skips. It stops at
-/// that entry, says so, and stops there again after a restart.
+/// Guards replicas of different releases: a server never skips an unknown command. It halts at that
+/// entry with a reason, and again after a restart.
 #[check]
 fn an_unknown_command_stops_the_server() {
     let garbage = Bytes::from_static(&[0xff, 0xff]);
@@ -164,7 +163,7 @@ fn an_unknown_command_stops_the_server() {
         let prev_log = LogPosition::ZERO;
         let (leader_commit, entries) = (LogIndex(3), entries.into());
         alone.receive(S2, 1, Body::AppendEntries { prev_log, entries, leader_commit, round: 1 });
-        // The commit is known before the entries are durable here; nothing was promised yet.
+        // The commit index is known before the entries are durable. Nothing is acknowledged yet.
         assert!(alone.take_sent().is_empty());
         stopped_at_the_second(&alone);
         let entries = alone.replica.log().iter().cloned().collect();
@@ -191,8 +190,8 @@ fn stopped_at_the_second(alone: &Alone) {
     assert!(replica.store().get(b"x").is_none());
 }
 
-/// Guards leases and sessions: whenever they are granted, and however long the commit takes, none
-/// ends before its time has passed since the answer, and none much later.
+/// Guards that no lease or session ends before its time to live has passed since the answer, nor
+/// much later. The time of the grant and the commit latency vary.
 #[check]
 fn no_lease_or_session_ends_early() {
     for seed in 0..40 {
@@ -204,7 +203,7 @@ fn no_lease_or_session_ends_early() {
         };
         let mut cluster = Cluster::new(SimConfig { seed, network, ..SimConfig::default() });
         cluster.await_leader();
-        // The time is being told already, and at any phase.
+        // The clock in the log runs already, at any phase.
         open_session(&mut cluster, 60 * SECOND);
         cluster.pass(SECOND + seed * 37 * MILLISECOND);
         let ttl = if seed % 2 == 0 { SECOND / 5 } else { SECOND };
@@ -225,7 +224,7 @@ fn no_lease_or_session_ends_early() {
                 session_lasted.get_or_insert(now.since(opened));
             }
         }
-        // The answer was seen up to a millisecond after it came.
+        // The test sees the answer up to a millisecond late.
         for lasted in [lease_lasted, session_lasted].into_iter().flatten() {
             assert!(lasted + MILLISECOND >= ttl, "seed {seed}: {lasted} µs of {ttl}");
             assert!(lasted < ttl + 2 * SECOND, "seed {seed}: {lasted} µs of {ttl}");
@@ -233,8 +232,8 @@ fn no_lease_or_session_ends_early() {
     }
 }
 
-/// Guards the time of a server that leads: while a telling is on its way no other is, and there is no
-/// timer that fires in vain meanwhile.
+/// Guards that a leader has at most one pending `AdvanceClock` entry, and that no timer fires in
+/// vain meanwhile.
 #[check]
 fn one_telling_of_the_time_is_on_its_way_at_once() {
     let mut alone = Alone::leader();
@@ -244,7 +243,7 @@ fn one_telling_of_the_time_is_on_its_way_at_once() {
     let last = alone.replica.status().last.index.0;
     alone.accept(S2, last);
     let told = |alone: &Alone| alone.replica.status().last.index.0 - last;
-    // Not for so long that its disk counts as one that hangs.
+    // Short enough that the disk does not count as stalled.
     for _ in 0..4 {
         alone.pass(SECOND / 20);
         alone.accept(S2, last);
@@ -255,8 +254,8 @@ fn one_telling_of_the_time_is_on_its_way_at_once() {
     assert_eq!(told(&alone), 2, "the next follows at once, since the lease does not count yet");
 }
 
-/// Guards leases: a key goes with its lease, on all servers, soon after its time and not before, and
-/// a lease that is kept alive goes on.
+/// Guards that a key is deleted on all servers soon after its lease ends and not before, and that
+/// keep-alive prolongs a lease.
 #[check]
 fn keys_go_with_their_lease() {
     for seed in 0..5 {
@@ -287,8 +286,8 @@ fn keys_go_with_their_lease() {
     }
 }
 
-/// Guards a lease over a change of leaders: the time goes on from where the log left off, so that no
-/// lease ends early.
+/// Guards that a leader change ends no lease early: the clock continues from its last value in the
+/// log.
 #[check]
 fn a_change_of_leaders_shortens_no_lease() {
     for seed in 0..5 {
@@ -313,7 +312,7 @@ fn a_change_of_leaders_shortens_no_lease() {
     }
 }
 
-/// Guards pitfall 35: clocks that differ by hours, and run at other rates, give equal states.
+/// Guards pitfall 35: servers whose clocks differ by hours and in rate reach equal states.
 #[check]
 fn skewed_clocks_give_equal_states() {
     for seed in 0..5 {
@@ -337,7 +336,7 @@ fn skewed_clocks_give_equal_states() {
     }
 }
 
-/// Guards an idle cluster: while nothing ends with time, none is written.
+/// Guards that a cluster without leases and sessions writes no time to the log.
 #[check]
 fn an_idle_cluster_writes_no_time() {
     let mut cluster = Cluster::led(3, 1);

@@ -1,4 +1,4 @@
-//! The simulator itself: repeatable, and its faults are what they claim to be.
+//! The simulator itself: runs are repeatable, and faults do what they claim.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use raft_core::types::{EventId, MILLISECOND, NodeId, SECOND, Time};
 
 use crate::lab::{Cluster, S1, S2, S3, check, value_at};
 
-/// Guards the promise behind shared links and failing seeds: seed, configuration and journal are
-/// the whole run.
+/// Guards that seed, configuration and journal give the same run again, for shared links and
+/// failing seeds.
 #[check]
 fn a_journal_gives_the_same_run_again() {
     for seed in 0..30 {
@@ -24,7 +24,8 @@ fn a_journal_gives_the_same_run_again() {
     }
 }
 
-/// Guards the chain of reasons: every cause lies in the past, and what has none came from outside.
+/// Guards the chain of causes: every cause is an earlier event, and an event without a cause comes
+/// from outside.
 #[check]
 fn every_event_leads_back_to_something_from_outside() {
     let mut cluster = Cluster::led(3, 2);
@@ -49,8 +50,8 @@ fn every_event_leads_back_to_something_from_outside() {
     }
 }
 
-/// Guards the order that everything else relies on: within a server events are numbered in order
-/// and their times do not go back.
+/// Guards the order that everything relies on: within a server event numbers increase and times do
+/// not go back.
 #[check]
 fn a_servers_events_are_in_order() {
     let mut latest: BTreeMap<NodeId, (u64, Time)> = BTreeMap::new();
@@ -67,7 +68,7 @@ fn a_servers_events_are_in_order() {
     }
 }
 
-/// Guards the disk's fault: what was not synced is gone after a crash.
+/// Guards that a crash loses what was not synced.
 #[check]
 fn a_crash_loses_what_was_not_synced() {
     let mut cluster = Cluster::led(3, 1);
@@ -91,7 +92,7 @@ fn drops(events: &[Event]) -> Vec<DropReason> {
     events.iter().filter_map(reason).collect()
 }
 
-/// Guards the network's faults, each with the reason that the page shows.
+/// Guards that each network fault drops messages with the reason that the page shows.
 #[check]
 fn messages_end_for_the_reason_that_is_told() {
     let mut cluster = Cluster::led(3, 1);
@@ -112,7 +113,7 @@ fn messages_end_for_the_reason_that_is_told() {
     assert!(drops(&cluster.events).contains(&DropReason::Lost));
 }
 
-/// Guards the fate of a single message: it can be picked out of the air, once.
+/// Guards that a single message in flight can be dropped, once.
 #[check]
 fn one_message_in_flight_can_be_dropped() {
     let mut cluster = Cluster::led(3, 1);
@@ -135,8 +136,7 @@ fn one_message_in_flight_can_be_dropped() {
     assert_eq!(cluster.events.iter().filter(dropped).count(), 1);
 }
 
-/// Guards the freeze: nothing happens in a frozen server, and all that came in meanwhile is there
-/// when it goes on.
+/// Guards that a frozen server does nothing, and processes all pending messages when it continues.
 #[check]
 fn a_frozen_server_stands_still_and_catches_up() {
     let mut cluster = Cluster::led(3, 6);
@@ -150,7 +150,7 @@ fn a_frozen_server_stands_still_and_catches_up() {
     cluster.await_value(&[frozen], "x", "1");
 }
 
-/// Guards people's mistakes: what is impossible is refused with the reason, and leaves no trace.
+/// Guards that impossible actions are refused with the reason, and leave no trace.
 #[check]
 fn impossible_actions_are_refused_and_leave_no_trace() {
     let mut sim = Simulation::new(SimConfig::default());

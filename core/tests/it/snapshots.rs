@@ -6,11 +6,10 @@ use raft_core::event::{EventKind, Outcome};
 use raft_core::kv::{Command, KvStore, Snapshot};
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
-use raft_core::message::{
-    AppendResult, Body, Cursor, SnapshotChunk, SnapshotMeta, SnapshotProgress,
-};
+use raft_core::message::{AppendResult, Body, SnapshotChunk, SnapshotProgress};
 use raft_core::replica::Input;
 use raft_core::sim::{Action, SimConfig, Simulation};
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use raft_core::types::{LogIndex, LogPosition, MILLISECOND, RequestId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check};
@@ -29,7 +28,7 @@ fn snapshot_at(last: LogPosition) -> Snapshot {
     Snapshot { meta: SnapshotMeta { last, membership: Membership::of([S1, S2, S3]) }, store }
 }
 
-/// Guards against unbounded logs: they are cut, and keep a tail for slow followers.
+/// Guards that logs are compacted, but keep a tail for slow followers.
 #[check]
 fn logs_stay_bounded() {
     let config = SimConfig { node: small(), ..SimConfig::default() };
@@ -49,8 +48,8 @@ fn logs_stay_bounded() {
     }
 }
 
-/// Guards §7: a follower that is behind the compaction point gets the state in chunks, though
-/// some are lost, and goes on from there.
+/// Guards §7: a follower behind the compaction point gets the state in chunks, although some are
+/// lost, and continues from there.
 #[check]
 fn a_follower_far_behind_gets_the_state_in_chunks() {
     for seed in 0..10 {
@@ -112,8 +111,8 @@ fn an_old_snapshot_is_ignored() {
     );
 }
 
-/// Guards pitfall 27: a received state counts only once it is durable, and a transfer goes on
-/// after repeated chunks and a change of leader.
+/// Guards pitfall 27: a received snapshot takes effect only once it is durable. The transfer
+/// survives repeated chunks and a change of leader.
 #[check]
 fn a_received_state_counts_once_durable() {
     let mut alone = Alone::new();
@@ -127,7 +126,7 @@ fn a_received_state_counts_once_durable() {
         alone.persist_all();
         let Some(next) = next else { break };
         cursor = next;
-        // Another leader with the same state goes on where the first stopped.
+        // Another leader with the same snapshot continues where the first stopped.
         leader = (S3, 2);
     }
     assert_eq!(alone.snapshots.len(), 1);
@@ -143,7 +142,7 @@ fn a_received_state_counts_once_durable() {
     assert_eq!(answer.to, S3);
 }
 
-/// Guards pitfall 27: a crash between saving a snapshot and shortening the log.
+/// Guards pitfall 27: a crash between saving a snapshot and compacting the log.
 #[check]
 fn a_log_that_does_not_reach_its_snapshot_gives_way() {
     for (last_term, entries) in [(1, 3), (2, 50)] {
@@ -164,7 +163,7 @@ fn a_log_that_does_not_reach_its_snapshot_gives_way() {
     }
 }
 
-/// A leader whose snapshot is due, after which nothing of its log stays.
+/// A leader whose snapshot is due. Compaction then keeps no entry.
 fn due_for_a_snapshot() -> Alone {
     let config = Config { compact_after_entries: 20, keep_entries: 0, ..Config::default() };
     let mut alone = Alone::leader_with(config);
@@ -176,8 +175,8 @@ fn due_for_a_snapshot() -> Alone {
     alone
 }
 
-/// Guards against a snapshot that is tried again without end, as on a disk that stays full: pauses
-/// grow and stay bounded, and the status tells of it.
+/// Guards that a failed snapshot, for example on a full disk, is retried with growing, bounded
+/// backoff, and that the status shows it.
 #[check]
 fn a_snapshot_that_fails_is_tried_again_after_longer_and_longer() {
     let mut alone = due_for_a_snapshot();
@@ -200,7 +199,7 @@ fn a_snapshot_that_fails_is_tried_again_after_longer_and_longer() {
     assert!(attempts[1] >= SECOND / 2);
     assert!(attempts.windows(2).skip(1).all(|pair| pair[1] >= pair[0]), "{attempts:?}");
     assert!(attempts[11] >= 299 * SECOND, "{attempts:?}");
-    // A person need not wait, and success ends it.
+    // A manual compaction does not wait; success resets the backoff.
     alone.step(Input::Compact);
     let meta = alone.snapshots.pop().expect("at once").meta;
     alone.step(Input::SnapshotSaved(meta));
@@ -208,8 +207,8 @@ fn a_snapshot_that_fails_is_tried_again_after_longer_and_longer() {
     assert_eq!((status.snapshot_failures, status.snapshot_retry_in), (0, None));
 }
 
-/// Guards the network and the disk against a received state that cannot be saved: it is kept, saved
-/// again after a pause, and not asked for once more.
+/// Guards that a received snapshot that cannot be saved is kept, retried after a pause, and not
+/// requested again.
 #[check]
 fn a_received_state_that_cannot_be_saved_is_kept_for_later() {
     let mut alone = Alone::new();
@@ -237,8 +236,8 @@ fn a_received_state_that_cannot_be_saved_is_kept_for_later() {
     assert_eq!(alone.replica.last_applied(), snapshot.meta.last);
 }
 
-/// Guards a slow link against chunks that are sent twice: a chunk that is late is asked about behind
-/// it, and sent again only when the follower says that it lacks it.
+/// Guards that a late chunk is not sent twice over a slow link. The leader sends a question after
+/// the chunk, and resends only if the follower lacks the chunk.
 #[check]
 fn a_chunk_is_sent_again_only_when_it_is_lost() {
     let mut alone = due_for_a_snapshot();
@@ -283,14 +282,14 @@ fn a_chunk_is_sent_again_only_when_it_is_lost() {
     assert_eq!((&again[0].0, again[0].2), (&start, false));
     alone.receive(S3, 1, wants(questions[1].1));
     assert_eq!(chunks(&mut alone), [], "an answer from before it was sent again");
-    // Word from the transport lets it ask at the next heartbeat.
+    // After a transport failure the leader asks at the next heartbeat.
     alone.step(Input::SendFailed(S3));
     alone.time_out();
     assert_eq!(chunks(&mut alone).len(), 1);
 }
 
-/// Guards a follower whose disk is slow: once it has received a snapshot the leader waits for it to save
-/// it, and replicates from there even after it began to send a newer one.
+/// Guards that the leader waits while a follower with a slow disk saves a snapshot. It replicates
+/// from that snapshot even if it already sends a newer snapshot.
 #[check]
 fn who_saves_for_long_is_waited_for() {
     let mut alone = due_for_a_snapshot();
@@ -332,8 +331,8 @@ fn who_saves_for_long_is_waited_for() {
     assert_eq!(entries.last(), Some((meta.last, 1)), "it goes on after the state that it has");
 }
 
-/// Guards a follower that is sent a snapshot under load: the log behind it stays, however many snapshots
-/// the leader takes meanwhile.
+/// Guards that the leader keeps the log after a snapshot that it sends, even if it takes more
+/// snapshots meanwhile under load.
 #[check]
 fn one_snapshot_is_enough_under_load() {
     let node = Config { compact_after_entries: 300, ..small() };
@@ -366,13 +365,13 @@ fn one_snapshot_is_enough_under_load() {
     let installed = cluster.events.iter().filter(|event| {
         event.id.node == behind && matches!(event.kind, EventKind::SnapshotInstalled { .. })
     });
-    // The first may be one that was chosen while it was away.
+    // The leader may have chosen the first while the follower was down.
     let installed = installed.count();
     assert!((1..=2).contains(&installed), "{installed} snapshots in {writes} writes");
 }
 
-/// Guards a follower's side: a question is answered with what it wants and changes nothing, and what
-/// it received of a state is forgotten when its sender has been silent for long.
+/// Guards that a follower answers a question with the cursor that it wants, and changes nothing. It
+/// discards a partial snapshot if the sender is silent for long.
 #[check]
 fn a_question_is_answered_with_the_cursor_that_is_wanted() {
     let mut alone = Alone::new();
@@ -402,8 +401,8 @@ fn a_question_is_answered_with_the_cursor_that_is_wanted() {
     wants(&mut alone, &Cursor::default());
 }
 
-/// Guards reads that wait for an index which comes here as a snapshot: they are answered with it,
-/// though nothing is committed after it.
+/// Guards that a snapshot answers the reads that wait for its index, although nothing is committed
+/// after it.
 #[check]
 fn a_snapshot_answers_the_reads_that_waited_for_it() {
     let mut alone = Alone::new();
@@ -435,8 +434,8 @@ fn a_snapshot_answers_the_reads_that_waited_for_it() {
     assert_eq!(alone.replica.last_applied(), snapshot.meta.last);
 }
 
-/// Guards memory: what a log keeps for slow followers is bounded in bytes, also while no snapshot
-/// comes about; who lacks what went gets the state, also one that nobody has saved.
+/// Guards that the log in memory is bounded in bytes, even while no snapshot is taken. A follower
+/// that lacks removed entries gets the state, even if no server has saved it.
 #[check]
 fn the_log_in_memory_is_bounded_in_bytes() {
     const KEEP: usize = 8 << 10;
@@ -471,7 +470,7 @@ fn the_log_in_memory_is_bounded_in_bytes() {
         }
         let snapshot = cluster.sim.replica(leader).expect("it runs").status().snapshot_index;
         assert_eq!(snapshot, LogIndex(0), "seed {seed}: the leader has saved nothing");
-        // What is not in memory any more is on the disks.
+        // Entries that are no longer in memory are on disk.
         for node in &servers {
             cluster.act(Action::Crash(*node));
         }
@@ -483,8 +482,8 @@ fn the_log_in_memory_is_bounded_in_bytes() {
     }
 }
 
-/// Guards the disk: a log that memory holds only a little of is shortened there, too, once a snapshot
-/// covers it, though not beyond that.
+/// Guards that a snapshot compacts the log on disk even if memory holds little of it, but not
+/// beyond the snapshot.
 #[check]
 fn a_log_on_disk_is_shortened_whatever_memory_holds() {
     for (keep_bytes, keep_entries, tail) in [(0, 5, 0), (0, 0, 0), (1 << 20, 5, 5)] {
@@ -507,8 +506,8 @@ fn a_log_on_disk_is_shortened_whatever_memory_holds() {
     }
 }
 
-/// Guards those who get a snapshot: a server that was added knows of no members before the entry that
-/// added it, and a snapshot from before would name none. So it takes none until then.
+/// Guards that a server without known members takes no snapshot. An added server learns the members
+/// from the entry that adds it; an earlier snapshot would name none.
 #[check]
 fn a_server_that_knows_of_no_members_takes_no_snapshot() {
     let mut alone = Alone::stranger();

@@ -1,4 +1,5 @@
-//! Time travel: any moment is reached again as it was, and acting in the past keeps the old future.
+//! Time travel: any moment can be reached again unchanged, and acting in the past keeps the old
+//! future.
 
 use raft_core::kv::Command;
 use raft_core::sim::{Action, BranchId, Deed, Moment, SimConfig, Simulation, Swarm, Timeline};
@@ -6,7 +7,7 @@ use raft_core::types::{MILLISECOND, SECOND, Time};
 
 use crate::lab::{S1, check, value_at};
 
-/// A run of a random test with its journal, as a timeline.
+/// The timeline of a random run, with its configuration and journal.
 fn recorded(seed: u64) -> (Timeline, SimConfig, Vec<Deed>) {
     let mut swarm = Swarm::new(seed, None);
     swarm.run().unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
@@ -15,7 +16,7 @@ fn recorded(seed: u64) -> (Timeline, SimConfig, Vec<Deed>) {
     (Timeline::of(config.clone(), journal.clone()), config, journal)
 }
 
-/// Guards the promise of time travel: seeking gives the very state that the run had.
+/// Guards that seeking restores the exact state of the run.
 #[check]
 fn seeking_gives_the_same_run_as_replaying() {
     for seed in 0..10 {
@@ -23,7 +24,7 @@ fn seeking_gives_the_same_run_as_replaying() {
         let end = timeline.moment();
         let whole = timeline.simulation().digest();
         assert_eq!(whole, Simulation::replay(config.clone(), &journal, end).digest());
-        // Moments at which something was done, just before it, and in between; far ones and near.
+        // Moments at which something was done, and just before it.
         let mut moments: Vec<Moment> = journal.iter().step_by(17).map(|deed| deed.at).collect();
         let before =
             |moment: &Moment| Moment { happened: moment.happened.saturating_sub(1), ..*moment };
@@ -42,7 +43,7 @@ fn seeking_gives_the_same_run_as_replaying() {
     }
 }
 
-/// Guards stepping through the past: it goes the way the run went, deeds included.
+/// Guards that stepping through the past repeats the run, including its deeds.
 #[check]
 fn stepping_in_the_past_repeats_what_was_done() {
     let (mut timeline, _, _) = recorded(3);
@@ -61,7 +62,7 @@ fn write(value: &'static str) -> Action {
     Action::Write { node: S1, command: Command::put("x", value) }
 }
 
-/// Guards the fork: the new future and the old one both stay, and one can go between them.
+/// Guards the fork: the new and the old future both stay, and `switch` moves between them.
 #[check]
 fn acting_in_the_past_parts_and_keeps_the_old_future() {
     let mut timeline = Timeline::new(SimConfig { manual_elections: true, ..SimConfig::default() });
@@ -87,21 +88,21 @@ fn acting_in_the_past_parts_and_keeps_the_old_future() {
     assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("old"));
     timeline.switch(BranchId(1));
     assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("new"));
-    // The past before the fork belongs to both.
+    // Both branches share the past before the fork.
     timeline.seek_time(Time(100 * MILLISECOND));
     assert_eq!(timeline.current(), BranchId(1));
     assert!(!timeline.switch(BranchId(7)));
 }
 
-/// Guards undo: the moment before a deed is reached although the deed was done at that very moment,
-/// and going on from there without it leaves the old future as it was.
+/// Guards undo: seeking reaches the state before a deed, although the deed has the same moment.
+/// Continuing without the deed keeps the old future.
 #[check]
 fn a_deed_is_taken_back_by_parting_right_before_it() {
     let mut timeline = Timeline::new(SimConfig { manual_elections: true, ..SimConfig::default() });
     timeline.act(Action::Elect(S1)).expect("possible");
     timeline.run_until(Time(SECOND));
     assert!(timeline.step());
-    // Both right after what happened last, at the same moment.
+    // Both right after the last event, at the same moment.
     timeline.act(write("kept")).expect("possible");
     let before = timeline.simulation().digest();
     timeline.act(write("regretted")).expect("possible");
@@ -116,7 +117,7 @@ fn a_deed_is_taken_back_by_parting_right_before_it() {
     assert_eq!(timeline.journal().len(), 2);
     let own: Vec<_> = timeline.branches().map(|branch| branch.own_deeds).collect();
     assert_eq!(own, [3, 0]);
-    // The new branch finds its own past, not the checkpoint of the other at the same moment.
+    // The new branch finds its own past, not the other branch's checkpoint at the same moment.
     timeline.seek_time(Time(1500 * MILLISECOND));
     assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("kept"));
     assert!(timeline.switch(BranchId(0)));
@@ -125,7 +126,7 @@ fn a_deed_is_taken_back_by_parting_right_before_it() {
     assert_eq!(timeline.branches().count(), 2, "at the end there is nothing to part from");
 }
 
-/// Guards the comparison of two futures: it names the first event that differs.
+/// Guards that comparing two futures names the first event that differs.
 #[check]
 fn two_branches_are_compared_by_their_first_difference() {
     let mut timeline = Timeline::new(SimConfig { manual_elections: true, ..SimConfig::default() });

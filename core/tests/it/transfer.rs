@@ -1,4 +1,4 @@
-//! Handing leadership over (dissertation §3.10).
+//! Leadership transfer (dissertation §3.10).
 
 use raft_core::event::{EventKind, Outcome, RequestRefusal, RoleName};
 use raft_core::kv::Command;
@@ -10,8 +10,8 @@ use raft_core::types::{LogPosition, MILLISECOND, NodeId, RequestId};
 
 use crate::lab::{Alone, Cluster, S2, S3, SHORT, check};
 
-/// Guards the hand-over: the server that was named leads within far less than an election timeout,
-/// and nothing is lost.
+/// Guards that the named server leads within less than an election timeout, and that no write is
+/// lost.
 #[check]
 fn leadership_goes_where_it_is_wanted() {
     for seed in 0..20 {
@@ -35,8 +35,8 @@ fn leadership_goes_where_it_is_wanted() {
     }
 }
 
-/// Guards clients: a write that the old leader took in before the hand-over is answered, not left in
-/// doubt.
+/// Guards that a write that the old leader accepted before the transfer does not get an unknown
+/// outcome.
 #[check]
 fn writes_before_the_hand_over_are_answered() {
     for seed in 0..20 {
@@ -55,7 +55,8 @@ fn writes_before_the_hand_over_are_answered() {
     }
 }
 
-/// Guards the leader: it goes on when the heir does not take over, and takes in writes again.
+/// Guards that the leader aborts a transfer whose target does not take over, and accepts writes
+/// again.
 #[check]
 fn a_hand_over_that_fails_is_given_up() {
     let mut alone = Alone::leader();
@@ -75,7 +76,7 @@ fn a_hand_over_that_fails_is_given_up() {
     assert!(matches!(alone.answers.last(), Some((RequestId(3), Outcome::Applied { .. }))));
 }
 
-/// Guards against hand-overs that make no sense, each told apart.
+/// Guards that impossible transfers are refused, each with its own reason.
 #[check]
 fn impossible_hand_overs_are_refused() {
     let mut alone = Alone::leader();
@@ -108,7 +109,8 @@ fn impossible_hand_overs_are_refused() {
     assert_eq!(alone.answers.last(), Some(&(RequestId(3), Outcome::Transferred { to: S2 })));
 }
 
-/// Guards the stickiness that a hand-over must pass (dissertation §3.10) and nothing else may.
+/// Guards that while a leader is active, only a vote request of a transfer is granted (dissertation
+/// §3.10).
 #[check]
 fn only_an_election_that_the_leader_wanted_is_heard_while_it_is_alive() {
     for (transfer, granted) in [(false, false), (true, true)] {
@@ -129,9 +131,8 @@ fn only_an_election_that_the_leader_wanted_is_heard_while_it_is_alive() {
     }
 }
 
-/// Guards the answer to who wanted another leader: it says who leads, not who was told to. Where
-/// another server won, the hand-over to the one that was named has failed; who named nobody got what
-/// was asked for.
+/// Guards that the answer to a transfer names the server that leads, not the target. If another
+/// server won, a transfer to a named target failed; a transfer without a target succeeded.
 #[check]
 fn a_hand_over_is_done_when_the_heir_leads() {
     let heartbeat = Body::AppendEntries {
@@ -165,7 +166,7 @@ fn a_hand_over_is_done_when_the_heir_leads() {
     }
 }
 
-/// Guards whoever waits for a hand-over whose end stays open: it is answered in time.
+/// Guards that a transfer whose outcome stays open is answered in time.
 #[check]
 fn a_hand_over_that_nobody_completes_ends_in_time() {
     let given_away = || {
@@ -180,7 +181,7 @@ fn a_hand_over_that_nobody_completes_ends_in_time() {
     let mut alone = given_away();
     alone.pass(300 * MILLISECOND);
     assert_eq!(alone.answers, [(RequestId(1), failed)]);
-    // Nothing is known once the disk has failed.
+    // After a disk failure the outcome is unknown.
     let mut alone = given_away();
     alone.propose(2, "x", "1");
     alone.receive(S3, 3, Body::RequestVoteReply { granted: false });
@@ -189,7 +190,7 @@ fn a_hand_over_that_nobody_completes_ends_in_time() {
     assert_eq!(alone.answers.last(), Some(&(RequestId(1), Outcome::Unknown)));
 }
 
-/// Guards the office: only the leader of the term may give it away.
+/// Guards that a server follows TimeoutNow only from the leader of its term.
 #[check]
 fn only_the_leader_gives_its_office_away() {
     let mut alone = Alone::new();
@@ -199,14 +200,14 @@ fn only_the_leader_gives_its_office_away() {
         leader_commit: 0.into(),
         round: 1,
     };
-    // Of a term whose leader is not known yet.
+    // The leader of the term is not known yet.
     alone.receive(S3, 1, Body::TimeoutNow);
     assert_eq!(alone.replica.status().role, RoleName::Follower);
     alone.receive(S2, 1, heartbeat);
     alone.receive(S3, 1, Body::TimeoutNow);
     assert_eq!(alone.replica.status().role, RoleName::Follower);
     assert_eq!(alone.replica.status().term.0, 1);
-    // Also when it has missed its leader in the meantime and asks around.
+    // Also as a pre-candidate that has missed its leader.
     alone.time_out();
     assert_eq!(alone.replica.status().role, RoleName::PreCandidate);
     alone.receive(S3, 1, Body::TimeoutNow);

@@ -1,4 +1,4 @@
-//! The view is a fold of events: it must agree with the servers that it has never seen.
+//! The view is computed from events alone, and must agree with the servers.
 
 use raft_core::codec;
 use raft_core::event::Event;
@@ -35,8 +35,8 @@ fn assert_agrees(view: &ClusterView, sim: &Simulation) {
     }
 }
 
-/// Guards the promise that everything on screen is what the servers are, through elections,
-/// crashes, divergent logs and snapshots.
+/// Guards that the view shows the state of the servers through elections, crashes, divergent logs
+/// and snapshots.
 #[check]
 fn the_view_agrees_with_the_servers_after_every_step() {
     for seed in 0..5 {
@@ -75,7 +75,7 @@ fn the_view_agrees_with_the_servers_after_every_step() {
     }
 }
 
-/// Guards the live page and other watchers: an event survives its way, in either form.
+/// Guards that an event survives encoding and decoding, in JSON and in the codec.
 #[check]
 fn events_survive_json_and_the_codec() {
     let mut cluster = Cluster::led(3, 1);
@@ -91,7 +91,7 @@ fn events_survive_json_and_the_codec() {
     }
 }
 
-/// Guards memory: a page that is left open does not grow without end.
+/// Guards that the view of a page that stays open does not grow without bound.
 #[check]
 fn a_view_forgets_old_messages() {
     let mut cluster = Cluster::led(5, 1);

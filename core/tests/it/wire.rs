@@ -1,5 +1,5 @@
 //! Replicas over links of a given bandwidth, with the lanes and the bounded queue of the server's
-//! transport: for what depends on how many bytes are on their way.
+//! transport. Tests use them if the number of bytes in flight matters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,40 +13,39 @@ use raft_core::message::{Body, Message};
 use raft_core::replica::{Input, Output, Proposal, Replica, Start, Status};
 use raft_core::types::{MILLISECOND, Micros, NodeId, RequestId, SECOND, Time};
 
-/// See the module.
 pub(crate) struct Wire {
     config: Config,
     replicas: BTreeMap<NodeId, Replica>,
     links: BTreeMap<(NodeId, NodeId), Link>,
-    /// What bulk takes on every link, in bytes a second.
+    /// The speed of every link for bulk messages, in bytes per second.
     pub(crate) speed: u64,
-    /// How long a message is on its way, in µs.
+    /// The delay of a message, in µs.
     pub(crate) delay: Micros,
     /// Whether a server learns that a connection broke.
     pub(crate) notices: bool,
     pub(crate) now: Time,
     coming: BTreeMap<(Time, u64), (NodeId, Input)>,
     next: u64,
-    /// Servers that nobody reaches.
+    /// Unreachable servers.
     cut: BTreeSet<NodeId>,
     pub(crate) answers: BTreeMap<RequestId, Outcome>,
 }
 
-/// The way from one server to another.
+/// The link from one server to another.
 #[derive(Default)]
 pub(crate) struct Link {
-    /// Entries and chunks that wait, oldest first.
+    /// Pending entries and chunks, oldest first.
     queue: VecDeque<Message>,
     queued: usize,
-    /// When it has sent what it is sending.
+    /// When the current transmission ends.
     busy_until: Option<Time>,
     /// Bytes of entries and chunks that it has carried.
     pub(crate) carried: u64,
-    /// Messages that found no room.
+    /// Messages dropped from the full queue.
     pub(crate) dropped: u64,
 }
 
-/// What a message takes on its way, in bytes.
+/// The size of a message on a link, in bytes.
 fn size(message: &Message) -> usize {
     64 + match &message.body {
         Body::AppendEntries { entries, .. } => entries.iter().map(Entry::size).sum(),
@@ -56,7 +55,7 @@ fn size(message: &Message) -> usize {
 }
 
 impl Wire {
-    /// Servers of which the first `voters` are a cluster that has a leader; the others join nobody.
+    /// The first `voters` servers form a cluster with a leader; the others have not joined.
     pub(crate) fn led(servers: u64, voters: u64, config: Config) -> Self {
         config.validate().expect("workable");
         let mut wire = Self {
@@ -116,7 +115,7 @@ impl Wire {
         self.links.entry((from, to)).or_default()
     }
 
-    /// Hands in writes of this many bytes each, together; gives the numbers of the requests.
+    /// Proposes `count` writes of `bytes` bytes each in one batch; returns their request ids.
     pub(crate) fn write(&mut self, node: NodeId, count: u64, bytes: usize) -> Vec<RequestId> {
         let first = self.next + 1;
         let proposals: Vec<Proposal> = (first..first + count)
@@ -143,7 +142,7 @@ impl Wire {
         self.pass(10 * MILLISECOND);
     }
 
-    /// Nothing gets to this server or from it any more; what waits or is on its way is lost.
+    /// Drops new messages from and to this server, and breaks the connections to it.
     pub(crate) fn cut(&mut self, node: NodeId) {
         self.cut.insert(node);
         self.break_connections(node);
@@ -153,7 +152,7 @@ impl Wire {
         self.cut.remove(&node);
     }
 
-    /// What waits for this server, or is on its way to it, is lost.
+    /// Loses the messages that are queued for this server or in flight to it.
     pub(crate) fn break_connections(&mut self, node: NodeId) {
         self.coming.retain(|_, (to, input)| *to != node || !matches!(input, Input::Receive(_)));
         let senders: Vec<NodeId> =
@@ -174,7 +173,7 @@ impl Wire {
         self.now = end;
     }
 
-    /// Runs until `done`; fails when it does not come within `span`. Gives how long it took.
+    /// Runs until `done` holds; panics after `span`. Returns how long it took.
     pub(crate) fn until(
         &mut self,
         what: &str,
@@ -188,7 +187,7 @@ impl Wire {
         self.now.since(begun)
     }
 
-    /// Lets the next thing happen, if it does before `end`.
+    /// Processes the next event if it is due by `end`.
     fn happen(&mut self, end: Time) -> bool {
         let timers = self.replicas.iter().filter_map(|(id, it)| Some((it.deadline()?, *id)));
         let timer = timers.min();

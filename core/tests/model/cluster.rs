@@ -1,4 +1,4 @@
-//! The model: every order in which things can happen to a small cluster.
+//! The model: every order in which events can happen in a small cluster.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,43 +16,44 @@ use stateright::{Model, Property};
 
 use crate::server::{Effects, Seen, Server};
 
-/// How far the model goes.
+/// The bounds of the model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) servers: u64,
     /// No server campaigns for a later term.
     pub(crate) terms: u64,
-    /// How often an election timer runs out.
+    /// How often an election timer may expire.
     pub(crate) timeouts: u64,
-    /// Clients' commands.
+    /// The number of client commands.
     pub(crate) proposals: u64,
     /// Crashes, each followed by a restart.
     pub(crate) crashes: u64,
-    /// How often a disk stalls, until it goes on or the server crashes. Else it finishes at once.
+    /// How often a disk stalls, until it resumes or the server crashes. Otherwise it finishes at
+    /// once.
     pub(crate) stalls: u64,
-    /// Messages that the network loses. (Besides, everything on a link may stay on its way for ever.)
+    /// Messages that the network loses. (All messages of a link may also stay in transit forever.)
     pub(crate) losses: u64,
-    /// Messages that overtake earlier ones on the same link: then those are late, by any time.
+    /// Messages that overtake earlier messages on the same link. Those may be late by any time.
     pub(crate) overtakings: u64,
     /// Messages that the network delivers twice.
     pub(crate) duplicates: u64,
-    /// Whether the questions before an election (dissertation §9.6) are sent like other messages.
-    /// Else whoever asks is told yes at once: more elections than there could be, in fewer states.
+    /// Whether PreVote messages (dissertation §9.6) are sent like other messages. Otherwise every
+    /// PreVote is granted at once: more elections than are possible, in fewer states.
     pub(crate) pre_votes: bool,
 }
 
-/// See the module.
+/// The model of a cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) bounds: Bounds,
     pub(crate) mutation: Option<Mutation>,
 }
 
-/// A state of the whole cluster. What changes seldom is shared with the states before it.
+/// A state of the whole cluster. States share the parts that rarely change.
 #[derive(Clone)]
 pub(crate) struct State {
     servers: Vec<Arc<Server>>,
-    /// The messages on their way, link by link; on each link in the order in which they were sent.
+    /// The messages in transit, by link; on each link in the order in which they were sent.
     network: Vec<Arc<Packet>>,
     timeouts: u64,
     proposals: u64,
@@ -61,12 +62,12 @@ pub(crate) struct State {
     losses: u64,
     overtakings: u64,
     duplicates: u64,
-    /// Whose disk does not finish.
+    /// The server whose disk is stalled.
     stalled: Option<NodeId>,
     past: Arc<Past>,
 }
 
-/// A message on its way.
+/// A message in transit.
 #[derive(Debug)]
 pub(crate) struct Packet {
     message: Message,
@@ -85,39 +86,39 @@ impl PartialEq for Packet {
     }
 }
 
-/// What was once true and must stay so.
+/// Facts that must stay true.
 #[derive(Clone, Debug, Default, Hash)]
 struct Past {
     leaders: BTreeMap<Term, Vec<NodeId>>,
-    /// By index: the entry that a server first took for committed, and in which term it was.
+    /// By index: the entry that a server first considered committed, and that server's term.
     committed: BTreeMap<LogIndex, (Entry, Term)>,
-    /// What clients were told is safe.
+    /// The requests that were acknowledged to clients, and their positions.
     acknowledged: Vec<(RequestId, LogPosition)>,
-    /// Two servers took different entries of one index for committed.
+    /// Two servers considered different entries at one index committed.
     forked: bool,
 }
 
-/// Something that can happen.
+/// An event of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// A server's election timer runs out.
+    /// A server's election timer expires.
     TimeOut(NodeId),
-    /// A disk is slow from now on.
+    /// A disk stalls.
     Stall(NodeId),
-    /// It finishes all that it was given.
+    /// The stalled disk resumes and finishes all its writes.
     GoOn(NodeId),
     /// A message arrives.
     Deliver(Arc<Packet>),
-    /// A message arrives before those that were sent earlier on the same link.
+    /// A message arrives before earlier messages of the same link.
     Overtake(Arc<Packet>),
-    /// A message arrives, and a copy of it stays on its way.
+    /// A message arrives, and a copy of it stays in transit.
     Duplicate(Arc<Packet>),
-    /// A message is lost, and the one behind it arrives. (One that is lost with nothing behind it may
-    /// as well stay on its way.)
+    /// A message is lost, and the next message of the link arrives. (A lost message without a next
+    /// message is the same as a message that stays in transit.)
     Skip(Arc<Packet>),
-    /// A client asks the server for a change.
+    /// A client proposes a command to the server.
     Propose(NodeId),
-    /// The server's power fails for a moment.
+    /// The server loses power and restarts.
     Crash(NodeId),
 }
 
@@ -157,10 +158,10 @@ impl Cluster {
         let seen = &state.server(id).seen;
         let campaigns = match seen.role {
             RoleName::Follower | RoleName::Candidate => true,
-            // A candidate that has asked would ask the same again; a leader has no such timer.
+            // A pre-candidate would ask the same again. A leader has no election timer.
             RoleName::PreCandidate | RoleName::Leader => false,
         };
-        // Servers are alike, so whichever is first may be called the first.
+        // Servers are alike, so the first election can always be that of server 1.
         let first = state.past.leaders.is_empty() && state.is_untouched();
         campaigns && seen.term < Term(self.bounds.terms) && (!first || id == NodeId(1))
     }
@@ -179,9 +180,9 @@ impl Cluster {
         server.step(Input::Receive(Message { from, to, body, ..question }))
     }
 
-    /// Leaves out what can have no effect any more, whatever comes: to lose it leads to the same (that
-    /// it has none is looked at in all but the largest runs). And
-    /// lets all disks finish but the one that is slow.
+    /// Removes messages that can never have an effect again: losing them leads to the same states.
+    /// All but the largest runs verify this. Also lets all disks finish, except for the stalled
+    /// disk.
     fn tidy(&self, state: &mut State) {
         let State { servers, network, .. } = &mut *state;
         network.retain(|packet| {
@@ -245,7 +246,7 @@ impl State {
         self.follow(to, server.step(Input::Receive(packet.message.clone())));
     }
 
-    /// Takes in what a server did.
+    /// Applies the result of a server's step.
     fn follow(&mut self, id: NodeId, (server, effects): (Server, Effects)) {
         for message in effects.messages {
             self.put(message);
@@ -430,7 +431,7 @@ impl Model for Cluster {
             Property::always("Leader Completeness", |_, state: &State| leader_completeness(state)),
             Property::always("State Machine Safety", |_, state: &State| !state.past.forked),
             Property::always("Durability", |_, state: &State| durability(state)),
-            // Without these the properties above would say nothing.
+            // Without these, the properties above could hold trivially.
             Property::sometimes("the last term has a leader", |model, state: &State| {
                 state.past.leaders.contains_key(&Term(model.bounds.terms))
             }),
@@ -441,7 +442,7 @@ impl Model for Cluster {
     }
 }
 
-/// Logs that hold an entry of the same index and term are equal up to it (§5.3).
+/// Two logs that hold an entry of the same index and term are equal up to it (§5.3).
 fn log_matching(state: &State) -> bool {
     state.servers.iter().enumerate().all(|(place, one)| {
         state.servers[place + 1..].iter().all(|other| {
@@ -465,7 +466,7 @@ fn leader_completeness(state: &State) -> bool {
     })
 }
 
-/// What a client was told is safe is on the disks of a majority.
+/// Every entry that was acknowledged to a client is on the disks of a majority.
 fn durability(state: &State) -> bool {
     state.past.acknowledged.iter().all(|(_, position)| {
         let holds = |server: &&Arc<Server>| {

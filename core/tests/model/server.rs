@@ -1,4 +1,4 @@
-//! One server of the model: the real replica, and a disk that keeps what was synced.
+//! One server of the model: the real replica, and a disk that keeps synced data.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,9 +16,8 @@ use raft_core::types::{LogIndex, LogPosition, NodeId, RequestId, Term, Time, Wri
 /// The clock stands still.
 const NOW: Time = Time(0);
 
-/// With timeouts of zero every timer is due at every moment, so that a tick may come at any time;
-/// and no leader was heard so recently that a candidate would be refused unheard, as if it had just
-/// been long enough ago.
+/// With timeouts of zero every timer is always due, so a tick may come at any time. No leader
+/// counts as recently heard, so candidates are not rejected before their term is looked at.
 fn config() -> Config {
     Config {
         election_timeout_min: 0,
@@ -38,17 +37,17 @@ struct Durable {
     commit_index: LogIndex,
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     replica: Replica,
     durable: Durable,
     waiting: Vec<Write>,
-    /// What the properties look at, and the hash of everything: taken once after each step.
+    /// The state that the properties check, and a hash of everything, computed once after each
+    /// step.
     pub(crate) seen: Seen,
 }
 
-/// What the properties look at.
+/// The state that the properties check.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) term: Term,
@@ -56,21 +55,21 @@ pub(crate) struct Seen {
     /// The whole log, oldest entry first.
     pub(crate) log: Vec<Entry>,
     pub(crate) commit_index: LogIndex,
-    /// What a leader knows that its followers hold, once it is sure how far they agree.
+    /// The match index of each follower, once the leader knows how far the logs agree.
     replicating: BTreeMap<NodeId, LogIndex>,
     pub(crate) fingerprint: u64,
 }
 
-/// What a step sent to others.
+/// The messages and answers of a step.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) messages: Vec<Message>,
-    /// Requests that were answered with "committed and applied", and where.
+    /// Requests that were answered as committed and applied, and their positions.
     pub(crate) acknowledged: Vec<(RequestId, LogPosition)>,
 }
 
 impl Server {
-    /// A server that was never run, of a cluster of `servers`.
+    /// A server of a cluster of `servers`, before its first run.
     pub(crate) fn new(id: NodeId, servers: u64, mutation: Option<Mutation>) -> Self {
         Self::start(id, servers, mutation, Durable::default()).0
     }
@@ -103,7 +102,7 @@ impl Server {
         (server, effects)
     }
 
-    /// The power fails and comes back: what was not synced is gone.
+    /// The server loses power and restarts. Unsynced data is lost.
     pub(crate) fn crash(
         &self,
         id: NodeId,
@@ -120,12 +119,12 @@ impl Server {
         (server, effects)
     }
 
-    /// Whether the disk has something to do.
+    /// Whether the disk has pending writes.
     pub(crate) fn can_sync(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// The disk makes all durable that it was given.
+    /// The disk makes all pending writes durable.
     pub(crate) fn sync(&self) -> (Self, Effects) {
         let mut server = self.clone();
         let mut last = WriteId(0);
@@ -138,8 +137,8 @@ impl Server {
         (server, effects)
     }
 
-    /// Whether a message can have no effect here any more: it answers a question of an earlier term,
-    /// or one that was settled, or says what is known, and no crash can bring that back.
+    /// Whether a message can never have an effect here again, even after a crash. Its question is
+    /// old or settled, or it repeats what is known.
     pub(crate) fn is_deaf_to(&self, message: &Message) -> bool {
         let term = self.durable.hard_state.current_term.min(self.seen.term);
         match message.body {
@@ -172,7 +171,7 @@ impl Server {
         let mut effects = Effects::default();
         for output in self.replica.outputs() {
             match output {
-                // A message is what it says, not when it was sent.
+                // The content identifies a message, not the time of sending.
                 Output::Send(message) => effects.messages.push(Message { seq: 0, ..message }),
                 Output::Persist(write) => self.waiting.push(write),
                 Output::Respond(request, Outcome::Applied { position, .. }) => {
@@ -186,14 +185,14 @@ impl Server {
         self.replica.hash_behaviour(&mut hasher);
         self.durable.hash(&mut hasher);
         for write in &self.waiting {
-            // Where the batch stands in the queue says the same as its number.
+            // The position in the queue already determines the batch's number.
             Write { id: WriteId(0), ..write.clone() }.hash(&mut hasher);
         }
         self.seen = Seen::of(&self.replica, hasher.finish());
         effects
     }
 
-    /// The entries that would be there after a crash.
+    /// The entries that survive a crash.
     pub(crate) fn durable_entries(&self) -> &[Entry] {
         &self.durable.entries
     }

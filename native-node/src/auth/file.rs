@@ -1,58 +1,58 @@
-//! The file with the hashes of all tokens: a line each, `NAME SCOPE sha256:HEX`.
+//! The tokens file, with the hashes of all API tokens: a line each, `NAME SCOPE sha256:HEX`.
 
 use std::path::{Path, PathBuf};
 
 use super::{Digest, Grant, Scope, Tokens};
 
-/// The most lines: every request is compared with each of them.
+/// The maximum number of tokens: every request is compared with each token.
 const MOST: usize = 1000;
 
 /// The longest name.
 const MAX_NAME_BYTES: usize = 64;
 
-/// A file that cannot be used. Never shows what stands in a line: it may be a token that somebody
-/// put there instead of its hash.
+/// The tokens file cannot be used. The error never quotes a line, which may contain a token instead
+/// of its hash.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the tokens file {}: {error}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
-    /// A line is not what it should be.
+    /// A line is invalid.
     #[error(
         "line {line} of the tokens file {} {reason}; a line is `NAME SCOPE sha256:HEX`, as \
          `native-node token new` prints it", path.display()
     )]
     Malformed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line, from 1 on.
+        /// The line number, from 1 on.
         line: usize,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Nobody could come in.
+    /// The file contains no token, so every request would be rejected.
     #[error(
         "the tokens file {} holds no token, so nobody could come in; make one with \
          `native-node token new --scope admin --name NAME`", path.display()
     )]
     Empty {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// More than every request should be compared with.
+    /// The file contains too many tokens.
     #[error("the tokens file {} holds more than {MOST} tokens", path.display())]
     TooMany {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
 }
 
-/// Reads the file; as a whole or not at all.
+/// Reads the whole file, or fails.
 pub fn read(path: &Path) -> Result<Tokens, TokensError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| TokensError::Unreadable { path: path.to_owned(), error })?;
@@ -118,7 +118,7 @@ mod tests {
     use super::super::Token;
     use super::*;
 
-    /// Guards the way from `token new` to the door: what it prints opens it, and nothing else does.
+    /// Guards that the line of `token new` authorizes its token, and no other.
     #[test]
     fn the_printed_line_lets_its_token_in_and_no_other() {
         let [app, root] = [(); 2].map(|()| Token::generate().expect("random bytes"));
@@ -136,8 +136,8 @@ mod tests {
         assert!(!lines.contains(app.reveal()) && !format!("{app:?}").contains(app.reveal()));
     }
 
-    /// Guards the file: a line that is not understood is named and never left out in silence, and
-    /// no error repeats what may be a token.
+    /// Guards that an invalid line is reported and never skipped, and that no error quotes what may
+    /// be a token.
     #[test]
     fn a_wrong_line_is_named_and_not_repeated() {
         let token = Token::generate().expect("random bytes");

@@ -1,8 +1,8 @@
-//! Who may do what: bearer tokens, each with a scope, of which only hashes are kept.
+//! Authorization: API tokens, each with a scope. The server has only their hashes.
 //!
-//! A token is 256 random bits, so its bare SHA-256 is as good as a slow password hash: there is
-//! nothing to guess, neither from the hash nor over the network. Whoever reads the file learns no
-//! token, and a request costs less than a microsecond.
+//! A token is 256 random bits, so its plain SHA-256 is as good as a slow password hash. It cannot
+//! be guessed, neither from the hash nor over the network. A reader of the file learns no token,
+//! and a request costs less than a microsecond.
 
 mod file;
 mod token;
@@ -14,19 +14,19 @@ use subtle::ConstantTimeEq;
 pub use file::{TokensError, read};
 pub use token::Token;
 
-/// What a token allows; each scope includes those before it.
+/// What a token allows; each scope includes the scopes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Scope {
-    /// Keys, watches, status, metrics and the trace: to look at.
+    /// Read keys, watches, status, metrics and the trace.
     Read,
-    /// To change keys, leases and sessions too.
+    /// Also change keys, leases and sessions.
     Write,
-    /// Members, leadership, snapshots, backups and faults too.
+    /// Also manage members, leadership, snapshots, backups and faults.
     Admin,
 }
 
 impl Scope {
-    /// As it stands in the file and in answers.
+    /// The name in the tokens file and in answers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -42,7 +42,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// SHA-256 of a token, in words: to compare four of them costs a tenth of 32 bytes.
+/// SHA-256 of a token, in words: comparing four words costs a tenth of comparing 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest([u64; 4]);
 
@@ -53,25 +53,25 @@ impl Digest {
     }
 }
 
-/// A line of the file.
+/// A line of the tokens file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whose it is, for people.
+    /// The owner's name, for people.
     pub name: String,
-    /// What it allows.
+    /// What the token allows.
     pub scope: Scope,
     digest: Digest,
 }
 
-/// All tokens that open the door.
+/// All known tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens(Vec<Grant>);
 
 impl Tokens {
-    /// What somebody who shows this may do, if it is one of the tokens.
+    /// What this token allows, if it is known.
     ///
-    /// Looks at every one, each in constant time, so that the time tells nothing of how near a
-    /// guess was nor of which token it is.
+    /// Compares every token in constant time: the time must not reveal how close a guess was, or
+    /// which token it is.
     pub fn find(&self, shown: &[u8]) -> Option<&Grant> {
         let digest = token::digest(shown);
         let mut found = None;
@@ -83,12 +83,12 @@ impl Tokens {
         found
     }
 
-    /// How many there are.
+    /// The number of tokens.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nobody is let in.
+    /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! A token: made once, shown once, and kept by whoever it was made for.
+//! An API token: created once, shown once, and kept only by its owner.
 
 use std::fmt;
 
@@ -6,26 +6,26 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Scope};
 
-/// What all tokens begin with, so that people and scanners of source code know one when they see it.
+/// The prefix of all tokens, by which people and scanners of source code recognize a token.
 const PREFIX: &str = "glr_";
 
-/// A secret that opens the door.
+/// The secret of an API token.
 pub struct Token(String);
 
 impl Token {
-    /// A fresh one, of 256 random bits.
+    /// Creates a token of 256 random bits.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut random = [0; 32];
         getrandom::fill(&mut random)?;
         Ok(Self(format!("{PREFIX}{}", hex(random))))
     }
 
-    /// The secret itself: to be shown once.
+    /// The secret itself, to be shown once.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The line for the file, which holds no secret.
+    /// The line for the tokens file, which contains no secret.
     pub fn line(&self, name: &str, scope: Scope) -> String {
         format!("{name} {scope} sha256:{}", hex(hash(self.0.as_bytes())))
     }

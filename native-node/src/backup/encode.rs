@@ -1,19 +1,19 @@
-//! Making a backup, piece by piece: it is never in memory as a whole.
+//! Makes a backup in pieces: it is never in memory as a whole.
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use raft_core::codec;
 use raft_core::kv::{KvStore, Snapshot};
-use raft_core::message::{Cursor, SnapshotMeta};
+use raft_core::snapshot::{Cursor, SnapshotMeta};
 use serde::Serialize;
 
 use super::{BackupHead, Chunk, End, FRAME_HEADER_BYTES, Kind, LAYOUT_VERSION, MAGIC, chained};
 
-/// About how large a piece is, in bytes, unless a single value is larger.
+/// The approximate size of a piece, in bytes, unless a single value is larger.
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// Gives a backup in pieces.
+/// Makes a backup in pieces.
 #[derive(Debug)]
 pub struct Encoder {
     snapshot: Snapshot,
@@ -46,12 +46,12 @@ impl Encoder {
             state_bytes: store.bytes(),
             digest: store.digest(),
         };
-        // Positions in the log mean nothing elsewhere.
+        // Positions in the log have no meaning elsewhere.
         let snapshot = Snapshot { meta: SnapshotMeta::default(), store };
         Self { snapshot, head, next: Next::Head, crc: 0, number: 0 }
     }
 
-    /// What the backup says of itself.
+    /// The description of the backup.
     pub const fn head(&self) -> &BackupHead {
         &self.head
     }
@@ -71,7 +71,7 @@ impl Encoder {
     }
 }
 
-/// The prefix, with these versions.
+/// The file's prefix, with these versions.
 pub(super) fn prefix(layout: u16, encoding: u16) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(layout.to_le_bytes());

@@ -1,10 +1,10 @@
-//! Backups: the whole state at one revision in a file that can be checked without a server.
+//! Backups: the whole state at one revision, in a file that can be checked without a server.
 //!
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | magic |
 //! | 2 + 2 | version: layout of the file, encoding of the values in it |
-//! | 4 | CRC32C of the 12 bytes before; these 16 bytes stay as they are in all versions |
+//! | 4 | CRC32C of the 12 bytes before; these 16 bytes have this layout in all versions |
 //! | … | frames: one [`BackupHead`], chunks of the state in the order of its parts, one end |
 //!
 //! A frame:
@@ -17,10 +17,10 @@
 //! | 4 | CRC32C of all frames before, these 16 bytes, and the payload |
 //! | … | payload |
 //!
-//! The checksum of each frame goes on from that of the one before: a byte that changed, a frame that
-//! is missing, twice, or from another backup ends the chain. The end names the number of chunks, and
-//! nothing may follow it. Numbers are little-endian. Chunks are what storage and transfers cut a
-//! state into too; a backup has a head of its own since it belongs to no server and no directory.
+//! Each checksum continues the checksum of the frame before. A changed byte, or a frame that is
+//! missing, repeated or from another backup, breaks the chain. The end contains the number of
+//! chunks, and nothing may follow it. Numbers are little-endian. Storage and transfers use the same
+//! chunks. A backup has its own head, since it belongs to no server and no directory.
 
 mod encode;
 mod error;
@@ -31,7 +31,7 @@ mod restore;
 mod tests;
 
 use bytes::Bytes;
-use raft_core::message::Cursor;
+use raft_core::snapshot::Cursor;
 use serde::{Deserialize, Serialize};
 
 pub use encode::Encoder;
@@ -42,7 +42,7 @@ pub use restore::{Restore, RestoreError, Restored};
 
 const MAGIC: [u8; 8] = *b"GLRAFTBK";
 
-/// Goes up whenever the layout changes.
+/// Increases with each change of the layout.
 const LAYOUT_VERSION: u16 = 1;
 
 const PREFIX_BYTES: usize = 16;
@@ -56,18 +56,18 @@ enum Kind {
     End = 3,
 }
 
-/// What a backup says of itself.
+/// The description of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupHead {
-    /// The cluster whose state it is.
+    /// The cluster that the state belongs to.
     pub cluster_id: String,
     /// The server that made it.
     pub node: u64,
     /// The release of that server.
     pub release: String,
-    /// When, in ms since 1970 by that server's clock.
+    /// When it was made, in ms since 1970 by that server's clock.
     pub made_at_ms: u64,
-    /// The store's revision: everything up to it is there, and nothing after it.
+    /// The store's revision: the backup contains everything up to it, and nothing after it.
     pub revision: u64,
     /// The number of keys.
     pub keys: u64,
@@ -80,9 +80,9 @@ pub struct BackupHead {
 /// The payload of a chunk.
 #[derive(Serialize, Deserialize)]
 struct Chunk {
-    /// The range, as the state encodes it.
+    /// A part of the encoded state.
     data: Bytes,
-    /// Where the next one starts.
+    /// Where the next chunk starts.
     next: Option<Cursor>,
 }
 
@@ -92,7 +92,7 @@ struct End {
     chunks: u64,
 }
 
-/// The checksum of a frame, going on from that of the one before.
+/// The checksum of a frame, which continues the checksum of the frame before.
 fn chained(before: u32, header: &[u8], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(before, &header[..16]), payload)
 }

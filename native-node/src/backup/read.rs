@@ -1,4 +1,4 @@
-//! Reading a backup and finding out whether it is whole.
+//! Reads a backup and checks whether it is complete.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use raft_core::codec;
 use raft_core::kv::{KvStore, SnapshotBuilder};
-use raft_core::message::SnapshotMeta;
+use raft_core::snapshot::SnapshotMeta;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -14,14 +14,14 @@ use super::{
     PREFIX_BYTES, chained,
 };
 
-/// Checks that a file is a whole backup, byte by byte, in little memory. `progress` is told the
-/// bytes that were read.
+/// Checks that a file is a complete backup, byte by byte, in little memory. `progress` gets the
+/// number of bytes that were read.
 pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<BackupHead, BackupError> {
     walk(path, progress, |_, _| Ok(()))
 }
 
-/// Reads a backup into memory and checks it as [`check`] does, and its contents too: they must be
-/// the very state that it announces.
+/// Reads a backup into memory and checks it like [`check`]. Its contents must also be the state
+/// that it announces.
 pub fn load(
     path: &Path,
     progress: &mut dyn FnMut(u64),
@@ -47,7 +47,7 @@ pub fn load(
     }
 }
 
-/// Reads all frames, and hands each chunk on with the place where it starts.
+/// Reads all frames, and passes on each chunk with its offset.
 fn walk(
     path: &Path,
     progress: &mut dyn FnMut(u64),
@@ -158,7 +158,7 @@ impl Reader<'_> {
             let what = format!("part {} is longer than any that is written", self.number);
             return Err(self.damaged(what));
         }
-        // A wrong length asks for no more memory than the file has bytes.
+        // A wrong length must not allocate more memory than the file has bytes.
         let mut payload = Vec::new();
         let taken = self.file.by_ref().take(u64::from(length)).read_to_end(&mut payload);
         let taken = taken.map_err(|error| self.io(error))?;

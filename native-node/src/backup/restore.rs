@@ -1,79 +1,79 @@
-//! Making the data directory of a founding server from a backup.
+//! Creates the data directory of a founding server from a backup.
 
 use std::path::{Path, PathBuf};
 
+use api::members::Members;
 use raft_core::kv::{KvStore, Snapshot};
-use raft_core::message::SnapshotMeta;
+use raft_core::snapshot::SnapshotMeta;
 use raft_core::types::{LogPosition, NodeId};
+use storage::{Identity, Options, Storage, StorageError};
 
 use super::{BackupError, BackupHead, load};
 use crate::addresses::Book;
-use crate::config::Members;
-use crate::storage::{Identity, Options, Storage, StorageError};
 
-/// Where the restored state stands in the new log: after an entry that nobody has. So a server
-/// without it, which joins later, is sent the state and not a log that begins without it.
+/// The position of the restored state in the new log: after an entry that no server has. A server
+/// that joins later without the state therefore gets the state, not a log that begins without it.
 const POSITION: LogPosition = LogPosition::new(1, 1);
 
-/// What is to be made.
+/// The parameters of a restore.
 #[derive(Clone, Debug)]
 pub struct Restore {
-    /// The backup.
+    /// The backup file.
     pub file: PathBuf,
-    /// The data directory, empty or not there yet.
+    /// The data directory, which is empty or does not exist.
     pub data: PathBuf,
-    /// The server.
+    /// The id of the server.
     pub id: NodeId,
     /// The cluster's name.
     pub cluster_id: String,
     /// The founding servers, the same for each of them.
     pub members: Members,
-    /// Whether the cluster may have the name of the one that the backup is of.
+    /// Whether the cluster may have the name of the backup's cluster.
     pub reuse_cluster_id: bool,
 }
 
-/// What was made.
+/// The result of a restore.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// What the backup says of itself.
+    /// The description of the backup.
     pub backup: BackupHead,
-    /// The store's revision now: one more than in the backup where addresses of servers were
-    /// entered, which are not taken over.
+    /// The store's revision now. It is one more than in the backup if addresses of the old servers
+    /// were removed.
     pub revision: u64,
 }
 
-/// Why nothing was made.
+/// Why a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The backup cannot be used.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// The directory cannot be written.
+    /// The data directory cannot be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The server is not among those that found the cluster.
+    /// The server is not a founding server.
     #[error(
         "server {0} is not among --members; each founding server is restored with the same list"
     )]
     NotAMember(NodeId),
-    /// The name is that of the cluster which the backup is of.
+    /// The cluster has the name of the backup's cluster.
     #[error("{file} is a backup of cluster {name:?} itself. A server of the old cluster that came \
         back would take the new ones for its own and overwrite them: choose another --cluster-id. \
         Only if all old servers are gone for good, with their directories, give --reuse-cluster-id",
         file = .file.display())]
     SameCluster {
-        /// The backup.
+        /// The backup file.
         file: PathBuf,
-        /// The cluster.
+        /// The cluster's name.
         name: String,
     },
 }
 
 impl Restore {
-    /// Checks the whole backup first, then writes. After a crash in between, the directory is not
-    /// taken for a server's, and the same can be done again.
+    /// Checks the whole backup first, then writes. After a crash in between, no server accepts the
+    /// directory, and the restore can be repeated.
     ///
-    /// Needs memory for the whole state, as the server itself does.
+    /// Needs memory for the whole state, like the server itself.
     pub fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Restored, RestoreError> {
         if self.members.get(self.id).is_none() {
             return Err(RestoreError::NotAMember(self.id));
@@ -89,14 +89,14 @@ impl Restore {
         Ok(Restored { backup, revision })
     }
 
-    /// The length of the backup in bytes, for telling progress.
+    /// The length of the backup in bytes, to show progress.
     pub fn length(file: &Path) -> u64 {
         std::fs::metadata(file).map_or(0, |metadata| metadata.len())
     }
 }
 
-/// Makes the data directory of a founding server whose cluster begins with this state; gives the
-/// state's revision then.
+/// Creates the data directory of a founding server whose cluster begins with this state. Returns
+/// the state's revision.
 pub(crate) fn found_with(
     data: &Path,
     identity: Identity,
@@ -104,7 +104,7 @@ pub(crate) fn found_with(
     mut store: KvStore,
 ) -> Result<u64, StorageError> {
     store.forget_large_answers();
-    // Where the old servers were found must not lead the new ones there.
+    // The new servers must not use the addresses of the old servers.
     if Book::revision_in(&store) > 0 {
         store.apply(Book::removal());
     }

@@ -1,16 +1,16 @@
-//! What is saved comes back, and what is damaged is told from what is whole.
+//! Backups are restored as they were saved, and damage is detected.
 
 use std::path::PathBuf;
 
+use api::members::Members;
 use raft_core::codec;
 use raft_core::kv::{Command, KvStore, LeaseId, Operation, SessionId, Transaction};
 use raft_core::limits::{MAX_KEY_BYTES, MAX_TTL, MAX_VALUE_BYTES, Semantics};
 use raft_core::types::NodeId;
+use storage::{self, Identity, Storage, StorageError};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::Members;
-use crate::storage::{self, Identity, Storage, StorageError};
 
 /// A state with everything in it: text, bytes, a lease, a session, a large value.
 fn state() -> KvStore {
@@ -48,7 +48,7 @@ impl Sample {
         path
     }
 
-    /// What reading these bytes comes to, by both ways of reading.
+    /// Reads these bytes in both ways, which must agree.
     fn read(&self, bytes: &[u8]) -> Result<BackupHead, BackupError> {
         let path = self.file(bytes);
         let checked = check(&path, &mut |_| {});
@@ -70,7 +70,7 @@ impl Sample {
     }
 }
 
-/// Guards the way there and back: the state is the same to the digest, leases and sessions included.
+/// Guards that a restored state has the same digest, leases and sessions included.
 #[test]
 fn a_backup_reads_back_as_it_was_written() {
     let (store, mut told) = (state(), 0);
@@ -85,8 +85,8 @@ fn a_backup_reads_back_as_it_was_written() {
     assert_eq!(empty.read(&empty.bytes).expect("an empty state is one too").keys, 0);
 }
 
-/// Guards the bounds: the largest that a state can hold, of this release and of the one before, is
-/// saved, loaded, restored and opened again; of an earlier release's longer answer all but that.
+/// Guards the bounds: the largest state of this and the previous release is saved, loaded, restored
+/// and opened again. Only an earlier release's longer answer is dropped.
 #[test]
 fn the_largest_parts_read_back() {
     let mut store = KvStore::under(Semantics::FIRST);
@@ -116,8 +116,8 @@ fn the_largest_parts_read_back() {
     }
 }
 
-/// Guards against silent loss: whichever byte changes, the file is refused. Every byte of the parts
-/// that are not values, and some of those.
+/// Guards against silent loss: a file with any changed byte is rejected. The test changes every
+/// byte outside of the values, and some bytes in them.
 #[test]
 fn a_flipped_byte_is_never_overlooked() {
     let sample = Sample::of(&state());
@@ -130,7 +130,7 @@ fn a_flipped_byte_is_never_overlooked() {
     }
 }
 
-/// Guards against a copy that broke off: any shorter or longer file is refused, and said to be so.
+/// Guards against an interrupted copy: a shorter or longer file is rejected, with the reason.
 #[test]
 fn a_cut_or_longer_file_is_refused() {
     let sample = Sample::of(&state());
@@ -145,7 +145,7 @@ fn a_cut_or_longer_file_is_refused() {
     assert!(error.contains("follows its end"), "{error}");
 }
 
-/// Guards chains: parts of two backups do not make one.
+/// Guards chains: parts of two backups do not make a valid backup.
 #[test]
 fn parts_of_another_backup_do_not_fit() {
     let (mut other, pieces) = (state(), |store: &KvStore| -> Vec<Bytes> {
@@ -164,7 +164,7 @@ fn parts_of_another_backup_do_not_fit() {
     assert!(matches!(sample.read(&without.concat()), Err(BackupError::Damaged { .. })));
 }
 
-/// Guards the words: a wrong file and a later format are named for what they are.
+/// Guards the messages: a wrong file and a later format are reported as such.
 #[test]
 fn other_files_and_versions_are_told_apart() {
     let sample = Sample::of(&KvStore::default());
@@ -202,7 +202,7 @@ fn a_restored_directory_is_a_founders_with_the_state() {
     assert!(matches!(error, RestoreError::Storage(StorageError::NotEmpty { .. })), "{error}");
 }
 
-/// Guards the directory: a bad backup, a wrong name or list leave nothing behind.
+/// Guards the directory: a bad backup, a wrong name or a wrong list leaves nothing on disk.
 #[test]
 fn nothing_is_written_before_everything_is_checked() {
     let sample = Sample::of(&state());
@@ -221,8 +221,8 @@ fn nothing_is_written_before_everything_is_checked() {
     reused.run(&mut |_| {}).expect("it was asked for");
 }
 
-/// Guards against half a state: a restore that a crash ended is not taken for a server's directory,
-/// and is done anew.
+/// Guards against half a state: the directory of an interrupted restore is rejected, and the
+/// restore can be repeated.
 #[test]
 fn an_unfinished_restore_is_refused_and_can_be_repeated() {
     let sample = Sample::of(&state());

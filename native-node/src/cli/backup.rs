@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
+use api::headers::STATE_BYTES_HEADER;
+use api::members::Members;
 use clap::Args;
+use client::ClientError;
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -18,17 +21,14 @@ use tokio::time::timeout;
 use super::connect::ClientArgs;
 use super::{exit, progress};
 use crate::backup::{self, BackupHead, Restore};
-use crate::client::ClientError;
-use crate::config::Members;
-use crate::http::backup::STATE_BYTES_HEADER;
 
-/// A stream that is silent for longer has broken off.
+/// The timeout for the next data of a backup.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Save the whole state to a file, while the cluster goes on.
+/// Save the whole state to a file while the cluster runs.
 ///
-/// The file holds everything that was committed when the backup began, as one revision. It appears
-/// under its name once it is complete, checked and on disk.
+/// The file contains everything that was committed when the backup began, at one revision. It gets
+/// its name when it is complete, checked and durable on disk.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node backup monday.backup
@@ -37,23 +37,23 @@ const SILENCE: Duration = Duration::from_secs(30);
   native-node backup last.backup --stale --endpoints 127.0.0.1:7002
                                                     what one server has, when no majority is left")]
 pub(super) struct BackupArgs {
-    /// Where to save it; a file that is there already stays as it is
+    /// The file to save to; an existing file is not overwritten
     file: PathBuf,
-    /// Check this file instead: each byte, and that the contents are what it announces
+    /// Check an existing backup instead: every byte, and that the contents match the header
     #[arg(long)]
     verify: bool,
-    /// Save what a server has, even if it may be old: works without a majority
+    /// Save the state of one server, even if it is old; works without a quorum
     #[arg(long, conflicts_with = "verify")]
     stale: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
 
-/// Make a server's data directory from a backup.
+/// Create a server's data directory from a backup.
 ///
-/// The backup is restored for each founding server of a new cluster, with the same file, name and
-/// list. Then all are started, without --new-cluster. Keys, revisions, leases with their remaining
-/// time, and sessions are as they were; the members are those of the list.
+/// Restore the backup for each initial server of a new cluster, with the same file, cluster name
+/// and list of members. Then start all servers without --new-cluster. Keys, revisions, leases with
+/// their remaining time, and sessions are restored; the members come from the list.
 #[derive(Args)]
 #[command(after_help = "Examples:
   M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
@@ -66,25 +66,25 @@ Who watches keys must read them anew after a restore: revisions go on from that 
 those that came after it are given a second time. The id of an event is told apart and refused; a
 bare revision is not.")]
 pub(super) struct RestoreArgs {
-    /// The backup
+    /// The backup file
     file: PathBuf,
-    /// The data directory: empty, or not there yet
+    /// The data directory: empty, or not existing yet
     #[arg(long, env = "GLASSRAFT_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// The server's number
+    /// The server's id
     #[arg(long, env = "GLASSRAFT_ID", value_name = "N")]
     id: u64,
     /// The new cluster's name
     #[arg(long, env = "GLASSRAFT_CLUSTER_ID", value_name = "NAME")]
     cluster_id: String,
-    /// Its founding servers, this one included, as ID=PEER/CLIENT
+    /// The initial servers of the new cluster, including this server, as ID=PEER/CLIENT
     #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST")]
     members: Members,
-    /// Give the cluster the name of the one that the backup is of. Only when all servers of that
-    /// one are gone for good, with their directories
+    /// Allow the cluster name of the backup. Only if all servers of that cluster are permanently
+    /// gone, with their data directories
     #[arg(long)]
     reuse_cluster_id: bool,
-    /// How to print what was done
+    /// How to print the result
     #[arg(long, short, value_name = "FORM", default_value = "text")]
     output: super::connect::Output,
 }
@@ -107,7 +107,7 @@ pub(super) async fn backup(arguments: BackupArgs) -> anyhow::Result<()> {
     let part = unfinished.path.clone();
     let saving = async {
         receive(answer, &part).await?;
-        // On a thread of its own, so that a signal is heard meanwhile.
+        // On another thread, to handle signals meanwhile.
         let checking = tokio::task::spawn_blocking(move || backup::check(&part, &mut |_| {}));
         Ok::<_, anyhow::Error>(checking.await.context("checking the backup ended in a bug")??)
     };
@@ -166,7 +166,7 @@ fn load(file: &Path) -> anyhow::Result<BackupHead> {
     Ok(head)
 }
 
-/// Writes what comes to a file; bounded by what is on its way.
+/// Writes the response body to a file. Memory is bounded: one frame at a time.
 async fn receive(answer: Response<Incoming>, path: &Path) -> anyhow::Result<()> {
     let total = answer.headers().get(STATE_BYTES_HEADER);
     let total = total.and_then(|bytes| bytes.to_str().ok()?.parse().ok()).unwrap_or(0);
@@ -197,24 +197,24 @@ async fn receive(answer: Response<Incoming>, path: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A file that is not complete yet, under a name of its own; gone when dropped.
+/// A file that is not complete yet, under a temporary name; removed on drop.
 struct Unfinished {
     path: PathBuf,
 }
 
 impl Unfinished {
-    /// In the directory where the complete one is to be.
+    /// Creates the file in the directory of the final file.
     fn beside(file: &Path) -> anyhow::Result<Self> {
         let Some(name) = file.file_name() else { bail!("{} names no file", file.display()) };
         let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
         let path = file.with_file_name(name);
-        // It holds all that clients stored.
+        // The backup contains all data of clients.
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         created.with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { path })
     }
 
-    /// Gives it its name, durably, unless another file has that.
+    /// Renames the file durably to its final name, unless that file exists.
     fn finish(self, file: &Path) -> anyhow::Result<()> {
         ensure!(!file.exists(), "{} has appeared meanwhile and stays as it is", file.display());
         std::fs::rename(&self.path, file)
@@ -229,7 +229,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // Not there any more when it has its name; else what is left is harmless.
+        // After the rename the file does not exist any more. Otherwise a leftover is harmless.
         drop(std::fs::remove_file(&self.path));
     }
 }

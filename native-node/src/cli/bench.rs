@@ -1,12 +1,14 @@
-//! `native-node bench`: what a cluster that runs takes, as a client sees it.
+//! `native-node bench`: throughput and latency of a running cluster, as a client sees them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use api::kv::Consistency;
 use bytes::Bytes;
 use clap::Args;
+use client::{Client, ClientError};
 use futures_util::stream::{self, StreamExt as _};
 use hdrhistogram::Histogram;
 use hyper::Method;
@@ -17,23 +19,21 @@ use tokio::time::{interval_at, sleep_until, timeout_at};
 
 use super::connect::ClientArgs;
 use super::{exit, progress};
-use crate::client::{Client, ClientError};
 use crate::config::Span;
-use crate::http::request::Consistency;
 
-/// What the keys begin with.
+/// The prefix of the keys.
 const PREFIX: &str = "native-node-bench/";
 
-/// What the keys of idle watchers begin with.
+/// The prefix of the keys for idle watchers.
 const IDLE: &str = "native-node-bench-idle/";
 
-/// Latencies are kept up to this, in µs.
+/// The maximum recorded latency, in µs.
 const LONGEST: u64 = 60_000_000;
 
-/// Load a cluster that runs, and see what it takes.
+/// Measure throughput and latency of a running cluster.
 ///
-/// Each client sends its next request when the one before is answered; with `--rate` not before it is
-/// due, and latencies count from then on. Keys are removed in the end.
+/// Each client sends its next request when the previous request is answered. With `--rate` each
+/// request has a scheduled time, and latencies count from then. The keys are removed at the end.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node bench                                     writes, 64 clients, 10 s
@@ -45,35 +45,35 @@ const LONGEST: u64 = 60_000_000;
 
 It loads the cluster in earnest: clients of yours will notice.")]
 pub(super) struct BenchArgs {
-    /// Clients at the same time
+    /// The number of concurrent clients
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
     clients: u64,
-    /// For how long
+    /// The duration of the benchmark
     #[arg(long, value_name = "TIME", default_value = "10s")]
     duration: Span,
-    /// Requests a second of all clients together; else as many as are answered
+    /// Requests per second of all clients together [default: as many as possible]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// The length of a value in bytes
+    /// The size of a value, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     value_size: usize,
-    /// How many of a hundred requests read; the others write
+    /// The percentage of reads; the other requests are writes
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100))]
     reads: u64,
-    /// Read what the server has, without asking a majority
+    /// Read the server's own state, without contacting a quorum
     #[arg(long)]
     stale: bool,
-    /// Watchers beside the load, of keys that do not change
+    /// The number of additional watchers, of keys that do not change
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=20_000))]
     watchers: u64,
-    /// How many keys there are
+    /// The number of different keys
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
     #[command(flatten)]
     client: ClientArgs,
 }
 
-/// What one client, or all of them, saw.
+/// The results of one client or of all clients.
 struct Seen {
     reads: Histogram<u64>,
     writes: Histogram<u64>,
@@ -95,17 +95,17 @@ impl Seen {
     }
 }
 
-/// What all clients have in common.
+/// The parameters that all clients share.
 struct Plan {
-    /// Writes are sent once: what a session costs is not what is measured.
+    /// Writes use no sessions: the benchmark does not measure the cost of sessions.
     client: Client,
     value: Bytes,
     keys: u64,
     reads: u64,
     consistency: Consistency,
-    /// From one request of a client to its next, where they are paced.
+    /// The time between two requests of a client, if the rate is limited.
     pace: Option<Duration>,
-    /// Nothing is sent from then on.
+    /// When the clients stop sending.
     end: Instant,
     done: AtomicU64,
 }
@@ -116,9 +116,9 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
     let value = Bytes::from(vec![b'v'; value_size]);
     let loader = client.client_of_these(Duration::ZERO)?;
-    // Says what is wrong before it is wrong a thousand times.
+    // Fail early if the cluster does not accept writes.
     loader.put(format!("{PREFIX}0").as_bytes(), value.clone()).await?;
-    // They end with this set.
+    // Dropping this set ends the watchers.
     let watching = begin_to_watch(&loader, watchers).await?;
     let start = Instant::now();
     let plan = Arc::new(Plan {
@@ -134,7 +134,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     let interrupted = exit::interrupted()?;
     let mut workers = JoinSet::new();
     for number in 0..clients {
-        // Spread evenly, so that not all send at once.
+        // Start the clients evenly spread, to avoid bursts.
         let begin = start
             + plan.pace.unwrap_or_default() * u32::try_from(number)? / u32::try_from(clients)?;
         workers.spawn(work(Arc::clone(&plan), number, begin));
@@ -168,9 +168,9 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     client.print(&answer, in_words)
 }
 
-/// Watchers of keys that nobody writes; all watch when this returns.
+/// Starts watchers of keys that nobody writes; returns when all watches are open.
 async fn begin_to_watch(client: &Client, count: u64) -> anyhow::Result<JoinSet<()>> {
-    /// So many connections are opened at once.
+    /// How many connections are opened at the same time.
     const AT_ONCE: usize = 64;
     let mut watching = JoinSet::new();
     let mut beginning = stream::iter(0..count)
@@ -191,7 +191,7 @@ async fn remove_keys(client: &Client) -> Result<(), ClientError> {
     client.json(&Method::POST, "/txn", Some(&range)).await.map(drop)
 }
 
-/// Waits, and shows that something happens.
+/// Waits until the end and shows the progress.
 async fn watch(plan: &Plan, start: Instant) {
     const GLANCE: Duration = Duration::from_millis(250);
     let bar = progress::spinner("loading".to_owned());
@@ -205,9 +205,9 @@ async fn watch(plan: &Plan, start: Instant) {
 
 async fn work(plan: Arc<Plan>, number: u64, begin: Instant) -> Seen {
     let mut seen = Seen::new();
-    // A request that could not be sent in time is made up for, and its delay counts.
+    // A late request is sent later, and its delay counts as latency.
     let mut pace = plan.pace.map(|pace| interval_at(begin.into(), pace));
-    // A walk over keys and kinds that differs between clients.
+    // A pseudorandom sequence of keys and kinds, different for each client.
     let mut draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     while Instant::now() < plan.end {
         draw ^= draw << 13;
@@ -247,7 +247,7 @@ fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
-/// Throughput and latencies; `null` where there were none.
+/// Throughput and latencies; `null` without requests.
 fn figures(histogram: &Histogram<u64>, elapsed: Duration) -> Value {
     if histogram.is_empty() {
         return Value::Null;

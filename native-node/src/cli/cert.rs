@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use api::members::{Member, Members};
 use clap::Args;
 use raft_core::types::NodeId;
 use rcgen::{
@@ -14,18 +15,18 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-use super::output::line;
-use crate::config::{Member, Members};
+use crate::output::line;
 use crate::tls::peer_name;
 
-/// How long the authority lives at least: it is renewed by making a new one and trusting both.
+/// The lifetime of the certificate authority, in days. To renew it, create a new authority and
+/// trust both.
 const AUTHORITY_DAYS: u32 = 3650;
 
-/// Make an authority and a certificate for each server.
+/// Create a certificate authority and a certificate for each server.
 ///
-/// For trying out, and for clusters without an authority of their own. Who holds ca-key.pem can
-/// make certificates: keep it away from the servers. A second run with the same directory uses the
-/// authority that is there, so that certificates can be renewed and servers added.
+/// For tests, and for clusters without their own certificate authority. Anybody with ca-key.pem can
+/// create certificates: keep it away from the servers. A second run with the same directory uses
+/// the existing authority, to renew certificates or to add servers.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node cert --out certs --cluster-id mine \\
@@ -33,21 +34,22 @@ const AUTHORITY_DAYS: u32 = 3650;
   native-node serve … --tls-cert certs/node-1.pem --tls-key certs/node-1-key.pem --tls-ca certs/ca.pem \\
     --peer-tls-cert certs/node-1.pem --peer-tls-key certs/node-1-key.pem --peer-tls-ca certs/ca.pem")]
 pub(super) struct CertArgs {
-    /// Where the files go: ca.pem, ca-key.pem, and node-N.pem and node-N-key.pem of each server
+    /// The directory for the files: ca.pem, ca-key.pem, and node-N.pem and node-N-key.pem of each
+    /// server
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The cluster's name: server N is `node-N.NAME` in certificates
+    /// The cluster's name: certificates call server N `node-N.NAME`
     #[arg(long, env = "GLASSRAFT_CLUSTER_ID", value_name = "NAME")]
     cluster_id: String,
-    /// The servers; a certificate is good for the hosts of both addresses and for this machine
+    /// The servers; a certificate is valid for the hosts of both addresses and for this machine
     #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST")]
     members: Members,
-    /// For how long the servers' certificates are good
+    /// The lifetime of the servers' certificates, in days
     #[arg(long, value_name = "N", default_value_t = 365)]
     days: u32,
 }
 
-/// Makes the files.
+/// Creates the files.
 pub(super) fn run(arguments: CertArgs) -> Result<()> {
     let CertArgs { out, cluster_id, members, days } = arguments;
     std::fs::create_dir_all(&out)
@@ -67,7 +69,7 @@ pub(super) fn run(arguments: CertArgs) -> Result<()> {
     line(&made.join("\n"))
 }
 
-/// The authority of the directory, made if there is none; `made` then says so.
+/// Reads the authority from the directory, or creates it and adds a line to `made`.
 fn authority(
     out: &Path,
     cluster_id: &str,
@@ -116,13 +118,13 @@ fn named(name: &str, hosts: Vec<String>, days: u32) -> Result<CertificateParams>
     params.distinguished_name.push(DnType::CommonName, name);
     let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let epoch = date_time_ymd(1970, 1, 1);
-    // Other machines' clocks may be behind.
+    // The clocks of other machines may be behind.
     params.not_before = epoch + today.saturating_sub(DAY);
     params.not_after = epoch + today + DAY * days;
     Ok(params)
 }
 
-/// Writes a file that only its owner may read, where it holds a key; over an older one, as a whole.
+/// Writes a file atomically with these permissions; keys are readable by their owner only.
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let new = path.with_extension("pem.new");
     let written = (|| {

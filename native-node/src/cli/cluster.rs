@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use api::members::{MemberInfo, MemberList, MemberRole, Members};
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::json;
 
 use super::connect::{ClientArgs, Output, line};
 use super::progress;
-use crate::config::Members;
-use crate::http::members::{MemberInfo, MemberList, MemberRole};
 
-/// How long a server that joins may take to catch up: longer than the servers wait for it.
+/// The timeout for a joining server to catch up; longer than the servers' own timeout.
 const JOIN_PATIENCE: Duration = Duration::from_secs(90);
 
-/// Show the members, or let servers join and leave.
+/// Show, add, promote or remove members.
 #[derive(Args)]
 pub(super) struct MemberArgs {
     #[command(subcommand)]
@@ -24,7 +23,7 @@ pub(super) struct MemberArgs {
 
 #[derive(Subcommand)]
 enum MemberDeed {
-    /// Show who belongs to the cluster and where each is found
+    /// Show the members and their addresses
     #[command(after_help = "Examples:
   native-node member list
   native-node member list --output json")]
@@ -32,7 +31,7 @@ enum MemberDeed {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Let a server in; returns once it has caught up and votes
+    /// Add a server; returns when it has caught up and is a voter
     #[command(after_help = "Examples:
   native-node member add 4=127.0.0.1:8004/127.0.0.1:7004
   native-node member add 4=127.0.0.1:8004/127.0.0.1:7004 --learner
@@ -40,51 +39,51 @@ enum MemberDeed {
 The server itself is started with an empty directory and without --new-cluster, with the members
 and itself in --members.")]
     Add {
-        /// Its number and addresses
+        /// The server's id and addresses
         #[arg(value_name = "ID=PEER/CLIENT")]
         server: Members,
-        /// Let it replicate without a vote
+        /// Add it as a learner, without a vote
         #[arg(long)]
         learner: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Give a learner a vote; returns once it has caught up and votes
+    /// Make a learner a voter; returns when it has caught up and is a voter
     #[command(after_help = "Examples:
   native-node member promote 4")]
     Promote {
-        /// Its number
+        /// The server's id
         id: u64,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Take a server out of the cluster
+    /// Remove a server from the cluster
     #[command(after_help = "Examples:
   native-node member remove 4
 
 The leader can be removed too: another one leads then. The server itself goes on running until it is
 ended, and can be added again.")]
     Remove {
-        /// Its number
+        /// The server's id
         id: u64,
         #[command(flatten)]
         client: ClientArgs,
     },
 }
 
-/// Hand leadership over.
+/// Transfer leadership to another server.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node transfer-leader          to whoever is furthest
   native-node transfer-leader 2")]
 pub(super) struct TransferArgs {
-    /// Who is to lead [default: whose log is furthest]
+    /// The new leader's id [default: the server with the most complete log]
     to: Option<u64>,
     #[command(flatten)]
     client: ClientArgs,
 }
 
-/// Let a server take a snapshot and shorten its log.
+/// Make a server take a snapshot and compact its log.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node snapshot --endpoints 127.0.0.1:7002     of server 2")]
@@ -147,13 +146,13 @@ pub(super) async fn transfer(arguments: TransferArgs) -> anyhow::Result<()> {
 
 pub(super) async fn snapshot(arguments: SnapshotArgs) -> anyhow::Result<()> {
     let client = arguments.client;
-    // The servers that were named, in this order: each has snapshots of its own.
+    // Send the request to the given servers only, in this order: each server has its own snapshots.
     let these = client.client_of_these(Duration::ZERO)?;
     let answer = these.json(&Method::POST, "/cluster/snapshot", None).await?;
     client.print(&answer, |it| format!("a snapshot holds all up to {}", it["snapshot_index"]))
 }
 
-/// A line a member, and the list as `--members` takes it.
+/// The members as text, one line each, and the list in the format of `--members`.
 fn in_words(list: &MemberList) -> String {
     let line = |member: &MemberInfo| {
         let role = match member.role {

@@ -1,22 +1,23 @@
-//! How a client command finds the cluster, shows who it is, and prints its answer.
+//! How client commands connect to the cluster, authenticate and print responses.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use api::address::Address;
 use clap::{Args, ValueEnum};
+use client::{Client, ClientOptions, Tls, Token};
 use raft_core::limits::Semantics;
 
-pub(super) use super::output::line;
-use crate::client::{Client, ClientOptions, Tls, Token};
-use crate::config::{Address, Span};
+use crate::config::Span;
+pub(super) use crate::output::line;
 
-/// How a client command finds the cluster.
+/// How client commands connect to the cluster.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ClientArgs {
-    /// Where servers listen for clients; any of them will do, the others are tried in turn.
+    /// The servers' addresses for clients. One suffices; the others are tried in turn. Write
     /// https:// before an address for TLS
     #[arg(
         long,
@@ -26,27 +27,26 @@ pub(super) struct ClientArgs {
         default_value = "127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003"
     )]
     pub(super) endpoints: Vec<Endpoint>,
-    /// How long to go on trying
+    /// The timeout of the command, including retries
     #[arg(long, env = "GLASSRAFT_TIMEOUT", value_name = "TIME", default_value = "5s")]
     pub(super) timeout: Span,
-    /// A file that holds the token which the servers ask for [env: GLASSRAFT_TOKEN holds the token
-    /// itself]
+    /// A file with the API token [env: GLASSRAFT_TOKEN holds the token itself]
     #[arg(long, env = "GLASSRAFT_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A PEM file with the certificates of whoever issued the servers'; means TLS [default: those
-    /// that the system trusts]
+    /// A PEM file with the certificate authorities of the servers; enables TLS [default: those that
+    /// the system trusts]
     #[arg(long, env = "GLASSRAFT_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Send the token without TLS to other machines too: everybody on the way can read it and use it.
-    /// Only where something else encrypts
+    /// Send the token to other machines without TLS, where others can read and use it. Only if
+    /// something else encrypts
     #[arg(long, env = "GLASSRAFT_INSECURE")]
     insecure: bool,
-    /// How to print the answer
+    /// How to print the response
     #[arg(long, short, value_name = "FORM", default_value = "text")]
     pub(super) output: Output,
 }
 
-/// An address, and whether it was said to speak TLS.
+/// An address, and whether its scheme selects TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) tls: Option<bool>,
@@ -54,7 +54,7 @@ pub(super) struct Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = crate::config::AddressError;
+    type Err = api::address::AddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
@@ -68,12 +68,12 @@ impl FromStr for Endpoint {
     }
 }
 
-/// How answers are printed.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// For people.
+    /// Text for people.
     Text,
-    /// JSON: a document, or one a line where there may be many.
+    /// JSON: one document, or one per line if there may be several.
     Json,
 }
 
@@ -83,16 +83,16 @@ impl ClientArgs {
         self.patient_client(Duration::ZERO)
     }
 
-    /// For what may take so long even if all goes well.
+    /// The same with at least this timeout.
     pub(super) fn patient_client(&self, least: Duration) -> anyhow::Result<Client> {
         let options = self.options(least)?;
-        // A command uses its session once; what it leaves behind is gone soon.
+        // A command uses its session once; the session expires soon.
         let longest = Duration::from_micros(Semantics::LATEST.limits().session_ttl);
         let sessions = Some((options.patience * 2).min(longest));
         Ok(Client::with(ClientOptions { follow: true, sessions, ..options }))
     }
 
-    /// A client of exactly these servers.
+    /// A client of exactly the given servers.
     pub(super) fn client_of_these(&self, least: Duration) -> anyhow::Result<Client> {
         Ok(Client::with(self.options(least)?))
     }
@@ -133,7 +133,7 @@ impl ClientArgs {
         Ok(Some(self.ca.as_deref().map_or_else(Tls::system, Tls::trusting)?))
     }
 
-    /// Prints an answer in the form that is wanted.
+    /// Prints a response in the selected format.
     pub(super) fn print(
         &self,
         answer: &serde_json::Value,
@@ -146,8 +146,8 @@ impl ClientArgs {
     }
 }
 
-/// The token: from a file before one from the environment. Never from the command line, where every
-/// user of the machine could read it.
+/// Reads the token from the file or else from the environment. Not from the command line, which all
+/// users of the machine can read.
 fn token(file: Option<&Path>) -> anyhow::Result<Option<Token>> {
     let text = match (file, std::env::var("GLASSRAFT_TOKEN")) {
         (Some(path), _) => std::fs::read_to_string(path)
@@ -165,7 +165,7 @@ fn token(file: Option<&Path>) -> anyhow::Result<Option<Token>> {
 mod tests {
     use super::Endpoint;
 
-    /// Guards endpoints: with and without a scheme, and no other scheme.
+    /// Guards endpoints: the scheme is optional, and other schemes are rejected.
     #[test]
     fn endpoints_may_name_their_scheme() {
         let read = |text: &str| text.parse::<Endpoint>();

@@ -1,16 +1,16 @@
-//! How the program ends: scripts tell what happened by the number.
+//! The program's exit codes, which tell scripts the result.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use client::ClientError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::output::OutputError;
-use crate::client::ClientError;
 use crate::logging;
+use crate::output::OutputError;
 
-/// What the numbers mean, for `--help`.
+/// The meaning of the exit codes, for `--help`.
 pub(super) const CODES: &str = "Exit codes, whatever becomes of standard output and standard error:
   0    done
   1    refused, not found, or wrong: nothing happened
@@ -21,13 +21,13 @@ pub(super) const CODES: &str = "Exit codes, whatever becomes of standard output 
   128+N  ended by signal N; 141 (SIGPIPE) also when whoever reads standard output has ended:
        what was asked for is done";
 
-/// A signal has ended the command.
+/// The error if a signal ended the command.
 #[derive(Debug, thiserror::Error)]
 #[error("ended by signal {0}")]
 pub(super) struct Interrupted(pub(super) i32);
 
-/// The number of the signal that wants to end the command, from now on: for commands that have
-/// something to tidy up first. Signals that are ignored stay so, as with `nohup`.
+/// Listens from now on for a signal that ends the command, for commands that must clean up. Signals
+/// that the parent process ignores stay ignored, as with `nohup`.
 pub(super) fn interrupted() -> anyhow::Result<impl Future<Output = Interrupted>> {
     let mut hangup = listen(SignalKind::hangup())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -59,7 +59,7 @@ async fn next(signal: &mut Option<(Signal, i32)>) -> Interrupted {
     std::future::pending().await
 }
 
-/// Whether whoever started the program wants it to ignore this signal, where the system tells.
+/// Whether the parent process made this signal ignored; false if the system does not tell.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -67,7 +67,7 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// The number for this end, with the error printed.
+/// Prints the error and returns its exit code.
 pub(super) fn with(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     let code = code(&error);
@@ -77,8 +77,8 @@ pub(super) fn with(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// As if SIGPIPE had ended the program: whoever reads has seen enough (`native-node get --prefix |
-/// head`).
+/// The exit code as if SIGPIPE had ended the program: the reader has closed standard output
+/// (`native-node get --prefix | head`).
 const PIPE: u8 = 141;
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards scripts: the number is the same however the error was told.
+    /// Guards scripts: additional error context does not change the exit code.
     #[test]
     fn the_number_follows_the_cause() {
         let unknown = || anyhow::Error::new(ClientError::Unknown("lost".to_owned()));

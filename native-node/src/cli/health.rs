@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use api::address::Address;
 use bytes::Bytes;
 use clap::Args;
+use client::ClientError;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -22,18 +24,17 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::connect::Endpoint;
-use super::output;
-use crate::client::ClientError;
-use crate::config::{self, Address, Layer, Span};
+use crate::config::{self, Layer, Span};
+use crate::output;
 
-/// The longest answer that is read.
+/// The maximum size of a response, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// Ask a server whether it is alive or ready.
+/// Check whether a server is alive or ready.
 ///
-/// For probes of containers, with and without TLS. It shows no token, and does not check the
-/// server's certificate, since it asks on the same machine and learns no secret. Without --endpoint
-/// it asks the server that the same settings start: the environment of `native-node serve`, or the
+/// For container probes, with and without TLS. It sends no token and does not verify the server's
+/// certificate, because it connects to the same machine and receives no secret. Without --endpoint
+/// it takes the address from the server's settings: the environment of `native-node serve`, or the
 /// file of --config.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -41,22 +42,22 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
   native-node health --ready                       should requests be sent to it? (a readiness probe)
   native-node health --endpoint https://127.0.0.1:7001")]
 pub(super) struct HealthArgs {
-    /// Ask whether requests should be sent to it, not only whether it does its work
+    /// Check whether the server is ready for requests, not only whether it is alive
     #[arg(long)]
     ready: bool,
-    /// Where it listens for clients; https:// before it for TLS
+    /// The server's address for clients; write https:// before it for TLS
     #[arg(long, value_name = "HOST:PORT")]
     endpoint: Option<Endpoint>,
-    /// The TOML file that the server is started with
+    /// The server's TOML file
     #[arg(long, env = "GLASSRAFT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long the answer may take
+    /// The timeout of the check
     #[arg(long, value_name = "TIME", default_value = "2s")]
     timeout: Span,
-    /// As the server's setting of this name
+    /// The server's setting of this name
     #[arg(long, env = "GLASSRAFT_CLIENT", hide = true)]
     client: Option<Address>,
-    /// As the server's setting of this name
+    /// The server's setting of this name
     #[arg(long, env = "GLASSRAFT_TLS_CERT", hide = true)]
     tls_cert: Option<PathBuf>,
 }
@@ -78,7 +79,7 @@ pub(super) async fn run(arguments: HealthArgs) -> anyhow::Result<()> {
 }
 
 impl HealthArgs {
-    /// Where the server is, and whether it speaks TLS.
+    /// The server's address, and whether it uses TLS.
     fn place(&self) -> anyhow::Result<(Address, bool)> {
         if let Some(endpoint) = &self.endpoint {
             return Ok((endpoint.address.clone(), endpoint.tls == Some(true)));
@@ -97,7 +98,7 @@ impl HealthArgs {
 }
 
 async fn ask(address: &Address, tls: bool, path: &str) -> anyhow::Result<(StatusCode, String)> {
-    let stream = TcpStream::connect(address.resolve().await?).await?;
+    let stream = TcpStream::connect(address.to_string()).await?;
     if !tls {
         return exchange(stream, address, path).await;
     }
@@ -129,7 +130,7 @@ async fn exchange(
     Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Accepts the certificate of any server.
+/// Accepts every server certificate.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

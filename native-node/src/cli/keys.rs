@@ -4,8 +4,11 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use api::headers::CUT_OFF_HEADER;
+use api::kv::Consistency;
 use bytes::Bytes;
 use clap::Args;
+use client::{Call, Client, escape, key_path};
 use hyper::Method;
 use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use raft_core::codec::text_or_bytes;
@@ -14,13 +17,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::connect::{ClientArgs, Output, line};
-use super::output;
-use crate::client::{Call, Client, escape, key_path};
-use crate::http::CUT_OFF_HEADER;
-use crate::http::request::Consistency;
 use crate::logging;
+use crate::output;
 
-/// Pairs that are asked for at once.
+/// The number of pairs per request.
 const PAGE: usize = 1000;
 
 /// A key on the command line.
@@ -28,7 +28,7 @@ const PAGE: usize = 1000;
 struct KeyArg {
     /// The key
     key: String,
-    /// The key is written in hexadecimal digits: for keys that are no text
+    /// The key is given in hexadecimal digits, for keys that are not text
     #[arg(long)]
     hex: bool,
 }
@@ -64,10 +64,10 @@ impl KeyArg {
 pub(super) struct GetArgs {
     #[command(flatten)]
     key: KeyArg,
-    /// Read all keys that begin so
+    /// Read all keys with this prefix
     #[arg(long)]
     prefix: bool,
-    /// Read what the server has, even if it may be old
+    /// Read the server's own state, even if it is old
     #[arg(long)]
     stale: bool,
     #[command(flatten)]
@@ -86,19 +86,19 @@ pub(super) struct GetArgs {
 pub(super) struct PutArgs {
     #[command(flatten)]
     key: KeyArg,
-    /// Its new value; `-` reads it from standard input
+    /// The new value; `-` reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     value: Option<String>,
     /// Read the value from this file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The lease with which the key ends
+    /// The lease that the key is attached to
     #[arg(long, value_name = "N")]
     lease: Option<u64>,
-    /// Only if the key is not there
+    /// Only if the key does not exist
     #[arg(long, conflicts_with = "if_revision")]
     if_absent: bool,
-    /// Only if the key was last changed at this revision
+    /// Only if the key last changed at this revision
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
     #[command(flatten)]
@@ -114,10 +114,10 @@ pub(super) struct PutArgs {
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     key: KeyArg,
-    /// Remove all keys that begin so, as one change
+    /// Remove all keys with this prefix, in one change
     #[arg(long, conflicts_with = "if_revision")]
     prefix: bool,
-    /// Only if the key was last changed at this revision
+    /// Only if the key last changed at this revision
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
     #[command(flatten)]
@@ -127,7 +127,7 @@ pub(super) struct DeleteArgs {
 pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
     let GetArgs { key, prefix, stale, client } = arguments;
     let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
-    // What one server has is asked of the one that was named.
+    // A stale read goes to the given servers only.
     let cluster =
         if stale { client.client_of_these(std::time::Duration::ZERO) } else { client.client() }?;
     let bytes = key.bytes()?;
@@ -145,7 +145,7 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
                 logging::say(&format!("note: this may be old, the server is cut off ({why})"));
             }
             output::bytes(&found.body)?;
-            // A terminal wants the line to end; a file gets the bytes alone.
+            // End the line on a terminal; a file gets only the bytes.
             if output::is_terminal() { output::bytes(b"\n") } else { Ok(()) }
         }
         Output::Json => {
@@ -159,7 +159,7 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Every page of the keys that begin so, all as they were at the revision of the first page.
+/// Prints all pages of keys with this prefix, at the revision of the first page.
 async fn get_all(
     cluster: &Client,
     output: Output,
@@ -246,13 +246,13 @@ pub(super) async fn delete(arguments: DeleteArgs) -> anyhow::Result<()> {
         .await
 }
 
-/// With the condition that nobody has changed the key since.
+/// Adds the condition that the key did not change since `revision`.
 fn unchanged_since(call: Call, revision: Option<u64>) -> anyhow::Result<Call> {
     let Some(revision) = revision else { return Ok(call) };
     Ok(call.header(IF_MATCH, HeaderValue::from_str(&format!("\"{revision}\""))?))
 }
 
-/// Sends a write of one key, and prints the server's answer.
+/// Sends a write of one key and prints the response.
 async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
     let cluster = client.client()?;
     let answer = cluster.send(call).await?;
@@ -264,7 +264,7 @@ async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
     })
 }
 
-/// Read and change several keys as one.
+/// Read and change several keys atomically.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node txn '{\"then\": [{\"put\": {\"key\": \"a\", \"value\": \"1\"}}, {\"delete\": {\"key\": \"b\"}}]}'
@@ -291,7 +291,7 @@ pub(super) async fn txn(arguments: TxnArgs) -> anyhow::Result<()> {
     };
     let _: IgnoredAny = serde_json::from_str(&body).context("the transaction is no JSON")?;
     let cluster = client.client()?;
-    // As it was written: read into a value, a field that stands twice would lose its first half.
+    // Send the original text: parsing it into a value would drop the first of two equal fields.
     let answer = cluster.request(&Method::POST, "/txn", body.into()).await?;
     cluster.close().await;
     line(&String::from_utf8_lossy(&answer.body))
@@ -301,7 +301,7 @@ pub(super) async fn txn(arguments: TxnArgs) -> anyhow::Result<()> {
 mod tests {
     use super::KeyArg;
 
-    /// Guards keys that are no text: digits are read as bytes or refused.
+    /// Guards keys that are not text: digits are parsed as bytes or rejected.
     #[test]
     fn keys_may_be_hexadecimal() {
         let read = |key: &str| KeyArg { key: key.to_owned(), hex: true }.bytes();

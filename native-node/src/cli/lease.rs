@@ -7,10 +7,10 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::connect::ClientArgs;
-use super::output;
 use crate::config::Span;
+use crate::output;
 
-/// Leases: keys that are tied to one go when it ends.
+/// Grant, keep alive, revoke and show leases. When a lease ends, its keys are removed.
 #[derive(Args)]
 pub(super) struct LeaseArgs {
     #[command(subcommand)]
@@ -19,45 +19,45 @@ pub(super) struct LeaseArgs {
 
 #[derive(Subcommand)]
 enum LeaseDeed {
-    /// Grant a lease that ends after this time unless it is kept alive
+    /// Grant a lease that expires after its time to live unless it is kept alive
     #[command(after_help = "Examples:
   native-node lease grant 30s
   LEASE=$(native-node lease grant 30s --output json | jq .lease)
   native-node put workers/7 here --lease $LEASE
   native-node lease keep-alive $LEASE &")]
     Grant {
-        /// How long it lasts, for instance 30s
+        /// The time to live, for instance 30s
         ttl: Span,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Keep a lease alive until this program ends
+    /// Keep a lease alive until this command ends
     #[command(after_help = "Examples:
   native-node lease keep-alive 12
   native-node lease keep-alive 12 --once")]
     KeepAlive {
-        /// The lease
+        /// The lease's id
         lease: u64,
-        /// Let it begin anew a single time
+        /// Renew the lease only once
         #[arg(long)]
         once: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// End a lease now, and its keys with it
+    /// End a lease now and remove its keys
     #[command(after_help = "Examples:
   native-node lease revoke 12")]
     Revoke {
-        /// The lease
+        /// The lease's id
         lease: u64,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Show a lease, how long it has left, and its keys
+    /// Show a lease, its remaining time and its keys
     #[command(after_help = "Examples:
   native-node lease show 12 --output json")]
     Show {
-        /// The lease
+        /// The lease's id
         lease: u64,
         #[command(flatten)]
         client: ClientArgs,
@@ -105,14 +105,14 @@ async fn keep_alive(client: &ClientArgs, lease: u64, once: bool) -> anyhow::Resu
             cluster.close().await;
             return told;
         }
-        // The keys depend on the lease, and not on who reads of it. A reader that has ended wants
-        // this command to end too.
+        // The keys need the lease even if the output cannot be written. Only a closed pipe ends the
+        // command.
         if let Err(error) = told
             && output::reader_has_ended(&error)
         {
             return Err(error);
         }
-        // Early enough for two more tries.
+        // Early enough for two retries.
         let ttl = Duration::from_millis(answer["ttl_ms"].as_u64().unwrap_or_default());
         tokio::time::sleep((ttl / 3).max(Duration::from_millis(50))).await;
     }

@@ -9,7 +9,6 @@ mod exit;
 mod health;
 mod keys;
 mod lease;
-pub(crate) mod output;
 mod progress;
 mod recover;
 mod serve;
@@ -27,7 +26,7 @@ use clap_complete::Shell;
 
 use crate::demo;
 
-/// A durable key-value store on Raft.
+/// A durable key-value store built on Raft.
 #[derive(Parser)]
 #[command(name = "native-node", version, about, propagate_version = true)]
 #[command(after_help = format!("Examples:
@@ -44,9 +43,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run one server of a cluster
+    /// Run a server of a cluster
     Serve(Box<serve::ServeArgs>),
-    /// Run a cluster of real servers on this machine, with a page that shows and disturbs it
+    /// Run a cluster on this machine, with a web page that shows it and injects faults
     Demo(demo::DemoArgs),
     /// Read a key
     Get(keys::GetArgs),
@@ -54,43 +53,43 @@ enum Command {
     Put(keys::PutArgs),
     /// Remove a key
     Delete(keys::DeleteArgs),
-    /// Read and change several keys as one
+    /// Read and change several keys atomically
     Txn(keys::TxnArgs),
-    /// Follow the changes of keys as they happen
+    /// Follow the changes of keys
     Watch(watch::WatchArgs),
-    /// Show who leads, who follows, and how far each is
+    /// Show the leader, the followers and their progress
     Status(status::StatusArgs),
-    /// Ask a server whether it is alive or ready: for probes of containers
+    /// Check whether a server is alive or ready, for container probes
     Health(health::HealthArgs),
-    /// Show the members, or let servers join and leave
+    /// Show, add, promote or remove members
     Member(cluster::MemberArgs),
-    /// Hand leadership over
+    /// Transfer leadership to another server
     TransferLeader(cluster::TransferArgs),
-    /// Let a server take a snapshot and shorten its log
+    /// Make a server take a snapshot and compact its log
     Snapshot(cluster::SnapshotArgs),
-    /// Grant leases, keep them alive, and end them
+    /// Grant, keep alive, revoke and show leases
     Lease(lease::LeaseArgs),
-    /// List the sessions of clients, and end them
+    /// List and end sessions of clients
     Session(session::SessionArgs),
-    /// Save the whole state to a file, while the cluster goes on
+    /// Save the whole state to a file while the cluster runs
     Backup(backup::BackupArgs),
-    /// Make a server's data directory from a backup
+    /// Create a server's data directory from a backup
     Restore(backup::RestoreArgs),
-    /// Go on with what one server has, when the majority is lost for good
+    /// Continue with the state of one server after a permanent loss of the quorum
     Recover(recover::RecoverArgs),
-    /// Load a cluster that runs, and see what it takes
+    /// Measure throughput and latency of a running cluster
     Bench(bench::BenchArgs),
-    /// Print what lets a shell complete commands and flags
+    /// Print a shell script that completes commands and flags
     Completions(CompletionsArgs),
-    /// Make an authority and a certificate for each server
+    /// Create a certificate authority and a certificate for each server
     Cert(cert::CertArgs),
-    /// Make a token with which a client may come in
+    /// Create an API token
     Token(token::TokenArgs),
 }
 
-/// Runs the program; says how it ended.
+/// Runs the program and returns its exit code.
 pub fn run() -> ExitCode {
-    // A file that may not grow is an error of the write then, and not the end of the process.
+    // Without a handler the signal would end the process; with it the write returns an error.
     let told = Arc::default();
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, told) {
         eprintln!("warning: a limit of the system on the size of files would end this: {error}");
@@ -121,7 +120,7 @@ pub fn run() -> ExitCode {
     exit::with(result)
 }
 
-/// Completions of commands and flags for a shell.
+/// Print a completion script for a shell.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node completions bash > ~/.local/share/bash-completion/completions/native-node
@@ -135,13 +134,13 @@ struct CompletionsArgs {
 fn completions(arguments: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "native-node", &mut script);
-    output::bytes(&script)
+    crate::output::bytes(&script)
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(work);
-    // A look-up of a name that hangs must not keep the program.
+    // A DNS lookup that hangs must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
@@ -150,7 +149,7 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
 mod tests {
     use super::*;
 
-    /// Guards the definition of the command line as a whole, and that every command shows an example.
+    /// Guards that the command line is well defined, and that every command shows examples.
     #[test]
     fn the_command_line_is_well_formed_and_shows_examples() {
         fn look(command: &clap::Command) {

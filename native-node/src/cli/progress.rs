@@ -1,20 +1,20 @@
-//! Progress of long work, on terminals only: a file or another program gets the result alone.
+//! Progress bars, on terminals only: files and pipes get only the result.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often the picture moves while nothing is known.
+/// The interval between frames of the spinner.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Shows how much of so many bytes is done.
+/// Shows how many of `total` bytes are done.
 pub(super) fn bytes(total: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let style = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
     bar.with_style(ProgressStyle::with_template(style).expect("a good template")).with_message(what)
 }
 
-/// Shows that something goes on, for as long as it does.
+/// Shows a spinner and the elapsed time.
 pub(super) fn spinner(what: String) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style =

@@ -4,22 +4,22 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use api::members::Members;
 use clap::Args;
 use raft_core::types::NodeId;
 use serde_json::json;
+use storage::Storage;
 
 use super::connect::Output;
-use super::output::line;
-use crate::config::Members;
+use crate::output::line;
 use crate::recover::{Beginning, Survivor};
-use crate::storage::Storage;
 
-/// Go on with what one server has, when the majority is lost for good.
+/// Continue with the state of one server after a permanent loss of the quorum.
 ///
-/// Reads the data directory of a server that does not run, and makes of its state the directory of
-/// a server of a new cluster. Everything in its log is kept, also what it did not know to be
-/// committed. What only the lost servers had is lost. The new cluster has another name, so servers
-/// of the old one are refused if they come back.
+/// Reads the data directory of a stopped server and creates the directory of a server of a new
+/// cluster from it. All entries of its log are kept, even if they may be uncommitted. Entries that
+/// only the lost servers had are lost. The new cluster has another name and rejects servers of the
+/// old cluster.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node recover --data data/2 --show       what it has: take the survivor with the greatest
@@ -31,13 +31,13 @@ use crate::storage::Storage;
 The old directory is kept, as data/2.lost-majority. Run it as the user that the server runs as. With
 --peer-tls-cert, the servers need certificates for the new name (`native-node cert --help`).")]
 pub(super) struct RecoverArgs {
-    /// The data directory of the survivor
+    /// The data directory of the surviving server
     #[arg(long, env = "GLASSRAFT_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// Only show what the directory holds
+    /// Only show the contents of the directory
     #[arg(long)]
     show: bool,
-    /// The new cluster's name; another one than the old cluster's
+    /// The new cluster's name; must differ from the old cluster's name
     #[arg(
         long,
         env = "GLASSRAFT_CLUSTER_ID",
@@ -45,17 +45,17 @@ pub(super) struct RecoverArgs {
         required_unless_present = "show"
     )]
     cluster_id: Option<String>,
-    /// The servers of the new cluster, this one included, as ID=PEER/CLIENT. Usually this one alone;
-    /// others are let in later. For more founders repeat the command with --id and --into
+    /// The servers of the new cluster, including this server, as ID=PEER/CLIENT. Usually only this
+    /// server; add others later. For more initial servers repeat the command with --id and --into
     #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST", required_unless_present = "show")]
     members: Option<Members>,
-    /// The server's number [default: that of the survivor]
+    /// The server's id [default: the surviving server's id]
     #[arg(long, value_name = "N")]
     id: Option<u64>,
-    /// Make the new directory here, and leave the survivor's where it is
+    /// Create the new directory here and keep the old directory in its place
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// How to print what was done
+    /// How to print the result
     #[arg(long, short, value_name = "FORM", default_value = "text")]
     output: Output,
 }
@@ -114,7 +114,7 @@ pub(super) fn run(arguments: &RecoverArgs) -> anyhow::Result<()> {
     print(arguments.output, &survivor, answer, &text)
 }
 
-/// Puts the new directory in the place of the old one, which is kept beside it.
+/// Replaces the old directory with the new directory, and keeps the old directory beside it.
 fn exchange(data: &Path, made: &Path) -> anyhow::Result<()> {
     let aside = beside(data, "lost-majority")?;
     let renamed = std::fs::rename(data, &aside).and_then(|()| std::fs::rename(made, data));
@@ -133,7 +133,7 @@ fn exchange(data: &Path, made: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot sync {}", parent.display()))
 }
 
-/// The directory of this name with an ending.
+/// The path of a sibling directory: the same name with an ending.
 fn beside(data: &Path, ending: &str) -> anyhow::Result<PathBuf> {
     let name = data.file_name().with_context(|| {
         format!("{} has no name that an ending could be added to: use --into", data.display())

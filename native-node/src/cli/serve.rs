@@ -10,21 +10,21 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio_util::sync::CancellationToken;
 
-use super::output;
 use crate::config::{self, Layer, ServeConfig};
+use crate::output;
 use crate::{logging, server, supervise};
 
-/// How long handing over leadership and closing the data directory may take, beside the delay and
-/// the grace that are set.
+/// The timeout for transferring leadership and closing the data directory. The shutdown delay and
+/// the shutdown grace are added.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long the last things may take.
+/// The timeout for blocking tasks when the runtime ends.
 const LEFT_BEHIND: Duration = Duration::from_millis(100);
 
-/// Run one server of a cluster.
+/// Run a server of a cluster.
 ///
-/// Each setting may come from a flag, from the environment variable named beside it, or from a
-/// TOML file; a flag counts before the environment, and that before the file.
+/// Each setting comes from a flag, from the environment variable beside it, or from a TOML file. A
+/// flag has precedence over the environment, and the environment over the file.
 #[derive(Args)]
 #[command(after_help = "Examples:
   Three servers on one machine, each in a terminal of its own:
@@ -44,22 +44,22 @@ const LEFT_BEHIND: Duration = Duration::from_millis(100);
   The same from a file, and what then holds:
     native-node serve --config node1.toml --print-config")]
 pub(super) struct ServeArgs {
-    /// A TOML file with settings; --print-config shows what one looks like
+    /// A TOML file with settings; --print-config prints an example
     #[arg(long, env = "GLASSRAFT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Found a new cluster of the servers in --members. Only for the very first start of each of
-    /// them: a server that finds its directory empty without this neither votes nor leads until it
-    /// is added (`native-node member add`), since it may have lost what it promised.
+    /// Create a new cluster of the servers in --members. Only for the first start of each of them.
+    /// Without this flag a server with an empty directory neither votes nor campaigns until it is
+    /// added (`native-node member add`). It may have lost its log and its vote.
     #[arg(long)]
     new_cluster: bool,
-    /// Print the settings that hold, as a TOML file, and end
+    /// Print the effective settings as a TOML file, and exit
     #[arg(long)]
     print_config: bool,
     #[command(flatten)]
     layer: Layer,
 }
 
-/// Runs the server until it is told to end.
+/// Runs the server until it is told to stop.
 pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     let file = arguments.config.as_deref().map(config::read_file).transpose()?.unwrap_or_default();
     let mut config = ServeConfig::resolve(arguments.layer.over(file))?;
@@ -75,11 +75,11 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     ended
 }
 
-/// Threads for what blocks are kept for so long without work: a system that is out of threads would
-/// not give them again.
+/// Idle threads for blocking work are kept this long: if the system runs out of threads, it would
+/// not create them again.
 const KEPT: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// The same with the log running.
+/// Runs the server after logging was started.
 fn run_logged(config: ServeConfig) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     end_on_signal(stop.clone(), &config)?;
@@ -94,14 +94,14 @@ fn run_logged(config: ServeConfig) -> anyhow::Result<()> {
         end_with_parent(stop.clone());
     }
     let ended = runtime.block_on(server::serve(config, stop));
-    // What still blocks, such as the look-up of a name, must not keep the process.
+    // Blocking work, for instance a DNS lookup, must not delay the exit.
     runtime.shutdown_timeout(LEFT_BEHIND);
     ended
 }
 
-/// Ends the server on Ctrl-C or SIGTERM; the second one ends the process at once. Signals are taken
-/// by a thread of their own, since the runtime may be busy or stuck. A server that does not end in
-/// time is ended too.
+/// Stops the server on Ctrl-C or SIGTERM; a second signal ends the process immediately. A separate
+/// thread handles signals, because the runtime may be busy or stuck. If the server does not stop in
+/// time, the process ends.
 fn end_on_signal(stop: CancellationToken, config: &ServeConfig) -> anyhow::Result<()> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM]).context("cannot listen for SIGTERM and Ctrl-C")?;
@@ -122,9 +122,10 @@ fn end_on_signal(stop: CancellationToken, config: &ServeConfig) -> anyhow::Resul
     Ok(())
 }
 
-/// Ends the server when the program that started it ends, however that happens.
+/// Stops the server when its parent process ends, for any reason.
 fn end_with_parent(stop: CancellationToken) {
-    // Reaches a server that is stopped (SIGSTOP) too, which would not see its input end.
+    // SIGKILL also ends a server that is stopped (SIGSTOP), which does not notice the end of its
+    // input.
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Signal, set_parent_process_death_signal};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::connect::ClientArgs;
 
-/// Sessions, in which a write takes effect once: see which there are, and end them.
+/// List and end sessions, in which a write takes effect only once.
 #[derive(Args)]
 pub(super) struct SessionArgs {
     #[command(subcommand)]
@@ -23,11 +23,11 @@ enum SessionDeed {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// End a session; its client learns so with its next write
+    /// End a session; its client gets an error at the next write
     #[command(after_help = "Examples:
   native-node session end 12")]
     End {
-        /// The session
+        /// The session's id
         session: u64,
         #[command(flatten)]
         client: ClientArgs,

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
+use api::address::Address;
+use api::status::{ClusterStatus, PeerStatus};
 use clap::Args;
 use raft_core::event::RoleName;
 use raft_core::types::NodeId;
 
 use super::connect::{ClientArgs, Output, line};
-use crate::config::Address;
-use crate::http::status::{ClusterStatus, PeerStatus};
 
-/// How long a further server is asked, where the first one cannot tell who leads.
+/// The timeout for each further server, if the first server does not know the leader.
 const ASIDE: Duration = Duration::from_secs(1);
 
-/// Show who leads, who follows, and how far each is.
+/// Show the leader, the followers and their progress.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node status
@@ -32,8 +32,8 @@ pub(super) async fn run(arguments: StatusArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The view of the first server that belongs to the cluster and knows of a leader; those that a
-/// server outside names are asked too. Without one, the view that comes nearest.
+/// The status of the first server that is a member and knows a leader. Asks the given servers and
+/// those that the first server names. Without such a server, the best status found.
 async fn best_view(args: &ClientArgs) -> anyhow::Result<ClusterStatus> {
     let first = args.client_of_these(Duration::ZERO)?.status().await?;
     let rank = |status: &ClusterStatus| (status.member, status.leader.is_some());
@@ -64,7 +64,7 @@ async fn best_view(args: &ClientArgs) -> anyhow::Result<ClusterStatus> {
     Ok(best)
 }
 
-/// A few lines and a table, a row a server.
+/// The status as text: a few lines, and a table with a row per server.
 pub(crate) fn in_words(status: &ClusterStatus) -> String {
     let leader = match &status.leader {
         Some(leader) => format!("{} leads ({})", leader.id, leader.client),

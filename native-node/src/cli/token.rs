@@ -7,7 +7,7 @@ use serde_json::json;
 use super::connect::Output;
 use crate::auth::{Scope, Token};
 
-/// Make tokens with which clients show that they may come in.
+/// Create API tokens for clients.
 #[derive(Args)]
 pub(super) struct TokenArgs {
     #[command(subcommand)]
@@ -16,7 +16,7 @@ pub(super) struct TokenArgs {
 
 #[derive(Subcommand)]
 enum TokenDeed {
-    /// Make a token: prints it once, with the line for the servers' tokens file
+    /// Create a token and print it once, with the line for the servers' tokens file
     #[command(after_help = "Examples:
   native-node token new --scope write --name app
   native-node token new --scope admin --name ops --output json
@@ -25,20 +25,20 @@ The token goes to the client (GLASSRAFT_TOKEN, or a file named by GLASSRAFT_TOKE
 which holds only its hash, goes into the file of --tokens-file on each server. Servers read that
 file anew on SIGHUP, or by themselves within some seconds. To take a token back, remove its line.")]
     New {
-        /// What it allows: read keys, status, metrics and trace; write keys, leases and sessions
-        /// too; or admin, which is everything
+        /// The token's scope: read (keys, status, metrics, trace), write (also writes to keys,
+        /// leases and sessions), or admin (everything)
         #[arg(long)]
         scope: Scope,
-        /// Whose it is, for people who read the file
+        /// The owner's name, a note in the tokens file
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// How to print it
+        /// How to print the token
         #[arg(long, short, value_name = "FORM", default_value = "text")]
         output: Output,
     },
 }
 
-/// Makes a token.
+/// Creates a token.
 pub(super) fn run(arguments: TokenArgs) -> anyhow::Result<()> {
     let TokenDeed::New { scope, name, output } = arguments.deed;
     ensure!(
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: TokenArgs) -> anyhow::Result<()> {
     );
     let token = Token::generate().context("the system gives no random bytes")?;
     let line = token.line(&name, scope);
-    super::output::line(&match output {
+    crate::output::line(&match output {
         Output::Text => format!(
             "token (shown this once; give it to the client):\n{}\n\n\
              line for the tokens file of each server:\n{line}",

@@ -1,16 +1,16 @@
 //! `native-node watch`.
 
 use clap::Args;
+use client::{Told, escape};
 use serde_json::Value;
 
 use super::connect::{ClientArgs, Output, line};
-use crate::client::{Told, escape};
 use crate::watch::From;
 
-/// Follow the changes of keys as they happen.
+/// Follow the changes of keys.
 ///
-/// When a server ends, breaks off or says nothing for 15 seconds, another one goes on where it ended:
-/// nothing is missed and nothing comes twice.
+/// If a server stops, disconnects or sends nothing for 15 seconds, the watch continues at another
+/// server. No event is lost or repeated.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node watch                        all keys
@@ -18,11 +18,10 @@ use crate::watch::From;
   native-node watch users/ --from 17       first what happened after revision 17
   native-node watch --output json | jq .   a line a revision")]
 pub(super) struct WatchArgs {
-    /// What the keys begin with
+    /// The prefix of the keys
     #[arg(default_value = "")]
     prefix: String,
-    /// Begin with what happened after this revision, or after the event with this id [default: with
-    /// what happens from now on]
+    /// Begin after this revision, or after the event with this id [default: begin with new events]
     #[arg(long, value_name = "REVISION", value_parser = position)]
     from: Option<String>,
     #[command(flatten)]

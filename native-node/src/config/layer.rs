@@ -1,18 +1,17 @@
-//! The settings as one source gives them: all optional, so that sources can be laid over another.
+//! The settings of one source. All are optional, because a source can override another source.
 //!
-//! The same struct is the command line and environment (through clap) and the TOML file (through
-//! serde), so a setting has one name and one description.
+//! Clap reads the same struct from the command line and the environment, and serde reads it from
+//! TOML. So a setting has one name and one description.
 
 use std::path::PathBuf;
 
+use super::span::Span;
+use api::address::Address;
+use api::members::Members;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::address::Address;
-use super::members::Members;
-use super::span::Span;
-
-/// Declares a layer: every field optional, on the command line, in the environment and in TOML.
+/// Declares a layer. Each field is optional, on the command line, in the environment and in TOML.
 macro_rules! layer {
     (
         $(#[$struct_doc:meta])*
@@ -34,7 +33,7 @@ macro_rules! layer {
         }
 
         impl $name {
-            /// What this layer says, and where it says nothing what `below` says.
+            /// Merges two layers. The settings of this layer have precedence over `below`.
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $( $field: self.$field.or(below.$field), )* }
@@ -44,233 +43,246 @@ macro_rules! layer {
 }
 
 layer! {
-    /// Who this server is and where it listens.
+    /// The identity and the addresses of this server.
     ServerLayer ("Server") {
-        /// This server's number; it must stand among the members.
+        /// The id of this server, a number; it must appear in --members.
         #[arg(value_name = "N")]
         "GLASSRAFT_ID" id: u64,
-        /// The cluster's name. Servers of another cluster are refused.
+        /// The cluster's name. The server rejects servers of other clusters.
         #[arg(value_name = "NAME")]
         "GLASSRAFT_CLUSTER_ID" cluster_id: String,
-        /// The directory that holds this server's log and snapshots; made when missing.
+        /// The directory for this server's log and snapshots; created if missing.
         #[arg(value_name = "DIR")]
         "GLASSRAFT_DATA" data: PathBuf,
-        /// The servers that are known from the start, this one included, as ID=PEER/CLIENT,
-        /// separated by commas: its number, where the other servers reach it, and where clients
-        /// reach it. With --new-cluster they are the first members; who joins later is learned.
+        /// The servers that are known at the start, including this server, as ID=PEER/CLIENT,
+        /// separated by commas. ID is the server's number, PEER its address for other servers,
+        /// CLIENT its address for clients. With --new-cluster they are the initial members. The
+        /// server learns later members from the cluster.
         #[arg(value_name = "LIST")]
         "GLASSRAFT_MEMBERS" members: Members,
-        /// Where this server listens for clients [default: its client address among the members].
+        /// The address on which the server listens for clients [default: its client address in
+        /// --members].
         #[arg(value_name = "HOST:PORT")]
         "GLASSRAFT_CLIENT" client: Address,
-        /// Where this server listens for the others [default: its peer address among the members].
+        /// The address on which it listens for other servers [default: its peer address in
+        /// --members].
         #[arg(value_name = "HOST:PORT")]
         "GLASSRAFT_PEER" peer: Address,
         /// The directory of the built visualizer page, served at `/`.
         #[arg(value_name = "DIR")]
         "GLASSRAFT_WEB_DIR" web_dir: PathBuf,
-        /// Threads that serve network and consensus; 1 keeps all on one [default: 1].
+        /// The number of threads for network and consensus [default: 1].
         #[arg(value_name = "N")]
         "GLASSRAFT_WORKER_THREADS" worker_threads: usize,
-        /// End when standard input ends: a server started by another program then never outlives it.
+        /// Stop when standard input ends, to not outlive the program that started the server.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_EXIT_WITH_PARENT" exit_with_parent: bool,
         /// Which log lines to print, for instance `info` or `native_node=debug` [default: info].
         #[arg(value_name = "FILTER")]
         "GLASSRAFT_LOG" log: String,
-        /// How log lines look [default: text].
+        /// The format of log lines [default: text].
         #[arg(value_name = "FORMAT")]
         "GLASSRAFT_LOG_FORMAT" log_format: LogFormat,
     }
 }
 
 layer! {
-    /// Who may come in.
+    /// Authentication, encryption and access.
     SecurityLayer ("Security") {
-        /// A file that holds the secret which the cluster's servers share. Each proves to the other
-        /// that it knows it; it is never sent.
+        /// A file with the secret that the cluster's servers share. Servers authenticate each other
+        /// with it; it is never sent.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_CLUSTER_SECRET_FILE" cluster_secret_file: PathBuf,
-        /// A file with the hashes of the tokens that clients must show, a line each as `native-node
-        /// token new` prints it. Read anew on SIGHUP and when it changes [default: everybody may
-        /// read and write everything, so the server listens on loopback only].
+        /// A file with the hashes of the API tokens, one line each, as `native-node token new`
+        /// prints it. Reloaded on SIGHUP and when it changes [default: no authentication; the
+        /// server listens on loopback only].
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TOKENS_FILE" tokens_file: PathBuf,
-        /// Show /metrics without a token, for a Prometheus that has none.
+        /// Serve /metrics without a token, for a Prometheus that has no token [default: false].
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_OPEN_METRICS" open_metrics: bool,
-        /// The certificate that clients are shown, in PEM, with those that lead to its authority.
-        /// Goes with --tls-key and --tls-ca. Certificates and keys are read anew on SIGHUP and when
-        /// they change.
+        /// The certificate for clients, in PEM, with its chain up to the certificate authority.
+        /// Needs --tls-key and --tls-ca. Certificates and keys are reloaded on SIGHUP and when they
+        /// change.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TLS_CERT" tls_cert: PathBuf,
-        /// Its key, in PEM.
+        /// The key of --tls-cert, in PEM.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TLS_KEY" tls_key: PathBuf,
-        /// The authorities of the other servers' --tls-cert, in PEM: requests are passed on to the
-        /// leader.
+        /// The certificate authorities of the other servers' --tls-cert, in PEM. The server needs
+        /// them to forward requests to the leader.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TLS_CA" tls_ca: PathBuf,
-        /// The certificate that other servers are shown, in PEM; it names server N of cluster C as
-        /// the DNS name node-N.C. Goes with --peer-tls-key and --peer-tls-ca; then servers without
-        /// such a certificate are refused.
+        /// The certificate for other servers, in PEM. It names server N of cluster C with the DNS
+        /// name node-N.C. Needs --peer-tls-key and --peer-tls-ca. The server then rejects servers
+        /// without such a certificate.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_PEER_TLS_CERT" peer_tls_cert: PathBuf,
-        /// Its key, in PEM.
+        /// The key of --peer-tls-cert, in PEM.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_PEER_TLS_KEY" peer_tls_key: PathBuf,
-        /// The authorities of the other servers' --peer-tls-cert, in PEM.
+        /// The certificate authorities of the other servers' --peer-tls-cert, in PEM.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_PEER_TLS_CA" peer_tls_ca: PathBuf,
         /// Web origins whose pages may use the API, for instance http://127.0.0.1:7000, separated
-        /// by commas [default: none but the server's own].
+        /// by commas [default: only the server's own].
         #[arg(value_delimiter = ',', value_name = "ORIGIN")]
         "GLASSRAFT_CORS_ORIGINS" cors_origins: Vec<String>,
-        /// Listen for clients on other addresses than loopback although nothing proves who a client
-        /// is, or although tokens would travel unencrypted. Only for networks where everybody may
-        /// do what they like, or behind something that encrypts. Servers prove who they are all the
-        /// same.
+        /// Listen for clients on other addresses than loopback without tokens or without TLS. Only
+        /// for networks where everybody may have full access, or behind something that encrypts.
+        /// Servers authenticate each other in any case [default: false].
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
-        /// Let clients break this server with PUT /faults: cut links, stall or fill the disk. Only
-        /// for demonstrations and tests, and only on loopback.
+        /// Let clients inject faults with PUT /faults: cut links, stall or fill the disk. Only for
+        /// demonstrations and tests, and only on loopback [default: false].
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_ALLOW_FAULTS" allow_faults: bool,
     }
 }
 
 layer! {
-    /// The protocol's timings and batches.
+    /// Raft's timeouts, batches and compaction.
     RaftLayer ("Raft") {
-        /// The shortest time without a leader before an election (§5.2).
+        /// The minimum election timeout: the time without a leader after which a follower campaigns
+        /// (§5.2) [default: 150ms].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_ELECTION_TIMEOUT_MIN" election_timeout_min: Span,
-        /// The longest such time; each wait is drawn anew between the two.
+        /// The maximum election timeout; each wait is random between the two [default: 300ms].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_ELECTION_TIMEOUT_MAX" election_timeout_max: Span,
-        /// How often a leader that has nothing to say shows that it is there.
+        /// How often a leader sends heartbeats [default: 50ms].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_HEARTBEAT_INTERVAL" heartbeat_interval: Span,
-        /// The bytes of entries that one message carries at most (one entry always fits).
+        /// The maximum size of the entries in one message, in bytes; a single larger entry is sent
+        /// alone [default: 1048576].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_BATCH_BYTES" max_batch_bytes: usize,
-        /// Messages with entries that a follower has not answered yet, at most.
+        /// The maximum number of unanswered messages with entries per follower [default: 32].
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_IN_FLIGHT" max_in_flight: usize,
-        /// The bytes of one chunk of a snapshot on its way to a follower.
+        /// The size of one chunk of a snapshot that is sent to a follower, in bytes [default:
+        /// 524288].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_CHUNK_BYTES" max_chunk_bytes: usize,
-        /// Take a snapshot after so many new entries.
+        /// Take a snapshot after this many new entries [default: 50000].
         #[arg(value_name = "N")]
         "GLASSRAFT_COMPACT_AFTER_ENTRIES" compact_after_entries: u64,
-        /// Take a snapshot after so many bytes of new entries.
+        /// Take a snapshot after this many bytes of new entries [default: 67108864].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_COMPACT_AFTER_BYTES" compact_after_bytes: u64,
-        /// A server that joins and takes nothing for so long is removed again. Raise it where saving a
-        /// received snapshot takes longer.
+        /// Remove a joining server that makes no progress for this time [default: 60s]. Raise it if
+        /// saving a received snapshot takes longer.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_PROMOTION_TIMEOUT" promotion_timeout: Span,
-        /// Let leaders answer reads with consistency=lease at once, trusting that clocks run about
-        /// equally fast [default: false]. The same on all servers: end all before you change it.
+        /// Let leaders answer reads with consistency=lease without contacting a quorum. Needs
+        /// clocks that run about equally fast [default: false]. Must be the same on all servers:
+        /// stop all servers before you change it.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_LEASE_READS" lease_reads: bool,
-        /// For leases: by how many thousandths the rates of two servers' clocks may differ.
+        /// For leases: the maximum difference between the clock rates of two servers, in
+        /// thousandths [default: 100].
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CLOCK_DRIFT_PERMILLE" max_clock_drift_permille: u64,
-        /// Entries that compaction keeps, so that a slow follower need not take a snapshot.
+        /// How many entries stay in the log after compaction. A slow follower then needs no
+        /// snapshot [default: 5000].
         #[arg(value_name = "N")]
         "GLASSRAFT_KEEP_ENTRIES" keep_entries: u64,
-        /// Bytes of applied entries in memory, at most. A follower that lacks older entries gets a
-        /// snapshot. Raise it where followers that are far behind never catch up.
+        /// The maximum size of applied entries in memory, in bytes [default: 67108864]. A follower
+        /// that lacks older entries gets a snapshot. Raise it if followers that are far behind
+        /// never catch up.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_KEEP_BYTES" keep_bytes: usize,
     }
 }
 
 layer! {
-    /// How the data lies on the disk.
+    /// How the server stores its data on disk.
     StorageLayer ("Storage") {
-        /// The bytes of a file of the log, taken when it is made [default: 16777216]. A directory
-        /// holds at least three: one that is written and two in reserve.
+        /// The size of a log file, in bytes, allocated when the file is created [default:
+        /// 16777216]. A directory has at least three files: the current one and two in reserve.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_SEGMENT_BYTES" segment_bytes: u64,
-        /// Bytes that stay free on the disk, beside the room for another snapshot: with less than
-        /// that writes are refused with 507, but for those that remove something [default: 67108864].
+        /// The disk space to keep free, in bytes, besides room for another snapshot. With less free
+        /// space the server rejects writes with 507, except deletions [default: 67108864].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_KEEP_FREE_BYTES" keep_free_bytes: u64,
-        /// Snapshots that are kept, 2 to 16 [default: 2]. The log reaches back to the one before
-        /// the newest, in case that is damaged; more are copies of older states.
+        /// How many snapshots to keep, 2 to 16 [default: 2]. The log reaches back to the second
+        /// newest, in case the newest is damaged. Further snapshots only preserve older states.
         #[arg(value_name = "N")]
         "GLASSRAFT_SNAPSHOTS_KEPT" snapshots_kept: usize,
     }
 }
 
 layer! {
-    /// Bounds on what clients and time may do.
+    /// Limits on clients, and timeouts.
     LimitsLayer ("Limits") {
-        /// How long a request may wait for its commit or its read.
+        /// How long a request may wait for its commit or its read [default: 5s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_REQUEST_TIMEOUT" request_timeout: Span,
-        /// Client requests under way at once; more are turned away with 429.
+        /// The maximum number of client requests in progress; the server rejects more with 429
+        /// [default: 8192].
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_REQUESTS" max_requests: usize,
-        /// Bytes of client requests under way at once, and of writes whose outcome is open; more are
-        /// turned away with 429.
+        /// The maximum size of client requests in progress and of pending writes, in bytes; the
+        /// server rejects more with 429 [default: 67108864].
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
-        /// Size of the state from which on the leader refuses what makes it larger, with 507
-        /// `quota_exceeded`; what removes keys goes through. Counts keys and values, leases, sessions
-        /// and remembered answers as they are in memory, about 200 bytes for each beside its contents;
-        /// 0 for no bound [default: 2147483648]. Use the same on all servers.
+        /// The size of the state, in bytes, from which on the leader rejects writes that enlarge
+        /// it, with 507 `quota_exceeded`. Deletions are still accepted. Counts keys, values,
+        /// leases, sessions and stored responses in memory, about 200 bytes for each besides its
+        /// contents. 0 means no limit [default: 2147483648]. Use the same on all servers.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_QUOTA_BYTES" quota_bytes: u64,
-        /// Bytes of keys and values that answers under way hold at once; more wait for as long as a
-        /// request may take, and are turned away with 429 then.
+        /// The maximum size of keys and values in responses in progress, in bytes [default:
+        /// 67108864]. Further requests wait up to the request timeout; then the server rejects them
+        /// with 429.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_ANSWER_BYTES" max_answer_bytes: usize,
-        /// Client connections at once. When there are so many, the one that has waited longest
-        /// without a request and a token gives way to another; else that is told to go elsewhere
-        /// with 503, unless it asks for /livez, /readyz or /metrics. Fewer
-        /// where the limit on open files leaves no room for so many.
+        /// The maximum number of client connections [default: 4096]. If it is reached, a new
+        /// connection replaces the connection that has been idle longest without a token. If there
+        /// is none, the server answers the new connection with 503, except for /livez, /readyz and
+        /// /metrics. The maximum is lower if the limit on open files requires it.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_CONNECTIONS" max_connections: usize,
-        /// Watchers of keys at once [default: 2048]; more are turned away with 429. Each takes a
-        /// connection, so --max-connections must be larger.
+        /// The maximum number of watchers of keys [default: 2048]; the server rejects more with
+        /// 429. Each watcher takes a connection, so --max-connections must be larger.
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_WATCHERS" max_watchers: usize,
-        /// Bytes of events that wait for all watchers of keys together [default: 67108864]. With more
-        /// the slowest get their events later, from the kept history, or are cut.
+        /// The maximum size of events that wait for watchers of keys, in bytes [default: 67108864].
+        /// Above it the slowest watchers get their events later, from the kept history, or are
+        /// disconnected.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_WATCH_BYTES" max_watch_bytes: usize,
-        /// How long a client may take for a request's header, its body, or a TLS handshake, and how
-        /// long its connection may be idle.
+        /// The timeout for a request's header, for its body, for a TLS handshake, and for an idle
+        /// connection [default: 15s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_READ_TIMEOUT" client_read_timeout: Span,
-        /// A client that takes nothing of an answer for so long, or next to nothing, is cut.
+        /// Disconnect a client that reads nothing, or almost nothing, of a response for this time
+        /// [default: 30s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_WRITE_TIMEOUT" client_write_timeout: Span,
-        /// How long the server goes on taking requests once it is told to end, while /readyz
-        /// already fails: as long as a load balancer takes to notice [default: 250ms].
+        /// How long the server still accepts requests after it is told to stop, while /readyz
+        /// already fails. Use the time that a load balancer needs to notice [default: 250ms].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_SHUTDOWN_DELAY" shutdown_delay: Span,
-        /// How long requests under way may take after that; what is left then is cut off
-        /// [default: 5s].
+        /// How long requests in progress may take after that; the server then aborts them [default:
+        /// 5s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_SHUTDOWN_GRACE" shutdown_grace: Span,
-        /// How often the log is compacted even when it is small.
+        /// How often the log is compacted even if it is small [default: 1m].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_COMPACT_INTERVAL" compact_interval: Span,
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text, for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -278,25 +290,25 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Layer {
-    /// Who this server is.
+    /// The identity and the addresses of this server.
     #[command(flatten)]
     pub server: ServerLayer,
-    /// Who may come in.
+    /// Authentication, encryption and access.
     #[command(flatten)]
     pub security: SecurityLayer,
-    /// The protocol.
+    /// Raft's timeouts, batches and compaction.
     #[command(flatten)]
     pub raft: RaftLayer,
-    /// Files.
+    /// How the server stores its data on disk.
     #[command(flatten)]
     pub storage: StorageLayer,
-    /// Bounds.
+    /// Limits on clients, and timeouts.
     #[command(flatten)]
     pub limits: LimitsLayer,
 }
 
 impl Layer {
-    /// What this layer says, and where it says nothing what `below` says.
+    /// Merges two layers. The settings of this layer have precedence over `below`.
     #[must_use]
     pub fn over(self, below: Self) -> Self {
         Self {

@@ -1,96 +1,92 @@
-//! The settings of a server: flags over environment over a TOML file over defaults, checked as a
-//! whole before anything starts.
+//! The settings of a server. Flags have precedence over the environment, a TOML file and the
+//! defaults. All settings are checked before anything starts.
 
-mod address;
 mod error;
 mod layer;
-mod members;
 mod security;
 mod span;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::address::Address;
+use api::members::Members;
 use raft_core::config::Config as RaftConfig;
+use raft_core::limits::MAX_CHUNK_BYTES;
 use raft_core::types::NodeId;
 
-use crate::storage;
-use crate::transport::{LeaseTerms, frame};
-
-pub use address::{Address, AddressError};
 pub use error::ConfigError;
 pub use layer::{
     Layer, LimitsLayer, LogFormat, RaftLayer, SecurityLayer, ServerLayer, StorageLayer,
 };
-pub use members::{Member, Members, MembersError};
 pub use security::{Security, TlsFiles};
 pub use span::{Span, SpanError};
 
-/// Everything that `serve` needs to know, complete and checked.
+/// All settings of `serve`, complete and checked.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// This server.
+    /// This server's id.
     pub id: NodeId,
     /// The cluster's name.
     pub cluster_id: String,
     /// The data directory.
     pub data: PathBuf,
-    /// The servers that are known from the start, this one included.
+    /// The servers that are known at the start, including this server.
     pub members: Members,
-    /// Whether this start founds a cluster of them.
+    /// Whether this start creates a new cluster of `members`.
     pub new_cluster: bool,
-    /// Where to listen for clients.
+    /// The address on which the server listens for clients.
     pub client: Address,
-    /// Where to listen for peers.
+    /// The address on which the server listens for other servers.
     pub peer: Address,
-    /// The page's files.
+    /// The directory of the web page.
     pub web_dir: Option<PathBuf>,
-    /// Runtime threads.
+    /// The number of runtime threads.
     pub worker_threads: usize,
-    /// End when standard input ends.
+    /// Whether the server stops when standard input ends.
     pub exit_with_parent: bool,
-    /// Log filter.
+    /// The filter for log lines.
     pub log: String,
-    /// Log form.
+    /// The format of log lines.
     pub log_format: LogFormat,
-    /// Who may come in.
+    /// Authentication, encryption and access.
     pub security: Security,
-    /// The protocol's timings and batches.
+    /// Raft's timeouts, batches and compaction.
     pub raft: RaftConfig,
-    /// How the data lies on the disk.
+    /// How the server stores its data on disk.
     pub storage: storage::Options,
-    /// Bounds.
+    /// Limits on clients, and timeouts.
     pub limits: Limits,
 }
 
-/// Bounds on what clients and time may do.
+/// Limits on clients, and timeouts.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How long a request may wait for its commit or read.
+    /// How long a request may wait for its commit or its read.
     pub request_timeout: Duration,
-    /// Requests under way at once.
+    /// The maximum number of client requests in progress.
     pub max_requests: usize,
-    /// Bytes of requests under way at once.
+    /// The maximum size of client requests in progress, in bytes.
     pub max_request_bytes: usize,
-    /// How large the state may get, in bytes; 0 for any size.
+    /// The maximum size of the state, in bytes; 0 means no limit.
     pub quota_bytes: u64,
-    /// Bytes that answers under way hold at once.
+    /// The maximum size of keys and values in responses in progress, in bytes.
     pub max_answer_bytes: usize,
-    /// Client connections at once.
+    /// The maximum number of client connections.
     pub max_connections: usize,
-    /// Watchers of keys at once.
+    /// The maximum number of watchers of keys.
     pub max_watchers: usize,
-    /// Bytes that wait for all watchers of keys together.
+    /// The maximum size of events that wait for watchers of keys, in bytes.
     pub max_watch_bytes: usize,
     /// How long a client may take to send a header or a body.
     pub client_read_timeout: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may read nothing of a response.
     pub client_write_timeout: Duration,
-    /// How long requests are still taken once the server is told to end.
+    /// How long the server accepts requests after it is told to stop.
     pub shutdown_delay: Duration,
-    /// How long requests may take to finish on shutdown.
+    /// How long requests in progress may take to finish on shutdown.
     pub shutdown_grace: Duration,
-    /// How often the log is compacted even when small.
+    /// How often the log is compacted even if it is small.
     pub compact_interval: Duration,
 }
 
@@ -114,7 +110,7 @@ impl Default for Limits {
     }
 }
 
-/// Reads a TOML file of settings.
+/// Reads settings from a TOML file.
 pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
@@ -123,7 +119,7 @@ pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
 }
 
 impl ServeConfig {
-    /// Fills a layer up with defaults and checks the whole.
+    /// Adds defaults to a layer and checks all settings.
     pub fn resolve(layer: Layer) -> Result<Self, ConfigError> {
         let Layer { server, security, raft, storage, limits } = layer;
         let missing =
@@ -170,7 +166,7 @@ impl ServeConfig {
         Ok(config)
     }
 
-    /// The same settings as a layer with every field set: a complete configuration file.
+    /// Converts the settings to a layer with every field set: a complete configuration file.
     pub fn to_layer(&self) -> Layer {
         let limits = &self.limits;
         Layer {
@@ -226,14 +222,6 @@ impl ServeConfig {
         }
     }
 
-    /// What this server's leases rest on, if it reads by them.
-    pub fn lease_terms(&self) -> Option<LeaseTerms> {
-        self.raft.lease_reads.then_some(LeaseTerms {
-            election_timeout_min: self.raft.election_timeout_min,
-            max_clock_drift_permille: self.raft.max_clock_drift_permille,
-        })
-    }
-
     fn validate(&self) -> Result<(), ConfigError> {
         check_cluster_id(&self.cluster_id)?;
         self.members.can_be_reached()?;
@@ -273,15 +261,15 @@ impl ServeConfig {
             ("--max-batch-bytes", self.raft.max_batch_bytes),
             ("--max-chunk-bytes", self.raft.max_chunk_bytes),
         ] {
-            if bytes > frame::MAX_PAYLOAD_BYTES {
-                return Err(ConfigError::TooLarge(name, frame::MAX_PAYLOAD_BYTES));
+            if bytes > MAX_CHUNK_BYTES {
+                return Err(ConfigError::TooLarge(name, MAX_CHUNK_BYTES));
             }
         }
         self.security.validate(&self.client, &self.peer)
     }
 }
 
-/// Whether a cluster can have this name.
+/// Checks the name of a cluster.
 pub(crate) fn check_cluster_id(name: &str) -> Result<(), ConfigError> {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     if (1..=64).contains(&name.len()) && name.chars().all(fits) {
@@ -293,7 +281,7 @@ pub(crate) fn check_cluster_id(name: &str) -> Result<(), ConfigError> {
 
 fn resolve_raft(layer: &RaftLayer, limits: &LimitsLayer) -> RaftConfig {
     let default = RaftConfig::default();
-    // Nobody waits longer for a read.
+    // No client waits longer for a read.
     let read_timeout = resolve_limits(limits).request_timeout.as_micros();
     let micros = |span: Option<Span>, or: u64| span.map_or(or, Span::as_micros);
     RaftConfig {

@@ -1,22 +1,24 @@
-//! Who may come in: secrets by file, and on which addresses a server may listen without them.
+//! Authentication and encryption: secrets in files, and the addresses that need them.
 
 use std::path::PathBuf;
 
-use super::{Address, ConfigError, SecurityLayer};
+use api::address::Address;
 
-/// What one side of a TLS connection needs, as PEM files.
+use super::{ConfigError, SecurityLayer};
+
+/// The PEM files for one side of a TLS connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, with those that lead to its authority.
+    /// The certificate, with its chain up to the certificate authority.
     pub cert: PathBuf,
-    /// Its key.
+    /// The certificate's key.
     pub key: PathBuf,
-    /// The authorities that the other side is believed by.
+    /// The certificate authorities that are trusted for the other side.
     pub ca: PathBuf,
 }
 
 impl TlsFiles {
-    /// All of them or none.
+    /// Requires all three files or none.
     fn resolve(
         names: &'static str,
         cert: Option<PathBuf>,
@@ -30,30 +32,30 @@ impl TlsFiles {
         }
     }
 
-    /// All of them.
+    /// The paths of the three files.
     pub fn paths(&self) -> Vec<PathBuf> {
         vec![self.cert.clone(), self.key.clone(), self.ca.clone()]
     }
 }
 
-/// Settings of who may come in. Secrets stand in files, never here.
+/// The settings of authentication, encryption and access. Secrets are in files, never here.
 #[derive(Clone, Debug, Default)]
 pub struct Security {
-    /// The file with the secret that servers prove to each other.
+    /// The file with the secret that the servers share.
     pub cluster_secret_file: Option<PathBuf>,
-    /// The file with the hashes of clients' tokens; without it everybody is let in.
+    /// The file with the hashes of the API tokens; without it clients need no token.
     pub tokens_file: Option<PathBuf>,
-    /// Whether metrics are shown without a token.
+    /// Whether metrics need no token.
     pub open_metrics: bool,
-    /// What clients are shown; without it nothing is encrypted.
+    /// The certificate for clients; without it client connections are not encrypted.
     pub tls: Option<TlsFiles>,
-    /// What servers show each other.
+    /// The certificate for other servers.
     pub peer_tls: Option<TlsFiles>,
-    /// Foreign origins whose pages may use the API.
+    /// Other web origins whose pages may use the API.
     pub cors_origins: Vec<String>,
-    /// Whether clients may come in on other addresses than loopback without tokens or in the clear.
+    /// Whether clients may connect from other machines without tokens or without TLS.
     pub insecure_bind: bool,
-    /// Whether faults can be set over HTTP.
+    /// Whether clients can inject faults over HTTP.
     pub allow_faults: bool,
 }
 
@@ -103,7 +105,7 @@ impl Security {
         }
     }
 
-    /// The secret that servers prove to each other, from its file.
+    /// Reads the secret that the servers share from its file.
     pub fn read_secret(&self) -> Result<Option<Vec<u8>>, ConfigError> {
         const SHORTEST: usize = 16;
         let Some(path) = &self.cluster_secret_file else { return Ok(None) };
@@ -119,7 +121,7 @@ impl Security {
         Ok(Some(secret.to_vec()))
     }
 
-    /// Whether a server must prove who it is.
+    /// Whether servers authenticate each other.
     pub const fn proves_peers(&self) -> bool {
         self.cluster_secret_file.is_some() || self.peer_tls.is_some()
     }
@@ -131,12 +133,13 @@ impl Security {
         self.validate_exposure(client, peer)
     }
 
-    /// Without authentication a server listens on loopback only, unless told otherwise.
+    /// Without authentication a server listens on loopback only, unless `insecure_bind` is set.
     fn validate_exposure(&self, client: &Address, peer: &Address) -> Result<(), ConfigError> {
         if self.allow_faults && !client.is_loopback() {
             return Err(ConfigError::FaultsExposed(client.clone()));
         }
-        // Whoever passes for a server writes whatever it likes: nobody may want that.
+        // Anybody who can pose as a server can write any data, so `insecure_bind` does not apply
+        // here.
         if !peer.is_loopback() && !self.proves_peers() {
             return Err(ConfigError::PeersExposed(peer.clone()));
         }

@@ -1,4 +1,4 @@
-//! Durations as people write them: `150ms`, `5s`.
+//! Durations as text: `150ms`, `5s`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,37 +7,37 @@ use std::time::Duration;
 use raft_core::types::Micros;
 use serde::{Deserialize, Serialize};
 
-/// A duration that is read and written in words.
+/// A duration that is parsed and displayed as text with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
 
-/// The longest one: it can be added to any moment of a clock.
+/// The maximum duration: adding it to a point in time never overflows.
 const MAX: Duration = Duration::from_hours(3650 * 24);
 
-/// Text that is no duration.
+/// The error for text that is not a valid duration.
 #[derive(Debug, thiserror::Error)]
 pub enum SpanError {
-    /// It is none.
+    /// The text is not a duration.
     #[error("`{0}` is not a duration; write a number with its unit, for instance 150ms or 5s")]
     Malformed(String),
-    /// Nobody can mean that.
+    /// The duration is above the maximum.
     #[error("`{0}` is longer than ten years, which is the most")]
     TooLong(String),
 }
 
 impl Span {
-    /// So many milliseconds.
+    /// A duration in milliseconds.
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
 
-    /// So many microseconds, the core's unit.
+    /// A duration in microseconds, the core's unit.
     pub const fn micros(micros: Micros) -> Self {
         Self(Duration::from_micros(micros))
     }
 
-    /// In the core's unit.
+    /// The duration in microseconds.
     pub fn as_micros(self) -> Micros {
         Micros::try_from(self.0.as_micros()).unwrap_or(Micros::MAX)
     }
@@ -79,7 +79,7 @@ impl fmt::Display for Span {
 mod tests {
     use super::*;
 
-    /// Guards the arithmetic with moments, which ends the server where it goes too far.
+    /// Guards time arithmetic: an overflow would crash the server.
     #[test]
     fn nobody_waits_longer_than_clocks_can_count() {
         assert_eq!("5s".parse::<Span>().expect("a duration"), Span::millis(5_000));

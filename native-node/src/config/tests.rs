@@ -1,10 +1,10 @@
-//! What a server refuses to start with, and how sources are laid over another.
+//! Which settings a server rejects, and how sources override each other.
 
 use clap::Parser;
 
 use super::*;
 
-/// A command line with nothing but the settings.
+/// A command line with only the settings.
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
@@ -30,7 +30,7 @@ fn with(arguments: &[&str]) -> Layer {
     line(arguments).over(line(&GOOD))
 }
 
-/// Guards the order of precedence: what is laid over wins, and only where it says something.
+/// Guards the order of precedence: the upper layer wins, but only for settings that it has.
 #[test]
 fn the_upper_layer_wins_where_it_speaks() {
     let file: Layer = toml::from_str(
@@ -43,7 +43,7 @@ fn the_upper_layer_wins_where_it_speaks() {
     assert_eq!(layer.raft.heartbeat_interval, Some(Span::millis(20)));
 }
 
-/// Guards `--print-config`: what it prints is a configuration file that gives the same settings.
+/// Guards `--print-config`: it prints a configuration file that gives the same settings.
 #[test]
 fn the_printed_configuration_reads_back_as_itself() {
     let more = [
@@ -66,7 +66,7 @@ fn the_printed_configuration_reads_back_as_itself() {
     assert_eq!(again.to_layer(), config.to_layer());
 }
 
-/// Guards the texts: each refusal says what is wrong and what to do.
+/// Guards the error messages: each names the problem and the remedy.
 #[test]
 fn unusable_settings_are_refused_with_a_remedy() {
     for (arguments, words) in [
@@ -115,7 +115,7 @@ fn unusable_settings_are_refused_with_a_remedy() {
     assert!(ServeConfig::resolve(with(&open)).is_ok(), "said explicitly");
 }
 
-/// Guards configuration files: a misspelt key is an error that names it, not silence.
+/// Guards configuration files: a misspelt key is an error that names it.
 #[test]
 fn a_misspelt_key_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -127,7 +127,7 @@ fn a_misspelt_key_is_named() {
     assert!(error.contains("none.toml"), "{error}");
 }
 
-/// Guards the secret's file: a missing or short secret never turns into no secret.
+/// Guards the secret's file: a missing or short secret is an error.
 #[test]
 fn a_secret_is_read_or_refused() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -145,7 +145,7 @@ fn a_secret_is_read_or_refused() {
     assert_eq!(secret, b"0123456789abcdef");
 }
 
-/// Guards the members of a file as those of the command line: each can be reached.
+/// Guards that members from a file have reachable addresses, as on the command line.
 #[test]
 fn members_of_a_file_have_addresses_where_they_are_found() {
     let text = r#"

@@ -1,4 +1,4 @@
-//! The demo's keyboard: one command a line.
+//! The demo's console: one command per line.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::faults::Disturbance;
+use super::process;
 use super::process::{Deed, DeedError};
 use super::supervisor::Supervisor;
-use crate::cli::output::tell;
+use crate::output::tell;
 
-/// Listens to standard input for as long as it has lines; its end ends nothing.
+/// Reads commands from standard input. The demo continues after the end of the input.
 pub(super) fn start(supervisor: Arc<Supervisor>, stop: CancellationToken) {
     let (sender, mut lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -33,7 +34,7 @@ fn obey(supervisor: &Arc<Supervisor>, stop: &CancellationToken, line: &str) {
     match words[..] {
         [] => {}
         ["quit" | "exit" | "q"] => stop.cancel(),
-        ["status"] => supervisor.view().iter().for_each(|node| tell(&node.in_words())),
+        ["status"] => supervisor.view().iter().for_each(|node| tell(&process::in_words(node))),
         _ => match act(supervisor, &words) {
             Some(Ok(())) => tell(&format!("{}: done", shown(&words))),
             Some(Err(error)) => tell(&error.to_string()),
@@ -42,7 +43,7 @@ fn obey(supervisor: &Arc<Supervisor>, stop: &CancellationToken, line: &str) {
     }
 }
 
-/// `None` when it is no command.
+/// Executes a command; `None` if the command is unknown.
 fn act(supervisor: &Arc<Supervisor>, words: &[&str]) -> Option<Result<(), DeedError>> {
     let disturbance = match *words {
         ["heal"] => Disturbance::HealAll,
@@ -63,12 +64,12 @@ fn act(supervisor: &Arc<Supervisor>, words: &[&str]) -> Option<Result<(), DeedEr
     Some(supervisor.disturb(disturbance))
 }
 
-/// `1`, `S1` or `s1`.
+/// Parses `1`, `S1` or `s1`.
 fn number(word: &str) -> Option<u64> {
     word.trim_start_matches(['S', 's']).parse().ok()
 }
 
-/// The command with servers as they are called elsewhere.
+/// The command with the servers' usual names.
 fn shown(words: &[&str]) -> String {
     let shown = words.iter().map(|word| match number(word) {
         Some(id) => format!("S{id}"),
@@ -81,6 +82,6 @@ fn help() {
     tell(&format!("commands: {COMMANDS}"));
 }
 
-/// What can be typed.
+/// The commands, for the help text.
 pub(super) const COMMANDS: &str = "kill N, restart N, freeze N, resume N, cut N M, cut N>M, \
     isolate N, split N,M, stall N, full N, mend-disk N, heal [N [M]], status, quit";

@@ -1,4 +1,4 @@
-//! The demo's directory: what it was made for, and that only one demo uses it.
+//! The demo's directory: its settings, and a lock against a second demo.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -8,30 +8,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-/// What `demo.toml` in the directory says.
+/// The contents of `demo.toml` in the directory.
 #[derive(Serialize, Deserialize)]
 struct Made {
-    /// How many servers the data belongs to.
+    /// The number of servers.
     nodes: u16,
-    /// Whether all of them have begun: whoever finds its directory empty then has lost it.
+    /// Whether all servers have started once. A server with an empty directory has then lost its
+    /// data.
     #[serde(default)]
     founded: bool,
 }
 
-/// Where the secret of the demo's servers is kept in its directory.
+/// The name of the file with the servers' shared secret.
 pub(super) const SECRET_FILE: &str = "cluster-secret";
 
-/// A directory that is this demo's for as long as this lives.
+/// A directory that this demo has locked until the value is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// Whether its cluster was founded before.
+    /// Whether the cluster existed before.
     pub(super) founded: bool,
     path: PathBuf,
     nodes: u16,
     _lock: File,
 }
 
-/// Makes or checks the directory.
+/// Creates or checks the directory, and locks it.
 pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
     let shown = directory.display();
     fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
@@ -68,8 +69,8 @@ pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
     Ok(claim)
 }
 
-/// Makes the secret that the servers prove to each other, unless there is one. Only their user may
-/// read it: whoever knows it can pass for one of them.
+/// Creates the servers' shared secret, unless it exists. Only the user may read it: anybody who
+/// knows it can pose as a server.
 fn make_secret(path: &Path) -> anyhow::Result<()> {
     if path.exists() {
         return Ok(());
@@ -77,7 +78,7 @@ fn make_secret(path: &Path) -> anyhow::Result<()> {
     let mut secret = [0_u8; 32];
     getrandom::fill(&mut secret).context("the system gives no random bytes")?;
     let text = secret.map(|byte| format!("{byte:02x}")).concat();
-    // Half a secret would be taken for one the next time.
+    // Rename when complete: the next start would accept a partial secret.
     let unfinished = path.with_extension("part");
     let make = || {
         let mut options = OpenOptions::new();
@@ -91,7 +92,7 @@ fn make_secret(path: &Path) -> anyhow::Result<()> {
 }
 
 impl Claim {
-    /// From now on an empty directory of a server is a loss.
+    /// Records that the cluster exists: an empty directory of a server is a loss from now on.
     pub(super) fn set_founded(&mut self) -> anyhow::Result<()> {
         self.founded = true;
         self.write()
@@ -110,8 +111,8 @@ mod tests {
 
     use super::{SECRET_FILE, claim};
 
-    /// Guards the demo's servers against every other program and user of the machine: each demo has
-    /// a secret of its own, which stays and which nobody else may read.
+    /// Guards the servers against other programs and users of the machine. Each demo has its own
+    /// persistent secret that only its user can read.
     #[test]
     fn each_demo_has_a_secret_of_its_own() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -129,7 +130,8 @@ mod tests {
         assert_ne!(secret_of("other"), secret);
     }
 
-    /// Guards the data of a cluster against a demo of another size, and against two demos at once.
+    /// Guards the cluster's data against a demo with another number of servers, and against two
+    /// demos at once.
     #[test]
     fn a_directory_belongs_to_one_demo_of_one_size() {
         let directory = tempfile::tempdir().expect("a directory");

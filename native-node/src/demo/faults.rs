@@ -1,50 +1,50 @@
-//! What is wrong with the demo's links and disks: kept here, since it outlives the processes, and
-//! told to the servers again whenever one of them is started.
+//! The intended faults of the demo's links and disks. The supervisor keeps them, because they
+//! outlast the processes, and sends them to each restarted server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::address::Address;
+use api::faults::Faults;
 use bytes::Bytes;
+use client::Client;
 use hyper::Method;
 
 use super::process::DeedError;
-use crate::client::Client;
-use crate::config::Address;
-use crate::faults::Faults;
 
-/// How long a server may take to hear of its faults; then it is told again.
+/// The timeout for sending a server its faults; then the supervisor retries.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A change of what is wrong.
+/// A change of the faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Disturbance {
     /// The disk hangs.
     Stall(u64),
-    /// The disk has no room.
+    /// The disk is full.
     Full(u64),
-    /// No link of the server carries anything.
+    /// All links of the server are cut.
     Isolate(u64),
-    /// The link carries nothing, either way.
+    /// The link is cut in both directions.
     Cut(u64, u64),
-    /// The link carries nothing from the first to the second server.
+    /// The link is cut from the first to the second server.
     CutOneWay(u64, u64),
-    /// No link between one of these servers and any other carries anything. The first is the one
-    /// that it is about.
+    /// All links between these servers and the others are cut. The recovery is measured for the
+    /// first.
     Split(Vec<u64>),
-    /// The link is whole again.
+    /// The link works again in both directions.
     HealLink(u64, u64),
-    /// The link carries what the first server sends to the second again.
+    /// The link works again from the first to the second server.
     HealOneWay(u64, u64),
-    /// The disk works and has room again.
+    /// The disk works again and has space.
     MendDisk(u64),
-    /// Disk and links of the server are whole again.
+    /// The server's disk and links work again.
     Heal(u64),
-    /// All is whole again.
+    /// All disks and links work again.
     HealAll,
 }
 
 impl Disturbance {
-    /// Of one server, by its name.
+    /// Parses a change for a server.
     pub(super) fn of_node(name: &str, id: u64) -> Option<Self> {
         match name {
             "stall" => Some(Self::Stall(id)),
@@ -56,7 +56,7 @@ impl Disturbance {
         }
     }
 
-    /// Of a link, by its name.
+    /// Parses a change for a link.
     pub(super) fn of_link(name: &str, from: u64, to: u64) -> Option<Self> {
         match name {
             "cut" => Some(Self::Cut(from, to)),
@@ -67,14 +67,14 @@ impl Disturbance {
         }
     }
 
-    /// A split, by the numbers of the servers on its one side, with commas between them.
+    /// Parses a split from the ids of the servers on one side, separated by commas.
     pub(super) fn split(apart: &str) -> Option<Self> {
         let apart: Option<Vec<u64>> = apart.split(',').map(|id| id.parse().ok()).collect();
         apart.map(Self::Split)
     }
 
-    /// What it is called when the cluster's recovery from it is told, and the server that it hits
-    /// most; nothing when it is no fault, or none that stops service.
+    /// The affected server and the name of the fault, to measure the recovery. None if the change
+    /// is no fault, or if the fault does not stop service.
     pub(super) fn measured(&self) -> Option<(u64, &'static str)> {
         match *self {
             Self::Stall(id) => Some((id, "stall")),
@@ -92,22 +92,22 @@ impl Disturbance {
     }
 }
 
-/// What is to be wrong with each server.
+/// The intended faults of each server.
 #[derive(Debug)]
 pub(super) struct Wanted(BTreeMap<u64, Faults>);
 
 impl Wanted {
-    /// Nothing is wrong with these.
+    /// No faults for these servers.
     pub(super) fn none(ids: impl Iterator<Item = u64>) -> Self {
         Self(ids.map(|id| (id, Faults::default())).collect())
     }
 
-    /// What is to be wrong with a server.
+    /// The intended faults of a server.
     pub(super) fn of(&self, id: u64) -> Faults {
         self.0.get(&id).cloned().unwrap_or_default()
     }
 
-    /// Makes a change, if the servers that it speaks of are there.
+    /// Applies a change, if its servers exist.
     pub(super) fn change(&mut self, change: Disturbance) -> Result<(), DeedError> {
         match change {
             Disturbance::Stall(id) => self.node(id)?.disk.stalled = true,
@@ -137,14 +137,14 @@ impl Wanted {
             }
             Disturbance::HealOneWay(from, to) => self.set_link(from, to, false)?,
             Disturbance::MendDisk(id) => {
-                self.node(id)?.disk = crate::storage::disk::DiskFaults::default();
+                self.node(id)?.disk = api::faults::DiskFaults::default();
             }
             Disturbance::HealLink(from, to) => {
                 self.set_link(from, to, false)?;
                 self.set_link(to, from, false)?;
             }
             Disturbance::Heal(id) => {
-                self.node(id)?.disk = crate::storage::disk::DiskFaults::default();
+                self.node(id)?.disk = api::faults::DiskFaults::default();
                 for other in self.others(id) {
                     self.set_link(id, other, false)?;
                     self.set_link(other, id, false)?;
@@ -163,7 +163,7 @@ impl Wanted {
         self.0.keys().copied().filter(|other| *other != id).collect()
     }
 
-    /// At both ends, so that it holds while one of them starts again.
+    /// Sets the fault at both ends, so it persists while either server restarts.
     fn set_link(&mut self, from: u64, to: u64, cut: bool) -> Result<(), DeedError> {
         if from == to {
             return Err(DeedError::NoSuchLink(from));
@@ -179,14 +179,14 @@ impl Wanted {
     }
 }
 
-/// Tells a server what is wrong with it; says whether it heard.
+/// Sends a server its faults; returns whether it succeeded.
 pub(super) async fn tell(server: &Address, faults: &Faults) -> bool {
     let body = Bytes::from(serde_json::to_vec(faults).expect("faults have a JSON form"));
     let client = Client::new(vec![server.clone()], PATIENCE);
     client.request(&Method::PUT, "/faults", body).await.is_ok()
 }
 
-/// What is wrong, for people.
+/// The faults as text.
 pub(super) fn in_words(faults: &Faults) -> String {
     let mut words = Vec::new();
     words.extend(faults.disk.stalled.then(|| "its disk hangs".to_owned()));
@@ -202,7 +202,7 @@ pub(super) fn in_words(faults: &Faults) -> String {
 mod tests {
     use super::*;
 
-    /// Guards which ends of which links a disturbance reaches, and that healing leaves nothing.
+    /// Guards that a cut affects both ends of a link, and that healing removes all faults.
     #[test]
     fn both_ends_of_a_cut_link_know_of_it() {
         let mut wanted = Wanted::none(1..=3);

@@ -1,5 +1,5 @@
-//! `native-node demo`: a cluster of real server processes on this machine, a page that shows it,
-//! and ways to kill, freeze and restart each process and watch the cluster recover.
+//! `native-node demo`: a cluster of server processes on this machine, and a web page that shows it.
+//! Users can kill, freeze and restart each process and watch the recovery.
 
 mod console;
 mod directory;
@@ -7,6 +7,7 @@ mod failover;
 mod faults;
 mod page;
 mod plan;
+mod problem;
 mod process;
 mod supervisor;
 
@@ -16,29 +17,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use api::address::Address;
 use clap::Args;
+use client::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::output::tell;
-use crate::client::Client;
-use crate::config::{Address, Limits, LogFormat};
+use crate::config::{Limits, LogFormat};
 use crate::descriptors::Shares;
 use crate::http;
 use crate::metrics::Connections;
+use crate::output::tell;
 use directory::Claim;
 use plan::Plan;
-pub use process::DeedError;
 use supervisor::Supervisor;
 
-/// How long the cluster may take until it has a leader.
+/// The timeout for the cluster to elect its first leader.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Run a cluster of real servers on this machine, with a page that shows and disturbs it.
+/// Run a cluster on this machine, with a web page that shows it and injects faults.
 ///
-/// The servers are processes of their own and keep their data in a directory that survives: the
-/// next start goes on where this one ended. Ctrl-C ends all of them.
+/// Each server is a process. The data directory persists: the next start continues with its data.
+/// Ctrl-C stops all servers.
 #[derive(Args)]
 #[command(after_help = "Examples:
   native-node demo
@@ -49,17 +50,17 @@ and S2), `cut 1>2` (only from S1 to S2), `isolate 1` (all its links), `split 1,2
 and S2 to all others), `stall 1` (its disk hangs), `full 1` (its disk has no room; S1 notices within
 16 MiB of writes), `mend-disk 1`, `heal`, `heal 1`, `status` or `quit`. Faults of links and disks outlast a restart of the server.")]
 pub struct DemoArgs {
-    /// Where the servers keep data and logs
+    /// The directory for the servers' data and logs
     #[arg(long, value_name = "DIR", default_value = ".demo")]
     dir: PathBuf,
-    /// The page's port. Servers take the following ports for clients, and those from 100 above on
-    /// for each other
+    /// The page's port. Servers use the next ports for clients, and the ports 100 above these for
+    /// each other
     #[arg(long, value_name = "PORT", default_value_t = 7000)]
     port: u16,
-    /// How many servers
+    /// The number of servers
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     nodes: u16,
-    /// The built page
+    /// The directory of the built page
     #[arg(long, value_name = "DIR", default_value = "dist")]
     web_dir: PathBuf,
     /// Open the page in a browser
@@ -70,11 +71,11 @@ pub struct DemoArgs {
     log: String,
 }
 
-/// Runs the demo until it is told to end.
+/// Runs the demo until it is told to stop.
 pub fn run(arguments: DemoArgs) -> anyhow::Result<()> {
     crate::logging::start("warn", LogFormat::Text)?;
-    // One thread, which lives as long as the process: the servers are told to end when the thread
-    // that started them does.
+    // A single thread, which lives as long as the process: servers end when the thread that started
+    // them ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(demo(arguments));
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -99,7 +100,7 @@ async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
     result
 }
 
-/// Serves the page and waits, with the servers running, until told to end.
+/// Serves the page until the demo is told to stop.
 async fn attend(
     arguments: &DemoArgs,
     supervisor: &Arc<Supervisor>,
@@ -165,7 +166,7 @@ fn introduce(arguments: &DemoArgs, supervisor: &Supervisor, built: bool) {
     }
 }
 
-/// Waits until the cluster has a leader that a server can name.
+/// Waits until a server knows the leader.
 async fn await_leader(supervisor: &Supervisor) -> anyhow::Result<()> {
     let servers = supervisor.plan().nodes().iter().map(|node| node.client.clone()).collect();
     let client = Client::new(servers, Duration::from_secs(1));
@@ -189,7 +190,7 @@ async fn await_leader(supervisor: &Supervisor) -> anyhow::Result<()> {
     }
 }
 
-/// Names the port that is taken before anything is started.
+/// Fails if a port is in use, before anything starts.
 fn check_ports(arguments: &DemoArgs, plan: &Plan) -> anyhow::Result<()> {
     let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop);
     free(arguments.port).with_context(|| in_use(arguments.port, "the page"))?;

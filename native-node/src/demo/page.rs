@@ -1,11 +1,12 @@
-//! The demo's own address: the page, and what the page may do to the processes.
+//! The demo's web page, and the routes with which it controls the processes.
 //!
-//! Only on loopback, only for pages of this very address, and only with the token that such a page
-//! can read and no other.
+//! The routes accept requests on loopback only, from pages of the same origin only, and only with a
+//! token that no other page can read.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use api::demo::Overview;
 use axum::Router;
 use axum::extract::{Path as UrlPath, State};
 use axum::middleware::{self, Next};
@@ -13,17 +14,16 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::HeaderMap;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use serde::Serialize;
 use tower_http::services::ServeDir;
 
-use super::failover::Failover;
 use super::faults::Disturbance;
-use super::process::{Deed, DeedError, NodeView};
+use super::problem;
+use super::process::{Deed, DeedError};
 use super::supervisor::Supervisor;
 use crate::http::Origins;
 use crate::http::error::ApiError;
 
-/// The header in which a page shows the token.
+/// The header with the page's token.
 const TOKEN: HeaderName = HeaderName::from_static("x-demo-token");
 
 struct Desk {
@@ -32,22 +32,12 @@ struct Desk {
     token: String,
 }
 
-/// The answer to `GET /demo/nodes` and to every deed.
-#[derive(Serialize)]
-struct Overview<'a> {
-    /// To be sent with every deed.
-    token: &'a str,
-    nodes: Vec<NodeView>,
-    /// The newest measured recovery from a fault.
-    failover: Option<Failover>,
-}
-
-/// Whether the directory holds a built page.
+/// Whether the directory contains a built page.
 pub(super) fn is_built(web_dir: &Path) -> bool {
     web_dir.join("index.html").is_file()
 }
 
-/// The page and the routes under `/demo`.
+/// Serves the page and the routes under `/demo`.
 pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("the system gives random bytes");
@@ -69,7 +59,7 @@ pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
     router.layer(middleware::from_fn_with_state(desk, check_origin))
 }
 
-/// Shown where the page should be.
+/// The page if the directory contains no built page.
 const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Page not built</title>\
     <p>The page is not built. Run <code>cargo xtask web</code> and start the demo again, or name \
     the directory of a built page with <code>--web-dir</code>.";
@@ -128,18 +118,18 @@ async fn heal(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
 }
 
 impl Desk {
-    /// Does something for whoever has the token; there is no route to `None`.
+    /// Performs an action if the request has the token; `None` means that the route does not exist.
     fn perform(
         &self,
         headers: &HeaderMap,
         deed: impl FnOnce(&Arc<Supervisor>) -> Option<Result<(), DeedError>>,
     ) -> Response {
         if headers.get(TOKEN).is_none_or(|token| token.as_bytes() != self.token.as_bytes()) {
-            return ApiError::DemoToken.into_response();
+            return problem::wrong_token();
         }
         match deed(&self.supervisor) {
             Some(Ok(())) => overview(self),
-            Some(Err(error)) => ApiError::Demo(error).into_response(),
+            Some(Err(error)) => problem::refused(&error),
             None => ApiError::RouteNotFound.into_response(),
         }
     }
@@ -148,7 +138,7 @@ impl Desk {
 fn overview(desk: &Desk) -> Response {
     let nodes = desk.supervisor.view();
     let failover = desk.supervisor.last_failover();
-    let body = serde_json::to_vec(&Overview { token: &desk.token, nodes, failover })
+    let body = serde_json::to_vec(&Overview { token: desk.token.clone(), nodes, failover })
         .expect("the overview has a JSON form");
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),

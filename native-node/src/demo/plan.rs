@@ -1,18 +1,19 @@
-//! Which processes the demo consists of, and how one is started.
+//! The demo's processes and their command lines.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
+use api::address::Address;
+use api::members::Members;
 
 use super::directory::SECRET_FILE;
-use crate::config::{Address, Members};
 
 /// The cluster's name.
 const CLUSTER: &str = "demo";
 
-/// Which processes there are to be.
+/// The settings of all servers.
 #[derive(Debug)]
 pub(super) struct Plan {
     directory: PathBuf,
@@ -23,7 +24,7 @@ pub(super) struct Plan {
     nodes: Vec<NodePlan>,
 }
 
-/// One server to be.
+/// The settings of one server.
 #[derive(Clone, Debug)]
 pub(super) struct NodePlan {
     pub(super) id: u64,
@@ -73,7 +74,7 @@ impl Plan {
         &self.directory
     }
 
-    /// Starts a server; one whose directory is empty founds the cluster unless there is one.
+    /// Starts a server. A server with an empty directory creates the cluster, unless it exists.
     pub(super) fn spawn(&self, node: &NodePlan, founded: bool) -> anyhow::Result<Child> {
         use std::os::unix::process::CommandExt;
         let open = || OpenOptions::new().create(true).append(true).open(&node.log);
@@ -92,11 +93,11 @@ impl Plan {
             .arg(self.directory.join(SECRET_FILE))
             .args(["--cors-origins", &self.origins, "--log", &self.log_filter])
             .args(["--exit-with-parent", "--allow-faults"])
-            // The pipe's other end closes with this process, however it ends.
+            // The pipe closes when this process ends, for any reason.
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C reaches this process alone, which then ends the servers in order.
+            // Ctrl-C reaches only this process, which then stops the servers.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start S{}", node.id))
@@ -104,7 +105,7 @@ impl Plan {
 }
 
 impl NodePlan {
-    /// Whether it was part of a cluster before.
+    /// Whether the server was part of a cluster before.
     pub(super) fn has_begun(&self) -> bool {
         let is_snapshot =
             |name: &std::ffi::OsStr| Path::new(name).extension() == Some("snapshot".as_ref());

@@ -1,53 +1,44 @@
-//! One of the demo's processes, and what can be done to it.
+//! A server process of the demo, and the actions on it.
 
 use std::process::Child;
 
+use api::demo::{Process, ProcessState};
+use api::faults::Faults;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Serialize;
 
 use super::faults;
 use super::plan::{NodePlan, Plan};
-use crate::faults::Faults;
 
-/// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    Running,
-    Frozen,
-    Stopped,
-}
-
-/// What can be done to a process.
+/// An action on a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// SIGKILL: it ends in the middle of whatever it does.
+    /// SIGKILL: the process ends immediately.
     Kill,
-    /// It starts again on what its disk holds.
+    /// Starts the process again with the data on its disk.
     Restart,
-    /// SIGSTOP: it stands still, with its connections open.
+    /// SIGSTOP: the process pauses; its connections stay open.
     Freeze,
-    /// SIGCONT: it goes on, and finds that time has passed.
+    /// SIGCONT: the process continues.
     Resume,
 }
 
-/// Why a deed could not be done.
+/// Why an action failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DeedError {
-    /// Nothing to do it to.
+pub(super) enum DeedError {
+    /// There is no such server.
     #[error("there is no server {0}")]
     NoSuchNode(u64),
-    /// A link of a server to itself.
+    /// The link would connect a server to itself.
     #[error("S{0} has no link to itself")]
     NoSuchLink(u64),
-    /// It makes no sense now.
+    /// The action is not possible in the current state.
     #[error("S{id} is {state}, so there is nothing to {deed}")]
     WrongState {
-        /// The server.
+        /// The server's id.
         id: u64,
-        /// What it does.
+        /// The state of the process.
         state: &'static str,
-        /// What was asked.
+        /// The action.
         deed: &'static str,
     },
     /// The process could not be started.
@@ -55,19 +46,7 @@ pub enum DeedError {
     System(anyhow::Error),
 }
 
-/// A process as others see it.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct NodeView {
-    id: u64,
-    client: String,
-    peer: String,
-    pid: Option<u32>,
-    state: State,
-    /// What else is wrong with it.
-    faults: Faults,
-}
-
-/// A server's process, while there is one.
+/// A server and its process, if it is started.
 pub(super) struct Node {
     pub(super) plan: NodePlan,
     child: Option<Child>,
@@ -75,24 +54,26 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// One that is not started yet.
+    /// A server without a process.
     pub(super) const fn new(plan: NodePlan) -> Self {
         Self { plan, child: None, frozen: false }
     }
 
-    /// Starts it.
+    /// Starts the process.
     pub(super) fn start(&mut self, plan: &Plan, founded: bool) -> anyhow::Result<()> {
         self.child = Some(plan.spawn(&self.plan, founded)?);
         Ok(())
     }
 
-    /// Its process, if it can be spoken to.
+    /// The process id, if the process runs and is not frozen.
     pub(super) fn running(&mut self) -> Option<u32> {
-        (self.state() == State::Running).then(|| self.child.as_ref().map(Child::id)).flatten()
+        (self.state() == ProcessState::Running)
+            .then(|| self.child.as_ref().map(Child::id))
+            .flatten()
     }
 
-    pub(super) fn view(&mut self, faults: Faults) -> NodeView {
-        NodeView {
+    pub(super) fn view(&mut self, faults: Faults) -> Process {
+        Process {
             id: self.plan.id,
             client: self.plan.client.to_string(),
             peer: self.plan.peer.to_string(),
@@ -102,15 +83,15 @@ impl Node {
         }
     }
 
-    fn state(&mut self) -> State {
+    fn state(&mut self) -> ProcessState {
         match (self.is_there(), self.frozen) {
-            (false, _) => State::Stopped,
-            (true, true) => State::Frozen,
-            (true, false) => State::Running,
+            (false, _) => ProcessState::Stopped,
+            (true, true) => ProcessState::Frozen,
+            (true, false) => ProcessState::Running,
         }
     }
 
-    /// Takes the remains of an ended process, so that its number is not used for a signal again.
+    /// Reaps an ended process, so that its id is not used for a signal again.
     pub(super) fn reap(&mut self) -> Option<std::process::ExitStatus> {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
         (self.child, self.frozen) = (None, false);
@@ -124,15 +105,15 @@ impl Node {
 
     pub(super) fn act(&mut self, plan: &Plan, founded: bool, deed: Deed) -> Result<(), DeedError> {
         match (self.state(), deed) {
-            (State::Running | State::Frozen, Deed::Kill) => self.kill(),
-            (State::Stopped, Deed::Restart) => {
+            (ProcessState::Running | ProcessState::Frozen, Deed::Kill) => self.kill(),
+            (ProcessState::Stopped, Deed::Restart) => {
                 self.start(plan, founded).map_err(DeedError::System)?;
             }
-            (State::Running, Deed::Freeze) => {
+            (ProcessState::Running, Deed::Freeze) => {
                 self.signal(Signal::STOP);
                 self.frozen = true;
             }
-            (State::Frozen, Deed::Resume) => {
+            (ProcessState::Frozen, Deed::Resume) => {
                 self.signal(Signal::CONT);
                 self.frozen = false;
             }
@@ -144,10 +125,10 @@ impl Node {
         Ok(())
     }
 
-    /// Ends it by force, and waits for that.
+    /// Kills the process and waits for its end.
     pub(super) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Failing means that it has ended by itself.
+            // An error means that the process has already ended.
             drop(child.kill());
             drop(child.wait());
         }
@@ -167,16 +148,6 @@ impl Node {
     }
 }
 
-impl State {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Frozen => "frozen",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 impl Deed {
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -187,7 +158,7 @@ impl Deed {
         }
     }
 
-    /// By its name.
+    /// Parses an action.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Kill, Self::Restart, Self::Freeze, Self::Resume]
             .into_iter()
@@ -195,15 +166,14 @@ impl Deed {
     }
 }
 
-impl NodeView {
-    /// A line for people.
-    pub(super) fn in_words(&self) -> String {
-        let pid = self.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-        let mut line = format!("S{} at {} is {}{pid}", self.id, self.client, self.state.name());
-        if !self.faults.is_none() {
-            line += "; ";
-            line += &faults::in_words(&self.faults);
-        }
-        line
+/// The process as text, in one line.
+pub(super) fn in_words(process: &Process) -> String {
+    let Process { id, client, pid, state, faults, .. } = process;
+    let pid = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+    let mut line = format!("S{id} at {client} is {}{pid}", state.name());
+    if !faults.is_none() {
+        line += "; ";
+        line += &faults::in_words(faults);
     }
+    line
 }

@@ -1,4 +1,4 @@
-//! Starts the demo's processes, ends them, and does to them what a user asks.
+//! Starts and stops the demo's processes and carries out the user's commands.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,38 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use api::demo::{Failover, Process};
+use api::faults::Faults;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::failover::{self, Failover};
+use super::failover;
 use super::faults::{self, Disturbance, Wanted};
 use super::plan::{NodePlan, Plan};
-use super::process::{Deed, DeedError, Node, NodeView};
-use crate::cli::output::tell;
-use crate::faults::Faults;
+use super::process::{Deed, DeedError, Node};
+use crate::output::tell;
 
-/// How often processes are looked at.
+/// How often the supervisor checks the processes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a server may take to end when it is asked to; then it is killed.
+/// The timeout for a server to stop after SIGTERM; then the supervisor kills it.
 const END_PATIENCE: Duration = Duration::from_secs(8);
 
-/// See the module. Its lock is held for a few system calls at most, never across an await.
+/// The demo's processes and their faults. The lock is held for a few system calls at most, never
+/// across an await.
 pub(super) struct Supervisor {
     plan: Plan,
-    /// Whether the cluster exists: who has nothing then must not found it anew.
+    /// Whether the cluster exists. A server with an empty directory must then not create it again.
     founded: AtomicBool,
     nodes: Mutex<Vec<Node>>,
-    /// What is to be wrong with links and disks.
+    /// The intended faults of links and disks.
     wanted: Mutex<Wanted>,
-    /// What the processes were told of it.
+    /// The faults that each process knows, by process id.
     told: Mutex<BTreeMap<u32, Faults>>,
     failover: Mutex<Option<Failover>>,
 }
 
 impl Supervisor {
-    /// Starts all processes; if one cannot be started, none is left.
+    /// Starts all processes; if a process cannot be started, all are killed.
     pub(super) fn start(plan: Plan, founded: bool) -> anyhow::Result<Self> {
         fs::create_dir_all(plan.directory())?;
         let nodes = plan.nodes().iter().cloned().map(Node::new).collect();
@@ -64,28 +66,28 @@ impl Supervisor {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether each server has made its cluster durable.
+    /// Whether each server has stored its initial snapshot.
     pub(super) fn have_all_begun(&self) -> bool {
         self.plan.nodes().iter().all(NodePlan::has_begun)
     }
 
-    /// From now on nobody founds the cluster anew.
+    /// From now on no server creates the cluster again.
     pub(super) fn set_founded(&self) {
         self.founded.store(true, Ordering::Relaxed);
     }
 
-    /// All processes as they are.
-    pub(super) fn view(&self) -> Vec<NodeView> {
+    /// The state of all processes.
+    pub(super) fn view(&self) -> Vec<Process> {
         let faults = |node: &Node| self.wanted().of(node.plan.id);
         self.lock().iter_mut().map(|node| node.view(faults(node))).collect()
     }
 
-    /// The newest measured recovery.
+    /// The latest measured recovery.
     pub(super) fn last_failover(&self) -> Option<Failover> {
         self.failover.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Does what is asked; a fault also starts a measurement of the recovery from it.
+    /// Carries out an action; after a fault, also measures the recovery.
     pub(super) fn act(self: &Arc<Self>, id: u64, deed: Deed) -> Result<(), DeedError> {
         self.lock()
             .iter_mut()
@@ -98,7 +100,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Changes what is wrong with links and disks; a fault also starts a measurement.
+    /// Changes faults of links and disks; after a fault, also measures the recovery.
     pub(super) fn disturb(self: &Arc<Self>, change: Disturbance) -> Result<(), DeedError> {
         let measured = change.measured();
         self.wanted().change(change)?;
@@ -108,7 +110,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Measures how long the other servers cannot serve.
+    /// Measures how long the other servers are unavailable.
     fn measure(self: &Arc<Self>, id: u64, name: &'static str) {
         let others = self.plan.nodes().iter().filter(|node| node.id != id);
         let others = others.map(|node| node.client.clone()).collect();
@@ -116,7 +118,7 @@ impl Supervisor {
         tokio::spawn(async move {
             supervisor.tell_all().await;
             let measured = failover::measure(id, name, others).await;
-            tell(&measured.to_string());
+            tell(&failover::in_words(&measured));
             *supervisor.failover.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
         });
     }
@@ -125,7 +127,7 @@ impl Supervisor {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells each process that runs what is wrong with it, unless it knows.
+    /// Sends each running process its faults, unless it knows them.
     async fn tell_all(&self) {
         let told = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let running: Vec<_> = self
@@ -143,7 +145,7 @@ impl Supervisor {
         }
     }
 
-    /// Goes on telling: who is started anew knows of nothing.
+    /// Repeats this, because a restarted process has no faults.
     pub(super) async fn keep_telling(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             self.tell_all().await;
@@ -151,7 +153,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells of processes that ended without being told to, and takes their remains.
+    /// Reports processes that ended unexpectedly, and reaps them.
     pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             for node in self.lock().iter_mut() {
@@ -164,7 +166,7 @@ impl Supervisor {
         }
     }
 
-    /// Why the demo cannot start, if a process ended at once.
+    /// The reason why the demo cannot start, if a process ended at once.
     pub(super) fn failed_start(&self) -> Option<String> {
         let mut nodes = self.lock();
         let ended = nodes.iter_mut().find_map(|node| (!node.is_there()).then_some(node))?;
@@ -174,10 +176,10 @@ impl Supervisor {
         Some(format!("S{} could not start:\n  {tail}", ended.plan.id))
     }
 
-    /// Ends all processes: in order where they can, by force where they cannot.
+    /// Stops all processes: with SIGTERM first, with SIGKILL after the timeout.
     pub(super) async fn end_all(&self) {
         for node in self.lock().iter_mut() {
-            // One that is frozen could not even hear that it should end.
+            // A frozen process cannot handle SIGTERM.
             node.signal(Signal::CONT);
             node.signal(Signal::TERM);
         }

@@ -1,10 +1,10 @@
-//! What no correct server does, told to the log and to the metrics.
+//! Reports to the log and the metrics what no correct server does.
 
 use raft_core::replica::{Difference, Status};
 
 use crate::metrics::DriverMetrics;
 
-/// How much was told.
+/// The numbers already reported.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     refused: u64,
@@ -12,8 +12,8 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
-    /// Tells what is new. A peer that goes on must not fill the log, so that has a line each time that
-    /// the number has doubled.
+    /// Reports what is new. A faulty peer must not flood the log, so a line is logged only each
+    /// time the number doubles.
     pub(super) fn tell(&mut self, status: &Status, metrics: &DriverMetrics) {
         let messages = status.refused_messages;
         if messages > self.refused {

@@ -1,77 +1,77 @@
-//! What the driver hears, from clients, peers, the disk and the clock.
+//! The inputs of the driver, from clients, peers, the disk and the clock.
 
+use api::address::Address;
 use bytes::Bytes;
 use raft_core::kv::KvStore;
 use raft_core::membership::{Membership, MembershipChange};
 use raft_core::types::NodeId;
+use storage::StorageEvent;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
-use crate::config::Address;
-use crate::handle::{Reply, Written};
-use crate::storage::StorageEvent;
+use crate::driver::handle::{Reply, Written};
 use crate::transport::Delivery;
 
-/// What the driver hears.
+/// An input of the driver.
 #[derive(Debug)]
 pub enum Inbox {
-    /// A client wants a change.
+    /// A client proposes a command.
     Propose {
         /// The encoded command.
         command: Bytes,
-        /// Where the answer goes.
+        /// The channel for the answer.
         reply: Reply<Written>,
-        /// Held until the answer is known, even if nobody waits for it any more.
+        /// Held until the answer is known, even if no client waits for it any more.
         permit: Permit,
     },
-    /// A client wants to read what is committed by now.
+    /// A client reads everything that is committed by now.
     Read {
-        /// Where the state goes.
+        /// The channel for the state.
         reply: Reply<KvStore>,
         /// Whether the leader may answer by its lease.
         lease: bool,
-        /// As for a change.
+        /// Held until the answer is known.
         permit: Permit,
     },
-    /// A client wants to read what is here, be it old.
+    /// A client reads the state of this server, which may be old.
     ReadLocal {
-        /// Where the state goes.
+        /// The channel for the state.
         reply: Reply<KvStore>,
-        /// As for a change.
+        /// Held until the answer is sent.
         permit: Permit,
     },
-    /// Somebody wants other members.
+    /// A client changes the members.
     ChangeMembership {
-        /// Which.
+        /// The change.
         change: MembershipChange,
-        /// Where the members go once the change is complete.
+        /// The channel for the members once the change is complete.
         reply: Reply<Membership>,
-        /// As for a change of the state.
+        /// Held until the answer is known.
         permit: Permit,
     },
-    /// Somebody wants another leader.
+    /// A client transfers leadership.
     TransferLeadership {
-        /// Which; `None` for whoever is best.
+        /// The new leader; `None` for the best candidate.
         to: Option<NodeId>,
-        /// Where the new leader's number goes.
+        /// The channel for the new leader's ID.
         reply: Reply<NodeId>,
-        /// As for a change.
+        /// Held until the answer is known.
         permit: Permit,
     },
     /// A frame from a peer.
     Peer(Delivery),
-    /// A server came in that this one has no address of.
+    /// A server connected that this server does not dial yet.
     Met(NodeId, Address),
-    /// Something that was sent to a server may be lost.
+    /// Messages to a server may be lost.
     SendFailed(NodeId),
-    /// The disk's answer.
+    /// An event from the storage.
     Storage(StorageEvent),
-    /// The log should be compacted, however small it is.
+    /// Compact the log, however small it is.
     Compact,
-    /// Somebody began to watch events or keys.
+    /// A watcher or subscriber joined, or the watchdog checks that the loop runs.
     Wake,
-    /// Somebody wants to know whether the driver runs.
+    /// A caller checks that the driver runs.
     Ping(oneshot::Sender<()>),
-    /// The server ends.
+    /// The server stops.
     Stop,
 }

@@ -1,16 +1,17 @@
-//! The one owner of the [`Replica`]: takes in what happened, lets the core decide, and carries out
-//! what it decided.
+//! The driver, the only owner of the [`Replica`]: it collects inputs, lets the core decide, and
+//! carries out the decisions.
 //!
-//! All that the driver hears comes through one channel. It is bounded at its sources: clients by
-//! [`crate::admission`], each peer's connection by the frames that it may have under way, the disk
-//! by what was given to it. Whatever waits there is taken together, so that all waiting proposals
-//! share one batch on disk and one message to each peer (group commit).
+//! All inputs come through one channel, and their sources limit it. [`crate::admission`] limits
+//! clients, each peer's connection limits its frames in flight, and the disk only answers what it
+//! was given. All waiting inputs are taken together. All waiting proposals therefore share one
+//! batch on disk and one message to each peer (group commit).
 //!
-//! After each batch the server's figures are published, and only then are requests answered. A read
-//! is answered with the state itself, an immutable map that costs one pointer to hand out: who
-//! reads it never waits for a writer, nor a writer for a reader.
+//! After each batch the driver publishes the server's status, and only then answers requests. A
+//! read is answered with the state itself, an immutable map that costs one pointer to hand out.
+//! Readers never wait for writers, nor writers for readers.
 
 mod alarms;
+pub mod handle;
 mod inbox;
 mod peers;
 mod waiting;
@@ -24,85 +25,85 @@ use raft_core::limits::Semantics;
 use raft_core::message::{Body, Message};
 use raft_core::replica::{Halt, Input, Output, Proposal, Replica, Status};
 use raft_core::types::{NodeId, RequestId, Time};
+use storage::{Acceptance, Storage, StorageError, StorageEvent};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
-use crate::handle::{Quota, RequestError};
 use crate::metrics::DriverMetrics;
-use crate::storage::{Acceptance, Storage, StorageError, StorageEvent};
 use crate::supervise::Pulse;
 use crate::trace::Tracer;
 use crate::watch::Feed;
 use alarms::Alarms;
+use handle::{Quota, RequestError};
 pub use inbox::Inbox;
 pub use peers::Peers;
 use waiting::{Waiting, WaitingList};
 
-/// So much is taken from the channel at once at most; the rest comes with the next batch.
+/// The maximum number of inputs taken from the channel at once.
 const MAX_BATCH: usize = 4096;
 
-/// Commands that share a record on disk take so many bytes at most, unless a single one is larger:
-/// far below what a record can hold.
+/// The maximum bytes of the commands that share a record on disk, unless a single command is
+/// larger. A record can hold far more.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
-/// Everything that the driver owns.
+/// The driver and everything that it owns.
 pub struct Driver {
     /// The core.
     pub replica: Replica,
     /// The core's time.
     pub clock: Clock,
-    /// What it hears.
+    /// Its inputs.
     pub inbox: mpsc::UnboundedReceiver<Inbox>,
-    /// The disk.
+    /// The storage.
     pub storage: Arc<Storage>,
-    /// The other servers.
+    /// The connections to other servers.
     pub peers: Peers,
-    /// The figures that others see.
+    /// The status that other tasks read.
     pub status: Arc<ArcSwap<Status>>,
-    /// Wakes those who wait for a revision of the state.
+    /// Notifies tasks that wait for a revision of the state.
     pub revisions: watch::Sender<u64>,
-    /// From so many bytes of commands on whose outcome is not known yet, more are refused: they stay
-    /// in memory for as long, whether somebody waits for them or not.
+    /// Above this many bytes of commands with unknown outcome, new commands are refused. Commands
+    /// stay in memory until their outcome is known, even if no client waits for it.
     pub max_uncommitted_bytes: usize,
-    /// Those who watch keys.
+    /// Publishes changes to the watchers of keys.
     pub feed: Feed,
-    /// Those who watch events.
+    /// Passes events to their subscribers.
     pub tracer: Tracer,
-    /// What it counts.
+    /// The driver's metrics.
     pub metrics: DriverMetrics,
-    /// How large the state may get before the leader refuses what makes it larger, in bytes.
+    /// The state size, in bytes, from which the leader refuses commands that enlarge the state.
     pub quota: Quota,
-    /// Shows others that its loop turns.
+    /// Shows the watchdog that the driver's loop runs.
     pub pulse: Pulse,
 }
 
 /// Why the driver ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was told to; the disk is to be closed.
+    /// It was told to stop; the caller closes the storage.
     Stopped(Arc<Storage>),
-    /// The disk failed; what was not durable by then is lost, and nobody was told otherwise.
+    /// The disk failed. What was not durable by then is lost, and none of it was acknowledged.
     DiskFailed(Arc<StorageError>),
     /// The core stopped for another reason.
     Halted(Halt),
 }
 
-/// The driver at work.
+/// A running driver.
 struct Run {
     driver: Driver,
     now: Time,
     waiting: WaitingList,
     known_leader: Option<NodeId>,
-    /// Whether the state is as large as it may be.
+    /// Whether the state has reached the quota.
     full: bool,
-    /// What the core was told last of the rules that all members know.
+    /// The rules that all members know, as last reported to the core.
     members_know: Semantics,
     alarms: Alarms,
     proposals: Vec<Proposal>,
     reads: Vec<(RequestId, bool)>,
-    /// The entries of this batch that were taken in from a leader and that the disk does not know
-    /// of yet, in bytes.
+    /// The bytes of a leader's entries that this batch accepted and that the disk does not know of
+    /// yet.
     unsubmitted: u64,
     /// The deadline that the timer is set to.
     armed: Option<Time>,
@@ -116,7 +117,7 @@ enum End {
 }
 
 impl Driver {
-    /// Runs until it is told to stop or the disk fails.
+    /// Runs until it is told to stop, the disk fails or the core halts.
     pub async fn run(self) -> Ended {
         let now = self.clock.now();
         let mut run = Run {
@@ -133,7 +134,7 @@ impl Driver {
             armed: None,
             end: None,
         };
-        // What starting already decided, for instance to campaign alone in a cluster of one.
+        // Carry out what the core decided at its start, such as to campaign in a cluster of one.
         run.finish_batch();
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let timer = sleep_until(Instant::now());
@@ -162,7 +163,7 @@ impl Driver {
 }
 
 impl Driver {
-    /// The core has stopped. A state that is wrong is not served after a restart either.
+    /// The core has halted. A wrong state is marked on disk, to not serve it after a restart.
     fn halted(&self, why: Halt) -> Ended {
         if let Halt::StateDiffers { .. } = &why
             && let Err(error) = self.storage.note_difference(&why.to_string())
@@ -174,8 +175,8 @@ impl Driver {
 }
 
 impl Run {
-    /// Sets the timer to the core's deadline. A timer that is due earlier stays: it finds nothing
-    /// to do and is set anew, which is cheaper than moving it with each message.
+    /// Sets the timer to the core's deadline. A timer that fires earlier stays: it finds nothing to
+    /// do and is set again, which is cheaper than moving it with each message.
     fn arm(&mut self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
         let Some(deadline) = self.driver.replica.deadline() else { return };
         if timer.is_elapsed() || self.armed.is_none_or(|armed| deadline < armed) {
@@ -184,7 +185,7 @@ impl Run {
         }
     }
 
-    /// Works off a batch: time first, then peers and disk, then clients.
+    /// Processes a batch: time first, then peers and disk, then clients.
     fn take(&mut self, batch: &mut Vec<Inbox>) {
         self.now = self.driver.clock.now();
         if self.driver.replica.deadline().is_some_and(|deadline| deadline <= self.now) {
@@ -224,7 +225,7 @@ impl Run {
             Inbox::Met(peer, address) => self.driver.peers.met(peer, address),
             Inbox::SendFailed(peer) => self.step(Input::SendFailed(peer)),
             Inbox::ReadLocal { reply, permit } => {
-                // Who asked may have given up.
+                // The client may have given up.
                 drop(reply.send(Ok(self.driver.replica.store().clone())));
                 drop(permit);
             }
@@ -241,7 +242,7 @@ impl Run {
             Inbox::Storage(event) => self.take_storage_event(event),
             Inbox::Compact => self.step(Input::Compact),
             Inbox::Wake => {}
-            // Who asked may have given up.
+            // The caller may have given up.
             Inbox::Ping(reply) => {
                 let _ = reply.send(());
             }
@@ -249,7 +250,7 @@ impl Run {
         }
     }
 
-    /// All proposals of the batch go in together, if the disk can take them.
+    /// Proposes all commands of the batch together, if the disk can take them.
     fn propose(&mut self) {
         let mut proposals = std::mem::take(&mut self.proposals);
         let new: usize = proposals.iter().map(|proposal| proposal.command.len()).sum();
@@ -286,9 +287,9 @@ impl Run {
         }
     }
 
-    /// A message from a peer. Entries that the disk has no room for are not taken in, as if the
-    /// leader had sent fewer; it sends them again. What else the message says is heard all the
-    /// same: the leader lives, and so much is committed. `age` is the time that it was on its way.
+    /// Processes a message that was in transit for `age`. Entries that the disk has no room for are
+    /// dropped, as if the leader had sent fewer; it sends them again. The rest of the message still
+    /// counts: it shows that the leader is alive and what is committed.
     fn receive(&mut self, mut message: Message, age: Duration) {
         if let Body::AppendEntries { entries, .. } = &mut message.body
             && !entries.is_empty()
@@ -304,7 +305,7 @@ impl Run {
         self.step(Input::ReceiveAged { message, age });
     }
 
-    /// The storage itself has written these to the log.
+    /// Processes a storage event. The storage has already logged it.
     fn take_storage_event(&mut self, event: StorageEvent) {
         match event {
             StorageEvent::Persisted { id, bytes, sync } => {
@@ -322,7 +323,7 @@ impl Run {
                 self.step(Input::SnapshotFailed(meta));
             }
             StorageEvent::DiskFull => {
-                // A snapshot lets old parts of the log go.
+                // A snapshot allows old parts of the log to be deleted.
                 self.step(Input::Compact);
                 self.hand_over();
             }
@@ -345,8 +346,8 @@ impl Run {
         }
     }
 
-    /// Transfers leadership if this leader's disk has become full: another server may have room. Tried
-    /// until it succeeds once: if all disks are full, leadership must not circulate.
+    /// Transfers leadership if this leader's disk is full: another server may have room. It is
+    /// retried until it succeeds once. If all disks are full, leadership must not circulate.
     fn hand_over(&mut self) {
         if self.driver.replica.status().role == RoleName::Leader {
             tracing::info!("handing leadership over: another disk may have room");
@@ -355,7 +356,7 @@ impl Run {
         }
     }
 
-    /// Tells the core which rules all members know, and other servers which they must know.
+    /// Tells the core which rules all members know, and the transport which rules peers must know.
     fn settle_rules(&mut self) {
         let replica = &self.driver.replica;
         let rules = replica.store().semantics();
@@ -373,7 +374,7 @@ impl Run {
         self.driver.replica.step(self.now, input);
     }
 
-    /// Publishes the state, tells those who watch, and carries out what the core decided.
+    /// Publishes the state, notifies watchers, and carries out what the core decided.
     fn finish_batch(&mut self) {
         self.settle_rules();
         let driver = &mut self.driver;
@@ -416,7 +417,7 @@ impl Run {
             }
         }
         self.unsubmitted = 0;
-        // After the sending: whoever has left is still told so.
+        // After sending: a removed server still receives its last messages.
         driver.peers.update(&status, driver.replica.store());
         driver.feed.publish(&mut driver.replica);
         if driver.revisions.receiver_count() > 0 {
@@ -428,7 +429,7 @@ impl Run {
             let store = driver.replica.store();
             self.waiting.answer(request, outcome, store, self.now, &driver.metrics);
         }
-        // When the disk failed its own report says more.
+        // If the disk failed, its own report has more details.
         match driver.replica.halt() {
             None | Some(Halt::DiskFailed) => {}
             Some(why @ (Halt::UnknownCommand { .. } | Halt::StateDiffers { .. })) => {
@@ -438,7 +439,7 @@ impl Run {
     }
 }
 
-/// Cuts proposals into batches of [`MAX_BATCH_BYTES`], in order.
+/// Splits proposals into batches of [`MAX_BATCH_BYTES`], in order.
 fn batches(proposals: Vec<Proposal>) -> Vec<Vec<Proposal>> {
     let mut batches: Vec<Vec<Proposal>> = Vec::new();
     let mut bytes = usize::MAX;
@@ -467,8 +468,8 @@ mod tests {
             .collect()
     }
 
-    /// Guards the disk: many large values at once do not add up to a record that it cannot hold,
-    /// and small ones still share one.
+    /// Guards the disk: many large values do not form a record that it cannot hold. Small values
+    /// still share a record.
     #[test]
     fn large_commands_are_spread_over_batches() {
         let cut = batches(proposals(64, 1 << 20));

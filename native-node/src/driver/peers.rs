@@ -1,8 +1,10 @@
-//! Whom this server talks to: follows the members as they change, and where they are found.
+//! Decides which servers to dial as members and their addresses change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use api::address::Address;
+use api::members::Members;
 use raft_core::kv::KvStore;
 use raft_core::limits::Semantics;
 use raft_core::membership::Membership;
@@ -11,36 +13,35 @@ use raft_core::replica::Status;
 use raft_core::types::NodeId;
 
 use crate::addresses::{Addresses, Book};
-use crate::config::{Address, Members};
 use crate::transport::{Outgoing, Version};
 
-/// Servers that came in without being known are remembered up to this number.
+/// The maximum number of remembered unknown servers …
 const MAX_MET: usize = 16;
 
-/// … and for so long after they were last heard of.
+/// … and how long they are remembered after their last message.
 const FORGET_AFTER: Duration = Duration::from_mins(1);
 
-/// See the module.
+/// The servers that this server connects to, and why.
 #[derive(Debug)]
 pub struct Peers {
     own: NodeId,
-    /// Those of the command line.
+    /// The members from the command line.
     listed: Members,
     addresses: Addresses,
     outgoing: Outgoing,
     book_revision: u64,
     membership: Membership,
-    /// Whom a leader replicates to; may be more than the members while some leave.
+    /// The servers that a leader replicates to. More than the members while some are leaving.
     followers: BTreeSet<NodeId>,
-    /// The leader, which may be one that is on its way out.
+    /// The leader, which may be leaving the cluster.
     leader: Option<NodeId>,
     met: BTreeMap<NodeId, Met>,
     dialled: BTreeSet<NodeId>,
-    /// Whether something of the above changed since the connections were made to fit.
+    /// Whether any of the above changed since the connections were last updated.
     changed: bool,
 }
 
-/// A server that came in although it is no member, as far as this server knows.
+/// A server that connected although it is not a member, as far as this server knows.
 #[derive(Debug)]
 struct Met {
     address: Address,
@@ -48,7 +49,7 @@ struct Met {
 }
 
 impl Peers {
-    /// Nobody is dialled until the first [`Self::update`].
+    /// Dials no server until the first [`Self::update`].
     pub fn new(own: NodeId, listed: Members, addresses: Addresses, outgoing: Outgoing) -> Self {
         Self {
             own,
@@ -65,13 +66,13 @@ impl Peers {
         }
     }
 
-    /// Sends a message if its receiver can be dialled.
+    /// Sends a message if its receiver is dialed.
     pub(super) fn send(&self, message: Message) {
         self.outgoing.send(message);
     }
 
-    /// The latest rules of the state machine that all of these members know. A server that nothing is
-    /// heard of may run any release.
+    /// The newest state machine rules that all these members know. A member without a connection
+    /// may run any release.
     pub(super) fn know(&self, members: &Membership) -> Semantics {
         let spoken = self.outgoing.spoken();
         let others = members.peers_of(self.own);
@@ -79,13 +80,13 @@ impl Peers {
         known.min().unwrap_or(Semantics::LATEST)
     }
 
-    /// These rules hold: who does not know them must not take part.
+    /// These rules hold: servers that do not know them must not take part.
     pub(super) fn require(&self, rules: Semantics) {
         self.outgoing.spoken().require(rules);
     }
 
-    /// A server came in that was not known. It may lead by a configuration that this server has yet
-    /// to learn of, so it must be answered (§6).
+    /// Records an unknown server that connected. It may lead under a configuration that this server
+    /// does not know yet, so it must be answered (§6).
     pub(super) fn met(&mut self, peer: NodeId, address: Address) {
         let heard_at = Instant::now();
         if self.met.len() >= MAX_MET && !self.met.contains_key(&peer) {
@@ -97,7 +98,7 @@ impl Peers {
         self.changed = true;
     }
 
-    /// Messages came from a server. If it has left, or is about to be let in, it wants answers.
+    /// Records messages from a server. If it has left or is about to join, it expects answers.
     pub(super) fn heard(&mut self, peer: NodeId) {
         if let Some(met) = self.met.get_mut(&peer) {
             met.heard_at = Instant::now();
@@ -108,7 +109,7 @@ impl Peers {
         }
     }
 
-    /// Makes the connections fit the members and the book.
+    /// Updates the connections to match the members and the address book.
     pub(super) fn update(&mut self, status: &Status, store: &KvStore) {
         let book_revision = Book::revision_in(store);
         if book_revision != self.book_revision {
@@ -145,10 +146,10 @@ impl Peers {
         let known = self.addresses.all();
         let met = self.met.iter().map(|(id, met)| (*id, met.address.clone()));
         let mut wanted: BTreeMap<NodeId, Address> = met.collect();
-        // Who is no member, or not yet, turns to all that it has heard of.
+        // A server that is not a member, or not yet, dials all servers that it knows.
         let outside = !self.membership.contains(self.own);
         for (id, member) in known.iter() {
-            // A leader that takes itself out leads until that is committed, for which it needs
+            // A leader that removes itself leads until the removal is committed, so it needs
             // answers.
             let belongs = self.membership.contains(id)
                 || self.followers.contains(&id)

@@ -1,4 +1,4 @@
-//! Requests that wait for their answers.
+//! Pending requests and where their answers go.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use raft_core::membership::Membership;
 use raft_core::types::{NodeId, RequestId, Time};
 
 use crate::admission::Permit;
-use crate::handle::{Reply, RequestError, Written};
+use crate::driver::handle::{Reply, RequestError, Written};
 use crate::metrics::DriverMetrics;
 
 /// Where the answer to a request goes.
@@ -22,22 +22,22 @@ pub(super) enum Waiting {
     Read(Reply<KvStore>),
     Membership(Reply<Membership>),
     Transfer(Reply<NodeId>),
-    /// A leadership transfer that the driver itself wants.
+    /// A leadership transfer that the driver itself requested.
     OwnTransfer,
 }
 
-/// See the module.
+/// The pending requests.
 #[derive(Default)]
 pub(super) struct WaitingList {
     last_request: RequestId,
-    /// A permit is given back with the answer. What the driver itself asks for needs none.
+    /// The permit is released with the answer. The driver's own requests have none.
     requests: HashMap<RequestId, (Waiting, Option<Permit>)>,
     write_bytes: usize,
     own_transfer_failed: bool,
 }
 
 impl WaitingList {
-    /// Numbers a request.
+    /// Adds a request and returns its ID.
     pub(super) fn add(&mut self, waiting: Waiting, permit: Permit) -> RequestId {
         self.insert(waiting, Some(permit))
     }
@@ -48,7 +48,7 @@ impl WaitingList {
         self.insert(Waiting::OwnTransfer, None)
     }
 
-    /// Whether the latest such request came to nothing.
+    /// Whether the driver's latest own transfer failed.
     pub(super) const fn own_transfer_failed(&self) -> bool {
         self.own_transfer_failed
     }
@@ -67,7 +67,7 @@ impl WaitingList {
         self.last_request
     }
 
-    /// Answers a request with what came of it. `store` is the state now.
+    /// Answers a request with its outcome. `store` is the current state.
     pub(super) fn answer(
         &mut self,
         request: RequestId,
@@ -82,7 +82,7 @@ impl WaitingList {
             Outcome::Unknown => RequestError::Unknown,
             Outcome::Halted => RequestError::Halted,
             Outcome::Refused(refusal) => RequestError::Refused(refusal),
-            // Who asked may have given up, here and below.
+            // The client may have given up, here and below.
             Outcome::Applied { position, applied } => {
                 let Waiting::Write { reply, since, bytes: _ } = self.take(request) else {
                     unreachable!("only a write is applied")

@@ -1,4 +1,4 @@
-//! Which scope each route needs, and how a request shows its token.
+//! The scope that each route needs, and where a request carries its token.
 
 use std::sync::Arc;
 
@@ -6,34 +6,36 @@ use arc_swap::ArcSwap;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 
-use super::dispatch::Route;
 use super::error::ApiError;
-use crate::auth::{Scope, Tokens};
+use crate::auth::Tokens;
+use crate::route::Route;
 
-/// A page cannot give a WebSocket an `Authorization`; it names its token as a protocol so begun.
+/// A page cannot set `Authorization` on a WebSocket; it sends its token as a subprotocol with this
+/// prefix.
 const PROTOCOL_PREFIX: &str = "bearer.";
 
-/// The rules of one server.
+/// The access rules of one server.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// `None` lets everybody do everything.
+    /// `None` allows all requests.
     tokens: Option<Arc<ArcSwap<Tokens>>>,
-    /// Whether metrics are for everybody.
+    /// Whether metrics need no token.
     open_metrics: bool,
 }
 
 impl Access {
-    /// For those who have a token, or for everybody; tokens may change while the server runs.
+    /// Requires one of these tokens, or none; tokens may change while the server runs.
     pub const fn new(tokens: Option<Arc<ArcSwap<Tokens>>>, open_metrics: bool) -> Self {
         Self { tokens, open_metrics }
     }
 
-    /// Whether anybody must show a token.
+    /// Whether requests need a token.
     pub(super) const fn asks_for_tokens(&self) -> bool {
         self.tokens.is_some()
     }
 
-    /// Refuses a request that its token does not allow; else whether it shows one that is known.
+    /// Rejects a request that its token does not allow. Otherwise returns whether it has a known
+    /// token.
     pub(super) fn check(
         &self,
         route: Route,
@@ -41,7 +43,7 @@ impl Access {
         headers: &HeaderMap,
     ) -> Result<bool, ApiError> {
         let Some(tokens) = &self.tokens else { return Ok(false) };
-        let Some(needs) = needs(route, method) else { return Ok(false) };
+        let Some(needs) = route.needs(method) else { return Ok(false) };
         if route == Route::Metrics && self.open_metrics {
             return Ok(false);
         }
@@ -55,40 +57,12 @@ impl Access {
         }
     }
 
-    /// The name of the token that a request shows, if it is known.
+    /// The name of a request's token, if it is known.
     pub(super) fn name(&self, headers: &HeaderMap) -> Option<String> {
         let tokens = self.tokens.as_ref()?.load();
         let shown = shown(Route::Other, headers).ok()?;
         Some(tokens.find(shown)?.name.clone())
     }
-}
-
-/// Whether only an administrator may do it.
-pub(super) fn is_for_admins(route: Route, method: &Method) -> bool {
-    needs(route, method) == Some(Scope::Admin)
-}
-
-/// What a request must be allowed; `None` for what everybody may ask.
-pub(super) fn needs(route: Route, method: &Method) -> Option<Scope> {
-    let (reading, changing) = match route {
-        // Probes and pages come without a token, and show nothing that is kept here.
-        Route::Livez | Route::Readyz | Route::OpenApi | Route::Docs | Route::Other => return None,
-        Route::Get
-        | Route::Range
-        | Route::Watch
-        | Route::Status
-        | Route::Metrics
-        | Route::Trace => (Scope::Read, Scope::Read),
-        Route::Kv | Route::Leases => (Scope::Read, Scope::Write),
-        Route::Set | Route::Txn | Route::Batch | Route::Sessions => (Scope::Write, Scope::Write),
-        // Who belongs stands in the status too.
-        Route::Members => (Scope::Read, Scope::Admin),
-        Route::Leader | Route::Snapshot | Route::Backup | Route::Faults => {
-            (Scope::Admin, Scope::Admin)
-        }
-    };
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    Some(if reads { reading } else { changing })
 }
 
 /// The token in the request's headers.
@@ -120,23 +94,7 @@ fn shown(route: Route, headers: &HeaderMap) -> Result<&[u8], ApiError> {
 mod tests {
     use super::*;
 
-    /// Guards the table: what changes something never passes as reading, whatever its method.
-    #[test]
-    fn each_route_needs_the_least_scope_that_is_safe() {
-        for route in Route::ALL {
-            let [reads, head, writes, odd] =
-                [Method::GET, Method::HEAD, Method::POST, Method::PATCH]
-                    .map(|method| needs(route, &method));
-            assert_eq!(reads, head, "{route:?}");
-            assert!(reads <= writes && writes == odd, "{route:?}");
-        }
-        assert_eq!(needs(Route::Kv, &Method::GET), Some(Scope::Read));
-        assert_eq!(needs(Route::Kv, &Method::DELETE), Some(Scope::Write));
-        assert_eq!(needs(Route::Members, &Method::DELETE), Some(Scope::Admin));
-        assert_eq!(needs(Route::Livez, &Method::GET), None);
-    }
-
-    /// Guards the ways in which a token is shown: exactly these, one at a time.
+    /// Guards that tokens are accepted in exactly these ways, one at a time.
     #[test]
     fn a_token_is_shown_as_bearer_or_as_a_protocol_of_the_trace() {
         let headers = |list: &[(hyper::header::HeaderName, &str)]| {

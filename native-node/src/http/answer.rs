@@ -1,8 +1,9 @@
-//! Answers whose size clients choose: each is bounded, and so are all that are under way together.
+//! Answers whose size clients choose: each answer is bounded, and all pending answers together are
+//! bounded.
 //!
-//! Values are shared with the state until the client has taken them. JSON is written out piece by
-//! piece, each when the one before is on its way, so that no answer is in memory as a whole, and
-//! none holds up the thread that drives Raft.
+//! **Invariant:** Values are shared with the state until the client has taken them. JSON is encoded
+//! in pieces, each while the previous piece is sent. No answer is in memory as a whole, and none
+//! blocks the thread that drives Raft.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,31 +22,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-/// Keys and values that one answer of `/txn` or `/batch` shows, in bytes, at most: two of the
-/// largest fit.
+/// The maximum bytes of keys and values in one answer of `/txn` or `/batch`: two of the largest
+/// pairs fit.
 pub(super) const MAX_SHOWN_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES);
 
-/// Answers that hold no more than this are bounded by the number of connections.
+/// Answers up to this size are bounded only by the number of connections.
 const FREE_BYTES: usize = 16 << 10;
 
-/// Shorter keys and values are written out with what stands around them.
+/// Keys and values up to this length are encoded together with the text around them.
 const SHORT_BYTES: usize = 512;
 
-/// So many bytes are written out at once, at most.
+/// The maximum bytes that are encoded at once.
 const PIECE_BYTES: usize = 32 << 10;
 
 /// The longest form of a byte in JSON: `\u0001`.
 const MAX_FORM_BYTES: usize = 6;
 
-/// Pieces that are made at once: each takes a thread.
+/// The maximum number of pieces that are encoded at once; each needs a thread.
 const MAX_MAKERS: usize = 4;
 
 static MAKERS: Semaphore = Semaphore::const_new(MAX_MAKERS);
 
-/// Answers to what was carried out already that wait for room, at most: they hold what they show.
+/// The maximum number of answers to applied writes that wait for room: they hold what they show.
 const MAX_WAITING: usize = 32;
 
-/// What all answers under way hold, in bytes, with a bound.
+/// Bounds the bytes that all pending answers hold.
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
     max_bytes: usize,
@@ -53,24 +54,24 @@ pub(super) struct Answers {
     waiting: Arc<Semaphore>,
 }
 
-/// An answer's right to hold bytes; given back when it is dropped.
+/// An answer's permission to hold bytes; released when dropped.
 pub(super) type Hold = OwnedSemaphorePermit;
 
 impl Answers {
-    /// At most so many bytes.
+    /// Allows at most this many bytes.
     pub(super) fn new(max_bytes: usize) -> Self {
         let max_bytes = max_bytes.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let (room, waiting) = (Semaphore::new(max_bytes), Semaphore::new(MAX_WAITING));
         Self { max_bytes, room: Arc::new(room), waiting: Arc::new(waiting) }
     }
 
-    /// One that is larger than the bound itself may pass when nothing else is under way.
+    /// An answer that is larger than the bound may pass when no other is pending.
     fn permits(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.min(self.max_bytes)).unwrap_or(u32::MAX)
     }
 
-    /// Whether an answer that holds so many bytes may go out now: it is small, `hold` suffices, or
-    /// there is room, which `hold` has then.
+    /// Whether an answer of this size may be sent now: it is small, `hold` suffices, or there is
+    /// room, which `hold` then takes.
     pub(super) fn fits(&self, bytes: usize, hold: &mut Option<Hold>) -> bool {
         let wanted = self.permits(bytes);
         if bytes <= FREE_BYTES
@@ -83,26 +84,26 @@ impl Answers {
         hold.is_some()
     }
 
-    /// Waits for room, in turn. Nobody should hold what is to be shown meanwhile.
+    /// Waits for room, in turn. The caller should not hold the contents meanwhile.
     pub(super) async fn wait(&self, bytes: usize, within: Duration) -> Option<Hold> {
         let room = Arc::clone(&self.room).acquire_many_owned(self.permits(bytes));
         timeout(within, room).await.ok()?.ok()
     }
 
-    /// The same for an answer that cannot be made again: few at once may wait.
+    /// The same for an answer that cannot be made again. Only a few may wait.
     pub(super) async fn wait_with(&self, bytes: usize, within: Duration) -> Option<Hold> {
         let _turn = self.waiting.try_acquire().ok()?;
         self.wait(bytes, within).await
     }
 }
 
-/// An answer before it goes out.
+/// An answer before it is sent.
 pub(super) struct Outgoing {
     response: Response,
     rest: Rest,
 }
 
-/// What an answer holds that its response does not.
+/// What an answer holds besides its response.
 enum Rest {
     Nothing,
     Shared(Bytes),
@@ -110,7 +111,7 @@ enum Rest {
 }
 
 impl From<Response> for Outgoing {
-    /// One that is small.
+    /// A small answer.
     fn from(response: Response) -> Self {
         Self { response, rest: Rest::Nothing }
     }
@@ -133,7 +134,7 @@ impl From<Document> for Outgoing {
 }
 
 impl Outgoing {
-    /// These bytes, which may be shared with the state.
+    /// An answer with these bytes, which may be shared with the state.
     pub(super) fn shared(bytes: Bytes) -> Self {
         if bytes.len() <= FREE_BYTES {
             return Self::from(Response::new(Body::from(bytes)));
@@ -141,12 +142,12 @@ impl Outgoing {
         Self { response: Response::default(), rest: Rest::Shared(bytes) }
     }
 
-    /// What stands before the body.
+    /// The response without its body.
     pub(super) fn head(&mut self) -> &mut Response {
         &mut self.response
     }
 
-    /// How many bytes it holds until the client has taken them.
+    /// The bytes that the answer holds until the client has taken them.
     pub(super) fn held(&self) -> usize {
         match &self.rest {
             Rest::Nothing => 0,
@@ -155,12 +156,12 @@ impl Outgoing {
         }
     }
 
-    /// Lets it out with its right to hold bytes.
+    /// The response, with its permission to hold bytes.
     pub(super) fn with(self, hold: Option<Hold>) -> Response {
         let body = match self.rest {
             Rest::Nothing => return self.response,
             Rest::Shared(bytes) => match hold {
-                // The connection drops the bytes, and the right with them, once all are sent.
+                // The connection drops the bytes and the permission once all are sent.
                 Some(hold) => Body::from(Bytes::from_owner(Held { bytes, _hold: hold })),
                 None => Body::from(bytes),
             },
@@ -183,40 +184,40 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// A JSON document in the making. Long keys and values are only noted.
+/// A JSON document under construction. Long keys and values are only referenced.
 #[derive(Default)]
 pub(super) struct Document {
     pieces: VecDeque<Piece>,
-    /// What comes after the pieces.
+    /// The text after the pieces.
     text: Vec<u8>,
     held: usize,
 }
 
 /// A part of a document.
 enum Piece {
-    /// As it is.
+    /// Bytes to copy.
     Made(Bytes),
-    /// The inside of a JSON string.
+    /// Text to escape in a JSON string.
     Text(Bytes),
-    /// Bytes as hexadecimal digits.
+    /// Bytes to write as hexadecimal digits.
     Digits(Bytes),
 }
 
 impl Document {
-    /// Adds JSON that is written out already.
+    /// Adds encoded JSON.
     pub(super) fn raw(&mut self, text: &str) {
         self.text.extend_from_slice(text.as_bytes());
         self.held += text.len();
     }
 
-    /// Adds something short.
+    /// Adds a short value.
     pub(super) fn plain<T: Serialize>(&mut self, value: &T) {
         let before = self.text.len();
         serde_json::to_writer(&mut self.text, value).expect("answers have a JSON form");
         self.held += self.text.len() - before;
     }
 
-    /// Adds bytes as [`raft_core::codec::text_or_bytes`] writes them.
+    /// Adds bytes in the form of [`raft_core::codec::text_or_bytes`].
     pub(super) fn bytes(&mut self, bytes: &Bytes) {
         let is_text = std::str::from_utf8(bytes).is_ok();
         let (before, piece, after) = if is_text {
@@ -237,7 +238,6 @@ impl Document {
         self.raw(after);
     }
 
-    /// Adds a list.
     pub(super) fn list<T>(
         &mut self,
         all: impl IntoIterator<Item = T>,
@@ -255,7 +255,7 @@ impl Document {
 }
 
 impl Piece {
-    /// Writes out so many of its bytes at most and keeps the others.
+    /// Encodes at most `most` of its bytes and keeps the others.
     fn write(&mut self, most: usize, out: &mut Vec<u8>) {
         let first = |bytes: &mut Bytes| bytes.split_to(most.min(bytes.len()));
         match self {
@@ -271,7 +271,7 @@ impl Piece {
     }
 }
 
-/// Writes text as JSON's strings hold it. Whatever it escapes is ASCII, so the text may be cut
+/// Escapes text for a JSON string. All escaped characters are ASCII, so the text may be split
 /// anywhere.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     let mut plain = 0;
@@ -304,18 +304,18 @@ fn digits(bytes: &[u8], out: &mut Vec<u8>) {
     );
 }
 
-/// A document on its way. Pieces are made on threads of their own: hyper asks for one after the
-/// other without letting anybody else have a turn, and this thread drives Raft.
+/// A document that is being sent. Pieces are encoded on other threads: hyper requests them in a row
+/// without yielding, and this thread drives Raft.
 struct Pieces {
     rest: VecDeque<Piece>,
     making: Option<JoinHandle<Result<Made, JoinError>>>,
     _hold: Option<Hold>,
 }
 
-/// A piece, and those that are left.
+/// A piece, and the remaining pieces.
 type Made = (Vec<u8>, VecDeque<Piece>);
 
-/// Writes out the next piece, on another thread.
+/// Encodes the next piece, on another thread.
 async fn make(mut pieces: VecDeque<Piece>) -> Result<Made, JoinError> {
     let _turn = MAKERS.acquire().await;
     spawn_blocking(move || (next_piece(&mut pieces), pieces)).await
@@ -365,17 +365,17 @@ impl hyper::body::Body for Pieces {
 
 #[cfg(test)]
 mod tests {
+
+    use super::*;
+    use api::kv::Found;
     use http_body_util::BodyExt;
     use proptest::prelude::*;
     use raft_core::kv::Versioned;
     use serde_json::Value;
 
-    use super::super::kv::Found;
-    use super::*;
-
     fn document(all: &[Found]) -> Document {
         let mut document = Document::default();
-        document.list(all, |document, found| found.show(document));
+        document.list(all, Document::found);
         document
     }
 
@@ -396,7 +396,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards the form: piece by piece it is, byte for byte, what serde writes at once.
+        /// Guards the encoding: in pieces it equals, byte for byte, what serde writes at once.
         #[test]
         fn documents_are_written_as_by_serde(
             keys in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4),
@@ -416,8 +416,8 @@ mod tests {
         }
     }
 
-    /// Guards memory: what answers hold is counted until the last byte is taken, and one too many
-    /// waits for its turn.
+    /// Guards memory: the bytes of answers count until the last byte is taken, and an answer beyond
+    /// the bound waits.
     #[tokio::test]
     async fn what_answers_hold_is_bounded() {
         let answers = Answers::new(100_000);

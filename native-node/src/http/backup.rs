@@ -1,40 +1,40 @@
 //! `GET /cluster/backup`: the whole state at one revision, as a stream.
 //!
-//! The state is immutable, so writers never wait for a backup, and nothing of it is copied but the
-//! piece that is on its way. Pieces are made on a thread of their own: this one carries the load.
+//! The state is immutable: writes never wait for a backup, and only the current piece is copied.
+//! Pieces are made on other threads, because this thread carries the load.
 
 use std::io;
 use std::time::Duration;
 
+use api::headers::STATE_BYTES_HEADER;
+use api::headers::{CONSISTENCY_HEADER, REVISION_HEADER};
+use api::kv::Consistency;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ApiError;
 use super::freshness::Unseen;
-use super::request::{self, Consistency};
-use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
+use super::request::{self};
+use super::{App, signed};
 use crate::backup::Encoder;
 
-/// The lengths of all keys and values together, for telling progress.
-pub const STATE_BYTES_HEADER: HeaderName = HeaderName::from_static("x-raft-state-bytes");
-
-/// Backups that a server makes at once, at most.
+/// The maximum number of backups at the same time.
 const MAX_BACKUPS: usize = 2;
 
-/// Whoever takes longer for a piece is cut, since an old state is kept for him.
+/// A client that takes longer for a piece is disconnected, since an old state is kept for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 static BACKUPS: Semaphore = Semaphore::const_new(MAX_BACKUPS);
 
-/// Gives the whole state at one revision, for `native-node restore`.
+/// Returns the whole state at one revision, for `native-node restore`.
 #[utoipa::path(
     get, path = "/cluster/backup", operation_id = "backup", tag = "cluster",
     params(("consistency" = Option<Consistency>, Query, description = "`stale` gives what this \
@@ -61,7 +61,7 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
     let permit = app.handle.admit(0).map_err(request::read_error)?;
     let store = match consistency {
         Consistency::Stale => app.handle.read_local(permit).await,
-        // What a lease would spare is nothing beside the backup itself.
+        // A lease would save almost nothing compared to the backup.
         Consistency::Linearizable | Consistency::Lease => {
             consistency = Consistency::Linearizable;
             app.handle.read(false, permit).await
@@ -85,8 +85,8 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
     Ok(response)
 }
 
-/// Makes a piece when the one before it is on its way. However it ends early, the end of the backup
-/// is missing, which whoever reads it notices.
+/// Makes each piece while the previous piece is being sent. If this ends early, the end of the
+/// backup is missing, and its reader detects that.
 async fn make(
     mut encoder: Encoder,
     sender: mpsc::Sender<io::Result<Bytes>>,
@@ -102,7 +102,7 @@ async fn make(
         encoder = back;
         let sent = tokio::select! {
             () = draining.cancelled() => {
-                // Breaks the connection; when it is gone already, that is as good.
+                // Aborts the connection, if it still exists.
                 drop(sender.try_send(Err(io::Error::other("the server is about to end"))));
                 return;
             }

@@ -1,8 +1,10 @@
-//! `POST /batch`: many independent operations in one exchange.
+//! `POST /batch`: many independent operations in one request.
 //!
-//! They are no transaction: each stands in the log by itself and has a result of its own. They save
-//! exchanges, and share the leader's group commit.
+//! They are not a transaction: each operation is a log entry and has a result of its own. A batch
+//! saves round trips, and shares the leader's group commit.
 
+use api::headers::{REVISION_HEADER, SEQUENCE_HEADER, SESSION_HEADER};
+use api::kv::{Consistency, Found, Written};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::Request;
@@ -16,17 +18,17 @@ use utoipa::ToSchema;
 use super::answer::Document;
 use super::error::ApiError;
 use super::freshness::see_now;
-use super::headers::{self, IdempotencyHeader, SEQUENCE_HEADER, SESSION_HEADER};
-use super::kv::{Found, Written, other_request, told};
+use super::headers::{self, IdempotencyHeader};
+use super::kv::{other_request, told};
 use super::operations::{JsonKey, JsonPut, Room};
-use super::request::{self, Consistency, RedirectOption};
-use super::{App, REVISION_HEADER, signed};
-use crate::handle::RequestError;
+use super::request::{self, RedirectOption};
+use super::{App, signed};
+use crate::driver::handle::RequestError;
 
-/// Operations in one batch, at most.
+/// The maximum number of operations in one batch.
 const MAX_OPERATIONS: usize = 1000;
 
-/// Independent operations, at most 1000 of them; the body may have about 2 MiB.
+/// Independent operations, at most 1000. The body may have about 2 MiB.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -37,7 +39,7 @@ struct Batch {
     operations: Vec<BatchOperation>,
 }
 
-/// One of them.
+/// An operation of a batch.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum BatchOperation {
@@ -49,28 +51,28 @@ enum BatchOperation {
     Get(JsonKey),
 }
 
-/// What a batch did.
+/// The answer to a batch.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes")]
 struct BatchResults {
-    /// One for each operation, in their order.
+    /// A result for each operation, in their order.
     results: Vec<BatchResult>,
 }
 
-/// What one operation did or saw.
+/// The result of one operation.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum BatchResult {
-    /// Of a `put` or `delete`: committed by a majority and applied.
+    /// For `put` and `delete`: committed by a majority and applied.
     Written(Written),
-    /// Of a `get`: the key, `null` when it is not there.
+    /// For `get`: the key, or `null` if it does not exist.
     Found(Option<Found>),
-    /// It was not carried out, or that is not known; the same as for a request of its own. Of a
-    /// `get` also that there is no room for more than about 2 MiB of keys and values.
+    /// The operation failed or its outcome is unknown, with the error of a single request. For
+    /// `get` also: there is no room for more than about 2 MiB of keys and values.
     Error(ApiError),
 }
 
-/// An operation that was looked at.
+/// A checked operation.
 enum Step {
     Write(Command),
     Read(Bytes),
@@ -79,9 +81,10 @@ enum Step {
 
 /// Carries out many independent operations.
 ///
-/// No transaction: some may fail where others succeed, and they take effect in any order. All reads
-/// are linearizable and see one state, with or without the batch's own writes. With an
-/// `Idempotency-Key` the whole may be sent again: each write takes effect once.
+/// A batch is not a transaction: some operations may fail while others succeed, and they take
+/// effect in any order. All reads are linearizable and see one state, with or without the batch's
+/// own writes. With an `Idempotency-Key` the whole batch may be retried: each write takes effect
+/// once.
 #[utoipa::path(
     post, path = "/batch", tag = "keys", request_body = Batch,
     params(RedirectOption, IdempotencyHeader),
@@ -113,7 +116,7 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
     let elsewhere = |error: &RequestError| matches!(error, RequestError::NotLeader { .. });
     let nothing_happened = written.iter().all(|it| it.as_ref().is_err_and(elsewhere));
     if !written.is_empty() && nothing_happened {
-        // It has just ceased to lead.
+        // This server has just stepped down.
         return app.ask_leader(app.handle.status().leader, &parts, body, redirect).await;
     }
     if let Some(Err(RequestError::NotLeader { leader })) = &seen
@@ -140,7 +143,7 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
     Ok(response)
 }
 
-/// Reads the body and checks each operation against the store's bounds.
+/// Parses the body and checks each operation against the store's bounds.
 fn steps(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Step>, ApiError> {
     if headers.contains_key(SESSION_HEADER) || headers.contains_key(SEQUENCE_HEADER) {
         let why = "a batch belongs to no session; give it an Idempotency-Key";
@@ -162,7 +165,7 @@ fn steps(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Step>, ApiError> {
         };
         Ok(Step::Write(match name {
             None => command,
-            // Part 0 is a request that is no batch.
+            // Part 0 is a request that is not a batch.
             Some(name) => headers::named(&command, name, 1 + number),
         }))
     };
@@ -179,7 +182,7 @@ impl Step {
     }
 }
 
-/// Puts everything in the order in which it was asked; keys and values as far as there is room.
+/// Writes all results in the order of the operations; keys and values only while there is room.
 fn results(
     steps: &[Step],
     written: &[Result<(LogPosition, Applied), RequestError>],
@@ -201,7 +204,7 @@ fn results(
             Some(found) => match room.take([(key, found)]) {
                 Ok(()) => {
                     document.raw("{\"found\":");
-                    Found::new(key, found).show(document);
+                    document.found(&Found::new(key, found));
                     document.raw("}");
                 }
                 Err(error) => refused(document, &error),
@@ -242,7 +245,7 @@ fn shown(position: LogPosition, applied: &Applied) -> BatchResult {
 mod tests {
     use super::*;
 
-    /// Guards batches: one bad operation is refused by itself, a bad body as a whole.
+    /// Guards that one bad operation is rejected by itself, and a bad body as a whole.
     #[test]
     fn operations_are_understood_or_refused_one_by_one() {
         let read = |text: &str| steps(&HeaderMap::new(), text.as_bytes());

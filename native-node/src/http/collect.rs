@@ -1,4 +1,4 @@
-//! Metrics that are read off the server when somebody asks, not counted as things happen.
+//! Metrics that are read from the server at each scrape, not counted as things happen.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use raft_core::types::NodeId;
 
 use super::App;
 use super::process::ProcessFigures;
-use crate::handle::Handle;
+use crate::driver::handle::Handle;
 use crate::logging;
 use crate::transport::{LinkState, Links};
 
-/// Reads the published state, the disk's figures and the connections.
+/// Collects the published state, the disk's figures and the connections.
 #[derive(Debug)]
 pub(crate) struct NodeCollector {
     pub(crate) handle: Handle,
@@ -29,7 +29,7 @@ struct PeerLabels {
     peer: u64,
 }
 
-/// The registry in text form.
+/// All metrics in text form.
 pub(super) fn encode(app: &App) -> String {
     let mut text = String::new();
     encode_text(&mut text, &app.registry).expect("writing into a string does not fail");
@@ -142,7 +142,7 @@ impl NodeCollector {
     }
 }
 
-/// The usual figures of a process.
+/// Standard process metrics.
 fn encode_process(out: &mut Out<'_>) -> fmt::Result {
     let figures = ProcessFigures::now();
     if let Some(seconds) = figures.cpu_seconds {

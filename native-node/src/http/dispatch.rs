@@ -1,10 +1,11 @@
-//! What happens to every request: where it comes from is checked, the few routes that carry the
-//! load are taken without further ado, the others go through the router, and all are measured.
+//! Handles every request: checks where it comes from, serves the routes with high load directly and
+//! the others through the router, and measures all.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::headers::FORWARDED_HEADER;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -15,175 +16,23 @@ use hyper::{Method, Request, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 
+use super::App;
 use super::error::ApiError;
 use super::faults::Crossing;
 use super::places::Seat;
 use super::screen::screen;
-use super::{App, FORWARDED_HEADER};
-use super::{access, backup, batch, faults, kv, leases, members, range, txn, watch};
+use super::{backup, batch, faults, kv, leases, members, range, txn, watch};
+use crate::auth::Scope;
+use crate::route::Route;
 
-/// Bodies are what their type says, and nothing that a browser guesses.
+/// Disables MIME sniffing.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// The routes, as patterns; the path itself would make a metric of its own for each key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// `/get/{key}`
-    Get,
-    /// `/set`
-    Set,
-    /// `/kv/{key}`
-    Kv,
-    /// `/kv`
-    Range,
-    /// `/txn`
-    Txn,
-    /// `/batch`
-    Batch,
-    /// `/watch`
-    Watch,
-    /// `/leases` and what is below
-    Leases,
-    /// `/sessions` and what is below
-    Sessions,
-    /// `/cluster/members` and what is below
-    Members,
-    /// `/cluster/leader`
-    Leader,
-    /// `/cluster/snapshot`
-    Snapshot,
-    /// `/cluster/backup`
-    Backup,
-    /// `/cluster/status`
-    Status,
-    /// `/livez`
-    Livez,
-    /// `/readyz`
-    Readyz,
-    /// `/metrics`
-    Metrics,
-    /// `/trace`
-    Trace,
-    /// `/faults`
-    Faults,
-    /// `/openapi.json`
-    OpenApi,
-    /// `/docs` and its files
-    Docs,
-    /// The page's files and what does not exist.
-    Other,
-}
-
-impl Route {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
-        Self::Get,
-        Self::Set,
-        Self::Kv,
-        Self::Range,
-        Self::Txn,
-        Self::Batch,
-        Self::Watch,
-        Self::Leases,
-        Self::Sessions,
-        Self::Members,
-        Self::Leader,
-        Self::Snapshot,
-        Self::Backup,
-        Self::Status,
-        Self::Livez,
-        Self::Readyz,
-        Self::Metrics,
-        Self::Trace,
-        Self::Faults,
-        Self::OpenApi,
-        Self::Docs,
-        Self::Other,
-    ];
-
-    /// Its pattern, as a metric's label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Get => "/get/{key}",
-            Self::Set => "/set",
-            Self::Kv => "/kv/{key}",
-            Self::Range => "/kv",
-            Self::Txn => "/txn",
-            Self::Batch => "/batch",
-            Self::Watch => "/watch",
-            Self::Leases => "/leases",
-            Self::Sessions => "/sessions",
-            Self::Members => "/cluster/members",
-            Self::Leader => "/cluster/leader",
-            Self::Snapshot => "/cluster/snapshot",
-            Self::Backup => "/cluster/backup",
-            Self::Status => "/cluster/status",
-            Self::Livez => "/livez",
-            Self::Readyz => "/readyz",
-            Self::Metrics => "/metrics",
-            Self::Trace => "/trace",
-            Self::Faults => "/faults",
-            Self::OpenApi => "/openapi.json",
-            Self::Docs => "/docs",
-            Self::Other => "other",
-        }
-    }
-
-    pub(super) fn of(path: &str) -> Self {
-        if path.starts_with("/kv/") {
-            return Self::Kv;
-        }
-        if path.starts_with("/get/") {
-            return Self::Get;
-        }
-        let known = |route: &Self| route.name() == path;
-        let above = |route: &Self| {
-            let below = path.strip_prefix(route.name());
-            route.has_parts() && below.is_some_and(|rest| rest.starts_with('/'))
-        };
-        let mut routes = Self::ALL.into_iter();
-        routes.find(|route| known(route) || above(route)).unwrap_or(Self::Other)
-    }
-
-    /// The methods of a path; none where the path decides later whether there is anything.
-    pub(super) fn methods(self, path: &str) -> &'static [Method] {
-        let below = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/'));
-        match self {
-            Self::Get
-            | Self::Range
-            | Self::Status
-            | Self::Livez
-            | Self::Readyz
-            | Self::Metrics
-            | Self::Trace
-            | Self::OpenApi
-            | Self::Docs => &[Method::GET, Method::HEAD],
-            Self::Watch | Self::Backup => &[Method::GET],
-            Self::Set | Self::Txn | Self::Batch | Self::Leader | Self::Snapshot => &[Method::POST],
-            Self::Kv => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Self::Leases => match below.map(|lease| lease.split_once('/')) {
-                None | Some(Some((_, "keep-alive"))) => &[Method::POST],
-                Some(None) => &[Method::GET, Method::HEAD, Method::DELETE],
-                Some(Some(_)) => &[],
-            },
-            Self::Sessions | Self::Members if below.is_some() => &[Method::DELETE],
-            Self::Sessions => &[Method::GET, Method::HEAD, Method::POST],
-            Self::Members => &[Method::GET, Method::HEAD, Method::POST, Method::PUT],
-            Self::Faults | Self::Other => &[],
-        }
-    }
-
-    /// Whether there is more below it.
-    const fn has_parts(self) -> bool {
-        matches!(self, Self::Leases | Self::Sessions | Self::Members | Self::Docs)
-    }
-}
-
-/// What is said of a change by an administrator, in the answer to it.
+/// The description of an administrator's change, which the answer carries for the audit log.
 #[derive(Clone, Debug)]
 pub(super) struct Deed(pub(super) String);
 
-/// A service for one connection, made of the app and the router for all but the keys' routes.
+/// The service of one connection; `router` serves the routes with little load.
 pub(super) fn service(
     app: Arc<App>,
     router: Router,
@@ -214,7 +63,7 @@ async fn answer(
     let admitted = admit(app, seat, route, &request);
     let is_known = matches!(admitted, Ok((true, _)));
     let audited =
-        if access::is_for_admins(route, &method) { Audited::of(app, &request) } else { None };
+        if route.needs(&method) == Some(Scope::Admin) { Audited::of(app, &request) } else { None };
     let mut response = match admitted {
         Ok((_, _room)) => take(app, seat, router, route, &method, request).await,
         Err(error) => error.into_response(),
@@ -230,10 +79,10 @@ async fn answer(
         || seat.is_reserved()
         || has_body && is_refusal(response.status());
     if is_last && !upgrades {
-        // The client sends its next request elsewhere, and none into a connection that is ending.
+        // The client then sends no further request into a closing connection.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    // Nothing that somebody stored is run as a script in another's browser.
+    // Browsers must not run stored values as scripts.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     app.metrics.answered(route, &method, response.status(), start.elapsed());
     if upgrades {
@@ -243,7 +92,7 @@ async fn answer(
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    // As long as there is more of the answer to come.
+    // The connection stays busy while the body is sent.
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _still: &Busy = &rest;
@@ -252,8 +101,8 @@ async fn answer(
     })
 }
 
-/// Whether the request may be served: if it shows a token that is known, and its room if it needs
-/// some.
+/// Checks whether the request may be served. Returns whether its token is known, and its permit for
+/// a reserved place, if it needs one.
 fn admit(
     app: &App,
     seat: &Seat,
@@ -274,7 +123,7 @@ fn admit(
     Ok((app.access.check(route, method, headers)?, room))
 }
 
-/// Statuses with which a body may be left unread.
+/// Whether the request's body may be unread after an answer with this status.
 fn is_refusal(status: StatusCode) -> bool {
     use StatusCode as S;
     matches!(
@@ -291,7 +140,7 @@ fn is_refusal(status: StatusCode) -> bool {
     )
 }
 
-/// Lets the connection count as idle once the answer is made.
+/// Marks the connection as idle once the answer is made.
 struct Busy {
     seat: Arc<Seat>,
     is_known: bool,
@@ -303,7 +152,7 @@ impl Drop for Busy {
     }
 }
 
-/// A request that only an administrator may make, as the log tells of it.
+/// A request that needs the scope `admin`, for the audit log.
 struct Audited {
     token: Option<String>,
     forwarded_by: Option<String>,
@@ -311,7 +160,7 @@ struct Audited {
 }
 
 impl Audited {
-    /// Nothing for a stranger: whoever shows no token that is known changes nothing.
+    /// `None` if tokens are required and the request has no known token: then it changes nothing.
     fn of(app: &App, request: &Request<Incoming>) -> Option<Self> {
         let token = app.access.name(request.headers());
         if token.is_none() && app.access.asks_for_tokens() {
@@ -372,7 +221,7 @@ async fn take(
         _ => {
             let mut request = request;
             if route == Route::Trace {
-                // It keeps its place when it is no HTTP any more.
+                // The WebSocket keeps the place of its connection.
                 request.extensions_mut().insert(Arc::clone(seat));
             }
             let Ok(response) = router.oneshot(request.map(Body::new)).await;
@@ -380,52 +229,4 @@ async fn take(
         }
     };
     answer.unwrap_or_else(IntoResponse::into_response)
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper::Method;
-
-    use super::Route;
-
-    /// Guards clients that try a method: what a path knows depends on what stands below its route.
-    #[test]
-    fn each_path_has_its_methods() {
-        for (path, expected) in [
-            ("/set", "POST"),
-            ("/kv/a/b", "GET HEAD PUT DELETE"),
-            ("/leases", "POST"),
-            ("/leases/7", "GET HEAD DELETE"),
-            ("/leases/7/keep-alive", "POST"),
-            ("/leases/7/other", ""),
-            ("/sessions", "GET HEAD POST"),
-            ("/sessions/7", "DELETE"),
-            ("/cluster/members", "GET HEAD POST PUT"),
-            ("/cluster/members/4", "DELETE"),
-            ("/metrics", "GET HEAD"),
-            ("/nothing", ""),
-        ] {
-            let methods = Route::of(path).methods(path).iter().map(Method::as_str);
-            assert_eq!(methods.collect::<Vec<_>>().join(" "), expected, "{path}");
-        }
-    }
-
-    /// Guards the metrics' labels: they are few, whatever is asked for.
-    #[test]
-    fn paths_are_sorted_by_their_pattern() {
-        assert_eq!(Route::of("/kv/a/b"), Route::Kv);
-        assert_eq!(Route::of("/get/"), Route::Get);
-        assert_eq!(Route::of("/get"), Route::Other);
-        assert_eq!(Route::of("/set"), Route::Set);
-        assert_eq!(Route::of("/set/x"), Route::Other);
-        assert_eq!(Route::of("/cluster/status"), Route::Status);
-        assert_eq!(Route::of("/kv"), Route::Range);
-        assert_eq!(Route::of("/leases/7/keep-alive"), Route::Leases);
-        assert_eq!(Route::of("/cluster/members/4"), Route::Members);
-        assert_eq!(Route::of("/leasesx"), Route::Other);
-        assert_eq!(Route::of("/txn/x"), Route::Other);
-        for (number, route) in Route::ALL.into_iter().enumerate() {
-            assert_eq!(route as usize, number);
-        }
-    }
 }

@@ -1,195 +1,173 @@
-//! Every way in which a request can fail, and the only place that chooses status codes.
+//! All errors of the API, with their status codes.
 //!
-//! Answers are `application/problem+json` (RFC 9457) with a `code` that does not change between
-//! releases, what to do about it, the leader where that helps, and whether the same request may
-//! simply be sent again.
+//! Answers are `application/problem+json` (RFC 9457). They have a `code` that does not change
+//! between releases, a hint, the leader where that helps, and whether the same request may be
+//! retried.
 
 mod response;
 
+use api::kv::Found;
+use api::problem::Leader;
 use hyper::{Method, StatusCode};
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
-use raft_core::types::NodeId;
+pub(crate) use response::answer;
 use response::found;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::MAX_SHOWN_BYTES;
-use super::kv::Found;
 use super::refusals::{in_words, leader_refusal, store_refusal};
 use crate::auth::Scope;
-use crate::config::Member;
-use crate::demo::DeedError;
 
-/// See the module.
+/// An error of the API.
 #[derive(Debug)]
 pub enum ApiError {
     /// No leader is known.
     NoLeader,
-    /// The request was passed on once already, and this server does not lead either.
+    /// The request was already forwarded, and this server does not lead either.
     NotLeader(Option<Leader>),
-    /// This server does not belong to the cluster; who leads it, if that is known.
+    /// This server is not a member of the cluster; the leader, if it is known.
     NotAMember(Option<Leader>),
-    /// The leader could not be reached; the request never left.
+    /// The leader is unreachable; the request was not sent.
     LeaderUnreachable(Leader, String),
-    /// The client wants to go there itself.
+    /// The client wants to be redirected to the leader.
     Redirect(Leader, String),
     /// A write may or may not have happened.
     OutcomeUnknown,
     /// A read was not confirmed in time.
     ReadTimeout,
-    /// Too much is under way.
+    /// Too much is pending.
     Overloaded,
-    /// As many connections as there may be.
+    /// The limit of client connections is reached.
     TooManyConnections,
     /// The disk is full.
     DiskFull,
-    /// The state is as large as it may be.
+    /// The state has reached its quota.
     QuotaExceeded {
-        /// How large that is, in bytes.
+        /// The quota, in bytes.
         quota: u64,
     },
-    /// The disk failed, or the server ends.
+    /// The disk failed, or the server stops.
     Stopping,
     /// This server is too old for the command.
     UnknownCommand,
     /// A body, key or value is too large.
     TooLarge {
-        /// What is.
+        /// What is too large.
         what: &'static str,
-        /// How large it may be, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// What was asked for is more than one answer shows.
+    /// The results do not fit into one answer.
     AnswerTooLarge,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     SlowBody,
-    /// The body broke off.
+    /// The body ended early.
     BrokenBody,
-    /// A body where none can be.
+    /// The request has a body where none is allowed.
     UnexpectedBody,
-    /// A body that is encoded in some way.
+    /// The body has a `Content-Encoding`.
     EncodedBody,
-    /// A body that travels in some other way than whole or in chunks.
+    /// The body has an unknown `Transfer-Encoding`.
     UnknownTransferCoding,
-    /// The client expects something that is not done here.
+    /// The `Expect` header is not supported.
     UnknownExpectation,
-    /// A header is missing, stands twice, or asks for something that is not done here.
+    /// A header is missing, repeated or not supported.
     BadHeader(&'static str),
-    /// The body is no JSON, or not the JSON that is wanted.
+    /// The body is not JSON, or not the expected JSON.
     BadJson(String),
-    /// The key in the path is empty or not well escaped.
+    /// The key is empty, reserved or not well escaped.
     BadKey(&'static str),
-    /// A parameter after `?` is wrong.
+    /// A query parameter is wrong.
     BadQuery(String),
     /// `If-Match` or `If-None-Match` is not understood.
     BadCondition(&'static str),
     /// The `Idempotency-Key` is not understood.
     BadIdempotencyKey(&'static str),
-    /// The store has not come to the revision that somebody wants to read from, in time.
+    /// The store did not reach the requested revision in time.
     RevisionNotReached {
-        /// It.
+        /// The requested revision.
         wanted: u64,
-        /// How far the store is.
+        /// The store's revision.
         at: u64,
     },
-    /// The state as it was at that revision is not kept any more.
+    /// The state at that revision is no longer held.
     RevisionNotHeld(u64),
     /// The session's headers are not understood.
     BadSession(&'static str),
-    /// A server that cannot be a member so.
+    /// The server cannot become a member in this way.
     BadMember(String),
     /// A list is too long.
     TooMany {
-        /// Of what.
+        /// What the list contains.
         what: &'static str,
-        /// How many there may be.
+        /// The maximum length.
         limit: usize,
     },
-    /// The key is not as the write wants it; what it is, if that is known, and if it is there.
+    /// The condition of a write does not hold; the key, if it is known, and if it exists.
     ConditionFailed(Option<Option<Box<Found>>>),
-    /// The write is in the log, but the store had reason not to carry it out.
+    /// The write is in the log, but the store rejected it.
     StoreRefused(Refusal),
-    /// The leader had reason not to do it.
+    /// The leader rejected the request.
     LeaderRefused(RequestRefusal),
-    /// The changes that somebody wants to watch are not kept any more.
+    /// The changes to watch are compacted.
     Compacted(Compacted),
-    /// No server of this cluster knows the revision from which somebody wants to watch.
+    /// No server of this cluster knows the revision to watch from.
     RevisionUnknown {
-        /// It.
+        /// The requested revision.
         asked: u64,
-        /// The newest.
+        /// The newest revision.
         at: u64,
     },
-    /// The revision from which somebody wants to watch belongs to another history.
+    /// The revision to watch from belongs to another history.
     HistoryChanged {
-        /// It.
+        /// The requested revision.
         asked: u64,
     },
-    /// There is no such key.
+    /// The key does not exist.
     KeyNotFound,
     /// There is no such route.
     RouteNotFound,
-    /// There is such a route, but not with this method.
+    /// The route does not have this method.
     MethodNotAllowed(&'static [Method]),
-    /// A page of another origin, or a name that is not this server's.
+    /// The page has another origin, or `Host` does not name this server.
     Origin(String),
-    /// No token, or none that is known; why.
+    /// There is no token, or it is not known; the reason.
     Unauthorized(&'static str),
-    /// A token that does not allow it.
+    /// The token does not allow the request.
     Forbidden {
-        /// What it allows.
+        /// The scope of the token.
         has: Scope,
-        /// What it would have to allow.
+        /// The scope that the request needs.
         needs: Scope,
     },
-    /// The trace is for WebSocket clients.
+    /// The trace needs a WebSocket client.
     WebSocketOnly,
-    /// The demo's processes are for the demo's own page.
-    DemoToken,
-    /// The demo cannot do that to a process.
-    Demo(DeedError),
 }
 
-/// The server to turn to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Leader {
-    /// Its number.
-    #[schema(value_type = u64)]
-    pub id: NodeId,
-    /// Where clients reach it.
-    pub client: String,
-}
-
-impl Leader {
-    /// From the list of members.
-    pub fn new(id: NodeId, member: &Member) -> Self {
-        Self { id, client: member.client.to_string() }
-    }
-}
-
-/// What went wrong (RFC 9457).
+/// An error (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub(super) struct Problem<'a> {
-    /// RFC 9457 wants a URI; this one needs no server behind it.
+    /// A URI that identifies the kind of error (RFC 9457).
     r#type: String,
-    /// In a few words, the same for all of a code.
+    /// A short description, the same for all errors with this code.
     title: &'static str,
-    /// That of the answer.
+    /// The HTTP status.
     status: u16,
     #[schema(schema_with = super::openapi::codes)]
     code: &'static str,
-    /// What is wrong this time.
+    /// What is wrong with this request.
     detail: String,
     /// What to do.
     hint: &'static str,
-    /// Whether the same request may simply be sent again.
+    /// Whether the same request may be retried.
     retryable: bool,
-    /// Who leads.
+    /// The leader, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Leader, nullable = false, required = false)]
     leader: Option<&'a Leader>,
-    /// What the key is instead, `null` when it is not there.
+    /// The key that does not meet the condition; `null` if it does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Found>, required = false)]
     found: Option<&'a Option<Box<Found>>>,
@@ -199,8 +177,9 @@ pub(super) struct Problem<'a> {
     kept: Option<u64>,
 }
 
-/// What all errors of a kind have in common.
-pub(super) struct Kind {
+/// What all errors with the same code have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -208,7 +187,7 @@ pub(super) struct Kind {
     retryable: bool,
 }
 
-pub(super) const fn kind(
+pub(crate) const fn kind(
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -225,7 +204,6 @@ impl Kind {
 
 impl ApiError {
     #[rustfmt::skip]
-    #[expect(clippy::too_many_lines, reason = "one table of all errors")]
     fn kind(&self) -> Kind {
         use StatusCode as S;
         match self {
@@ -319,16 +297,6 @@ impl ApiError {
                 "use a token of the scope that is named here"),
             Self::WebSocketOnly => kind(S::UPGRADE_REQUIRED, "websocket_only", "WebSocket only",
                 "connect with a WebSocket client, for instance `websocat ws://HOST:PORT/trace`"),
-            Self::DemoToken => kind(S::FORBIDDEN, "wrong_token", "Wrong token",
-                "send the token of GET /demo/nodes in the header x-demo-token"),
-            Self::Demo(DeedError::NoSuchNode(_)) => kind(S::NOT_FOUND, "no_such_node", "No such server",
-                "GET /demo/nodes lists the servers"),
-            Self::Demo(DeedError::NoSuchLink(_)) => kind(S::NOT_FOUND, "no_such_link", "No such link",
-                "name two different servers"),
-            Self::Demo(DeedError::WrongState { .. }) => kind(S::CONFLICT, "wrong_state", "Wrong state",
-                "running: kill, freeze; frozen: resume, kill; stopped: restart"),
-            Self::Demo(DeedError::System(_)) => kind(S::INTERNAL_SERVER_ERROR, "system", "The system refused",
-                "the demo's terminal and logs may say more"),
         }
     }
 
@@ -407,8 +375,6 @@ impl ApiError {
                 format!("this needs a token of scope {needs}; the one shown has scope {has}")
             }
             Self::WebSocketOnly => "the event stream is a WebSocket".to_owned(),
-            Self::DemoToken => "this page may not disturb the demo's servers".to_owned(),
-            Self::Demo(error) => error.to_string(),
         }
     }
 
@@ -460,20 +426,18 @@ impl ApiError {
             | Self::Origin(_)
             | Self::Unauthorized(_)
             | Self::Forbidden { .. }
-            | Self::WebSocketOnly
-            | Self::DemoToken
-            | Self::Demo(_) => None,
+            | Self::WebSocketOnly => None,
         }
     }
 }
 
 impl ApiError {
-    /// Its stable name.
+    /// The stable name of the error.
     pub fn code(&self) -> &'static str {
         self.kind().code
     }
 
-    /// The status of the answer.
+    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.kind().status
     }
@@ -483,7 +447,7 @@ impl ApiError {
         self.kind().hint
     }
 
-    /// Whether the same request may simply be sent again.
+    /// Whether the same request may be retried.
     pub(super) fn retryable(&self) -> bool {
         self.kind().retryable
     }

@@ -1,8 +1,10 @@
-//! `/faults`: what goes wrong on command, where the server allows it; and what that does to the
-//! requests that servers pass on to each other.
+//! `/faults`: injects faults, if the server allows it, also into requests that servers forward to
+//! each other.
 
 use std::sync::Arc;
 
+use api::faults::Faults;
+use api::headers::FORWARDED_HEADER;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request};
@@ -10,10 +12,10 @@ use raft_core::types::NodeId;
 
 use super::error::ApiError;
 use super::kv::json;
-use super::{App, FORWARDED_HEADER, request, signed};
-use crate::faults::{Faults, Injector};
+use super::{App, request, signed};
+use crate::faults::Injector;
 
-/// `/faults`, where the server allows them; each answers with those that hold then.
+/// `/faults`, if the server allows it. Every method answers with the current faults.
 pub(super) async fn faults(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let injector = app.links.faults.as_ref().ok_or(ApiError::RouteNotFound)?;
     let (parts, body) = request.into_parts();
@@ -37,7 +39,7 @@ pub(super) async fn faults(app: &App, request: Request<Incoming>) -> Result<Resp
     Ok(show_faults(app, injector))
 }
 
-/// Shows what goes wrong on command. Only where the server is run with `--allow-faults`.
+/// Shows the injected faults. Only if the server runs with `--allow-faults`.
 #[utoipa::path(
     get, path = "/faults", tag = "faults",
     responses((status = 200, description = "The faults that hold", body = Faults)),
@@ -46,7 +48,7 @@ fn show_faults(app: &App, injector: &Injector) -> Response {
     signed(app, json(&*injector.faults()))
 }
 
-/// Lets exactly these faults hold.
+/// Replaces all injected faults.
 #[utoipa::path(
     put, path = "/faults", tag = "faults", request_body = Faults,
     responses((status = 200, description = "The faults that hold", body = Faults)),
@@ -58,7 +60,7 @@ fn set_faults(injector: &Injector, body: &[u8]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Ends all faults.
+/// Removes all injected faults.
 #[utoipa::path(
     delete, path = "/faults", tag = "faults",
     responses((status = 200, description = "None hold any more", body = Faults)),
@@ -67,31 +69,31 @@ fn end_faults(injector: &Injector) {
     injector.set(Faults::default());
 }
 
-/// A request that another server passed on, over a link that may be cut.
+/// The link over which a request is forwarded, which may be cut.
 pub(super) struct Crossing {
     injector: Arc<Injector>,
     peer: NodeId,
 }
 
 impl Crossing {
-    /// The link over which a request came, where faults are allowed.
+    /// The link over which a request arrived, if faults are allowed.
     pub(super) fn of(app: &App, headers: &HeaderMap) -> Option<Self> {
         let injector = Arc::clone(app.links.faults.as_ref()?);
         let peer = headers.get(FORWARDED_HEADER)?.to_str().ok()?.parse().ok()?;
         Some(Self { injector, peer: NodeId(peer) })
     }
 
-    /// The link to a server to which something is passed on.
+    /// The link to a server that a request is forwarded to.
     pub(super) fn to(app: &App, peer: NodeId) -> Option<Self> {
         Some(Self { injector: Arc::clone(app.links.faults.as_ref()?), peer })
     }
 
-    /// Whether it is cut neither way.
+    /// Whether the link is open in both directions.
     pub(super) fn is_open(&self) -> bool {
         !self.injector.is_cut_to(self.peer) && !self.injector.is_cut_from(self.peer)
     }
 
-    /// Never ends when the link to the other server is cut: who waits for it has a deadline.
+    /// Never returns if the link to the other server is cut: the caller has a deadline.
     pub(super) async fn send(&self) {
         if self.injector.is_cut_to(self.peer) {
             std::future::pending::<()>().await;

@@ -1,9 +1,11 @@
-//! Asking the leader on a client's behalf: one hop at most, over pooled connections.
+//! Forwards requests to the leader: at most one hop, over pooled connections.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::headers::{FORWARDED_HEADER, IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
+use api::problem::Leader;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
@@ -26,26 +28,25 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tokio_rustls::rustls::RootCertStore;
 
-use super::error::{ApiError, Leader};
+use super::App;
+use super::error::ApiError;
 use super::faults::Crossing;
-use super::headers::{IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
-use super::{App, FORWARDED_HEADER};
 use crate::tls;
 
-/// How long a connection to the leader may take.
+/// The timeout for connecting to the leader.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections that were idle for longer are not used: shorter than servers keep them, so that no
-/// request goes into one that is about to end.
+/// Connections that were idle for longer are not used. This is shorter than the servers' own
+/// timeout, to send no request into a closing connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers up to this are passed back as a whole, larger ones piece by piece.
+/// Answers up to this size are forwarded as a whole, larger answers in pieces.
 const WHOLE_BYTES: u64 = 64 << 10;
 
-/// The largest document that is read here.
+/// The largest JSON document that is read from another server.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
-/// What a client says of a request beside its path and body.
+/// The headers of a request that are forwarded.
 const PASSED_ON: [HeaderName; 7] = [
     AUTHORIZATION,
     CONTENT_TYPE,
@@ -56,20 +57,20 @@ const PASSED_ON: [HeaderName; 7] = [
     SEQUENCE_HEADER,
 ];
 
-/// What a connection to the leader holds of an answer, in bytes, at most.
+/// The maximum bytes of an answer that a connection to the leader buffers.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// Why the leader gave no answer.
 enum Failure {
-    /// The request never left.
+    /// The request was not sent.
     NotSent(String),
-    /// It may have been carried out.
+    /// The leader may have carried out the request.
     NoAnswer,
 }
 
 type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// The pool of connections.
+/// Forwards requests over a pool of connections.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
     client: Arc<ArcSwap<Pool>>,
@@ -78,30 +79,31 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// A pool that waits so long for an answer, of encrypted connections to servers that these
-    /// authorities signed; without authorities, of plain ones.
+    /// A pool with this timeout for answers. With `roots`, connections use TLS and trust these
+    /// authorities; otherwise they are plain.
     pub fn new(timeout: Duration, roots: Option<RootCertStore>) -> Self {
         let scheme = if roots.is_some() { "https" } else { "http" };
         let client = ArcSwap::from_pointee(pool(roots.unwrap_or_else(RootCertStore::empty)));
         Self { client: Arc::new(client), scheme, timeout }
     }
 
-    /// From now on believes these authorities.
+    /// Trusts these authorities from now on.
     pub fn renew(&self, roots: RootCertStore) {
         self.client.store(Arc::new(pool(roots)));
     }
 
-    /// Where something is at another server.
+    /// The URI of a path at another server.
     fn target(&self, server: &str, path: &str) -> String {
         format!("{}://{server}{path}", self.scheme)
     }
 
-    /// How long an answer may take.
+    /// The timeout for an answer.
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Reads a JSON document from another server for somebody who asked with these headers; `None` when that fails or takes too long.
+    /// Reads a JSON document from another server, with the token of a client's request. Returns
+    /// `None` if that fails or takes too long.
     pub async fn get_json<T: DeserializeOwned>(
         &self,
         server: &str,
@@ -137,15 +139,15 @@ impl Forwarder {
         } else {
             passed_on(body, self.timeout)
         };
-        // These speak of the connection to the leader, not of ours to the client.
+        // These headers describe the connection to the leader, not the connection to the client.
         parts.headers.remove(CONNECTION);
         parts.headers.remove(TRANSFER_ENCODING);
         Ok(Response::from_parts(parts, body))
     }
 }
 
-/// The rest of an answer, each piece when the client has taken the one before. When the leader
-/// gives nothing for too long the answer breaks off, which the client notices.
+/// The rest of an answer; each piece is read when the client has taken the previous piece. If the
+/// leader sends nothing for too long, the answer breaks off, and the client detects that.
 fn passed_on(body: Incoming, patience: Duration) -> Body {
     Body::from_stream(stream::try_unfold(body, move |mut body| async move {
         let Ok(next) = timeout(patience, body.frame()).await else {
@@ -175,13 +177,13 @@ fn pool(roots: RootCertStore) -> Pool {
 }
 
 impl App {
-    /// Where a leader is found that is not this server.
+    /// The leader with its address, if another server leads.
     pub(super) fn leader(&self, leader: Option<NodeId>) -> Option<Leader> {
         let id = leader.filter(|id| *id != self.id)?;
         self.addresses.get(id).map(|member| Leader::new(id, &member))
     }
 
-    /// Lets the leader answer, or says why that cannot be.
+    /// Forwards the request to the leader, or returns why that is impossible.
     pub(super) async fn ask_leader(
         &self,
         leader: Option<NodeId>,
@@ -192,7 +194,7 @@ impl App {
         self.ask_leader_within(leader, parts, body, redirect, self.forwarder.timeout).await
     }
 
-    /// The same for what may take longer.
+    /// The same with another timeout.
     pub(super) async fn ask_leader_within(
         &self,
         leader: Option<NodeId>,
@@ -220,7 +222,7 @@ impl App {
         let crossing = Crossing::to(self, leader.id);
         let request = match self.forwarded(parts, &target, body) {
             Ok(request) => request,
-            // Where the leader is said to be nobody can be.
+            // The leader's address does not make a valid URI.
             Err(error) => return Err(ApiError::LeaderUnreachable(leader, error.to_string())),
         };
         let exchange = async {

@@ -1,37 +1,38 @@
-//! How fresh the state is that a read sees, and how that is known.
+//! How fresh the state of a read is, and how the server knows that.
 //!
-//! `max_staleness` is kept without trusting anybody's clock or the network's speed: a server notes
-//! when it began a linearizable read that was confirmed. Whatever was committed by then it has
-//! applied, so its state is never older than the time since. Hearing from a leader would prove less:
-//! a heartbeat may have lain in a buffer while the server stood still.
+//! `max_staleness` trusts no clock of other servers and no network delay. A server notes when it
+//! began a linearizable read that was confirmed. It has applied everything that was committed by
+//! then, so its state is never older than the time since. A heartbeat would prove less: it may have
+//! waited in a buffer while the server was suspended.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use api::kv::Consistency;
 use raft_core::kv::KvStore;
 use raft_core::types::Time;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::error::ApiError;
-use super::request::{self, Consistency, ReadOptions};
-use crate::handle::RequestError;
+use super::request::{self, ReadOptions};
+use crate::driver::handle::RequestError;
 
-/// When this server's state was last known to hold all that was committed, in µs of the core's
-/// time, which counts a sleep of the machine; 0 before the first time.
+/// When this server's state was last known to contain all committed entries, in µs of the core's
+/// clock. That clock counts the machine's sleep. 0 before the first time.
 #[derive(Debug, Default)]
 pub(super) struct Confirmed(AtomicU64);
 
-/// What a read sees.
+/// The state that a read sees.
 pub(super) struct Seen {
     pub(super) store: KvStore,
-    /// What was in effect.
+    /// The consistency that was in effect.
     pub(super) consistency: Consistency,
-    /// How old it is at most, where that was asked.
+    /// The maximum age of the state, if `max_staleness` was given and no confirmation was needed.
     pub(super) age: Option<Duration>,
 }
 
-/// Why a read sees nothing.
+/// Why a read fails.
 pub(super) enum Unseen {
     Handle(RequestError),
     Api(ApiError),
@@ -43,7 +44,7 @@ impl From<RequestError> for Unseen {
     }
 }
 
-/// The state as the options want it.
+/// The state with the requested consistency, age and revision.
 pub(super) async fn see(app: &App, options: ReadOptions) -> Result<Seen, Unseen> {
     let seen = match options.max_staleness {
         None => see_now(app, options.consistency).await?,
@@ -55,7 +56,7 @@ pub(super) async fn see(app: &App, options: ReadOptions) -> Result<Seen, Unseen>
     }
 }
 
-/// The same without bounds.
+/// The state without bounds on age and revision.
 pub(super) async fn see_now(app: &App, consistency: Consistency) -> Result<Seen, RequestError> {
     let permit = app.handle.admit(0)?;
     let lease = consistency == Consistency::Lease;
@@ -71,7 +72,7 @@ pub(super) async fn see_now(app: &App, consistency: Consistency) -> Result<Seen,
     Ok(Seen { store, consistency: in_effect, age: None })
 }
 
-/// What is here, if it is young enough; else it is confirmed first.
+/// The local state, if it is fresh enough; otherwise it is confirmed first.
 async fn see_within(app: &App, limit: Duration) -> Result<Seen, RequestError> {
     let now = app.clock.now();
     let confirmed = app.reads.confirmed.0.load(Relaxed);
@@ -85,8 +86,8 @@ async fn see_within(app: &App, limit: Duration) -> Result<Seen, RequestError> {
     Ok(seen)
 }
 
-/// Waits for a revision. What is applied here only grows, so whatever is seen later is no older than
-/// what was seen first. Nothing is held meanwhile: neither a state nor a watcher's place.
+/// Waits for a revision. The local state only advances, so a later state is no older than the
+/// first. Nothing is held meanwhile: neither a state nor a watcher's place.
 async fn wait_for(app: &App, wanted: u64, seen: Seen) -> Result<Seen, Unseen> {
     let Seen { store, consistency, age } = seen;
     drop(store);
@@ -94,7 +95,7 @@ async fn wait_for(app: &App, wanted: u64, seen: Seen) -> Result<Seen, Unseen> {
     let _turn = app.reads.waiting.try_acquire().map_err(|_| RequestError::Overloaded)?;
     let mut revisions = app.handle.revisions();
     loop {
-        // Looked at after joining those who are woken: nothing slips through in between.
+        // Read after subscribing, to miss no change in between.
         let store = app.handle.read_local(app.handle.admit(0)?).await?;
         let at = store.revision();
         if at >= wanted {
@@ -110,7 +111,7 @@ async fn wait_for(app: &App, wanted: u64, seen: Seen) -> Result<Seen, Unseen> {
 }
 
 impl Unseen {
-    /// How it is told to a client, where the leader is not to be asked.
+    /// The error for a client, if the leader is not to be asked.
     pub(super) fn told(self, app: &App) -> ApiError {
         match self {
             Self::Handle(RequestError::NotAMember { leader }) => {

@@ -1,5 +1,5 @@
-//! What clients send, as any bytes: understood or refused, and what was understood goes through the
-//! store.
+//! Fuzz targets for client input: arbitrary bytes are parsed or rejected, and parsed commands are
+//! applied to a store.
 
 use hyper::Uri;
 use raft_core::kv::{Command, KvStore};
@@ -29,7 +29,7 @@ pub(crate) fn uri(input: &[u8]) {
     drop(request::query::<WriteOptions>(&uri));
 }
 
-/// What is replicated is what was meant.
+/// Checks that the encoding preserves the command, and applies the command.
 fn apply(command: &Command) {
     let decoded = Command::decode(&command.encode()).expect("it was encoded a moment ago");
     assert_eq!(&decoded, command);
@@ -56,7 +56,6 @@ pub(crate) fn set_seeds() -> Vec<Vec<u8>> {
         .to_vec()
 }
 
-/// Paths.
 pub(crate) fn uri_seeds() -> Vec<Vec<u8>> {
     ["/kv/a%20b?consistency=stale", "/kv/%ff?lease=7&redirect=true", "http://h:1/kv/a"]
         .map(|text| text.as_bytes().to_vec())

@@ -1,5 +1,6 @@
-//! Headers by which a write is made conditional, or sent again without being carried out twice.
+//! Headers that make a write conditional, or safe to retry.
 
+use api::headers::{IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use raft_core::kv::{Command, Comparison, Operation, Relation, SessionId, Target, Transaction};
@@ -9,25 +10,16 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 
-/// The session that a write belongs to; see `POST /sessions`.
-pub const SESSION_HEADER: HeaderName = HeaderName::from_static("x-raft-session");
-
-/// The write's number in its session: grows with each write, the same when one is sent again.
-pub const SEQUENCE_HEADER: HeaderName = HeaderName::from_static("x-raft-sequence");
-
-/// The name of a request that takes effect once.
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// How long the answer to such a request is remembered, by the time that the cluster has had leaders.
+/// How long the answer to a named request is remembered, by the replicated clock.
 const REMEMBERED: Micros = 10 * 60 * SECOND;
 
-/// The longest such name, in bytes.
+/// The longest `Idempotency-Key`, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// A header that stands twice or is no text.
+/// The header is repeated or is not text.
 struct Unclear;
 
-/// A header that may stand once.
+/// The value of a header that may occur once.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Unclear> {
     if !headers.contains_key(name) {
         return Ok(None);
@@ -40,7 +32,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     }
 }
 
-/// How clients name them, for the description of the API.
+/// The headers of a session, for the description of the API.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described here, read by name")]
@@ -48,51 +40,51 @@ pub(super) struct SessionHeaders {
     /// The session that the write belongs to; see `POST /sessions`.
     #[param(rename = "x-raft-session", minimum = 1)]
     session: Option<u64>,
-    /// Grows with each write of the session; the same when one is sent again.
+    /// Increases with each write of the session; a retry keeps its number.
     #[param(rename = "x-raft-sequence", minimum = 1)]
     sequence: Option<u64>,
 }
 
-/// As [`SessionHeaders`], for requests with a name.
+/// The header that names a request, for the description of the API.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described here, read by name")]
 pub(super) struct IdempotencyHeader {
-    /// A name for this request, made by the client, that no other request has: it takes effect once
-    /// however often it is sent, and the answer is the same each time, for 10 minutes (of the time
-    /// that the cluster has had leaders). When very many are remembered the oldest make room, but none
-    /// within a minute. Of a transaction's results only 4 KiB are remembered. Not together with a
-    /// session.
+    /// A name that the client makes and that no other request has. The request takes effect once,
+    /// however often it is sent. Each retry gets the same answer for 10 minutes, which count only
+    /// while the cluster has a leader. If too many answers are remembered, the oldest are removed,
+    /// but none within a minute. Transaction results over 4 KiB are not remembered. Not together
+    /// with a session.
     #[param(rename = "idempotency-key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     idempotency_key: Option<String>,
 }
 
-/// As [`SessionHeaders`], for what a key must be.
+/// The headers of a condition, for the description of the API.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described here, read by name")]
 pub(super) struct ConditionHeaders {
-    /// The write takes place only if the key last changed at this revision (`"7"`, its ETag), or
-    /// if it is there at all (`*`).
+    /// Write only if the key last changed at this revision (`"7"`, its ETag), or if it exists
+    /// (`*`).
     #[param(rename = "if-match", pattern = r#"^(\*|"[1-9][0-9]*")$"#)]
     if_match: Option<String>,
-    /// `*`: the write takes place only if the key is not there.
+    /// `*`: write only if the key does not exist.
     #[param(rename = "if-none-match", pattern = r"^\*$")]
     if_none_match: Option<String>,
 }
 
-/// What a key must be for a write to take place.
+/// The condition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Last changed at this revision: `If-Match: "7"`.
+    /// The key last changed at this revision: `If-Match: "7"`.
     Revision(u64),
-    /// There: `If-Match: *`.
+    /// The key exists: `If-Match: *`.
     Present,
-    /// Not there: `If-None-Match: *`.
+    /// The key does not exist: `If-None-Match: *`.
     Absent,
 }
 
-/// Whether a list of ETags names this revision, weakly or strongly (RFC 9110 §13.1.2).
+/// Whether a list of ETags contains this revision, weak or strong (RFC 9110 §13.1.2).
 pub(super) fn names_revision(list: &HeaderValue, revision: u64) -> bool {
     let Ok(list) = list.to_str() else { return false };
     list.split(',').map(str::trim).any(|tag| {
@@ -103,7 +95,7 @@ pub(super) fn names_revision(list: &HeaderValue, revision: u64) -> bool {
 }
 
 impl Condition {
-    /// Reads the headers; `None` when the write is to take place in any case.
+    /// Parses the headers; `None` if the write is unconditional.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
         let text = |name: &HeaderName| {
             let unclear = |_| ApiError::BadCondition("a condition can stand only once, as text");
@@ -128,8 +120,8 @@ impl Condition {
         }
     }
 
-    /// The operation on the key, to be carried out only if the key is as it must be; else the key
-    /// is read.
+    /// The operation on the key under this condition. If the condition does not hold, the key is
+    /// read.
     pub(super) fn guard(self, key: Bytes, operation: Operation) -> Command {
         let (target, relation) = match self {
             Self::Revision(revision) => (Target::ModRevision(revision), Relation::Equal),
@@ -144,8 +136,8 @@ impl Condition {
     }
 }
 
-/// The command as one that takes effect once, in the session or by the name that the headers give,
-/// if they give one.
+/// Makes the command take effect once, by the session or the name in the headers. Without these
+/// headers the command stays as it is.
 pub(super) fn once(headers: &HeaderMap, command: Command) -> Result<Command, ApiError> {
     let number = |name: &HeaderName| {
         let wrong =
@@ -171,7 +163,7 @@ pub(super) fn once(headers: &HeaderMap, command: Command) -> Result<Command, Api
     }
 }
 
-/// The name of the request, if it has one.
+/// The request's `Idempotency-Key`, if it has one.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let wrong = ApiError::BadIdempotencyKey("it is 1 to 255 visible ASCII characters, once");
     match single(headers, &IDEMPOTENCY_KEY) {
@@ -186,10 +178,11 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
     }
 }
 
-/// The command as one that takes effect once; `part` tells those apart that came in one request.
+/// Makes the command take effect once by its name; `part` distinguishes the commands of one
+/// request.
 ///
-/// The store knows a name by 63 bits of its hash. Should two names ever share them, the second
-/// request is refused by its fingerprint, never answered with what belongs to the first.
+/// The store identifies a name by 63 bits of its hash. If two names share these bits, the second
+/// request is rejected by its fingerprint, and never gets the answer to the first request.
 pub(super) fn named(command: &Command, name: &str, part: u64) -> Command {
     let number = |hash: Sha256| {
         let hash: [u8; 32] = hash.finalize().into();
@@ -209,7 +202,7 @@ mod tests {
         list.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect()
     }
 
-    /// Guards conditions: a header that is not understood never makes a write unconditional.
+    /// Guards that a header that is not understood never makes a write unconditional.
     #[test]
     fn conditions_are_understood_or_refused() {
         let read = |list: &[(HeaderName, &str)]| Condition::of(&headers(list));
@@ -224,7 +217,7 @@ mod tests {
         assert!(read(&[(IF_MATCH, "*"), (IF_NONE_MATCH, "*")]).is_err());
     }
 
-    /// Guards retries: half a session is no session, and must not pass for none.
+    /// Guards retries: half of a session's headers is rejected, not ignored.
     #[test]
     fn sessions_are_whole_or_refused() {
         let put = || Command::put("a", "1");
@@ -237,7 +230,7 @@ mod tests {
         assert!(read(&[(SESSION_HEADER, "3"), (SEQUENCE_HEADER, "0")]).is_err());
     }
 
-    /// Guards headers that stand twice: which of them is meant is not guessed.
+    /// Guards that repeated headers are rejected.
     #[test]
     fn headers_that_stand_twice_are_refused() {
         let twice = |name: HeaderName, value: &'static str| {
@@ -258,8 +251,8 @@ mod tests {
         assert!(once(&sessions, put()).is_err());
     }
 
-    /// Guards idempotency keys: the same request has the same number each time, other names and the
-    /// parts of one request have others, and what is no key is refused.
+    /// Guards idempotency keys: a retry has the same number, other names and parts have other
+    /// numbers, and invalid keys are rejected.
     #[test]
     fn names_stand_for_requests() {
         let put = || Command::put("a", "1");

@@ -1,4 +1,4 @@
-//! For machines that watch the server: liveness, readiness, metrics.
+//! Routes for monitoring: liveness, readiness, metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::{App, HttpRequest, collect, request, signed};
-use crate::handle::RequestError;
+use crate::driver::handle::RequestError;
 
-/// How long the driver may take to show that it runs, and a majority to confirm a read.
+/// How long the driver may take to respond, and a majority to confirm a read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether the process does its work; if not, it should be restarted.
+/// Checks whether the process works; if not, it should be restarted.
 #[utoipa::path(
     get, path = "/livez", tag = "health",
     responses(
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
     ),
 )]
 pub(super) async fn livez(State(app): State<Arc<App>>) -> Response {
-    // Not by asking the driver: one that is busy for a moment need not be restarted.
+    // Do not ask the driver: a driver that is busy for a moment needs no restart.
     let checks = [("driver", app.pulse.is_steady()), ("disk", !app.handle.status().halted)];
     report(&app, &checks, true)
 }
@@ -37,12 +37,12 @@ pub(super) async fn livez(State(app): State<Arc<App>>) -> Response {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Options {
-    /// With any value or none: also what holds is listed.
+    /// Also lists the checks that pass. The value is ignored.
     #[param(allow_reserved, value_type = Option<bool>)]
     verbose: Option<String>,
 }
 
-/// Whether requests should be sent here.
+/// Checks whether requests should be sent here.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", params(Options),
     responses(
@@ -63,7 +63,7 @@ pub(super) async fn readyz(
         let checks = vec![
             ("driver", alive),
             ("disk", !status.halted && app.handle.writes_flow()),
-            // A server that was removed, or waits to be let in, hears nothing new.
+            // A server that was removed, or is not added yet, receives no new entries.
             ("member", member),
             ("leader", led),
             ("applied", status.last_applied.index >= status.commit_index),
@@ -77,19 +77,19 @@ pub(super) async fn readyz(
     Ok(report(&app, &checks, options.verbose.is_some()))
 }
 
-/// Whether a majority confirms a read here: not so for a server that is cut off before it knows, or
-/// that lacks much of what is committed. One that is busy counts as up to date.
+/// Whether a majority confirms a read here. This fails on a server that is partitioned, or that
+/// lacks many committed entries. An overloaded server counts as up to date.
 async fn is_up_to_date(app: &App) -> bool {
     let Ok(permit) = app.handle.admit(0) else { return true };
     match timeout(PATIENCE, app.handle.read(false, permit)).await {
         Ok(Ok(_)) => true,
-        // A leader that has yet to commit in its term, or a change of leaders.
+        // The leader has not committed in its term yet, or the leader is changing.
         Ok(Err(error)) => matches!(error, RequestError::Overloaded),
         Err(_) => false,
     }
 }
 
-/// In the manner of etcd and Kubernetes: a line a check.
+/// One line per check, like etcd and Kubernetes.
 fn report(app: &App, checks: &[(&str, bool)], verbose: bool) -> Response {
     let good = checks.iter().all(|(_, passed)| *passed);
     let told = checks.iter().filter(|(_, passed)| verbose || !passed);
@@ -103,7 +103,7 @@ fn report(app: &App, checks: &[(&str, bool)], verbose: bool) -> Response {
     signed(app, (status, text))
 }
 
-/// Figures in the OpenMetrics text form that Prometheus reads.
+/// Returns the metrics in the OpenMetrics text format, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
     responses((status = 200, description = "All of them", body = String,

@@ -1,7 +1,8 @@
-//! States that are held for a while, so that the pages of one long read show one state.
+//! States that are held for a while, to let all pages of one long read show one state.
 //!
-//! A state is an immutable map that shares structure with those before and after it: holding one
-//! costs what has changed since. Both number and time are bounded; whoever comes too late is told.
+//! A state is an immutable map that shares structure with earlier and later states. Holding it
+//! costs what has changed since. Number and time are bounded; a client that comes too late gets an
+//! error.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,24 +14,24 @@ use tokio::time::sleep;
 /// How long a state is held after a page of it was read.
 const HOLD: Duration = Duration::from_mins(1);
 
-/// States that are held at once; of more the one goes that was read longest ago.
+/// The maximum number of held states. Beyond it, the state that was read longest ago is dropped.
 const MAX_HELD: usize = 64;
 
-/// Keys and values that they have together, in bytes, unless a few are larger: as much may have been
-/// overwritten since.
+/// The maximum bytes of keys and values in all held states, unless only a few are held. All of them
+/// may have been overwritten since.
 const MAX_HELD_BYTES: u64 = 256 << 20;
 
-/// So many are held however large they are.
+/// This many states are held, whatever their size.
 const FEW: usize = 4;
 
-/// See the module.
+/// The held states of this server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held(Arc<Mutex<States>>);
 
 #[derive(Debug, Default)]
 struct States {
     by_revision: BTreeMap<u64, State>,
-    /// Whether somebody looks after those whose time is over.
+    /// Whether a task runs that drops expired states.
     is_tended: bool,
 }
 
@@ -41,7 +42,7 @@ struct State {
 }
 
 impl Held {
-    /// Holds a state, of which more may be read.
+    /// Holds a state for later pages.
     pub(super) fn hold(&self, store: &KvStore) {
         let mut states = self.states();
         let state = State { store: store.clone(), read_at: Instant::now() };
@@ -53,7 +54,7 @@ impl Held {
         }
     }
 
-    /// The state at this revision, if it is held; its time begins anew.
+    /// The state at this revision, if it is held. Restarts its time.
     pub(super) fn get(&self, revision: u64) -> Option<KvStore> {
         let mut states = self.states();
         let state = states.by_revision.get_mut(&revision)?;
@@ -61,7 +62,7 @@ impl Held {
         Some(state.store.clone())
     }
 
-    /// Lets go what was not read for long, until nothing is left.
+    /// Drops expired states, until none is left.
     async fn tend(self) {
         loop {
             sleep(HOLD / 4).await;
@@ -75,7 +76,7 @@ impl Held {
     }
 
     fn states(&self) -> MutexGuard<'_, States> {
-        // Nothing in here panics; and what is held is whole in any case.
+        // Nothing panics under this lock, and the states are consistent in any case.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards memory, and long reads: the newest states are held, and none changes.
+    /// Guards memory, and long reads: the newest states are held, and they do not change.
     #[tokio::test]
     async fn so_many_states_are_held_as_they_were() {
         let (held, mut store) = (Held::default(), KvStore::default());
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(held.states().by_revision.len(), MAX_HELD);
     }
 
-    /// Guards memory: of large states few are held, since all of each may be overwritten.
+    /// Guards memory: few large states are held, since all of each may be overwritten.
     #[tokio::test]
     async fn of_large_states_few_are_held() {
         let (held, mut store) = (Held::default(), KvStore::default());

@@ -1,5 +1,11 @@
 //! Reading and writing keys.
+//!
+//! **Invariant:** The quota on the state is checked where the leader accepts a request, never in
+//! `apply`. It may differ between servers and change at any time, and the replicas stay equal.
 
+use api::headers::{CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER};
+use api::kv::Consistency;
+use api::kv::{Found, Written};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -7,58 +13,29 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
-use raft_core::codec::text_or_bytes;
 use raft_core::kv::{
     Answer, Applied, Command, KvStore, LeaseId, Operation, OperationResult, Versioned,
 };
 use raft_core::types::LogPosition;
 use serde::Serialize;
 use tokio::time::Instant;
-use utoipa::ToSchema;
 
 use super::answer::{Document, MAX_SHOWN_BYTES, Outgoing};
 use super::error::ApiError;
 use super::freshness::{self, Seen, Unseen};
 use super::headers::{self, Condition, ConditionHeaders, IdempotencyHeader, SessionHeaders};
-use super::json_bytes::JsonBytes;
-use super::request::{self, Consistency, ReadOptions, RedirectOption, SetRequest, WriteOptions};
-use super::{App, CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER, signed};
-use crate::handle::RequestError;
+use super::request::{self, ReadOptions, RedirectOption, SetRequest, WriteOptions};
+use super::{App, signed};
+use crate::driver::handle::RequestError;
 
-/// A key with its value and revisions.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Found {
-    #[serde(with = "text_or_bytes")]
-    #[schema(value_type = JsonBytes)]
-    pub(super) key: Bytes,
-    #[serde(with = "text_or_bytes")]
-    #[schema(value_type = JsonBytes)]
-    pub(super) value: Bytes,
-    /// The store's revision when the key came into being.
-    pub(super) create_revision: u64,
-    /// The store's revision when the key last changed; its ETag.
-    pub(super) mod_revision: u64,
-    /// How often the key was set since it came into being.
-    pub(super) version: u64,
-    /// The lease with which it ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = u64, nullable = false, required = false)]
-    pub(super) lease: Option<LeaseId>,
-}
-
-impl Found {
-    pub(super) fn new(key: &Bytes, found: &Versioned) -> Self {
-        let Versioned { value, create_revision, mod_revision, version, lease } = found.clone();
-        Self { key: key.clone(), value, create_revision, mod_revision, version, lease }
-    }
-
-    /// Adds it to a document, in the form that it has for serde.
-    pub(super) fn show(&self, document: &mut Document) {
-        let Self { key, value, create_revision, mod_revision, version, lease } = self;
-        document.raw("{\"key\":");
-        document.bytes(key);
-        document.raw(",\"value\":");
-        document.bytes(value);
+impl Document {
+    /// Adds a key with its value, in the form in which serde writes [`Found`].
+    pub(super) fn found(&mut self, found: &Found) {
+        let Found { key, value, create_revision, mod_revision, version, lease } = found;
+        self.raw("{\"key\":");
+        self.bytes(key);
+        self.raw(",\"value\":");
+        self.bytes(value);
         for (name, number) in [
             (",\"create_revision\":", Some(create_revision)),
             (",\"mod_revision\":", Some(mod_revision)),
@@ -66,36 +43,17 @@ impl Found {
             (",\"lease\":", lease.as_ref().map(|LeaseId(id)| id)),
         ] {
             if let Some(number) = number {
-                document.raw(name);
-                document.plain(number);
+                self.raw(name);
+                self.plain(number);
             }
         }
-        document.raw("}");
-    }
-}
-
-/// The answer to a write of one key.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Written {
-    /// The store's revision after it.
-    revision: u64,
-    /// Whether the key was there before.
-    existed: bool,
-    /// Where it stands in the log.
-    index: u64,
-    /// Of the leader that wrote it there.
-    term: u64,
-}
-
-impl Written {
-    pub(super) const fn new(position: LogPosition, revision: u64, existed: bool) -> Self {
-        Self { revision, existed, index: position.index.0, term: position.term.0 }
+        self.raw("}");
     }
 }
 
 /// Reads a key.
 ///
-/// The key stands percent-encoded in the path, slashes as they are.
+/// The key in the path is percent-encoded; slashes may stay as they are.
 #[utoipa::path(
     get, path = "/get/{key}", tag = "keys",
     params(("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions),
@@ -104,13 +62,13 @@ impl Written {
 pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     read(app, request, "/get/", |key, found| {
         let mut document = Document::default();
-        Found::new(key, found).show(&mut document);
+        document.found(&Found::new(key, found));
         document.into()
     })
     .await
 }
 
-/// Reads a key's value as bare bytes.
+/// Reads a key's value as raw bytes.
 ///
 /// The ETag is the key's `mod_revision`, for writes with `If-Match`.
 #[utoipa::path(
@@ -164,9 +122,9 @@ pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Respons
     write(app, request, parse, written).await
 }
 
-/// Sets a key to the body's bytes.
+/// Sets a key to the bytes of the body.
 ///
-/// With `If-Match` or `If-None-Match` only if the key is so.
+/// With `If-Match` or `If-None-Match`, only if the condition holds.
 #[utoipa::path(
     put, path = "/kv/{key}", tag = "keys",
     request_body(content = Vec<u8>, content_type = "application/octet-stream",
@@ -192,9 +150,9 @@ pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Res
     write(app, request, parse, written).await
 }
 
-/// Removes a key, if it is there.
+/// Removes a key, if it exists.
 ///
-/// With `If-Match` only if the key is so.
+/// With `If-Match`, only if the condition holds.
 #[utoipa::path(
     delete, path = "/kv/{key}", tag = "keys",
     params(
@@ -216,7 +174,7 @@ pub(super) async fn delete(app: &App, request: Request<Incoming>) -> Result<Resp
     write(app, request, parse, written).await
 }
 
-/// Reads a key as the consistency wants it, and shows what was found.
+/// Reads a key with the requested consistency, and shows the result.
 async fn read(
     app: &App,
     request: Request<Incoming>,
@@ -233,8 +191,8 @@ async fn read(
     .await
 }
 
-/// Shows something of the state, which this server has or asks its leader about; where it cannot,
-/// the leader is asked to show it.
+/// Shows a part of the state. If this server cannot confirm the read, it forwards the request to
+/// the leader.
 pub(super) async fn look(
     app: &App,
     parts: &Parts,
@@ -269,8 +227,8 @@ pub(super) async fn look(
     Ok(response)
 }
 
-/// The answer that shows what is seen. While there is no room for it nothing is held: it is looked
-/// at anew then.
+/// The answer that shows the state. While there is no room for the answer, nothing is held, and the
+/// state is then read again.
 pub(super) async fn shown<S, F: Future<Output = Result<S, Result<Response, ApiError>>>>(
     app: &App,
     see: impl Fn() -> F,
@@ -291,8 +249,8 @@ pub(super) async fn shown<S, F: Future<Output = Result<S, Result<Response, ApiEr
     }
 }
 
-/// The answer to what was carried out already. When there is no room for what it has to show,
-/// `show` is given that it may show nothing.
+/// The answer to a write that was applied. If there is no room for keys and values, `show` must
+/// omit them.
 pub(super) async fn told(
     app: &App,
     show: impl Fn(usize) -> Result<Outgoing, ApiError>,
@@ -308,8 +266,8 @@ pub(super) async fn told(
     }
 }
 
-/// Replicates the command that `parse` finds in the request, here or at the leader, and shows what
-/// it did.
+/// Replicates the command that `parse` finds in the request, here or at the leader, and shows its
+/// result.
 pub(super) async fn write(
     app: &App,
     request: Request<Incoming>,
@@ -319,7 +277,7 @@ pub(super) async fn write(
     let (parts, body) = request.into_parts();
     let options: WriteOptions = request::query(&parts.uri)?;
     let (body, permit) = request::body(app, body).await?;
-    // Checked before it travels: what is wrong is said by the server that was asked.
+    // Parsed before forwarding: the server that received the request reports errors in it.
     let command = parse(&parts, options, &body)?;
     let grows = command.grows();
     let command = headers::once(&parts.headers, command)?.encode();
@@ -349,7 +307,7 @@ pub(super) async fn write(
     Ok(response)
 }
 
-/// What a write of one key did; for a conditional one perhaps nothing.
+/// The answer to a write of one key, which may be conditional.
 fn written(position: LogPosition, applied: &Applied, most: usize) -> Result<Outgoing, ApiError> {
     let results = match &applied.answer {
         Answer::Transaction { succeeded: true, results } => &results[..],
@@ -359,7 +317,7 @@ fn written(position: LogPosition, applied: &Applied, most: usize) -> Result<Outg
                 [OperationResult::Found(Some(pair))] if pair.value.value.len() <= most => {
                     Some(Some(Box::new(Found::new(&pair.key, &pair.value))))
                 }
-                // Remembered of a request that was sent before and too long to be, or no room for it.
+                // A retry whose answer was too long to be remembered, or no room for the key.
                 _ => None,
             };
             return Ok(ApiError::ConditionFailed(found).into_answer());
@@ -379,12 +337,12 @@ fn written(position: LogPosition, applied: &Applied, most: usize) -> Result<Outg
     Ok(json(&Written::new(position, applied.revision, existed)).into())
 }
 
-/// In a session the answer may be one to another request, sent before with the same number.
+/// In a session, the remembered answer may belong to another request with the same number.
 pub(super) const fn other_request() -> ApiError {
     ApiError::BadSession("the number in x-raft-sequence was used for another kind of request")
 }
 
-/// A JSON document.
+/// A JSON response.
 pub(super) fn json<T: Serialize>(value: &T) -> Response {
     let body = serde_json::to_vec(value).expect("answers have a JSON form");
     let mut response = Response::new(Body::from(body));

@@ -1,5 +1,7 @@
-//! Leases, with which keys end, and sessions, in which a write counts once.
+//! Leases, which remove keys when they end, and sessions, in which a write takes effect once.
 
+use api::json_bytes::JsonBytes;
+use api::kv::Consistency;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -14,123 +16,122 @@ use super::App;
 use super::answer::Outgoing;
 use super::error::ApiError;
 use super::headers::{IdempotencyHeader, SessionHeaders};
-use super::json_bytes::JsonBytes;
 use super::kv::{json, look, other_request, write};
-use super::request::{self, Consistency, ReadOptions, RedirectOption, WriteOptions};
+use super::request::{self, ReadOptions, RedirectOption, WriteOptions};
 
-/// Keys of a lease that are listed at most.
+/// The maximum number of a lease's keys that are listed.
 const MAX_KEYS: usize = 1000;
 
-/// Bytes that they have at most.
+/// The maximum length of these keys together, in bytes.
 const MAX_KEYS_BYTES: usize = 64 << 10;
 
-/// Sessions that are listed at once, at most.
+/// The maximum number of sessions in one list.
 const MAX_LISTED: usize = 1000;
 
-/// The body of what makes a lease.
+/// The body of `POST /leases`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TimeToLive {
-    /// How long it lasts unless it is kept alive, in ms: at most a year.
+    /// How long the lease lasts unless it is kept alive, in ms: at most a year.
     #[schema(minimum = 1, maximum = 31_536_000_000_u64)]
     ttl_ms: u64,
 }
 
-/// The body of what makes a session.
+/// The body of `POST /sessions`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SessionTimeToLive {
-    /// How long it lasts after each write, in ms: at most a day.
+    /// How long the session lasts after each write, in ms: at most a day.
     #[schema(minimum = 1, maximum = 86_400_000_u64)]
     ttl_ms: u64,
 }
 
-/// Which sessions are listed.
+/// The query parameters of `GET /sessions`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListOptions {
-    /// Those with higher numbers than this [default: 0].
+    /// Only sessions with higher numbers than this [default: 0].
     after: Option<u64>,
-    /// At most so many, up to 1000 [default: 100].
+    /// The maximum number of sessions, up to 1000 [default: 100].
     #[param(maximum = 1000)]
     limit: Option<usize>,
-    /// What the read may see.
+    /// Which writes the read sees.
     #[param(inline)]
     consistency: Consistency,
-    /// Whether to point to the leader instead of asking it.
+    /// Redirects to the leader instead of forwarding the request.
     redirect: bool,
 }
 
-/// The sessions that there are.
+/// A list of sessions.
 #[derive(Serialize, ToSchema)]
 struct SessionList {
-    /// How many there are in all.
+    /// The number of all sessions.
     total: usize,
-    /// Some of them, in the order of their numbers.
+    /// The listed sessions, in the order of their numbers.
     sessions: Vec<ListedSession>,
-    /// Whether there are more, with higher numbers.
+    /// Whether there are more sessions, with higher numbers.
     more: bool,
 }
 
-/// A session as it is.
+/// A session.
 #[derive(Serialize, ToSchema)]
 struct ListedSession {
-    /// Its number.
+    /// The number of the session.
     #[schema(value_type = u64)]
     session: SessionId,
     /// How long it lasts after each write, in ms.
     ttl_ms: u64,
-    /// How long it lasts yet if it is not used, in ms, by the time that the cluster has had leaders.
+    /// The remaining time if it is not used, in ms. Only time with a leader counts.
     remaining_ms: u64,
-    /// The number of its latest write; 0 before the first.
+    /// The sequence number of its latest write; 0 before the first.
     sequence: u64,
 }
 
-/// A lease that begins.
+/// A lease that was granted or renewed.
 #[derive(Serialize, ToSchema)]
 struct Granted {
-    /// Its number.
+    /// The number of the lease.
     #[schema(value_type = u64)]
     lease: LeaseId,
-    /// How long it lasts from now on, in ms.
+    /// How long the lease lasts from now on, in ms.
     ttl_ms: u64,
 }
 
-/// A lease that has ended.
+/// A revoked lease.
 #[derive(Serialize, ToSchema)]
 struct Ended {
-    /// How many keys went with it.
+    /// How many keys were removed with it.
     keys: u64,
 }
 
-/// A lease as it is.
+/// A lease.
 #[derive(Serialize, ToSchema)]
 struct Shown {
-    /// Its number.
+    /// The number of the lease.
     #[schema(value_type = u64)]
     lease: LeaseId,
-    /// How long it lasts each time that it is kept alive, in ms.
+    /// How long it lasts after each keep-alive, in ms.
     ttl_ms: u64,
-    /// How long it lasts yet, in ms, by the time that the cluster has had leaders.
+    /// The remaining time, in ms. Only time with a leader counts.
     remaining_ms: u64,
-    /// The keys that go with it, the first 1000, and no more than 64 KiB of them.
+    /// The keys of the lease: the first 1000, and at most 64 KiB of them.
     keys: Vec<JsonBytes>,
 }
 
-/// A session that begins.
+/// An opened session.
 #[derive(Serialize, ToSchema)]
 struct Opened {
-    /// Its number, for `x-raft-session`.
+    /// The number of the session, for `x-raft-session`.
     #[schema(value_type = u64)]
     session: SessionId,
 }
 
-/// A session that has ended.
+/// A closed session.
 #[derive(Serialize, ToSchema)]
 struct Closed {}
 
-/// `/leases` and what is below.
+/// `/leases` and its subpaths.
 pub(super) async fn leases(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let rest = path.strip_prefix("/leases").unwrap_or_default();
@@ -148,7 +149,7 @@ pub(super) async fn leases(app: &App, request: Request<Incoming>) -> Result<Resp
     }
 }
 
-/// `/sessions` and what is below.
+/// `/sessions` and its subpaths.
 pub(super) async fn sessions(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let id = path.strip_prefix("/sessions/").map(number).transpose()?.map(SessionId);
@@ -164,7 +165,7 @@ fn number(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| ApiError::RouteNotFound)
 }
 
-/// A command that the path alone tells.
+/// A command that only the path determines.
 fn plain(
     command: Command,
 ) -> impl FnOnce(&Parts, WriteOptions, &Bytes) -> Result<Command, ApiError> {
@@ -173,8 +174,8 @@ fn plain(
 
 /// Grants a lease.
 ///
-/// Keys that are tied to it go when it ends. Its time is the time that the cluster has had leaders,
-/// so a failover never shortens it.
+/// Keys of a lease are removed when it ends. Its time runs only while the cluster has a leader, so
+/// a failover never shortens it.
 #[utoipa::path(
     post, path = "/leases", operation_id = "grant_lease", tag = "leases", request_body = TimeToLive,
     params(RedirectOption, SessionHeaders, IdempotencyHeader),
@@ -188,7 +189,7 @@ async fn grant(app: &App, request: Request<Incoming>) -> Result<Response, ApiErr
     write(app, request, parse, granted).await
 }
 
-/// Lets a lease begin anew.
+/// Renews a lease.
 #[utoipa::path(
     post, path = "/leases/{lease}/keep-alive", operation_id = "keep_lease_alive", tag = "leases",
     params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders, IdempotencyHeader),
@@ -202,7 +203,7 @@ async fn keep_alive(
     write(app, request, plain(Command::KeepLeaseAlive(lease)), granted).await
 }
 
-/// Ends a lease, and its keys with it.
+/// Ends a lease and removes its keys.
 #[utoipa::path(
     delete, path = "/leases/{lease}", operation_id = "revoke_lease", tag = "leases",
     params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders, IdempotencyHeader),
@@ -218,10 +219,10 @@ async fn revoke(
 
 /// Opens a session, in which a write takes effect once however often it is sent.
 ///
-/// It remembers the answer to its latest write, and ends when it is idle for its time to live. There
-/// are at most 10,000: another one then takes the place of the one that was idle longest, if that was
-/// a minute or more. Of an answer with values that take more than 4 KiB a repeated write learns only
-/// whether its comparisons held.
+/// The session remembers the answer to its latest write, and ends when it is idle for its time to
+/// live. There are at most 10,000 sessions. A further session replaces the session that was idle
+/// longest, if that was a minute or more. If an answer has more than 4 KiB of values, a retry
+/// learns only whether the comparisons held.
 #[utoipa::path(
     post, path = "/sessions", operation_id = "open_session", tag = "sessions",
     request_body = SessionTimeToLive,

@@ -1,5 +1,5 @@
-//! Client connections: so many at once, each with bounded headers in bounded time, all finished in
-//! an orderly way when the server ends.
+//! Client connections: a bounded number, each with bounded headers and timeouts. At shutdown they
+//! end in an orderly way.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::address::Address;
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -23,46 +24,46 @@ use tower::Service;
 
 use super::paced::Paced;
 use super::places::{Places, Seat};
-use crate::config::{Address, Limits};
+use crate::config::Limits;
 use crate::descriptors::Shares;
 use crate::metrics::Connections;
 use crate::tls::{Acceptor, Stream};
 
-/// The longest request line and headers: a key of the greatest length, each byte escaped, and room.
+/// The longest request line with headers: the longest key with each byte escaped, and room.
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
-/// The most headers.
+/// The maximum number of headers.
 const MAX_HEADERS: usize = 64;
 
-/// How long somebody who is let in although there is no room may take to say why.
+/// The read timeout in reserved places.
 const HASTE: Duration = Duration::from_secs(2);
 
-/// The pause after a connection could not be accepted: the first and the longest.
+/// The pause after a failed accept: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
-/// One line about that is enough for so long.
+/// The shortest time between two log lines about failed accepts.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// An address that clients can connect to, before anything answers there.
+/// A bound address for clients, which does not answer yet.
 pub struct Listener {
     listener: TcpListener,
     tls: Option<Acceptor>,
 }
 
 impl Listener {
-    /// Takes the address; connections to it are encrypted if there is something to do it with.
+    /// Binds the address. With an acceptor, connections use TLS.
     pub async fn bind(address: &Address, tls: Option<Acceptor>) -> std::io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address.to_string()).await?, tls })
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn local_address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
 
-/// Serves until told to stop, then lets requests under way finish within the grace. `service` makes
-/// a service for each connection.
+/// Serves until `stop` is cancelled, then lets pending requests finish within the grace period.
+/// `service` makes a service for each connection.
 pub(crate) async fn serve<S>(
     listener: Listener,
     service: impl Fn(Arc<Seat>) -> S,
@@ -111,7 +112,7 @@ pub(crate) async fn serve<S>(
     }
 }
 
-/// What all connections pass.
+/// What all connections share.
 struct Door {
     tls: Option<Acceptor>,
     connections: Connections,
@@ -157,17 +158,17 @@ async fn attend<S>(
             connection.await
         }
         () = door.stop.cancelled() => {
-            // The request under way is the last; an idle connection ends at once.
+            // The pending request is the last; an idle connection ends at once.
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    // How a client ends its connection is its own affair.
+    // It does not matter how a client ends its connection.
     drop(ended);
 }
 
 impl Door {
-    /// Encrypts the connection where that is wanted.
+    /// Does the TLS handshake, if TLS is configured.
     async fn enter(&self, stream: TcpStream, limits: &Limits) -> Option<Stream> {
         let Some(tls) = &self.tls else { return Some(Either::Left(stream)) };
         let handshake = timeout(limits.client_read_timeout, tls.accept(stream));
@@ -186,13 +187,13 @@ impl Door {
     }
 }
 
-/// What becomes of connections that cannot be accepted.
+/// The pause after failed accepts, and when they were last logged.
 struct Pause {
     next: Duration,
     told: Option<Instant>,
 }
 
-/// The next connection, and where it comes from.
+/// The next connection, and the client's address.
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
@@ -201,7 +202,7 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, from)) => {
             pause.next = PAUSES[0];
-            // Answers are written whole; the system must not wait for more.
+            // Answers are written whole; the system must not wait for more data.
             drop(stream.set_nodelay(true));
             Some((stream, from))
         }
@@ -210,7 +211,7 @@ async fn accept(
             if error.kind() == ErrorKind::ConnectionAborted {
                 return None;
             }
-            // Out of file descriptors, most likely: accepting again at once would spin.
+            // Probably out of file descriptors: an immediate retry would spin.
             if pause.told.is_none_or(|at| at.elapsed() >= QUIET) {
                 tracing::error!("cannot accept clients' connections, trying on: {error}");
                 pause.told = Some(Instant::now());

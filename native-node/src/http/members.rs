@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use api::address::Address;
+use api::members::{Member, Members};
+use api::members::{MemberInfo, MemberList, MemberRole};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -21,85 +24,31 @@ use super::error::ApiError;
 use super::kv::json;
 use super::{App, request, signed};
 use crate::addresses::Book;
-use crate::config::{Address, Member, Members};
-use crate::handle::RequestError;
+use crate::driver::handle::RequestError;
 
-/// How often a new address is entered anew when others change the book at the same time.
+/// How often a new address is written again when the address book changes at the same time.
 const MAX_TRIES: u32 = 8;
 
-/// How often a snapshot under way is looked after.
+/// How often a pending snapshot is checked.
 const GLANCE: Duration = Duration::from_millis(10);
-
-/// The answer to questions about members.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct MemberList {
-    /// The leader, as far as the answering server knows.
-    #[schema(value_type = Option<u64>)]
-    pub leader: Option<NodeId>,
-    /// Whether two sets of voters must agree at present, since a change is under way.
-    pub joint: bool,
-    /// Everybody who belongs.
-    pub members: Vec<MemberInfo>,
-}
-
-/// A member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct MemberInfo {
-    /// Its number.
-    #[schema(value_type = u64)]
-    pub id: NodeId,
-    /// What it does.
-    pub role: MemberRole,
-    /// Where it is found, if that is known.
-    #[serde(flatten)]
-    #[schema(value_type = Found)]
-    pub addresses: Option<Member>,
-}
-
-/// How a member's addresses stand in JSON: neither, where they are not known.
-#[derive(ToSchema)]
-#[schema(as = Addresses)]
-#[expect(dead_code, reason = "it describes")]
-struct Found {
-    /// Where the other servers reach it.
-    #[schema(required = false, nullable = false)]
-    peer: Option<String>,
-    /// Where clients reach it.
-    #[schema(required = false, nullable = false)]
-    client: Option<String>,
-}
-
-/// What a member does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MemberRole {
-    /// Votes and counts.
-    Voter,
-    /// Votes until the change that is under way is complete.
-    Leaving,
-    /// Replicates only.
-    Learner,
-    /// Replicates until it has caught up, and votes then.
-    Joining,
-}
 
 /// The body of `POST /cluster/members`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"id": 4, "peer": "127.0.0.1:8004", "client": "127.0.0.1:7004"}))]
 struct Join {
-    /// The number of the server that joins, or moves, or votes from now on.
+    /// The id of the server that joins, changes its addresses, or becomes a voter.
     #[schema(value_type = u64, minimum = 1)]
     id: NodeId,
-    /// Where the other servers reach it, as `HOST:PORT`; only together with `client`.
+    /// The address for other servers, as `HOST:PORT`; only together with `client`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     peer: Option<Address>,
-    /// Where clients reach it, as `HOST:PORT`.
+    /// The address for clients, as `HOST:PORT`; only together with `peer`.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     client: Option<Address>,
-    /// Whether it is to stay a learner.
+    /// Whether the server stays a learner [default: false].
     #[serde(default)]
     learner: bool,
 }
@@ -108,7 +57,7 @@ struct Join {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Voters {
-    /// The numbers of all servers that are to vote.
+    /// The ids of all servers that are to vote.
     #[schema(value_type = Vec<u64>)]
     voters: std::collections::BTreeSet<NodeId>,
 }
@@ -117,7 +66,7 @@ struct Voters {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Heir {
-    /// The number of the server that is to lead; whoever is best when it is left out.
+    /// The id of the next leader. Without it, the most suitable server is chosen.
     #[schema(value_type = Option<u64>)]
     to: Option<NodeId>,
 }
@@ -125,7 +74,7 @@ struct Heir {
 /// The answer to `POST /cluster/leader`.
 #[derive(Debug, Serialize, ToSchema)]
 struct Elected {
-    /// Who leads now.
+    /// The id of the new leader.
     #[schema(value_type = u64)]
     leader: NodeId,
 }
@@ -133,20 +82,20 @@ struct Elected {
 /// The answer to `POST /cluster/snapshot`.
 #[derive(Debug, Serialize, ToSchema)]
 struct Saved {
-    /// The newest snapshot holds the state up to this entry.
+    /// The newest snapshot contains the state up to this entry.
     #[schema(value_type = u64)]
     snapshot_index: LogIndex,
 }
 
-/// What somebody wants of the members.
+/// A requested change of the members.
 enum Wish {
-    /// A server joins, or votes from now on, or has moved.
+    /// A server joins, becomes a voter, or changes its addresses.
     Join(NodeId, Option<Member>, bool),
     Leave(NodeId),
     Voters(std::collections::BTreeSet<NodeId>),
 }
 
-/// `/cluster/members` and what is below.
+/// `/cluster/members` and its subpaths.
 pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let id = match parts.uri.path().strip_prefix("/cluster/members/") {
@@ -158,7 +107,7 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
     drop(permit);
     let wish = match (&parts.method, id) {
         (&Method::GET | &Method::HEAD, None) if !app.handle.is_member() => {
-            // Its list is an old one.
+            // This server's list is outdated.
             return Err(ApiError::NotAMember(app.leader(app.handle.status().leader)));
         }
         (&Method::GET | &Method::HEAD, None) => {
@@ -183,7 +132,7 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
     Ok(done(deed, answer))
 }
 
-/// The answer to an administrator, with what it answers for the log.
+/// The answer to an administrator, with a description of the change for the audit log.
 fn done(deed: String, answer: Result<Response, ApiError>) -> Response {
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     response.extensions_mut().insert(Deed(deed));
@@ -207,11 +156,11 @@ impl fmt::Display for Wish {
     }
 }
 
-/// Lets a server in, or vote, or move to other addresses.
+/// Adds a server, makes it a voter, or changes its addresses.
 ///
-/// A new server votes once it has caught up, unless it is to stay a learner. Without addresses a learner
-/// votes from now on; with other addresses a member moves. The answer comes when the change is complete.
-/// A server that takes nothing for `--promotion-timeout` is taken out again.
+/// A new server votes once it has caught up, unless it stays a learner. Without addresses, a
+/// learner becomes a voter; with other addresses, a member moves. The answer comes when the change
+/// is complete. A server that makes no progress for `--promotion-timeout` is removed again.
 #[utoipa::path(
     post, path = "/cluster/members", operation_id = "add_member", tag = "cluster", request_body = Join,
     responses((status = 200, description = "The members then", body = MemberList)),
@@ -237,8 +186,8 @@ fn join(wanted: Join) -> Result<Wish, ApiError> {
 
 /// Sets all voters at once.
 ///
-/// Servers that do not vote yet catch up first; those that are left out leave. Meanwhile both sets of
-/// voters must agree.
+/// Servers that do not vote yet catch up first; voters that are not listed are removed. Meanwhile
+/// both sets of voters must agree.
 #[utoipa::path(
     put, path = "/cluster/members", operation_id = "set_voters", tag = "cluster", request_body = Voters,
     responses((status = 200, description = "The members then", body = MemberList)),
@@ -247,9 +196,9 @@ fn set_voters(wanted: Voters) -> Wish {
     Wish::Voters(wanted.voters)
 }
 
-/// Takes a server out; it may be the leader.
+/// Removes a server, which may be the leader.
 ///
-/// A server that runs on after that is not ready, and answers reads with `not_a_member`.
+/// A removed server that still runs is not ready, and answers reads with `not_a_member`.
 #[utoipa::path(
     delete, path = "/cluster/members/{id}", operation_id = "remove_member", tag = "cluster",
     params(("id" = u64, Path, description = "Its number")),
@@ -259,7 +208,7 @@ const fn leave(id: NodeId) -> Wish {
     Wish::Leave(id)
 }
 
-/// Why a change was not made here.
+/// Why this server did not make a change.
 enum Failure {
     Handle(RequestError),
     Api(ApiError),
@@ -271,7 +220,7 @@ impl From<RequestError> for Failure {
     }
 }
 
-/// The leader is asked where this server does not lead; anything else is an answer.
+/// Forwards the request if this server does not lead; otherwise returns the error.
 async fn elsewhere(
     app: &App,
     failure: Failure,
@@ -287,7 +236,7 @@ async fn elsewhere(
     }
 }
 
-/// Addresses first, so that they are in the log before the configuration that needs them.
+/// Writes addresses first, to have them in the log before the configuration that needs them.
 async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
     let moved = match &wish {
         Wish::Join(id, Some(member), learner) => {
@@ -300,7 +249,7 @@ async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
                 membership.is_voter(*id) && stays
             };
             if moved && is_there {
-                // That was all, whatever other change is under way.
+                // Only the addresses change, whatever other change is pending.
                 return Ok(membership.clone());
             }
             moved
@@ -348,11 +297,11 @@ async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
     }
 }
 
-/// Notes in the book that servers are let in of which only the number is said.
+/// Records in the address book that these servers join, with the addresses that are known already.
 async fn enter_again(app: &App, ids: &[NodeId]) -> Result<(), Failure> {
     let membership = app.handle.status().membership.clone();
     for id in ids.iter().filter(|id| !membership.contains(**id)) {
-        // Who has no address is refused by the caller, in words.
+        // The caller rejects servers without an address.
         if let Some(member) = app.addresses.get(*id) {
             enter(app, *id, &member).await?;
         }
@@ -360,8 +309,8 @@ async fn enter_again(app: &App, ids: &[NodeId]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Enters a server's addresses in the book, and that it is let in where it is no member; whether
-/// they were other ones before.
+/// Writes a server's addresses to the address book, and that it joins if it is not a member.
+/// Returns whether the addresses changed.
 async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> {
     for _ in 0..MAX_TRIES {
         let store = app.handle.read(false, app.handle.admit(0)?).await?;
@@ -377,7 +326,7 @@ async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> 
         if same && newcomer.is_none() {
             return Ok(false);
         }
-        // Whoever has left makes room for others at its addresses.
+        // The addresses of servers that have left are free for others.
         let belonging = known.only(|other| membership.contains(other));
         let members: Members = belonging
             .with(id, member.clone())
@@ -393,7 +342,7 @@ async fn enter(app: &App, id: NodeId, member: &Member) -> Result<bool, Failure> 
 
 /// Lists the members, as this server knows them.
 ///
-/// A server that is no member refuses: its list is an old one.
+/// A server that is not a member rejects the request: its list is outdated.
 #[utoipa::path(
     get, path = "/cluster/members", operation_id = "list_members", tag = "cluster",
     responses((status = 200, description = "The members", body = MemberList)),
@@ -419,7 +368,7 @@ fn list(app: &App, membership: &Membership) -> MemberList {
     }
 }
 
-/// Hands leadership over.
+/// Transfers leadership to another server.
 #[utoipa::path(
     post, path = "/cluster/leader", operation_id = "transfer_leadership", tag = "cluster",
     request_body(content = Option<Heir>, description = "May be empty"),
@@ -439,7 +388,7 @@ pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Re
     Ok(done(deed, answer))
 }
 
-/// Lets this server take a snapshot, and answers once it is on disk.
+/// Takes a snapshot on this server, and answers once it is on disk.
 #[utoipa::path(
     post, path = "/cluster/snapshot", operation_id = "take_snapshot", tag = "cluster",
     responses(
@@ -465,12 +414,12 @@ pub(super) async fn snapshot(app: &App, request: Request<Incoming>) -> Result<Re
             return Err(ApiError::Stopping);
         }
         if Instant::now() >= deadline {
-            // It goes on; /cluster/status shows how far it is.
+            // The snapshot continues; /cluster/status shows its progress.
             let mut response = signed(app, json(&Saved { snapshot_index }));
             *response.status_mut() = StatusCode::ACCEPTED;
             return Ok(response);
         }
-        // One that was under way already ends before the one that is wanted can begin.
+        // A snapshot that was already pending ends before the requested snapshot can begin.
         app.handle.compact();
         sleep(GLANCE).await;
     }

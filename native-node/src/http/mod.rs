@@ -1,5 +1,4 @@
-//! The interface for clients: routes, bounded requests, forwarding to the leader, and what people
-//! and machines need to see how the server is.
+//! The client API: routes, bounded requests, forwarding to the leader, and routes for monitoring.
 
 pub mod access;
 mod answer;
@@ -16,7 +15,6 @@ pub(crate) mod fuzz;
 pub mod headers;
 mod health;
 mod held;
-mod json_bytes;
 mod kv;
 mod leases;
 mod listen;
@@ -41,9 +39,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::address::Address;
+use api::members::Members;
 use axum::Router;
 use axum::body::Body;
-use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use hyper::header::{self, HeaderValue};
@@ -57,15 +56,14 @@ use tower_http::cors::CorsLayer;
 
 use crate::addresses::Addresses;
 use crate::clock::Clock;
-use crate::config::{Address, Limits, Members};
+use crate::config::Limits;
 use crate::descriptors::Shares;
-use crate::handle::Handle;
+use crate::driver::handle::Handle;
 use crate::metrics::HttpMetrics;
 use crate::supervise::Pulse;
 use crate::transport::Links;
 pub use access::Access;
 use answer::Answers;
-pub use dispatch::Route;
 use error::ApiError;
 use forward::Forwarder;
 use freshness::Confirmed;
@@ -73,46 +71,27 @@ use held::Held;
 pub use listen::Listener;
 pub(crate) use listen::serve as serve_service;
 pub use origin::Origins;
-pub use places::MAX_RESERVED;
 
-/// The server that answered.
-pub const NODE_HEADER: HeaderName = HeaderName::from_static("x-raft-node");
-
-/// The store's revision that the answer shows or made.
-pub const REVISION_HEADER: HeaderName = HeaderName::from_static("x-raft-revision");
-
-/// What a read may have missed: nothing (`linearizable`, `lease`) or much (`stale`).
-pub const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("x-raft-consistency");
-
-/// With `max_staleness`: how old the state is at most that a stale read saw, in ms.
-pub const STALENESS_HEADER: HeaderName = HeaderName::from_static("x-raft-staleness-ms");
-
-/// With a stale read, why this server hears nothing new, if that is so: `not-a-member` or `no-leader`.
-pub const CUT_OFF_HEADER: HeaderName = HeaderName::from_static("x-raft-cut-off");
-
-/// The server that passed the request on; such a request is not passed on again.
-pub const FORWARDED_HEADER: HeaderName = HeaderName::from_static("x-raft-forwarded-by");
-
-/// Reads that wait for a revision at once, at most.
+/// The maximum number of reads that wait for a revision at the same time.
 const MAX_WAITING_READS: usize = 1024;
 
-/// What reads leave behind for later ones, and the room that they share.
+/// What reads share: the confirmed freshness, held states, and limits.
 #[derive(Debug)]
 pub struct Reads {
     /// How fresh this server's state is known to be.
     confirmed: Confirmed,
-    /// States of which more pages may be read.
+    /// States that are held for later pages of range reads.
     held: Held,
-    /// Room for those that wait for a revision.
+    /// Limits the reads that wait for a revision.
     waiting: Semaphore,
-    /// What answers under way hold.
+    /// Limits the memory of pending answers.
     answers: Answers,
-    /// Room for those who watch the trace.
+    /// Limits the subscribers of the trace.
     trace_watchers: Arc<Semaphore>,
 }
 
 impl Reads {
-    /// With answers that hold so many bytes together at most.
+    /// Pending answers hold at most this many bytes together.
     pub fn new(max_answer_bytes: usize) -> Self {
         let (confirmed, held) = Default::default();
         Self {
@@ -125,58 +104,59 @@ impl Reads {
     }
 }
 
-/// What all routes share.
+/// The state that all routes share.
 pub struct App {
-    /// This server.
+    /// This server's id.
     pub id: NodeId,
     /// The cluster's name.
     pub cluster_id: String,
-    /// The servers of the command line.
+    /// The founding members.
     pub founders: Members,
-    /// All servers and where they are.
+    /// The addresses of all servers.
     pub addresses: Addresses,
-    /// Whether a leader may read by its lease.
+    /// Whether a leader may answer reads by its lease.
     pub lease_reads: bool,
-    /// How long a change of the members may take.
+    /// The timeout of a membership change.
     pub change_timeout: Duration,
     /// Where this server listens for clients.
     pub client: Address,
-    /// The driver.
+    /// The handle to the driver.
     pub handle: Handle,
     /// The connections to the other servers.
     pub links: Links,
-    /// The core's time.
+    /// The core's clock.
     pub clock: Clock,
-    /// Whether the driver's loop turns.
+    /// Shows whether the driver's loop makes progress.
     pub pulse: Pulse,
-    /// When the process began.
+    /// When the process started.
     pub started: Instant,
-    /// How long a client may take to send a body.
+    /// The timeout for receiving a request body.
     pub client_read_timeout: Duration,
-    /// A peer that was silent for longer is not healthy.
+    /// A peer that has been silent for longer is not healthy.
     pub silence: Duration,
-    /// Where requests for the leader go.
+    /// Forwards requests to the leader.
     pub forwarder: Forwarder,
-    /// What reads share.
+    /// The state that reads share.
     pub reads: Reads,
-    /// Set once the server is told to end: it goes on for a moment, but lets connections go.
+    /// Cancelled when shutdown begins. The server still answers for a moment, but closes
+    /// connections.
     pub ending: CancellationToken,
-    /// Set when it takes no more requests.
+    /// Cancelled when the server takes no more requests.
     pub draining: CancellationToken,
-    /// Who may do what.
+    /// The access rules.
     pub access: Access,
-    /// Who may use the API from a web page.
+    /// The web page origins that may use the API.
     pub origins: Origins,
-    /// What is counted here.
+    /// The metrics of the API.
     pub metrics: HttpMetrics,
-    /// Everything that is counted.
+    /// All metrics.
     pub registry: Registry,
-    /// The page's files.
+    /// The directory of the web page's files.
     pub web_dir: Option<PathBuf>,
 }
 
 impl App {
-    /// Why this server's state does not move, as far as it knows.
+    /// Why this server receives no new entries, as far as it knows.
     fn cut_off(&self) -> Option<&'static str> {
         if !self.handle.is_member() {
             return Some("not-a-member");
@@ -185,7 +165,7 @@ impl App {
     }
 }
 
-/// Everything that is served, on an address that was taken before.
+/// Serves all routes on a bound address, until `stop` is cancelled.
 pub async fn serve(
     listener: Listener,
     app: Arc<App>,
@@ -205,7 +185,7 @@ pub async fn serve(
     }
 }
 
-/// The routes that do not carry the load; see [`dispatch`] for those that do.
+/// The routes with little load; [`dispatch`] serves the others.
 fn router(app: &Arc<App>) -> Router {
     let router = Router::new()
         .route("/cluster/status", only(get(status::get)))
@@ -224,12 +204,12 @@ fn router(app: &Arc<App>) -> Router {
     pages::add(router, directory)
 }
 
-/// A route for reading whose other methods get the usual kind of error.
+/// A route for reading. Other methods get the usual kind of error.
 fn only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
     route.fallback(async || ApiError::MethodNotAllowed(&[Method::GET, Method::HEAD]))
 }
 
-/// Adds the metrics that are read off the server when somebody asks.
+/// Adds the metrics that are read from the server at each scrape.
 pub fn register(registry: &mut Registry, handle: &Handle, links: &Links) {
     registry.register(
         "raft_peer_refused",
@@ -254,28 +234,28 @@ fn cors(origins: &Origins) -> CorsLayer {
             header::CONTENT_TYPE,
             header::IF_MATCH,
             header::IF_NONE_MATCH,
-            headers::IDEMPOTENCY_KEY,
-            headers::SESSION_HEADER,
-            headers::SEQUENCE_HEADER,
+            api::headers::IDEMPOTENCY_KEY,
+            api::headers::SESSION_HEADER,
+            api::headers::SEQUENCE_HEADER,
         ])
         .expose_headers([
-            NODE_HEADER,
-            REVISION_HEADER,
-            CONSISTENCY_HEADER,
-            STALENESS_HEADER,
-            CUT_OFF_HEADER,
-            FORWARDED_HEADER,
+            api::headers::NODE_HEADER,
+            api::headers::REVISION_HEADER,
+            api::headers::CONSISTENCY_HEADER,
+            api::headers::STALENESS_HEADER,
+            api::headers::CUT_OFF_HEADER,
+            api::headers::FORWARDED_HEADER,
             header::ETAG,
         ])
         .max_age(Duration::from_mins(10))
 }
 
-/// Adds who answered.
+/// Adds the header that names the answering server.
 fn signed(app: &App, response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
-    response.headers_mut().insert(NODE_HEADER, HeaderValue::from(app.id.0));
+    response.headers_mut().insert(api::headers::NODE_HEADER, HeaderValue::from(app.id.0));
     response
 }
 
-/// A request as handlers take it.
+/// A request as the router's handlers receive it.
 type HttpRequest = Request<Body>;

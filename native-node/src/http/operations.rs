@@ -1,8 +1,10 @@
-//! What transactions and batches are made of, as clients write and read it in JSON.
+//! The operations of transactions and batches, as clients write and read them in JSON.
 //!
-//! These are forms of the interface: the core's own, which stand in logs and snapshots, may change
-//! without them.
+//! These types belong to the API. The core's own types, which are in logs and snapshots, may change
+//! independently.
 
+use api::json_bytes::JsonBytes;
+use api::kv::Found;
 use bytes::Bytes;
 use raft_core::kv::{
     Comparison, KeyRange, LeaseId, Operation, OperationResult, Relation, Target, Versioned,
@@ -12,42 +14,40 @@ use utoipa::ToSchema;
 
 use super::answer::Document;
 use super::error::ApiError;
-use super::json_bytes::JsonBytes;
-use super::kv::Found;
 use super::range::MAX_LIMIT;
 use super::request;
 use crate::addresses::without_reserved;
 
-/// A comparison of what a key is with what it should be.
+/// Compares a property of a key with an expected value.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Comparison)]
 pub(super) struct JsonComparison {
     key: JsonBytes,
     target: JsonTarget,
-    /// How they must relate, key first.
+    /// The required relation, with the key's property on the left.
     #[serde(default)]
     #[schema(inline)]
     relation: JsonRelation,
 }
 
-/// What of a key is compared, and with what. A key that is not there has the numbers 0 and no
-/// value, which comes before all values.
+/// The property of a key to compare, and the expected value. For a key that does not exist, the
+/// numbers are 0 and the value is `null`, which is less than all values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Target)]
 pub(super) enum JsonTarget {
-    /// Its value; `null` for a key that is not there.
+    /// The key's value; `null` if the key does not exist.
     Value(Option<JsonBytes>),
-    /// How often it was set.
+    /// How often the key was set.
     Version(u64),
-    /// The revision at which it came into being.
+    /// The revision at which the key was created.
     CreateRevision(u64),
-    /// The revision at which it last changed.
+    /// The revision at which the key last changed.
     ModRevision(u64),
 }
 
-/// How two things relate.
+/// The relation of two values.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum JsonRelation {
@@ -58,7 +58,7 @@ pub(super) enum JsonRelation {
     Greater,
 }
 
-/// One operation.
+/// An operation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Operation)]
@@ -84,7 +84,7 @@ pub(super) struct JsonKey {
     pub(super) key: JsonBytes,
 }
 
-/// A key and what it is set to.
+/// A key and its new value.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Put)]
@@ -93,52 +93,52 @@ pub(super) struct JsonPut {
     pub(super) key: JsonBytes,
     /// At most 1 MiB.
     pub(super) value: JsonBytes,
-    /// The lease with which the key ends.
+    /// The lease that removes the key when it ends.
     #[serde(default)]
     pub(super) lease: Option<u64>,
 }
 
-/// Some keys of a range.
+/// The first keys of a range.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Range)]
 pub(super) struct JsonRange {
     range: JsonKeyRange,
-    /// At most so many.
+    /// The maximum number of keys.
     #[schema(maximum = 1000)]
     limit: u64,
 }
 
-/// The keys from `start` on, up to but not including `end`.
+/// The keys from `start` (inclusive) to `end` (exclusive).
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = KeyRange)]
 pub(super) struct JsonKeyRange {
-    /// The first key; empty for the very first.
+    /// The first key; empty for the start of all keys.
     start: JsonBytes,
-    /// Where it ends; `null` for the end of all keys.
+    /// The end, exclusive; `null` for the end of all keys.
     #[serde(default)]
     end: Option<JsonBytes>,
 }
 
-/// What one operation did or saw.
+/// The result of one operation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = OperationResult)]
 pub(super) enum JsonResult {
-    /// Of a `get`: the key, `null` when it is not there.
+    /// For `get`: the key, or `null` if it does not exist.
     Found(Option<Found>),
-    /// Of a `range`.
+    /// For `range`: the keys.
     Pairs(Vec<Found>),
-    /// Of a `put` or `delete`: whether the key was there before.
+    /// For `put` and `delete`: whether the key existed before.
     Existed(bool),
-    /// Of a `delete_range`: how many keys there were.
+    /// For `delete_range`: how many keys were removed.
     Removed(u64),
-    /// It was carried out, but there is no room for what it saw.
+    /// The operation was carried out, but there is no room for its result.
     Error(ApiError),
 }
 
-/// The room that an answer has for keys and values, in bytes.
+/// The room of an answer for keys and values, in bytes.
 pub(super) struct Room(usize);
 
 impl Room {
@@ -146,7 +146,7 @@ impl Room {
         Self(bytes)
     }
 
-    /// Takes the room for these pairs, if there is so much.
+    /// Reserves the room for these pairs, or fails.
     pub(super) fn take<'a>(
         &mut self,
         pairs: impl IntoIterator<Item = (&'a Bytes, &'a Versioned)>,
@@ -158,7 +158,7 @@ impl Room {
 }
 
 impl JsonComparison {
-    /// Checked against the store's bounds.
+    /// Converts the comparison and checks it against the store's bounds.
     pub(super) fn into_core(self) -> Result<Comparison, ApiError> {
         let Self { key: JsonBytes(key), target, relation } = self;
         request::check_key(&key)?;
@@ -183,7 +183,8 @@ impl JsonComparison {
 }
 
 impl JsonOperation {
-    /// Checked against the store's bounds; ranges without the cluster's own keys.
+    /// Converts the operation and checks it against the store's bounds. Ranges exclude the
+    /// cluster's own keys.
     pub(super) fn into_core(self) -> Result<Operation, ApiError> {
         Ok(match self {
             Self::Get(key) => Operation::Get { key: key.checked()? },
@@ -222,7 +223,7 @@ impl JsonKeyRange {
 }
 
 impl JsonResult {
-    /// What is to be shown, as far as there is room.
+    /// The result, or an error if there is no room for it.
     pub(super) fn new(result: &OperationResult, room: &mut Room) -> Self {
         let fits = match result {
             OperationResult::Found(pair) => room.take(pair.iter().map(|it| (&it.key, &it.value))),
@@ -244,17 +245,17 @@ impl JsonResult {
         }
     }
 
-    /// Adds it to a document, in the form that it has for serde.
+    /// Adds the result to a document, in the form in which serde writes it.
     pub(super) fn show(&self, document: &mut Document) {
         match self {
             Self::Found(Some(found)) => {
                 document.raw("{\"found\":");
-                found.show(document);
+                document.found(found);
                 document.raw("}");
             }
             Self::Pairs(pairs) => {
                 document.raw("{\"pairs\":");
-                document.list(pairs, |document, pair| pair.show(document));
+                document.list(pairs, Document::found);
                 document.raw("}");
             }
             Self::Found(None) | Self::Existed(_) | Self::Removed(_) | Self::Error(_) => {
@@ -264,7 +265,7 @@ impl JsonResult {
     }
 }
 
-/// Pairs that the operations' ranges may show together.
+/// Bounds the number of pairs in the ranges of the operations.
 pub(super) fn check_ranges(operations: &[Operation]) -> Result<(), ApiError> {
     let pairs = operations.iter().map(|operation| match operation {
         Operation::Range { limit, .. } => *limit,

@@ -1,8 +1,8 @@
-//! Which web pages may use the API.
+//! Checks which web pages may use the API.
 //!
-//! A server on loopback is open to every program of the machine's user, and so to every page in
-//! that user's browser, unless it looks at where a request comes from. CORS alone keeps a foreign
-//! page from reading answers, not from sending writes, and a WebSocket is outside of it.
+//! A server on loopback is open to every program of the machine's user. If it does not check where
+//! requests come from, it is open to every page in the user's browser too. CORS alone prevents a
+//! foreign page from reading answers, but not from sending writes. It does not cover WebSockets.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
 use super::error::ApiError;
 
-/// The rules of one server.
+/// The origins that one server accepts.
 #[derive(Clone, Debug)]
 pub struct Origins {
     allowed: Arc<[String]>,
-    /// On loopback the name in `Host` must be loopback's, else a name of the internet that was
-    /// made to point here would make its page one of the server's own (DNS rebinding).
+    /// On loopback, `Host` must name loopback. Otherwise a page could let its own domain name point
+    /// here, and become a page of this server (DNS rebinding).
     loopback_only: bool,
 }
 
 impl Origins {
-    /// Own pages and those of these origins.
+    /// Accepts the server's own pages and these origins.
     pub fn new(allowed: &[String], loopback_only: bool) -> Self {
         Self { allowed: allowed.into(), loopback_only }
     }
@@ -32,12 +32,12 @@ impl Origins {
         self.allowed.is_empty()
     }
 
-    /// As the CORS layer wants them.
+    /// The allowed origins, for the CORS layer.
     pub fn header_values(&self) -> Vec<HeaderValue> {
         self.allowed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()
     }
 
-    /// Refuses a request that a foreign page sent.
+    /// Rejects a request that a foreign page sent.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let host = text(headers, &HOST);
         if self.loopback_only && !host.is_none_or(is_loopback) {
@@ -55,7 +55,7 @@ impl Origins {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    // A header that is no text fits nothing that is allowed.
+    // A header that is not text matches no allowed value.
     headers.get(name).map(|value| value.to_str().unwrap_or("not text"))
 }
 
@@ -81,7 +81,7 @@ mod tests {
         headers
     }
 
-    /// Guards a developer's machine against the pages that its user visits.
+    /// Guards a developer's machine against the pages that the user visits.
     #[test]
     fn foreign_pages_are_refused() {
         let origins = Origins::new(&["http://127.0.0.1:7000".to_owned()], true);

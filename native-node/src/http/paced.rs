@@ -1,5 +1,10 @@
-//! A connection that neither side can abuse: while the client takes nothing of an answer, nothing
-//! more is read from it, and after a while it is cut; and it ends so that the last answer arrives.
+//! A connection with backpressure and timeouts. While the client does not take its answer, the
+//! server reads nothing from it, and disconnects it after a timeout. The connection closes in a way
+//! that delivers the last answer.
+//!
+//! **Invariant:** Such a client holds a bounded amount of memory, because its answers do not pile
+//! up. hyper's `pipeline_flush` stays off: it keeps answers back while anything is unread, and
+//! buffers without a bound.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,38 +15,39 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A client that cannot take at once what there is takes at least so much within its time.
+/// A client that reads slowly must take at least this many bytes within its timeout.
 const LEAST_BYTES: usize = 64 << 10;
 
-/// How long a client may go on sending after the last answer. Closed with something unread, the
-/// connection would be reset, and the answer lost.
+/// How long a client may continue to send after the last answer. If data stays unread, closing
+/// resets the connection and loses the answer.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The same when that is urgent.
+/// The same, if the server stops or another client needs the place.
 const SHORT_LINGER: Duration = Duration::from_millis(250);
 
-/// How much it may send then, in bytes.
+/// The maximum bytes that are read during that time.
 const MAX_LINGER_BYTES: usize = 32 << 20;
 
-/// See the module.
+/// A stream with a write timeout and a lingering close.
 pub(super) struct Paced<S> {
     stream: S,
-    /// How long a client may take nothing.
+    /// The timeout for a client that takes nothing.
     patience: Duration,
-    /// Set once there is no time to linger, since the server ends or somebody waits for the place.
+    /// Cancelled when there is no time to linger: the server stops, or another client needs the
+    /// place.
     hurry: CancellationToken,
-    /// When the client is cut; while there is something that it does not take.
+    /// When the client is disconnected; set while it does not take pending data.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What it took since that was set, in bytes.
+    /// The bytes that it took since the deadline was set.
     taken: usize,
-    /// Whether the last write did not go through.
+    /// Whether the last write is pending.
     is_stuck: bool,
-    /// Whether somebody wanted to read meanwhile.
+    /// Whether a read was attempted meanwhile.
     wants_to_read: bool,
     ending: Option<Ending>,
 }
 
-/// The time after the last answer.
+/// The phase after the last answer.
 struct Ending {
     deadline: Pin<Box<Sleep>>,
     read: usize,
@@ -61,7 +67,7 @@ impl<S> Paced<S> {
         }
     }
 
-    /// The client took so many bytes.
+    /// Notes that the client took this many bytes.
     fn moves(&mut self, bytes: usize, context: &Context<'_>) {
         self.is_stuck = false;
         self.taken += bytes;
@@ -73,7 +79,7 @@ impl<S> Paced<S> {
         }
     }
 
-    /// The client takes nothing at present; an error once that has lasted too long.
+    /// Notes that the client takes nothing at present. Fails once that has lasted too long.
     fn is_waited_for(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         self.is_stuck = true;
         let patience = self.patience;
@@ -109,7 +115,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.is_stuck {
-            // Woken by the write.
+            // The next write wakes the reader.
             self.wants_to_read = true;
             return Poll::Pending;
         }
@@ -143,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(Ok(())) => {
-                // All that there was is taken.
+                // The client has taken all data.
                 self.deadline = None;
                 self.moves(0, context);
                 Poll::Ready(Ok(()))
@@ -176,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         let mut bytes = [0; 8 << 10];
         while ending.read < MAX_LINGER_BYTES {
             let mut buffer = ReadBuf::new(&mut bytes);
-            // How it ends does not matter.
+            // A read error does not matter.
             let more = ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)).is_ok();
             let read = buffer.filled().len();
             if !more || read == 0 {
@@ -199,7 +205,7 @@ mod tests {
         (Paced::new(ours, Duration::from_secs(30), CancellationToken::new()), theirs)
     }
 
-    /// Guards memory: what a client sends is not read while it takes nothing, and is afterwards.
+    /// Guards memory: input is not read while the client takes nothing, and is read afterwards.
     #[tokio::test]
     async fn nothing_is_read_from_who_takes_nothing() {
         let (mut paced, mut client) = pair(1000);
@@ -226,7 +232,8 @@ mod tests {
         assert_eq!(read, b'm');
     }
 
-    /// Guards places: who takes nothing, or next to nothing, is cut; who takes slowly is not.
+    /// Guards places: a client that takes nothing, or next to nothing, is disconnected; a slow
+    /// client is not.
     #[tokio::test]
     async fn who_takes_next_to_nothing_is_cut() {
         for (each, is_cut) in [(0, true), (100, true), (LEAST_BYTES, false)] {
@@ -234,7 +241,7 @@ mod tests {
             let mut paced = Paced::new(ours, Duration::from_secs(2), CancellationToken::new());
             let taking = tokio::spawn(async move {
                 let mut taken = vec![0; each];
-                // Until it is cut, or has all.
+                // Until it is disconnected, or has everything.
                 while client.read_exact(&mut taken).await.is_ok() {
                     sleep(Duration::from_millis(20)).await;
                 }
@@ -246,7 +253,7 @@ mod tests {
         }
     }
 
-    /// Guards the last answer: what a client still sends is read, but not for ever.
+    /// Guards the last answer: remaining input is read, but not forever.
     #[tokio::test]
     async fn it_ends_when_the_client_has_sent_all() {
         let (mut paced, mut client) = pair(1000);

@@ -1,4 +1,4 @@
-//! The page's files: those of one directory, and nothing to which something in it points.
+//! The web page's files: only those in one directory, and never through symbolic links.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use tower_http::services::ServeDir;
 
 use super::error::ApiError;
 
-/// The longest name of a file on the file systems that there are, in bytes.
+/// The longest file name on common file systems, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// Lets the directory's files answer what no route does.
+/// Serves the directory's files at paths without a route.
 pub(super) fn add(router: Router, directory: &Path) -> Router {
     let missing = service_fn(async |_: Request<Body>| {
         Ok::<_, Infallible>(ApiError::RouteNotFound.into_response())
@@ -39,7 +39,7 @@ pub(super) fn add(router: Router, directory: &Path) -> Router {
     }))
 }
 
-/// Whether a path leads through directories to a file, none of them hidden or elsewhere.
+/// Whether a path contains no hidden name and no symbolic link.
 fn is_plain(directory: &Path, path: &str) -> bool {
     let mut place = PathBuf::from(directory);
     for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -51,7 +51,7 @@ fn is_plain(directory: &Path, path: &str) -> bool {
             return false;
         }
     }
-    // What may be given instead of the file, or for a directory.
+    // The files that may be served instead of this file, or for a directory.
     let compressed = |place: &Path| {
         let mut name = place.as_os_str().to_owned();
         name.push(".gz");

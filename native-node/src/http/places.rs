@@ -1,9 +1,9 @@
-//! Who has a place among the client connections, and who gives way when there is none left.
+//! Limits client connections, and chooses which connection to close when there is no place left.
 //!
-//! Whoever says nothing keeps nobody out: when all places are taken, the connection that has waited
-//! longest without a request gives way, unless it has shown a token. A few more places let in those
-//! who ask how the server is, and requests that other servers pass on; anybody else is told there
-//! that there is no room.
+//! **Invariant:** Idle clients do not keep others out: when all places are taken, the connection
+//! that has waited longest without a request is closed, unless it has shown an API token. A few
+//! reserved places admit health checks, metrics, and requests that other servers forward. Other
+//! requests are rejected there.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,27 +19,25 @@ use tokio_util::sync::CancellationToken;
 use crate::descriptors::Shares;
 use crate::metrics::Connections;
 
-/// Places for those who ask how the server is, beside all others, at most.
-pub const MAX_RESERVED: usize = 64;
-
-/// For so long who came to a reserved place is left to ask; else connections that are made as fast as
-/// they are cut would push everybody out. What a client sent meanwhile is there once it is let in.
+/// How long a connection in a reserved place may stay before its first request. Otherwise fast
+/// reconnects would evict all clients. While a client waits for a place, it can send its request.
 const TURN: Duration = Duration::from_millis(10);
 
-/// A connection that came or was answered a moment ago does not give way.
+/// A connection that was opened or answered within this time is not closed.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Connections that are chosen at once to give way.
+/// The number of connections that are chosen at once to make room.
 const CHOSEN: usize = 64;
 
-/// How soon after a choice of nobody the next one is made.
+/// How soon after an empty choice the next choice is made.
 const NEXT_CHOICE: Duration = Duration::from_millis(50);
 
-/// What a connection does, in the lowest bits of its state; above is since when, in µs.
+/// What a connection does, in the lowest bits of its state. The higher bits are the start time in
+/// µs.
 const SILENT: u64 = 0;
 const BUSY: u64 = 1;
 const IDLE: u64 = 2;
-/// As idle, and it has shown a token.
+/// Idle, and the client has shown a known API token.
 const KNOWN: u64 = 3;
 
 /// The places of one listener.
@@ -50,11 +48,11 @@ pub(super) struct Places(Arc<Room>);
 struct Room {
     most: usize,
     reserved: usize,
-    /// One for each connection, those included that are ending because they gave way.
+    /// A permit for each connection, including those that are being closed to make room.
     descriptors: Arc<Semaphore>,
     began: Instant,
     seats: Mutex<Seats>,
-    /// Half of the reserved places may be taken by requests that other servers pass on.
+    /// Requests that other servers forward may take half of the reserved places.
     for_servers: Arc<Semaphore>,
     connections: Connections,
 }
@@ -64,19 +62,19 @@ struct Seats {
     next: u64,
     taken: BTreeMap<u64, Arc<Line>>,
     reserved: BTreeMap<u64, Arc<Line>>,
-    /// Who is to give way next.
+    /// The connections to close next.
     chosen: VecDeque<u64>,
     chosen_at: Option<Instant>,
 }
 
-/// A connection as the others' places see it.
+/// The shared state of a connection.
 #[derive(Debug)]
 struct Line {
     state: AtomicU64,
     gives_way: CancellationToken,
 }
 
-/// A connection's place; free again when it is dropped.
+/// A connection's place; it is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     room: Arc<Room>,
@@ -97,14 +95,14 @@ impl Places {
         Self(Arc::new(Room { most, reserved, descriptors, began, seats, for_servers, connections }))
     }
 
-    /// Waits until one more connection may be open: at most until one that gave way has ended.
+    /// Waits until another connection may be open: at most until a closing connection has ended.
     pub(super) async fn descriptor(&self) -> OwnedSemaphorePermit {
         let descriptors = Arc::clone(&self.0.descriptors);
         descriptors.acquire_owned().await.expect("it is never closed")
     }
 
-    /// A place for a connection from this address, if there is one. Waits until somebody in a reserved
-    /// place has had a [`TURN`].
+    /// A place for a connection from this address, if there is one. Waits until a connection in a
+    /// reserved place has had its [`TURN`].
     pub(super) async fn take(
         &self,
         from: IpAddr,
@@ -124,7 +122,7 @@ impl Places {
     }
 }
 
-/// What becomes of who comes.
+/// The outcome for a new connection.
 enum Entry {
     Place {
         number: u64,
@@ -133,12 +131,12 @@ enum Entry {
     },
     /// There may be a place after this time.
     After(Duration),
-    /// All are served.
+    /// All reserved places are busy.
     Refused,
 }
 
 impl Room {
-    /// Lets somebody in, for whom somebody else may give way.
+    /// Takes a place, and closes another connection for it if necessary.
     fn enter(&self) -> Entry {
         let now = self.now();
         let mut seats = self.seats();
@@ -172,13 +170,13 @@ impl Room {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        // Nothing in here panics; and what is noted is whole in any case.
+        // Nothing panics under this lock, and the data is consistent in any case.
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seats {
-    /// Lets somebody give way; whether there was anybody.
+    /// Closes a chosen connection; returns whether a candidate existed.
     fn make_room(&mut self, now: u64) -> bool {
         loop {
             while let Some(number) = self.chosen.pop_front() {
@@ -201,7 +199,7 @@ impl Seats {
         }
     }
 
-    /// Chooses those who have waited longest, the silent ones first.
+    /// Chooses the connections that have waited longest, those without any request first.
     fn choose(&mut self, now: u64) {
         let waiting = self.taken.iter();
         let waiting = waiting.filter_map(|(number, line)| {
@@ -215,14 +213,14 @@ impl Seats {
 }
 
 impl Line {
-    /// What it does, and for how long.
+    /// What the connection does, and for how long.
     fn state(&self, now: u64) -> (u64, Duration) {
         let state = self.state.load(Relaxed);
         (state & 3, Duration::from_micros(now.saturating_sub(state >> 2)))
     }
 
-    /// For how long it is left in a reserved place, and whether it has yet to ask; `None` while it is
-    /// served. Who was answered has nothing more to say.
+    /// How long the connection may stay in a reserved place, and whether it has sent no request
+    /// yet; `None` while it is served. After an answer it may not stay.
     fn turn(&self, now: u64) -> Option<(Duration, bool)> {
         match self.state(now) {
             (BUSY, _) => None,
@@ -231,7 +229,7 @@ impl Line {
         }
     }
 
-    /// What it does and for how long, if it may give way.
+    /// What the connection does and for how long, if it may be closed to make room.
     fn waits(&self, now: u64) -> Option<(u64, Duration)> {
         let (deed, long) = self.state(now);
         (long >= MOMENT && matches!(deed, SILENT | IDLE)).then_some((deed, long))
@@ -239,48 +237,48 @@ impl Line {
 }
 
 impl Seat {
-    /// Where the connection comes from.
+    /// The client's IP address.
     pub(super) const fn from(&self) -> IpAddr {
         self.from
     }
 
-    /// Whether it is one of those for who asks how the server is.
+    /// Whether the place is a reserved place.
     pub(super) const fn is_reserved(&self) -> bool {
         self.is_reserved
     }
 
-    /// Whether no request has come.
+    /// Whether no request has arrived.
     pub(super) fn is_silent(&self) -> bool {
         self.line.state.load(Relaxed) & 3 == SILENT
     }
 
-    /// Ends when the connection is to give way.
+    /// Returns when the connection must close to make room.
     pub(super) async fn gives_way(&self) {
         self.line.gives_way.cancelled().await;
     }
 
-    /// A request begins.
+    /// Marks the connection as busy: a request begins.
     pub(super) fn is_busy(&self) {
         self.line.state.store(BUSY, Relaxed);
     }
 
-    /// It is answered; `known` if it showed a token that is known.
+    /// Marks the connection as idle after an answer; `known` if the request had a known token.
     pub(super) fn is_idle(&self, known: bool) {
         let deed = if known { KNOWN } else { IDLE };
         self.line.state.store(self.room.now() << 2 | deed, Relaxed);
     }
 
-    /// Whether it does nothing at present.
+    /// Whether no request is pending.
     pub(super) fn waits(&self) -> bool {
         self.line.state.load(Relaxed) & 3 != BUSY
     }
 
-    /// Room in a reserved place for a request that another server passes on.
+    /// Takes room in a reserved place for a request that another server forwards.
     pub(super) fn for_server(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.room.for_servers).try_acquire_owned().ok()
     }
 
-    /// Counts that there was no room.
+    /// Counts a request that was rejected because there was no room.
     pub(super) fn turned_away(&self) {
         self.room.connections.refused("limit");
     }
@@ -289,7 +287,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = self.room.seats();
-        // Whoever gave way is not there any more.
+        // A connection that was told to close is already removed.
         seats.taken.remove(&self.number);
         seats.reserved.remove(&self.number);
         drop(seats);
@@ -314,13 +312,13 @@ mod tests {
         places.take(HERE, descriptor).await
     }
 
-    /// Makes it look as if the connection had done this for so long.
+    /// Pretends that the connection has done this for this long.
     fn since(seat: &Seat, deed: u64, long: Duration) {
         let long = u64::try_from(long.as_micros()).expect("short");
         seat.line.state.store((seat.room.now() - long) << 2 | deed, Relaxed);
     }
 
-    /// A listener that began long ago.
+    /// A listener that started long ago.
     fn old(most: usize) -> Places {
         let Places(room) = places(most);
         let mut room = Arc::into_inner(room).expect("nobody else has it");
@@ -328,8 +326,9 @@ mod tests {
         Places(Arc::new(room))
     }
 
-    /// Guards those who have something to say: the silent give way to them, longest first, then
-    /// those without a request; never who is served, was a moment ago, or has shown a token.
+    /// Guards which connections are closed: those without any request first, longest first, then
+    /// idle connections. A connection that is served, was recently served, or has shown a token
+    /// stays.
     #[tokio::test]
     async fn the_silent_give_way() {
         let places = old(5);
@@ -356,14 +355,14 @@ mod tests {
         assert!(!take().await.is_reserved(), "places come back");
     }
 
-    /// Guards the places of who asks how the server is: they are few, the silent give way there once
-    /// they had time to ask, and who was answered at once.
+    /// Guards reserved places: they are few, and connections there are closed after their turn, or
+    /// at once after an answer.
     #[tokio::test]
     async fn reserved_places_are_few() {
         let places = places(1);
         let first = take(&places).await.expect("a place");
         let mut reserved = Vec::new();
-        for _ in 0..MAX_RESERVED {
+        for _ in 0..crate::descriptors::MAX_RESERVED {
             reserved.push(take(&places).await.expect("a place"));
         }
         assert!(!first.is_reserved() && reserved.iter().all(|seat| seat.is_reserved()));

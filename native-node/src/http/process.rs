@@ -1,24 +1,23 @@
-//! The usual figures of a process, under the names that Prometheus' client libraries agreed upon,
-//! where the system tells them in files.
+//! Standard process metrics, under the names of Prometheus' client libraries, on systems that have
+//! `/proc`.
 
 use std::fs::read_to_string;
 
-/// See the module; what cannot be read is left out.
+/// The figures of this process; `None` where a figure cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct ProcessFigures {
-    /// Time that it has run on processors, in seconds.
+    /// CPU time, in seconds.
     pub(super) cpu_seconds: Option<f64>,
-    /// When it began, in seconds since 1970.
+    /// When the process started, in seconds since 1970.
     pub(super) start_time: Option<f64>,
-    /// Memory that is there, in bytes.
+    /// Resident memory, in bytes.
     pub(super) resident_bytes: Option<u64>,
-    /// Addresses that are taken, in bytes.
+    /// Virtual memory, in bytes.
     pub(super) virtual_bytes: Option<u64>,
-    /// Threads.
     pub(super) threads: Option<u64>,
     /// Open file descriptors.
     pub(super) open_fds: Option<u64>,
-    /// How many it may have.
+    /// The limit of open file descriptors.
     pub(super) max_fds: Option<u64>,
 }
 
@@ -33,10 +32,10 @@ impl ProcessFigures {
         Self { open_fds, max_fds: max_fds(&limits), ..figures }
     }
 
-    /// Reads the line of `/proc/self/stat`; see proc(5) for its fields. `boot` is when the machine
-    /// began, `ticks` how many of its units a second has.
+    /// Parses the line of `/proc/self/stat`; see proc(5) for its fields. `boot` is the machine's
+    /// boot time, and `ticks` is the number of its units per second.
     fn of_stat(stat: &str, boot: Option<u64>, ticks: u64) -> Self {
-        // The name of the program stands in parentheses and may hold anything.
+        // The program's name is in parentheses and may contain anything.
         let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
         let fields: Vec<&str> = after.split_whitespace().collect();
         // The third field is the first after the name.
@@ -71,7 +70,7 @@ fn max_fds(limits: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Guards the places of the fields, also where the program's name looks like some.
+    /// Guards that the fields are found, even if the program's name looks like fields.
     #[test]
     fn a_line_of_the_system_is_read() {
         let line = "42 (a ) 1 2) S 1 42 42 0 -1 4194560 900 0 3 0 150 50 0 0 20 0 7 0 1000 \

@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 
+use api::headers::{CONSISTENCY_HEADER, REVISION_HEADER};
+use api::json_bytes::JsonBytes;
+use api::kv::Found;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -13,23 +16,22 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{Document, Outgoing};
 use super::error::ApiError;
 use super::freshness::{self, Unseen};
-use super::json_bytes::JsonBytes;
-use super::kv::{Found, look, shown};
+use super::kv::{look, shown};
 use super::request::{self, ReadOptions};
-use super::{App, CONSISTENCY_HEADER, REVISION_HEADER, signed};
+use super::{App, signed};
 use crate::addresses::without_reserved;
-use crate::handle::RequestError;
+use crate::driver::handle::RequestError;
 
-/// Pairs in one answer, unless fewer are asked for.
+/// The default number of pairs in one answer.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Pairs in one answer, at most.
+/// The maximum number of pairs in one answer.
 pub(super) const MAX_LIMIT: usize = 1000;
 
-/// A page ends once its keys and values have so many bytes.
+/// A page ends once its keys and values have this many bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// What is asked for.
+/// The parsed parameters.
 #[derive(Debug, Default)]
 struct Query {
     range: KeyRange,
@@ -38,31 +40,30 @@ struct Query {
     read: ReadOptions,
 }
 
-/// As clients write them; see [`key_range`] for how they are read.
+/// The query parameters of a range; [`key_range`] parses them.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read one by one since keys are bytes")]
 pub(super) struct RangeParameters {
-    /// Only keys that begin so, percent-encoded.
+    /// Only keys with this prefix, percent-encoded.
     prefix: Option<String>,
-    /// Only keys from this one on, percent-encoded.
+    /// Only keys from this key on, percent-encoded.
     start: Option<String>,
-    /// Only keys before this one, percent-encoded.
+    /// Only keys before this key, percent-encoded.
     end: Option<String>,
 }
 
-/// As [`RangeParameters`].
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read one by one")]
 struct PageParameters {
-    /// At most so many keys; fewer where they and their values are longer than about 1 MiB.
+    /// The maximum number of keys. A page also ends after about 1 MiB of keys and values.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
-    /// The keys as they were at this revision, namely that of the first page: so all pages show one
-    /// state. The server that gave a page with a `next` holds its state for a minute after each
-    /// page, and up to 64 states at once; after that, and elsewhere, `revision_not_held`.
-    /// `x-raft-consistency` is `snapshot`.
+    /// Reads the keys as they were at this revision. Give the revision of the first page: then all
+    /// pages show the same state. The server that sent a page with a `next` holds its state for a
+    /// minute after each page, and up to 64 states. After that, and on other servers, the error is
+    /// `revision_not_held`. `x-raft-consistency` is `snapshot`.
     revision: Option<u64>,
 }
 
@@ -72,14 +73,14 @@ struct Page {
     /// The store's revision.
     revision: u64,
     pairs: Vec<Found>,
-    /// Where the next page starts; nothing when this is the last.
+    /// The `start` of the next page; `null` on the last page.
     #[schema(value_type = Option<JsonBytes>)]
     next: Option<Bytes>,
 }
 
 /// Reads a range of keys, page by page.
 ///
-/// A page's `next` is the `start` of the one after it.
+/// A page's `next` is the `start` of the next page.
 #[utoipa::path(
     get, path = "/kv", operation_id = "get_range", tag = "keys",
     params(RangeParameters, PageParameters, ReadOptions),
@@ -117,7 +118,7 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
     Ok(response)
 }
 
-/// The state as it was at a revision, if that is held or is the newest.
+/// The state at a revision, if it is held or is the newest.
 async fn state_at(app: &App, revision: u64) -> Result<KvStore, Unseen> {
     if let Some(store) = app.reads.held.get(revision) {
         return Ok(store);
@@ -164,7 +165,7 @@ impl Query {
     }
 }
 
-/// The keys that `prefix`, `start` (with it) and `end` (without it) all allow.
+/// The intersection of `prefix`, `start` (inclusive) and `end` (exclusive).
 pub(super) fn key_range(uri: &Uri) -> Result<KeyRange, ApiError> {
     request::check_parameters(uri)?;
     let mut range = KeyRange::all();
@@ -199,7 +200,7 @@ impl Page {
         document.raw("{\"revision\":");
         document.plain(revision);
         document.raw(",\"pairs\":");
-        document.list(pairs, |document, pair| pair.show(document));
+        document.list(pairs, Document::found);
         document.raw(",\"next\":");
         match next {
             Some(next) => document.bytes(next),
@@ -225,16 +226,16 @@ fn page(store: &KvStore, range: &KeyRange, limit: usize) -> Page {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::kv::Command;
 
-    use super::super::request::Consistency;
     use super::*;
+    use api::kv::Consistency;
+    use raft_core::kv::Command;
 
     fn query(text: &str) -> Result<Query, ApiError> {
         Query::of(&format!("/kv?{text}").parse().expect("a URI"))
     }
 
-    /// Guards the parameters: keys are bytes, and what is not understood is refused.
+    /// Guards that keys in parameters are bytes, and that invalid parameters are rejected.
     #[test]
     fn ranges_are_understood_or_refused() {
         let both = query("prefix=a%2F&start=a%2Fm&limit=5").expect("good");
@@ -259,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Guards pages: together they are the range, each bounded in number and bytes.
+    /// Guards that the pages add up to the range, each bounded in number and bytes.
     #[test]
     fn pages_add_up_to_the_range() {
         let mut store = KvStore::default();

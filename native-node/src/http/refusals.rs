@@ -1,4 +1,4 @@
-//! What store and leader refuse, as errors of the interface.
+//! Rejections by the store and the leader, as errors of the API.
 
 use hyper::StatusCode;
 use raft_core::event::RequestRefusal;
@@ -7,7 +7,7 @@ use raft_core::membership::ChangeRefusal;
 
 use super::error::{Kind, kind};
 
-/// Of a write that is in the log but was not carried out.
+/// The error for a write that is in the log but that the store rejected.
 #[rustfmt::skip]
 pub(super) const fn store_refusal(refusal: Refusal) -> Kind {
     use StatusCode as S;
@@ -33,7 +33,7 @@ pub(super) const fn store_refusal(refusal: Refusal) -> Kind {
     }
 }
 
-/// Of what only a leader can do.
+/// The error for a request that the leader rejected.
 #[rustfmt::skip]
 pub(super) const fn leader_refusal(refusal: RequestRefusal) -> Kind {
     use ChangeRefusal as C;

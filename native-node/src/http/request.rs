@@ -1,5 +1,7 @@
-//! What requests hold, read with bounds: body, key, parameters.
+//! Reads the contents of requests, with bounds: body, key, parameters.
 
+use api::json_bytes::JsonBytes;
+use api::kv::Consistency;
 use axum::extract::Query;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -8,51 +10,50 @@ use hyper::body::{Body as _, Incoming};
 use percent_encoding::{percent_decode, percent_decode_str};
 use raft_core::kv::Command;
 use raft_core::limits::{MAX_COMMAND_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use serde::Deserialize;
 use serde::de;
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::ApiError;
-use super::json_bytes::JsonBytes;
 use crate::addresses::is_reserved;
 use crate::admission::Permit;
 use crate::config::Span;
-use crate::handle::RequestError;
+use crate::driver::handle::RequestError;
 
-/// The largest body: the longest key and value, each twice, which leaves room for JSON's escapes
-/// and for hexadecimal digits.
+/// The largest body, in bytes: the longest key and value, each twice. This leaves room for JSON
+/// escapes and hexadecimal digits.
 pub const MAX_BODY_BYTES: usize = 2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) + 1024;
 
-/// A command takes no more than the body that it is read from, but for a key in the path and the
-/// session or name around it.
+/// A command is no longer than its body, except for a key in the path and the session or name
+/// around it.
 const _: () = assert!(MAX_BODY_BYTES + 1024 <= MAX_COMMAND_BYTES);
 const _: () = assert!(MAX_VALUE_BYTES + 3 * MAX_KEY_BYTES + 1024 <= MAX_COMMAND_BYTES);
 
-/// The longest reason why something is not the expected JSON.
+/// The longest reason in an error about JSON, in bytes.
 const MAX_REASON_BYTES: usize = 500;
 
-/// Parameters of reads of one key.
+/// Query parameters of reads.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ReadOptions {
-    /// What a read may see.
+    /// Which writes a read sees.
     pub consistency: Consistency,
-    /// With `consistency=stale`: how old the state may be at most, for instance `5s` or `200ms`. A
-    /// server that has not heard for so long that nothing newer is committed asks the leader first.
+    /// With `consistency=stale`: the maximum age of the state, for instance `5s` or `200ms`. If
+    /// this server last confirmed its state longer ago, it first confirms it with the leader.
     #[param(value_type = Option<String>, pattern = "^[0-9]+(us|ms|s|m|h)$")]
     pub max_staleness: Option<Span>,
     /// Waits until the answering server has applied this revision, for as long as a request may
-    /// take: what a client has written or read elsewhere it then sees here.
+    /// take. A client then sees here what it has written or read elsewhere.
     pub min_revision: Option<u64>,
-    /// Whether to point to the leader instead of asking it.
+    /// Redirects to the leader instead of forwarding the request.
     pub redirect: bool,
 }
 
 impl ReadOptions {
-    /// Refuses what does not go together.
+    /// Rejects options that contradict each other.
     pub fn check(&self) -> Result<(), ApiError> {
         if self.max_staleness.is_some() && self.consistency != Consistency::Stale {
             let why = "max_staleness goes with consistency=stale: all others read nothing old";
@@ -62,53 +63,28 @@ impl ReadOptions {
     }
 }
 
-/// What a read may see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Consistency {
-    /// Everything that was committed before the read began (§8).
-    #[default]
-    Linearizable,
-    /// The same, as long as clocks run within the stated drift: a leader need not ask the others
-    /// (dissertation §6.4.1).
-    Lease,
-    /// What this server happens to hold.
-    Stale,
-}
-
-impl Consistency {
-    /// As it stands in a header.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linearizable => "linearizable",
-            Self::Lease => "lease",
-            Self::Stale => "stale",
-        }
-    }
-}
-
-/// Parameters of writes.
+/// Query parameters of writes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WriteOptions {
-    /// The lease with which the key is to end.
+    /// The lease that removes the key when it ends.
     pub lease: Option<u64>,
-    /// Whether to point to the leader instead of asking it.
+    /// Redirects to the leader instead of forwarding the request.
     pub redirect: bool,
 }
 
-/// The one parameter that all routes take which the leader answers.
+/// The query parameter of all routes that the leader serves.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RedirectOption {
-    /// Whether to point to the leader instead of asking it.
+    /// Redirects to the leader instead of forwarding the request.
     pub redirect: bool,
 }
 
 impl WriteOptions {
-    /// For writes to which no lease can be given.
+    /// Rejects a lease, for writes that take none.
     pub fn without_lease(self) -> Result<(), ApiError> {
         match self.lease {
             None => Ok(()),
@@ -117,7 +93,7 @@ impl WriteOptions {
     }
 }
 
-/// The parameters after `?` as bytes, since keys may be among them.
+/// The query parameters as bytes, since they may contain keys.
 pub fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, Bytes)> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
@@ -126,7 +102,7 @@ pub fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, Bytes)> {
     })
 }
 
-/// Refuses parameters that [`parameters`] would have to guess at.
+/// Rejects parameters that [`parameters`] cannot read without guessing.
 pub fn check_parameters(uri: &Uri) -> Result<(), ApiError> {
     if uri.query().is_some_and(|query| has_bad_escape(query.as_bytes())) {
         let why = "a `%` is not followed by two hexadecimal digits";
@@ -147,27 +123,27 @@ fn has_bad_escape(text: &[u8]) -> bool {
     })
 }
 
-/// A parameter that is no key.
+/// Parses a parameter that is not a key.
 pub fn parameter<T: de::DeserializeOwned>(name: &str, value: &[u8]) -> Result<T, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::BadQuery(format!("{name}: {error}"));
     let text = std::str::from_utf8(value).map_err(|error| bad(&error))?;
-    // A bare word is a number, a truth value, or the name of a variant.
+    // A bare word is a number, a boolean, or the name of a variant.
     serde_json::from_str(text)
         .or_else(|_| serde_json::from_value(text.into()))
         .map_err(|error| bad(&error))
 }
 
-/// Reads a JSON body.
+/// Parses a JSON body.
 pub fn json_body<T: de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         let mut why = error.to_string();
-        // It may repeat a name as long as the body.
+        // The reason may quote a name as long as the body.
         why.truncate(why.floor_char_boundary(MAX_REASON_BYTES));
         ApiError::BadJson(why)
     })
 }
 
-/// Reads the parameters after `?`.
+/// Parses the query parameters.
 pub fn query<T: de::DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     match Query::try_from_uri(uri) {
         Ok(Query(options)) => Ok(options),
@@ -175,7 +151,7 @@ pub fn query<T: de::DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     }
 }
 
-/// The key in a path after `prefix`: any bytes, percent-encoded; slashes may stand as they are.
+/// The key after `prefix` in a path: any bytes, percent-encoded; slashes may stay as they are.
 pub fn key(uri: &Uri, prefix: &str) -> Result<Bytes, ApiError> {
     let escaped = uri.path().strip_prefix(prefix).unwrap_or_default();
     if has_bad_escape(escaped.as_bytes()) {
@@ -215,7 +191,7 @@ pub fn put(key: Bytes, value: Bytes) -> Result<Command, ApiError> {
     Ok(Command::put(key, value))
 }
 
-/// Refuses parameters where there are none.
+/// Rejects all query parameters.
 pub fn no_parameters(uri: &Uri) -> Result<(), ApiError> {
     match parameters(uri).next() {
         None => Ok(()),
@@ -223,7 +199,7 @@ pub fn no_parameters(uri: &Uri) -> Result<(), ApiError> {
     }
 }
 
-/// Reads a body of bounded size in bounded time; what has come of it counts as under way.
+/// Receives a body of bounded size within a timeout. The received bytes count as pending.
 pub async fn body(app: &App, body: Incoming) -> Result<(Bytes, Permit), ApiError> {
     let length = body.size_hint().upper().unwrap_or_default();
     if length > MAX_BODY_BYTES as u64 {
@@ -238,10 +214,10 @@ pub async fn body(app: &App, body: Incoming) -> Result<(Bytes, Permit), ApiError
 const TOO_LARGE: ApiError = ApiError::TooLarge { what: "body", limit: MAX_BODY_BYTES };
 
 async fn whole(mut body: Incoming, permit: &mut Permit) -> Result<Bytes, ApiError> {
-    // Most bodies are one part, which need not be copied.
+    // Most bodies are one part, which needs no copy.
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
-        // What follows a body in chunks is of no interest.
+        // Trailers after a chunked body are ignored.
         let Ok(part) = frame.map_err(|_| ApiError::BrokenBody)?.into_data() else { continue };
         let before = first.len().max(all.len());
         if before + part.len() > MAX_BODY_BYTES {
@@ -273,13 +249,13 @@ pub(super) struct SetRequest {
     value: JsonBytes,
 }
 
-/// Reads the body of `POST /set`.
+/// Parses the body of `POST /set`.
 pub fn set_request(body: &[u8]) -> Result<Command, ApiError> {
     let request: SetRequest = json_body(body)?;
     put(request.key.0, request.value.0)
 }
 
-/// How a failed request of the handle is told to a client that wrote.
+/// The error for a client whose write failed.
 pub fn write_error(error: RequestError) -> ApiError {
     match error {
         RequestError::NotLeader { .. } => ApiError::NotLeader(None),
@@ -293,7 +269,7 @@ pub fn write_error(error: RequestError) -> ApiError {
     }
 }
 
-/// How a failed request of the handle is told to a client that read.
+/// The error for a client whose read failed.
 pub fn read_error(error: RequestError) -> ApiError {
     match error {
         RequestError::Unknown => ApiError::ReadTimeout,
@@ -311,7 +287,7 @@ pub fn read_error(error: RequestError) -> ApiError {
 mod tests {
     use super::*;
 
-    /// Guards keys as bytes: escapes, slashes, and what is no key.
+    /// Guards that keys are bytes: escapes, slashes, and invalid keys.
     #[test]
     fn keys_in_paths_are_bytes() {
         let read = |path: &str| key(&path.parse().expect("a URI"), "/get/");
@@ -323,7 +299,7 @@ mod tests {
         assert!(matches!(read(&long), Err(ApiError::TooLarge { .. })));
     }
 
-    /// Guards `POST /set`: what is wrong with a body is said, not guessed around.
+    /// Guards `POST /set`: an invalid body is rejected with the reason.
     #[test]
     fn bodies_are_read_or_refused_with_the_reason() {
         let read = |text: &str| set_request(text.as_bytes());

@@ -1,5 +1,6 @@
-//! Headers that change what a request means are obeyed or refused; none is overlooked.
+//! Headers that change the meaning of a request are obeyed or rejected, never ignored.
 
+use api::headers::{IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
 use hyper::body::Body;
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_RANGE, EXPECT, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
@@ -7,28 +8,27 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Version};
 
-use super::dispatch::Route;
 use super::error::ApiError;
-use super::headers::{IDEMPOTENCY_KEY, SEQUENCE_HEADER, SESSION_HEADER};
+use crate::route::Route;
 
-/// Where a client goes on watching.
+/// The last event that a returning watcher received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The condition of WebDAV (RFC 4918 §10.4).
 const DAV_IF: HeaderName = HeaderName::from_static("if");
 
-/// Refuses a request that means something else than what would be done.
+/// Rejects a request whose headers ask for something that the server does not do.
 pub(super) fn screen<B: Body>(route: Route, request: &Request<B>) -> Result<(), ApiError> {
     let (method, headers) = (request.method(), request.headers());
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if (reads || *method == Method::DELETE) && !request.body().is_end_stream() {
         let methods = route.methods(request.uri().path());
-        // Where the method is none of the path's, that is what the answer says.
+        // If the path does not have this method, the answer says that instead.
         if methods.is_empty() || methods.contains(method) {
             return Err(ApiError::UnexpectedBody);
         }
     }
-    // The server of the page's files knows conditions of its own.
+    // The file server of the web page handles these conditions itself.
     let is_file = matches!(route, Route::Other | Route::Docs | Route::OpenApi) && reads;
     let is_of_the_cluster = matches!(
         route,
@@ -124,8 +124,8 @@ mod tests {
         screen(route, &request).map_or_else(|error| error.code(), |()| "")
     }
 
-    /// Guards what is written against headers that would make it something else, and servers in
-    /// front of this one against two readings of one request.
+    /// Guards that no header changes what is written, and that proxies and this server read a
+    /// request in the same way.
     #[test]
     fn headers_that_change_the_meaning_are_refused() {
         let host = ("host", "h");
@@ -152,7 +152,7 @@ mod tests {
             ("GET", "/kv/a", ("if-none-match", "\"1\""), ""),
             ("PUT", "/kv/a", ("if-match", "\"1\""), ""),
             ("GET", "/index.html", ("if-match", "\"1\""), ""),
-            // A part may be asked for, but need not be given.
+            // The server may ignore a requested range.
             ("GET", "/kv/a", ("range", "bytes=0-1"), ""),
             ("GET", "/kv/a", ("if-range", "\"1\""), ""),
             ("POST", "/set", ("content-type", "application/x-www-form-urlencoded"), ""),
@@ -177,7 +177,7 @@ mod tests {
         assert!(screen(Route::Other, &old).is_ok(), "HTTP/1.0 knows no Host");
     }
 
-    /// Guards the room for bodies: nothing is awaited where nothing can be.
+    /// Guards that methods without a body do not wait for a body.
     #[test]
     fn bodies_are_where_they_can_be() {
         for (method, refused) in

@@ -3,235 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::members::Member;
+use api::status::{
+    ClusterStatus, LogInfo, NodeInfo, PeerStatus, Place, Progress, SnapshotInfo, StateInfo,
+};
 use axum::extract::State;
 use axum::response::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use raft_core::event::{ProgressMode, ProgressState, RoleName};
-use raft_core::limits::Semantics;
+use raft_core::event::{ProgressState, RoleName};
 use raft_core::replica::Status;
-use raft_core::types::{LogIndex, NodeId, Term};
-use serde::{Deserialize, Serialize};
+use raft_core::types::NodeId;
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::faults::Crossing;
-use super::{App, HttpRequest, openapi, request, signed};
-use crate::config::Member;
+use super::{App, HttpRequest, request, signed};
 
-/// How long the leader may take to tell of its followers; without it the rest is told.
+/// How long the leader may take to send the progress of its followers; after that it is left out.
 const LEADER_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The whole answer.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ClusterStatus {
-    /// The cluster's name.
-    pub cluster_id: String,
-    /// The server that answers.
-    pub node: NodeInfo,
-    /// Whether it belongs to the cluster, as far as it knows.
-    #[serde(default = "belongs")]
-    pub member: bool,
-    /// Its role.
-    #[schema(schema_with = openapi::role)]
-    pub role: RoleName,
-    /// Its term.
-    #[schema(value_type = u64)]
-    pub term: Term,
-    /// Its vote in that term.
-    #[schema(value_type = Option<u64>)]
-    pub voted_for: Option<NodeId>,
-    /// The leader of that term, as far as it knows.
-    pub leader: Option<Place>,
-    /// Entries up to here are committed.
-    #[schema(value_type = u64)]
-    pub commit_index: LogIndex,
-    /// Entries up to here are in the state.
-    #[schema(value_type = u64)]
-    pub applied_index: LogIndex,
-    /// The last entry of the log, durable or not.
-    #[schema(value_type = u64)]
-    pub last_index: LogIndex,
-    /// Its term.
-    #[schema(value_type = u64)]
-    pub last_term: Term,
-    /// Entries up to here are on this server's disk.
-    #[schema(value_type = u64)]
-    pub durable_index: LogIndex,
-    /// The newest snapshot on disk holds the state up to here; 0 without one.
-    #[schema(value_type = u64)]
-    pub snapshot_index: LogIndex,
-    /// The log.
-    pub log: LogInfo,
-    /// The snapshots.
-    pub snapshots: SnapshotInfo,
-    /// The state.
-    pub state: StateInfo,
-    /// Client requests under way here.
-    pub requests: u64,
-    /// Writes that wait for their commit.
-    pub pending: u64,
-    /// Those who watch the events.
-    pub watchers: u64,
-    /// Whether the server has stopped for good and does nothing any more: its disk failed, or its
-    /// state differs from that of a majority.
-    pub halted: bool,
-    /// What the leader knows of the server that answers; nothing of the leader itself.
-    pub own_progress: Option<Progress>,
-    /// Whose view of the followers' progress this is.
-    #[schema(value_type = Option<u64>)]
-    pub progress_from: Option<NodeId>,
-    /// The other servers.
-    pub peers: Vec<PeerStatus>,
-}
-
-/// A server of an earlier release does not say; most servers that are asked are members.
-const fn belongs() -> bool {
-    true
-}
-
-/// A server of the first release does not say.
-const fn first_rules() -> u16 {
-    Semantics::FIRST.0
-}
-
-/// Who answers.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NodeInfo {
-    /// Its number and addresses.
-    #[serde(flatten)]
-    pub place: Place,
-    /// The program's version.
-    pub version: String,
-    /// How long it has been running.
-    pub uptime_seconds: f64,
-}
-
-/// A server and where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Place {
-    /// Its number.
-    #[schema(value_type = u64)]
-    pub id: NodeId,
-    /// Where clients reach it.
-    pub client: String,
-    /// Where the other servers reach it.
-    pub peer: String,
-}
-
-/// The log in figures.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LogInfo {
-    /// The first index that the log still holds.
-    #[schema(value_type = u64)]
-    pub first_index: LogIndex,
-    /// Entries that it holds.
-    pub entries: u64,
-    /// About their size in memory.
-    pub bytes: u64,
-    /// Its files' size.
-    pub disk_bytes: u64,
-    /// How many files.
-    pub segments: u64,
-}
-
-/// Snapshots in figures.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct SnapshotInfo {
-    /// How many are kept.
-    pub count: u64,
-    /// Their files' size.
-    pub disk_bytes: u64,
-    /// How much of the one that is being written is done, from 0 to 1.
-    pub saving: Option<f64>,
-    /// Attempts to save one that have failed since the last that succeeded.
-    #[serde(default)]
-    pub failures: u32,
-    /// When the next attempt follows, if the last one failed.
-    pub retry_in_seconds: Option<f64>,
-    /// Why the latest attempt to save one failed, as long as none was saved since.
-    #[serde(default)]
-    pub last_error: Option<String>,
-}
-
-/// The state in figures.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct StateInfo {
-    /// Equal on two servers that applied the same entries.
-    pub digest: String,
-    /// The members that had another state after the same entry when they were compared last. With none
-    /// all is well.
-    #[serde(default)]
-    #[schema(value_type = Vec<u64>)]
-    pub differs_from: Vec<NodeId>,
-    /// Changes so far.
-    pub revision: u64,
-    /// The clients' keys.
-    pub keys: u64,
-    /// Lengths of all keys and values.
-    pub bytes: u64,
-    /// By which rules commands are applied: 1 those of the first release, 2 those of this one. The
-    /// leader raises them once all members run a release that knows them.
-    #[serde(default = "first_rules")]
-    pub rules: u16,
-    /// About how much memory the whole state takes: keys and values, leases, sessions and remembered
-    /// answers.
-    #[serde(default)]
-    pub memory_bytes: u64,
-    /// The `memory_bytes` from which on this server, as leader, refuses what makes the state larger; 0
-    /// for none.
-    #[serde(default)]
-    pub quota_bytes: u64,
-}
-
-/// Another server.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PeerStatus {
-    /// Which.
-    #[serde(flatten)]
-    pub place: Place,
-    /// Whether its vote counts.
-    pub voter: bool,
-    /// Whether it is as it should be, as far as the answering server can tell.
-    pub healthy: bool,
-    /// Why it is not.
-    pub why: Option<String>,
-    /// Whether the answering server can send to it.
-    pub connected: bool,
-    /// The protocol that is spoken with it, the older one if its connections differ; nothing without a
-    /// connection.
-    #[serde(default)]
-    pub protocol: Option<u16>,
-    /// The last measured round trip to it.
-    pub round_trip_ms: Option<f64>,
-    /// Messages that wait to be sent to it.
-    pub queued: u64,
-    /// Messages that could not be sent to it since the start.
-    pub dropped: u64,
-    /// What the leader knows of it; nothing of the leader itself.
-    pub progress: Option<Progress>,
-}
-
-/// What a leader knows of a follower.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Progress {
-    /// It holds the leader's log durably up to here.
-    #[schema(value_type = u64)]
-    pub match_index: LogIndex,
-    /// The next index that it gets.
-    #[schema(value_type = u64)]
-    pub next_index: LogIndex,
-    /// How many entries it is behind.
-    pub lag: u64,
-    /// How it gets them.
-    #[schema(schema_with = openapi::progress_mode)]
-    pub state: ProgressMode,
-    /// Messages that it has not answered yet.
-    pub in_flight: u64,
-    /// How long ago it last answered.
-    pub last_contact_ms: Option<f64>,
-}
-
-/// Parameters of the route.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -245,16 +36,17 @@ struct Options {
 #[derive(Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ProgressSource {
-    /// From the leader, wherever it is.
+    /// From the leader.
     #[default]
     Leader,
-    /// Only what this server knows itself.
+    /// From this server only.
     Local,
 }
 
 /// Shows the cluster as this server sees it.
 ///
-/// The leader is asked for the followers' progress; where it does not answer, the rest is told.
+/// The server asks the leader for the followers' progress. If the leader does not answer, the
+/// progress is left out.
 #[utoipa::path(
     get, path = "/cluster/status", operation_id = "status", tag = "cluster", params(Options),
     responses((status = 200, description = "Also without a leader", body = ClusterStatus)),
@@ -283,27 +75,7 @@ pub(super) async fn get(
     Ok(response)
 }
 
-impl ClusterStatus {
-    /// Takes over what the leader knows, if it is indeed the leader.
-    fn adopt_progress(&mut self, leader: Option<Self>) {
-        let Some(leader) = leader.filter(|it| it.role == RoleName::Leader) else { return };
-        self.progress_from = Some(leader.node.place.id);
-        let own = leader.peers.iter().find(|it| it.place.id == self.node.place.id);
-        self.own_progress = own.and_then(|it| it.progress.clone());
-        for peer in &mut self.peers {
-            let known = leader.peers.iter().find(|it| it.place.id == peer.place.id);
-            if let Some(known) = known {
-                peer.progress.clone_from(&known.progress);
-                if peer.healthy && !known.healthy {
-                    peer.healthy = false;
-                    peer.why.clone_from(&known.why);
-                }
-            }
-        }
-    }
-}
-
-/// What this server knows by itself.
+/// What this server itself knows.
 fn local(app: &App) -> ClusterStatus {
     let status = app.handle.status();
     let usage = app.handle.usage().unwrap_or_default();
@@ -391,7 +163,7 @@ fn peers(app: &App, status: &Status) -> Vec<PeerStatus> {
     status.membership.peers_of(app.id).map(peer).collect()
 }
 
-/// Why a follower's progress is not as it should be.
+/// Why a follower counts as unhealthy, if it does.
 fn silence(app: &App, progress: &Progress) -> Option<String> {
     match progress.last_contact_ms {
         None => Some("it has not answered this leader yet".to_owned()),

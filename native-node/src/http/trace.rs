@@ -18,40 +18,40 @@ use super::error::ApiError;
 use super::places::Seat;
 use super::request;
 
-/// A watcher that takes longer for a frame is cut.
+/// A subscriber that takes longer to receive a frame is disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Watchers have nothing to say but "close".
+/// Subscribers need to send only control frames.
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
 
-/// Watchers at once, at most.
+/// The maximum number of subscribers at the same time.
 pub(super) const MAX_WATCHERS: usize = 64;
 
-/// What is spoken here, for clients that name protocols.
+/// The subprotocol, for clients that name subprotocols.
 const PROTOCOL: &str = "glassraft.trace";
 
-/// What follows `?`.
+/// The query parameters.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Options {
-    /// How events are written.
+    /// The encoding of the events.
     #[param(inline)]
     format: Format,
 }
 
-/// How events are written.
+/// The encoding of the events.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
     /// Text messages, each a JSON array.
     #[default]
     Json,
-    /// Binary messages for readers of the same release; see [`crate::trace::Frame::binary`].
+    /// Binary messages for clients of the same release; see [`crate::trace::Frame::binary`].
     Binary,
 }
 
-/// Streams what happens in the server, event by event, over a WebSocket.
+/// Streams the server's events over a WebSocket.
 #[utoipa::path(
     get, path = "/trace", operation_id = "trace", tag = "cluster", params(Options),
     responses((status = 101, description = "Messages of events follow")),
@@ -66,19 +66,19 @@ pub(super) async fn get(
     let Options { format } = request::query(&uri)?;
     let watchers = Arc::clone(&app.reads.trace_watchers);
     let permit = watchers.try_acquire_owned().map_err(|_| ApiError::Overloaded)?;
-    // A page that shows its token as a protocol needs another one to be chosen in the answer.
+    // A page that sends its token as a subprotocol needs another subprotocol in the answer.
     let upgrade = upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES);
     Ok(upgrade.on_upgrade(async move |socket| {
         watch(&app, socket, format).await;
-        // It is a connection as others are, and has its place until it ends.
+        // The connection keeps its place until it ends, like any other.
         drop((permit, seat));
     }))
 }
 
-/// Sends frames from the first fresh one on; after a loss, again from a fresh one on.
+/// Sends frames, from the first fresh frame on; after a loss, again from a fresh frame on.
 async fn watch(app: &App, mut socket: WebSocket, format: Format) {
     let mut frames = app.handle.watch();
     let mut fresh = false;
@@ -113,6 +113,6 @@ async fn watch(app: &App, mut socket: WebSocket, format: Format) {
             }
         }
     }
-    // Whether the farewell arrives does not matter.
+    // A lost close message does not matter.
     drop(timeout(PATIENCE, socket.send(Message::Close(None))).await);
 }

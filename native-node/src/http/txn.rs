@@ -1,4 +1,4 @@
-//! `POST /txn`: several comparisons, reads and changes as one.
+//! `POST /txn`: several comparisons, reads and changes as one transaction.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -18,12 +18,12 @@ use super::kv::{other_request, write};
 use super::operations::{JsonComparison, JsonOperation, JsonResult, Room, check_ranges};
 use super::request::{self, RedirectOption, WriteOptions};
 
-/// Comparisons and operations in one transaction, at most.
+/// The maximum number of comparisons and operations in one transaction.
 const MAX_PARTS: usize = 128;
 
-/// Several comparisons, reads and changes as one: at most 128 of them, with at most 1000 pairs in
-/// all ranges. The answer shows about 2 MiB of keys and values; of a result that is beyond that it
-/// gives the error `answer_too_large`.
+/// Several comparisons, reads and changes as one transaction: at most 128 in total, with at most
+/// 1000 pairs in the ranges of each list. The answer shows about 2 MiB of keys and values. A result
+/// beyond that is the error `answer_too_large`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Transaction, example = json!({
@@ -32,30 +32,30 @@ const MAX_PARTS: usize = 128;
     "else": [{"get": {"key": "a"}}],
 }))]
 struct Body {
-    /// All must hold; with none they do.
+    /// All must hold; an empty list holds.
     #[serde(default)]
     compare: Vec<JsonComparison>,
-    /// Carried out if they hold.
+    /// Carried out if all comparisons hold.
     #[serde(default)]
     then: Vec<JsonOperation>,
-    /// Carried out if not.
+    /// Carried out otherwise.
     #[serde(default, rename = "else")]
     otherwise: Vec<JsonOperation>,
 }
 
-/// What a transaction did.
+/// The answer to a transaction.
 #[derive(ToSchema)]
 #[schema(as = TransactionResult)]
 struct Done {
-    /// Whether all comparisons held, so that `then` was carried out.
+    /// Whether all comparisons held and `then` was carried out.
     succeeded: bool,
-    /// The store's revision after it, which all its changes share.
+    /// The store's revision after the transaction; all its changes have this revision.
     revision: u64,
     /// A result for each operation that was carried out, in order.
     results: Vec<JsonResult>,
 }
 
-/// Compares, reads and changes several keys as one.
+/// Compares, reads and changes several keys in one transaction.
 #[utoipa::path(
     post, path = "/txn", tag = "keys", request_body = Body,
     params(RedirectOption, SessionHeaders, IdempotencyHeader),
@@ -94,7 +94,7 @@ impl Done {
     }
 }
 
-/// Reads the body and checks it against the store's bounds.
+/// Parses the body and checks it against the store's bounds.
 pub(super) fn transaction(body: &[u8]) -> Result<Command, ApiError> {
     let Body { compare, then, otherwise } = request::json_body(body)?;
     if compare.len() + then.len() + otherwise.len() > MAX_PARTS {
@@ -115,7 +115,7 @@ pub(super) fn transaction(body: &[u8]) -> Result<Command, ApiError> {
 mod tests {
     use super::*;
 
-    /// Guards the store: what is malformed, too much or reserved never gets into the log.
+    /// Guards that malformed, oversized or reserved input never enters the log.
     #[test]
     fn transactions_are_understood_or_refused() {
         let good = r#"{"compare": [{"key": "a", "target": {"version": 0}, "relation": "equal"}],

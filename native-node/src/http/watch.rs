@@ -1,15 +1,17 @@
 //! `GET /watch`: the changes of keys as they happen, as server-sent events.
 //!
-//! One event a revision, whose id is the revision with a digest of the keys: a client that comes back
-//! with the last id it saw misses nothing and sees nothing twice, at any server, and is told when it
-//! comes to another history. What changed long ago is not kept; then the answer is 410, and the client
-//! reads the keys anew. [`crate::watch`] tells who is told of what, and what is bounded.
+//! There is one event per revision. Its id is the revision with a digest of the keys. A client that
+//! returns with the last id it saw gets each later change once, at any server, and learns if the
+//! history differs. Old changes are compacted; then the answer is 410, and the client reads the
+//! keys again. [`crate::watch`] describes which watchers get which changes, and the bounds.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use api::headers::REVISION_HEADER;
+use api::kv::Consistency;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -21,34 +23,36 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::range::RangeParameters;
-use super::request::Consistency;
-use super::{App, REVISION_HEADER, range, request, signed};
-use crate::handle::RequestError;
+use super::{App, range, request, signed};
+use crate::driver::handle::RequestError;
 use crate::watch::{End, From, Part, Refused, Wanted, Watch};
 
-/// Before the leader is asked again, while none is known.
+/// The pause before the leader is asked again, while none is known.
 const PAUSE: Duration = Duration::from_millis(20);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// As clients write them.
+/// The query parameters of `GET /watch`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "described here, read one by one")]
 struct Parameters {
-    /// What happened after this revision, or after the event with this id; without it from now on.
+    /// Changes after this revision, or after the event with this id [default: from now on].
     #[param(pattern = "^[0-9]+(-[0-9a-f]{1,16})?$")]
     from: Option<String>,
-    /// With `stale` also at a server that knows no leader, where nothing may happen for long.
+    /// With `stale`, also at a server that knows no leader, where there may be no changes for long.
     consistency: Option<Consistency>,
 }
 
 /// Watches the keys of a range.
 ///
-/// Server-sent events: `change` (one for each revision), `bookmark` (nothing else happened up to this
-/// revision; at least every ten seconds while nothing changes) and `error` (the last event of a stream
-/// that the server ends; its data is a problem). The id of an event is its revision and a digest; a
-/// client that sends it to any server, as `Last-Event-ID` or `from`, is told of what came after it.
+/// The server sends three kinds of server-sent events. A `change` contains the changes of one
+/// revision. A `bookmark` says that nothing else happened up to its revision. It is sent at least
+/// every ten seconds while nothing changes. An `error` is the last event of a stream that the
+/// server ends; its data is a problem.
+///
+/// The id of an event is its revision and a digest. A client that sends it to any server, as
+/// `Last-Event-ID` or `from`, gets all later changes.
 #[utoipa::path(
     get, path = "/watch", operation_id = "watch", tag = "keys",
     params(
@@ -74,7 +78,7 @@ pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Respons
             other => return Err(ApiError::BadQuery(format!("unknown parameter `{other}`"))),
         }
     }
-    // A browser that comes back sends the parameters of its first request, and the last id.
+    // A browser that reconnects sends the parameters of its first request, and the last id.
     let from = last_event_id(&parts.headers)?.or(from);
     let stale = consistency == Consistency::Stale;
     let watch = begin(app, Wanted { range, from, stale }).await?;
@@ -107,14 +111,14 @@ async fn begin(app: &App, wanted: Wanted) -> Result<Watch, ApiError> {
     app.handle.watch_keys(wanted).await.map_err(refusal)
 }
 
-/// Waits until this server has what the leader has committed by now.
+/// Waits until this server has applied what the leader has committed by now.
 async fn catch_up(app: &App) -> Result<(), ApiError> {
     let deadline = Instant::now() + app.forwarder.timeout();
     loop {
         let permit = app.handle.admit(0).map_err(request::read_error)?;
         match app.handle.read(false, permit).await {
             Ok(_) => return Ok(()),
-            // After a start it takes a moment until a leader is known.
+            // After a start, no leader is known for a moment.
             Err(RequestError::NotLeader { .. }) if Instant::now() < deadline => sleep(PAUSE).await,
             Err(RequestError::NotLeader { .. }) => return Err(ApiError::NoLeader),
             Err(error) => return Err(request::read_error(error)),
@@ -140,7 +144,7 @@ const fn problem(end: End) -> ApiError {
     }
 }
 
-/// A watch as the body of an answer.
+/// A watch as the body of a response.
 struct Stream {
     watch: Watch,
     is_over: bool,
@@ -159,7 +163,7 @@ impl hyper::body::Body for Stream {
         }
         let bytes = match ready!(self.watch.poll_part(cx)) {
             Part::Bytes(bytes) => bytes,
-            // The end of the connection says it.
+            // The end of the connection tells the client.
             Part::End(End::Stopping) => return Poll::Ready(None),
             Part::End(end) => {
                 self.is_over = true;

@@ -1,32 +1,33 @@
-//! How a server ends: told to, or because something failed.
+//! Shuts a server down, on request or because something failed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use api::faults::Faults;
 use raft_core::event::{RequestRefusal, RoleName};
 use sd_notify::NotifyState;
+use storage::Storage;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::driver::handle::{Handle, RequestError};
 use crate::driver::{Ended, Inbox};
-use crate::faults::{Faults, Injector};
-use crate::handle::{Handle, RequestError};
-use crate::storage::Storage;
+use crate::faults::Injector;
 use crate::supervise::{self, Pulse, Supervisor};
 
-/// How long tasks may take to end once they are told to.
+/// How long tasks may take to end after they are told to.
 const TASKS_END: Duration = Duration::from_secs(5);
 
-/// How long the end may take once something has failed.
+/// How long the shutdown may take after a failure.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server at work.
+/// A running server.
 pub(super) struct Running {
     pub(super) supervisor: Supervisor,
-    /// Names of tasks that ended.
+    /// Names of tasks that ended unexpectedly.
     pub(super) lost: mpsc::UnboundedReceiver<&'static str>,
     pub(super) driver: JoinHandle<Option<Ended>>,
     pub(super) inbox: mpsc::UnboundedSender<Inbox>,
@@ -36,7 +37,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Serves until the server is told to end or something fails, and takes it apart.
+    /// Serves until the server is told to stop or something fails, then shuts it down.
     pub(super) async fn until_end(
         mut self,
         serving: impl Future<Output = ()>,
@@ -45,7 +46,7 @@ impl Running {
         let mut failed = None;
         let ended = loop {
             tokio::select! {
-                // What ends because the driver ended is not blamed for it.
+                // A task that ends because the driver ended is not the cause.
                 biased;
                 ended = &mut self.driver => break ended,
                 () = &mut serving => {
@@ -60,14 +61,14 @@ impl Running {
                     tracing::error!("{name} has ended, which is a bug: this server ends too");
                     failed = Some(name);
                     supervise::end_within(END_PATIENCE);
-                    // Readiness goes, leadership is handed over, requests under way are finished.
+                    // `/readyz` fails, leadership is transferred, pending requests are finished.
                     self.stop.cancel();
                 }
             }
         };
         self.pulse.stop();
         if !self.stop.is_cancelled() {
-            // A failure: nobody has told so, and a disk that hangs must not keep the process.
+            // After a failure, a hanging disk must not keep the process alive.
             supervise::end_within(END_PATIENCE);
         }
         self.stop.cancel();
@@ -84,17 +85,17 @@ impl Running {
     }
 }
 
-/// What happens between the word to end and the last request.
+/// The steps between the stop signal and the last request.
 pub(super) struct Leaving {
     pub(super) handle: Handle,
     pub(super) faults: Option<Arc<Injector>>,
     pub(super) stop: CancellationToken,
     pub(super) draining: CancellationToken,
-    /// How long a hand-over may take.
+    /// The timeout of the leadership transfer.
     pub(super) patience: Duration,
-    /// How long requests are still taken, so that clients and balancers learn to go elsewhere: from
-    /// `/readyz`, and from the header `connection: close` of each answer. A request into a
-    /// connection that ends is one of unknown outcome.
+    /// How long requests are still accepted. Clients and load balancers learn meanwhile to use
+    /// another server: from `/readyz`, and from the header `connection: close` of each answer. A
+    /// request on a closing connection has an unknown outcome.
     pub(super) delay: Duration,
 }
 
@@ -103,7 +104,7 @@ impl Leaving {
         self.stop.cancelled().await;
         supervise::notify(&[NotifyState::Stopping]);
         if let Some(faults) = &self.faults {
-            // It must not hang on a fault that it was only playing.
+            // The shutdown must not hang on an injected fault.
             faults.set(Faults::default());
         }
         self.hand_over().await;
@@ -111,8 +112,8 @@ impl Leaving {
         self.draining.cancel();
     }
 
-    /// Lets another server lead before this one takes no more requests: the cluster then need not
-    /// wait until it is missed.
+    /// Transfers leadership before this server stops accepting requests. The cluster then need not
+    /// wait for an election timeout.
     async fn hand_over(&self) {
         let handle = &self.handle;
         let alone = handle.status().membership.voters.len() <= 1;
@@ -123,7 +124,7 @@ impl Leaving {
         {
             match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
                 Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
-                // It leads since a moment ago and has heard of nobody yet.
+                // It became leader a moment ago and has not heard from any voter yet.
                 Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
                     if tokio::time::Instant::now() < deadline =>
                 {
@@ -138,11 +139,11 @@ impl Leaving {
     }
 }
 
-/// Writes what waits and closes the data directory.
+/// Writes pending data and closes the data directory.
 async fn close(storage: Arc<Storage>) -> anyhow::Result<()> {
     let Some(storage) = Arc::into_inner(storage) else {
-        // A request for the disk's figures holds it for a moment; what matters is written anyway
-        // when the last one lets go.
+        // A request for the disk usage holds it for a moment. Its last owner still writes the
+        // pending data when it drops it.
         return Ok(());
     };
     let closing = tokio::task::spawn_blocking(move || storage.close());

@@ -1,4 +1,4 @@
-//! Admission under shuttle, which tries the orders in which threads may take their steps.
+//! Tests admission under shuttle, which tries different thread schedules.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ mod admission;
 
 use admission::Admission;
 
-/// How many orders are tried.
+/// How many schedules are tried.
 const ORDERS: usize = 2_000;
 
-/// Guards memory against any number of clients, and that room comes back.
+/// Guards memory against any number of clients, and that finished requests free their room.
 #[test]
 fn requests_beyond_the_bounds_are_turned_away_until_others_end() {
     let check = || {
@@ -38,8 +38,8 @@ fn requests_beyond_the_bounds_are_turned_away_until_others_end() {
     shuttle::check_random(check, 1);
 }
 
-/// Guards the same where requests come at once: whatever the order, never more than fit are under
-/// way, and in the end all room is back.
+/// Guards the same for concurrent requests: in every schedule the limits hold, and in the end all
+/// room is free.
 #[test]
 fn no_order_of_requests_lets_too_many_in() {
     use shuttle::sync::atomic::{AtomicUsize, Ordering};

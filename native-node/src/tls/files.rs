@@ -1,4 +1,4 @@
-//! Certificates and keys, as PEM files.
+//! Reads certificates and keys from PEM files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::TlsFiles;
 
-/// A file that cannot be used.
+/// A PEM file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {}: {reason}", path.display())]
 pub struct TlsError {
@@ -22,7 +22,7 @@ impl TlsError {
     }
 }
 
-/// The authorities whose signatures count.
+/// The trusted certificate authorities.
 pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -31,7 +31,7 @@ pub fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// The certificate, with those that lead to its authority, and its key.
+/// The certificate with its chain, and the private key.
 pub(super) fn identity(
     files: &TlsFiles,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {

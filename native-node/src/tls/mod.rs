@@ -1,7 +1,8 @@
-//! TLS: what servers show to clients and to each other, and whom they believe.
+//! TLS: the certificates that servers show to clients and to each other, and the authorities that
+//! they trust.
 //!
-//! Everything comes from PEM files and may be read anew while the server runs. A handshake takes
-//! the configuration of its moment; connections that stand keep theirs.
+//! All come from PEM files, which can be read again while the server runs. A handshake uses the
+//! current configuration; open connections keep theirs.
 
 mod files;
 mod peers;
@@ -22,30 +23,30 @@ pub use peers::{PeerTls, peer_name};
 /// A connection, encrypted or not.
 pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
-/// What clients are shown.
+/// Accepts TLS connections of clients.
 #[derive(Clone)]
 pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
 
 impl Acceptor {
-    /// From the files.
+    /// Reads the certificate and the key.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self(Arc::new(ArcSwap::from_pointee(server(files)?))))
     }
 
-    /// The same from files that have changed; or as before, if they cannot be used.
+    /// Reads the files again. If that fails, the configuration stays as it was.
     pub fn renew(&self, files: &TlsFiles) -> Result<(), TlsError> {
         self.0.store(Arc::new(server(files)?));
         Ok(())
     }
 
-    /// The handshake with somebody who connected.
+    /// Does the handshake with a client.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<Stream> {
         let stream = TlsAcceptor::from(self.0.load_full()).accept(stream).await?;
         Ok(Either::Right(TlsStream::Server(stream)))
     }
 }
 
-/// What believes servers whose certificate one of these authorities signed.
+/// A client configuration that trusts these authorities.
 pub fn client(roots: RootCertStore) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -66,7 +67,7 @@ fn server(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
-/// The algorithms, named once: another crate's choice must not change ours.
+/// The cryptography, named explicitly: another crate's choice must not change ours.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -1,8 +1,8 @@
-//! Mutual TLS between servers: each shows a certificate of the cluster's authority that names it.
+//! Mutual TLS between servers: each shows a certificate of the cluster's authority with its name.
 //!
-//! Server N of cluster C is the DNS name `node-N.C`, wherever it runs: the certificate says who
-//! somebody is, and not at which address. So a server that took another one's address, or that
-//! claims another one's number, is found out by either side.
+//! Server N of cluster C has the DNS name `node-N.C`, wherever it runs: the certificate states the
+//! server's identity, not its address. Each side detects a server that uses another server's
+//! address or number.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use super::files::{self, TlsError};
 use super::{Stream, provider};
 use crate::config::TlsFiles;
 
-/// See the module.
+/// The TLS configuration for connections between servers.
 pub struct PeerTls {
     id: NodeId,
     cluster_id: String,
     sides: ArcSwap<Sides>,
 }
 
-/// What is shown and believed, as the side that dials and as the one that is dialled.
+/// The configuration of the dialing side and of the accepting side.
 struct Sides {
     connector: TlsConnector,
     acceptor: TlsAcceptor,
@@ -41,32 +41,32 @@ pub fn peer_name(id: NodeId, cluster_id: &str) -> String {
 }
 
 impl PeerTls {
-    /// For a server, from its files.
+    /// Reads the files of a server.
     pub fn read(files: &TlsFiles, id: NodeId, cluster_id: &str) -> Result<Self, TlsError> {
         let sides = ArcSwap::from_pointee(sides(files, id, cluster_id)?);
         Ok(Self { id, cluster_id: cluster_id.to_owned(), sides })
     }
 
-    /// The same from files that have changed; or as before, if they cannot be used.
+    /// Reads the files again. If that fails, the configuration stays as it was.
     pub fn renew(&self, files: &TlsFiles) -> Result<(), TlsError> {
         self.sides.store(Arc::new(sides(files, self.id, &self.cluster_id)?));
         Ok(())
     }
 
-    /// The handshake with a server that was dialled, which must be the one that is meant.
+    /// Does the handshake with a dialed server, which must be `peer`.
     pub async fn connect(&self, stream: TcpStream, peer: NodeId) -> std::io::Result<Stream> {
         let name = server_name(peer, &self.cluster_id).map_err(std::io::Error::other)?;
         let connector = self.sides.load().connector.clone();
         Ok(Either::Right(TlsStream::Client(connector.connect(name, stream).await?)))
     }
 
-    /// The handshake with a server that connected.
+    /// Does the handshake with a server that connected.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<Stream> {
         let acceptor = self.sides.load().acceptor.clone();
         Ok(Either::Right(TlsStream::Server(acceptor.accept(stream).await?)))
     }
 
-    /// Whether the certificate at the other end of a connection is that of this server.
+    /// Whether the certificate at the other end of a connection belongs to this server.
     pub fn names(&self, stream: &Stream, peer: NodeId) -> bool {
         let Either::Right(stream) = stream else { return false };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -118,7 +118,7 @@ fn sides(files: &TlsFiles, id: NodeId, cluster_id: &str) -> Result<Sides, TlsErr
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)
         .map_err(|error| cannot(&error))?;
-    // Each connection shows its certificate anew: after a change the old one opens nothing.
+    // Each connection shows its certificate again: an old certificate must not work after a change.
     client.resumption = Resumption::disabled();
     let connector = TlsConnector::from(Arc::new(client));
     let acceptor = TlsAcceptor::from(Arc::new(server));

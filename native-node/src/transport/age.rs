@@ -1,21 +1,20 @@
-//! How long a frame was under way, as its receiver can tell.
+//! Estimates how long a frame was in transit.
 //!
-//! The sender stamps what it sends with its own clock. Two clocks cannot be compared, but their
-//! difference is nearly constant: the smallest that was seen belongs to the frame that came
-//! fastest, and whatever another frame has above it is time that it spent under way.
+//! The sender stamps each frame with its own clock. Two clocks cannot be compared, but their
+//! difference is nearly constant. The smallest observed difference belongs to the fastest frame.
+//! What another frame has above it is time that the frame spent in transit.
 
 use std::time::{Duration, Instant};
 
-/// For how long the fastest frame is the measure, once and once more. Clocks drift apart, they stand
-/// still while a machine is paused, and paths become longer.
+/// The period over which the fastest frame is recorded. It counts for the next period too, and then
+/// expires: clocks drift apart, they stop while a machine is paused, and paths become longer.
 const LIFETIME: Duration = Duration::from_secs(5);
 
-/// Ages of what comes in on one connection.
+/// Computes the ages of the frames on one connection.
 #[derive(Debug)]
 pub(super) struct Ages {
     origin: Instant,
-    /// The smallest difference between the clocks, in µs, in the present lifetime and the one
-    /// before it.
+    /// The smallest difference between the clocks in the current and the previous period, in µs.
     current: i64,
     previous: i64,
     began: Instant,
@@ -26,12 +25,12 @@ impl Ages {
         Self { origin: now, current: i64::MAX, previous: i64::MAX, began: now }
     }
 
-    /// The age of what was stamped with `stamp`, in µs of its sender's clock, and came in now.
+    /// The age of a frame that arrives now. `stamp` is in µs of the sender's clock.
     pub(super) fn age(&mut self, stamp: u64, now: Instant) -> Duration {
         let micros = now.saturating_duration_since(self.origin).as_micros();
         let stamp = i64::try_from(stamp).unwrap_or(i64::MAX);
         let difference = i64::try_from(micros).unwrap_or(i64::MAX).saturating_sub(stamp);
-        // A lifetime begins with a frame: what came before a silence is the measure after it.
+        // A period starts only when a frame arrives, so a late frame is compared with older ones.
         if now.saturating_duration_since(self.began) >= LIFETIME {
             (self.previous, self.current, self.began) = (self.current, i64::MAX, now);
         }
@@ -48,8 +47,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const S: Duration = Duration::from_secs(1);
 
-    /// Guards the whole of it: a frame's age is what it took longer than the fastest one, whatever
-    /// the clocks show and however the first one fared.
+    /// Guards that a frame's age is its delay beyond the fastest frame, for any clocks and any
+    /// first frame.
     #[test]
     fn an_age_is_what_a_frame_took_longer_than_the_fastest() {
         let start = Instant::now();
@@ -62,8 +61,8 @@ mod tests {
         assert_eq!(ages.age(stamp(1205), start + 1215 * MS), Duration::ZERO);
     }
 
-    /// Guards long connections: clocks that drift apart make nothing old, and a silence does not
-    /// make what comes after it look fresh.
+    /// Guards long connections: clock drift makes no frame look old, and a silence does not make
+    /// late frames look fresh.
     #[test]
     fn drift_is_no_age_and_a_long_stall_is() {
         let start = Instant::now();
@@ -74,7 +73,7 @@ mod tests {
             let age = ages.age(stamp(second), start + second * S);
             assert!(age < 10 * MS, "{age:?} after {second} s");
         }
-        // What was sent over half a minute comes in at once.
+        // The frames of half a minute arrive at once.
         for second in 10_000..10_030 {
             let age = ages.age(stamp(second), start + 10_030 * S);
             let sent_before = (10_030 - second) * S;
@@ -82,8 +81,8 @@ mod tests {
         }
     }
 
-    /// Guards a connection to a machine that was paused: its clock stood still, so for a moment all
-    /// that it says looks old, and then no more.
+    /// Guards connections to a machine that was paused. Its clock stopped, so its frames look old
+    /// only for a while.
     #[test]
     fn a_clock_that_stood_still_is_learned() {
         let start = Instant::now();

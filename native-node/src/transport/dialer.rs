@@ -1,15 +1,17 @@
-//! The connection that this server makes to one peer for one lane.
+//! The connection that this server opens to one peer for one lane.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::address::Address;
 use futures_util::{SinkExt, StreamExt};
 use prometheus_client::metrics::counter::Counter;
 use raft_core::codec;
 use raft_core::types::NodeId;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -21,7 +23,6 @@ use super::link::Link;
 use super::outbox::Queue;
 use super::sending::Sending;
 use super::{Arrival, Known, Refused, RefusedLabels, Shared, door, frame, tune};
-use crate::config::Address;
 use crate::tls::Stream;
 
 pub(super) type Socket = WebSocketStream<Stream>;
@@ -58,15 +59,15 @@ pub(super) enum LinkError {
     Closed,
 }
 
-/// A connection that was made.
+/// An established connection.
 pub(super) struct Made {
     pub(super) socket: Socket,
     pub(super) version: Version,
-    /// What one round trip took at most.
+    /// An upper bound of one round trip.
     pub(super) round_trip: Duration,
 }
 
-/// One peer, one lane.
+/// Dials one peer for one lane.
 pub(super) struct Dialer {
     pub(super) shared: Arc<Shared>,
     pub(super) known: Known,
@@ -74,19 +75,19 @@ pub(super) struct Dialer {
     pub(super) address: Address,
     pub(super) lane: Lane,
     pub(super) queue: Arc<Queue>,
-    /// What is urgent, for the lane that carries it where there is no other for it.
+    /// The control queue, for the log lane to a peer without a control lane.
     pub(super) urgent: Option<Arc<Queue>>,
     pub(super) link: Arc<Link>,
 }
 
 impl Dialer {
-    /// Connects, sends, and connects again, until the server ends.
+    /// Connects, sends and reconnects until the server ends.
     pub(super) async fn run(self) {
         let mut backoff = BACKOFF_MIN;
         loop {
             match self.lane {
                 Lane::Log => {}
-                // Rarely needed, so it is not kept for a day that may not come.
+                // Snapshots are rare, so this connection is opened only when a message waits.
                 Lane::Snapshot => self.queue.ready().await,
                 Lane::Control => self.link.needs_control().await,
             }
@@ -110,7 +111,7 @@ impl Dialer {
         }
     }
 
-    /// Sends until the connection breaks; says why it did.
+    /// Sends until the connection breaks; returns the reason.
     async fn send_on(&self, made: Made) -> LinkError {
         let (spoken, version) = (&self.shared.links.spoken, made.version);
         let _agreed = spoken.agree(self.peer, version);
@@ -132,7 +133,7 @@ impl Dialer {
 
     fn note_down(&self, error: &LinkError) {
         if matches!(error, LinkError::NoSuchLane) {
-            // The lane of the log says how the peer fares.
+            // The log lane reports the state of the peer.
             return;
         }
         if self.queue.disconnected() {
@@ -141,7 +142,7 @@ impl Dialer {
         if let LinkError::RefusedByPeer(refusal) | LinkError::RefusedByUs(refusal) = error {
             count(&self.shared.links.refused, refusal);
         }
-        // The same error again and again is told once; status and metrics show that it goes on.
+        // A repeated error is logged once as a warning; status and metrics show that it continues.
         if self.link.went_down(self.lane, &error.to_string()) {
             tracing::warn!(peer = %self.peer, address = %self.address, "no connection: {error}");
         } else {
@@ -149,7 +150,7 @@ impl Dialer {
         }
     }
 
-    /// Makes a connection on which the newest protocol is spoken that both sides know.
+    /// Connects with the newest protocol that both sides know.
     async fn connect(&self) -> Result<Made, LinkError> {
         match self.attempt(Version::NEWEST).await {
             Err(LinkError::RefusedByPeer(Refusal::Version { .. })) if self.may_fall_back() => {
@@ -162,7 +163,7 @@ impl Dialer {
         }
     }
 
-    /// Not to a peer that speaks the newest protocol on another connection: it would not have refused.
+    /// A peer with an open connection of the newest protocol would not have refused that protocol.
     fn may_fall_back(&self) -> bool {
         let spoken = &self.shared.links.spoken;
         spoken.admits(Version::V3) && !spoken.stands(self.peer, Version::NEWEST)
@@ -172,9 +173,9 @@ impl Dialer {
         let timings = &self.shared.identity.timings;
         let attempt = async {
             let unreachable = |error| LinkError::Unreachable(self.address.clone(), error);
-            let address = self.address.resolve().await.map_err(unreachable)?;
+            let address = resolve(&self.address).await.map_err(unreachable)?;
             self.shared.porch().know(address.ip());
-            // A SYN that is lost is repeated by the system after a second, and then ever later.
+            // The kernel repeats a lost SYN only after a second, and then with growing delays.
             let stream = timeout(timings.tcp_connect, TcpStream::connect(address))
                 .await
                 .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
@@ -233,7 +234,7 @@ impl Dialer {
     }
 }
 
-/// Receives one word of the handshake.
+/// Receives one message of the handshake.
 async fn receive<T: DeserializeOwned>(socket: &mut Socket) -> Result<T, LinkError> {
     match socket.next().await {
         Some(Ok(Frame::Binary(bytes))) => codec::decode(&bytes)
@@ -246,8 +247,7 @@ async fn receive<T: DeserializeOwned>(socket: &mut Socket) -> Result<T, LinkErro
     }
 }
 
-/// Between half of it and all of it, so that servers which lost each other together do not come
-/// back together.
+/// Between half of `span` and all of it: servers that lost each other must not reconnect together.
 fn jittered(span: Duration) -> Duration {
     let draw = getrandom::u32().unwrap_or(u32::MAX);
     span.mul_f64(0.5 + 0.5 * f64::from(draw) / f64::from(u32::MAX))
@@ -257,4 +257,12 @@ fn jittered(span: Duration) -> Duration {
 pub(super) fn count(refused: &Refused, refusal: &Refusal) {
     let labels = RefusedLabels { reason: refusal.code() };
     let _: u64 = Counter::inc(&refused.get_or_create(&labels));
+}
+
+/// Resolves the host name.
+async fn resolve(address: &Address) -> std::io::Result<SocketAddr> {
+    let mut found = lookup_host(address.to_string()).await?;
+    found.next().ok_or_else(|| {
+        std::io::Error::new(ErrorKind::NotFound, format!("{} has no address", address.host()))
+    })
 }

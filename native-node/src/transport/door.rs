@@ -1,11 +1,12 @@
-//! Who may open a WebSocket at the address for servers: programs, not pages.
+//! Decides who may open a WebSocket at the peer address: servers, not web pages.
 //!
-//! A browser lets every page open a WebSocket to any address that it can reach, loopback included,
-//! and says so in `Origin`. No server sends that header, so a handshake that has it is refused.
-//! [`crate::http::Origins`] guards the address for clients.
+//! A browser lets every page open a WebSocket to any address that it can reach, including loopback,
+//! and adds `Origin`. No server sends that header, so a handshake with it is refused.
+//! [`crate::http::Origins`] protects the client address.
 
 use std::net::IpAddr;
 
+use api::address::Address;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
@@ -13,21 +14,20 @@ use tokio_tungstenite::tungstenite::http::header::{
 use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
 use super::handshake::Refusal;
-use crate::config::Address;
 
-/// What servers ask for.
+/// The path that servers request.
 pub const PATH: &str = "/raft";
 
-/// The headers with which a browser says what a request is for.
+/// The prefix of the headers in which a browser describes the purpose of a request.
 const FETCH_HEADERS: &str = "sec-fetch-";
 
-/// The rules of one server.
+/// The checks of one server's peer address.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
-    /// Where the others reach this server, as it tells them.
+    /// The address that this server gives to its peers.
     address: Address,
-    /// Whether it listens on loopback. The name in `Host` must then be loopback's or the server's
-    /// own, else a name of the internet that was made to point here would lead in (DNS rebinding).
+    /// Whether it listens on loopback. `Host` must then be a loopback name or the server's address.
+    /// Otherwise a public name that resolves to this machine would be accepted (DNS rebinding).
     loopback_only: bool,
 }
 
@@ -36,7 +36,7 @@ impl Door {
         Self { address, loopback_only }
     }
 
-    /// Checks the request for a WebSocket.
+    /// Checks the HTTP request that opens a WebSocket.
     pub(super) fn check(&self, request: &Request) -> Result<(), Refusal> {
         let headers = request.headers();
         let from_browser = |name: &str| name.starts_with(FETCH_HEADERS);
@@ -70,14 +70,14 @@ impl Door {
     }
 }
 
-/// The one `Host`.
+/// The value of `Host` if the header occurs exactly once.
 fn only_host(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
     hosts.next().is_none().then_some(host)
 }
 
-/// The answer to a request that is refused, when the WebSocket layer can still give one.
+/// The response to a refused request, if the WebSocket layer can still send it.
 pub(super) fn answer(refusal: &Refusal) -> ErrorResponse {
     let body = format!("{refusal}\n");
     let length = HeaderValue::from(body.len());
@@ -103,7 +103,7 @@ mod tests {
         request
     }
 
-    /// Guards the address for servers against pages, and against whoever means another service.
+    /// Guards the peer address against web pages and against clients of another service.
     #[test]
     fn only_servers_are_let_in() {
         let door = Door::new("node-1.raft.example:8001".parse().expect("an address"), true);
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// Guards servers that are reached by name: only a listener on loopback minds the name.
+    /// Guards servers that are reached by name: only a listener on loopback checks the name.
     #[test]
     fn a_server_on_a_network_is_reached_by_any_name() {
         let door = Door::new("10.0.0.1:8001".parse().expect("an address"), false);

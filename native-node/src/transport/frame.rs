@@ -1,4 +1,4 @@
-//! One WebSocket frame between two servers: a batch of messages in the core's binary form.
+//! One WebSocket frame between two servers: a batch of messages in the core's binary format.
 
 use bytes::Bytes;
 use raft_core::codec::{self, DecodeError};
@@ -12,33 +12,33 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use super::Lane;
 use super::limits::MAX_CONTROL_BYTES;
 
-/// A batch is closed once it holds so many bytes; one message always fits.
+/// A batch is complete at this size, in bytes. A single message always fits.
 pub const BATCH_BYTES: usize = 1 << 20;
 
-/// The largest frame that is read, in bytes. The length stands in a frame's header, so a larger
-/// one is refused before any of it is read.
+/// The largest frame that a server reads, in bytes. A frame's header contains the length, so a
+/// larger frame is refused before any of it is read.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// The largest frame of the control lane, whose messages are small.
+/// The largest frame of the control lane, in bytes. Its messages are small.
 pub const MAX_CONTROL_FRAME_BYTES: usize = 1 << 20;
 
-/// The largest frame before both sides know each other.
+/// The largest frame before both sides are authenticated, in bytes.
 pub const MAX_GREETING_BYTES: usize = 1 << 10;
 
-/// The most bytes of entries or of a snapshot that one message may be configured to carry.
+/// The maximum configurable size of entries or snapshot data in one message, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = MAX_CHUNK_BYTES;
 
-/// A batch overshoots by one message at most. That one has its payload, or a single entry or part of
-/// a snapshot that is larger.
+/// A batch exceeds its size by at most one message. That message carries its maximum payload, or a
+/// single larger entry or snapshot chunk.
 const _: () = assert!(MAX_COMMAND_BYTES <= MAX_PAYLOAD_BYTES);
 const _: () =
     assert!(BATCH_BYTES + MAX_ENCODED_CHUNK_BYTES + CHUNK_ENVELOPE_BYTES <= MAX_FRAME_BYTES);
 const _: () = assert!(MAX_FRAME_BYTES <= codec::MAX_BYTES);
 
-/// The largest control message names a key, and all that wait may go in one frame.
+/// All pending control messages may share one frame, and the largest of them contains a key.
 const _: () = assert!(MAX_CONTROL_FRAME_BYTES > MAX_CONTROL_BYTES + 2 * MAX_KEY_BYTES);
 
-/// The largest frame that is read on a lane.
+/// The largest frame that a server reads on a lane, in bytes.
 pub const fn max_bytes(lane: Lane) -> usize {
     match lane {
         Lane::Log | Lane::Snapshot => MAX_FRAME_BYTES,
@@ -46,10 +46,10 @@ pub const fn max_bytes(lane: Lane) -> usize {
     }
 }
 
-/// What is read of a connection at once, at most.
+/// The maximum number of bytes read from a connection at once.
 const READ_BYTES: usize = 128 << 10;
 
-/// What the WebSocket layer accepts on a connection whose frames are bounded so.
+/// The WebSocket settings of a connection with this maximum frame size.
 pub fn websocket(max_frame: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .max_frame_size(Some(max_frame))
@@ -57,15 +57,15 @@ pub fn websocket(max_frame: usize) -> WebSocketConfig {
         .read_buffer_size(READ_BYTES.min(max_frame))
 }
 
-/// What a message takes in a frame beside its payload, in bytes.
+/// The size of a message in a frame without its payload, in bytes.
 const ENVELOPE: usize = 64;
 
-/// The most messages of one frame: a batch is closed by their sizes.
+/// The maximum number of messages in one frame: the batch size limits it.
 const MAX_MESSAGES: usize = BATCH_BYTES / ENVELOPE + 1;
 
-/// About how many bytes a message takes in a frame.
+/// The approximate size of a message in a frame, in bytes.
 pub fn size(message: &Message) -> usize {
-    // A number, at most in three sets of a change under way.
+    // A member's ID, in at most three sets during a membership change.
     const MEMBER: usize = 3 * 9;
     ENVELOPE
         + match &message.body {
@@ -96,7 +96,7 @@ pub fn size(message: &Message) -> usize {
 /// Encodes a batch.
 ///
 /// # Panics
-/// When the other side would not read the frame, which the bounds above exclude.
+/// If the peer would not read the frame. The limits above exclude this.
 pub fn encode(messages: &[Message]) -> Bytes {
     let mut buffer = Vec::with_capacity(messages.iter().map(size).sum());
     codec::encode_into(messages, &mut buffer);
@@ -104,15 +104,16 @@ pub fn encode(messages: &[Message]) -> Bytes {
     buffer.into()
 }
 
-/// Decodes a batch. What says that it is longer than a batch is refused before any of it is decoded:
-/// messages take several times as much in memory.
+/// Decodes a batch. A frame that announces too many messages is refused before any is decoded,
+/// because messages take several times as much in memory.
 pub fn decode(frame: &[u8]) -> Result<Vec<Message>, DecodeError> {
     codec::decode_at_most(frame, MAX_MESSAGES)
 }
 
 #[cfg(test)]
 mod tests {
-    use raft_core::message::{Cursor, SnapshotChunk, SnapshotMeta};
+    use raft_core::message::SnapshotChunk;
+    use raft_core::snapshot::{Cursor, SnapshotMeta};
     use raft_core::types::{LogPosition, NodeId, Term};
 
     use super::*;
@@ -121,7 +122,7 @@ mod tests {
         Message { from: NodeId(1), to: NodeId(2), term: Term(1), seq: 1, body }
     }
 
-    /// Guards the bounds of queues and frames: what a peer chooses the length of is counted.
+    /// Guards the limits of queues and frames: data whose length a peer chooses is counted.
     #[test]
     fn cursors_are_counted() {
         let cursor = || Cursor(Bytes::from(vec![b'c'; 4000]));
@@ -139,7 +140,7 @@ mod tests {
         }
     }
 
-    /// Guards memory: small messages take several times their bytes once they are decoded.
+    /// Guards memory: decoded small messages take several times their encoded size.
     #[test]
     fn a_frame_of_too_many_messages_is_refused() {
         let messages = vec![message(Body::TimeoutNow); MAX_MESSAGES + 1];

@@ -1,4 +1,4 @@
-//! How two servers make sure of each other before the first message.
+//! The handshake in which two servers authenticate each other before the first message.
 //!
 //! ```text
 //! dialer                                         acceptor
@@ -8,160 +8,161 @@
 //!   | <---- Welcome or Refused -------------------- |
 //! ```
 //!
-//! A proof is an HMAC-SHA256 under the cluster's secret over both nonces, both ids, the lane, the
-//! cluster and the side that proves. So the secret is never sent, a recorded handshake cannot be
-//! replayed, and one side's proof is no use to the other. With mutual TLS ([`crate::tls`]) all of it
-//! is encrypted, and the certificate must name whoever says Hello; the proof is then one more lock
-//! for clusters that have a secret too.
+//! A proof is an HMAC-SHA256 with the cluster secret over both nonces, both ids, the lane, the
+//! cluster and the proving side. The secret is never sent, a recorded handshake cannot be replayed,
+//! and one side's proof is useless to the other side. Mutual TLS ([`crate::tls`]) encrypts the
+//! handshake, and the certificate must name the sender of Hello. The proof is then a second check
+//! for clusters that also have a secret.
 //!
-//! The first Hello is of the newest protocol. Who is refused for its version comes again with the one
-//! before ([`super::version`]). A proof covers the Hello as it was sent, with its version, so that
-//! nobody in between can change that of a handshake that succeeds. A forged refusal leads to the older
-//! protocol, and to a connection on which heartbeats may wait behind entries, as in that release.
+//! The first Hello uses the newest protocol. A dialer that is refused for its version retries with
+//! the previous version ([`super::version`]). A proof covers the Hello as sent, including its
+//! version, so nobody in between can change the version of a successful handshake. A forged refusal
+//! leads to the older protocol. On such a connection heartbeats may wait behind entries, as in that
+//! release.
 
+use api::address::Address;
 use hmac::{Hmac, KeyInit, Mac};
 use raft_core::codec;
 pub use raft_core::message::Lane;
 use raft_core::types::{Micros, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use storage::StorageId;
 
 pub use super::version::{PROTOCOL_VERSION, Version};
-use crate::config::Address;
-use crate::storage::StorageId;
 
-/// The first bytes of a connection, before anything whose layout may change.
+/// The first bytes of a Hello, before everything whose layout may change.
 const MAGIC: [u8; 4] = *b"GLSR";
 
-/// A number used once.
+/// A random number that is used once.
 pub type Nonce = [u8; 32];
 
-/// A proof that its sender knows the secret.
+/// A proof that its sender knows the cluster secret.
 pub type Proof = [u8; 32];
 
-/// The dialer's first words, after magic and versions.
+/// The dialer's first message, after magic and versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The protocol that it speaks here: the numbers before the rest.
+    /// The protocol version of this connection, encoded before the other fields.
     #[serde(skip)]
     pub version: Version,
-    /// The cluster that it belongs to.
+    /// The name of the dialer's cluster.
     pub cluster_id: String,
-    /// Who it is.
+    /// The dialer's ID.
     pub from: NodeId,
-    /// Whom it wants.
+    /// The ID of the server that it wants to reach.
     pub to: NodeId,
-    /// What it will send.
+    /// The lane of this connection.
     pub lane: Lane,
-    /// Its nonce.
+    /// The dialer's nonce.
     pub nonce: Nonce,
-    /// Where it is found: the other side may not know it yet.
+    /// The dialer's address, which the other side may not know yet.
     pub address: Address,
-    /// What leases to read by rest on, where they are switched on.
+    /// The dialer's lease settings; `None` without lease reads.
     pub lease: Option<LeaseTerms>,
-    /// Its data directory; `None` for one that was empty and promises nothing.
+    /// The ID of its data directory; `None` if the directory was empty and holds no promises.
     pub storage: Option<StorageId>,
-    /// When it was last let in, as far as it knows ([`crate::addresses::Book::let_in`]).
+    /// The number of its last addition, as far as it knows ([`crate::addresses::Book::let_in`]).
     pub let_in: u64,
-    /// The digest of the state with which it founded the cluster; `None` when it did not. Not in the
-    /// Hello of the first release.
+    /// The digest of the state with which it founded the cluster; `None` if it did not found it.
+    /// The first release's Hello lacks this field.
     #[serde(skip)]
     pub founded: Option<u64>,
 }
 
-/// What a leader's lease assumes of the voters; it holds only if all servers agree on it
-/// (dissertation §6.4.1).
+/// What a leader's lease assumes of the voters. It is valid only if all servers agree on these
+/// values (dissertation §6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseTerms {
-    /// For how long at least voters refuse candidates after they heard of a leader, in µs.
+    /// The minimum time for which voters reject candidates after they hear from a leader, in µs.
     pub election_timeout_min: Micros,
-    /// By how many thousandths the rates of two clocks may differ.
+    /// The maximum difference between the rates of two clocks, in thousandths.
     pub max_clock_drift_permille: u64,
 }
 
 /// The acceptor's answer to [`Hello`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Challenge {
-    /// "Here is my proof, now yours." Without a secret there is no proof.
+    /// The acceptor's proof; the dialer answers with its own. Without a secret there is none.
     Prove {
-        /// Its nonce.
+        /// The acceptor's nonce.
         nonce: Nonce,
-        /// Its proof.
+        /// The acceptor's proof.
         proof: Option<Proof>,
     },
-    /// The connection ends.
+    /// The acceptor refuses and the connection ends.
     Refused(Refusal),
 }
 
-/// The dialer's proof.
+/// The dialer's answer to [`Challenge::Prove`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Without a secret there is no proof.
+    /// The dialer's proof; `None` without a secret.
     pub proof: Option<Proof>,
 }
 
-/// The acceptor's last word.
+/// The acceptor's last message of the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Messages may follow.
     Welcome,
-    /// The connection ends.
+    /// The acceptor refuses and the connection ends.
     Refused(Refusal),
 }
 
-/// Why a connection between servers was not made.
+/// Why a connection between servers was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// Not a server of this program.
+    /// The other side does not speak this protocol, or the connection broke.
     #[error("the other side does not speak this protocol ({})", .0.escape_debug())]
     Garbage(String),
-    /// Another version of the program.
+    /// The other side does not speak this protocol version.
     #[error(
         "protocol {} does not fit protocol {} of the other side; run the same release on all servers, \
          or during an upgrade the one and the next",
         theirs.escape_debug(), ours.escape_debug()
     )]
     Version {
-        /// Protocol and format of the side that was refused.
+        /// Protocol and format of the refused side.
         theirs: String,
-        /// Protocol and format of the side that refuses.
+        /// Protocols and formats of the refusing side.
         ours: String,
     },
-    /// A server of another cluster.
+    /// The dialer belongs to another cluster.
     #[error(
         "server {} belongs to cluster `{}`, not to that of the other side; compare --cluster-id",
         from.0, theirs.escape_debug()
     )]
     Cluster {
-        /// Who asked.
+        /// The dialer.
         from: NodeId,
         /// Its cluster.
         theirs: String,
     },
-    /// Two servers claim the same number, or an address is wrong.
+    /// The dialer reached another server: two servers have the same ID, or an address is wrong.
     #[error(
         "server {} wanted server {}, but this is server {}; compare the peer addresses in --members",
         from.0, wanted.0, actual.0
     )]
     WrongServer {
-        /// Who asked.
+        /// The dialer.
         from: NodeId,
-        /// Whom it wanted.
+        /// The server that it wanted to reach.
         wanted: NodeId,
-        /// Who answered.
+        /// The server that answered.
         actual: NodeId,
     },
-    /// A number that two servers claim, or that no server may have.
+    /// The dialer has the acceptor's ID, or an ID that no server may have.
     #[error("two servers have the number {}; give each a number of its own with --id", .0.0)]
     SameNumber(NodeId),
-    /// Leases that rest on other times.
+    /// The lease settings of the two servers differ.
     #[error(
         "server {} reads by other leases; give all servers the same --lease-reads, \
          --max-clock-drift-permille and --election-timeout-min: end all of them before you change \
          these", .0.0
     )]
     Lease(NodeId),
-    /// It has lost what it promised, and does not know it.
+    /// The dialer lost its promises and does not know it.
     #[error(
         "server {} comes with another data directory than it was known by: it has lost what it \
          promised, and must not vote. Start it with an empty --data directory and without \
@@ -169,34 +170,34 @@ pub enum Refusal {
          (`native-node member add {}=PEER/CLIENT`)", .0.0, .0.0, .0.0
     )]
     OtherStorage(NodeId),
-    /// No proof, or a wrong one.
+    /// The proof is missing or wrong.
     #[error(
         "server {} did not prove that it knows the cluster secret; give all servers the same \
          --cluster-secret-file", .0.0
     )]
     Proof(NodeId),
-    /// Too many connections wait for their handshake.
+    /// The server cannot take the connection now; the dialer retries.
     #[error("too many connections are waiting for their handshake")]
     Busy,
     /// The handshake took too long.
     #[error("the handshake was not finished in time")]
     Slow,
-    /// No encrypted connection came about.
+    /// The TLS handshake failed.
     #[error(
         "no certificate of this cluster was shown ({}); with --peer-tls-cert all servers need one \
          that the same authority signed", .0.escape_debug()
     )]
     Tls(String),
-    /// A certificate of another server.
+    /// The certificate does not name the dialer.
     #[error(
         "the certificate does not name server {}; give each server one of its own, with the DNS \
          name node-{}.CLUSTER", .0.0, .0.0
     )]
     Certificate(NodeId),
-    /// A page in a browser.
+    /// The request came from a web page.
     #[error("this address is for servers of the cluster; no web page may use it")]
     Origin,
-    /// Not the request for a WebSocket that servers make.
+    /// The HTTP request differs from that of a server.
     #[error("this address is for servers of the cluster: {}", .0.escape_debug())]
     Request(String),
     /// Two servers founded the cluster with different states.
@@ -206,17 +207,17 @@ pub enum Refusal {
          founding servers, and restore all of them from one backup file into empty directories", from.0
     )]
     Founding {
-        /// Who asked.
+        /// The dialer.
         from: NodeId,
         /// The digest of its first state.
         theirs: u64,
-        /// The digest of the first state of the side that refuses.
+        /// The digest of the refusing side's first state.
         ours: u64,
     },
 }
 
 impl Refusal {
-    /// A short name that does not change, for metrics.
+    /// A short, stable name, for metrics.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Garbage(_) => "garbage",
@@ -239,7 +240,7 @@ impl Refusal {
 }
 
 impl Hello {
-    /// With magic and versions before it.
+    /// Encodes magic, versions and the Hello.
     pub fn encode(&self) -> Vec<u8> {
         let (protocol, format) = self.version.numbers();
         let mut bytes = MAGIC.to_vec();
@@ -252,7 +253,7 @@ impl Hello {
         bytes
     }
 
-    /// Checks magic and versions before it trusts the rest to have the expected layout.
+    /// Checks magic and versions before it decodes the rest, whose layout depends on them.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let garbage = |what: &str| Refusal::Garbage(what.to_owned());
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| garbage("wrong first bytes"))?;
@@ -276,21 +277,21 @@ impl Hello {
     }
 }
 
-/// The side of a connection that proves itself.
+/// The side of a connection that sends a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// It opened the connection.
+    /// The side that opened the connection.
     Dialer,
-    /// It accepted the connection.
+    /// The side that accepted the connection.
     Acceptor,
 }
 
-/// What proofs are made with: the secret that all servers of a cluster share, if it has one.
+/// The secret that all servers of a cluster share, if any. It creates and checks proofs.
 #[derive(Clone)]
 pub struct Secret(Option<Hmac<Sha256>>);
 
 impl Secret {
-    /// From its bytes; `None` for a cluster without one.
+    /// Creates the secret from its bytes; `None` for a cluster without a secret.
     ///
     /// # Panics
     /// Never: HMAC takes keys of any length.
@@ -298,7 +299,7 @@ impl Secret {
         Self(secret.map(|key| Hmac::new_from_slice(key).expect("HMAC takes keys of any length")))
     }
 
-    /// Proves knowledge of the secret for one handshake.
+    /// Creates a side's proof for one handshake; `None` without a secret.
     pub fn prove(&self, side: Side, hello: &Hello, acceptor: &Nonce) -> Option<Proof> {
         self.mac(side, hello, acceptor).map(|mac| mac.finalize().into_bytes().into())
     }
@@ -324,8 +325,8 @@ impl Secret {
             Side::Dialer => b"glassraft dialer\0",
             Side::Acceptor => b"glassraft accept\0",
         });
-        // The encoded Hello holds versions, cluster, ids, lane and the dialer's nonce, and cannot
-        // be read in two ways, since every field has a length.
+        // The encoded Hello contains versions, cluster, ids, lane and the dialer's nonce. It is
+        // unambiguous because every field has a length.
         let hello = hello.encode();
         mac.update(&(hello.len() as u64).to_le_bytes());
         mac.update(&hello);
@@ -340,10 +341,10 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A fresh nonce.
+/// Creates a random nonce.
 ///
 /// # Panics
-/// When the system gives no random bytes, without which no connection would be safe.
+/// If the system provides no random bytes: no connection would be safe without them.
 pub fn nonce() -> Nonce {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).expect("the system gives random bytes");
@@ -370,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Guards the doors before the secret: other programs and other versions.
+    /// Guards the checks before the proof: other programs and other versions are refused.
     #[test]
     fn a_hello_of_another_program_or_version_is_refused() {
         let hello = hello();
@@ -390,7 +391,7 @@ mod tests {
         assert_eq!(Hello::decode(&longer).expect_err("left over").code(), "garbage");
     }
 
-    /// Guards the secret: a proof holds for one side of one handshake and no other.
+    /// Guards the secret: a proof is valid for only one side of one handshake.
     #[test]
     fn a_proof_fits_one_side_of_one_handshake() {
         let secret = Secret::new(Some(b"correct horse battery"));

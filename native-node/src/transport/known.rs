@@ -1,32 +1,32 @@
-//! Who was met with which data directory, and who founded the cluster with which state: see
-//! [`crate::storage::KnownPeers`].
+//! Records the data directory of each peer, and compares the states with which servers founded the
+//! cluster. See [`storage::KnownPeers`].
 
 use std::sync::Arc;
 
 use raft_core::types::NodeId;
+use storage::{KnownPeers, StorageId};
 
 use crate::addresses::Addresses;
-use crate::storage::{KnownPeers, StorageId};
 
 use super::handshake::{Hello, Refusal};
 
-/// What this server says of its own data, and remembers of that of others. Cheap to clone.
+/// What this server says about its own data and remembers about its peers' data. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Known {
     peers: Arc<KnownPeers>,
     addresses: Addresses,
-    /// Whether the directory was empty: such a server promises nothing (pitfall 29), so it need
-    /// not be told from who it was before.
+    /// Whether this server is a stranger: it started with an empty directory and made no promises
+    /// (pitfall 29). Peers therefore need not tell it from its earlier self.
     stranger: bool,
 }
 
 impl Known {
-    /// For a server with these memories and this book of addresses.
+    /// Combines the stored peers and the address book.
     pub const fn new(peers: Arc<KnownPeers>, addresses: Addresses, stranger: bool) -> Self {
         Self { peers, addresses, stranger }
     }
 
-    /// What this server says of its data directory.
+    /// The ID of this server's data directory, for its Hello; `None` for a stranger.
     pub(super) fn claim(&self) -> Option<StorageId> {
         (!self.stranger).then(|| self.peers.own())
     }
@@ -36,21 +36,21 @@ impl Known {
         self.peers.founded().filter(|_| !self.stranger)
     }
 
-    /// When a server was last let in, as far as this server knows.
+    /// The number of a server's last addition, as far as this server knows.
     pub(super) fn let_in(&self, id: NodeId) -> u64 {
         self.addresses.let_in(id)
     }
 
-    /// Whether it is known where a server is found: it is a member, or about to be one.
+    /// Whether a server's address is known: it is a member or about to become a member.
     pub(super) fn is_listed(&self, id: NodeId) -> bool {
         self.addresses.get(id).is_some()
     }
 
-    /// Remembers a server that has proved who it is, or refuses it. What was met is durable before
-    /// anything that it says is heard.
+    /// Remembers an authenticated server, or refuses it. The record is durable before the server
+    /// processes any message of the peer.
     pub(super) async fn meet(&self, hello: &Hello) -> Result<(), Refusal> {
         let (from, let_in) = (hello.from, hello.let_in.max(self.let_in(hello.from)));
-        // Logs would not tell: both states stand at the same position.
+        // The logs do not show the difference: both states have the same position.
         if let (Some(theirs), Some(ours)) = (hello.founded, self.founded())
             && theirs != ours
         {
@@ -71,7 +71,7 @@ impl Known {
     }
 }
 
-/// What cannot be remembered is not let in: it comes again.
+/// A peer that cannot be remembered is refused and retries.
 fn forgetful(from: NodeId, error: &dyn std::fmt::Display) -> Refusal {
     tracing::warn!(peer = %from, "cannot remember that this server was met: {error}");
     Refusal::Busy

@@ -1,15 +1,15 @@
-//! Every bound of the transport, in one place: time, bytes and connections.
+//! All limits of the transport: times, bytes and connections.
 //!
-//! One peer costs at most, in bytes of this server's memory:
+//! One peer uses at most this much of the server's memory, in bytes:
 //!
-//! | where | bound |
+//! | where | limit |
 //! | --- | --- |
-//! | messages that wait to be sent, on all lanes | [`MAX_BULK_BYTES`] + [`MAX_CONTROL_BYTES`] a lane |
-//! | the frame that is being sent, on each bulk lane | [`MAX_FRAME_BYTES`](super::frame::MAX_FRAME_BYTES) |
-//! | the frame that is being received | [`frame::max_bytes`](super::frame::max_bytes) of its lane |
-//! | messages that were received and wait for the driver | [`max_undelivered`] of their lane |
+//! | messages that wait to be sent | [`MAX_BULK_BYTES`] + [`MAX_CONTROL_BYTES`] per lane |
+//! | the frame being sent, per bulk lane | [`MAX_FRAME_BYTES`](super::frame::MAX_FRAME_BYTES) |
+//! | the frame being received | [`frame::max_bytes`](super::frame::max_bytes) of its lane |
+//! | received messages that wait for the driver | [`max_undelivered`] of their lane |
 //!
-//! Connections without a proven peer hold a greeting at most, and there are [`MAX_HALF_OPEN`].
+//! At most [`MAX_HALF_OPEN`](crate::descriptors::MAX_HALF_OPEN) connections have no authenticated peer. Each holds at most a greeting.
 
 use std::time::Duration;
 
@@ -17,66 +17,65 @@ use raft_core::config::{Config, PEER_QUEUE_BYTES};
 
 use super::Lane;
 
-/// The shortest time in which a connection and a handshake must be made, together.
+/// The minimum timeout of connection and handshake together.
 const MIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The handshake takes this many election timeouts at most, if that is longer: it is five round
-/// trips, seven with TLS, and a round trip is shorter than an election timeout.
+/// The timeout of connection and handshake in election timeouts, if that is longer. They take five
+/// round trips, seven with TLS, and a round trip is shorter than an election timeout.
 const CONNECT_ELECTION_TIMEOUTS: u32 = 8;
 
-/// The shortest time after which a SYN that was not answered is given up for a new one.
+/// The minimum time after which a new SYN replaces an unanswered one.
 const MIN_TCP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long one piece of a frame may take to be taken by the system.
+/// The maximum time until the system accepts one piece of a frame.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often an otherwise quiet connection is tried.
+/// How often an otherwise idle connection is pinged.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A connection on which nothing came in for this long is dead, for the side that accepted it.
+/// The accepting side closes a connection on which nothing arrives for this long.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The system gives a connection up when it sent for this long without an acknowledgement.
+/// The system closes a connection when sent data is unacknowledged for this long.
 pub(super) const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shortest silence after which a connection that was sent to is made anew. Shorter pauses are
-/// those of a busy machine.
+/// The minimum time without an answer before the sender reconnects. Shorter pauses occur on busy
+/// machines.
 const MIN_SILENCE: Duration = Duration::from_millis(500);
 
-/// The same for a lane of bulk, whose answers wait behind what it sends.
+/// The same for a bulk lane, whose answers wait behind the sent data.
 const MIN_BULK_SILENCE: Duration = Duration::from_secs(2);
 
-/// So many heartbeats without an answer are a silence.
+/// How many heartbeat intervals without an answer count as silence.
 const SILENT_HEARTBEATS: u32 = 4;
 
-/// The pause after a failed attempt starts here, and doubles up to [`Timings::backoff_max`].
+/// The first backoff after a failed attempt. It doubles up to [`Timings::backoff_max`].
 pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 
-/// A connection that lived shorter does not end the growth of the pause.
+/// How long a connection must last to reset the backoff.
 pub(super) const STABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// For how long a connection to a server that left stays: the last words to it may still wait.
+/// How long the connection to a removed server stays open to send the remaining messages.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
-/// The pause after a connection could not be accepted, most likely for want of file descriptors,
-/// starts here …
+/// The first backoff after a failed accept, most likely for lack of file descriptors …
 pub(super) const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// … and doubles up to here.
+/// … and the maximum, up to which it doubles.
 pub(super) const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// At most one log line about those who are refused in this time.
+/// The minimum time between two log lines about refused connections.
 pub(super) const LOG_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes of entries or of a snapshot that wait for one peer on one lane at most, unless a single
-/// message is larger. The core keeps less than this under way to one follower.
+/// The maximum bytes of entries or snapshot chunks that wait for one peer on one lane. A single
+/// message may be larger. The core keeps less than this in flight to one follower.
 pub const MAX_BULK_BYTES: usize = PEER_QUEUE_BYTES;
 
-/// Bytes of all other messages that wait for one peer on one lane at most.
+/// The maximum bytes of all other messages that wait for one peer on one lane.
 pub const MAX_CONTROL_BYTES: usize = 256 << 10;
 
-/// Bytes of one connection that the driver has not worked off yet, at most and beside one frame;
-/// then the connection is not read, and the other side notices by TCP's means.
+/// The maximum bytes of one connection, besides one frame, that the driver has not processed. Above
+/// it the server stops reading, and TCP flow control slows the sender.
 pub(super) const fn max_undelivered(lane: Lane) -> u32 {
     match lane {
         Lane::Log | Lane::Snapshot => 32 << 20,
@@ -84,45 +83,42 @@ pub(super) const fn max_undelivered(lane: Lane) -> u32 {
     }
 }
 
-/// Connections in the middle of their handshake at most.
-pub const MAX_HALF_OPEN: usize = 256;
-
-/// … and from one address that no member is known by.
+/// … and of those from one address without a known member.
 pub const MAX_HALF_OPEN_STRANGER: usize = 16;
 
-/// … and from one address that a member is known by, of those that are older than
-/// [`HANDSHAKE_GRACE`].
+/// … and of those from one member address. Only handshakes older than [`HANDSHAKE_GRACE`] are cut
+/// for this limit.
 pub const MAX_HALF_OPEN_MEMBER: usize = 64;
 
-/// For so long a handshake from a member's address is left alone.
+/// How long a handshake is exempt from [`MAX_HALF_OPEN_MEMBER`].
 pub(super) const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
 
-/// Addresses that are remembered because a member was found there, or proved who it is.
+/// The maximum number of remembered addresses where a member was found or a server authenticated.
 pub(super) const MAX_MEMBER_ADDRESSES: usize = 64;
 
-/// Servers that are connected to this one at once, at most. Members always find room.
+/// The maximum number of connected servers. Members may always connect.
 pub(super) const MAX_PEERS: usize = 64;
 
-/// What follows from the protocol's timings.
+/// The timeouts that follow from the Raft settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Timings {
-    /// How often a leader sends heartbeats.
+    /// The heartbeat interval.
     pub(super) heartbeat: Duration,
-    /// The longest election timeout. A message of the control lane that waited longer is not sent:
-    /// its sender has long decided without it.
+    /// The maximum election timeout. A control message that waited longer is not sent: its sender
+    /// has long given up waiting for it.
     pub(super) stale_after: Duration,
-    /// How long a TCP connection and a handshake may take, together.
+    /// The timeout of TCP connection and handshake together.
     pub(super) connect: Duration,
-    /// How long TCP alone may take.
+    /// The timeout of the TCP connection alone.
     pub(super) tcp_connect: Duration,
-    /// The longest pause between attempts.
+    /// The maximum backoff between attempts.
     pub(super) backoff_max: Duration,
     silence: Duration,
     bulk_silence: Duration,
 }
 
 impl Timings {
-    /// For servers that are run with these figures.
+    /// The timeouts for these Raft settings.
     pub fn of(config: &Config) -> Self {
         let heartbeat = Duration::from_micros(config.heartbeat_interval);
         let election = Duration::from_micros(config.election_timeout_max);
@@ -138,7 +134,7 @@ impl Timings {
         }
     }
 
-    /// After how long without an answer a connection that was sent to is made anew.
+    /// How long a connection may stay without an answer before the sender reconnects.
     pub(super) fn silence(&self, lane: Lane) -> Duration {
         match lane {
             Lane::Control => self.silence,

@@ -1,4 +1,4 @@
-//! What is known of the connection to one peer, for status and metrics.
+//! The state of the connection to one peer, for status and metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -8,40 +8,40 @@ use tokio::sync::{Notify, watch};
 
 use super::{Lane, Version};
 
-/// Figures of one peer. Written by the connection's tasks, read by whoever asks.
+/// Counters and state of one peer. The connection's tasks write them, and any task may read them.
 #[derive(Debug, Default)]
 pub struct Link {
-    /// Whether the connection for what is urgent stands.
+    /// Whether the control lane is connected.
     control: AtomicBool,
-    /// Whether the one for the log stands and carries that too: the peer has no other for it.
+    /// Whether the log lane is connected and also carries control messages.
     shared: watch::Sender<bool>,
     connects: AtomicU64,
     failures: AtomicU64,
     dropped: AtomicU64,
-    /// Messages that wait and their bytes, of each lane.
+    /// Waiting messages and their bytes, per lane.
     queued: [(AtomicU64, AtomicU64); Lane::ALL.len()],
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     round_trip_micros: AtomicU64,
     last_error: Mutex<Option<String>>,
-    /// Signalled when the peer showed that it is there, which ends a pause at once.
+    /// Notified when the peer shows that it is alive, which ends the backoff at once.
     pub(super) wake: Notify,
 }
 
-/// The figures at one moment.
+/// The values of a [`Link`] at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct LinkState {
     /// Whether heartbeats and votes can be sent now.
     pub connected: bool,
-    /// Connections made since the start.
+    /// Connections established since the server started.
     pub connects: u64,
-    /// Attempts that failed and connections that broke.
+    /// Failed attempts and broken connections.
     pub failures: u64,
-    /// Messages that were not sent: there was no connection or no room, or they waited too long.
+    /// Messages that were dropped: there was no connection or no room, or they waited too long.
     pub dropped: u64,
-    /// Messages that wait now.
+    /// Messages that wait to be sent.
     pub queued: u64,
-    /// Bytes that wait now.
+    /// Bytes that wait to be sent.
     pub queued_bytes: u64,
     /// Bytes of frames sent.
     pub sent_bytes: u64,
@@ -54,7 +54,7 @@ pub struct LinkState {
 }
 
 impl Link {
-    /// The figures now.
+    /// The current values.
     pub fn state(&self) -> LinkState {
         let round_trip = self.round_trip_micros.load(Relaxed);
         LinkState {
@@ -71,7 +71,7 @@ impl Link {
         }
     }
 
-    /// A lane's connection was made.
+    /// Records that a lane's connection was established.
     pub(super) fn came_up(&self, lane: Lane, version: Version) {
         self.connects.fetch_add(1, Relaxed);
         match lane {
@@ -84,8 +84,8 @@ impl Link {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A lane's connection broke or was not made. Says whether that is news of the peer, so that a
-    /// log line is worth it.
+    /// Records that a lane's connection broke or failed. Returns whether this is new for the peer
+    /// and worth a log line.
     pub(super) fn went_down(&self, lane: Lane, why: &str) -> bool {
         self.failures.fetch_add(1, Relaxed);
         let was_up = match lane {
@@ -102,9 +102,9 @@ impl Link {
         news
     }
 
-    /// Waits until what is urgent needs a connection of its own.
+    /// Waits until control messages need their own connection.
     pub(super) async fn needs_control(&self) {
-        // The sender is part of this link.
+        // This cannot fail: `self` owns the sender.
         drop(self.shared.subscribe().wait_for(|shared| !shared).await);
     }
 

@@ -1,10 +1,11 @@
-//! The connections that other servers make to this one.
+//! The connections that other servers open to this server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use api::address::Address;
 use futures_util::{SinkExt, StreamExt};
 use prometheus_client::metrics::counter::Counter;
 use raft_core::codec;
@@ -30,51 +31,49 @@ use super::limits::{
 };
 use super::outbox::goes_stale;
 use super::{Identity, Known, RefusedLabels, Shared, Version, frame, tune};
-use crate::config::Address;
 use crate::tls::Stream;
 
 type Socket = WebSocketStream<Stream>;
 
-/// So many handshakes that were cut may still be ending while others begin.
+/// How many cut handshakes may still be ending while others begin.
 pub(super) const CUT_AT_ONCE: usize = 4;
 
-/// Messages of one frame. Dropping it makes room for another of the same connection.
+/// The messages of one frame. Dropping it makes room for other frames of the same connection.
 #[derive(Debug)]
 pub struct Delivery {
     /// The messages, all from the server at the other end.
     pub messages: Vec<Message>,
-    /// How old the oldest of them was when it came in, as far as that can be told.
+    /// The age of the oldest message on arrival, as far as it is known.
     age: Duration,
     came_in: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Delivery {
-    /// How long ago the other server sent the oldest of the messages.
+    /// How long ago the peer sent the oldest of the messages.
     pub fn age(&self) -> Duration {
         self.age + self.came_in.elapsed()
     }
 }
 
-/// What the driver hears of connections.
+/// What the transport reports to the driver.
 #[derive(Debug)]
 pub enum Arrival {
-    /// Messages of one frame.
+    /// The messages of one frame.
     Messages(Delivery),
-    /// A server came in that this one has no address of: a member that was added while this server
-    /// was away, perhaps even the leader (§6), or one that is to be added.
+    /// A server connected that this server does not dial yet. It was added while this server was
+    /// down, and may even be the leader (§6), or it is about to be added.
     Met {
-        /// Which.
+        /// The server's ID.
         peer: NodeId,
-        /// Where it says that it is found.
+        /// The address that it gave.
         address: Address,
     },
-    /// Something that was sent to this server may be lost: a connection broke, or there was no room
-    /// for it in the queue.
+    /// Messages to this server may be lost: a connection broke, or the queue had no room.
     Lost(NodeId),
 }
 
-/// Accepts connections and hands on what arrives.
+/// Accepts connections and passes on what arrives.
 pub(super) struct Acceptor {
     hall: Arc<Hall>,
 }
@@ -83,16 +82,15 @@ struct Hall {
     shared: Arc<Shared>,
     known: Known,
     door: Door,
-    /// The connection that counts for each peer and lane: the newest. The lock is held for a
-    /// look-up only.
+    /// The newest connection of each peer and lane. The lock is held only for a look-up.
     current: Mutex<BTreeMap<(NodeId, Lane), Current>>,
     last_line: Mutex<Option<Instant>>,
 }
 
-/// A connection that counts.
+/// The newest connection of a peer on a lane.
 struct Current {
     number: u64,
-    /// Ends it.
+    /// Cancelled when a newer connection replaces this one.
     replaced: CancellationToken,
 }
 
@@ -103,7 +101,7 @@ impl Acceptor {
         Self { hall: Arc::new(Hall { shared, known, door, current, last_line }) }
     }
 
-    /// Accepts until told to stop.
+    /// Accepts connections until `stop` is cancelled.
     pub(super) async fn run(
         self,
         listener: TcpListener,
@@ -114,7 +112,7 @@ impl Acceptor {
         let descriptors = Arc::new(Semaphore::new(self.hall.shared.identity.handshakes));
         loop {
             let accepting = async {
-                // At most until a handshake that was cut has ended.
+                // Waits at most until a cut handshake has ended.
                 let descriptor = Arc::clone(&descriptors).acquire_owned().await;
                 (descriptor.expect("it is never closed"), listener.accept().await)
             };
@@ -129,7 +127,7 @@ impl Acceptor {
                     tasks.spawn(stop.clone().run_until_cancelled_owned(connection));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: accepting again at once would spin.
+                    // Most likely no file descriptors are left. An immediate retry would spin.
                     self.hall.not_accepted(&error);
                     if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                         return;
@@ -141,7 +139,7 @@ impl Acceptor {
     }
 }
 
-/// The place of a connection whose handshake is not finished, given back when dropped.
+/// The slot of a pending handshake. Dropping it frees the slot.
 struct Place<'a> {
     shared: &'a Shared,
     number: u64,
@@ -184,7 +182,7 @@ async fn serve(
     hall.shared.porch().know(from.ip());
     let (number, replaced) = hall.make_current(&hello);
     if let Some(link) = hall.shared.links.link(hello.from) {
-        // It is there, so the connection to it can be made without waiting longer.
+        // The peer is alive, so the dialer need not wait any longer.
         link.wake.notify_waiters();
     } else {
         let (peer, address) = (hello.from, hello.address.clone());
@@ -208,7 +206,7 @@ async fn serve(
 }
 
 impl Hall {
-    /// Counts a refused connection, and logs it unless that was done a moment ago.
+    /// Counts a refused connection. Logs it unless another was logged a moment ago.
     fn refuse(&self, from: SocketAddr, refusal: &Refusal) {
         count(&self.shared.links.refused, refusal);
         if self.may_log() {
@@ -224,7 +222,7 @@ impl Hall {
         }
     }
 
-    /// Whether it is long enough ago that something was logged of those who are refused.
+    /// Whether the last log line about a refused connection is old enough.
     fn may_log(&self) -> bool {
         let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
         let may = last.is_none_or(|last| last.elapsed() >= LOG_PAUSE);
@@ -234,7 +232,7 @@ impl Hall {
         may
     }
 
-    /// The handshake: see [`super::handshake`].
+    /// Runs the acceptor's side of the [`super::handshake`].
     async fn greet(&self, stream: TcpStream) -> Result<(Socket, Hello), Refusal> {
         let garbage = |error: &dyn std::fmt::Display| Refusal::Garbage(error.to_string());
         let identity = &self.shared.identity;
@@ -276,15 +274,15 @@ impl Hall {
             return Err(tell(socket, &Verdict::Refused(refusal.clone()), refusal).await);
         }
         send(&mut socket, &Verdict::Welcome).await?;
-        // Until it hears "welcome" the dialer sends nothing, so no byte of a message is lost with
-        // the old socket's buffer; from here on frames may be large.
+        // The dialer sends nothing before it receives Welcome, so no byte of a message is lost with
+        // the old socket's buffer. From here on frames may be large.
         let config = frame::websocket(frame::max_bytes(hello.lane));
         let stream = socket.into_inner();
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         Ok((socket, hello))
     }
 
-    /// Opens a WebSocket, unless the door is not for whoever asks.
+    /// Opens a WebSocket if the [`Door`] accepts the request.
     #[expect(clippy::result_large_err, reason = "the WebSocket layer wants it so")]
     async fn open(&self, stream: Stream) -> Result<Socket, Refusal> {
         let mut refused = None;
@@ -327,7 +325,7 @@ impl Hall {
         Ok(hello)
     }
 
-    /// Whether another server may come in. Members may; of others there is a number at most.
+    /// Whether another server may connect. Members may always connect, other servers up to a limit.
     fn has_room(&self, peer: NodeId) -> bool {
         let current = self.current();
         let others: BTreeSet<NodeId> = current.keys().map(|(other, _)| *other).collect();
@@ -338,7 +336,7 @@ impl Hall {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes this the connection that counts; an older one of the same peer ends.
+    /// Makes this the current connection; an older one of the same peer and lane ends.
     fn make_current(&self, hello: &Hello) -> (u64, CancellationToken) {
         let mut current = self.current();
         let key = (hello.from, hello.lane);
@@ -351,7 +349,7 @@ impl Hall {
         (number, replaced)
     }
 
-    /// The connection has ended; a newer one may count already.
+    /// Removes an ended connection, unless a newer one has replaced it.
     fn leave(&self, hello: &Hello, number: u64) {
         let mut current = self.current();
         let key = (hello.from, hello.lane);
@@ -360,12 +358,12 @@ impl Hall {
         }
     }
 
-    /// Hands on what arrives until the connection ends; says why it did.
+    /// Passes on what arrives until the connection ends; returns the reason.
     async fn receive_all(&self, mut socket: Socket, hello: &Hello) -> String {
         let most = max_undelivered(hello.lane);
         let room = Arc::new(Semaphore::new(most as usize));
         let mut ages = Ages::new(Instant::now());
-        // The age that the next frame had when its stamp came in, and when that was.
+        // The age of the next frame when its stamp arrived, and the time of that arrival.
         let mut stamped = None;
         loop {
             let bytes = match timeout(IDLE_TIMEOUT, socket.next()).await {
@@ -417,8 +415,8 @@ impl Hall {
         }
     }
 
-    /// What was under way for longer than its sender waits says nothing any more. A heartbeat that
-    /// comes late must not keep a leader in office that has left it since.
+    /// Drops messages that were in transit for longer than their sender waits. A late heartbeat
+    /// must not support a leader that has stepped down since.
     fn without_stale(&self, mut messages: Vec<Message>, age: Duration) -> Vec<Message> {
         if age > self.shared.identity.timings.stale_after {
             let all = messages.len();
@@ -428,7 +426,7 @@ impl Hall {
         messages
     }
 
-    /// A peer that proved who it is and then sends nonsense is broken or hostile.
+    /// Counts and logs invalid data from an authenticated peer, which is broken or hostile.
     fn expel(&self, hello: &Hello, what: &str) -> String {
         count(&self.shared.links.refused, &Refusal::Garbage(String::new()));
         if self.may_log() {
@@ -454,7 +452,7 @@ async fn send<T: serde::Serialize>(socket: &mut Socket, word: &T) -> Result<(), 
     socket.send(frame).await.map_err(|error| Refusal::Garbage(error.to_string()))
 }
 
-/// Tells the dialer why it is refused, for its log; whether that arrives does not matter.
+/// Sends the dialer the reason of its refusal, for its log. Failures are ignored.
 async fn tell<T: serde::Serialize>(mut socket: Socket, word: &T, refusal: Refusal) -> Refusal {
     if send(&mut socket, word).await.is_ok() {
         let _closed = socket.close(None).await;

@@ -1,13 +1,13 @@
-//! Messages between servers: WebSocket connections that carry batches in the core's binary form.
+//! Messages between servers, sent over WebSocket connections in the core's binary format.
 //!
-//! Each server dials every other one and sends on the connections that it made, one for each
-//! [`Lane`]; what arrives on those that it accepted goes to the driver. Connections are remade for
-//! as long as the server runs, after a pause that grows and is jittered.
+//! Each server dials every other server and sends only on the connections that it opened, one per
+//! [`Lane`]. Messages on accepted connections go to the driver. A broken connection is retried for
+//! as long as the server runs, with a growing, jittered backoff.
 //!
-//! Peers are not trusted: browsers are turned away at the door, who a server is is settled by
-//! [`handshake`], a frame's size is bounded before it is read, a message must come from the server
-//! that proved to be its sender, and each connection may have only so much under way to the driver.
-//! All bounds stand in [`limits`].
+//! Peers are not trusted. The server rejects browsers, the [`handshake`] authenticates peers, and
+//! the size of a frame is checked before it is read. A message must come from the authenticated
+//! peer, and each connection may have only a limited amount of data in flight to the driver. All
+//! limits are in [`limits`].
 
 mod age;
 mod dialer;
@@ -31,6 +31,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use api::address::Address;
 use arc_swap::ArcSwap;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -38,7 +39,6 @@ use prometheus_client::metrics::family::Family;
 use raft_core::types::NodeId;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::Address;
 use crate::faults::Injector;
 use crate::supervise::Supervisor;
 use crate::tls::PeerTls;
@@ -52,36 +52,35 @@ use porch::Porch;
 pub use spoken::Spoken;
 pub use version::Version;
 
-/// Who this server is to its peers.
+/// How this server identifies itself to its peers, and the transport's limits.
 #[derive(Debug)]
 pub struct Identity {
-    /// The cluster's name.
+    /// The cluster name.
     pub cluster_id: String,
-    /// This server.
+    /// The ID of this server.
     pub id: NodeId,
-    /// Where the others reach it.
+    /// The address at which peers reach this server.
     pub address: Address,
-    /// What its leases rest on, where they are switched on.
+    /// The lease settings; `None` without lease reads.
     pub lease: Option<LeaseTerms>,
-    /// What servers prove to each other.
+    /// The cluster secret.
     pub secret: Secret,
-    /// With what they encrypt, and show who they are.
+    /// The TLS settings of peer connections; `None` without TLS.
     pub tls: Option<Arc<PeerTls>>,
-    /// How long things may take.
+    /// The transport's timeouts.
     pub timings: Timings,
-    /// How many connections may be in the middle of their handshake, at most
-    /// [`limits::MAX_HALF_OPEN`].
+    /// The maximum number of pending handshakes, at most [`MAX_HALF_OPEN`](crate::descriptors::MAX_HALF_OPEN).
     pub handshakes: usize,
 }
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 struct Shared {
     identity: Identity,
     links: Links,
-    /// Takes what arrives; must not block.
+    /// Receives what arrives. Must not block.
     deliver: Box<dyn Fn(Arrival) + Send + Sync>,
     porch: Mutex<Porch>,
-    /// Stamps of what is sent count from here.
+    /// The origin of the timestamps on sent frames.
     started: Instant,
 }
 
@@ -92,33 +91,33 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// The lock is held for a look-up only.
+    /// Callers hold the lock only briefly.
     fn porch(&self) -> MutexGuard<'_, Porch> {
         self.porch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts what was refused at the door.
+/// The label of counters of refused connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusedLabels {
-    /// [`handshake::Refusal::code`].
+    /// The reason, such as [`handshake::Refusal::code`].
     pub reason: &'static str,
 }
 
-/// Connections that were refused, by reason.
+/// Refused connections, by reason.
 pub type Refused = Family<RefusedLabels, Counter>;
 
-/// What is known of each peer, readable from anywhere.
+/// The state of each peer connection, readable from any task.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     known: Arc<ArcSwap<BTreeMap<NodeId, Arc<Link>>>>,
-    /// Who speaks which protocol.
+    /// The protocol version of each peer.
     pub spoken: Spoken,
-    /// Connections refused, either way.
+    /// Refused connections, incoming and outgoing.
     pub refused: Refused,
-    /// Messages that came too late to say anything.
+    /// Messages that were dropped because they arrived too late.
     pub stale: Counter,
-    /// What is done to the links by command, where that is allowed.
+    /// The injected link faults; `None` without `--allow-faults`.
     pub faults: Option<Arc<Injector>>,
 }
 
@@ -127,18 +126,18 @@ impl Links {
         self.known.load().get(&peer).cloned()
     }
 
-    /// One peer's connection.
+    /// The state of the connection to one peer.
     pub fn get(&self, peer: NodeId) -> Option<LinkState> {
         self.link(peer).map(|link| link.state())
     }
 
-    /// All peers' connections.
+    /// The states of the connections to all peers.
     pub fn all(&self) -> BTreeMap<NodeId, LinkState> {
         self.known.load().iter().map(|(peer, link)| (*peer, link.state())).collect()
     }
 }
 
-/// A transport whose address is taken but that does not run yet.
+/// A transport that is bound to its address but does not accept connections yet.
 #[derive(Debug)]
 pub struct Transport {
     listener: TcpListener,
@@ -146,19 +145,19 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Takes the address to listen on.
+    /// Binds the address to listen on.
     pub async fn bind(address: &Address, identity: Identity) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address.to_string()).await?;
         Ok(Self { listener, identity })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn local_address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Starts to accept; whom to dial is told to [`Outgoing`]. What arrives goes to `deliver`, which
-    /// must not block.
+    /// Starts to accept connections and passes what arrives to `deliver`, which must not block.
+    /// [`Outgoing::set_peers`] sets the peers to dial.
     pub fn start(
         self,
         known: Known,
@@ -186,18 +185,18 @@ impl Transport {
     }
 }
 
-/// What the system does with a connection between servers.
+/// Sets the options of a TCP connection between servers.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
-    // Batches are made by us; the system must not wait for more.
+    // The transport forms batches itself, so the kernel must not delay small writes.
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     {
         use rustix::net::sockopt;
-        // Not every system that passes for Linux has these, and pings do without them.
+        // Some Linux-compatible systems lack these options; pings then detect dead connections.
         let millis = u32::try_from(limits::TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
         let _ = sockopt::set_tcp_user_timeout(stream, millis);
-        // With little under way a retransmission follows after the same time again, and not after
-        // twice the time: else a link that was cut for a second stays silent for another one.
+        // On thin streams, retransmissions then follow at a constant interval. Otherwise a link
+        // that was cut for one second stays silent for another second.
         let _ = sockopt::set_tcp_thin_linear_timeouts(stream, true);
     }
     Ok(())

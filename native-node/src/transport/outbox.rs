@@ -1,9 +1,9 @@
-//! What waits to be sent to one peer on one lane: bounded in bytes, and never so that the protocol
-//! has to send again what was dropped first.
+//! The queue of messages to one peer on one lane. Its size in bytes is limited, and it never drops
+//! what the receiver needs first.
 //!
-//! Bulk (entries and chunks of snapshots) is taken in order or not at all: what does not fit is
-//! refused, since everything behind a gap would be useless. All other messages are small, and for
-//! their receiver a newer one replaces an older one, so the oldest goes.
+//! Bulk messages (entries and snapshot chunks) keep their order. A bulk message that does not fit
+//! is refused, because everything behind a gap would be useless. All other messages are small, and
+//! for their receiver a newer one replaces an older one. If they do not fit, the oldest is dropped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -24,18 +24,18 @@ pub struct Outbox {
     queue: VecDeque<Queued>,
     bulk_bytes: usize,
     control_bytes: usize,
-    /// A message whose sender decides without it after this time is not sent when it waited longer.
+    /// A message that goes stale is dropped after it waited this long.
     stale_after: Duration,
     /// Whether bulk was refused since the last batch was taken.
     full: bool,
 }
 
-/// What a message that was handed in costs.
+/// What was lost when a message was queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
-    /// How many messages are lost for it: one if it was refused itself.
+    /// How many messages were dropped; 1 if the new message itself was refused.
     pub messages: u64,
-    /// Whether a gap begins here in the bulk that its receiver gets.
+    /// Whether a gap in the receiver's bulk messages begins here.
     pub gap: bool,
 }
 
@@ -49,19 +49,19 @@ struct Queued {
 /// Messages that fit into one frame, in order.
 #[derive(Debug)]
 pub struct Batch {
-    /// The messages; never none.
+    /// The messages; never empty.
     pub messages: Vec<Message>,
-    /// When the first of them was handed in.
+    /// When the first of them was queued.
     pub since: Instant,
 }
 
 impl Outbox {
-    /// An empty one, where messages that do not matter later are dropped after `stale_after`.
+    /// Creates an empty outbox that drops stale messages after `stale_after`.
     pub const fn new(stale_after: Duration) -> Self {
         Self { queue: VecDeque::new(), bulk_bytes: 0, control_bytes: 0, stale_after, full: false }
     }
 
-    /// Adds a message.
+    /// Adds a message and returns what was lost for it.
     pub fn push(&mut self, message: Message, now: Instant) -> Loss {
         let bytes = frame::size(&message);
         if is_bulk(&message.body) {
@@ -83,7 +83,7 @@ impl Outbox {
         Loss { messages: dropped, gap: false }
     }
 
-    /// The next messages, and how many before them were too old to be sent.
+    /// Takes the next messages. Also returns how many stale messages were dropped.
     pub fn take_batch(&mut self, now: Instant) -> (Option<Batch>, u64) {
         let (mut messages, mut since, mut bytes, mut stale) = (Vec::new(), now, 0, 0);
         self.full = false;
@@ -105,8 +105,8 @@ impl Outbox {
         (batch, stale)
     }
 
-    /// Drops all bulk: what was sent before it is lost, so its receiver has no use for it. Says how
-    /// many messages those were.
+    /// Drops all bulk messages and returns their number. Earlier bulk is lost, so the receiver
+    /// cannot use it.
     pub fn drop_bulk(&mut self) -> u64 {
         let before = self.queue.len();
         self.queue.retain(|queued| !is_bulk(&queued.message.body));
@@ -145,8 +145,8 @@ const fn is_bulk(body: &Body) -> bool {
     !matches!(Lane::of(body), Lane::Control)
 }
 
-/// Whether a message says nothing any more once its sender has waited for an election timeout.
-/// Answers to what a leader sent tell it for good how far its follower is.
+/// Whether a message is useless after its sender has waited for an election timeout. Replies to a
+/// leader stay useful: they report the progress of its follower.
 pub(super) const fn goes_stale(body: &Body) -> bool {
     match body {
         Body::AppendEntries { .. } => !is_bulk(body),
@@ -157,7 +157,7 @@ pub(super) const fn goes_stale(body: &Body) -> bool {
         | Body::TimeoutNow
         | Body::ReadIndex { .. }
         | Body::ReadIndexReply { .. }
-        // It stays true, but its sender sends it again or a newer one.
+        // It stays true, but its sender repeats it or sends a newer one.
         | Body::StateDigest { .. } => true,
         Body::AppendEntriesReply { .. }
         | Body::InstallSnapshot { .. }
@@ -187,8 +187,8 @@ impl Queue {
         }
     }
 
-    /// Adds a message. Without a connection it replaces the bulk that waits: only the newest will be
-    /// of use once there is one. Whether a gap begins in the bulk that the peer gets.
+    /// Adds a message. Without a connection, a bulk message replaces the waiting bulk: only the
+    /// newest will be useful. Returns whether a gap begins in the peer's bulk messages.
     pub(super) fn push(&self, message: Message) -> bool {
         let mut outbox = self.lock();
         if is_bulk(&message.body) && !self.connected.load(Relaxed) {
@@ -209,7 +209,7 @@ impl Queue {
         }
     }
 
-    /// Takes what is sent next, if anything is.
+    /// Takes the next batch, if any.
     pub(super) fn take(&self) -> Option<Batch> {
         let mut outbox = self.lock();
         let (batch, stale) = outbox.take_batch(Instant::now());
@@ -218,12 +218,12 @@ impl Queue {
         batch
     }
 
-    /// There is a connection from now on.
+    /// Records that the connection is established.
     pub(super) fn connected(&self) {
         self.connected.store(true, Relaxed);
     }
 
-    /// There is no connection. Whether there was one, with which bulk may be gone.
+    /// Records that the connection is gone. Returns whether bulk messages may be lost with it.
     pub(super) fn disconnected(&self) -> bool {
         let was_connected = self.connected.swap(false, Relaxed);
         if was_connected {
@@ -284,8 +284,8 @@ mod tests {
         }
     }
 
-    /// Guards against sending everything twice: what does not fit is refused, and what the receiver
-    /// needs first stays, in order.
+    /// Guards against sending everything twice: bulk messages that do not fit are refused. What the
+    /// receiver needs first stays, in order.
     #[test]
     fn a_full_queue_refuses_bulk_and_keeps_what_is_needed_first() {
         let (mut outbox, now) = (Outbox::new(STALE), Instant::now());
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(outbox.bytes(), 0);
     }
 
-    /// Guards memory while a peer is away (pitfall 40): of the small messages the newest stay.
+    /// Guards memory while a peer is unreachable (pitfall 40): the newest small messages stay.
     #[test]
     fn a_full_queue_drops_the_oldest_of_the_small_messages() {
         let (mut outbox, now) = (Outbox::new(STALE), Instant::now());
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(outbox.bytes(), 0);
     }
 
-    /// Guards slow connections: entries wait as long as it takes, a vote does not.
+    /// Guards slow connections: entries wait as long as necessary, but stale votes are dropped.
     #[test]
     fn only_what_is_stale_is_not_sent() {
         let (mut outbox, start) = (Outbox::new(STALE), Instant::now());
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!((numbers(batch), stale), (vec![1, 3, 4], 1));
     }
 
-    /// Guards the size of a frame: large messages travel one by one, in order.
+    /// Guards the size of a frame: large messages are sent one by one, in order.
     #[test]
     fn a_batch_is_closed_when_it_is_full() {
         let (mut outbox, now) = (Outbox::new(STALE), Instant::now());
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(drain(&mut outbox, now), [1, 2, 3]);
     }
 
-    /// Guards a peer that is away: one message of bulk waits for it, the newest, and nothing that
+    /// Guards the queue to an unreachable peer: only the newest bulk message waits, and none that
     /// would follow a gap.
     #[test]
     fn without_a_connection_only_the_newest_bulk_waits() {

@@ -1,8 +1,9 @@
-//! The sending half: whom to dial, and which connection a message takes.
+//! The sending half of the transport: which peers it dials, and which connection a message uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::address::Address;
 use raft_core::message::Message;
 use raft_core::types::NodeId;
 use tokio::time::sleep;
@@ -13,27 +14,26 @@ use super::limits::FAREWELL;
 use super::link::Link;
 use super::outbox::Queue;
 use super::{Arrival, Known, Lane, Shared, Spoken};
-use crate::config::Address;
 use crate::faults::Passage;
 use crate::supervise::Supervisor;
 
-/// The sending half, owned by the driver.
+/// The sending half of the transport, owned by the driver.
 #[derive(Debug)]
 pub struct Outgoing {
     shared: Arc<Shared>,
     known: Known,
     supervisor: Supervisor,
     peers: BTreeMap<NodeId, Peer>,
-    /// Ends the connections to servers that left, which are still told their last words.
+    /// Ends the connections to removed servers, which first send their remaining messages.
     leaving: BTreeMap<NodeId, CancellationToken>,
 }
 
-/// A server that is dialled.
+/// A peer that this server dials.
 #[derive(Debug)]
 struct Peer {
     address: Address,
     link: Arc<Link>,
-    /// By [`Lane`].
+    /// Indexed by [`Lane`].
     queues: [Arc<Queue>; Lane::ALL.len()],
     /// Ends the connections.
     end: CancellationToken,
@@ -45,7 +45,7 @@ impl Outgoing {
         Self { shared, known, supervisor, peers, leaving }
     }
 
-    /// Starts what ends by itself, or with the server.
+    /// Starts a task that ends by itself or with the server.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let end = self.supervisor.end().clone();
         self.supervisor.tasks().spawn(end.run_until_cancelled_owned(work));
@@ -72,12 +72,12 @@ impl Outgoing {
         }
     }
 
-    /// Who speaks which protocol.
+    /// The protocol version of each peer.
     pub fn spoken(&self) -> &Spoken {
         &self.shared.links.spoken
     }
 
-    /// From now on exactly these are dialled. Connections that stay are left alone.
+    /// Sets the peers to dial. Connections to unchanged peers stay open.
     pub fn set_peers(&mut self, wanted: &BTreeMap<NodeId, Address>) {
         let gone: Vec<NodeId> = self
             .peers
@@ -94,7 +94,7 @@ impl Outgoing {
             } else {
                 self.leaving.insert(id, peer.end.clone());
                 self.spawn(async move {
-                    // What is in its queues is still sent.
+                    // Queued messages are still sent.
                     sleep(FAREWELL).await;
                     peer.end.cancel();
                 });
@@ -112,8 +112,8 @@ impl Outgoing {
 
     fn dial(&mut self, id: NodeId, address: &Address) {
         if let Some(old) = self.leaving.remove(&id) {
-            // The other side keeps the newest connection only: two dialers would take it from each
-            // other without end.
+            // The other side keeps only the newest connection. Two dialers would replace each
+            // other's connections without end.
             old.cancel();
         }
         let link = Arc::new(Link::default());

@@ -1,38 +1,37 @@
-//! How much bulk may be under way on one connection: as much as the path carries without a queue.
+//! Limits the bulk data in flight on one connection to what the path carries without a queue.
 //!
-//! Heartbeats have a connection of their own, but share the path with bulk. Whatever bulk leaves in
-//! a queue of the network delays them, and a path can queue seconds of data. So bulk goes in pieces,
-//! and a window bounds what the other side has not confirmed. The window follows the delay, as
-//! in LEDBAT (RFC 6817): it grows while answers come about as fast as on the idle path, and shrinks
-//! when they take longer by more than a [`Pace::target`].
+//! Heartbeats have their own connection, but share the path with bulk data. Bulk data in a network
+//! queue delays them, and a path can queue seconds of data. Bulk data is therefore sent in pieces,
+//! and a window limits the unconfirmed bytes. The window follows the delay, as in LEDBAT (RFC
+//! 6817): it grows while answers take about as long as on the idle path. It shrinks when they take
+//! longer by more than a [`Pace::target`].
 
 use std::time::{Duration, Instant};
 
-/// The window of a connection that nothing is known of, in bytes: half a heartbeat interval at
-/// 1 Mbit/s.
+/// The window of a new connection, in bytes: half a heartbeat interval at 1 Mbit/s.
 const INITIAL_WINDOW: u64 = 4 << 10;
 
-/// The smallest window. At 256 kbit/s it is 64 ms.
+/// The smallest window, in bytes. At 256 kbit/s it takes 64 ms.
 const MIN_WINDOW: u64 = 2 << 10;
 
-/// The largest window. At a round trip of 100 ms it is 40 MB/s.
+/// The largest window, in bytes. At a round trip of 100 ms it allows 40 MB/s.
 const MAX_WINDOW: u64 = 4 << 20;
 
-/// In a window up to this size each piece is confirmed by itself: on a narrow path it would else be
-/// sent and confirmed in turns.
+/// Up to this window, in bytes, each piece is confirmed separately. Otherwise a narrow path would
+/// alternate between sending and confirming.
 const SMALL_WINDOW: u64 = 16 << 10;
 
-/// The smallest piece of a frame.
+/// The smallest piece of a frame, in bytes.
 const MIN_PIECE: u64 = 512;
 
-/// The largest piece of a frame.
+/// The largest piece of a frame, in bytes.
 const MAX_PIECE: u64 = 64 << 10;
 
 /// How long a round trip counts as that of the idle path. Then the path is left idle for a moment
-/// and measured anew: routes change.
+/// and measured again, because routes change.
 const BASE_LIFETIME: Duration = Duration::from_secs(10);
 
-/// One connection's window.
+/// The send window of one connection.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// How much longer than on the idle path an answer may take.
@@ -41,11 +40,11 @@ pub(super) struct Pace {
     /// Bytes sent and confirmed since the connection was made.
     sent: u64,
     confirmed: u64,
-    /// Bytes sent when the last ping was.
+    /// The value of `sent` at the last ping.
     pinged: u64,
-    /// Whether something had to wait for the window since it was last changed.
+    /// Whether a piece had to wait for the window since its last change.
     limited: bool,
-    /// An answer to what was sent before the window was changed says nothing of it.
+    /// The value of `sent` at the last change of the window. Earlier data does not measure it.
     changed_at: u64,
     base: Base,
 }
@@ -53,11 +52,11 @@ pub(super) struct Pace {
 /// The round trip of the idle path.
 #[derive(Debug)]
 struct Base {
-    /// The shortest round trip in the present lifetime and the one before.
+    /// The shortest round trip in the current lifetime and in the previous one.
     current: Duration,
     previous: Duration,
     began: Instant,
-    /// The window to go on with once the path was measured.
+    /// The window to restore after the path was measured.
     resume: Option<u64>,
 }
 
@@ -77,7 +76,7 @@ impl Pace {
         }
     }
 
-    /// How many bytes of a frame that has `left` may leave now: a piece of it, or none.
+    /// How many bytes of a frame with `left` remaining bytes may be sent now: one piece, or none.
     pub(super) fn piece(&mut self, left: usize) -> usize {
         let piece = (self.window / 8).clamp(MIN_PIECE, MAX_PIECE).min(left as u64);
         if self.sent - self.confirmed + piece > self.window {
@@ -87,28 +86,28 @@ impl Pace {
         usize::try_from(piece).unwrap_or(left)
     }
 
-    /// Takes in that so much was sent. Whether a ping must follow.
+    /// Records sent bytes. Returns whether a ping must follow.
     pub(super) fn sent(&mut self, bytes: usize) -> bool {
         self.sent += bytes as u64;
         let due = self.window <= SMALL_WINDOW || self.sent - self.pinged >= self.window / 4;
         due && self.sent - self.confirmed >= self.window / 2
     }
 
-    /// A ping is sent. It carries this number, to be confirmed by its answer.
+    /// Records a ping. Returns the number that it carries and that its answer confirms.
     pub(super) const fn ping(&mut self) -> u64 {
         self.pinged = self.sent;
         self.sent
     }
 
-    /// Whether a ping is to be sent before waiting for an answer, since none is on its way that
-    /// would confirm all.
+    /// Whether a ping must be sent before waiting, because no ping in flight would confirm all
+    /// bytes.
     pub(super) const fn owes_ping(&self) -> bool {
         self.pinged < self.sent
     }
 
-    /// The answer to a ping came in.
+    /// Processes the answer to a ping.
     pub(super) fn confirmed(&mut self, number: u64, round_trip: Duration, now: Instant) {
-        // A peer is not trusted to confirm what was sent and no more.
+        // A peer is not trusted to confirm only what was sent.
         self.confirmed = self.confirmed.max(number.min(self.sent));
         self.base.current = self.base.current.min(round_trip);
         if number <= self.changed_at {
@@ -125,8 +124,8 @@ impl Pace {
             let base = self.base.current.min(self.base.previous);
             let delay = round_trip.saturating_sub(base);
             if delay > self.target {
-                // What is under way is the bandwidth times the round trip, so this leaves a queue
-                // of half the target.
+                // The data in flight is bandwidth times round trip, so this leaves a queue of half
+                // the target.
                 let (wanted, took) = ((base + self.target / 2).as_micros(), round_trip.as_micros());
                 let window = u128::from(self.window) * wanted / took.max(1);
                 let window = u64::try_from(window).unwrap_or(MAX_WINDOW);
@@ -154,16 +153,16 @@ mod tests {
 
     const AWAY_EVERY: Duration = Duration::from_millis(200);
 
-    /// What a path made of a transfer.
+    /// The result of a simulated transfer.
     struct Transfer {
         took: Duration,
         longest_queue: Duration,
     }
 
-    /// Sends so many bytes over a path with a bandwidth, in bytes a second, and a delay one way,
-    /// which queues whatever comes.
+    /// Simulates a transfer over a path that queues without limit. `bandwidth` is in bytes per
+    /// second; `delay` is one way.
     ///
-    /// Each [`AWAY_EVERY`] the processor has other things to do for so long, and answers wait.
+    /// In each [`AWAY_EVERY`] the processor is busy for `away`, and answers wait.
     fn transfer(bytes: usize, bandwidth: f64, delay: Duration, away: Duration) -> Transfer {
         let start = Instant::now();
         let mut now = start;
@@ -174,7 +173,7 @@ mod tests {
         let mut pace = Pace::new(TARGET, now);
         let mut free_at = now;
         let mut longest_queue = Duration::ZERO;
-        // The answers to come: when, to which number, sent when.
+        // Pending answers: arrival time, confirmed number, time of the ping.
         let mut answers: VecDeque<(Instant, u64, Instant)> = VecDeque::new();
         pace.confirmed(0, 2 * delay, now);
         let mut left = bytes;
@@ -199,8 +198,8 @@ mod tests {
         Transfer { took: now - start, longest_queue }
     }
 
-    /// Guards heartbeats on narrow paths, and bulk on all: the queue stays within two heartbeat
-    /// intervals and what the path itself holds, and the path is used.
+    /// Guards heartbeats on narrow paths and throughput on all. The queue stays within two
+    /// heartbeat intervals plus what the path itself holds, and the path is used.
     #[test]
     fn a_path_is_used_and_not_queued_up() {
         let ms = Duration::from_millis;
@@ -225,8 +224,8 @@ mod tests {
         }
     }
 
-    /// Guards bulk on busy machines: an answer that was told late costs what it is late, and not the
-    /// window. With half the time away it takes about twice as long.
+    /// Guards throughput on busy machines: a late answer costs its delay, but not the window. If
+    /// the processor is busy half the time, a transfer takes about twice as long.
     #[test]
     fn a_busy_processor_is_no_queue() {
         let took = |away| transfer(640 << 20, 1e8, Duration::from_micros(100), away).took;
@@ -234,7 +233,7 @@ mod tests {
         assert!(busy < calm.mul_f64(2.1), "{busy:?}, and {calm:?} on a calm one");
     }
 
-    /// Guards against an answer to what was never sent.
+    /// Guards against answers that confirm data that was never sent.
     #[test]
     fn a_peer_confirms_no_more_than_was_sent() {
         let now = Instant::now();
@@ -246,8 +245,8 @@ mod tests {
         assert_eq!(pace.confirmed, 1000);
     }
 
-    /// Guards a route that became longer: after a while its round trip is that of the idle path, and
-    /// the window grows again.
+    /// Guards a route that became longer: after a while its round trip counts as that of the idle
+    /// path, and the window grows again.
     #[test]
     fn a_longer_route_is_learned() {
         let mut now = Instant::now();

@@ -1,10 +1,8 @@
-//! Connections whose handshake is not finished: how many there may be, and which of them goes when
-//! another one comes.
+//! Limits the connections with a pending handshake, and decides which is cut for a new connection.
 //!
-//! A newcomer always gets in. Where there is no room the oldest is cut: of the newcomer's own
-//! address if that has its share, else a stranger before a member. An honest handshake is over
-//! within a few round trips. So whoever opens connections and says nothing takes room from itself
-//! alone, as often as it opens them anew.
+//! A new connection is always accepted. If there is no room, the oldest is cut: of the same address
+//! if that address has its share, otherwise a stranger before a member. An honest handshake takes a
+//! few round trips. A client that opens silent connections therefore takes room only from itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -16,7 +14,7 @@ use super::limits::{
     HANDSHAKE_GRACE, MAX_HALF_OPEN_MEMBER, MAX_HALF_OPEN_STRANGER, MAX_MEMBER_ADDRESSES,
 };
 
-/// The connections, in the order in which they came.
+/// The pending connections, in the order of their arrival.
 #[derive(Debug)]
 pub(super) struct Porch {
     most: usize,
@@ -31,17 +29,17 @@ struct Waiting {
     from: IpAddr,
     member: bool,
     since: Instant,
-    /// Ends it.
+    /// Closes the connection.
     cut: CancellationToken,
 }
 
 impl Porch {
-    /// For so many connections, of which one address gets its share.
+    /// Creates a porch for at most `most` connections. Each address is limited further.
     pub(super) const fn new(most: usize) -> Self {
         Self { most, waiting: BTreeMap::new(), next: 0, members: VecDeque::new() }
     }
 
-    /// Takes a connection in, which `cut` ends when it has to go for another one. Gives its number.
+    /// Adds a connection and returns its number. `cut` ends it to make room for another one.
     pub(super) fn enter(&mut self, from: IpAddr, cut: CancellationToken, now: Instant) -> u64 {
         let member = self.members.contains(&from);
         let most = if member { MAX_HALF_OPEN_MEMBER } else { MAX_HALF_OPEN_STRANGER };
@@ -69,12 +67,12 @@ impl Porch {
         self.waiting.iter().find(|(_, waiting)| meant(waiting)).map(|(number, _)| *number)
     }
 
-    /// A handshake is over, one way or the other.
+    /// Removes a connection whose handshake succeeded or failed.
     pub(super) fn leave(&mut self, number: u64) {
         self.waiting.remove(&number);
     }
 
-    /// A member is found at this address, or a server proved from there who it is.
+    /// Records that a member has this address, or that a server authenticated from it.
     pub(super) fn know(&mut self, address: IpAddr) {
         if self.members.back() == Some(&address) {
             return;
@@ -91,8 +89,8 @@ impl Porch {
 mod tests {
     use std::time::Duration;
 
-    use super::super::limits::MAX_HALF_OPEN;
     use super::*;
+    use crate::descriptors::MAX_HALF_OPEN;
 
     fn address(number: usize) -> IpAddr {
         let [high, low] = u16::try_from(number).expect("a small number").to_be_bytes();
@@ -109,8 +107,8 @@ mod tests {
         guests.iter().filter(|guest| !guest.is_cancelled()).count()
     }
 
-    /// Guards members against strangers: however many connect and say nothing, from however many
-    /// addresses, a member's handshake goes on.
+    /// Guards members against strangers: any number of silent connections from any number of
+    /// addresses does not end a member's handshake.
     #[test]
     fn strangers_never_cut_a_member() {
         let (mut porch, now) = (Porch::new(MAX_HALF_OPEN), Instant::now());
@@ -124,7 +122,7 @@ mod tests {
         assert!(!strangers.last().expect("many").is_cancelled(), "the newest is in");
     }
 
-    /// Guards everybody else against one address.
+    /// Guards all other addresses against one address.
     #[test]
     fn one_address_has_its_share() {
         let (mut porch, now) = (Porch::new(MAX_HALF_OPEN), Instant::now());
@@ -134,8 +132,8 @@ mod tests {
         assert!(!many.last().expect("many").is_cancelled(), "the newest is in");
     }
 
-    /// Guards a member at whose address somebody else opens connections without end: its handshake
-    /// has its time, and what is silent is cut after that.
+    /// Guards a member when somebody else opens connections from its address without end. The
+    /// member's handshake has its time, and silent connections are cut after it.
     #[test]
     fn a_handshake_from_a_members_address_has_its_time() {
         let (mut porch, start) = (Porch::new(MAX_HALF_OPEN), Instant::now());
@@ -150,7 +148,7 @@ mod tests {
         assert_eq!(porch.waiting.len(), newer.len());
     }
 
-    /// Guards memory: neither connections nor addresses are remembered without bound.
+    /// Guards memory: the numbers of connections and of remembered addresses are limited.
     #[test]
     fn all_is_bounded() {
         let (mut porch, now) = (Porch::new(MAX_HALF_OPEN), Instant::now());

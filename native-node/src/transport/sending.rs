@@ -1,12 +1,12 @@
-//! What goes over a connection that stands: frames, in pieces where they are large, and what tells
-//! both sides how the path fares.
+//! What an established connection sends: frames, large ones in pieces, and measurements of the
+//! path.
 //!
-//! - Pings go with what is sent. Their answers confirm bulk for [`Pace`], give the round trip, and
-//!   show that the other side is there: if none comes, the connection is made anew, sooner than
+//! - Pings accompany the data. Their answers confirm bulk data for [`Pace`], measure the round
+//!   trip, and show that the peer is alive. Without an answer the sender reconnects, sooner than
 //!   TCP would notice.
-//! - A pong that nobody asked for goes before each frame (RFC 6455, section 5.5.3). It carries the
-//!   time at which the frame's first message was handed in, so that its receiver can tell how old
-//!   it is ([`super::age`]).
+//! - An unsolicited pong precedes each frame (RFC 6455, section 5.5.3). It carries the time at
+//!   which the frame's first message was queued. The receiver computes the frame's age from it
+//!   ([`super::age`]).
 
 use std::time::{Duration, Instant};
 
@@ -25,24 +25,24 @@ use super::outbox::{Batch, Queue};
 use super::pace::Pace;
 use super::{Lane, Version};
 
-/// A round trip that took this many times as long as the last one is a silence.
+/// A round trip that takes this many times as long as the last one counts as silence.
 const SILENT_ROUND_TRIPS: u32 = 4;
 
-/// Pings are considered so often at most.
+/// The minimum time between two checks whether a ping is due.
 const MIN_TICK: Duration = Duration::from_millis(20);
 
-/// One connection at work.
+/// The sender of one established connection.
 pub(super) struct Sending<'a> {
     dialer: &'a Dialer,
     socket: Socket,
     version: Version,
-    /// What is urgent, where it has no lane of its own.
+    /// The control queue, if the connection must send it too.
     urgent: Option<&'a Queue>,
-    /// What is left of the frame that is being sent.
+    /// The rest of the frame that is being sent.
     rest: Bytes,
-    /// The stamp of that frame, as long as none of it has left.
+    /// The stamp of that frame, until its first piece is sent.
     stamp: Option<Instant>,
-    /// On lanes of bulk.
+    /// Only on bulk lanes.
     pace: Option<Pace>,
     round_trip: Duration,
     pinged_at: Instant,
@@ -74,7 +74,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Sends until the connection breaks; says why it did.
+    /// Sends until the connection breaks; returns the reason.
     pub(super) async fn run(mut self) -> LinkError {
         let heartbeat = self.dialer.shared.identity.timings.heartbeat;
         let mut ticks = interval(heartbeat.clamp(MIN_TICK, PING_INTERVAL));
@@ -101,14 +101,14 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// The first words: a stamp and a ping, by which both sides learn of the idle path.
+    /// Sends a stamp and a ping, from which both sides learn the delay of the idle path.
     async fn open(&mut self) -> Result<(), LinkError> {
         let stamp = self.stamp_of(Instant::now());
         self.feed(stamp).await?;
         self.ping().await
     }
 
-    /// Takes the next frame.
+    /// Takes the next batch and encodes it as the current frame.
     fn begin(&mut self) {
         if let Some(mut batch) = self.take() {
             batch.messages.retain(|message| self.version.knows(&message.body));
@@ -121,12 +121,12 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// What is sent next: what is urgent goes first.
+    /// Takes the next batch, control messages first.
     fn take(&self) -> Option<Batch> {
         self.urgent.and_then(Queue::take).or_else(|| self.dialer.queue.take())
     }
 
-    /// Sends of the present frame what may leave now.
+    /// Sends as much of the current frame as the pace allows.
     async fn advance(&mut self) -> Result<(), LinkError> {
         while !self.rest.is_empty() {
             let left = self.rest.len();
@@ -157,7 +157,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Asks whether the other side is there, now and then; and gives up when it does not say.
+    /// Pings the peer from time to time, and fails if an answer is overdue.
     async fn tick(&mut self) -> Result<(), LinkError> {
         let spoken = &self.dialer.shared.links.spoken;
         if self.version < Version::NEWEST && spoken.stands(self.dialer.peer, Version::NEWEST) {
@@ -187,7 +187,7 @@ impl<'a> Sending<'a> {
         self.flush().await
     }
 
-    /// The peer says nothing on this connection but that it is there.
+    /// Handles a frame from the peer, which sends only pongs on this connection.
     fn hear(&mut self, heard: Option<tungstenite::Result<Frame>>) -> Result<(), LinkError> {
         match heard {
             None | Some(Ok(Frame::Close(_))) => Err(LinkError::Closed),
@@ -214,17 +214,17 @@ impl<'a> Sending<'a> {
         } else {
             self.dialer.link.set_round_trip(self.round_trip);
         }
-        // Pings that came meanwhile are answered by the answer to the last one.
+        // The answer to the last ping also answers the pings before it.
         self.unanswered = (sent < self.micros(self.pinged_at)).then_some(now);
     }
 
-    /// Says when the frame that follows was handed in.
+    /// Creates the frame that tells when the next frame's first message was queued.
     fn stamp_of(&self, since: Instant) -> Frame {
         let stamp = self.micros(since).to_le_bytes();
         Frame::Frame(RawFrame::pong(Bytes::copy_from_slice(&stamp)))
     }
 
-    /// The time on this server's clock, as its peers see it.
+    /// The time on this server's clock as its peers see it, in µs.
     fn micros(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.dialer.shared.started);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -239,7 +239,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Waits until one of the queues has something.
+/// Waits until one of the queues has a message.
 async fn filled(queue: &Queue, urgent: Option<&Queue>) {
     match urgent {
         None => queue.ready().await,

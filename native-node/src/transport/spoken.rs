@@ -1,7 +1,7 @@
-//! Who speaks which protocol, by the connections that stand, and which may still be spoken.
+//! Which protocol version each peer speaks on its open connections, and which versions are allowed.
 //!
-//! Two servers of this release come to [`Version::V4`] even if one of them was started in between: the
-//! connection that was made with the older protocol is given up as soon as the peer has shown that it
+//! Two servers of this release reach [`Version::V4`] even if one of them starts during an attempt
+//! of the other. A connection of the older protocol is closed as soon as the peer has shown that it
 //! speaks the newer one.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::limits::MAX_PEERS;
 use super::version::Version;
 
-/// Who speaks which version, by the connections that stand. Cheap to clone.
+/// The protocol version of each peer on its open connections. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Spoken {
     peers: Arc<Mutex<BTreeMap<NodeId, Peer>>>,
@@ -24,13 +24,13 @@ pub struct Spoken {
 
 #[derive(Debug, Default)]
 struct Peer {
-    /// How many connections stand, by version.
+    /// The number of open connections, by version.
     standing: BTreeMap<Version, usize>,
-    /// The newest that was ever spoken with it.
+    /// The newest version that was ever used with this peer.
     newest: Option<Version>,
 }
 
-/// A connection that stands. Dropped when it ends.
+/// An open connection. Dropped when it ends.
 #[derive(Debug)]
 pub(super) struct Agreed {
     spoken: Spoken,
@@ -39,7 +39,7 @@ pub(super) struct Agreed {
 }
 
 impl Spoken {
-    /// A connection to or from a peer was made.
+    /// Records a new connection to or from a peer.
     pub(super) fn agree(&self, peer: NodeId, version: Version) -> Agreed {
         let mut peers = self.lock();
         if peers.len() > 2 * MAX_PEERS {
@@ -60,30 +60,29 @@ impl Spoken {
         Agreed { spoken: self.clone(), peer, version }
     }
 
-    /// What a peer is known to speak: the oldest of all connections that stand. Nothing without a
-    /// connection.
+    /// The oldest version on all open connections of a peer; `None` without a connection.
     pub fn by(&self, peer: NodeId) -> Option<Version> {
         self.lock().get(&peer).and_then(|it| it.standing.keys().next().copied())
     }
 
-    /// Whether a connection with a peer stands on which this version is spoken.
+    /// Whether an open connection with a peer uses this version.
     pub(super) fn stands(&self, peer: NodeId, version: Version) -> bool {
         self.lock().get(&peer).is_some_and(|it| it.standing.contains_key(&version))
     }
 
-    /// Whether a version may be spoken, given what this server has in its log and state.
+    /// Whether a version is allowed, given this server's log and state.
     pub fn admits(&self, version: Version) -> bool {
         version > Version::V3 || !self.beyond_first.is_cancelled()
     }
 
-    /// From now on only servers that know these rules may take part.
+    /// Allows from now on only versions that know these rules.
     pub fn require(&self, semantics: Semantics) {
         if semantics > Version::V3.semantics() {
             self.beyond_first.cancel();
         }
     }
 
-    /// Waits until a version may not be spoken any more.
+    /// Waits until a version is no longer allowed.
     pub(super) async fn forbidden(&self, version: Version) {
         match version {
             Version::V3 => self.beyond_first.cancelled().await,
@@ -91,7 +90,7 @@ impl Spoken {
         }
     }
 
-    /// What is spoken here, in words for whoever is refused.
+    /// The allowed versions as text, for refused peers.
     pub(super) fn range(&self) -> String {
         if self.admits(Version::V3) {
             return Version::range();
@@ -124,8 +123,8 @@ mod tests {
 
     const PEER: NodeId = NodeId(2);
 
-    /// Guards the raising of rules: a peer counts as what its connections show now, the oldest of them
-    /// if they differ, and as nothing when there is none.
+    /// Guards the raising of rules: a peer counts as the oldest version on its open connections,
+    /// and as none without a connection.
     #[test]
     fn a_peer_speaks_what_its_connections_show() {
         let spoken = Spoken::default();
@@ -142,8 +141,8 @@ mod tests {
         assert_eq!(spoken.by(PEER), None);
     }
 
-    /// Guards the state: once later rules hold, the first release may not come in, and its connections
-    /// end.
+    /// Guards the state: once newer rules hold, servers of the first release are refused, and their
+    /// connections end.
     #[tokio::test]
     async fn later_rules_shut_the_first_release_out() {
         let spoken = Spoken::default();

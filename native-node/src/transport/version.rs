@@ -1,7 +1,7 @@
-//! The protocols that this release speaks with other servers.
+//! The protocol versions that this release speaks with other servers.
 //!
-//! A dialer begins with the newest one. A server of the first release refuses that, whereupon the dialer
-//! comes again with [`Version::V3`].
+//! A dialer starts with the newest version. A server of the first release refuses it, and the
+//! dialer then retries with [`Version::V3`].
 
 use raft_core::codec;
 use raft_core::kv::Command;
@@ -9,26 +9,26 @@ use raft_core::limits::Semantics;
 use raft_core::log::{Entry, Payload};
 use raft_core::message::{Body, Lane};
 
-/// Goes up when the handshake or the meaning of frames changes, and when a release knows later rules
-/// of the state machine; [`codec::FORMAT_VERSION`] goes up when the encoding changes.
+/// Increases when the handshake or the meaning of frames changes, and when a release knows newer
+/// rules of the state machine. [`codec::FORMAT_VERSION`] increases when the encoding changes.
 pub const PROTOCOL_VERSION: u16 = 4;
 
-/// A protocol that this release speaks.
+/// A protocol version that this release speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// That of the first release. It has no lane for what is urgent, and skips commands that it does
-    /// not know.
+    /// The version of the first release. It has no control lane, and servers skip commands that
+    /// they do not know.
     V3,
-    /// That of this release.
+    /// The version of this release.
     #[default]
     V4,
 }
 
 impl Version {
-    /// What a dialer begins with.
+    /// The version with which a dialer starts.
     pub const NEWEST: Self = Self::V4;
 
-    /// Protocol and format, as they stand at the beginning of a connection.
+    /// Protocol and format, as encoded at the beginning of a connection.
     pub const fn numbers(self) -> (u16, u16) {
         match self {
             Self::V3 => (3, 2),
@@ -36,22 +36,22 @@ impl Version {
         }
     }
 
-    /// The version with these numbers.
+    /// The version with these numbers; `None` if this release does not speak it.
     pub fn of(numbers: (u16, u16)) -> Option<Self> {
         [Self::V3, Self::V4].into_iter().find(|version| version.numbers() == numbers)
     }
 
-    /// The numbers in words.
+    /// The numbers as text.
     pub fn words((protocol, format): (u16, u16)) -> String {
         format!("{protocol}.{format}")
     }
 
-    /// What this release speaks, in words.
+    /// The versions that this release speaks, as text.
     pub fn range() -> String {
         format!("{} to {}", Self::words(Self::V3.numbers()), Self::words(Self::NEWEST.numbers()))
     }
 
-    /// The latest rules of the state machine that the release knows which speaks this as its newest.
+    /// The newest state machine rules of a release whose newest version is this one.
     pub const fn semantics(self) -> Semantics {
         match self {
             Self::V3 => Semantics::FIRST,
@@ -59,7 +59,7 @@ impl Version {
         }
     }
 
-    /// Whether there is such a lane. Without one for what is urgent that goes on the lane of the log.
+    /// Whether the version has this lane. Without a control lane, its messages use the log lane.
     pub const fn has(self, lane: Lane) -> bool {
         match (self, lane) {
             (Self::V3, Lane::Control) => false,
@@ -67,9 +67,8 @@ impl Version {
         }
     }
 
-    /// Whether a server that speaks this version knows all that the message says. What it does not
-    /// know must not reach it: it could not read it, or it would skip a part and go on with another
-    /// state.
+    /// Whether a server with this version knows everything in the message. Other messages must not
+    /// reach it: it could not read them, or it would skip a part and reach a different state.
     pub fn knows(self, body: &Body) -> bool {
         match self {
             Self::V4 => true,
@@ -91,10 +90,10 @@ impl Version {
     }
 }
 
-/// Later rules need a later protocol: by that servers know of each other who follows which.
+/// Newer rules need a newer protocol: by its version servers tell which rules a peer knows.
 const _: () = assert!(Version::NEWEST.semantics().0 == Semantics::LATEST.0);
 
-/// Whether a server of the first release knows what the entry says.
+/// Whether a server of the first release knows everything in the entry.
 pub fn is_of_first_release(entry: &Entry) -> bool {
     match &entry.payload {
         Payload::Noop | Payload::Membership(_) => true,
@@ -108,8 +107,8 @@ mod tests {
 
     use super::*;
 
-    /// Guards servers of the first release: what raises the rules never reaches one, alone or among
-    /// other entries, and all else does.
+    /// Guards servers of the first release: entries that raise the rules never reach them, alone or
+    /// among other entries. All other messages do.
     #[test]
     fn the_first_release_is_sent_what_it_knows() {
         let entry = |command: Command| Entry {

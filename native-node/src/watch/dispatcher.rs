@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use api::watch::BOOKMARK_INTERVAL;
 use arc_swap::ArcSwap;
 use raft_core::kv::{Change, Compacted, KeyRange};
 use raft_core::replica::Status;
@@ -17,17 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::event::Event;
 use super::index::Index;
 use super::queue::Queue;
-use super::{
-    BOOKMARK_INTERVAL, Command, End, From, Position, Published, Refused, Shared, Wanted, Watch,
-};
+use super::{Command, End, From, Position, Published, Refused, Shared, Wanted, Watch};
 
-/// How often watchers are looked at for whom nothing happens.
+/// How often watchers without changes are checked.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// So many of them are told at once how far everything is, at most.
+/// The maximum number of bookmarks that are queued at once.
 const REMINDERS: usize = 512;
 
-/// When all queues hold too much, they are cut to this part of the limit, in percent.
+/// When all queues hold too much, they are reduced to this part of the limit, in percent.
 const RELIEF_PERCENT: usize = 75;
 
 /// A watcher as the dispatcher knows it.
@@ -36,32 +35,32 @@ struct Watcher {
     range: KeyRange,
     stale: bool,
     queue: Arc<Queue>,
-    /// When it is behind: all changes up to this revision were queued.
+    /// If the watcher is behind: all changes up to this revision were queued.
     behind: Option<u64>,
-    /// The last revision that it was told of, and when.
+    /// The last revision that was queued for the watcher, and when.
     told: u64,
     told_at: Instant,
 }
 
-/// Finds who watches what changed. See the module.
+/// Finds the watchers of each change, and fills their queues.
 #[derive(Debug)]
 pub struct Dispatcher {
     shared: Arc<Shared>,
     commands: mpsc::UnboundedReceiver<Command>,
     publications: watch::Receiver<Option<Published>>,
     max_bytes: usize,
-    /// What was published and dispatched; nothing while nobody watches.
+    /// The last publication that was dispatched; `None` without watchers.
     now: Option<Published>,
     watchers: BTreeMap<u64, Watcher>,
     index: Index,
     last_id: u64,
-    /// Those who came before anything was published.
+    /// Watchers that joined before the first publication.
     early: Vec<(Wanted, oneshot::Sender<Result<Watch, Refused>>)>,
-    /// The watcher that was told last how far everything is.
+    /// The watcher that got a bookmark last.
     reminded: u64,
     /// Since when this server knows no leader.
     leaderless: Option<Instant>,
-    /// Why no watches are served at present, except to those who take stale ones.
+    /// Why watches are not served at present, except stale watches.
     out_of_service: Option<End>,
     stopping: bool,
 }
@@ -90,8 +89,8 @@ impl Dispatcher {
         }
     }
 
-    /// Works until the server ends. Watches end when `draining` is cancelled, and when no leader was
-    /// known for the time of `silence`.
+    /// Runs until the server ends. Watches end when `draining` is cancelled, and when no leader was
+    /// known for the time `silence`.
     pub async fn run(
         mut self,
         status: Arc<ArcSwap<Status>>,
@@ -120,12 +119,12 @@ impl Dispatcher {
                     Err(_) => return,
                 },
             }
-            // What is dispatched here may be much; others have their turn in between.
+            // Dispatching may take long; other tasks run in between.
             yield_now().await;
         }
     }
 
-    /// Does all that there is to do.
+    /// Does all pending work.
     #[cfg(test)]
     pub(super) fn work_off(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
@@ -137,12 +136,12 @@ impl Dispatcher {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Join { wanted, reply } => {
-                // Watching begins with the newest state that was published.
+                // A watch begins with the latest publication.
                 self.catch_up();
                 if self.now.is_none() && !self.stopping {
                     self.early.push((wanted, reply));
                 } else {
-                    // Who asked may have given up; then the watch ends at once.
+                    // The client may have given up; then the watch ends at once.
                     drop(reply.send(self.join(&wanted)));
                 }
             }
@@ -179,7 +178,7 @@ impl Dispatcher {
         let at = now.at;
         self.watchers.insert(id, entry);
         self.refill(id);
-        // A watcher that comes back every few seconds would else never hear of a later revision.
+        // Otherwise a watcher that reconnects every few seconds would never get a later revision.
         if let Some(watcher) = self.watchers.get_mut(&id)
             && watcher.behind.is_none()
             && watcher.told < at.revision
@@ -190,7 +189,7 @@ impl Dispatcher {
         Ok(Watch { id, from, queue, shared: Arc::clone(&self.shared), place: None })
     }
 
-    /// Dispatches what was published since the last time.
+    /// Dispatches the changes since the last publication.
     fn catch_up(&mut self) {
         let Some(published) = self.publications.borrow_and_update().clone() else {
             if self.watchers.is_empty() {
@@ -201,7 +200,7 @@ impl Dispatcher {
         let Some(before) = self.now.replace(published.clone()) else {
             self.shared.read_to.store(published.at.revision, Relaxed);
             for (wanted, reply) in std::mem::take(&mut self.early) {
-                // As above.
+                // The client may have given up.
                 drop(reply.send(self.join(&wanted)));
             }
             return;
@@ -221,7 +220,7 @@ impl Dispatcher {
         self.shared.read_to.store(published.at.revision, Relaxed);
     }
 
-    /// Hands the changes of one revision to those whom they concern.
+    /// Queues the changes of one revision for their watchers.
     fn dispatch(&mut self, position: Position, changes: &[&Change], now: Instant) {
         if let [change] = changes {
             let mut concerned = Vec::new();
@@ -270,7 +269,7 @@ impl Dispatcher {
         }
     }
 
-    /// Queues for a watcher that is behind what is kept, as far as there is room.
+    /// Queues kept changes for a watcher that is behind, while there is room.
     fn refill(&mut self, id: u64) {
         let Some(now) = self.now.clone() else { return };
         let Some(watcher) = self.watchers.get_mut(&id) else { return };
@@ -302,9 +301,9 @@ impl Dispatcher {
         self.relieve();
     }
 
-    /// When all queues together hold too much, those are emptied whose watchers have taken nothing for
-    /// longest: they read from the kept history later. Where that is not enough, those of them are
-    /// broken off that were in the middle of an event.
+    /// If all queues together hold too much, the queues whose watchers have taken nothing for
+    /// longest are emptied. These watchers later read from the kept history. If that is not enough,
+    /// those streams are broken off that are in the middle of an event.
     fn relieve(&mut self) {
         let held = || self.shared.held.load(Relaxed);
         if held() <= self.max_bytes {
@@ -343,9 +342,9 @@ impl Dispatcher {
         holding.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Tells those for whom nothing happened how far everything is: now and then by the clock, and
-    /// before the kept history leaves behind what they were told last. A part of them at a time:
-    /// thousands at once would hold up the driver.
+    /// Queues bookmarks for watchers without changes: at intervals, and before the kept history
+    /// drops the last revision that they know. Only some at a time: thousands at once would block
+    /// the driver.
     pub(super) fn remind(&mut self, now: Instant) {
         let Some(published) = &self.now else { return };
         let safe = published.changes.safe();
@@ -368,7 +367,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whether this server may go on to serve watches.
+    /// Checks whether this server may continue to serve watches, and ends them if not.
     fn look_at(&mut self, status: &Status, silence: Duration) {
         match status.leader {
             Some(_) => self.leaderless = None,
@@ -401,14 +400,14 @@ impl Dispatcher {
             watcher.queue.end(End::Stopping);
         }
         for (_, reply) in std::mem::take(&mut self.early) {
-            // As above.
+            // The client may have given up.
             drop(reply.send(Err(Refused::Ended(End::Stopping))));
         }
     }
 }
 
 impl Published {
-    /// What a client names, if it is a position in this history.
+    /// The position that a client names, if it is in this history.
     fn position(&self, from: From) -> Result<Position, Refused> {
         let From { revision, digest } = from;
         if revision > self.at.revision {
@@ -424,7 +423,7 @@ impl Published {
         Ok(Position { revision, digest: known, ..self.at })
     }
 
-    /// The revisions after one, each with all its changes.
+    /// The revisions after this revision, each with all its changes.
     fn revisions_after(
         &self,
         revision: u64,

@@ -1,4 +1,4 @@
-//! What a watcher is told, as the bytes of its stream (server-sent events).
+//! The events of a watcher, as the bytes of its stream (server-sent events).
 
 use std::fmt;
 use std::io::Write as _;
@@ -11,27 +11,27 @@ use raft_core::codec::text_or_bytes;
 use raft_core::kv::Change;
 use serde::Serialize;
 
-/// Events that take more are encoded piece by piece, as the watcher takes them.
+/// Larger events are encoded piece by piece, as the watcher takes them.
 const SMALL: usize = 8 << 10;
 
-/// So much of a value is encoded at once, in bytes. It grows up to sixfold by that.
+/// This much of a value is encoded at once, in bytes. Its encoding is up to six times as long.
 const PIECE: usize = 2 << 10;
 
-/// What an event costs beside its text or its changes, in bytes.
+/// The memory of an event besides its text or its changes, in bytes.
 const OVERHEAD: usize = 128;
 
-/// A revision, and the digest of all pairs as they were then. The digest tells histories apart:
-/// revisions of a cluster that was restored from a backup are given a second time.
+/// A revision, and the digest of all pairs at that revision. The digest distinguishes histories: a
+/// cluster that was restored from a backup uses revisions a second time.
 ///
-/// It is the id of an event, as text: `REVISION-DIGEST`, or the bare revision.
+/// As text it is the id of an event: `REVISION-DIGEST`, or the bare revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The revision.
     pub revision: u64,
     /// The digest ([`raft_core::kv::KvStore::pairs_digest`]).
     pub digest: u64,
-    /// Whether its text is without the digest: servers of the first release, to which a client may come
-    /// with it, know no other.
+    /// Whether the text omits the digest. A client may reconnect to a server of the first release,
+    /// which knows no digest.
     pub bare: bool,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// A [`Position`] as a client names it: the id of an event, or a bare revision of unknown history.
+/// A [`Position`] that a client names: the id of an event, or a bare revision of unknown history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct From {
     /// The revision.
@@ -65,22 +65,22 @@ impl FromStr for From {
     }
 }
 
-/// The changes of one revision that one or more watchers are told of. They share it.
+/// The changes of one revision, shared by the watchers that get them.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) position: Position,
     content: Content,
-    /// About how many bytes it takes.
+    /// The approximate memory, in bytes.
     pub(super) cost: usize,
-    /// Counts what all events take.
+    /// Counts the memory of all events.
     held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// Encoded, since it is small.
+    /// Already encoded, because it is small.
     Text(Bytes),
-    /// Encoded once it is taken. The values are shared with the store.
+    /// Encoded when it is taken. The values are shared with the store.
     Changes(Vec<Change>),
 }
 
@@ -121,7 +121,7 @@ impl Drop for Event {
     }
 }
 
-/// An event on its way to one watcher.
+/// An event that is being sent to one watcher.
 #[derive(Debug)]
 pub(super) struct Underway {
     pub(super) event: Arc<Event>,
@@ -133,7 +133,8 @@ impl Underway {
         Self { event, encoder: Encoder::default() }
     }
 
-    /// Adds the next part of the event, until `out` has about `limit` bytes. Whether it is complete.
+    /// Adds the next part of the event, until `out` has about `limit` bytes. Returns whether the
+    /// event is complete.
     pub(super) fn fill(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
         match &self.event.content {
             Content::Text(text) => {
@@ -147,13 +148,13 @@ impl Underway {
     }
 }
 
-/// How far an event was encoded.
+/// How far an event is encoded.
 #[derive(Debug, Default)]
 struct Encoder {
     begun: bool,
-    /// The change that is next.
+    /// The next change.
     change: usize,
-    /// How far its value was encoded, if that was begun.
+    /// How far its value is encoded, if that has begun.
     value: Option<Value>,
 }
 
@@ -252,7 +253,7 @@ const NEVER_FAILS: &str = "writing into memory does not fail";
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Where the piece of a value ends that begins at a place. Characters stay whole.
+/// The end of the piece of a value that begins at `at`. Characters stay whole.
 fn piece_end(value: &[u8], at: usize, is_text: bool) -> usize {
     let mut end = value.len().min(at + PIECE);
     while is_text && value.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
@@ -261,13 +262,13 @@ fn piece_end(value: &[u8], at: usize, is_text: bool) -> usize {
     end
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// Writes a text as it is between the quotes of a JSON string.
 fn escape(text: &str, out: &mut Vec<u8>) {
     let quoted = serde_json::to_string(text).expect(NEVER_FAILS);
     out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
 }
 
-/// Nothing happened up to a position.
+/// Writes an event that says that nothing else happened up to a position.
 pub(super) fn bookmark(at: Position, out: &mut Vec<u8>) {
     let revision = at.revision;
     write!(out, "id: {at}\nevent: bookmark\ndata: {{\"revision\":{revision}}}\n\n")
@@ -286,7 +287,7 @@ mod tests {
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from),
             "\\PC{0,20}".prop_map(Bytes::from),
-            // What grows most, and characters that lie across the ends of pieces.
+            // Characters that grow most, and characters across the ends of pieces.
             (0..3 * PIECE, 0..4_usize).prop_map(|(count, shift)| Bytes::from(
                 "a".repeat(shift) + &"é\u{1}😀".repeat(count / 8)
             )),
@@ -332,8 +333,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guards the stream: an event that is encoded in parts is the JSON that it has to be, and no
-        /// part is large.
+        /// Guards the stream: an event that is encoded in parts is the expected JSON, and no part
+        /// is large.
         #[test]
         fn parts_add_up_to_the_event(
             changes in prop::collection::vec(change(), 1..6),
@@ -370,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Guards ids: they are read as they are written, and so are bare numbers.
+    /// Guards that ids are read as they are written, and that bare revisions are read too.
     #[test]
     fn ids_are_read_as_they_are_written() {
         let position = Position { revision: 12, digest: 0xfe, bare: false };

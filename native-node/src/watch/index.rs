@@ -1,4 +1,4 @@
-//! Which ranges of keys are watched, and by whom.
+//! Which ranges of keys are watched, and by which watchers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Included, Unbounded};
@@ -6,20 +6,20 @@ use std::ops::Bound::{Included, Unbounded};
 use bytes::Bytes;
 use raft_core::kv::KeyRange;
 
-/// Finds the watchers of a key. Watchers of the same range share a place.
+/// Finds the watchers of a key. Watchers of the same range share an entry.
 ///
-/// Those of prefixes, which nearly all are, are found in a time that grows with the logarithm of the
-/// number of prefixes and with the number of those found. Other ranges are looked at one by one; that
-/// of all keys is one.
+/// Nearly all ranges are prefixes. Their watchers are found in a time that grows with the logarithm
+/// of the number of prefixes, and with the number of matches. Other ranges are checked in turn; the
+/// range of all client keys is such a range.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
-    /// By their beginning and their end.
+    /// By start and end.
     others: BTreeMap<(Bytes, Option<Bytes>), BTreeSet<u64>>,
 }
 
 impl Index {
-    /// A watcher wants to hear of the keys of a range.
+    /// Registers a watcher for the keys of a range.
     pub(super) fn insert(&mut self, range: &KeyRange, watcher: u64) {
         if is_prefix(range) {
             self.prefixes.entry(range.start.clone()).or_default().insert(watcher);
@@ -29,7 +29,7 @@ impl Index {
         }
     }
 
-    /// It does not want to any more.
+    /// Unregisters the watcher.
     pub(super) fn remove(&mut self, range: &KeyRange, watcher: u64) {
         if is_prefix(range) {
             remove_from(&mut self.prefixes, &range.start, watcher);
@@ -38,10 +38,10 @@ impl Index {
         }
     }
 
-    /// Who watches a key, in groups of those that watch the same range.
+    /// The watchers of a key, in groups that watch the same range.
     pub(super) fn find(&self, key: &[u8], mut found: impl FnMut(&BTreeSet<u64>)) {
-        // The greatest prefix that is not above the key, then what both begin with, and so on: each
-        // step leaves out all prefixes in between at once.
+        // Start with the greatest prefix that is not above the key, then continue with their common
+        // beginning. Each step skips all prefixes in between at once.
         let mut part = Some(key);
         while let Some(below) = part {
             let mut candidates = self.prefixes.range::<[u8], _>((Unbounded, Included(below)));
@@ -93,8 +93,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guards watchers: whoever watches a key is found once, and nobody else, while others come
-        /// and go.
+        /// Guards that exactly the watchers of a key are found, each once, while others come and
+        /// go.
         #[test]
         fn exactly_those_that_watch_a_key_are_found(
             ranges in prop::collection::vec(range(), 0..30),

@@ -1,16 +1,17 @@
-//! Those who watch keys.
+//! Watches of keys.
 //!
 //! One task, the [`Dispatcher`], owns the registry. The driver publishes the store's latest changes
-//! after each batch; the dispatcher finds for each change who watches its key, encodes it once, and
-//! puts it into their queues. A watcher whose keys did not change is not woken.
+//! after each batch. For each change, the dispatcher finds the watchers of its key, encodes the
+//! change once, and appends it to their queues. A watcher whose keys did not change is not woken.
 //!
-//! **Bounds.** A queue holds [`queue::MAX_QUEUE_BYTES`] or a single larger event; all queues together
-//! hold the limit of the settings, where shared bytes count once. A watcher whose queue is full is
-//! behind: later it gets what it missed from the kept history, and the stream ends with `compacted`
-//! when that does not reach back so far.
+//! **Bounds.** A queue holds [`queue::MAX_QUEUE_BYTES`] or a single larger event. All queues
+//! together hold at most the configured limit, where shared bytes count once. A watcher whose queue
+//! is full is behind: later it gets what it missed from the kept history. If the history does not
+//! reach back so far, the stream ends with `compacted`.
 //!
-//! **Exactly once.** A watcher is in the index, or behind with a revision up to which it was queued
-//! everything. Only the dispatcher moves it from one to the other, between two publications.
+//! **Exactly once.** A watcher is in the index, or it is behind, with a revision up to which
+//! everything was queued. Only the dispatcher moves it from one state to the other, between two
+//! publications.
 
 mod dispatcher;
 mod event;
@@ -34,15 +35,11 @@ pub use dispatcher::Dispatcher;
 pub use event::{From, Position};
 use queue::Queue;
 
-/// A watcher for whom nothing happens is told how far everything is after this time, whatever
-/// happens to other keys.
-pub const BOOKMARK_INTERVAL: Duration = Duration::from_secs(5);
-
-/// A server that has not known a leader for so long, and for four election timeouts, ends its
-/// watches: it may be cut off, and a watcher would wait in vain.
+/// A server that has known no leader for this long, and for four election timeouts, ends its
+/// watches. It may be partitioned, and a watcher would wait in vain.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long watches go on at a server that knows no leader.
+/// How long watches continue on a server that knows no leader.
 pub(crate) fn silence_of(election_timeout: Duration) -> Duration {
     SILENCE.max(4 * election_timeout)
 }
@@ -50,65 +47,65 @@ pub(crate) fn silence_of(election_timeout: Duration) -> Duration {
 /// Why a watch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The server ends.
+    /// The server stops.
     Stopping,
-    /// The watcher needs changes that are not kept any more.
+    /// The watcher needs changes that are compacted.
     Compacted(Compacted),
-    /// The server has not known a leader for too long, so that it may be cut off.
+    /// The server has known no leader for too long, and may be partitioned.
     NoLeader,
-    /// The server is no member of the cluster.
+    /// The server is not a member of the cluster.
     NotAMember,
 }
 
-/// Why a watch does not begin.
+/// Why a watch is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// For a reason that would end it too.
+    /// A reason that would also end a watch.
     Ended(End),
-    /// There are as many watchers as there may be.
+    /// The limit of watchers is reached.
     TooMany,
     /// This server does not know the revision. It may be behind.
     Ahead {
-        /// The revision that was asked for.
+        /// The requested revision.
         asked: u64,
-        /// The newest that is known here.
+        /// The newest revision that this server knows.
         at: u64,
     },
-    /// The revision belongs to another history: keys were different then.
+    /// The revision belongs to another history, with different keys.
     OtherHistory {
-        /// The revision that was asked for.
+        /// The requested revision.
         asked: u64,
     },
 }
 
-/// What somebody wants to watch.
+/// The parameters of a watch.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The keys.
+    /// The keys to watch.
     pub range: KeyRange,
-    /// What was seen already; `None` to begin with the present.
+    /// What the client has seen already; `None` to begin with the present.
     pub from: Option<From>,
-    /// Whether a server without a leader will do.
+    /// Whether a server without a leader may serve the watch.
     pub stale: bool,
 }
 
-/// A way to the dispatcher. Cheap to clone.
+/// A handle to the dispatcher. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Watchers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Those who watch, or are about to.
+    /// The number of watchers, including those that are about to begin.
     count: AtomicUsize,
     max: usize,
-    /// What all queues hold.
+    /// The bytes that all queues hold.
     held: Arc<AtomicUsize>,
     /// The dispatcher has read all changes up to this revision.
     read_to: AtomicU64,
     commands: mpsc::UnboundedSender<Command>,
 }
 
-/// The latest changes of a store, and where it stands.
+/// The latest changes of a store, and its position.
 #[derive(Clone, Debug)]
 struct Published {
     changes: Changes,
@@ -120,7 +117,7 @@ struct Published {
 pub struct Feed {
     shared: Arc<Shared>,
     sender: watch::Sender<Option<Published>>,
-    /// Revision and rules of what was published last; `None` while nobody watches.
+    /// Revision and rules of the last publication; `None` without watchers.
     published: Option<(u64, Semantics)>,
 }
 
@@ -135,7 +132,7 @@ enum Command {
     Leave(u64),
 }
 
-/// Connects the driver, the dispatcher and the handlers of requests.
+/// Connects the driver, the dispatcher and the request handlers.
 pub fn channel(max: usize, max_bytes: usize) -> (Watchers, Feed, Dispatcher) {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (sender, published) = watch::channel(None);
@@ -152,22 +149,22 @@ pub fn channel(max: usize, max_bytes: usize) -> (Watchers, Feed, Dispatcher) {
 }
 
 impl Watchers {
-    /// Those who watch.
+    /// The number of watchers.
     pub fn count(&self) -> usize {
         self.0.count.load(Relaxed)
     }
 
-    /// What all queues hold, in bytes.
+    /// The bytes that all queues hold.
     pub fn held_bytes(&self) -> usize {
         self.0.held.load(Relaxed)
     }
 
-    /// Begins to watch. `wake` has the driver publish what it has.
+    /// Begins a watch. `wake` makes the driver publish its changes.
     pub(crate) async fn join(&self, wanted: Wanted, wake: impl FnOnce()) -> Result<Watch, Refused> {
         let place = Place::take(&self.0).ok_or(Refused::TooMany)?;
         let (reply, answer) = oneshot::channel();
         wake();
-        // When the dispatcher has ended, the reply's channel is dropped and tells so.
+        // If the dispatcher has ended, the reply's channel is dropped, and the wait below fails.
         drop(self.0.commands.send(Command::Join { wanted, reply }));
         let mut watch = answer.await.unwrap_or(Err(Refused::Ended(End::Stopping)))?;
         watch.place = Some(place);
@@ -175,13 +172,13 @@ impl Watchers {
     }
 }
 
-/// The right to be one of the watchers.
+/// The right to be a watcher.
 #[derive(Debug)]
 struct Place(Arc<Shared>);
 
 impl Place {
     fn take(shared: &Arc<Shared>) -> Option<Self> {
-        // Counted first and checked then, so that no two share the last place.
+        // Counted before the check, to prevent two watchers from sharing the last place.
         let others = shared.count.fetch_add(1, Relaxed);
         let place = Self(Arc::clone(shared));
         (others < shared.max).then_some(place)
@@ -194,11 +191,11 @@ impl Drop for Place {
     }
 }
 
-/// Somebody's watch; it ends when this is dropped.
+/// A watch; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
     id: u64,
-    /// What happened after this is told.
+    /// The stream contains the changes after this position.
     pub from: Position,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
@@ -208,11 +205,11 @@ pub struct Watch {
 /// A part of a watch's stream.
 #[derive(Debug)]
 pub enum Part {
-    /// Bytes of it.
+    /// Bytes of the stream.
     Bytes(Bytes),
-    /// It is over.
+    /// The stream is over.
     End(End),
-    /// It is over in the middle of an event: there was no memory for it.
+    /// The stream is over in the middle of an event: there was no memory for it.
     Broken,
 }
 
@@ -245,7 +242,8 @@ impl Drop for Watch {
 }
 
 impl Feed {
-    /// Publishes the store's changes, if anybody watches. Without watchers it costs a comparison.
+    /// Publishes the store's changes, if there are watchers. Without watchers it costs a
+    /// comparison.
     pub(crate) fn publish(&mut self, replica: &mut Replica) {
         if self.shared.count.load(Relaxed) == 0 {
             if self.published.take().is_some() {
@@ -266,7 +264,7 @@ impl Feed {
 impl Published {
     fn of(store: &KvStore) -> Self {
         let (revision, digest) = (store.revision(), store.pairs_digest());
-        // By these rules servers of the first release may still be there.
+        // Under these rules, the cluster may still have servers of the first release.
         let at = Position { revision, digest, bare: store.semantics() == Semantics::FIRST };
         Self { changes: store.changes().clone(), at }
     }

@@ -1,4 +1,4 @@
-//! What one watcher has yet to take: written by the dispatcher, read by the connection.
+//! The queue of one watcher: the dispatcher writes it, and the connection reads it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,17 +10,17 @@ use bytes::Bytes;
 use super::End;
 use super::event::{Event, Position, Underway, bookmark};
 
-/// What waits for one watcher, in bytes, unless a single event is larger. With more the watcher is
-/// behind: nothing is queued for it until it has taken half, and then from the kept history.
+/// The maximum bytes in a queue, unless a single event is larger. Beyond it the watcher is behind:
+/// nothing is queued until it has taken half, and then from the kept history.
 pub(super) const MAX_QUEUE_BYTES: usize = 1 << 20;
 
-/// So much is handed to the connection at once.
+/// The connection gets this many bytes at once.
 const CHUNK_BYTES: usize = 16 << 10;
 
-/// The first bytes of a stream: the client sees at once that it watches.
+/// The first bytes of a stream, to show the client at once that it watches.
 const GREETING: &[u8] = b": watching\n\n";
 
-/// There is no room.
+/// The queue is full.
 #[derive(Debug)]
 pub(super) struct Full;
 
@@ -29,49 +29,49 @@ pub(super) struct Queue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Where the stream begins, until that was told.
+    /// The start of the stream, until it was sent.
     begins: Option<Position>,
     underway: Option<Underway>,
     events: VecDeque<Arc<Event>>,
-    /// What `events` take.
+    /// The memory of `events`, in bytes.
     bytes: usize,
-    /// Told once all events were.
+    /// Sent after all events.
     bookmark: Option<Position>,
-    /// When the watcher took something last, or asked for more.
+    /// When the watcher last took something, or asked for more.
     taken_at: Option<Instant>,
-    /// Events are left out here, and the dispatcher waits to be asked for them.
+    /// Whether events are missing here, and the dispatcher waits for a request for them.
     behind: bool,
     end: Option<End>,
-    /// What has begun cannot be finished.
+    /// Whether an event that has begun cannot be finished.
     broken: bool,
     waker: Option<Waker>,
 }
 
-/// What the connection is given.
+/// What the connection gets.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) bytes: Bytes,
-    /// The dispatcher is to be asked for more.
+    /// Whether to ask the dispatcher for more.
     pub(super) wants_more: bool,
-    /// Nothing comes after this.
+    /// Why the stream ends after this.
     pub(super) end: Option<End>,
-    /// The stream ends in the middle of an event.
+    /// Whether the stream ends in the middle of an event.
     pub(super) broken: bool,
 }
 
 impl Queue {
-    /// An empty queue, of a watcher that is to know of all that happens after a position.
+    /// An empty queue, for a watcher that gets all changes after a position.
     pub(super) fn after(begins: Position) -> Self {
         Self(Mutex::new(State { begins: Some(begins), ..State::default() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // What it guards is right after every single statement.
+        // The data is consistent after every single statement.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event, if there is room; else the watcher is behind from now on. Nothing is added once
-    /// the stream is about to end.
+    /// Adds an event, if there is room; otherwise the watcher is behind from now on. Adds nothing
+    /// once the stream is about to end.
     pub(super) fn push(&self, event: &Arc<Event>) -> Result<(), Full> {
         let mut state = self.state();
         if state.end.is_some() || state.broken {
@@ -88,7 +88,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Tells the watcher that nothing else happened up to a position.
+    /// Queues a bookmark: nothing else happened up to a position.
     pub(super) fn tell(&self, at: Position) {
         let mut state = self.state();
         if state.end.is_none() {
@@ -97,27 +97,27 @@ impl Queue {
         }
     }
 
-    /// Ends the stream, after what waits.
+    /// Ends the stream, after the queued events.
     pub(super) fn end(&self, why: End) {
         let mut state = self.state();
         state.end.get_or_insert(why);
         state.wake();
     }
 
-    /// Forgets all events that were not begun, to save memory: the watcher is behind. Gives the
+    /// Drops all events that have not begun, to save memory: the watcher is behind. Returns the
     /// revision of the first of them.
     pub(super) fn forget(&self) -> Option<u64> {
         let mut state = self.state();
         let first = state.events.front()?.position.revision;
         state.events.clear();
-        // A bookmark would say that there were none.
+        // A bookmark would say that these events do not exist.
         state.bookmark = None;
         (state.bytes, state.behind) = (0, true);
         state.wake();
         Some(first)
     }
 
-    /// Ends the stream in the middle of what was begun, to save memory.
+    /// Ends the stream in the middle of an event, to save memory.
     pub(super) fn break_off(&self) {
         let mut state = self.state();
         state.underway = None;
@@ -126,17 +126,17 @@ impl Queue {
         state.wake();
     }
 
-    /// What the events take that were not begun.
+    /// The memory of the events that have not begun.
     pub(super) fn bytes(&self) -> usize {
         self.state().bytes
     }
 
-    /// When the watcher took something last, or asked for more.
+    /// When the watcher last took something, or asked for more.
     pub(super) fn taken_at(&self) -> Option<Instant> {
         self.state().taken_at
     }
 
-    /// What the event takes that was begun.
+    /// The memory of the event that has begun.
     pub(super) fn begun_bytes(&self) -> usize {
         self.state().underway.as_ref().map_or(0, |underway| underway.event.cost)
     }
@@ -150,7 +150,7 @@ impl Queue {
             return Poll::Pending;
         }
         if !taken.bytes.is_empty() && taken.end.is_some() {
-            // Told with the next call.
+            // Returned by the next call.
             state.end = taken.end.take();
         }
         Poll::Ready(taken)
@@ -183,7 +183,7 @@ impl State {
         let mut out = Vec::new();
         if let Some(begins) = self.begins.take() {
             out.extend_from_slice(GREETING);
-            // So the client has an id to come back with before anything happens.
+            // Gives the client an id to reconnect with before anything happens.
             bookmark(begins, &mut out);
         }
         while out.len() < CHUNK_BYTES {
@@ -196,7 +196,7 @@ impl State {
                 if let (Some(text), true, true) =
                     (event.text(), out.is_empty(), self.events.is_empty())
                 {
-                    // All that there is: the watchers of an event share its bytes.
+                    // The only event: its watchers share its bytes.
                     return text.clone();
                 }
                 self.underway = Some(Underway::new(event));
@@ -239,8 +239,8 @@ mod tests {
         }
     }
 
-    /// Guards memory: what waits for a watcher is bounded, also while it takes a large event, and it
-    /// asks for what was left out once it has taken half.
+    /// Guards memory: a queue is bounded, also during a large event, and asks for missing events
+    /// once half is taken.
     #[test]
     fn a_queue_is_bounded_and_asks_for_more() {
         let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(held.load(Relaxed), 0);
     }
 
-    /// Guards large events: one that is larger than the bound is delivered all the same.
+    /// Guards large events: an event that is larger than the bound is still delivered.
     #[test]
     fn a_single_large_event_has_room() {
         let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
@@ -274,7 +274,7 @@ mod tests {
         assert!(length > 4 * MAX_QUEUE_BYTES, "each byte is escaped");
     }
 
-    /// Guards the order: bookmarks come after the events before them, the end after all.
+    /// Guards the order: bookmarks follow the events before them, and the end comes last.
     #[test]
     fn bookmarks_and_the_end_come_last() {
         let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));
@@ -293,8 +293,8 @@ mod tests {
         assert!(matches!(last.end, Some(End::NoLeader)) && last.bytes.is_empty());
     }
 
-    /// Guards the bound over all watchers: what is taken back is told to the dispatcher, and a stream
-    /// that was broken off says nothing more.
+    /// Guards the bound over all watchers: the dispatcher learns which events were dropped, and a
+    /// broken stream sends nothing more.
     #[test]
     fn memory_is_given_back() {
         let (queue, held) = (Queue::after(START), Arc::new(AtomicUsize::new(0)));

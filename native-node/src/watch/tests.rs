@@ -1,9 +1,10 @@
-//! The registry as a whole, without a server around it.
+//! Tests of the registry, without a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
+use api::watch::BOOKMARK_INTERVAL;
 use proptest::prelude::*;
 use raft_core::kv::{Command, KeyRange, KvStore};
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ impl Stage {
         Self { store: KvStore::default(), watchers, feed, dispatcher }
     }
 
-    /// Does what the driver does after a batch, and lets the dispatcher do all that it can.
+    /// Does what the driver does after a batch, and then all pending work of the dispatcher.
     fn publish(&mut self) {
         self.feed.sender.send_replace(Some(Published::of(&self.store)));
         self.store.set_changes_unread_after(self.watchers.0.read_to.load(Relaxed));
@@ -60,7 +61,7 @@ impl Wake for Wakings {
     }
 }
 
-/// Guards writers: who watches other keys is not woken by a write.
+/// Guards writes: they do not wake the watchers of other keys.
 #[tokio::test]
 async fn a_change_wakes_whom_it_concerns() {
     const WATCHERS: u32 = 1000;
@@ -87,8 +88,8 @@ async fn a_change_wakes_whom_it_concerns() {
     assert_eq!((stage.watchers.count(), stage.watchers.held_bytes()), (0, 0));
 }
 
-/// Guards a watcher that comes back often, whose keys do not change: it hears at once how far
-/// everything is, and does not fall behind what is kept.
+/// Guards a watcher that reconnects often and whose keys do not change. It gets the latest revision
+/// at once, and does not fall behind the kept history.
 #[tokio::test]
 async fn who_comes_back_hears_how_far_everything_is() {
     let mut stage = Stage::new(8, 1 << 20);
@@ -107,8 +108,8 @@ async fn who_comes_back_hears_how_far_everything_is() {
     assert_eq!(revisions, ["1", "3"], "{text}");
 }
 
-/// Guards the beginning: before anything was published, at a revision of the past, at one that is yet
-/// to come, and at one of another history.
+/// Guards the beginning of a watch: before the first publication, at a past revision, at a future
+/// revision, and in another history.
 #[tokio::test]
 async fn a_watch_begins_where_it_is_known_what_follows() {
     let mut stage = Stage::new(8, 1 << 20);
@@ -134,7 +135,7 @@ async fn a_watch_begins_where_it_is_known_what_follows() {
     assert_eq!((now.revision, now.digest), (3, stage.store.pairs_digest()));
 }
 
-/// What happens in a random run.
+/// A step of a random run.
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, usize),
@@ -142,9 +143,9 @@ enum Step {
     Publish,
     /// A watcher takes some parts.
     Take(usize, u8),
-    /// It breaks off and comes back.
+    /// A watcher disconnects and reconnects.
     Return(usize),
-    /// Time passes: those for whom nothing happened are told so.
+    /// Time passes: watchers without changes get bookmarks.
     Remind,
 }
 
@@ -167,13 +168,13 @@ struct Runner {
     range: KeyRange,
     watch: Watch,
     text: String,
-    /// What was seen: revisions with the number of changes.
+    /// The revisions that were seen, with the number of changes.
     seen: Vec<(u64, usize)>,
     last: Option<From>,
 }
 
 impl Runner {
-    /// Takes a part. Whether there was one.
+    /// Takes a part. Returns whether there was one.
     fn take(&mut self) -> bool {
         match part(&self.watch) {
             None => return false,
@@ -237,7 +238,7 @@ async fn run(steps: Vec<Step>) {
     stage.publish();
     for runner in &mut runners {
         loop {
-            // What it takes may make room for more.
+            // Taking a part may make room for more.
             let took = runner.take();
             stage.dispatcher.work_off();
             if !took && !runner.take() {
@@ -262,9 +263,9 @@ async fn run(steps: Vec<Step>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Guards every watcher: whatever it takes and when, and whether its queue overflows, is emptied
-    /// to save memory, or it comes back, it is told of each change once and in order, and all queues
-    /// together stay within their bound.
+    /// Guards every watcher: it gets each change once and in order, and all queues together stay
+    /// within their bound. It may take parts at any time, its queue may overflow or be emptied, and
+    /// it may reconnect.
     #[test]
     fn every_change_is_told_once(steps in prop::collection::vec(step(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -1,9 +1,9 @@
-//! Answers that would be large: what a server holds of them is bounded, however few bytes ask for
-//! them and however slowly they are taken, and it goes on leading.
+//! Large answers: a server holds a bounded amount of them, however small the requests are and
+//! however slowly clients read, and keeps leading.
 
 use std::time::Duration;
 
-use native_node::config::Address;
+use api::address::Address;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use crate::cluster::{CALM, Cluster, eventually};
 use crate::http::send;
 
-/// What a server may need beyond what it needed before, in bytes: the bound on all answers, as much
-/// again for what the system and the allocator keep, and nothing near what is asked for.
+/// Allowed memory growth of a server, in bytes: the bound on all answers, and as much again for the
+/// system and the allocator. Far below what the clients request.
 const MAX_GROWTH: u64 = 192 << 20;
 
 const MIB: usize = 1 << 20;
@@ -26,7 +26,7 @@ async fn put(server: &Address, key: &str, value: Vec<u8>) {
 async fn unread(server: &Address, requests: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
     let sending = stream.write_all(requests.as_bytes());
-    // The server reads no more when nothing is taken.
+    // The server stops reading requests when the client reads no answers.
     drop(tokio::time::timeout(Duration::from_secs(2), sending).await);
     stream
 }
@@ -40,16 +40,16 @@ async fn term(cluster: &Cluster, id: usize) -> u64 {
     status.term.0
 }
 
-/// Guards memory and leadership against requests of a few bytes that ask for a gigabyte: of what
-/// does not fit the answer says so, and gives what fits.
+/// Guards memory and leadership against small requests whose answers would be a gigabyte: the
+/// answer contains what fits and reports what does not.
 #[tokio::test]
 async fn an_answer_shows_so_much_and_no_more() {
-    // As patient as needed on a busy machine, and far less than what a gigabyte would take.
+    // Long enough for a busy machine, and far shorter than a gigabyte would take.
     let patient = ["--election-timeout-min=2s", "--election-timeout-max=3s"];
     let cluster = Cluster::start_with(3, &patient);
     let leader = cluster.leader().await;
     let server = cluster.address(leader);
-    // The form in JSON is six times as long.
+    // JSON makes this value six times as long.
     put(&server, "big", vec![1; MIB]).await;
     for number in 0..80 {
         put(&server, &format!("many/{number:02}"), vec![b'v'; MIB]).await;
@@ -100,8 +100,8 @@ async fn an_answer_shows_so_much_and_no_more() {
     assert_eq!(term(&cluster, leader).await, began, "it was deposed");
 }
 
-/// Guards memory against those who ask for much and take nothing: what a connection holds is
-/// bounded, what all hold together is, and others are served meanwhile.
+/// Guards memory against clients that request much and read nothing: each connection and all
+/// together hold a bounded amount, and other clients are served.
 #[tokio::test]
 async fn who_takes_nothing_holds_little() {
     let arguments = [&CALM[..], &["--client-write-timeout=2s", "--request-timeout=1s"]].concat();
@@ -135,7 +135,7 @@ async fn who_takes_nothing_holds_little() {
             held(what);
         }
         if connections < 100 {
-            // What one answer alone holds may be with the system, which takes a few MiB.
+            // A single answer may fit into the system's buffers, which take a few MiB.
             eventually("they are cut", async || {
                 let answer = send("GET", &server, "/metrics", &[], "").await;
                 let text = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -146,7 +146,7 @@ async fn who_takes_nothing_holds_little() {
         drop(streams);
         held(what);
     }
-    // Values that are overwritten while they are on their way are held, but only so many.
+    // The server keeps overwritten values while it sends them, but only a bounded amount.
     let mut streams = Vec::new();
     for number in 0..200 {
         put(&server, "old", vec![b'v'; MIB]).await;
@@ -164,7 +164,7 @@ async fn who_takes_nothing_holds_little() {
     .await;
 }
 
-/// Guards answers through a follower: they arrive whole, and the follower holds little of them.
+/// Guards answers through a follower: they arrive complete, and the follower holds little of them.
 #[tokio::test]
 async fn a_follower_passes_large_answers_on_piece_by_piece() {
     let cluster = Cluster::start_with(3, &CALM);
@@ -192,7 +192,7 @@ async fn a_follower_passes_large_answers_on_piece_by_piece() {
     assert!(grown < MAX_GROWTH / 2, "it grew by {grown} bytes");
 }
 
-/// Guards conditional writes: what the key is instead is shown in the form that it has elsewhere.
+/// Guards conditional writes: a refusal shows the key's current state in the same form as a read.
 #[tokio::test]
 async fn a_refused_write_shows_a_large_value() {
     let cluster = Cluster::start_with(1, &CALM);

@@ -1,10 +1,10 @@
-//! What the interface promises beyond single reads and writes: batches, requests that take effect
-//! once, reads that are fresh enough or of one revision, and its own description.
+//! Batches, requests that take effect once, reads with a minimum freshness or of one revision, and
+//! the API's own description.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use native_node::config::Address;
+use api::address::Address;
 use serde_json::{Value, json};
 use testbed::faults::Plan;
 
@@ -16,8 +16,8 @@ async fn put(server: &Address, key: &str, value: &'static str) -> u64 {
     put.json()["revision"].as_u64().unwrap()
 }
 
-/// Guards batches: each operation has a result of its own, through the leader and a follower, and
-/// one that is wrong does not keep the others from happening.
+/// Guards batches through the leader and a follower: each operation has its own result, and an
+/// invalid operation does not stop the others.
 #[tokio::test]
 async fn a_batch_carries_out_each_operation_by_itself() {
     let cluster = Cluster::start();
@@ -46,7 +46,7 @@ async fn a_batch_carries_out_each_operation_by_itself() {
         assert_eq!(results[5], json!({"found": null}));
         let raw = send("GET", &server, "/kv/a", &[], "").await;
         assert_eq!(raw.body, &b"\x00\xff"[..]);
-        // Reads alone are answered by whoever is asked.
+        // The server that is asked answers a batch of reads itself.
         let reads = r#"{"operations": [{"get": {"key": "there"}}]}"#;
         let reads = send("POST", &server, "/batch", &[], reads).await;
         assert_eq!(reads.header("x-raft-node"), id.to_string());
@@ -63,8 +63,8 @@ async fn a_batch_carries_out_each_operation_by_itself() {
     none.assert_problem(400, "bad_session");
 }
 
-/// Guards `Idempotency-Key`: a request that is sent again takes effect once and is answered the same,
-/// also by the leader that comes after; another request of the same name is refused.
+/// Guards `Idempotency-Key`: a repeated request takes effect once and gets the same answer, also
+/// from the next leader. A different request with the same key is refused.
 #[tokio::test]
 async fn a_request_with_a_key_takes_effect_once_also_after_a_failover() {
     let mut cluster = Cluster::start();
@@ -105,7 +105,7 @@ async fn a_request_with_a_key_takes_effect_once_also_after_a_failover() {
         })
         .await
     };
-    // Where it stands in the log tells of the try that was carried out last; the rest is the same.
+    // Index and term belong to the last attempt; the rest of the answer is the same.
     let told = |mut answer: Value| {
         for part in ["index", "term"] {
             answer.as_object_mut().unwrap().remove(part);
@@ -127,8 +127,8 @@ async fn a_request_with_a_key_takes_effect_once_also_after_a_failover() {
     }
 }
 
-/// Guards `min_revision`: what was written elsewhere is seen, and a revision that does not come is a
-/// clear error after the time that a request may take.
+/// Guards `min_revision`: a read sees writes made at another server. A revision that does not
+/// arrive within the request timeout causes a clear error.
 #[tokio::test]
 async fn a_read_waits_for_the_revision_that_it_needs() {
     let arguments = [CALM[0], CALM[1], "--request-timeout=2s"];
@@ -147,7 +147,7 @@ async fn a_read_waits_for_the_revision_that_it_needs() {
     let path = format!("/get/n?min_revision={next}");
     let waiting = send("GET", &server, &path, &[], "");
     let then = async {
-        // Who waits for a revision counts as one who watches keys.
+        // A read that waits for a revision counts as a watcher.
         eventually("the read waits", async || {
             let metrics = send("GET", &server, "/metrics", &[], "").await;
             let text = String::from_utf8(metrics.body.to_vec()).unwrap();
@@ -163,8 +163,8 @@ async fn a_read_waits_for_the_revision_that_it_needs() {
     assert_eq!(never.assert_problem(504, "revision_not_reached")["retryable"], true);
 }
 
-/// Guards `max_staleness`: a server that is cut off answers from what it has as long as that is young
-/// enough, and then no more; the headers say what was in effect.
+/// Guards `max_staleness`: an isolated server answers while its state is fresh enough, and then
+/// refuses. The headers name the consistency in effect.
 #[tokio::test]
 async fn a_stale_read_is_never_older_than_it_may_be() {
     let cluster =
@@ -196,8 +196,8 @@ async fn a_stale_read_is_never_older_than_it_may_be() {
     other.assert_problem(400, "bad_query");
 }
 
-/// Guards long reads: with `revision` all pages show one state, whatever is written meanwhile, and
-/// where that state is not held the reader is told.
+/// Guards long reads: with `revision` all pages show one state despite new writes. A server that
+/// does not hold that state reports an error.
 #[tokio::test]
 async fn the_pages_of_one_revision_show_one_state() {
     let cluster = Cluster::start();
@@ -223,13 +223,13 @@ async fn the_pages_of_one_revision_show_one_state() {
     elsewhere.assert_problem(410, "revision_not_held");
     let future = send("GET", &server, "/kv?revision=1000000", &[], "").await;
     future.assert_problem(400, "bad_query");
-    // The newest state is had anywhere.
+    // Any server can serve the newest revision.
     let newest = send("GET", &server, "/kv", &[], "").await.json()["revision"].to_string();
     let path = format!("/kv?revision={newest}");
     assert_eq!(send("GET", &cluster.address(follower), &path, &[], "").await.status, 200);
 }
 
-/// Guards HTTP itself: methods, conditions and odd requests get the statuses that they should.
+/// Guards HTTP itself: methods, conditions and unusual requests get the correct statuses.
 #[tokio::test]
 async fn odd_requests_get_the_right_status() {
     let cluster = Cluster::start();
@@ -276,8 +276,8 @@ async fn odd_requests_get_the_right_status() {
     ask("DELETE", "/kv/n", &twice).await.assert_problem(400, "bad_idempotency_key");
 }
 
-/// Guards readers of the status: the cluster's own keys are not counted as theirs, and whoever is
-/// asked tells how far the asked server itself is, as its leader sees it.
+/// Guards the status: it does not count the cluster's own keys, and it shows the asked server's
+/// progress as the leader sees it.
 #[tokio::test]
 async fn the_status_counts_the_clients_keys() {
     let cluster = Cluster::start();
@@ -299,7 +299,7 @@ async fn the_status_counts_the_clients_keys() {
     .await;
 }
 
-/// Guards the description and its page: they are served whole, by the server alone.
+/// Guards the description and its page: the server serves them complete, without other hosts.
 #[tokio::test]
 async fn the_api_describes_itself() {
     let cluster = Cluster::start_with(1, &[]);

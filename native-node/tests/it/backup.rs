@@ -1,16 +1,16 @@
-//! Backups of a cluster that goes on, and new clusters made from them.
+//! Backups of a running cluster, and new clusters restored from them.
 
 use std::path::Path;
 
+use api::kv::Consistency;
 use bytes::Bytes;
 use hyper::Method;
 use native_node::backup;
-use native_node::http::request::Consistency;
 
 use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 use crate::load::Load;
 
-/// Restores a backup for each server of a cluster that has not begun.
+/// Restores a backup for each server of a cluster that has not started.
 async fn restore(cluster: &Cluster, file: &Path, name: &str) {
     for id in cluster.ids() {
         let mut command = program();
@@ -22,8 +22,8 @@ async fn restore(cluster: &Cluster, file: &Path, name: &str) {
     }
 }
 
-/// Guards the whole way: saved under load as one revision, restored into a new cluster of other
-/// servers, which goes on from there, lets servers in, and has every key.
+/// Guards backup and restore: a backup under load has one revision. A new cluster restored from it
+/// has every key, lease and revision, and accepts writes.
 #[tokio::test]
 async fn a_backup_under_load_becomes_a_new_cluster() {
     let old = Cluster::start();
@@ -78,7 +78,8 @@ async fn a_backup_under_load_becomes_a_new_cluster() {
     assert_eq!(new.converged().await.state.revision, revision + 1);
 }
 
-/// Guards servers that join a restored cluster: they are sent the state, since no log begins with it.
+/// Guards servers that join a restored cluster: they get a snapshot, because no log contains the
+/// restored state.
 #[tokio::test]
 async fn a_server_that_joins_a_restored_cluster_gets_the_state() {
     let old = Cluster::start_with(1, &CALM);
@@ -117,8 +118,8 @@ async fn a_server_that_joins_a_restored_cluster_gets_the_state() {
     new.converged().await;
 }
 
-/// Guards the file: an existing one stays as it is, nothing half is left, and `--verify` finds what
-/// is wrong.
+/// Guards the backup file: an existing file is not overwritten, no partial file remains, and
+/// `--verify` finds damage.
 #[tokio::test]
 async fn a_backup_is_whole_or_not_there() {
     let cluster = Cluster::start_with(1, &CALM);

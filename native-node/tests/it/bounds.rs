@@ -1,5 +1,5 @@
-//! Bounds on what clients may ask for, as they meet them: what is refused, and that nothing which was
-//! accepted makes a state that cannot be saved, sent, or read again.
+//! Bounds on requests: what is refused, and that no accepted request creates a state that cannot be
+//! saved, sent, or read again.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ async fn open_session(cluster: &Cluster, id: usize) -> String {
     answer.json()["session"].to_string()
 }
 
-/// A snapshot on each server, after one more write.
+/// Takes a snapshot on each server, after one more write.
 async fn snapshots(cluster: &Cluster, leader: usize, round: u32) {
     let body = round.to_string();
     let put = send("PUT", &cluster.address(leader), "/kv/round", &[], body).await;
@@ -36,8 +36,8 @@ async fn snapshots(cluster: &Cluster, leader: usize, round: u32) {
     }
 }
 
-/// Guards the whole cluster against one small write: a session in which a transaction reads very much
-/// leaves a state that is saved, loaded, backed up, restored and sent to a new server.
+/// Guards the cluster against one small write: a transaction in a session that reads very much. The
+/// state can still be saved, loaded, backed up, restored and sent to a new server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_write_with_a_large_answer_costs_nothing_but_a_refusal() {
     let mut cluster = Cluster::start_with(3, &CALM);
@@ -108,7 +108,7 @@ async fn a_small_write_with_a_large_answer_costs_nothing_but_a_refusal() {
     assert_eq!(send("GET", &client, path, &[], "").await.body, large);
 }
 
-/// Guards leases on a healthy cluster: none ends before its time has passed since the answer.
+/// Guards leases on a healthy cluster: no lease ends before its TTL has passed since the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_lease_ends_early() {
     let cluster = Cluster::start_with(3, &CALM);
@@ -117,7 +117,7 @@ async fn no_lease_ends_early() {
     let leases = (0..24_u64).map(|number| {
         let cluster = &cluster;
         async move {
-            // At another phase of the clock in the log each.
+            // Each lease starts at a different phase of the log's clock.
             tokio::time::sleep(Duration::from_millis(number * 41)).await;
             let ttl_ms = if number % 2 == 0 { 200 } else { 1000 };
             let ttl = Duration::from_millis(ttl_ms);
@@ -138,8 +138,8 @@ async fn no_lease_ends_early() {
     println!("{all:?}");
 }
 
-/// Guards the way out of a state that has used up its quota: what would make it larger is refused in
-/// plain words, what makes it smaller goes through, and then there is room again.
+/// Guards the way out of a state that has used up its quota: requests that enlarge it are refused,
+/// and deletes make room again.
 #[tokio::test]
 async fn a_full_state_takes_deletes_and_is_open_again() {
     let cluster = Cluster::start_with(3, &["--quota-bytes=3000000", CALM[0], CALM[1]]);
@@ -170,7 +170,7 @@ async fn a_full_state_takes_deletes_and_is_open_again() {
     let batch = send("POST", &server, "/batch", &[], batch.to_string()).await.json();
     assert_eq!(batch["results"][0]["error"]["code"], "quota_exceeded", "{batch}");
     assert_eq!(batch["results"][1]["written"]["existed"], true, "{batch}");
-    // As the command line removes things: in a session.
+    // The command line deletes in a session.
     let mut command = program();
     command.args(["delete", "b", "--endpoints", &server.to_string()]);
     let deleted = run_to_end(command).await;
@@ -182,7 +182,7 @@ async fn a_full_state_takes_deletes_and_is_open_again() {
     .await;
 }
 
-/// Guards administrators: sessions can be seen, page by page, and ended.
+/// Guards administrators: they can list sessions, page by page, and end them.
 #[tokio::test]
 async fn sessions_are_listed_and_ended() {
     let cluster = Cluster::start_with(1, &CALM);

@@ -1,4 +1,4 @@
-//! The command line against real servers: what it prints, and how it ends.
+//! The command line against real servers: output and exit codes.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -19,7 +19,7 @@ async fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
     run_to_end(command(cluster, arguments)).await
 }
 
-/// Runs a command that must have success, and gives what it printed.
+/// Runs a command that must succeed, and returns its output.
 async fn done(cluster: &Cluster, arguments: &[&str]) -> Vec<u8> {
     let output = run(cluster, arguments).await;
     assert!(output.status.success(), "{arguments:?}: {output:?}");
@@ -31,8 +31,8 @@ async fn json(cluster: &Cluster, arguments: &[&str]) -> Value {
     serde_json::from_slice(&printed).unwrap()
 }
 
-/// Guards a transaction in which a field stands twice: whoever reads JSON would drop the first, and with
-/// it a comparison.
+/// Guards against a transaction with a duplicate field: a JSON parser would drop the first, and a
+/// comparison with it.
 #[tokio::test]
 async fn a_transaction_is_sent_as_it_is_written() {
     let cluster = Cluster::start();
@@ -45,8 +45,7 @@ async fn a_transaction_is_sent_as_it_is_written() {
     assert_eq!(run(&cluster, &["get", "b"]).await.status.code(), Some(1));
 }
 
-/// Guards scripts: bytes go in and come out as they are, conditions hold, and the exit code tells
-/// what happened.
+/// Guards scripts: values pass unchanged, conditions hold, and the exit code tells the result.
 #[tokio::test]
 async fn keys_are_set_read_and_removed() {
     let cluster = Cluster::start();
@@ -80,7 +79,7 @@ async fn keys_are_set_read_and_removed() {
     assert_eq!(gone["existed"], true);
 }
 
-/// Guards pages: all keys of a prefix come, each once, in order.
+/// Guards pages: all keys of a prefix are printed once, in order.
 #[tokio::test]
 async fn a_prefix_is_read_to_its_end() {
     let cluster = Cluster::start();
@@ -104,7 +103,7 @@ async fn a_prefix_is_read_to_its_end() {
     assert_eq!(keys, expected);
 }
 
-/// Guards leases, and a keep-alive that goes on until it is ended.
+/// Guards leases, and that keep-alive runs until it is stopped.
 #[tokio::test]
 async fn leases_are_granted_kept_and_ended() {
     let cluster = Cluster::start();
@@ -124,8 +123,7 @@ async fn leases_are_granted_kept_and_ended() {
     assert_eq!(over.status.code(), Some(1), "{over:?}");
 }
 
-/// Guards the exit codes for a cluster that cannot help, and the client's way to servers that it
-/// was not told of.
+/// Guards the exit codes of commands on a cluster without a majority.
 #[tokio::test]
 async fn a_cluster_without_a_majority_is_told_from_a_refusal() {
     let mut cluster = Cluster::start();
@@ -148,7 +146,7 @@ async fn a_cluster_without_a_majority_is_told_from_a_refusal() {
     assert_eq!(stale.status.code(), Some(1), "nothing there, but an answer: {stale:?}");
 }
 
-/// Guards the load generator and the completions: they do what they say, and leave nothing behind.
+/// Guards the load generator, which leaves no keys behind, and the shell completions.
 #[tokio::test]
 async fn bench_measures_and_completions_complete() {
     let cluster = Cluster::start();
@@ -160,7 +158,7 @@ async fn bench_measures_and_completions_complete() {
         assert!(figures[kind]["requests"].as_u64().unwrap() > 0, "{figures}");
         assert!(figures[kind]["p99_9_ms"].as_f64().unwrap() > 0.0, "{figures}");
     }
-    // A rate holds back fast clients, and does not keep rare ones beyond the end.
+    // `--rate` slows fast clients, and does not prolong the run for slow ones.
     let paced = ["bench", "--clients=4", "--duration=1s", "--rate=40"];
     let figures = json(&cluster, &paced).await;
     let requests = figures["writes"]["requests"].as_u64().unwrap();
@@ -176,7 +174,8 @@ async fn bench_measures_and_completions_complete() {
     }
 }
 
-/// Guards who watches: when the server that tells is killed, another one goes on where it ended.
+/// Guards watchers: when the watched server is killed, the command continues at another server from
+/// the same revision.
 #[tokio::test]
 async fn a_watch_goes_on_at_another_server() {
     let mut cluster = Cluster::start();
@@ -193,7 +192,7 @@ async fn a_watch_goes_on_at_another_server() {
     done(&cluster, &["put", "k/1", "a"]).await;
     done(&cluster, &["put", "other", "a"]).await;
     shows("1: k/1 = a\n").await;
-    // The first of the endpoints, which is asked first.
+    // The client asks this endpoint first.
     cluster.kill(1);
     done(&cluster, &["put", "k/2", "b", "--timeout=20s"]).await;
     done(&cluster, &["delete", "k/1", "--timeout=20s"]).await;
@@ -202,8 +201,8 @@ async fn a_watch_goes_on_at_another_server() {
     watch.wait().unwrap();
 }
 
-/// Guards long reads: all pages are of one revision, so a key that moves from the first page to the
-/// last and back is printed once.
+/// Guards long reads: all pages have one revision. A key that moves between the first and the last
+/// page is printed once.
 #[tokio::test]
 async fn the_pages_of_a_prefix_are_of_one_revision() {
     let cluster = Cluster::start();
@@ -235,10 +234,10 @@ async fn the_pages_of_a_prefix_are_of_one_revision() {
     moving.abort();
 }
 
-/// Guards backups that are interrupted: nothing half is left, and the exit code names the signal.
+/// Guards interrupted backups: no partial file remains, and the exit code names the signal.
 #[tokio::test]
 async fn an_interrupted_backup_leaves_nothing_behind() {
-    // A server whose answer does not end.
+    // A server that never completes its answer.
     let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap().to_string();
     tokio::spawn(async move {
@@ -263,8 +262,8 @@ async fn an_interrupted_backup_leaves_nothing_behind() {
     }
 }
 
-/// Guards scripts: the exit code says what happened whatever becomes of the output, and no command
-/// panics.
+/// Guards scripts: the exit code tells the result even if the output cannot be written, and no
+/// command panics.
 #[tokio::test]
 async fn exit_codes_hold_whatever_the_output_is() {
     let cluster = Cluster::start_with(1, &crate::cluster::CALM);
@@ -315,7 +314,7 @@ async fn exit_codes_hold_whatever_the_output_is() {
         assert_eq!(run(arguments, broken(), Stdio::null()), Some(141), "{arguments:?}");
     }
     assert_eq!(done(&cluster, &["get", "written"]).await, b"v");
-    // A lease is kept alive although nobody can be told.
+    // The command keeps the lease alive although it cannot write its output.
     let lease = json(&cluster, &["lease", "grant", "3s"]).await["lease"].to_string();
     let mut keeping = command(&cluster, &["lease", "keep-alive", &lease]);
     let mut keeping = keeping.stdout(full()).stderr(full()).spawn().unwrap();
@@ -333,8 +332,8 @@ async fn exit_codes_hold_whatever_the_output_is() {
     keeping.wait().unwrap();
 }
 
-/// Guards tokens: none leaves the machine in the clear unless that is said, and addresses are looked
-/// at before anything is sent.
+/// Guards tokens: without `--insecure` no token is sent in plain text over a network. Addresses are
+/// checked before anything is sent.
 #[tokio::test]
 async fn tokens_and_addresses_are_checked_before_anything_is_sent() {
     let far = ["get", "k", "--endpoints=192.0.2.1:7001", "--timeout=200ms"];

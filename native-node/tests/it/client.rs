@@ -1,9 +1,9 @@
-//! The client module: what it promises when connections break and servers come and go.
+//! The client library: its guarantees when connections break and servers fail.
 
+use api::address::Address;
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::client::{Call, Client, ClientError, ClientOptions};
-use native_node::config::Address;
-use native_node::http::request::Consistency;
+use client::{Call, Client, ClientError, ClientOptions};
 
 use hyper::Method;
 use hyper::header::{ETAG, IF_MATCH};
@@ -16,14 +16,14 @@ fn with_sessions(servers: Vec<Address>) -> Client {
     Client::with(ClientOptions { sessions, ..ClientOptions::new(servers, REQUEST) })
 }
 
-/// How often a key was set.
+/// The number of writes to a key.
 async fn version(client: &Client, key: &str) -> u64 {
     let answer = client.json(&Method::GET, &format!("/get/{key}"), None).await.unwrap();
     answer["version"].as_u64().unwrap()
 }
 
-/// Guards the session: a write whose answer is lost is sent again, takes effect exactly once, and
-/// its outcome is known.
+/// Guards sessions: the client retries a write whose answer is lost; the write takes effect exactly
+/// once, and its outcome is known.
 #[tokio::test]
 async fn writes_take_effect_once_over_a_network_that_loses_answers() {
     const WRITES: u64 = 60;
@@ -38,7 +38,7 @@ async fn writes_take_effect_once_over_a_network_that_loses_answers() {
     assert!(proxy.cuts() >= WRITES / 3, "only {} answers were lost", proxy.cuts());
     assert_eq!(version(&direct, "counted").await, WRITES);
 
-    // A compare-and-set is told the answer to its first attempt, not that it came second.
+    // A retried compare-and-set gets the answer of its first attempt, not a conflict.
     let mut tag =
         client.send(&Call::new(Method::GET, "/kv/counted")).await.unwrap().headers[ETAG].clone();
     for number in 0..WRITES / 2 {
@@ -52,7 +52,7 @@ async fn writes_take_effect_once_over_a_network_that_loses_answers() {
     assert_eq!(version(&direct, "counted").await, WRITES + WRITES / 2);
 }
 
-/// Guards the other side: without a session nothing is sent twice, and the loss is told.
+/// Guards that without a session the client retries no write and reports the unknown outcome.
 #[tokio::test]
 async fn without_a_session_a_lost_answer_leaves_the_outcome_unknown() {
     let cluster = Cluster::start();
@@ -68,7 +68,7 @@ async fn without_a_session_a_lost_answer_leaves_the_outcome_unknown() {
     assert_eq!(version(&cluster.client(leader), "once").await, 1);
 }
 
-/// Guards concurrent use: each write under way has a session of its own.
+/// Guards concurrent use: each pending write has its own session.
 #[tokio::test]
 async fn many_writers_share_a_client() {
     const WRITERS: u64 = 16;
@@ -96,8 +96,7 @@ async fn many_writers_share_a_client() {
     assert_eq!(sessions(&cluster, leader).await, 0, "the client closes what it opened");
 }
 
-/// How many sessions there are, told by a snapshot of time in the event stream's terms: a session
-/// that does not exist is refused.
+/// Counts the open sessions with IDs 1 to 64: a write in a session that does not exist is refused.
 async fn sessions(cluster: &Cluster, server: usize) -> u64 {
     let mut open = 0;
     for id in 1..=64 {
@@ -112,8 +111,8 @@ async fn sessions(cluster: &Cluster, server: usize) -> u64 {
     open
 }
 
-/// Guards the way through the cluster: from one address the client finds the others, goes to the
-/// leader, and gets on without the server that it was given.
+/// Guards discovery: from one address the client finds the other servers, sends to the leader, and
+/// works without the server that it was given.
 #[tokio::test]
 async fn a_client_learns_the_other_servers_and_goes_on_without_the_first() {
     let mut cluster = Cluster::start();
@@ -137,7 +136,8 @@ async fn a_client_learns_the_other_servers_and_goes_on_without_the_first() {
     assert_eq!(read.as_deref(), Some(&b"3"[..]));
 }
 
-/// Guards servers that do not answer: a client asks again after pauses that grow, and counts it.
+/// Guards against servers that do not answer: the client retries with increasing pauses and counts
+/// the retries.
 #[tokio::test]
 async fn attempts_are_paced_and_counted() {
     let nobody = vec!["127.0.0.1:9".parse().unwrap()];

@@ -1,13 +1,13 @@
-//! The demo: real processes that are killed and frozen over HTTP, and none of which stays behind.
+//! The demo: real processes that are killed and frozen over HTTP, and that all end with it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use api::address::Address;
 use bytes::Bytes;
 use futures_util::SinkExt;
-use native_node::config::Address;
 use native_node::transport::handshake::{Answer, Hello, Refusal, Verdict};
 use raft_core::codec;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -51,7 +51,7 @@ impl Demo {
         Self { child, stdin, lines, page: format!("127.0.0.1:{port}").parse().unwrap() }
     }
 
-    /// Waits for a line that begins so.
+    /// Waits for a line with this prefix.
     fn line(&self, beginning: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect(beginning);
@@ -95,7 +95,7 @@ impl Demo {
                 }
                 let server: Address = node["client"].as_str().unwrap().parse().unwrap();
                 let path = "/cluster/status?progress=local";
-                // One that was just started may not listen yet.
+                // A server that has just started may not listen yet.
                 let status = try_send("GET", &server, path, &[], Bytes::new()).await;
                 if status.is_ok_and(|status| status.json()["role"] == "leader") {
                     return node["id"].as_u64();
@@ -113,16 +113,16 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // The servers notice that it is gone; see the tests below.
+        // The servers notice the end of the demo; see the tests below.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// How many ports from the page's on a demo may use.
+/// Number of ports that a demo may use, from the page's port on.
 const PORTS: u16 = 110;
 
-/// Whether a process is there, be it as a zombie.
+/// Whether a process exists, possibly as a zombie.
 fn is_there(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
@@ -132,8 +132,9 @@ async fn all_gone(pids: &[Pid]) {
         .await;
 }
 
-/// Guards the demo as its user meets it: it says when it is ready, a killed leader is replaced and
-/// the time told, a killed server stays dead until it is restarted, and Ctrl-C leaves nothing.
+/// Guards the demo from the user's view. It says when it is ready, replaces a killed leader and
+/// reports the time. A killed server stays dead until it is restarted, and Ctrl-C leaves no
+/// process.
 #[tokio::test]
 async fn the_demo_survives_what_its_user_does_to_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -166,7 +167,7 @@ async fn the_demo_survives_what_its_user_does_to_it() {
     demo.act(9, "kill").await.assert_problem(404, "no_such_node");
     demo.act(1, "tickle").await.assert_problem(404, "route_not_found");
 
-    // Its servers let in nobody who does not know the secret in its directory.
+    // The demo's servers require the secret in its directory.
     let peer = format!("127.0.0.1:{}", demo.page.port() + 101);
     let hello = Hello { cluster_id: "demo".to_owned(), ..hello() };
     let stream = TcpStream::connect(&peer).await.unwrap();
@@ -179,7 +180,7 @@ async fn the_demo_survives_what_its_user_does_to_it() {
 
     let pids = demo.pids().await;
     assert_eq!(pids.len(), 3);
-    // One that is frozen must not stay behind either.
+    // A frozen server must end too.
     assert_eq!(demo.act(1, "freeze").await.status, 200);
     demo.signal(Signal::INT);
     let ended = eventually("the demo ends", async || demo.child.try_wait().unwrap()).await;
@@ -187,8 +188,8 @@ async fn the_demo_survives_what_its_user_does_to_it() {
     assert!(!pids.iter().copied().any(is_there), "a server was left behind");
 }
 
-/// Guards the demo's faults of links and disks: they reach the real processes, outlast a restart,
-/// the recovery is told, and healing ends them.
+/// Guards the demo's link and disk faults: they reach the processes and survive a restart, the
+/// recovery is reported, and healing ends them.
 #[tokio::test]
 async fn the_demo_cuts_links_and_stalls_disks() {
     let directory = tempfile::tempdir().unwrap();
@@ -202,7 +203,7 @@ async fn the_demo_cuts_links_and_stalls_disks() {
     assert!(told.contains("leads") && !told.contains(&format!("S{leader} leads")), "{told}");
     let links = demo.node(other).await["faults"]["links"].clone();
     assert_eq!(links[leader.to_string()]["cut_to"], true, "{links}");
-    // A cut cable stays cut when a server at its end is started anew.
+    // A cut link stays cut when a server at its end restarts.
     assert_eq!(demo.act(leader, "kill").await.status, 200);
     assert_eq!(demo.act(leader, "restart").await.status, 200);
     let server: Address = demo.node(leader).await["client"].as_str().unwrap().parse().unwrap();
@@ -233,8 +234,8 @@ async fn the_demo_cuts_links_and_stalls_disks() {
     assert!(ended.success(), "{ended}");
 }
 
-/// Guards a machine against servers without their demo, however it ended; and the data, which the
-/// next start finds again.
+/// Guards that servers end with their demo, even after SIGKILL, and that the next start finds the
+/// data.
 #[tokio::test]
 async fn servers_do_not_outlive_a_demo_that_is_killed() {
     let directory = tempfile::tempdir().unwrap();
@@ -262,7 +263,7 @@ async fn servers_do_not_outlive_a_demo_that_is_killed() {
     assert_eq!(kept.json()["value"], "yes");
 }
 
-/// Guards the processes against everybody but the demo's own page.
+/// Guards that only the demo's own page can disturb the servers.
 #[tokio::test]
 async fn only_the_demos_own_page_may_disturb_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -281,7 +282,7 @@ async fn only_the_demos_own_page_may_disturb_it() {
         answer.assert_problem(403, "origin_not_allowed");
     }
     assert_eq!(demo.state(1).await, "running");
-    // The demo's own page may use the servers from its origin.
+    // The servers accept the origin of the demo's own page.
     let node: Address =
         demo.overview().await["nodes"][0]["client"].as_str().unwrap().parse().unwrap();
     let own = format!("http://{}", demo.page);
@@ -289,7 +290,8 @@ async fn only_the_demos_own_page_may_disturb_it() {
     assert_eq!(answer.header("access-control-allow-origin"), own);
 }
 
-/// Guards start-up: a taken port is named with the flag that moves it, and nothing is left running.
+/// Guards start-up: the error names a port in use and the flag that changes it, and no process
+/// remains.
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The API held against its description by programs that know nothing of it: one judges the document,
-//! the other makes up requests from it, right ones and wrong ones, and judges the answers.
+//! Checks the API against its description with independent programs: a validator for the document,
+//! and a generator of requests that checks the answers.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,20 +9,20 @@ use serde_json::Value;
 use crate::cluster::{CALM, Cluster};
 use crate::http::send;
 
-/// Where `cargo xtask test` has put schemathesis.
+/// The path of schemathesis, set by `cargo xtask test`.
 const VARIABLE: &str = "GLASSRAFT_SCHEMATHESIS";
 
-/// How long it may make up requests for each form of the document, in s.
+/// Time for generated requests per form of the document, in s.
 const BUDGET: u32 = 20;
 
-/// A server error is never right, except where a read asks for a revision that does not come.
+/// A server error is always wrong, except when a read asks for a revision that does not arrive.
 const SETTINGS: &str = r#"
 [[operations]]
 include-operation-id = ["get_json", "get_raw", "get_range", "show_lease"]
 checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "504"]
 "#;
 
-/// What it begins with: the same requests each time.
+/// A fixed seed: each run generates the same first requests.
 const SEED: u64 = 20_261_123;
 
 fn run(command: &mut Command) {
@@ -31,8 +31,8 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?} ended with {status}; what it found stands above");
 }
 
-/// Guards the interface: no request that can be made up from the description breaks a server, and
-/// statuses, headers and bodies are those that are described.
+/// Guards the API: no request generated from the description breaks a server, and statuses, headers
+/// and bodies match the description.
 #[tokio::test]
 #[ignore = "needs schemathesis; `cargo xtask test` runs it"]
 async fn answers_are_as_described() {
@@ -44,8 +44,8 @@ async fn answers_are_as_described() {
     let file = directory.path().join("openapi.json");
     std::fs::write(&file, &document).unwrap();
     run(Command::new(program.with_file_name("openapi-spec-validator")).arg(&file));
-    // Most requests with headers at random are refused for them: a second form of the document has
-    // none, so that more of the requests are carried out.
+    // Most requests with random headers are refused because of these headers. A second form of the
+    // document has no headers; more of its requests are executed.
     let mut plain: Value = serde_json::from_slice(&document).unwrap();
     for item in plain["paths"].as_object_mut().unwrap().values_mut() {
         for operation in item.as_object_mut().unwrap().values_mut() {
@@ -59,8 +59,8 @@ async fn answers_are_as_described() {
     std::fs::write(&plain_file, plain.to_string()).unwrap();
     std::fs::write(directory.path().join("schemathesis.toml"), SETTINGS).unwrap();
 
-    // Left out, since it would end or change the cluster under test, or lasts, or is not there:
-    // membership (whose reading is in), watching, the trace, and faults.
+    // Excluded: changes of membership and leadership, watches, the trace, and faults. They end or
+    // change the cluster under test, never finish, or do not exist here.
     let left_out =
         "^(add_member|set_voters|remove_member|transfer_leadership|watch|trace|.*_faults)$";
     let seed = SEED.to_string();

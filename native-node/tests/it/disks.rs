@@ -1,11 +1,11 @@
-//! Disks that hang, are full or lie, under servers that clients use meanwhile.
+//! Disks that hang, are full or corrupt data, under servers that clients use.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::client::Client;
-use native_node::http::request::Consistency;
+use client::Client;
 use raft_core::event::RoleName;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use testbed::faults::{ALLOW_FAULTS, Plan};
@@ -18,7 +18,7 @@ use crate::cluster::{CALM, Cluster, Limits, eventually, program, run_to_end};
 use crate::doors::counted;
 use crate::http::{send, try_send};
 
-/// Segments of a mebibyte, so that little is needed to fill them.
+/// Segments of 1 MiB, which fill quickly.
 const SMALL: &str = "--segment-bytes=1048576";
 
 fn load(cluster: &Cluster) -> Load {
@@ -31,8 +31,8 @@ async fn end(cluster: &Cluster, load: Load) {
     cluster.converged().await;
 }
 
-/// Guards pitfall 32 among real processes: heartbeats alone do not keep a leader in office whose
-/// disk hangs; and such a server can be told to end all the same.
+/// Guards pitfall 32 among real processes: a leader whose disk hangs does not stay leader through
+/// heartbeats alone, and SIGTERM still ends it.
 #[tokio::test]
 async fn pitfall_32_a_leader_whose_disk_hangs_hands_over() {
     let mut cluster = Cluster::start_with(3, &[ALLOW_FAULTS, "--request-timeout=1s"]);
@@ -57,7 +57,7 @@ async fn pitfall_32_a_leader_whose_disk_hangs_hands_over() {
     end(&cluster, load).await;
 }
 
-/// Guards everybody else against one disk that hangs: it costs its server's lag.
+/// Guards the other servers against one disk that hangs: only that server lags.
 #[tokio::test]
 async fn a_follower_whose_disk_hangs_stops_nobody() {
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, CALM[0], CALM[1]]);
@@ -74,13 +74,13 @@ async fn a_follower_whose_disk_hangs_stops_nobody() {
     end(&cluster, load).await;
 }
 
-/// Waits until the leader refuses writes for want of space, and checks that it reads all the same.
+/// Waits until the leader refuses writes because its disk is full, and checks that it still reads.
 async fn refuses_writes_but_reads(cluster: &Cluster, leader: usize) {
     let address = cluster.address(leader);
     let value = "v".repeat(100_000);
     let full = eventually("the disk is said to be full", async || {
         let answer = send("PUT", &address, "/kv/filler", &[], value.clone()).await;
-        // Nobody may lead for a moment after a restart.
+        // After a restart there may be no leader for a moment.
         (answer.status != 200 && answer.status != 503).then_some(answer)
     })
     .await;
@@ -91,8 +91,8 @@ async fn refuses_writes_but_reads(cluster: &Cluster, leader: usize) {
     }
 }
 
-/// Guards pitfall 39 with injected full disks: refused clearly, reads go on, and it recovers by
-/// itself.
+/// Guards pitfall 39 with injected full disks: writes get a clear error, reads succeed, and the
+/// cluster recovers by itself.
 #[tokio::test]
 async fn pitfall_39_full_disks_refuse_writes_and_recover() {
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, CALM[0], CALM[1]]);
@@ -110,8 +110,8 @@ async fn pitfall_39_full_disks_refuse_writes_and_recover() {
     end(&cluster, load).await;
 }
 
-/// Guards availability where one disk of three is full: the leader's. Another one leads, takes
-/// writes while it stays full, and brings the server up to date when there is room again.
+/// Guards availability when only the leader's disk is full: another server leads and accepts
+/// writes. It brings the old leader up to date once its disk has space.
 #[tokio::test]
 async fn a_leader_whose_disk_is_full_hands_over() {
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, SMALL, CALM[0], CALM[1]]);
@@ -121,7 +121,7 @@ async fn a_leader_whose_disk_is_full_hands_over() {
     let mut plan = Plan::default();
     plan.of(leader).disk.full = true;
     cluster.apply(&plan).await;
-    // The disk's fill is noticed with the next segment.
+    // The server notices the full disk when it needs the next segment.
     let filler = "v".repeat(100_000);
     eventually("another one leads", async || {
         send("PUT", &cluster.address(leader), "/kv/filler", &[], filler.clone()).await;
@@ -138,12 +138,13 @@ async fn a_leader_whose_disk_is_full_hands_over() {
     end(&cluster, load).await;
 }
 
-/// Whether a server's log holds these words.
+/// Whether a server's log contains these words.
 fn says(cluster: &Cluster, server: usize, words: &str) -> bool {
     std::fs::read_to_string(cluster.log(server)).unwrap().contains(words)
 }
 
-/// Guards the retry of that transfer when the other servers cannot take over at first.
+/// Guards the retry of a leadership transfer after a full disk, when the other servers cannot take
+/// over at first.
 #[tokio::test]
 async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
     // With short timeouts a busy machine would depose the leader before its disk is full.
@@ -159,8 +160,8 @@ async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
     }
     cluster.apply(&plan).await;
     let filler = "v".repeat(100_000);
-    // Enough writes to notice the full disk: no further segment can be made. Each is durable before the
-    // next one: together they would need a segment that there is no room for.
+    // Enough writes to notice the full disk: no further segment can be made. Each write is durable
+    // before the next, because together they would need a segment that does not fit.
     let mut writing = JoinSet::new();
     for _ in 0..14 {
         let before = cluster.status(leader).await.unwrap().last_index;
@@ -192,7 +193,7 @@ async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
     writing.shutdown().await;
 }
 
-/// A file system in memory, gone with this.
+/// A file system in memory, unmounted on drop.
 struct Tmpfs(PathBuf);
 
 impl Tmpfs {
@@ -210,14 +211,14 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a server that ends a moment later must not keep it.
+        // Lazily: a server that has not ended yet must not prevent it.
         drop(Command::new("umount").arg("-l").arg(&self.0).status());
     }
 }
 
-/// Guards pitfall 39 on a real file system without room, for all servers at once: somebody else
-/// fills the disk, writes are refused, reads go on, and with room again all goes on; nothing that
-/// was acknowledged is lost, also by servers that are killed while the disk is full.
+/// Guards pitfall 39 on a real file system that another program fills, for all servers at once.
+/// Writes are refused, reads succeed, and with free space writes succeed again. No acknowledged
+/// write is lost, even if a server is killed while the disk is full.
 #[tokio::test]
 async fn pitfall_39_a_small_disk_that_others_fill() {
     let directory = tempfile::tempdir().unwrap();
@@ -249,8 +250,8 @@ async fn pitfall_39_a_small_disk_that_others_fill() {
     end(&cluster, load).await;
 }
 
-/// Guards against a lie of the disk (pitfall 33): a flipped bit in the log of a stopped server is
-/// found when it starts, told with file, place and remedy, and the remedy as it stands there works.
+/// Guards against a corrupting disk (pitfall 33): at its start a server finds a flipped bit in its
+/// log. It reports file, position and remedy, and that remedy works.
 #[tokio::test]
 async fn a_flipped_bit_is_named_and_the_remedy_works() {
     let mut cluster = Cluster::start();
@@ -298,7 +299,7 @@ async fn a_flipped_bit_is_named_and_the_remedy_works() {
     end(&cluster, load).await;
 }
 
-/// The program's snapshots in a directory, oldest first.
+/// The server's snapshots in a directory, oldest first.
 fn snapshots(directory: &Path) -> Vec<PathBuf> {
     let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> =
@@ -312,7 +313,7 @@ async fn end_of(cluster: &mut Cluster, id: usize) {
     assert!(cluster.ended(id).await.success());
 }
 
-/// What a server says that does not start.
+/// The log of a server that refuses to start.
 async fn refusal_to_start(cluster: &mut Cluster, id: usize) -> String {
     let before = std::fs::read_to_string(cluster.log(id)).unwrap().len();
     cluster.spawn(id);
@@ -320,9 +321,9 @@ async fn refusal_to_start(cluster: &mut Cluster, id: usize) -> String {
     std::fs::read_to_string(cluster.log(id)).unwrap().split_off(before)
 }
 
-/// Guards a young cluster whose snapshots are damaged, or gone: its log holds every change from the
-/// first on, but not who the members are. The server does not start as a member of nothing, removes
-/// nothing, and starts as before once the files are whole.
+/// Guards a young cluster whose snapshots are damaged or missing: its log has every change, but not
+/// the members. The server does not start without members, deletes nothing, and starts once the
+/// files are restored.
 #[tokio::test]
 async fn snapshots_that_cannot_be_read_stop_the_start_and_stay() {
     let mut cluster = Cluster::start_with(1, &[]);
@@ -365,7 +366,7 @@ async fn snapshots_that_cannot_be_read_stop_the_start_and_stay() {
     }
     let told = refusal_to_start(&mut cluster, 1).await;
     assert!(told.contains("the snapshots are gone"), "{told}");
-    // One of the two is enough, and what cannot be read stays under another name.
+    // One of the two is enough, and the damaged file is kept under another name.
     std::fs::write(&paths[0], &whole[0]).unwrap();
     std::fs::write(&paths[1], &damaged[1]).unwrap();
     cluster.spawn(1);
@@ -376,8 +377,8 @@ async fn snapshots_that_cannot_be_read_stop_the_start_and_stay() {
     assert_eq!(std::fs::read(aside).unwrap(), damaged[1]);
 }
 
-/// Guards against tools that clean up: files that were set aside are made again when they are gone,
-/// and an older snapshot that is gone is no failure of the disk.
+/// Guards against cleanup tools: the server recreates missing spare files, and a missing older
+/// snapshot is not a disk failure.
 #[tokio::test]
 async fn files_that_a_cleaner_removes_are_made_again() {
     let mut cluster = Cluster::start_with(1, &[SMALL]);
@@ -418,8 +419,8 @@ async fn files_that_a_cleaner_removes_are_made_again() {
     assert_eq!(read, Some(value));
 }
 
-/// Guards the way out of a disk that the server's own data fills: removing goes on, snapshots find
-/// room, what fails is not tried without pause, and with less state writing goes on.
+/// Guards the way out of a disk that the server's own data fills: deletes succeed, snapshots find
+/// space, and writes succeed again. Failed snapshots are not retried without pause.
 #[tokio::test]
 async fn a_disk_that_its_own_data_fills_has_a_way_out() {
     let directory = tempfile::tempdir().unwrap();
@@ -440,7 +441,7 @@ async fn a_disk_that_its_own_data_fills_has_a_way_out() {
     let mut keys = 0;
     let put =
         async |key: u32| send("PUT", &address, &format!("/kv/key-{key}"), &[], value.clone()).await;
-    // Each key is tried for a while: a snapshot may be on its way that makes room.
+    // Each key is retried for a while: a snapshot that frees space may be under way.
     'fill: loop {
         assert!(keys < 1000, "more than the disk holds");
         for _ in 0..50 {
@@ -476,8 +477,8 @@ async fn a_disk_that_its_own_data_fills_has_a_way_out() {
     assert_eq!(status.state.keys, 100);
 }
 
-/// Guards a server with few file descriptors against clients that take them all: it keeps those that
-/// its log needs, and goes on.
+/// Guards a server with few file descriptors against clients that take them all: it reserves those
+/// that its log needs, and continues.
 #[tokio::test]
 async fn connections_leave_the_descriptors_that_the_log_needs() {
     let mut cluster = Cluster::prepare(1, &[SMALL]);
@@ -486,7 +487,7 @@ async fn connections_leave_the_descriptors_that_the_log_needs() {
     cluster.leader().await;
     let (client, address) = (cluster.client(1), cluster.address(1).to_string());
     let value = Bytes::from(vec![b'v'; 100_000]);
-    // The client's connection is there before those that take what is left.
+    // The client connects before the others take the remaining descriptors.
     client.put(b"k", value.clone()).await.unwrap();
     let mut idle = Vec::new();
     for _ in 0..260 {
@@ -510,8 +511,8 @@ async fn connections_leave_the_descriptors_that_the_log_needs() {
     assert!(log.contains("connections of clients fit"), "it says what it makes of the limit");
 }
 
-/// Guards a server whose files may not grow any more (`ulimit -f`): it ends with a word, and not by a
-/// signal.
+/// Guards a server that reaches its file size limit (`ulimit -f`): it ends with an error message,
+/// not by a signal.
 #[tokio::test]
 async fn a_limit_on_the_size_of_files_is_told() {
     let mut cluster = Cluster::start_with(1, &[SMALL]);
@@ -520,15 +521,15 @@ async fn a_limit_on_the_size_of_files_is_told() {
     let limit = Rlimit { current: Some(20_000), ..getrlimit(Resource::Fsize) };
     prlimit(Pid::from_raw(i32::try_from(pid).unwrap()), Resource::Fsize, limit).unwrap();
     let value = Bytes::from(vec![b'v'; 60_000]);
-    // Whatever comes of it.
+    // The outcome does not matter.
     drop(try_send("PUT", &server, "/kv/k", &[], value).await);
     let ended = cluster.ended(1).await;
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     assert!(ended.code() == Some(1) && log.contains("File too large"), "{ended}: {log}");
 }
 
-/// Guards a server with few file descriptors against silent connections to both its ports, made anew as
-/// fast as they are cut: it never runs out of descriptors, and answers health checks.
+/// Guards a server with few file descriptors against silent connections to both its ports that are
+/// reopened when cut. It never runs out of descriptors, and answers health checks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_to_both_ports_leave_descriptors() {
     let mut cluster = Cluster::prepare(1, &[]);
@@ -565,7 +566,7 @@ async fn silent_connections_to_both_ports_leave_descriptors() {
     end_of(&mut cluster, 1).await;
 }
 
-/// Guards a server whose directory is removed under it: it ends and says so.
+/// Guards a server whose data directory is removed while it runs: it ends and names the directory.
 #[tokio::test]
 async fn a_data_directory_that_vanishes_ends_the_server() {
     let mut cluster = Cluster::start_with(1, &[SMALL]);
@@ -578,7 +579,7 @@ async fn a_data_directory_that_vanishes_ends_the_server() {
     while !cluster.has_ended(1) {
         assert!(tries < 100, "it writes to nowhere");
         tries += 1;
-        // Whatever comes of it.
+        // The outcome does not matter.
         drop(client.put(b"k", value.clone()).await);
     }
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();

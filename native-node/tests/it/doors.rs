@@ -1,14 +1,14 @@
-//! The doors between servers, each tried by somebody who should not come in.
+//! The port for peers, tried by connections that must be refused.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use native_node::descriptors::MAX_HALF_OPEN;
 use native_node::transport::frame;
 use native_node::transport::handshake::{
     Answer, Challenge, Hello, Lane, LeaseTerms, Nonce, Secret, Side, Verdict, Version, nonce,
 };
-use native_node::transport::limits::MAX_HALF_OPEN;
 use raft_core::codec;
 use raft_core::message::{Body, Message};
 use raft_core::types::{LogPosition, NodeId, Term};
@@ -26,12 +26,12 @@ use crate::http::send;
 
 pub(crate) const SECRET: &[u8] = b"a secret of the test's servers";
 
-/// What a WebSocket goes over.
+/// The stream under a WebSocket.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
-/// Server 1 of a cluster of which the test plays server 2.
+/// Server 1 of a cluster in which the test acts as server 2.
 pub(crate) async fn one_of_two(arguments: &[&str]) -> Cluster {
     let mut cluster = Cluster::prepare(2, arguments);
     cluster.spawn(1);
@@ -63,7 +63,7 @@ pub(crate) async fn word<S: Stream, T: DeserializeOwned>(socket: &mut WebSocketS
     codec::decode(&frame.into_data()).unwrap()
 }
 
-/// What the door says to a hello, and the nonce if it opens so far.
+/// Sends a hello; returns the nonce or the refusal's code.
 pub(crate) async fn challenged<S: Stream>(
     socket: &mut WebSocketStream<S>,
     hello: Vec<u8>,
@@ -75,17 +75,17 @@ pub(crate) async fn challenged<S: Stream>(
     }
 }
 
-/// Comes in by the rules.
+/// Completes the handshake correctly.
 pub(crate) async fn welcomed(cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
     welcomed_as(hello(), cluster, secret).await
 }
 
-/// The same on a lane.
+/// Like [`welcomed`], on a lane.
 async fn welcomed_on(lane: Lane, cluster: &Cluster, secret: &Secret) -> WebSocketStream<TcpStream> {
     welcomed_as(Hello { lane, ..hello() }, cluster, secret).await
 }
 
-/// The same with another Hello.
+/// Like [`welcomed`], with another hello.
 pub(crate) async fn welcomed_as(
     hello: Hello,
     cluster: &Cluster,
@@ -96,7 +96,7 @@ pub(crate) async fn welcomed_as(
     socket
 }
 
-/// Goes through the handshake; gives what the door says in the end.
+/// Completes the handshake; returns the server's verdict.
 async fn judged(
     hello: &Hello,
     cluster: &Cluster,
@@ -110,7 +110,7 @@ async fn judged(
     (socket, verdict)
 }
 
-/// How often connections were refused for this reason.
+/// Number of connections refused for this reason.
 async fn refused(cluster: &Cluster, reason: &str) -> u64 {
     metric(cluster, &format!("raft_peer_refused_total{{reason=\"{reason}\"}}")).await
 }
@@ -123,12 +123,12 @@ async fn metric(cluster: &Cluster, name: &str) -> u64 {
     line.map_or(0, |count| count.parse().unwrap())
 }
 
-/// Waits until a connection was refused for this reason.
+/// Waits until a connection is refused for this reason.
 pub(crate) async fn counted(cluster: &Cluster, reason: &str) {
     eventually("it is counted", async || (refused(cluster, reason).await > 0).then_some(())).await;
 }
 
-/// Guards against servers that do not belong: each is told why, and counted.
+/// Guards against servers that do not belong to the cluster: each gets a reason, and is counted.
 #[tokio::test]
 async fn servers_that_do_not_belong_are_refused() {
     let cluster = one_of_two(&[]).await;
@@ -173,11 +173,11 @@ async fn servers_that_do_not_belong_are_refused() {
     }
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     assert!(log.contains("refused a connection"), "{log}");
-    // After all of that an honest server still comes in.
+    // A valid server is still accepted.
     welcomed(&cluster, &Secret::new(None)).await;
 }
 
-/// Guards against what does not even speak the language.
+/// Guards against programs that do not speak the protocol.
 #[tokio::test]
 async fn other_programs_are_refused() {
     let cluster = one_of_two(&[]).await;
@@ -186,7 +186,7 @@ async fn other_programs_are_refused() {
         [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", &vec![b'a'; 70_000]]
     {
         let mut stream = TcpStream::connect(&address).await.unwrap();
-        // It may be shut before all is written.
+        // The server may close the connection before all is written.
         drop(stream.write_all(nonsense).await);
         drop(stream.shutdown().await);
         let mut answer = Vec::new();
@@ -196,7 +196,7 @@ async fn other_programs_are_refused() {
     counted(&cluster, "garbage").await;
 }
 
-/// What a server asks for, with these headers instead of or beside its own, and the answer.
+/// Sends a peer's request, with these headers added or replaced, and returns the answer.
 async fn asks(cluster: &Cluster, line: &str, headers: &[(&str, &str)]) -> String {
     let address = cluster.peer_address(1).to_string();
     let mut stream = TcpStream::connect(&address).await.unwrap();
@@ -215,7 +215,7 @@ async fn asks(cluster: &Cluster, line: &str, headers: &[(&str, &str)]) -> String
     stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let mut part = [0; 1024];
-    // Who is let in is not answered further, and not cut either.
+    // An accepted connection stays open without further data.
     while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
         match timeout(PATIENCE, stream.read(&mut part)).await.expect("an answer or an end") {
             Ok(0) | Err(_) => break,
@@ -225,8 +225,8 @@ async fn asks(cluster: &Cluster, line: &str, headers: &[(&str, &str)]) -> String
     String::from_utf8(answer).unwrap()
 }
 
-/// Guards servers without a secret against the pages that somebody on their machine looks at, and
-/// all servers against whoever means another service.
+/// Guards servers without a secret against web pages in a local browser, and all servers against
+/// clients of other services.
 #[tokio::test]
 async fn only_servers_open_a_web_socket() {
     let cluster = one_of_two(&[]).await;
@@ -281,8 +281,7 @@ async fn only_servers_open_a_web_socket() {
     welcomed(&cluster, &Secret::new(None)).await;
 }
 
-/// Guards against connections that never say a word: they are cut, and whoever has something to say
-/// finds room all the while.
+/// Guards against silent connections: they are cut, and other connections always find room.
 #[tokio::test]
 async fn silent_connections_are_cut() {
     let cluster = one_of_two(&[]).await;
@@ -300,8 +299,8 @@ async fn silent_connections_are_cut() {
     }
 }
 
-/// Guards a cluster against somebody who opens connections to all its servers, says nothing, and
-/// opens new ones as soon as those are cut: servers that were restarted find each other.
+/// Guards a cluster against silent connections to all its servers that are reopened when cut:
+/// restarted servers still connect to each other.
 #[tokio::test]
 async fn silent_connections_do_not_keep_servers_apart() {
     let mut cluster = Cluster::start();
@@ -325,7 +324,7 @@ async fn silent_connections_do_not_keep_servers_apart() {
         cluster.kill(id);
         cluster.spawn(id);
     }
-    // Without a follower nothing is committed.
+    // A commit needs a follower.
     eventually("a write goes through", async || {
         cluster.any_client().put(b"k", bytes::Bytes::from_static(b"1")).await.ok()
     })
@@ -340,8 +339,8 @@ async fn silent_connections_do_not_keep_servers_apart() {
     }
 }
 
-/// Guards timers against words that were long under way: a candidate that asked ten seconds ago is
-/// not heard, and one that asks now is.
+/// Guards timers against delayed messages: a vote request sent ten seconds ago is dropped, and one
+/// sent now is processed.
 #[tokio::test]
 async fn what_comes_too_late_is_not_heard() {
     let cluster = one_of_two(&[]).await;
@@ -355,7 +354,7 @@ async fn what_comes_too_late_is_not_heard() {
         body: Body::RequestVote { last_log: LogPosition::ZERO, transfer: false },
     };
     let sent_at = |seconds_ago: u64| {
-        // The sender's clock began a minute before.
+        // The sender's clock started a minute earlier.
         let stamp = Duration::from_secs(60 - seconds_ago) + start.elapsed();
         let stamp = u64::try_from(stamp.as_micros()).unwrap().to_le_bytes();
         Frame::Pong(bytes::Bytes::copy_from_slice(&stamp))
@@ -377,8 +376,8 @@ async fn what_comes_too_late_is_not_heard() {
     assert!(term < Term(200), "{term}");
 }
 
-/// Guards memory against servers that are no members: so many may be connected, one more is refused, and
-/// a member comes in all the same.
+/// Guards memory against servers that are not members: a limited number may connect, the next is
+/// refused, and a member is still accepted.
 #[tokio::test]
 async fn servers_that_are_no_members_are_bounded_in_number() {
     const STRANGERS: u64 = 64;
@@ -397,8 +396,8 @@ async fn servers_that_are_no_members_are_bounded_in_number() {
     welcomed(&cluster, &secret).await;
 }
 
-/// Guards a server that has no file descriptors left: it does not end, and lets servers in again as
-/// soon as it has some.
+/// Guards a server without free file descriptors: it does not end, and accepts servers again once
+/// it has some.
 #[tokio::test]
 async fn without_descriptors_servers_wait() {
     let mut cluster = one_of_two(&[]).await;
@@ -422,7 +421,7 @@ async fn without_descriptors_servers_wait() {
     counted(&cluster, "not_accepted").await;
 }
 
-/// Guards memory against a frame that says that it is huge: it is refused by its length alone,
+/// Guards memory against a frame that claims to be huge: its length alone causes the refusal,
 /// before and after the handshake.
 #[tokio::test]
 async fn a_huge_frame_is_refused_by_its_length() {
@@ -433,7 +432,7 @@ async fn a_huge_frame_is_refused_by_its_length() {
         let line = text.lines().find_map(|it| it.strip_prefix("process_resident_memory_bytes "));
         line.unwrap().parse::<u64>().unwrap()
     };
-    // A frame's header that announces a gibibyte, masked as a client's must be.
+    // The header of a frame of 1 GiB, masked as a client's frame must be.
     let mut header = vec![0x82, 0xff];
     header.extend((1_u64 << 30).to_be_bytes());
     header.extend([0; 4]);
@@ -444,13 +443,13 @@ async fn a_huge_frame_is_refused_by_its_length() {
     let memory = resident().await;
     let mut after = welcomed(&cluster, &Secret::new(None)).await;
     after.get_mut().write_all(&header).await.unwrap();
-    // It may say why it closes, and then closes.
+    // The server may send a reason before it closes the connection.
     while next(&mut after).await.is_some() {}
     let grown = resident().await.saturating_sub(memory);
     assert!(grown < frame::MAX_FRAME_BYTES as u64, "it took {grown} bytes");
 }
 
-/// Guards against a server that speaks for another, or nonsense, after it came in.
+/// Guards against a peer that sends another server's messages, or garbage, after the handshake.
 #[tokio::test]
 async fn what_a_known_server_may_not_say_ends_its_connection() {
     let cluster = one_of_two(&[]).await;
@@ -472,7 +471,7 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
         while next(&mut socket).await.is_some() {}
         assert!(refused(&cluster, "garbage").await > seen);
     }
-    // However often it does so, the log stays readable.
+    // The log stays readable, however often it happens.
     for _ in 0..50 {
         let mut socket = welcomed(&cluster, &Secret::new(None)).await;
         socket.send(Frame::binary(b"\xff".to_vec())).await.unwrap();
@@ -481,7 +480,7 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
     let lines = log.lines().filter(|line| line.contains("cut a peer's connection")).count();
     assert!((1..50).contains(&lines), "{lines} lines");
-    // What it may say is heard: server 1 takes part in an election of server 2.
+    // A valid message takes effect: server 1 adopts the term of server 2's vote request.
     let mut socket = welcomed(&cluster, &Secret::new(None)).await;
     let mut ask = vote(2, 1);
     ask.term = Term(100);
@@ -493,8 +492,8 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
     .await;
 }
 
-/// Guards the alarm for a server that is broken: a message that no correct server sends is counted and
-/// told, and has no effect.
+/// Guards the alarm for a faulty server: a message that no correct server sends is counted and
+/// logged, and has no effect.
 #[tokio::test]
 async fn what_no_correct_server_sends_is_counted() {
     let cluster = one_of_two(&[]).await;
@@ -518,8 +517,8 @@ async fn what_no_correct_server_sends_is_counted() {
     assert!(later < Term(term.0 + 1_000_000), "{later}");
 }
 
-/// Guards the secret: nobody comes in without it, with another, or with a recorded proof; and it
-/// does not stand on the wire.
+/// Guards the secret: a handshake without it, with another secret, or with a recorded proof is
+/// refused.
 #[tokio::test]
 async fn only_who_knows_the_secret_comes_in() {
     let directory = tempfile::tempdir().unwrap();
@@ -545,7 +544,7 @@ async fn only_who_knows_the_secret_comes_in() {
     socket.send(Frame::binary(codec::encode(&Answer { proof: recorded }))).await.unwrap();
     assert!(matches!(word(&mut socket).await, Verdict::Refused(_)), "a replay was let in");
 
-    // The acceptor proves itself too, so that a server does not talk to an impostor.
+    // The acceptor proves itself too: a server must not talk to an impostor.
     let mut socket = connect(&cluster).await;
     let hello = hello();
     socket.send(Frame::binary(hello.encode())).await.unwrap();
@@ -554,9 +553,8 @@ async fn only_who_knows_the_secret_comes_in() {
     welcomed(&cluster, &secret).await;
 }
 
-/// Guards the secret on the wire: whatever a server says to another one, as the side that dials and
-/// as the one that is dialled, before and after it knows with whom it speaks, the secret is not in
-/// it.
+/// Guards the secret on the wire: no message of a server contains it, as dialer or acceptor, before
+/// or after the handshake.
 #[tokio::test]
 async fn servers_never_send_the_secret() {
     let directory = tempfile::tempdir().unwrap();
@@ -567,7 +565,7 @@ async fn servers_never_send_the_secret() {
     let secret = Secret::new(Some(SECRET));
     let mut heard = Vec::new();
 
-    // The test is server 2, which server 1 dials.
+    // The test acts as server 2, which server 1 dials.
     let listener = TcpListener::bind(cluster.peer_address(2).to_string()).await.unwrap();
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("it dials").unwrap();
     let mut socket = accept_async(stream).await.unwrap();
@@ -583,11 +581,11 @@ async fn servers_never_send_the_secret() {
     socket.send(Frame::binary(codec::encode(&Verdict::Welcome))).await.unwrap();
     heard.extend([first, answer]);
     while heard.len() < 8 {
-        // Without server 2 it asks for votes again and again.
+        // Without server 2, server 1 requests votes again and again.
         heard.push(next(&mut socket).await.unwrap().into_data());
     }
 
-    // And it dials server 1, by the rules and with another secret.
+    // The test also dials server 1, with the right secret and with another.
     for shown in [&secret, &Secret::new(Some(b"another secret entirely"))] {
         let mut socket = connect(&cluster).await;
         let hello = self::hello();
@@ -608,19 +606,19 @@ async fn servers_never_send_the_secret() {
     assert!(!log.contains(std::str::from_utf8(SECRET).unwrap()), "it stands in the log");
 }
 
-/// Guards against a half-open connection: a server that came in and falls silent, as one whose
-/// machine lost its power, is let go.
+/// Guards against a half-open connection: a server that falls silent after the handshake, as after
+/// a power loss, is disconnected.
 #[tokio::test]
 async fn a_server_that_falls_silent_is_let_go() {
     let cluster = one_of_two(&[]).await;
     let mut socket = welcomed(&cluster, &Secret::new(None)).await;
-    // Whatever it says, nothing is answered, not even a ping.
+    // The test answers nothing, not even a ping.
     let mut read = [0; 1024];
     let end = async { while !matches!(socket.get_mut().read(&mut read).await, Ok(0) | Err(_)) {} };
     timeout(PATIENCE, end).await.expect("it is let go");
 }
 
-/// Guards a cluster with a secret as a whole: its servers do find each other.
+/// Guards a whole cluster with a secret: its servers connect to each other.
 #[tokio::test]
 async fn servers_with_a_secret_elect_and_replicate() {
     let directory = tempfile::tempdir().unwrap();

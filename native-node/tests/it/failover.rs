@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::client::Client;
-use native_node::http::request::Consistency;
+use client::Client;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, PATIENCE, REQUEST, eventually};
 use crate::load::{Load, judge};
 
-/// Guards what the whole is for: every server takes requests, one that dies is replaced within two
-/// seconds, one that returns catches up, a power cut of all loses nothing that was acknowledged,
-/// and through all of it clients see one single, consistent store.
+/// Guards the purpose of the cluster: every server takes requests, a dead leader is replaced within
+/// two seconds, and a returning server catches up. A power cut of all servers loses no acknowledged
+/// write, and clients always see one consistent store.
 #[tokio::test]
 async fn three_processes_survive_the_loss_of_each_and_of_all() {
     let mut cluster = Cluster::start_with(3, &[]);
@@ -64,8 +64,8 @@ async fn three_processes_survive_the_loss_of_each_and_of_all() {
     cluster.converged().await;
 }
 
-/// Guards writers against a follower that hangs (pitfall 40): it costs its own lag and a bounded
-/// queue, and when it goes on it catches up.
+/// Guards writers against a follower that hangs (pitfall 40): it costs only its own lag and a
+/// bounded queue, and later it catches up.
 #[tokio::test]
 async fn a_frozen_follower_costs_only_its_own_lag() {
     let cluster = Cluster::start_with(3, &["--keep-entries=100000"]);
@@ -97,7 +97,7 @@ async fn a_frozen_follower_costs_only_its_own_lag() {
     cluster.converged().await;
 }
 
-/// Guards a frozen leader: the others go on without it, and what it believed is not read from it.
+/// Guards a frozen leader: the others replace it, and it serves no stale read afterwards.
 #[tokio::test]
 async fn a_frozen_leader_is_replaced_and_returns_as_a_follower() {
     let cluster = Cluster::start_with(3, &[]);
@@ -106,8 +106,8 @@ async fn a_frozen_leader_is_replaced_and_returns_as_a_follower() {
     cluster.signal(leader, Signal::STOP);
     let others = cluster.ids().filter(|id| *id != leader).map(|id| cluster.address(id)).collect();
     let survivors = Client::new(others, PATIENCE);
-    // The follower that is asked first may still send it to the frozen leader, and then say that
-    // the outcome is unknown: a put of the same value may be sent again.
+    // The first follower may still forward the put to the frozen leader and report an unknown
+    // outcome. A put of the same value may be repeated.
     eventually("the others take writes", async || {
         survivors.put(b"x", Bytes::from_static(b"2")).await.ok()
     })

@@ -1,17 +1,17 @@
-//! Faults on command: who may set them, and what they do to a real cluster.
+//! Injected faults: where they are allowed, and their effects on a real cluster.
 
 use std::time::Duration;
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::client::Client;
-use native_node::http::request::Consistency;
+use client::Client;
 use testbed::faults::{ALLOW_FAULTS, Plan};
 
 use crate::cluster::{Cluster, PATIENCE, eventually};
 use crate::http::send;
 
-/// Guards servers in service: without the flag there is no such route, and with it only faults that
-/// exist are taken.
+/// Guards production servers: without the flag the route does not exist, and with it only known
+/// faults are accepted.
 #[tokio::test]
 async fn faults_exist_only_where_they_are_allowed() {
     let cluster = Cluster::start_with(1, &[]);
@@ -38,8 +38,8 @@ async fn faults_exist_only_where_they_are_allowed() {
     cluster.client(1).put(b"x", Bytes::from_static(b"1")).await.unwrap();
 }
 
-/// Guards what the fault route is for: a leader that is cut off is replaced by those who still
-/// see each other, answers nothing that might be old, and follows once the link is whole.
+/// Guards the effect of an isolated leader: the others replace it, it serves no stale read, and it
+/// follows once the links are restored.
 #[tokio::test]
 async fn a_leader_that_is_cut_off_is_replaced_and_reads_nothing_old() {
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, "--request-timeout=1s"]);

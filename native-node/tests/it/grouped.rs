@@ -1,17 +1,17 @@
-//! Operations that share exchanges.
+//! Operations that share requests.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::{Client, ClientOptions};
 use hyper::Method;
-use native_node::client::{Client, ClientOptions};
 
 use crate::cluster::{Cluster, PATIENCE};
 
 const OPERATIONS: usize = 500;
 
 fn key(number: usize) -> Bytes {
-    // Some are no text.
+    // Some keys are not UTF-8.
     Bytes::from(if number.is_multiple_of(7) {
         [&b"\xff\xfe"[..], &number.to_le_bytes()].concat()
     } else {
@@ -19,8 +19,8 @@ fn key(number: usize) -> Bytes {
     })
 }
 
-/// Guards the grouped client: many operations need few exchanges, each gets the answer that belongs
-/// to it, and one that is refused takes no other with it.
+/// Guards the grouped client: many operations need few requests, each gets its own answer, and a
+/// refused operation does not affect the others.
 #[tokio::test]
 async fn operations_share_exchanges_and_have_answers_of_their_own() {
     let cluster = Cluster::start();
@@ -59,8 +59,8 @@ async fn operations_share_exchanges_and_have_answers_of_their_own() {
     assert!(exchanges < OPERATIONS / 4, "{exchanges} exchanges for {} operations", 2 * OPERATIONS);
 }
 
-/// Guards retries: through the death of the leader each operation of a client that may repeat itself
-/// comes to an end that is known, and takes effect once.
+/// Guards retries: when the leader dies, each operation of a client with sessions gets a known
+/// outcome and takes effect once.
 #[tokio::test]
 async fn a_group_is_sent_again_without_taking_effect_twice() {
     let mut cluster = Cluster::start();

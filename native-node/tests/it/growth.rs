@@ -1,9 +1,9 @@
-//! What grows and what must not.
+//! Bounds on disk and memory.
 
 use std::time::Instant;
 
 use bytes::Bytes;
-use native_node::client::{Client, ClientError};
+use client::{Client, ClientError};
 use rustix::process::Signal;
 use testbed::faults::{ALLOW_FAULTS, Plan};
 use tokio::task::JoinSet;
@@ -13,10 +13,10 @@ use crate::http::send;
 
 const MIB: u64 = 1 << 20;
 
-/// Segments of a mebibyte.
+/// Segments of 1 MiB.
 const SMALL: &str = "--segment-bytes=1048576";
 
-/// Writes so many values of a kilobyte with many clients at once, to the given server.
+/// Writes `count` values of 1000 bytes through the given server, with many clients at once.
 async fn write(cluster: &Cluster, server: usize, count: u32) {
     const CLIENTS: u32 = 64;
     let mut clients = JoinSet::new();
@@ -26,8 +26,8 @@ async fn write(cluster: &Cluster, server: usize, count: u32) {
             let value = Bytes::from(vec![b'v'; 1000]);
             for turn in 0..count / CLIENTS {
                 let key = format!("key-{}", (number + turn * CLIENTS) % 1000);
-                // On a busy machine the leader may change, and then some outcomes are unknown; the
-                // same value may be written again.
+                // On a busy machine the leader may change and leave some outcomes unknown; a put of
+                // the same value may be repeated.
                 while let Err(error) = client.put(key.as_bytes(), value.clone()).await {
                     assert!(matches!(error, ClientError::Unknown(_)), "{error}");
                 }
@@ -37,7 +37,7 @@ async fn write(cluster: &Cluster, server: usize, count: u32) {
     clients.join_all().await;
 }
 
-/// Guards disk and memory against time: the log alone would be 200 MiB and more, on each server.
+/// Guards disk and memory over time: the log alone would exceed 200 MiB on each server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
     let [min, max] = CALM;
@@ -66,15 +66,15 @@ async fn two_hundred_thousand_writes_leave_a_bounded_directory() {
     }
 }
 
-/// Guards memory and disk against large values: a log bounded by the number of its entries alone would
-/// hold all of these, on each server, and its files too.
+/// Guards memory and disk against large values: a log bounded only by its number of entries would
+/// keep all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_values_leave_memory_and_disk_bounded() {
     const PUTS: u64 = 400;
     let settings = ["--keep-bytes=16777216", "--compact-after-bytes=16777216"];
     let mut cluster = Cluster::start_with(3, &[settings[0], settings[1], SMALL, CALM[0], CALM[1]]);
     let leader = cluster.leader().await;
-    // One of three is away, so that somebody lacks everything.
+    // One of three servers is away and lacks all writes.
     let away = cluster.follower().await;
     cluster.kill(away);
     let mut clients = JoinSet::new();
@@ -97,14 +97,14 @@ async fn large_values_leave_memory_and_disk_bounded() {
     let running = cluster.running();
     let told: Vec<_> = running.iter().map(|id| figures(&cluster, *id)).collect();
     println!("MiB of memory and disk after {PUTS} puts of 1 MiB: {told:?}");
-    // The state and its snapshots are a mebibyte each; the rest is what the settings allow, queues
-    // of requests and to the server that is away, and what the allocator holds.
+    // The state and its snapshots are 1 MiB each. The rest is what the settings allow, queues of
+    // requests and for the missing server, and what the allocator keeps.
     assert!(told.iter().all(|(memory, disk)| *memory < 192 && *disk < 160), "{told:?}");
     for id in running {
         let log = cluster.status(id).await.unwrap().log;
         assert!(log.bytes <= 17 << 20, "server {id}: {log:?}");
     }
-    // The log does not reach back for it any more: it gets the state.
+    // The log no longer has what this server needs: it gets the state.
     cluster.spawn(away);
     let status = cluster.converged().await;
     assert_eq!(status.state.bytes, (1 << 20) + 3);
@@ -112,8 +112,8 @@ async fn large_values_leave_memory_and_disk_bounded() {
     assert!(memory < 192 && disk < 160, "server {away}: {memory} {disk}");
 }
 
-/// Guards memory while the disks of a majority hang: what is not committed stays in the leader's log,
-/// whether anybody still waits for it or not, and so it is bounded in bytes.
+/// Guards memory while the disks of a majority hang: uncommitted writes stay in the leader's log,
+/// even without a waiting client, bounded in bytes.
 #[tokio::test]
 async fn writes_that_do_not_commit_are_bounded_in_bytes() {
     let settings = ["--request-timeout=200ms", "--max-request-bytes=8388608"];
@@ -145,8 +145,8 @@ async fn writes_that_do_not_commit_are_bounded_in_bytes() {
     cluster.converged().await;
 }
 
-/// Guards a follower that was away for longer than the log reaches back: it gets a snapshot, in
-/// several chunks, while writes go on.
+/// Guards a follower that was away for longer than the log reaches back: it gets a snapshot in
+/// several chunks while writes continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_is_too_far_behind_gets_a_snapshot() {
     let settings =
@@ -167,15 +167,15 @@ async fn a_follower_that_is_too_far_behind_gets_a_snapshot() {
     assert_eq!(status.state.keys, 1000);
     let behind = cluster.status(away).await.unwrap();
     assert!(behind.snapshot_index.0 > 2000, "it got a snapshot: {behind:#?}");
-    // And it starts again from what it was given.
+    // It also restarts from the received snapshot.
     cluster.signal(away, Signal::TERM);
     assert!(cluster.ended(away).await.success());
     cluster.spawn(away);
     cluster.converged().await;
 }
 
-/// Guards pitfall 40 for as long as a server is away: its peers' memory does not grow with what it
-/// misses, only its lag does.
+/// Guards pitfall 40 while a server is away: the leader's memory does not grow with the missing
+/// server's lag.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pitfall_40_memory_stays_flat_while_a_server_is_away() {
     let [min, max] = CALM;
@@ -189,13 +189,14 @@ async fn pitfall_40_memory_stays_flat_while_a_server_is_away() {
         memory.push(cluster.memory(leader).map_or(0, |bytes| bytes / MIB));
     }
     println!("the leader's memory after each 20,000 writes with a server away, MiB: {memory:?}");
-    // The allocator takes its time to settle; without a bound it would be 20 MiB a step and more.
+    // The allocator needs time to settle; without a bound memory would grow by 20 MiB a step and
+    // more.
     assert!(memory[4] <= memory[1] + 24, "{memory:?}");
     cluster.spawn(away);
     cluster.converged().await;
 }
 
-/// Guards logs that grow slowly: they are compacted in time, not only by size.
+/// Guards logs that grow slowly: they are compacted by time, not only by size.
 #[tokio::test]
 async fn a_log_is_compacted_now_and_then_however_small_it_is() {
     let cluster = Cluster::start_with(1, &["--compact-interval=200ms"]);

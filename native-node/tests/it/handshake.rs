@@ -1,13 +1,12 @@
-//! The bytes of the handshake between servers, as each protocol writes them: two releases meet with
-//! these words before they know of each other what they can read.
+//! The bytes of the handshake between servers in each protocol version: servers of two releases
+//! exchange these messages before they know each other's versions.
 //!
-//! A line of `data/handshake.txt` is a word of one protocol. Those of 3.2 were written by the first
-//! release. No line may change: whoever changes a word gives the protocol a new number.
+//! Each line of `data/handshake.txt` is a message of one protocol version. The first release wrote
+//! those of 3.2. No line may change: a changed message needs a new protocol version.
 
 use std::fmt::Write as _;
 
-use native_node::config::Address;
-use native_node::storage::StorageId;
+use api::address::Address;
 use native_node::transport::LeaseTerms;
 use native_node::transport::handshake::{
     Answer, Challenge, Hello, Lane, Refusal, Secret, Side, Verdict, Version,
@@ -15,10 +14,11 @@ use native_node::transport::handshake::{
 use raft_core::codec;
 use raft_core::types::NodeId;
 use serde::Serialize;
+use storage::StorageId;
 
 const KNOWN: &str = include_str!("../data/handshake.txt");
 
-/// Collects a line for each word.
+/// Collects a line for each message.
 struct Lines {
     version: String,
     text: String,
@@ -38,7 +38,7 @@ impl Lines {
     }
 }
 
-/// Refusals that both protocols have.
+/// The refusals in both protocol versions.
 fn refusals() -> Vec<Refusal> {
     let (garbage, theirs, ours) = ("garbage".to_owned(), "9.9".to_owned(), "3.2".to_owned());
     let (from, wanted, actual) = (NodeId(300), NodeId(2), NodeId(3));
@@ -62,7 +62,7 @@ fn words(version: Version) -> String {
     let (protocol, format) = version.numbers();
     let mut lines = Lines { version: format!("{protocol}.{format}"), text: String::new() };
     let address: Address = "node-1.raft.example:8001".parse().unwrap();
-    // As it stands on disk and on the wire; no other way makes one that is known.
+    // As on disk and on the wire; only decoding creates a known storage ID.
     let storage: StorageId = codec::decode(&codec::encode(&0x0123_4567_89ab_cdef_u64)).unwrap();
     let lease = LeaseTerms { election_timeout_min: 150_000, max_clock_drift_permille: 100 };
     let carried = Lane::ALL.into_iter().filter(|lane| version.has(*lane));
@@ -108,9 +108,9 @@ fn words(version: Version) -> String {
     lines.text
 }
 
-/// Guards the meeting of two releases: every word of the handshake is written to the byte as its
-/// protocol has it, and each proof is the same. A test that fails here shows a change that needs a
-/// number of its own.
+/// Guards the handshake between two releases: each protocol version encodes every message to
+/// exactly these bytes, and each proof is the same. If this test fails, the change needs a new
+/// protocol version.
 #[test]
 fn the_words_of_the_handshake_are_what_their_number_says() {
     let now = words(Version::V3) + &words(Version::V4);

@@ -1,14 +1,14 @@
-//! Three hosts with addresses of their own, partitioned in earnest: routes that swallow packets one
-//! way and both, and cables that are pulled. Skipped where the machine lets nobody build networks.
+//! Three hosts with their own addresses and real network partitions: routes that drop packets in
+//! one or both directions, and unplugged links. Skipped if the machine does not allow new networks.
 
 use testbed::hosts::Hosts;
 use testbed::load::{InSession, Load, LoadOptions, judge};
 
 use crate::cluster::{Cluster, eventually};
 
-/// Guards the whole stack on real networks: TCP connections that hang instead of breaking, dialling
-/// that gets no answer, forwarding to a leader behind a dead route; clients see one consistent store
-/// and all that was acknowledged is found.
+/// Guards the whole stack on real networks: TCP connections that hang, dials without an answer, and
+/// forwarding to a leader behind a dead route. Clients see one consistent store, and no
+/// acknowledged write is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hosts_survive_partitions_of_their_network() {
     let mut hosts = match Hosts::build(3) {
@@ -22,7 +22,7 @@ async fn three_hosts_survive_partitions_of_their_network() {
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
     let secret = format!("--cluster-secret-file={}", secret.display());
-    // Nobody else can reach these addresses.
+    // No other program can reach these addresses.
     let arguments = [&*secret, "--insecure-bind", "--request-timeout=1s"];
     let mut cluster = Cluster::prepare_on(&hosts, &arguments);
     cluster.start_all();
@@ -41,8 +41,8 @@ async fn three_hosts_survive_partitions_of_their_network() {
     load.more_writes(50).await;
     println!("healed from a leader without routes");
 
-    // Packets of the others do not reach the leader, so neither do their acknowledgements: TCP on
-    // both sides goes on sending into the void.
+    // Packets of the others do not reach the leader, and neither do their acknowledgements: TCP on
+    // both sides keeps sending in vain.
     for other in cluster.ids().filter(|id| *id != leader) {
         hosts.cut_one_way(other, leader);
     }
@@ -61,7 +61,7 @@ async fn three_hosts_survive_partitions_of_their_network() {
     cluster.converged().await;
 }
 
-/// Waits until the others have a leader of their own.
+/// Waits until the others have a new leader.
 async fn another_leads(cluster: &Cluster, old: usize) -> usize {
     eventually("the others have a leader", async || {
         let others: Vec<usize> = cluster.ids().filter(|id| *id != old).collect();

@@ -1,12 +1,12 @@
-//! The interface as clients see it: answers, errors, forwarding, health, metrics.
+//! The HTTP API as clients see it: answers, errors, forwarding, health, metrics.
 
+use api::address::Address;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use native_node::config::Address;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::cluster::{CALM, Cluster, PATIENCE, eventually, program, run_to_end};
 
-/// An answer as it came.
+/// An answer with its complete body.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -30,7 +30,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Checks that it is an error of this code that says what to do.
+    /// Checks that the answer is an error with this code and a hint, and returns it.
     pub(crate) fn assert_problem(&self, status: u16, code: &str) -> Value {
         let problem = self.json();
         assert_eq!((self.status.as_u16(), &problem["code"]), (status, &code.into()), "{problem}");
@@ -44,7 +44,7 @@ impl Answer {
     }
 }
 
-/// Sends one request and takes the answer as it is.
+/// Sends one request and follows no redirect.
 pub(crate) async fn send(
     method: &str,
     server: &Address,
@@ -55,7 +55,7 @@ pub(crate) async fn send(
     try_send(method, server, path, headers, body.into()).await.unwrap()
 }
 
-/// The same of a server that may not be there.
+/// Like [`send`], for a server that may not run.
 pub(crate) async fn try_send(
     method: &str,
     server: &Address,
@@ -74,7 +74,7 @@ pub(crate) async fn try_send(
     Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
-/// Guards the user's three routes and the bare ones, through the leader and through a follower.
+/// Guards the JSON routes and the raw ones, through the leader and through a follower.
 #[tokio::test]
 async fn keys_are_set_read_and_removed_through_any_server() {
     let cluster = Cluster::start();
@@ -121,7 +121,7 @@ async fn keys_are_set_read_and_removed_through_any_server() {
     }
 }
 
-/// Guards each error that a client can cause: its status, its code, and that it says what to do.
+/// Guards each error that a client can cause: its status, its code, and its hint.
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said() {
     let cluster = Cluster::start();
@@ -166,7 +166,7 @@ async fn what_is_wrong_with_a_request_is_said() {
     cluster.converged().await;
 }
 
-/// Guards a cluster without a majority: nothing hangs, nothing is said to have happened.
+/// Guards a cluster without a majority: no request hangs, and no write is acknowledged.
 #[tokio::test]
 async fn without_a_majority_requests_are_refused_or_unknown() {
     let mut cluster = Cluster::start_with(3, &["--request-timeout=1s"]);
@@ -178,7 +178,7 @@ async fn without_a_majority_requests_are_refused_or_unknown() {
     for id in &followers {
         cluster.kill(*id);
     }
-    // At first it still believes to lead; then CheckQuorum tells it otherwise.
+    // At first the leader still believes that it leads; then CheckQuorum makes it step down.
     let first = send("PUT", &server, "/kv/k", &[], "new").await;
     first.assert_problem(504, "outcome_unknown");
     assert_eq!(first.json()["retryable"], false);
@@ -198,8 +198,8 @@ async fn without_a_majority_requests_are_refused_or_unknown() {
     assert_eq!(send("GET", &server, "/livez", &[], "").await.status, 200);
 }
 
-/// Guards forwarding: one hop at most, a redirect when wanted, an honest answer when the leader
-/// does not give one.
+/// Guards forwarding: one hop at most, a redirect on request, and a correct error when the leader
+/// does not answer.
 #[tokio::test]
 async fn requests_reach_the_leader_in_one_hop_or_not_at_all() {
     let [min, max] = CALM;
@@ -221,17 +221,17 @@ async fn requests_reach_the_leader_in_one_hop_or_not_at_all() {
     cluster.signal(leader, Signal::STOP);
     let frozen = send("PUT", &server, "/kv/k", &[], "1").await;
     if frozen.status != StatusCode::OK {
-        // Sent to the frozen leader, it may be carried out when that one goes on.
+        // The frozen leader may execute the request after it resumes.
         let code = frozen.json()["code"].as_str().unwrap().to_owned();
         assert!(code == "outcome_unknown" || code == "no_leader", "{code}");
     }
     cluster.signal(leader, Signal::CONT);
 }
 
-/// Guards a dead leader's address: a request that never left is not "unknown".
+/// Guards requests to a dead leader: a request that was never sent is not "unknown".
 #[tokio::test]
 async fn a_leader_that_is_gone_is_told_from_one_that_is_silent() {
-    // Long timeouts keep the followers' memory of their leader.
+    // With long timeouts the followers remember their leader.
     let long = ["--election-timeout-min=5s", "--election-timeout-max=6s"];
     let mut cluster = Cluster::start_with(3, &long);
     let leader = cluster.leader().await;
@@ -243,7 +243,7 @@ async fn a_leader_that_is_gone_is_told_from_one_that_is_silent() {
     assert_eq!(problem["retryable"], true);
 }
 
-/// Guards memory: requests beyond the bounds are turned away at once.
+/// Guards memory: requests beyond the bound are rejected at once.
 #[tokio::test]
 async fn too_much_at_once_is_turned_away() {
     let cluster = Cluster::start_with(1, &["--max-requests=4"]);
@@ -251,7 +251,7 @@ async fn too_much_at_once_is_turned_away() {
     let server = cluster.address(1);
     let mut open = Vec::new();
     for _ in 0..4 {
-        // A request whose body does not come is under way for as long as it may take.
+        // A request without its body stays pending for as long as it may take.
         let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
         let head = "PUT /kv/k HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 5\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -273,7 +273,7 @@ async fn too_much_at_once_is_turned_away() {
     assert_eq!(send("PUT", &server, "/kv/k", &[], "1").await.status, 200);
 }
 
-/// Guards against clients that are slow on purpose: neither header nor body may take for ever.
+/// Guards against slow clients: header and body both have a time limit.
 #[tokio::test]
 async fn slow_clients_are_cut() {
     let cluster = Cluster::start_with(1, &["--client-read-timeout=300ms"]);
@@ -296,7 +296,7 @@ async fn slow_clients_are_cut() {
     assert!(body.starts_with("HTTP/1.1 408") && body.contains("slow_body"), "{body}");
 }
 
-/// Guards a user's machine against the pages in its browser; see `http::origin`.
+/// Guards a user's machine against web pages in its browser; see `http::origin`.
 #[tokio::test]
 async fn foreign_pages_are_refused_and_configured_ones_let_in() {
     let cluster = Cluster::start_with(1, &["--cors-origins=http://localhost:1234"]);
@@ -321,7 +321,7 @@ async fn foreign_pages_are_refused_and_configured_ones_let_in() {
     assert!(answer.header("access-control-allow-methods").contains("DELETE"));
 }
 
-/// Guards the status: from any server one sees who leads and how far each is, and it is true.
+/// Guards the status: any server reports the leader and each server's progress correctly.
 #[tokio::test]
 async fn the_status_shows_the_whole_cluster_from_any_server() {
     let mut cluster = Cluster::start();
@@ -359,7 +359,7 @@ async fn the_status_shows_the_whole_cluster_from_any_server() {
     assert!(why.contains("no connection") || why.contains("not answered"), "{why}");
 }
 
-/// Guards what Prometheus reads: the usual names, and figures that move.
+/// Guards the metrics for Prometheus: the usual names, and values that change.
 #[tokio::test]
 async fn metrics_follow_what_happens() {
     let cluster = Cluster::start();
@@ -393,8 +393,8 @@ async fn metrics_follow_what_happens() {
     assert!(text.ends_with("# EOF\n"));
 }
 
-/// Guards the command line's own client: it finds the leader, prints bytes as they are, and ends
-/// with an error when there is one.
+/// Guards the command line's client: it finds the leader, prints values unchanged, and exits with
+/// an error on failure.
 #[tokio::test]
 async fn the_command_line_reads_and_writes() {
     let cluster = Cluster::start();

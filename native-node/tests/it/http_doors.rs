@@ -1,9 +1,8 @@
-//! The address for clients, tried by those who do not keep to the rules: oddities, the slow, and
-//! the many.
+//! The port for clients, tried by invalid requests, slow clients, and many connections.
 
 use std::time::{Duration, Instant};
 
-use native_node::config::Address;
+use api::address::Address;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,14 +17,14 @@ async fn alone(arguments: &[&str]) -> Cluster {
     cluster
 }
 
-/// Sends bytes and takes what comes back until the connection ends.
+/// Sends bytes and reads until the connection ends.
 async fn raw(server: &Address, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
-    // It may be shut before all is written.
+    // The server may close the connection before all is written.
     drop(stream.write_all(bytes).await);
     let mut answer = Vec::new();
     let reading = timeout(PATIENCE, stream.read_to_end(&mut answer));
-    // What was sent and not read resets the connection; what came before counts.
+    // Unread request bytes reset the connection; an answer received before counts.
     drop(reading.await.expect("the connection ends"));
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -34,8 +33,8 @@ fn statuses(answers: &str) -> Vec<&str> {
     answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
 }
 
-/// Guards against requests of which two readers could see different ones (request smuggling), and
-/// against lines that are no HTTP: one meaning or none, and never a second request out of a body.
+/// Guards against ambiguous requests (request smuggling) and lines that are not HTTP: a request has
+/// one meaning or is refused. Its body never becomes a second request.
 #[tokio::test]
 async fn ambiguous_requests_have_one_meaning_or_none() {
     let cluster = alone(&["--client-read-timeout=2s"]).await;
@@ -68,7 +67,7 @@ async fn ambiguous_requests_have_one_meaning_or_none() {
         ("a folded header", get("/kv/a", "x-odd: a\r\n b\r\n"), "400"),
         ("a bare newline in a header", get("/kv/a", "x-odd: a\rb\r\n"), "400"),
         ("a header of 100 kB", get("/kv/a", &format!("x-long: {long}\r\n")), "431"),
-        // It does not fit among the headers' bytes, so it is not even read to its end.
+        // The path exceeds the limit on header bytes, so the server stops reading it.
         ("a path of 100 kB", get(&format!("/kv/{long}"), ""), "431"),
         ("two hundred headers", get("/kv/a", &many), "431"),
         ("no version", "GET /kv/a\r\n\r\n".to_owned(), "400"),
@@ -95,9 +94,9 @@ async fn ambiguous_requests_have_one_meaning_or_none() {
         let refused = |it: &&str| it.starts_with('4') || it.starts_with('5');
         assert!(statuses.iter().all(refused), "{what}: {answer}");
     }
-    // What begins HTTP/2 is no request: whoever speaks that sees that the connection ends.
+    // The HTTP/2 preface is not a request: the server closes the connection.
     assert_eq!(raw(&server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
-    // With both, the chunks alone count (RFC 9112 §6.3): the length would end in the middle.
+    // With both, only the chunks count (RFC 9112 §6.3): the length would end in the middle.
     let both = "content-length: 4\r\ntransfer-encoding: chunked\r\nconnection: close\r\n";
     let answer = raw(&server, put(both, "3\r\nabc\r\n0\r\n\r\n").as_bytes()).await;
     assert_eq!(statuses(&answer), ["200"], "{answer}");
@@ -105,7 +104,7 @@ async fn ambiguous_requests_have_one_meaning_or_none() {
     assert_eq!(send("GET", &server, "/kv/smuggled", &[], "").await.status, 404);
 }
 
-/// Guards requests in a row: each is answered at once, whatever stands between them.
+/// Guards pipelined requests: each is answered at once, whatever bytes follow it.
 #[tokio::test]
 async fn each_request_is_answered_at_once() {
     let cluster = alone(&["--client-read-timeout=60s"]).await;
@@ -132,7 +131,7 @@ async fn each_request_is_answered_at_once() {
     }
 }
 
-/// Guards the reason why a body is refused: it arrives whatever the client still sends, every time.
+/// Guards the reason why a body is refused: it always arrives, whatever the client still sends.
 #[tokio::test]
 async fn who_is_refused_early_hears_why() {
     let cluster = alone(&["--client-read-timeout=60s"]).await;
@@ -168,7 +167,7 @@ async fn who_is_refused_early_hears_why() {
     }
 }
 
-/// Guards paths: any bytes are a key, written in one way and taken for nothing else.
+/// Guards paths: any bytes form a key, and a key is never read as another route.
 #[tokio::test]
 async fn odd_paths_are_keys_or_refused() {
     let cluster = alone(&[]).await;
@@ -218,7 +217,7 @@ async fn open_connections(server: &Address) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Guards places: who trickles a request's header or body, byte by byte, is cut all the same.
+/// Guards connections: a client that sends a header or body byte by byte is cut.
 #[tokio::test]
 async fn those_who_trickle_are_cut() {
     let cluster = alone(&["--client-read-timeout=400ms"]).await;
@@ -244,7 +243,7 @@ async fn those_who_trickle_are_cut() {
     .await;
 }
 
-/// Guards memory: who asks for much and takes nothing of it is cut.
+/// Guards memory: a client that requests much and reads nothing is cut.
 #[tokio::test]
 async fn those_who_do_not_read_are_cut() {
     let cluster = alone(&["--client-write-timeout=300ms", "--client-read-timeout=60s"]).await;
@@ -253,9 +252,9 @@ async fn those_who_do_not_read_are_cut() {
     let mut lazy = TcpStream::connect(server.to_string()).await.unwrap();
     let asking = "GET /kv/big HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(100);
     lazy.write_all(asking.as_bytes()).await.unwrap();
-    // Longer than the system's buffers take.
+    // The answers exceed the system's buffers.
     eventually("it is cut", async || (open_connections(&server).await == 1).then_some(())).await;
-    // One who reads slowly, but reads, gets everything.
+    // A client that reads slowly gets everything.
     let mut slow = TcpStream::connect(server.to_string()).await.unwrap();
     let asking = "GET /kv/big HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
     slow.write_all(asking.as_bytes()).await.unwrap();
@@ -271,8 +270,8 @@ async fn those_who_do_not_read_are_cut() {
     assert!(taken > 1 << 20, "{taken}");
 }
 
-/// Guards watchers against readers: as many as may wait for a revision that is far away take nothing from
-/// who watches or writes; one more is told so, and all are answered when the revision comes.
+/// Guards watchers and writers against the maximum of reads that wait for a distant revision. The
+/// next such read is rejected, and all are answered when the revision arrives.
 #[tokio::test]
 async fn reads_that_wait_for_a_revision_keep_nobody_from_watching() {
     const WAITING: usize = 1024;
@@ -291,7 +290,7 @@ async fn reads_that_wait_for_a_revision_keep_nobody_from_watching() {
         stream.write_all(asking.as_bytes()).await.unwrap();
         waiting.push(stream);
     }
-    // One more is refused once all of them wait.
+    // The next read is rejected once all of them wait.
     eventually("there is no room for another one", async || {
         let path = format!("/kv/a?min_revision={wanted}");
         let asked = timeout(Duration::from_millis(500), send("GET", &server, &path, &[], ""));
@@ -313,16 +312,16 @@ async fn reads_that_wait_for_a_revision_keep_nobody_from_watching() {
     }
 }
 
-/// Guards a server with all places taken by connections that say nothing: those that came before
-/// are served at once, the silent ones make room for who has something to say, and places come back.
+/// Guards a server whose connection limit is reached by silent connections: earlier clients are
+/// served at once, and silent connections give way to new clients.
 #[tokio::test]
 async fn a_thousand_idle_connections_disturb_nobody() {
     const MANY: usize = 1000;
-    // This process holds the other end of each.
+    // This process holds the other end of each connection.
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, all).unwrap();
-    // One place for the connection that asks whether it has begun, and one for who came before.
+    // One more than the silent connections, for the early connection.
     let most = format!("--max-connections={}", MANY + 1);
     let cluster = alone(&[&most, "--client-read-timeout=60s"]).await;
     let server = cluster.address(1);
@@ -354,7 +353,7 @@ async fn a_thousand_idle_connections_disturb_nobody() {
         slowest = slowest.max(start.elapsed());
     }
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
-    // A moment later the silent ones give way.
+    // A moment later the silent connections give way.
     let path = "/kv/late";
     eventually("somebody else is served", async || {
         let answer = try_send("PUT", &server, path, &[], "1".into()).await.ok()?;

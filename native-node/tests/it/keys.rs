@@ -1,12 +1,12 @@
-//! What one can do with keys beside setting and reading them.
+//! Operations on keys beyond setting and reading them.
 
 use serde_json::{Value, json};
 
 use crate::cluster::{CALM, Cluster, eventually};
 use crate::http::{Answer, send};
 
-/// Guards races: of many that create the same key at once, through all servers, exactly one wins,
-/// and of many that count up together none is lost.
+/// Guards races: if many clients create the same key at once through all servers, exactly one
+/// succeeds. If many increment a counter, no increment is lost.
 #[tokio::test]
 async fn exactly_one_of_many_that_race_wins() {
     let cluster = Cluster::start();
@@ -105,7 +105,8 @@ async fn transactions_and_ranges_work_through_any_server() {
     cluster.converged().await;
 }
 
-/// Guards leases: their keys are there while they are kept alive, and go on all servers when not.
+/// Guards leases: their keys exist while the lease is kept alive, and disappear on all servers when
+/// it ends.
 #[tokio::test]
 async fn keys_go_on_all_servers_when_their_lease_ends() {
     let cluster = Cluster::start();
@@ -145,8 +146,8 @@ async fn keys_go_on_all_servers_when_their_lease_ends() {
     cluster.converged().await;
 }
 
-/// Guards a delete that takes longer than an election timeout on each server: whoever leads afterwards,
-/// every key is gone on all servers, once, and the cluster goes on.
+/// Guards a delete that takes longer than an election timeout on each server: under any later
+/// leader each key is deleted once on all servers.
 #[tokio::test]
 async fn a_delete_of_very_many_keys_loses_nothing() {
     const KEYS: usize = 40_000;
@@ -176,8 +177,8 @@ async fn a_delete_of_very_many_keys_loses_nothing() {
     assert_eq!(cluster.converged().await.state.keys, 1);
 }
 
-/// Guards pitfall 34 in the server: a write that is sent again in its session, also to another
-/// leader, counts once.
+/// Guards pitfall 34 in the server: a write that is retried in its session, even at another leader,
+/// counts once.
 #[tokio::test]
 async fn pitfall_34_a_retried_write_in_a_session_counts_once() {
     let mut cluster = Cluster::start();
@@ -218,8 +219,8 @@ async fn pitfall_34_a_retried_write_in_a_session_counts_once() {
     write("3").await.assert_problem(410, "no_such_session");
 }
 
-/// Guards what was in effect: a follower's read is as fresh as the leader's, and a lease is only
-/// claimed where there is one.
+/// Guards the reported consistency: a follower's read is as fresh as the leader's, and `lease` is
+/// reported only by a leader with lease reads.
 #[tokio::test]
 async fn reads_say_what_they_rest_on() {
     let [min, max] = CALM;

@@ -1,15 +1,15 @@
-//! Links that carry nothing, one way or both, while clients write and read: whoever can reach a
-//! majority goes on, and what clients see is one consistent store.
+//! Links that drop messages in one or both directions under load: a majority that stays connected
+//! continues, and clients see one consistent store.
 
 use testbed::faults::{ALLOW_FAULTS, Plan};
 use testbed::load::{Load, judge};
 
 use crate::cluster::{Cluster, eventually};
 
-/// A cluster of three whose links are cut by a plan made for (leader, follower, follower), with
-/// clients at all servers. Gives who led before and with the cut.
+/// Cuts links of three servers by a plan for (leader, follower, follower), under load at all
+/// servers. Returns the leader before the cut and during it.
 async fn serves_through(plan: impl FnOnce(usize, [usize; 2]) -> Plan) -> (usize, usize) {
-    // Clients that ask a server which is cut off must have their answer soon.
+    // Clients of an isolated server need an answer soon.
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, "--request-timeout=1s"]);
     let leader = cluster.leader().await;
     let followers: Vec<usize> = cluster.ids().filter(|id| *id != leader).collect();
@@ -26,7 +26,7 @@ async fn serves_through(plan: impl FnOnce(usize, [usize; 2]) -> Plan) -> (usize,
     (leader, then)
 }
 
-/// Guards a majority whose leader is on the other side of a cut.
+/// Guards a majority that is cut off from its leader.
 #[tokio::test]
 async fn an_isolated_leader_is_replaced() {
     let (before, then) = serves_through(|leader, _| {
@@ -38,8 +38,8 @@ async fn an_isolated_leader_is_replaced() {
     assert_ne!(before, then);
 }
 
-/// Guards pitfall 38 among real processes: a leader that can send but not hear must not stay in
-/// office by its heartbeats.
+/// Guards pitfall 38 among real processes: a leader that can send but not receive must not stay
+/// leader through its heartbeats.
 #[tokio::test]
 async fn pitfall_38_a_leader_that_hears_nobody_is_replaced() {
     let (before, then) = serves_through(|leader, followers| {
@@ -53,7 +53,7 @@ async fn pitfall_38_a_leader_that_hears_nobody_is_replaced() {
     assert_ne!(before, then);
 }
 
-/// Guards the other direction: a leader that hears but cannot send is missed.
+/// Guards the other direction: a leader that receives but cannot send is replaced.
 #[tokio::test]
 async fn a_leader_that_nobody_hears_is_replaced() {
     let (before, then) = serves_through(|leader, followers| {
@@ -67,8 +67,8 @@ async fn a_leader_that_nobody_hears_is_replaced() {
     assert_ne!(before, then);
 }
 
-/// Guards against links that only some need: two followers that do not see each other, a follower
-/// that its leader cannot reach, and one whose answers are lost, stop nobody.
+/// Guards against partial cuts that stop nobody: between two followers, from the leader to a
+/// follower, and from a follower to the leader.
 #[tokio::test]
 async fn a_link_that_is_missing_to_some_stops_nobody() {
     serves_through(|_, [one, other]| {
@@ -91,7 +91,7 @@ async fn a_link_that_is_missing_to_some_stops_nobody() {
     .await;
 }
 
-/// Guards links that are slow and lose messages: it takes longer, and that is all.
+/// Guards slow links that lose messages: they only cost time.
 #[tokio::test]
 async fn slow_links_that_lose_messages_only_cost_time() {
     serves_through(|leader, followers| {
@@ -107,8 +107,8 @@ async fn slow_links_that_lose_messages_only_cost_time() {
     .await;
 }
 
-/// Guards what is left of a cluster without a majority: nothing is acknowledged, and all goes on as
-/// soon as two see each other.
+/// Guards a cluster without a majority: no write is acknowledged, and the cluster continues once
+/// two servers are connected.
 #[tokio::test]
 async fn without_a_majority_nothing_is_acknowledged() {
     let cluster = Cluster::start_with(3, &[ALLOW_FAULTS, "--request-timeout=500ms"]);

@@ -1,4 +1,4 @@
-//! Processes that are killed at random, lose their data, or are all restarted, while clients at all
+//! Processes that are killed at random, lose their data, or all restart, while clients at all
 //! servers write and read.
 
 use testbed::load::{Load, judge};
@@ -11,8 +11,7 @@ fn load(cluster: &Cluster, clients: u64) -> Load {
     Load::start(clients, &servers)
 }
 
-/// Guards shared state: many threads write and read at once through all servers, and what they see
-/// is one store.
+/// Guards shared state: many threads write and read at once through all servers and see one store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_threads_at_all_servers_see_one_store() {
     let cluster = Cluster::start_with(3, &["--worker-threads=2", CALM[0], CALM[1]]);
@@ -23,15 +22,15 @@ async fn many_threads_at_all_servers_see_one_store() {
     cluster.converged().await;
 }
 
-/// Guards a server that comes back with nothing while clients write: it is taken out and let in
-/// again, and neither loses nor makes up anything.
+/// Guards a server that restarts without data under load: it is removed and added again, and loses
+/// or invents nothing.
 #[tokio::test]
 async fn a_wiped_server_is_let_in_again_under_load() {
     let mut cluster = Cluster::start_with(3, &[]);
     cluster.leader().await;
     let load = load(&cluster, 4);
     load.more_writes(50).await;
-    // The leader too: then an election comes on top.
+    // The leader too, to add an election.
     for id in [cluster.follower().await, cluster.leader().await] {
         cluster.kill(id);
         cluster.wipe(id);
@@ -46,9 +45,9 @@ async fn a_wiped_server_is_let_in_again_under_load() {
     cluster.converged().await;
 }
 
-/// Guards the connections to a server that leaves and is back at once: the farewell to the one that
-/// left must not fight with the connection to the one that came. (A soak found it: both were
-/// remade hundreds of times in five seconds, with little getting through meanwhile.)
+/// Guards the connections to a server that is removed and added again at once: ending the old
+/// connection must not disturb the new one. (A soak found it: both were reopened hundreds of times
+/// in five seconds, and little got through.)
 #[tokio::test]
 async fn a_member_that_returns_at_once_is_connected_once() {
     let cluster = Cluster::start();
@@ -68,9 +67,9 @@ async fn a_member_that_returns_at_once_is_connected_once() {
     assert!((1..=4).contains(&times), "{times} connections to server {follower}");
 }
 
-/// Guards everything at once for a little while, always with the same choice of faults: random
-/// kill -9, freezes, cuts, stalls, full disks, wipes, flipped bits, changes of members. The long run
-/// is `cargo xtask soak`.
+/// Guards against all faults together for a short time, always the same: random kill -9, freezes,
+/// cuts, stalls, full disks, wipes, flipped bits, membership changes. `cargo xtask soak` runs
+/// longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_soak_loses_nothing() {
     let soak = Soak { time: std::time::Duration::from_secs(20), seed: 1, ..Soak::default() };

@@ -1,4 +1,4 @@
-//! The server as its users meet it: real processes, real disks, real sockets.
+//! The server as its users see it: real processes, real disks, real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
 

@@ -1,4 +1,4 @@
-//! Servers that come and go while clients write.
+//! Membership changes while clients write.
 
 use raft_core::event::RoleName;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::cluster::{CALM, Cluster, eventually};
 use crate::http::{Answer, send};
 use crate::load::{Load, judge};
 
-/// Asks for a change. A leader that is new may have to be asked again, as its answer says.
+/// Requests a change, and retries while a new leader cannot do it yet.
 async fn change(cluster: &Cluster, at: usize, method: &str, path: &str, body: Value) -> Answer {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     eventually("the leader can do it", async || {
@@ -17,13 +17,13 @@ async fn change(cluster: &Cluster, at: usize, method: &str, path: &str, body: Va
     .await
 }
 
-/// The body that lets a server in.
+/// The request body that adds a server.
 fn join(cluster: &Cluster, id: usize) -> Value {
     let (peer, client) = (cluster.peer_address(id), cluster.address(id));
     json!({"id": id, "peer": peer.to_string(), "client": client.to_string()})
 }
 
-/// Members and what they do, as an answer lists them.
+/// The members and their roles in an answer.
 fn roles(answer: &Answer) -> Vec<(u64, String)> {
     assert_eq!(answer.status, 200, "{}", answer.json());
     let members = answer.json()["members"].as_array().unwrap().clone();
@@ -35,9 +35,8 @@ fn voters(ids: &[u64]) -> Vec<(u64, String)> {
     ids.iter().map(|id| (*id, "voter".to_owned())).collect()
 }
 
-/// Guards growing and shrinking a cluster that works: a server that was never there joins, the
-/// leader is taken out, everybody else finds the newcomer again after a restart of all, and clients
-/// see one consistent store throughout.
+/// Guards membership changes under load: a new server joins, the leader is removed, and the others
+/// find the new server again after all restart. Clients see one consistent store throughout.
 #[tokio::test]
 async fn a_fourth_server_joins_and_the_leader_leaves_under_load() {
     let mut cluster = Cluster::start();
@@ -77,7 +76,7 @@ async fn a_fourth_server_joins_and_the_leader_leaves_under_load() {
     );
 }
 
-/// Guards learners, their promotion, and changes of several voters at once, which go through a joint
+/// Guards learners, their promotion, and changes of several voters at once through a joint
 /// configuration.
 #[tokio::test]
 async fn learners_are_promoted_and_several_voters_change_at_once() {
@@ -111,8 +110,7 @@ async fn learners_are_promoted_and_several_voters_change_at_once() {
     cluster.converged().await;
 }
 
-/// Guards an answer that says that nothing happened: a member moves at once, whatever other change is
-/// under way.
+/// Guards that a member changes its address at once, whatever other change is pending.
 #[tokio::test]
 async fn a_member_moves_while_another_one_joins() {
     let cluster = Cluster::start();
@@ -144,7 +142,7 @@ async fn a_member_moves_while_another_one_joins() {
     joining.abort();
 }
 
-/// Guards writers at a server that was taken out: they are told, and not to wait for an election.
+/// Guards writers at a removed server: the error names the removal, not a missing leader.
 #[tokio::test]
 async fn writes_at_a_removed_server_are_told() {
     let cluster = Cluster::start();
@@ -159,9 +157,8 @@ async fn writes_at_a_removed_server_are_told() {
     .await;
 }
 
-/// Guards pitfall 29 where somebody repeats `--new-cluster` for a server that lost its disk: it
-/// believes that it founds the cluster, and the others refuse it in plain words until it is let in
-/// again.
+/// Guards pitfall 29 when `--new-cluster` is repeated for a server that lost its disk: the others
+/// refuse it until it is removed and added again.
 #[tokio::test]
 async fn pitfall_29_a_wiped_server_that_founds_again_is_refused_until_it_is_let_in_again() {
     let mut cluster = Cluster::start();
@@ -190,15 +187,15 @@ async fn pitfall_29_a_wiped_server_that_founds_again_is_refused_until_it_is_let_
     change(&cluster, leader, "DELETE", &path, Value::Null).await;
     let again = change(&cluster, leader, "POST", "/cluster/members", join(&cluster, wiped)).await;
     assert_eq!(roles(&again), voters(&[1, 2, 3]));
-    // Also after a restart, when it says again what its directory is.
+    // Also after a restart, when it sends its storage ID again.
     cluster.kill(wiped);
     cluster.spawn(wiped);
     client.put(b"x", "1".into()).await.unwrap();
     cluster.converged().await;
 }
 
-/// Guards what cannot be done, each with its code; and that a server which never comes up is given
-/// up and leaves nothing behind.
+/// Guards invalid changes, each with its error code. A new server that never starts is given up and
+/// leaves nothing behind.
 #[tokio::test]
 async fn changes_that_make_no_sense_are_refused_in_words() {
     let [min, max] = CALM;
@@ -235,8 +232,8 @@ async fn changes_that_make_no_sense_are_refused_in_words() {
     assert_eq!(list, voters(&[1, 2, 3]));
 }
 
-/// Guards pitfall 29: a server that lost its disk neither votes nor leads under its old number, also
-/// when it is the one that is missing to a majority; taken out and let in again, it does.
+/// Guards pitfall 29: a server that lost its disk neither votes nor leads under its old number,
+/// even if the majority needs it. After it is removed and added again, it votes.
 #[tokio::test]
 async fn pitfall_29_a_wiped_server_does_not_vote_until_it_is_let_in_again() {
     let mut cluster = Cluster::start_with(3, &[]);
@@ -281,7 +278,7 @@ async fn pitfall_29_a_wiped_server_does_not_vote_until_it_is_let_in_again() {
     .await;
 }
 
-/// Guards the hand-over on demand, to a named server and from any server.
+/// Guards leadership transfers on demand, to a named server and from any server.
 #[tokio::test]
 async fn leadership_is_handed_to_whom_one_names() {
     let cluster = Cluster::start();
@@ -295,7 +292,7 @@ async fn leadership_is_handed_to_whom_one_names() {
     let answer = transfer(heir, json!(heir)).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["leader"]), (200, &json!(heir)));
     eventually("it leads", async || (cluster.leader().await == heir).then_some(())).await;
-    // The new leader names nobody before it has heard of somebody.
+    // The new leader can choose a target only after it has heard from a follower.
     let any = eventually("it finds an heir", async || {
         let any = send("POST", &cluster.address(leader), "/cluster/leader", &[], "").await;
         (any.status == 200).then_some(any)
@@ -304,7 +301,7 @@ async fn leadership_is_handed_to_whom_one_names() {
     assert_ne!(any.json()["leader"], heir);
 }
 
-/// Guards snapshots on demand: the answer comes when the file is there.
+/// Guards snapshots on demand: the answer arrives once the file exists.
 #[tokio::test]
 async fn a_snapshot_is_taken_on_demand() {
     let cluster = Cluster::start();

@@ -1,12 +1,12 @@
-//! Narrow, long and interrupted paths between servers: values take their time, and nothing else
-//! happens.
+//! Slow, long and interrupted paths between servers: large values take their time, with no other
+//! effect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use native_node::client::Client;
+use client::Client;
 use raft_core::types::Term;
 use testbed::network::{Network, Quality};
 
@@ -14,8 +14,8 @@ use crate::cluster::{CALM, Cluster, eventually};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Tells whether the machine did what it was asked to in time, in a thread of its own: where it did
-/// not, an election timeout may pass for that reason alone.
+/// Measures pauses of the machine in its own thread: during a long pause an election timeout may
+/// expire for that reason alone.
 struct Watch {
     longest_pause: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -37,7 +37,7 @@ impl Watch {
         watch
     }
 
-    /// The longest pause since the last question.
+    /// The longest pause since the last call.
     fn longest_pause(&self) -> Duration {
         Duration::from_millis(self.longest_pause.swap(0, Ordering::Relaxed))
     }
@@ -49,7 +49,7 @@ impl Drop for Watch {
     }
 }
 
-/// The term that all servers are in.
+/// The highest term of all servers.
 async fn term(cluster: &Cluster) -> Term {
     let mut term = Term(0);
     for id in cluster.ids() {
@@ -58,9 +58,9 @@ async fn term(cluster: &Cluster) -> Term {
     term
 }
 
-/// Puts values of these sizes one after the other and asserts that each is acknowledged and that
-/// the leader stays. A machine that pauses for longer than `pause` proves nothing: then again. Gives
-/// how often it was tried, unless the machine is too busy to tell.
+/// Puts values of these sizes one after the other and asserts that each is acknowledged and the
+/// leader stays. Retries if the machine pauses for longer than `pause`. Returns the number of
+/// attempts, or `None` if the machine is too busy.
 async fn puts(cluster: &Cluster, sizes: &[usize], pause: Duration) -> Option<u64> {
     let watch = Watch::start();
     for attempt in 1..=20 {
@@ -86,9 +86,8 @@ async fn puts(cluster: &Cluster, sizes: &[usize], pause: Duration) -> Option<u64
     None
 }
 
-/// Guards a leader with values that take longer than an election timeout to be sent: at 10 Mbit/s
-/// 1 MiB takes three of the default ones. Those are short, so it takes a machine that does little
-/// else; the next test does without.
+/// Guards a leader with values whose sending takes longer than an election timeout: at 10 Mbit/s, 1
+/// MiB takes three default timeouts. The test needs a mostly idle machine; the next one does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_values_do_not_depose_a_leader_with_the_usual_timeouts() {
     let mut cluster = Cluster::prepare(3, &["--request-timeout=30s"]);
@@ -100,7 +99,7 @@ async fn large_values_do_not_depose_a_leader_with_the_usual_timeouts() {
     }
 }
 
-/// Guards the same with longer timeouts and narrower paths.
+/// Guards the same with longer timeouts and slower paths.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_values_on_a_narrow_path_do_not_depose_the_leader() {
     let arguments = [&CALM[..], &["--request-timeout=30s"]].concat();
@@ -121,13 +120,13 @@ async fn on_a_very_narrow_path_large_values_are_slow_and_nothing_else() {
     cluster.leader().await;
     let before = network.carried();
     let attempts = puts(&cluster, &[1 << 20], 300 * MS).await.expect("a machine with some time");
-    // To two followers, once each.
+    // Once to each of two followers.
     let carried = network.carried() - before;
     assert!(carried < attempts * (3 << 20), "{carried} bytes were sent in {attempts} attempts");
 }
 
-/// Guards against connections that a network has forgotten without a word: they are made anew before
-/// anybody misses the leader.
+/// Guards against connections that the network forgets silently: they are reopened before a
+/// follower misses the leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_fall_silent_are_made_anew() {
     let arguments = ["--election-timeout-min=2500ms", "--election-timeout-max=5s"];

@@ -1,5 +1,5 @@
-//! What operators are given, held against a cluster that runs: metrics, dashboard, alarms, the
-//! guide, and the files of ops/.
+//! Checks what operators get against a running cluster: metrics, dashboard, alarms, the guide, and
+//! the files of ops/.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Words that are names of metrics of this program.
+/// The names of this program's metrics in a text.
 fn metric_names(text: &str) -> BTreeSet<String> {
     let own = ["raft_", "kv_", "http_", "trace_", "process_", "glassraft_build", "glassraft_log"];
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
@@ -28,7 +28,7 @@ fn metric_names(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// A cluster to which everything has happened that makes a series of its own.
+/// A cluster with every event that creates its own series.
 async fn eventful_cluster() -> Cluster {
     let cluster = Cluster::start();
     let leader = cluster.leader().await;
@@ -49,7 +49,7 @@ async fn metrics(cluster: &Cluster, id: usize) -> String {
     String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
-/// The names of all series of all servers, once every kind of them is there.
+/// The names of all series of all servers, once every kind exists.
 async fn all_series(cluster: &Cluster) -> BTreeSet<String> {
     eventually("refusals and round trips are counted", async || {
         let mut all = BTreeSet::new();
@@ -57,7 +57,7 @@ async fn all_series(cluster: &Cluster) -> BTreeSet<String> {
             let text = metrics(cluster, id).await;
             let names = text.lines().filter(|line| !line.starts_with('#'));
             all.extend(names.filter_map(|line| Some(line.split_once(['{', ' '])?.0.to_owned())));
-            // Of a histogram one speaks by the name of the whole.
+            // A histogram also has a base name.
             let histograms = text.lines().filter_map(|line| {
                 line.strip_prefix("# TYPE ")?.strip_suffix(" histogram").map(str::to_owned)
             });
@@ -69,7 +69,7 @@ async fn all_series(cluster: &Cluster) -> BTreeSet<String> {
     .await
 }
 
-/// What is wrong with an exposition, by Prometheus' rules for names and by OpenMetrics' for form.
+/// Violations of Prometheus' naming rules and of the OpenMetrics format.
 fn faults(text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let (mut kinds, mut series) = (BTreeMap::new(), BTreeSet::new());
@@ -128,8 +128,8 @@ fn faults(text: &str) -> Vec<String> {
     faults
 }
 
-/// Guards whoever reads the metrics: names, units and form are the usual ones, and what the field
-/// expects is there; dashboard, alarms and guide speak of nothing that is not.
+/// Guards users of the metrics: names, units and format follow the conventions, and the expected
+/// metrics exist. Dashboard, alarms and guide use no other metrics.
 #[tokio::test]
 async fn metrics_are_as_prometheus_wants_them_and_as_ops_uses_them() {
     let cluster = eventful_cluster().await;
@@ -182,7 +182,7 @@ async fn metrics_are_as_prometheus_wants_them_and_as_ops_uses_them() {
     assert!(dashboard["panels"].as_array().unwrap().len() > 20);
 }
 
-/// Guards the check above: it finds what it is there for.
+/// Guards the check above: it finds each violation.
 #[test]
 fn a_bad_exposition_is_found_out() {
     let good = "# HELP x_seconds What it takes.\n# TYPE x_seconds gauge\nx_seconds 1\n# EOF\n";
@@ -241,7 +241,7 @@ async fn the_guide_speaks_of_what_there_is() {
             .next()
             .unwrap()
     });
-    // Of useradd, systemd-run, systemctl, kubectl, cargo and sudo.
+    // Flags of useradd, systemd-run, systemctl, kubectl, cargo and sudo.
     let foreign = [
         "--system",
         "--home-dir",
@@ -269,7 +269,7 @@ async fn the_guide_speaks_of_what_there_is() {
     }
 }
 
-/// Guards the files of ops/ where the tools that check them are installed.
+/// Guards the files of ops/, if the tools that check them are installed.
 #[test]
 fn the_files_for_operators_pass_their_tools() {
     let ops = root().join("ops");
@@ -311,8 +311,8 @@ fn the_files_for_operators_pass_their_tools() {
     }
 }
 
-/// Guards the log: with `raft=debug` each line of the protocol is an event of its own, as JSON too;
-/// without it there is none.
+/// Guards the log: with `raft=debug` it has an event per protocol step, also as JSON; without it
+/// none.
 #[tokio::test]
 async fn the_log_tells_the_protocol_where_it_is_asked_to() {
     for (filter, tells) in [("--log=info,raft=debug", true), ("--log=info", false)] {
@@ -333,7 +333,7 @@ async fn the_log_tells_the_protocol_where_it_is_asked_to() {
     }
 }
 
-/// Guards the example for machines: it is a configuration that a server accepts.
+/// Guards the example configuration: a server accepts it.
 #[tokio::test]
 async fn the_example_configuration_is_accepted() {
     let mut command = program();
@@ -352,7 +352,7 @@ fn commands_of(guide: &str, section: &str) -> String {
     section.split("```").skip(1).step_by(2).collect()
 }
 
-/// A server that does not outlive its test.
+/// A server that ends with its test.
 struct Server(std::process::Child);
 
 impl Drop for Server {
@@ -362,7 +362,7 @@ impl Drop for Server {
     }
 }
 
-/// Each file that the configuration names is installed by a command of the guide.
+/// Checks that a command of the guide installs each file that the configuration names.
 fn check_what_is_installed(configuration: &str) {
     let commands = commands_of(&read("docs/OPERATIONS.md"), "Three machines");
     let named = configuration.split('"').filter(|text| text.starts_with("/etc/glassraft/"));
@@ -383,15 +383,15 @@ fn check_what_is_installed(configuration: &str) {
     assert!(commands.contains("--new-cluster"));
 }
 
-/// Guards "Three machines": each file that the configuration names is installed by a command of the
-/// guide; certificates, secret and tokens made by its commands, and that configuration with other
-/// addresses and directories, make a cluster that is founded once and restarted machine by machine.
+/// Guards "Three machines": the guide's commands install each file that the configuration names.
+/// Their certificates, secret and tokens, and that configuration with other addresses and
+/// directories, form a cluster that is founded once and restarted machine by machine.
 #[tokio::test]
 async fn three_machines_are_set_up_as_the_guide_says() {
     let configuration = read("ops/systemd/node.toml");
     check_what_is_installed(&configuration);
 
-    // One machine stands for three: other ports instead of other addresses.
+    // One machine stands for three, with other ports instead of other addresses.
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let addresses: Vec<[String; 2]> =
@@ -484,8 +484,8 @@ async fn three_machines_are_set_up_as_the_guide_says() {
     assert_eq!(&read.stdout[..], b"hello", "{read:?}");
 }
 
-/// Guards "Move a server": with its data at another address, and entered there, it is found by the
-/// others and by clients.
+/// Guards "Move a server": once its new address is entered, the others and clients find the moved
+/// server.
 #[tokio::test]
 async fn a_server_moves_to_another_address() {
     let mut cluster = Cluster::start();
@@ -514,11 +514,11 @@ async fn a_server_moves_to_another_address() {
         (peer.healthy && peer.place.client == client.to_string()).then_some(())
     })
     .await;
-    let there = native_node::client::Client::new(vec![client], crate::cluster::REQUEST);
+    let there = client::Client::new(vec![client], crate::cluster::REQUEST);
     there.put(b"k", Bytes::from_static(b"2")).await.unwrap();
 }
 
-/// Guards the promises of documents: each test that a table names exists.
+/// Guards the documents' promises: each test named in a table exists.
 #[test]
 fn each_promise_names_a_test_that_exists() {
     for document in ["docs/OPERATIONS.md", "docs/SECURITY.md"] {
@@ -533,7 +533,7 @@ fn each_promise_names_a_test_that_exists() {
             let inside = held_by.contains("in `native-node/src`");
             let directory = if inside { "native-node/src" } else { "native-node/tests/it" };
             let file = |module: &str| match module.split('/').next() {
-                Some("core" | "web-viz") => format!("{module}.rs"),
+                Some("client" | "core" | "storage" | "web-viz") => format!("{module}.rs"),
                 _ => format!("{directory}/{module}.rs"),
             };
             let names = held_by.split('`').skip(1).step_by(2);
@@ -541,7 +541,7 @@ fn each_promise_names_a_test_that_exists() {
             assert!(!tests.is_empty(), "{document}: nothing holds {promise}");
             for (module, test) in tests {
                 let code = read(&file(module));
-                // It may stand in a module of the file.
+                // The test may be in a module of the file.
                 let (_, name) = test.rsplit_once("::").unwrap_or(("", test));
                 let at = code.find(&format!("fn {name}(")).unwrap_or_else(|| {
                     panic!("{document}: there is no {module}::{test}, which is to hold {promise}")

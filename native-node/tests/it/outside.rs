@@ -1,4 +1,4 @@
-//! A server that does not belong to the cluster, or hears nothing of it, says so.
+//! A server that was removed from the cluster or is isolated reports it.
 
 use bytes::Bytes;
 use hyper::Method;
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 use crate::http::send;
 
-/// Guards clients of a server that was taken out and goes on running: it is not ready and says why,
-/// its reads fail at once and name the leader, stale ones are marked, and `status` asks on.
+/// Guards clients of a removed server that still runs. `/readyz` fails with the reason, reads fail
+/// at once, stale reads are marked, and `status` finds the leader.
 #[tokio::test]
 async fn a_server_that_was_removed_says_so() {
     let cluster = Cluster::start();
@@ -54,7 +54,7 @@ async fn a_server_that_was_removed_says_so() {
     let member = send("GET", &cluster.address(leader), "/kv/k?consistency=stale", &[], "").await;
     assert_eq!(member.headers.get("x-raft-cut-off"), None);
 
-    // With others to ask, and alone.
+    // With other endpoints, and with this one alone.
     let address = |id| cluster.address(id).to_string();
     for endpoints in [format!("{},{}", address(out), address(leader)), address(out)] {
         let mut command = program();
@@ -87,7 +87,7 @@ async fn a_server_that_was_removed_says_so() {
     );
 }
 
-/// Guards clients of a server that waits to be let in: it is not ready, and says why.
+/// Guards clients of a server that waits to be added: `/readyz` fails with the reason.
 #[tokio::test]
 async fn a_server_that_waits_to_be_let_in_says_so() {
     let mut cluster = Cluster::start_with(1, &CALM);
@@ -106,8 +106,8 @@ async fn a_server_that_waits_to_be_let_in_says_so() {
     assert_eq!(read.json()["code"], "not_a_member");
 }
 
-/// Guards clients of a server that is cut off before it knows: it is not ready as soon as a majority
-/// does not confirm a read, and marks what it reads once it knows of no leader.
+/// Guards clients of an isolated server: `/readyz` fails once no majority confirms a read. The
+/// server marks stale reads once it knows no leader.
 #[tokio::test]
 async fn a_server_that_is_cut_off_says_so() {
     let arguments = [&CALM[..], &["--allow-faults"]].concat();

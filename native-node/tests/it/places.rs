@@ -1,8 +1,8 @@
-//! Places for client connections, tried by those who hold them and say nothing.
+//! Client connections under silent clients that hold them.
 
 use std::io::ErrorKind;
 
-use native_node::config::Address;
+use api::address::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,25 +16,25 @@ async fn alone(arguments: &[&str]) -> Cluster {
     cluster
 }
 
-/// Connects so often and says this each time.
+/// Opens `count` connections and sends this on each.
 async fn hold(server: &Address, count: usize, words: &str) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for _ in 0..count {
         let mut stream = TcpStream::connect(server.to_string()).await.unwrap();
-        // It may be told that there is no room, or be cut.
+        // The server may reject or cut the connection.
         drop(stream.write_all(words.as_bytes()).await);
         held.push(stream);
     }
     held
 }
 
-/// Whether the server has ended a connection, with a word or without.
+/// Whether the server has answered or closed a connection.
 fn is_cut(stream: &TcpStream) -> bool {
     !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// Guards a server's health against strangers: whatever they do with all places and more, it is
-/// seen to be well, and others get in.
+/// Guards health checks against strangers that use up all connections: the checks succeed, and
+/// other clients are served.
 #[tokio::test]
 async fn strangers_with_all_places_keep_nobody_from_seeing_health() {
     let cluster = alone(&["--max-connections=50", "--client-read-timeout=60s"]).await;
@@ -56,7 +56,7 @@ async fn strangers_with_all_places_keep_nobody_from_seeing_health() {
                 }
             }
             if !words.starts_with("PUT") && !words.contains("/watch") {
-                // Those who wait give way after a moment.
+                // Waiting connections give way after a moment.
                 eventually("somebody else is served", async || {
                     let answer = try_send("PUT", &server, "/kv/b", &[], "1".into()).await.ok()?;
                     (answer.status == 200).then_some(())
@@ -74,7 +74,8 @@ async fn strangers_with_all_places_keep_nobody_from_seeing_health() {
     }
 }
 
-/// Guards those who do something: who is served, or sends a request now and then, does not give way.
+/// Guards active clients: a connection that is served, or sends a request now and then, does not
+/// give way.
 #[tokio::test]
 async fn who_is_served_keeps_the_place() {
     let cluster = alone(&["--max-connections=50", "--client-read-timeout=60s"]).await;
@@ -88,7 +89,7 @@ async fn who_is_served_keeps_the_place() {
         assert_eq!(&answer, b"HTTP/1.1 200");
     }
     let strangers = hold(&server, 100, "").await;
-    // Each keeps its place for a second, and then gives way to another one.
+    // Each keeps its place for a second, and then gives way to a new connection.
     let mut more = Vec::new();
     eventually("the strangers give way", async || {
         more.extend(hold(&server, 10, "").await);
@@ -112,8 +113,8 @@ async fn who_is_served_keeps_the_place() {
     drop((strangers, more));
 }
 
-/// Guards the room for requests against bodies that do not come: only what has come counts, and
-/// where there can be no body none is awaited.
+/// Guards the memory for requests against bodies that do not arrive: only received bytes count, and
+/// GET and DELETE wait for no body.
 #[tokio::test]
 async fn bodies_that_do_not_come_take_no_room() {
     let cluster = alone(&["--client-read-timeout=60s"]).await;
@@ -142,8 +143,8 @@ async fn bodies_that_do_not_come_take_no_room() {
     }
 }
 
-/// Guards the bound on those who watch the trace, which holds for those who come at once; and they
-/// are connections as others are.
+/// Guards the bound on trace subscribers, which also holds for simultaneous requests. Subscribers
+/// count as connections.
 #[tokio::test]
 async fn a_burst_of_trace_watchers_is_bounded() {
     let cluster = alone(&[]).await;
@@ -176,7 +177,7 @@ async fn a_burst_of_trace_watchers_is_bounded() {
     .await;
 }
 
-/// Guards the places when the system has no more files to give: the server waits and goes on.
+/// Guards connections when the system has no more file descriptors: the server waits and continues.
 #[tokio::test]
 async fn refused_accepts_are_waited_out() {
     use rustix::process::{Resource, Rlimit, prlimit};

@@ -1,14 +1,14 @@
-//! A network that loses answers: a proxy before one server that cuts connections.
+//! A network that loses answers: a proxy for one server that cuts connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use native_node::config::Address;
+use api::address::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Passes connections on to a server, and cuts some of those that carry a change of a key.
+/// Forwards connections to a server, and cuts some that change a key.
 pub(crate) struct Proxy {
     pub(crate) address: Address,
     cuts: Arc<AtomicU64>,
@@ -16,8 +16,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Cuts the connection at one in `every` changes: sometimes once the request is on its way, and
-    /// sometimes when its answer has come. 0 cuts none.
+    /// Cuts the connection at every `every`th change, in turn when the answer arrives and once the
+    /// request is forwarded. 0 cuts none.
     pub(crate) async fn start(server: Address, every: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().into();
@@ -30,7 +30,7 @@ impl Proxy {
                 let cuts = Arc::clone(&counted);
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(server.to_string()).await else { return };
-                    // Both connections end with this.
+                    // Both connections end when this returns.
                     drop(pass(client, server, every, &changes, &cuts).await);
                 });
             }
@@ -38,7 +38,7 @@ impl Proxy {
         Self { address, cuts, accepting }
     }
 
-    /// How many connections were cut.
+    /// The number of connections cut.
     pub(crate) fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! Reads that are not the leader's business alone, judged by what clients saw.
+//! Follower reads and lease reads, checked against what clients saw.
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::http::request::Consistency;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -9,8 +9,8 @@ use crate::cluster::{CALM, Cluster, eventually};
 use crate::http::send;
 use crate::load::{Load, judge};
 
-/// Reads of one kind at all servers while others write, the leader hands over, and then stands still
-/// for longer than an election takes.
+/// Reads at all servers under writes, while the leader transfers leadership and the next leader is
+/// frozen for longer than an election.
 async fn reads_are_linearizable(consistency: Consistency, arguments: &[&str]) {
     let cluster = Cluster::start_with(3, arguments);
     cluster.leader().await;
@@ -51,7 +51,7 @@ async fn reads_at_followers_are_linearizable_under_writes() {
     reads_are_linearizable(Consistency::Linearizable, &CALM).await;
 }
 
-/// Guards pitfalls 9 and 10 in the server: no lease outlives a hand-over or a pause.
+/// Guards pitfalls 9 and 10 in the server: no lease outlives a leadership transfer or a pause.
 #[tokio::test]
 async fn reads_by_lease_are_linearizable_through_a_hand_over_and_a_pause() {
     let [min, max] = CALM;

@@ -1,17 +1,17 @@
-//! Going on after the majority is lost for good.
+//! Recovery after a permanent loss of the majority.
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::http::request::Consistency;
-use native_node::storage::{Options, Storage};
 use raft_core::durable::{Recovered, Write};
 use raft_core::log::{Entry, Payload};
 use raft_core::types::WriteId;
 use serde_json::Value;
+use storage::{Options, Storage};
 
 use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 use crate::http::try_send;
 
-/// Guards what a later release wrote: its commands are not left out without a word.
+/// Guards the commands of a later release: `recover` does not drop them silently.
 #[tokio::test]
 async fn what_a_later_release_wrote_is_not_dropped() {
     let mut old = Cluster::start_with(1, &CALM);
@@ -45,7 +45,7 @@ async fn what_a_later_release_wrote_is_not_dropped() {
     assert!(shown.status.code() == Some(1) && why.contains("does not know"), "{shown:?}");
 }
 
-/// Guards a directory that is only looked at: nothing in it changes, whatever its server's settings.
+/// Guards a directory under `--show`: nothing in it changes, whatever its server's settings.
 #[tokio::test]
 async fn looking_at_a_survivor_changes_nothing() {
     let mut old = Cluster::start_with(1, &["--segment-bytes=65536", "--keep-free-bytes=1048576"]);
@@ -65,9 +65,8 @@ async fn looking_at_a_survivor_changes_nothing() {
     assert_eq!(files(), before);
 }
 
-/// Guards the whole way: what the survivor has is kept, to the last acknowledged write; the cluster
-/// of one goes on and grows; a server of the old cluster that comes back is refused and changes
-/// nothing.
+/// Guards the whole recovery: the survivor keeps everything up to the last acknowledged write. Its
+/// single-server cluster continues and grows, and refuses a returning server of the old cluster.
 #[tokio::test]
 async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
     let arguments = [&CALM[..], &["--compact-after-entries=40", "--keep-entries=5"]].concat();
@@ -80,7 +79,7 @@ async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
     }
     let before = old.converged().await.state;
     let survivor = old.follower().await;
-    // It does not learn any more that this one is committed, but has it.
+    // The survivor applies the last write before all servers are killed.
     client.put(b"last", Bytes::from_static(b"acknowledged")).await.unwrap();
     eventually("it is there", async || {
         let found = old.client(survivor).get(b"last", Consistency::Stale).await.ok()?;
@@ -108,7 +107,7 @@ async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
     assert!(done.status.success(), "{done:?}");
     assert!(std::path::Path::new(&format!("{data}.lost-majority")).is_dir());
 
-    // The survivor's addresses, in a cluster of its own.
+    // The survivor's addresses, in a new cluster.
     let start = |id: usize, members: &str, name: &str| {
         let mut command = program();
         command.args(["serve", "--cluster-id", name, "--members", members]).args(CALM);
@@ -129,7 +128,7 @@ async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
     }
     client.put(b"after", Bytes::from_static(b"1")).await.unwrap();
 
-    // The old leader comes back as if nothing had happened.
+    // The old leader returns with its old configuration.
     let _old = start(leader, &old.members(), "test");
     eventually("it is refused at the door", async || {
         let server = old.address(survivor);
@@ -143,7 +142,7 @@ async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
     assert_eq!(found, Some(Bytes::from_static(b"1")));
     assert_eq!(client.status().await.unwrap().peers.len(), 0);
 
-    // A third machine, with nothing, is let in.
+    // A third server without data is added.
     let third = old.ids().find(|id| ![survivor, leader].contains(id)).unwrap();
     std::fs::remove_dir_all(old.data(third)).unwrap();
     let joining = old.member(third);
@@ -159,8 +158,8 @@ async fn a_survivor_goes_on_and_the_old_cluster_is_kept_out() {
     .await;
 }
 
-/// Guards whoever recovers: a directory that is in use, one that is no server's, and one that is in
-/// the way are told by their names, and nothing is changed.
+/// Guards operators: a directory in use, one without a server's data, and an existing
+/// `.lost-majority` directory are named in the error. Nothing is changed.
 #[tokio::test]
 async fn what_cannot_be_recovered_is_said() {
     let mut cluster = Cluster::start_with(1, &CALM);
@@ -190,7 +189,7 @@ async fn what_cannot_be_recovered_is_said() {
     cluster.leader().await;
 }
 
-/// A server that does not outlive its test.
+/// A server that ends with its test.
 struct Server(std::process::Child);
 
 impl Drop for Server {

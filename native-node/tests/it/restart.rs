@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::http::request::Consistency;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, eventually, program, run_to_end};
 
-/// Guards SIGTERM and Ctrl-C: what was accepted is finished and synced, and the exit code says so.
+/// Guards SIGTERM and Ctrl-C: accepted requests are finished and synced, and the exit code is 0.
 #[tokio::test]
 async fn a_server_that_is_told_to_end_ends_in_order() {
     let mut cluster = Cluster::start();
@@ -26,14 +26,14 @@ async fn a_server_that_is_told_to_end_ends_in_order() {
     assert_eq!(read, Some(Bytes::from_static(b"1")));
 }
 
-/// Guards a data directory against a second process and against another server or cluster.
+/// Guards a data directory against a second process, and against another server or cluster.
 #[tokio::test]
 async fn a_data_directory_belongs_to_one_process_of_one_server() {
     let mut cluster = Cluster::start();
     cluster.leader().await;
     let refuse = async |arguments: &[&str]| {
         let mut command = cluster.command(1);
-        // Free addresses, so that the directory is what is refused.
+        // Free addresses: only the directory can be refused.
         command.args(["--client=127.0.0.1:0", "--peer=127.0.0.1:0"]).args(arguments);
         let output = run_to_end(command).await;
         assert!(!output.status.success(), "it started with {arguments:?}");
@@ -59,7 +59,7 @@ async fn a_data_directory_belongs_to_one_process_of_one_server() {
     assert!(text.contains("start it without --new-cluster"), "{text}");
 }
 
-/// Guards start-up on a port in use: it is named, with the flag that moves it.
+/// Guards start-up on a port in use: the error names it, and the flag that changes it.
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let cluster = Cluster::prepare(3, &[]);
@@ -71,19 +71,19 @@ async fn a_port_in_use_is_named() {
     drop(taken);
 }
 
-/// Guards `--exit-with-parent`: a server whose parent is gone does not stay behind.
+/// Guards `--exit-with-parent`: a server ends when its parent ends.
 #[tokio::test]
 async fn a_server_ends_with_its_parent_when_told_so() {
     let cluster = Cluster::prepare(1, &["--exit-with-parent"]);
     let mut child = cluster.command(1).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     eventually("it serves", async || cluster.status(1).await).await;
-    // What a parent's end looks like from inside, however the parent ended.
+    // When a parent ends in any way, its child's standard input ends.
     drop(child.stdin.take());
     let status = eventually("it ends", async || child.try_wait().unwrap()).await;
     assert!(status.success(), "{status}");
 }
 
-/// Guards a cluster of one: it needs nobody.
+/// Guards a cluster with a single server.
 #[tokio::test]
 async fn a_single_server_serves() {
     let cluster = Cluster::start_with(1, &[]);
@@ -93,7 +93,7 @@ async fn a_single_server_serves() {
     assert_eq!(read, Some(Bytes::from_static(b"1")));
 }
 
-/// Guards `serve --print-config` and the configuration file: what is printed can be started from.
+/// Guards `serve --print-config` and the configuration file: a server can start from the output.
 #[tokio::test]
 async fn the_printed_configuration_starts_the_same_server() {
     let cluster = Cluster::prepare(1, &["--log=warn", "--heartbeat-interval=30ms"]);
@@ -107,7 +107,7 @@ async fn the_printed_configuration_starts_the_same_server() {
     std::fs::write(&file, &printed).unwrap();
     let mut command = program();
     command.args(["serve", "--print-config", "--config"]).arg(&file);
-    // A flag counts before the environment, and that before the file.
+    // Flags take precedence over the environment, and the environment over the file.
     command.env("GLASSRAFT_LOG", "debug").env("GLASSRAFT_CLUSTER_ID", "env").arg("--log=error");
     let output = run_to_end(command).await;
     let again = String::from_utf8(output.stdout).unwrap();

@@ -5,8 +5,8 @@ use rustix::process::Signal;
 use crate::cluster::{CALM, Cluster};
 use crate::load::{InSession, Load, LoadOptions, judge};
 
-/// Guards an upgrade in service: each server hands its office over before it ends, so that no write
-/// fails, is lost, or is slow for longer than clients retry.
+/// Guards a rolling upgrade: each leader transfers leadership before it ends. No write fails, is
+/// lost, or takes longer than clients retry.
 #[tokio::test]
 async fn a_rolling_restart_fails_no_write() {
     let mut cluster = Cluster::start_with(3, &CALM);
@@ -15,7 +15,7 @@ async fn a_rolling_restart_fails_no_write() {
     let options = LoadOptions { sessions: InSession::All, ..LoadOptions::new(4) };
     let load = Load::with(options, &servers);
     load.more_writes(50).await;
-    // The leader in the middle, so that both ways of ending are there.
+    // The leader restarts second, after a follower.
     let mut order: Vec<usize> = cluster.ids().filter(|id| *id != first).collect();
     order.insert(1, first);
     for id in order {
@@ -27,8 +27,8 @@ async fn a_rolling_restart_fails_no_write() {
         cluster.caught_up(id).await;
     }
     load.more_writes(50).await;
-    // A request that meets the very end of a connection may or may not have been read. The clients'
-    // sessions make it safe to send it again, so nothing stays in doubt.
+    // The server may or may not have read a request at the very end of a connection. With sessions
+    // the clients can retry it, so no outcome stays unknown.
     let doubts = load.unknown();
     assert_eq!(doubts, 0, "{doubts} writes were left in doubt by three restarts");
     let log = std::fs::read_to_string(cluster.log(first)).unwrap();

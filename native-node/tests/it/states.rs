@@ -1,17 +1,17 @@
-//! Servers of one cluster that hold different states: refused where they begin so, found out where
-//! they become so.
+//! Servers of one cluster with different states: refused if they start with them, detected if they
+//! diverge later.
 
 use std::path::{Path, PathBuf};
 
+use api::kv::Consistency;
 use bytes::Bytes;
-use native_node::http::request::Consistency;
 
 use crate::cluster::{CALM, Cluster, eventually, program, run_to_end};
 use crate::http::send;
 
 const KEY: &[u8] = b"day";
 
-/// Two backups of the same cluster, one with `monday` and one with `tuesday` under the same key.
+/// Two backups of the same cluster, with `monday` and `tuesday` under the same key.
 async fn two_backups(directory: &Path) -> [PathBuf; 2] {
     let old = Cluster::start_with(1, &CALM);
     let client = old.client(old.leader().await);
@@ -28,8 +28,8 @@ async fn two_backups(directory: &Path) -> [PathBuf; 2] {
     files.try_into().unwrap()
 }
 
-/// A cluster that has not begun, whose servers were restored from these files; one without a file is to
-/// found an empty cluster.
+/// A cluster that has not started, whose servers were restored from these files; a server without a
+/// file will bootstrap an empty cluster.
 async fn restored(files: &[Option<&PathBuf>]) -> Cluster {
     let mut new = Cluster::prepare(u16::try_from(files.len()).unwrap(), &CALM);
     new.rename("new");
@@ -45,8 +45,8 @@ async fn restored(files: &[Option<&PathBuf>]) -> Cluster {
     new
 }
 
-/// Lets a server pretend that it began with the state of server 1, as a server of a release that did not
-/// compare these could.
+/// Makes a server claim that it started with server 1's state, as was possible before this
+/// comparison existed.
 fn plant(cluster: &Cluster, id: usize) {
     let founded = cluster.data(1).join("founded");
     std::fs::copy(founded, cluster.data(id).join("founded")).unwrap();
@@ -56,15 +56,15 @@ fn log(cluster: &Cluster, id: usize) -> String {
     std::fs::read_to_string(cluster.log(id)).unwrap_or_default()
 }
 
-/// Waits until a server is told at the door that it began with another state.
+/// Waits until a server is refused because of its initial state.
 async fn refused(cluster: &Cluster, id: usize) {
     let words = "began this cluster with another state";
     let told = async || log(cluster, id).contains(words).then_some(());
     eventually("it is refused", told).await;
 }
 
-/// Guards founders that are restored from different backups: the one that is alone is refused by the
-/// others before it answers a linearizable read.
+/// Guards servers restored from different backups: the others refuse the minority server before it
+/// answers a linearizable read.
 #[tokio::test]
 async fn founders_of_different_backups_are_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -87,7 +87,7 @@ async fn founders_of_different_backups_are_refused() {
     assert!(text.contains("raft_peer_refused_total{reason=\"founding\"}"), "{text}");
 }
 
-/// Guards a restore that was forgotten on some servers: they founded an empty cluster.
+/// Guards a restore that was forgotten on some servers, which bootstrap an empty cluster.
 #[tokio::test]
 async fn founders_without_the_backup_are_refused() {
     let directory = tempfile::tempdir().unwrap();
@@ -106,11 +106,11 @@ async fn metrics(cluster: &Cluster, id: usize) -> String {
     String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
-/// More entries than lie between two digests that are compared.
+/// More entries than lie between two compared digests.
 const WRITES: u32 = 300;
 
-/// Guards clients: a server whose state differs from that of the majority stops, says what to do, and
-/// does not start with that state again. The others go on.
+/// Guards clients: a server whose state differs from the majority's stops, logs what to do, and
+/// does not start with that state again. The others continue.
 #[tokio::test]
 async fn a_server_that_is_alone_with_its_state_stops() {
     let directory = tempfile::tempdir().unwrap();
@@ -126,7 +126,7 @@ async fn a_server_that_is_alone_with_its_state_stops() {
         if new.has_ended(3) {
             break;
         }
-        // It may be the leader that stops.
+        // The leader may be the server that stops.
         let _ = client.put(b"n", Bytes::from(number.to_string())).await;
     }
     assert!(new.has_ended(3), "it goes on: {}", log(&new, 3));
@@ -145,7 +145,8 @@ async fn a_server_that_is_alone_with_its_state_stops() {
     assert!(log(&new, 3).contains("does not start with this state"), "{}", log(&new, 3));
 }
 
-/// Guards two servers of which nobody can tell who is right: both report the difference and go on.
+/// Guards two servers with different states, when no majority can decide: both report the
+/// difference and continue.
 #[tokio::test]
 async fn two_servers_with_different_states_say_so() {
     let directory = tempfile::tempdir().unwrap();
@@ -168,7 +169,7 @@ async fn two_servers_with_different_states_say_so() {
         let text = metrics(&new, id).await;
         let gauge = format!("raft_peer_state_differs{{peer=\"{other}\"}} 1");
         assert!(text.contains(&gauge), "{text}");
-        // Once each time that the number of differences has doubled.
+        // One log line each time the number of differences has doubled.
         let told = log(&new, id).matches("another member has another state").count();
         assert!((1..10).contains(&told), "{told} times: {}", log(&new, id));
     }

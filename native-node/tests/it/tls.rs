@@ -1,11 +1,11 @@
-//! Encrypted doors: certificates that fit, and every kind that does not.
+//! TLS for clients and peers: valid certificates, and every kind of invalid one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use client::{Client, ClientOptions, Tls, Token};
 use hyper::Method;
-use native_node::client::{Client, ClientOptions, Tls, Token};
 use native_node::config::TlsFiles;
 use native_node::tls;
 use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
@@ -27,7 +27,7 @@ use crate::doors::{challenged, counted, hello, one_of_two};
 use crate::http::{send, try_send};
 use crate::tokens::{Pass, new_token};
 
-/// Certificates for three servers, made as people make them.
+/// Certificates for three servers, made by the `cert` command.
 struct Certificates(TempDir);
 
 impl Certificates {
@@ -37,7 +37,7 @@ impl Certificates {
         it
     }
 
-    /// Makes certificates with the authority that is there, or a new one.
+    /// Makes certificates, signed by the existing CA or a new one.
     async fn make(&self) {
         let members = [1, 2, 3].map(|id| format!("{id}=127.0.0.1:{id}/127.0.0.1:1{id}"));
         let mut command = program();
@@ -59,14 +59,14 @@ impl Certificates {
         }
     }
 
-    /// The flags by which each server of a cluster uses its own.
+    /// The flags that give each server of a cluster its own certificate.
     fn flags(&self, side: &str) -> [String; 3] {
         let TlsFiles { cert, key, ca } = self.of("{id}");
         [("cert", cert), ("key", key), ("ca", ca)]
             .map(|(what, path)| format!("--{side}-{what}={}", path.display()))
     }
 
-    /// A certificate of the same authority with other properties.
+    /// A certificate from the same CA with other properties.
     fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsFiles {
         let read = |name| std::fs::read_to_string(self.file(name)).unwrap();
         let key = KeyPair::from_pem(&read("ca-key.pem")).unwrap();
@@ -87,7 +87,7 @@ impl Certificates {
     }
 }
 
-/// A client of one server that believes this authority.
+/// A client of one server that trusts this CA.
 fn client(cluster: &Cluster, id: usize, ca: &Path, token: Option<&str>) -> Client {
     let mut options = ClientOptions::new(vec![cluster.address(id)], REQUEST);
     options.tls = Some(Tls::trusting(ca).unwrap());
@@ -95,7 +95,7 @@ fn client(cluster: &Cluster, id: usize, ca: &Path, token: Option<&str>) -> Clien
     Client::with(options)
 }
 
-/// Connects to a server's address for clients and looks at the certificate that it shows.
+/// Connects to a server's port for clients and returns its certificate.
 async fn shown(cluster: &Cluster, ca: &Path) -> Result<Vec<u8>, std::io::Error> {
     let config = tls::client(tls::roots(ca).unwrap());
     let stream = TcpStream::connect(cluster.address(1).to_string()).await?;
@@ -104,8 +104,7 @@ async fn shown(cluster: &Cluster, ca: &Path) -> Result<Vec<u8>, std::io::Error> 
     Ok(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())
 }
 
-/// Guards probes of containers: they ask a server with and without TLS by the settings that it was
-/// started with.
+/// Guards container probes: they use TLS or not, according to the server's own settings.
 #[tokio::test]
 async fn probes_work_with_and_without_tls() {
     let certificates = Certificates::new().await;
@@ -133,8 +132,8 @@ async fn probes_work_with_and_without_tls() {
     }
 }
 
-/// Guards a cluster behind TLS, tokens and a secret as a whole: it elects, replicates, forwards
-/// over TLS with the client's token, and points to the leader by https.
+/// Guards a cluster with TLS, tokens and a secret: it elects, replicates, forwards with the
+/// client's token, and redirects to the leader by https.
 #[tokio::test]
 async fn a_cluster_with_every_lock_works() {
     let certificates = Certificates::new().await;
@@ -169,7 +168,7 @@ async fn a_cluster_with_every_lock_works() {
     }
     assert_eq!(redirected, 2);
 
-    // People come in with the same, from files or the environment.
+    // The command line uses the same token and CA, from files or the environment.
     std::fs::write(certificates.file("token"), token + "\n").unwrap();
     let run = async |arguments: &[&str], locked: bool| {
         let mut command = program();
@@ -188,8 +187,8 @@ async fn a_cluster_with_every_lock_works() {
     assert_eq!(refused.status.code(), Some(1));
 }
 
-/// Guards the two mix-ups: who speaks plainly to an encrypted address learns nothing and harms
-/// nobody, and an encrypted hello to a plain address is refused as any nonsense.
+/// Guards the two mix-ups: plain text on a TLS port gets no answer and does no harm. A TLS hello on
+/// a plain port is refused as invalid.
 #[tokio::test]
 async fn plain_and_encrypted_do_not_mix() {
     let certificates = Certificates::new().await;
@@ -210,7 +209,7 @@ async fn plain_and_encrypted_do_not_mix() {
     assert_eq!(send("GET", &plain.address(1), "/livez", &[], "").await.status, 200);
 }
 
-/// Guards a handshake that never ends: it is cut.
+/// Guards against a TLS handshake that never ends: it is cut.
 #[tokio::test]
 async fn an_unfinished_tls_handshake_is_cut() {
     let certificates = Certificates::new().await;
@@ -221,14 +220,14 @@ async fn an_unfinished_tls_handshake_is_cut() {
     let client = client(&cluster, 1, &ca, None);
     eventually("it serves", async || client.status().await.ok()).await;
     let mut stream = TcpStream::connect(cluster.address(1).to_string()).await.unwrap();
-    // The first bytes of a record that does not come.
+    // The first bytes of a record that never completes.
     stream.write_all(b"\x16\x03\x01\x02\x00").await.unwrap();
     let read = timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("it is cut");
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
 
-/// Guards rotation: new certificates are shown without a restart, and files that cannot be used
-/// change nothing but the log.
+/// Guards rotation: new certificates take effect without a restart, and unusable files change
+/// nothing but the log.
 #[tokio::test]
 async fn certificates_are_read_anew_on_sighup() {
     let certificates = Certificates::new().await;
@@ -254,7 +253,7 @@ async fn certificates_are_read_anew_on_sighup() {
     assert_eq!(shown(&cluster, &ca).await.unwrap(), second);
 }
 
-/// How a server that connects with these files gets on with server 1, which it calls by its name.
+/// Sends a hello to server 1 with these files. Returns the reason of a refusal.
 async fn knock(cluster: &Cluster, files: &TlsFiles) -> Result<(), String> {
     let mut config = tls::client(tls::roots(&files.ca).unwrap());
     let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
@@ -277,8 +276,8 @@ async fn knock_with(cluster: &Cluster, config: ClientConfig) -> Result<(), Strin
     challenged(&mut socket, hello().encode()).await.map(drop)
 }
 
-/// Guards the doors between servers: only a certificate of the cluster's authority that is good
-/// today and names who shows it opens them.
+/// Guards the port for peers: it requires a certificate from the cluster's CA that is valid now and
+/// names the server that presents it.
 #[tokio::test]
 async fn only_a_server_with_its_own_certificate_comes_in() {
     let certificates = Certificates::new().await;
@@ -315,7 +314,8 @@ async fn only_a_server_with_its_own_certificate_comes_in() {
     knock(&cluster, &own).await.expect("by the rules, still");
 }
 
-/// Guards rotation between servers: once a new authority is read, the old one opens nothing more.
+/// Guards rotation between servers: once the new CA is loaded, certificates of the old CA are
+/// refused.
 #[tokio::test]
 async fn servers_change_their_authority_without_a_restart() {
     let (old, new) = (Certificates::new().await, Certificates::new().await);
@@ -334,7 +334,7 @@ async fn servers_change_their_authority_without_a_restart() {
     knock(&cluster, &before).await.expect_err("the old authority's");
 }
 
-/// Guards the start: a certificate that does not fit is refused then, with the reason.
+/// Guards the start: a server with an unsuitable certificate does not start, and says why.
 #[tokio::test]
 async fn certificates_that_do_not_fit_are_refused_at_the_start() {
     let certificates = Certificates::new().await;

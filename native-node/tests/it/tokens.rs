@@ -1,9 +1,9 @@
-//! The doors for clients: who shows no token, a wrong one, or one of too small a scope.
+//! API tokens: missing, wrong, or with too small a scope.
 
 use std::path::{Path, PathBuf};
 
+use api::address::Address;
 use futures_util::StreamExt;
-use native_node::config::Address;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,13 +17,13 @@ use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use crate::cluster::{CALM, Cluster, PATIENCE, eventually, program, run_to_end};
 use crate::http::{Answer, send, try_send};
 
-/// A token, and the line that lets it in.
+/// A token, and its line in the tokens file.
 pub(crate) struct Pass {
     pub(crate) token: String,
     pub(crate) line: String,
 }
 
-/// Makes a token as people do.
+/// Creates a token with the command line.
 pub(crate) async fn new_token(scope: &str) -> Pass {
     let mut command = program();
     command.args(["token", "new", "--output=json", "--name=test", "--scope", scope]);
@@ -33,7 +33,7 @@ pub(crate) async fn new_token(scope: &str) -> Pass {
     Pass { token: text("token"), line: text("line") }
 }
 
-/// A cluster that asks for tokens, and one of each scope.
+/// A cluster that requires tokens, and a token of each scope.
 struct Guarded {
     cluster: Cluster,
     read: Pass,
@@ -73,14 +73,14 @@ impl Guarded {
     }
 }
 
-/// Asks with a token.
+/// Sends a request with a token.
 async fn ask(method: &str, server: &Address, path: &str, token: &str, body: &str) -> Answer {
     let authorization = format!("Bearer {token}");
     let body = body.to_owned();
     send(method, server, path, &[("authorization", &authorization)], body).await
 }
 
-/// Every route and method, with a body that is understood, and the least scope that may ask.
+/// Every method and route, with a valid body, and the lowest scope that it requires.
 const DOORS: [(&str, &str, &str, &str); 40] = [
     ("GET", "/livez", "", "none"),
     ("GET", "/readyz", "", "none"),
@@ -124,14 +124,14 @@ const DOORS: [(&str, &str, &str, &str); 40] = [
     ("PATCH", "/cluster/backup", "", "admin"),
 ];
 
-/// The scopes, each with those before it.
+/// The scopes; each includes those before it.
 const RANKS: [&str; 4] = ["none", "read", "write", "admin"];
 
 fn rank(scope: &str) -> Option<usize> {
     RANKS.iter().position(|it| *it == scope)
 }
 
-/// Guards the table of doors: no route that is described is missing in it.
+/// Guards the table above: it contains every described route.
 #[tokio::test]
 async fn the_table_of_doors_names_every_route() {
     let it = Guarded::start(1, &[]).await;
@@ -154,8 +154,8 @@ async fn the_table_of_doors_names_every_route() {
     }
 }
 
-/// Guards every door against every page, whatever token it shows: a page of another origin is
-/// refused, one that is configured or the server's own is let in as its token is.
+/// Guards every route against every page, whatever its token: a foreign origin is refused; a
+/// configured origin or the server's own needs the required scope.
 #[tokio::test]
 async fn each_door_is_shut_to_pages_of_other_origins() {
     let it = Guarded::start(1, &["--cors-origins=http://localhost:1234"]).await;
@@ -165,7 +165,7 @@ async fn each_door_is_shut_to_pages_of_other_origins() {
     let bearer = |token: &str| format!("Bearer {token}");
     let credentials = [
         ("none", None, 401),
-        // One of another cluster is none of this one.
+        // A token of another cluster is invalid here.
         ("none", Some(bearer(&other.token)), 401),
         ("read", Some(bearer(&it.read.token)), 403),
         ("write", Some(bearer(&it.write.token)), 403),
@@ -199,7 +199,7 @@ async fn each_door_is_shut_to_pages_of_other_origins() {
     }
 }
 
-/// The status of an answer, which may have no end.
+/// The status of an answer whose body may not end.
 async fn status(
     method: &str,
     server: &Address,
@@ -266,8 +266,8 @@ async fn each_route_opens_to_its_scope_and_no_lower_one() {
     }
 }
 
-/// Guards the log of what administrators do: each change stands there with the name of the token,
-/// what it was, where it came from and how it ended; also when another server passed it on.
+/// Guards the audit log: each administrative request is logged with the token's name, the change,
+/// the client's address and the result, even after forwarding.
 #[tokio::test]
 async fn what_administrators_do_stands_in_the_log() {
     let it = Guarded::start(3, &[]).await;
@@ -302,7 +302,7 @@ async fn what_administrators_do_stands_in_the_log() {
         let before = lines(id).len();
         let answer = ask(method, &it.cluster.address(id), path, &it.admin.token, body).await;
         assert_eq!(answer.status, status, "{method} {path}: {:?}", answer.body);
-        // Lines are written by a thread of their own: those of what was passed on may come between.
+        // Another thread writes the lines: those of a forwarded request may come between.
         let (what, status) = (format!("{method} {path}"), format!("status={status}"));
         let words = [&what, "token=\"test\"", "from=127.0.0.1", deed, &status];
         let told = |line: &String| words.iter().all(|word| line.contains(word));
@@ -324,8 +324,8 @@ async fn what_administrators_do_stands_in_the_log() {
     assert!(more.len() == 2 && more[0].contains("status=403"), "{more:?}");
 }
 
-/// Guards against two readings of one path, one to look up its scope and one to find who answers:
-/// what only looks like a guarded route is nobody's, and shows nothing.
+/// Guards against two readings of a path, for scope and handler: a path that resembles a guarded
+/// route has no handler and reveals nothing.
 #[tokio::test]
 async fn no_other_spelling_of_a_path_gets_around_its_scope() {
     let page = tempfile::tempdir().unwrap();
@@ -374,13 +374,13 @@ async fn no_other_spelling_of_a_path_gets_around_its_scope() {
         assert!(!body.contains("raft_term") && !body.contains("sha256"), "{path}: {body}");
     }
     assert_eq!(send("GET", &server, "/", &[], "").await.body, "the page");
-    // What comes after the path does not matter.
+    // The query does not affect the scope.
     assert_eq!(send("GET", &server, "/metrics?/livez", &[], "").await.status, 401);
     assert_eq!(send("GET", &server, "/kv/a?x=/livez", &[], "").await.status, 401);
 }
 
-/// Guards pages of other origins where tokens are asked for: the browser's question before a
-/// request carries none and is answered, the request itself is not excused.
+/// Guards pages of other origins when tokens are required: the browser's preflight request needs no
+/// token, the request itself does.
 #[tokio::test]
 async fn a_configured_page_needs_a_token_too() {
     let it = Guarded::start(1, &["--cors-origins=http://localhost:1234"]).await;
@@ -400,7 +400,7 @@ async fn a_configured_page_needs_a_token_too() {
     assert_eq!(send("PUT", &server, "/kv/a", &shown, "1").await.status, 200);
 }
 
-/// Guards metrics for a Prometheus without a token: open when that is said, and nothing else is.
+/// Guards metrics for a Prometheus without a token: `--open-metrics` opens them, and nothing else.
 #[tokio::test]
 async fn metrics_are_open_where_that_is_said() {
     let it = Guarded::start(1, &["--open-metrics"]).await;
@@ -409,7 +409,7 @@ async fn metrics_are_open_where_that_is_said() {
     assert_eq!(send("GET", &server, "/cluster/status", &[], "").await.status, 401);
 }
 
-/// Guards requests through a follower: the client's token travels to the leader, whose word counts.
+/// Guards requests through a follower: it forwards the client's token, and the leader checks it.
 #[tokio::test]
 async fn a_follower_passes_the_token_on() {
     let it = Guarded::start(3, &[]).await;
@@ -423,14 +423,14 @@ async fn a_follower_passes_the_token_on() {
         .await;
         assert_eq!(ask("PUT", &server, &path, &it.read.token, "2").await.status, 403);
         assert_eq!(ask("GET", &server, &path, &it.read.token, "").await.body, "1");
-        // What only the leader knows is fetched with the client's token too.
+        // The follower also asks the leader for its progress with the client's token.
         let status = ask("GET", &server, "/cluster/status", &it.read.token, "").await.json();
         assert!(status["progress_from"].is_number(), "{status}");
     }
 }
 
-/// Guards rotation: a token comes and goes without a restart, on a signal and without one; who watches
-/// goes on watching; and a file that cannot be used changes nothing.
+/// Guards rotation: tokens are added and removed without a restart, with and without a signal. Open
+/// watches continue, and an unusable file changes nothing.
 #[tokio::test]
 async fn tokens_are_read_anew_on_sighup() {
     let it = Guarded::start(1, &[]).await;
@@ -480,7 +480,7 @@ async fn tokens_are_read_anew_on_sighup() {
     .await;
 }
 
-/// Guards the start: a tokens file that cannot be used never means that everybody may come in.
+/// Guards the start: with an unusable tokens file the server does not start.
 #[tokio::test]
 async fn a_server_without_its_tokens_does_not_start() {
     let directory = tempfile::tempdir().unwrap();
@@ -499,8 +499,8 @@ async fn a_server_without_its_tokens_does_not_start() {
     }
 }
 
-/// Guards the trace, to which a page cannot send the header: the token comes as a protocol, and is
-/// not repeated in the answer.
+/// Guards the trace, to which a page cannot send the header: it sends its token as a protocol, and
+/// the answer does not repeat it.
 #[tokio::test]
 async fn a_page_shows_its_token_to_the_trace_as_a_protocol() {
     let it = Guarded::start(1, &[]).await;
@@ -524,7 +524,7 @@ async fn a_page_shows_its_token_to_the_trace_as_a_protocol() {
     }
 }
 
-/// Guards the logs: however much is logged, no token stands there.
+/// Guards the logs: at any level they contain no token.
 #[tokio::test]
 async fn no_token_stands_in_the_logs() {
     let it = Guarded::start(3, &["--log=trace"]).await;

@@ -1,9 +1,9 @@
-//! The event stream, as the page reads it.
+//! The event stream that the web page reads.
 
+use api::address::Address;
 use bytes::Bytes;
+use client::Client;
 use futures_util::StreamExt;
-use native_node::client::Client;
-use native_node::config::Address;
 use raft_core::codec;
 use raft_core::event::{Event, EventKind};
 use raft_core::types::NodeId;
@@ -38,7 +38,7 @@ impl Watcher {
         }
     }
 
-    /// Reads frames until an event fits.
+    /// Reads frames until an event matches.
     async fn until(&mut self, fits: impl Fn(&EventKind) -> bool) -> Vec<Event> {
         let mut seen = Vec::new();
         loop {
@@ -50,8 +50,8 @@ impl Watcher {
     }
 }
 
-/// Guards what the page lives on: a watcher starts from a whole state, sees a write happen with its
-/// causes, and what it folds equals what the server says of itself.
+/// Guards the web page's events: a subscriber first gets the full state and then sees a write with
+/// its causes.
 #[tokio::test]
 async fn a_watcher_sees_the_state_and_then_every_event() {
     let cluster = Cluster::start();
@@ -92,8 +92,8 @@ async fn a_watcher_sees_the_state_and_then_every_event() {
     .await;
 }
 
-/// Guards the node against its watchers: under load events are left out, which is said, and the
-/// watcher's picture is whole again afterwards.
+/// Guards the server against its subscribers: under load it omits events and reports their number,
+/// and later the subscriber's view is complete again.
 #[tokio::test]
 async fn a_flood_is_summarised_and_the_picture_is_whole_again() {
     let cluster = Cluster::start();
@@ -137,7 +137,7 @@ async fn a_flood_is_summarised_and_the_picture_is_whole_again() {
     assert!(summarised > 0, "3200 writes are more events than are passed on");
 }
 
-/// Guards against a page of another origin that listens in: CORS does not cover WebSockets.
+/// Guards against pages of other origins: CORS does not cover WebSockets.
 #[tokio::test]
 async fn a_foreign_page_cannot_watch() {
     let cluster = Cluster::start_with(1, &[]);
@@ -148,7 +148,7 @@ async fn a_foreign_page_cannot_watch() {
     assert!(error.to_string().contains("403"), "{error}");
 }
 
-/// Guards shutdown: somebody who watches does not keep the server from ending.
+/// Guards shutdown: a subscriber does not delay it.
 #[tokio::test]
 async fn a_watcher_does_not_keep_the_server_from_ending() {
     let mut cluster = Cluster::start_with(1, &["--shutdown-grace=5m"]);
@@ -159,8 +159,8 @@ async fn a_watcher_does_not_keep_the_server_from_ending() {
     assert!(cluster.ended(1).await.success(), "it ends before the grace is over");
 }
 
-/// Guards the page's form of the stream: the same events as the text form has, after the version of
-/// their encoding, and a clear word for a form that is none.
+/// Guards the binary form of the stream: it has a version and then the same events as the text
+/// form. An unknown form is refused.
 #[tokio::test]
 async fn events_come_in_a_binary_form_too() {
     let cluster = Cluster::start();

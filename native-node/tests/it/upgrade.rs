@@ -1,8 +1,9 @@
-//! What the first release left on disk, under a server of this one.
+//! The first release's data under a server of this release.
 //!
-//! `data/first-release` was written by that release: the directories of three servers that had taken
-//! puts, a delete, a lease, a session, a named request, a transaction and a membership, with snapshots
-//! and a log after them; a backup of the same cluster; and all its keys as `GET /kv` gave them.
+//! The first release wrote `data/first-release`: the directories of three servers, a backup of
+//! their cluster, and all its keys as `GET /kv` returned them. The servers had executed puts, a
+//! delete, a lease, a session, a named request, a transaction and a membership change. The log
+//! continues after their snapshots.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +19,7 @@ fn left_behind() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/first-release")
 }
 
-/// A server's directory as the first release left it.
+/// Copies a server's directory of the first release.
 fn put_back(id: usize, data: &Path) {
     fs::create_dir_all(data).unwrap();
     fs::set_permissions(data, Permissions::from_mode(0o700)).unwrap();
@@ -39,9 +40,9 @@ async fn pairs(cluster: &Cluster, id: usize) -> Value {
     page.json()["pairs"].clone()
 }
 
-/// Guards who upgrades: servers start from the directories of the first release, with every key,
-/// lease, session and remembered answer; go on by the rules of this release, all from the same entry;
-/// and start from what they then wrote.
+/// Guards upgrades: servers start from the directories of the first release with every key, lease,
+/// session and remembered answer. They switch to this release's rules at the same entry, and start
+/// from what they then write.
 #[tokio::test]
 async fn directories_of_the_first_release_go_on() {
     let kept: Value =
@@ -59,7 +60,7 @@ async fn directories_of_the_first_release_go_on() {
     let ask = async |headers: &[(&str, &str)], path: &str, body: &str| {
         send("PUT", &server, path, headers, body.to_owned()).await.json()
     };
-    // Both took effect before, so that they are answered and not carried out.
+    // Both took effect before; a server answers them without executing them again.
     let session = [("x-raft-session", "2"), ("x-raft-sequence", "1")];
     assert_eq!(ask(&session, "/kv/session", "in-session").await["revision"], 102);
     let name = [("idempotency-key", "golden-1")];
@@ -79,7 +80,7 @@ async fn directories_of_the_first_release_go_on() {
     cluster.converged().await;
 }
 
-/// Guards backups, which are kept for long: one of the first release is read.
+/// Guards backups, which are kept for long: a backup of the first release can be read.
 #[test]
 fn a_backup_of_the_first_release_is_read() {
     let kept: Value =
@@ -102,7 +103,7 @@ mod with_the_first_release {
     use crate::doors::SECRET;
     use crate::load::{InSession, Load, LoadOptions, judge};
 
-    /// Where `cargo xtask test` has put the program of the first release.
+    /// The path of the first release's program, set by `cargo xtask test`.
     const VARIABLE: &str = "GLASSRAFT_FIRST_RELEASE";
 
     /// A session of two days, which later rules refuse.
@@ -112,7 +113,7 @@ mod with_the_first_release {
         PathBuf::from(std::env::var_os(VARIABLE).expect("the program of the first release"))
     }
 
-    /// Three servers of the first release.
+    /// Starts three servers of the first release.
     async fn of_the_first_release(arguments: &[&str]) -> Cluster {
         let mut cluster = Cluster::prepare(3, arguments);
         for id in cluster.ids() {
@@ -123,7 +124,7 @@ mod with_the_first_release {
         cluster
     }
 
-    /// Ends a server as an operator does, and starts it with another program.
+    /// Ends a server with SIGTERM, and starts it with another program.
     async fn restart_with(cluster: &mut Cluster, id: usize, program: Option<&Path>) {
         cluster.signal(id, Signal::TERM);
         let status = cluster.ended(id).await;
@@ -149,7 +150,7 @@ mod with_the_first_release {
         let options = LoadOptions {
             prefix: "w/".to_owned(),
             sessions: InSession::All,
-            // Two programs are started five times, perhaps on a busy machine.
+            // Servers restart five times, perhaps on a busy machine.
             patience: crate::cluster::PATIENCE,
             pause: Duration::from_millis(2),
             ..LoadOptions::new(4)
@@ -157,7 +158,7 @@ mod with_the_first_release {
         let seed = getrandom::u64().unwrap();
         println!("seed {seed}");
         let watching = Watchers::start(3, "w/", &servers, None, seed);
-        // A server of the first release is silent until something happens.
+        // A server of the first release sends nothing until a key changes.
         let client = cluster.any_client();
         let something = async || client.put(b"w/first", "1".into()).await.unwrap();
         tokio::select! {
@@ -167,7 +168,7 @@ mod with_the_first_release {
         let load = Load::with(options, &servers);
         load.more_writes(50).await;
 
-        // The leader in the middle; before the last server is upgraded one is set back.
+        // The leader is second; it is downgraded once before the last server is upgraded.
         let leader = cluster.leader().await;
         let others: Vec<usize> = cluster.ids().filter(|id| *id != leader).collect();
         let (first, last) = (others[0], others[1]);
@@ -198,7 +199,7 @@ mod with_the_first_release {
         watchers::judge(&watching.finish().await, &history.kept);
         judge(history, &cluster.any_client()).await;
 
-        // There is no way back: the first release would skip what it does not know.
+        // No downgrade any more: the first release would skip what it does not know.
         cluster.signal(last, Signal::TERM);
         cluster.ended(last).await;
         cluster.run(last, Some(&old));
@@ -216,17 +217,17 @@ mod with_the_first_release {
         cluster.converged().await;
     }
 
-    /// Guards an upgrade in service, as OPERATIONS.md has it: servers of the first release are upgraded
-    /// one after the other while clients write, read and watch, and one is set back in between. No
-    /// acknowledged write is lost, none is in doubt, the history is linearizable, and later rules hold
-    /// only once all servers know them.
+    /// Guards a rolling upgrade, as in OPERATIONS.md: servers are upgraded one by one while clients
+    /// write, read and watch, with one downgrade in between. No acknowledged write is lost, no
+    /// outcome is unknown, the history is linearizable, and later rules apply only once all servers
+    /// know them.
     #[tokio::test]
     #[ignore = "needs the program of the first release; `cargo xtask test` runs it"]
     async fn a_rolling_upgrade_loses_nothing() {
         upgrade_under_load(&[]).await;
     }
 
-    /// Guards the same where servers prove themselves: the proof covers the version.
+    /// Guards the same with a cluster secret: the proof covers the version.
     #[tokio::test]
     #[ignore = "needs the program of the first release; `cargo xtask test` runs it"]
     async fn a_rolling_upgrade_with_a_secret_loses_nothing() {
@@ -236,7 +237,7 @@ mod with_the_first_release {
         upgrade_under_load(&[&format!("--cluster-secret-file={}", file.display())]).await;
     }
 
-    /// Every kind of change.
+    /// Makes every kind of change.
     async fn change(cluster: &Cluster, round: usize) {
         let server = cluster.address(cluster.leader().await);
         let ask = async |method: &str, path: &str, headers: &[(&str, &str)], body: String| {
@@ -256,15 +257,15 @@ mod with_the_first_release {
         ask("PUT", "/kv/once", &[("idempotency-key", &name)], name.clone()).await;
         let all = r#"{"then": [{"put": {"key": "a", "value": "1"}}, {"get": {"key": "once"}}]}"#;
         ask("POST", "/txn", &[], all.to_owned()).await;
-        // Large enough that snapshots come in parts.
+        // Large enough for snapshots in several chunks.
         for number in 0..20 {
             let path = format!("/kv/large-{number}");
             ask("PUT", &path, &[], format!("{round}{}", "x".repeat(30_000))).await;
         }
     }
 
-    /// Guards the state: servers of both releases that hold the same entries hold the same state,
-    /// whichever leads, and get it from each other as a snapshot in parts.
+    /// Guards the state: servers of both releases with the same entries have the same state. It
+    /// holds under a leader of either release, and after a snapshot in chunks.
     #[tokio::test]
     #[ignore = "needs the program of the first release; `cargo xtask test` runs it"]
     async fn servers_of_both_releases_keep_the_same_state() {
@@ -275,7 +276,7 @@ mod with_the_first_release {
         cluster.run(1, None);
         cluster.spawn(1);
         for round in 0..4 {
-            // One is away for so long that it needs a snapshot: of a new leader, and of an old one.
+            // A server is away until it needs a snapshot, from a leader of each release.
             let leader = 1 + round % 2;
             let away = if leader == 1 { 3 } else { 1 };
             let lead = async || {

@@ -1,4 +1,5 @@
-//! Releases that meet: which are let in, what each is told, and that nobody talks two servers down.
+//! Servers of different releases: which are accepted, what each is told, and that nobody can force
+//! two servers to an older protocol.
 
 use futures_util::{SinkExt, StreamExt};
 use native_node::transport::handshake::{
@@ -15,8 +16,8 @@ use crate::doors::{
     SECRET, challenged, connect, hello, next, one_of_two, welcomed, welcomed_as, word,
 };
 
-/// Guards an upgrade in service: the first release comes in by its own Hello, with the secret only, and
-/// who is refused for its version is told the range.
+/// Guards a rolling upgrade: the first release is accepted with its own hello, and only with the
+/// secret. A refusal for the version names the supported range.
 #[tokio::test]
 async fn a_server_of_the_first_release_comes_in() {
     let directory = tempfile::tempdir().unwrap();
@@ -30,7 +31,7 @@ async fn a_server_of_the_first_release_comes_in() {
     let protocol = async || cluster.status(1).await?.peers[0].protocol;
     assert_eq!(eventually("it is known", protocol).await, 3);
     drop(socket);
-    // A proof for another version is none: nobody in between can change the number.
+    // The proof covers the version: nobody on the path can change it.
     let mut socket = connect(&cluster).await;
     let theirs = challenged(&mut socket, old.encode()).await.unwrap();
     let proof = secret.prove(Side::Dialer, &Hello { version: Version::V4, ..old }, &theirs);
@@ -47,8 +48,8 @@ async fn a_server_of_the_first_release_comes_in() {
     );
 }
 
-/// Guards the state: a cluster that follows later rules refuses the first release, which would skip
-/// what it does not know, and says why; also after a restart, before anything is applied.
+/// Guards the state: a cluster under later rules refuses the first release, which would skip what
+/// it does not know, and says why. It does so even after a restart, before it applies anything.
 #[tokio::test]
 async fn later_rules_shut_the_first_release_out() {
     let mut cluster = Cluster::start_with(1, &[]);
@@ -66,7 +67,7 @@ async fn later_rules_shut_the_first_release_out() {
     }
 }
 
-/// The next connection that server 1 makes to server 2, which the test plays, and its Hello.
+/// The next connection from server 1 to server 2, as which the test acts, and its hello.
 async fn dialled(listener: &TcpListener) -> (Hello, WebSocketStream<TcpStream>) {
     let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("it dials").unwrap();
     let mut socket = accept_async(stream).await.unwrap();
@@ -78,12 +79,12 @@ async fn refuse(mut socket: WebSocketStream<TcpStream>) {
     let refusal = Refusal::Version { theirs: "4.2".to_owned(), ours: "3.2".to_owned() };
     let refused = codec::encode(&Challenge::Refused(refusal));
     socket.send(Frame::binary(refused)).await.unwrap();
-    // It takes the word before the connection ends.
+    // Server 1 reads the refusal before the connection ends.
     while let Some(Ok(_)) = socket.next().await {}
 }
 
-/// Guards against whoever forges a refusal: a peer that speaks the newer protocol on a connection that
-/// stands is not spoken to in the older one, and later not without a warning.
+/// Guards against a forged refusal: while a peer's connection in the newer protocol exists, the
+/// server never uses the older one. Later it logs a warning.
 #[tokio::test]
 async fn a_forged_refusal_takes_nobody_down() {
     let cluster = one_of_two(&[]).await;

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use api::address::Address;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use native_node::config::Address;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use testbed::faults::{ALLOW_FAULTS, Plan};
@@ -24,13 +24,13 @@ use crate::cluster::{CALM, Cluster, PATIENCE, eventually, program, run_to_end};
 use crate::http::{Answer, send};
 use crate::load::{InSession, Load, LoadOptions};
 
-/// An event stream.
+/// An open event stream.
 struct Watch {
     response: Response<Incoming>,
     text: String,
 }
 
-/// One event.
+/// An event.
 #[derive(Debug)]
 struct Event {
     id: String,
@@ -58,7 +58,7 @@ impl Watch {
         Self { response, text: String::new() }
     }
 
-    /// The next event that is no bookmark; nothing when the stream ends.
+    /// The next event that is not a bookmark, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<Event> {
         loop {
             let event = self.next_of_any_kind().await?;
@@ -68,7 +68,7 @@ impl Watch {
         }
     }
 
-    /// Waits until the watcher knows of all that happened up to a revision, without an event.
+    /// Waits until bookmarks reach a revision; fails on any other event.
     async fn told_of(&mut self, revision: u64) -> Event {
         loop {
             let event = self.next_of_any_kind().await.expect("the stream goes on");
@@ -99,7 +99,7 @@ impl Watch {
     }
 }
 
-/// Writes a key: each third is none of those that are watched.
+/// Writes a key; every third one is outside the watched prefix.
 async fn write(cluster: &Cluster, at: usize, number: u32) {
     let prefix = if number.is_multiple_of(3) { "b" } else { "a" };
     let path = format!("/kv/{prefix}/{number}");
@@ -110,14 +110,14 @@ async fn write(cluster: &Cluster, at: usize, number: u32) {
     .await;
 }
 
-/// Guards watching: every change under the prefix once and in order, also over a restart of the
-/// server that is watched, and nothing of other keys.
+/// Guards watching: every change under the prefix arrives once and in order, even across a restart
+/// of the watched server, and no other change arrives.
 #[tokio::test]
 async fn a_watch_goes_on_where_it_was_after_a_restart() {
     let mut cluster = Cluster::start();
     let watched = cluster.follower().await;
     let other = cluster.ids().find(|id| *id != watched).unwrap();
-    // By the rules of the first release the ids are without digests.
+    // Under the first release's rules, event IDs have no digest.
     cluster.follows_latest_rules(watched).await;
     write(&cluster, other, 1).await;
     let mut watch = Watch::start(&cluster.address(watched), "/watch?prefix=a/&from=0", None).await;
@@ -164,7 +164,7 @@ async fn a_watch_goes_on_where_it_was_after_a_restart() {
     assert_eq!(changes.as_array().unwrap().len(), 2, "one event a revision: {event:?}");
 }
 
-/// Guards a client that comes back too late: it is told, and told what to do.
+/// Guards a client that returns too late: the error says where it can continue.
 #[tokio::test]
 async fn changes_that_are_not_kept_any_more_are_refused() {
     let [min, max] = CALM;
@@ -189,12 +189,12 @@ async fn changes_that_are_not_kept_any_more_are_refused() {
     send("POST", &server, "/watch", &[], "").await.assert_problem(405, "method_not_allowed");
 }
 
-/// Sends so many writes as batches: the revision after them.
+/// Writes so many keys in batches; returns the last revision.
 async fn write_many(cluster: &Cluster, prefix: &str, count: usize) -> u64 {
     write_tied(cluster, prefix, count, None).await
 }
 
-/// The same with keys that end with a lease.
+/// Like [`write_many`], with keys attached to a lease.
 async fn write_tied(cluster: &Cluster, prefix: &str, count: usize, lease: Option<u64>) -> u64 {
     let server = cluster.address(cluster.leader().await);
     let mut revision = 0;
@@ -209,8 +209,8 @@ async fn write_tied(cluster: &Cluster, prefix: &str, count: usize, lease: Option
     revision
 }
 
-/// Guards whoever watches what rarely changes in a store that changes all the time: it is told how far
-/// everything is, often enough to come back after any number of other changes.
+/// Guards watchers of a rarely changed prefix in a busy store: they get bookmarks often enough to
+/// resume after any number of other changes.
 #[tokio::test]
 async fn a_watcher_of_a_quiet_prefix_never_falls_behind() {
     let cluster = Cluster::start();
@@ -225,14 +225,16 @@ async fn a_watcher_of_a_quiet_prefix_never_falls_behind() {
     assert_eq!(watch.next().await.expect("an event").data["changes"][0]["key"], "quiet/1");
 }
 
-/// Guards large changes: one that is larger than all that is kept reaches those who watch its keys, and
-/// neither they nor the others are cut, on any server. Both can come back.
+/// Guards large changes: a change larger than the kept history reaches the watchers of its keys. No
+/// watcher is cut, on any server, and all can resume.
 #[tokio::test]
 async fn a_change_larger_than_what_is_kept_reaches_its_watchers() {
     const KEYS: usize = 13_000;
     let cluster = Cluster::start();
     let leader = cluster.leader().await;
     write_many(&cluster, "many/", KEYS).await;
+    // Watches begin with what their server has applied.
+    cluster.converged().await;
     let (mut watching, mut others) = (Vec::new(), Vec::new());
     for id in cluster.ids() {
         let server = cluster.address(id);
@@ -262,8 +264,8 @@ async fn a_change_larger_than_what_is_kept_reaches_its_watchers() {
     }
 }
 
-/// Guards the same where a lease ends by itself: the end of very many keys reaches their watchers as one
-/// event, and cuts nobody.
+/// Guards the same for an expiring lease: the end of very many keys reaches their watchers as one
+/// event, and cuts no watcher.
 #[tokio::test]
 async fn the_end_of_a_lease_with_very_many_keys_cuts_nobody() {
     const KEYS: usize = 11_000;
@@ -272,7 +274,7 @@ async fn the_end_of_a_lease_with_very_many_keys_cuts_nobody() {
     let ttl = json!({"ttl_ms": 5_000}).to_string();
     let granted = send("POST", &leader, "/leases", &[], ttl).await;
     let lease = granted.json()["lease"].as_u64().unwrap();
-    // It is kept alive by writing until all watch.
+    // A task keeps the lease alive until all watchers are connected.
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let keep_alive = {
         let leader = leader.clone();
@@ -316,8 +318,8 @@ async fn refused(server: &Address, from: &str, last: Option<&str>) -> Answer {
     send("GET", server, &format!("/watch{from}"), &headers, "").await
 }
 
-/// Guards against numbers from elsewhere: a revision that is yet to come, at a leader and at a
-/// follower, and ids of a history that a restore has ended. What both histories share goes on.
+/// Guards against revisions from elsewhere: a future revision, at a leader and at a follower, and
+/// IDs of a history that a restore ended. Watches from a shared revision continue.
 #[tokio::test]
 async fn revisions_of_another_history_are_refused() {
     let old = Cluster::start();
@@ -343,7 +345,8 @@ async fn revisions_of_another_history_are_refused() {
     }
     drop((watch, old));
 
-    // Twice from the same backup, under the same name, with as many changes: two more histories.
+    // Two restores of the same backup, with the same cluster ID and number of changes: two more
+    // histories.
     let mut lost = vec![lost];
     for value in ["a", "b"] {
         let mut new = Cluster::prepare(1, &CALM);
@@ -367,7 +370,7 @@ async fn revisions_of_another_history_are_refused() {
     }
 }
 
-/// The problem with which a stream ends.
+/// The problem that ends a stream.
 async fn end_of(watch: &mut Watch) -> Value {
     let event = watch.next().await.expect("a word before the end");
     assert_eq!(event.name, "error", "{event:?}");
@@ -375,8 +378,8 @@ async fn end_of(watch: &mut Watch) -> Value {
     event.data
 }
 
-/// Guards watchers at a server that is cut off: they are told, new ones are turned away unless they
-/// want what is stale, and the command line goes on at another server.
+/// Guards watchers at an isolated server: their streams end with an error, and new ones are
+/// rejected unless they accept stale data. The command line continues at another server.
 #[tokio::test]
 async fn watches_end_at_a_server_that_is_cut_off() {
     let [min, max] = CALM;
@@ -405,7 +408,7 @@ async fn watches_end_at_a_server_that_is_cut_off() {
     drop(Watch::start(&server, "/watch", None).await);
 }
 
-/// `native-node watch` at work.
+/// A running `native-node watch`.
 struct Shown {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
@@ -431,7 +434,8 @@ impl Shown {
         timeout(PATIENCE, self.lines.recv()).await.expect("it shows something").expect("it runs")
     }
 
-    /// Writes until something is shown: it may not watch yet. Nothing is on its way afterwards.
+    /// Writes until the command shows a change, because it may not watch yet. Afterwards no change
+    /// is pending.
     async fn is_watching(&mut self, cluster: &Cluster, at: usize) {
         let server = cluster.address(at);
         let mut last: u64 = 0;
@@ -456,7 +460,7 @@ impl Drop for Shown {
     }
 }
 
-/// Guards the command line: a server that stands still is left after a while.
+/// Guards the command line: after a while it leaves a frozen server.
 #[tokio::test]
 async fn the_command_line_leaves_a_frozen_server() {
     let cluster = Cluster::start();
@@ -470,7 +474,7 @@ async fn the_command_line_leaves_a_frozen_server() {
     cluster.signal(frozen, Signal::CONT);
 }
 
-/// Guards watchers at a server that was taken out of the cluster.
+/// Guards watchers at a server that was removed from the cluster.
 #[tokio::test]
 async fn watches_end_at_a_server_that_was_removed() {
     let cluster = Cluster::start();
@@ -488,8 +492,8 @@ async fn watches_end_at_a_server_that_was_removed() {
     assert_eq!(answer.status.as_u16(), 503, "{:?}", answer.body);
 }
 
-/// Guards memory: watchers that take nothing hold a bounded number of bytes, however large values are
-/// and however much they grow by escapes. One that reads is not affected.
+/// Guards memory: watchers that read nothing hold a bounded number of bytes, however large values
+/// are, even with JSON escapes. A watcher that reads is not affected.
 #[tokio::test]
 async fn watchers_that_take_nothing_hold_little() {
     const STALLED: usize = 8;
@@ -498,7 +502,7 @@ async fn watchers_that_take_nothing_hold_little() {
     let small = ["--compact-after-bytes=1048576", "--keep-entries=1"];
     let cluster = Cluster::start_with(1, &[limit, small[0], small[1], min, max]);
     let server = cluster.address(cluster.leader().await);
-    // What is in memory anyway: state, log, history.
+    // Fill what is in memory anyway: state, log, history.
     let write = async |rounds: usize| {
         for number in 0..rounds {
             let value = vec![if number % 2 == 0 { 1 } else { 0xff }; 1 << 20];
@@ -533,8 +537,8 @@ async fn watchers_that_take_nothing_hold_little() {
     assert!(stalled.len() == STALLED);
 }
 
-/// Guards memory: so many may watch keys, one more is told that there is no room, and there is some again
-/// when one goes.
+/// Guards memory: the number of watchers is limited. The next one is rejected, and accepted once
+/// another ends.
 #[tokio::test]
 async fn watchers_are_bounded_in_number() {
     let [min, max] = CALM;
@@ -559,7 +563,7 @@ async fn watchers_are_bounded_in_number() {
     eventually("there is room", async || (&watch().await.1 == b"HTTP/1.1 200").then_some(())).await;
 }
 
-/// Guards the whole promise: while leaders are killed and servers end, watchers that come and go at
+/// Guards the whole promise: while leaders are killed and servers end, watchers that reconnect at
 /// random servers see every change once and in order.
 #[tokio::test]
 async fn watchers_miss_nothing_and_see_nothing_twice() {

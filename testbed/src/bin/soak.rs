@@ -1,4 +1,4 @@
-//! Runs a soak and prints its report: `cargo xtask soak`.
+//! Runs a soak test and prints its report: `cargo xtask soak`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,11 +8,13 @@ use clap::Parser;
 use testbed::cluster::set_program;
 use testbed::soak::Soak;
 
-/// Run a cluster of real server processes under random faults and judge all that clients see.
+/// Run a cluster of real server processes under random faults and check everything that clients
+/// see.
 ///
-/// Every window's history is checked for linearizability, every acknowledged write must be found
-/// again, watchers must see each change once, all servers must end up equal, judged clients and
-/// health must go on beside hostile clients, and memory, disk and open files must stay bounded.
+/// Checks that every window's history is linearizable, that every acknowledged write is found, and
+/// that watchers see each change once. All servers must end with the same state. Judged clients and
+/// health checks must succeed beside hostile clients. Memory, disk and open files must stay
+/// bounded.
 #[derive(Parser)]
 #[command(name = "soak", bin_name = "cargo xtask soak")]
 #[command(after_help = "Examples:
@@ -20,26 +22,26 @@ use testbed::soak::Soak;
   cargo xtask soak --minutes 5 --seed 7 --servers 5
   cargo xtask soak --minutes 5 --only hostile")]
 struct Arguments {
-    /// For how long
+    /// Duration of the soak, in minutes
     #[arg(long, value_name = "M", default_value_t = 10)]
     minutes: u64,
-    /// Decides on servers and faults; one is drawn and printed if none is given. Timing is the
-    /// machine's, so the same seed gives the same faults but not the same run
+    /// Seed for servers and faults; random and printed by default. Timing depends on the machine,
+    /// so the same seed gives the same faults but not the same run
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// How many servers; from three to five by the seed if nothing is said
+    /// Number of servers, 3 to 9; by default the seed chooses 3 to 5
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=9))]
     servers: Option<u16>,
-    /// Only faults whose names in the report contain this
+    /// Run only faults whose name in the report contains this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// No faults whose names in the report contain this
+    /// Skip faults whose name in the report contains this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     skip: String,
-    /// The server program; by default the one that was built beside this one
+    /// Path of the server program; by default the program that was built beside this one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Where to write the report as JSON
+    /// File to write the report to, as JSON
     #[arg(long, value_name = "FILE", default_value = "soak.json")]
     report: PathBuf,
 }
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
     let Arguments { servers, only, skip, report: file, .. } = arguments;
     let soak = Soak { time, seed, servers, only, skip };
     let runtime = tokio::runtime::Runtime::new().expect("the system lets threads start");
-    // Whatever is wrong is a panic, as in a test; here it must still say how to go on from it.
+    // Failures panic, as in a test. Catch the panic, to print how to repeat the run.
     let local = tokio::task::LocalSet::new();
     let run = local.run_until(async { tokio::task::spawn_local(soak.run()).await });
     let Ok(report) = runtime.block_on(run) else {
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!("soak: figures are in {}", file.display());
-    // A history that is still being searched must not keep the program.
+    // Do not wait for a running history search.
     runtime.shutdown_background();
     ExitCode::SUCCESS
 }

@@ -1,5 +1,5 @@
-//! Clients that mean no good: slow, huge, half open, far too many, without a token that holds, or
-//! speaking nonsense where servers speak with each other. They go on until they are stopped.
+//! Hostile clients. They send slow or huge requests, open half-open or too many connections, use
+//! invalid tokens, or send garbage to the peer port. They continue until they are stopped.
 
 mod peers;
 mod requests;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use native_node::config::Address;
+use api::address::Address;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -18,55 +18,55 @@ use tokio::time::sleep;
 
 use crate::cluster::Cluster;
 
-/// With what all keys begin that they write.
+/// Prefix of all keys that hostile clients write.
 pub const PREFIX: &str = "hostile/";
 
-/// The pause before a connection that has ended is made anew.
+/// Delay before a client connects again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What kind they are.
+/// Kind of hostile clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They send headers and bodies, and read answers, a byte at a time.
+    /// They send headers and bodies, and read responses, byte by byte.
     Slow,
-    /// They send bodies at the limits and above, and read ranges of everything.
+    /// They send bodies at and above the limits, and read large ranges.
     Huge,
-    /// They connect and say nothing, to both ports.
+    /// They connect to both ports and send nothing.
     HalfOpen,
-    /// They ask for more than is let in at once, without waiting.
+    /// They send more concurrent requests than a server accepts, without waiting.
     Flood,
-    /// They speak to the port for servers: nonsense, other programs' languages, other versions.
+    /// They send garbage, other protocols and other versions to the peer port.
     Garbage,
-    /// They show tokens that do not hold, or none.
+    /// They send invalid tokens, or none.
     Strangers,
 }
 
-/// A server to be molested.
+/// A server to attack.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where clients reach it.
+    /// Its address for clients.
     pub client: Address,
-    /// Where it listens for other servers.
+    /// The address where it listens for other servers.
     pub peer: Address,
-    /// A token that holds.
+    /// A valid token.
     pub token: String,
 }
 
 impl Target {
-    /// Some server of a cluster that asks for this token.
+    /// A server of a cluster that requires this token.
     pub fn of(cluster: &Cluster, id: usize, token: &str) -> Self {
         let (client, peer) = (cluster.address(id), cluster.own_peer_address(id));
         Self { client, peer, token: token.to_owned() }
     }
 }
 
-/// Hostile clients at work. Dropping it stops them.
+/// Running hostile clients. Dropping it stops them.
 pub struct Hostile {
     clients: JoinSet<()>,
     tally: Arc<Tally>,
 }
 
-/// What became of them.
+/// Connections and responses of hostile clients.
 #[derive(Debug, Default)]
 pub struct Tally {
     connections: AtomicU64,
@@ -78,12 +78,12 @@ impl Tally {
         *self.statuses.lock().unwrap().entry(status).or_default() += 1;
     }
 
-    /// How many connections they made.
+    /// Number of connections.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many answers had such a status.
+    /// Number of responses with a matching status.
     pub fn with_status(&self, meant: impl Fn(u16) -> bool) -> u64 {
         let statuses = self.statuses.lock().unwrap();
         statuses.iter().filter(|(status, _)| meant(**status)).map(|(_, count)| count).sum()
@@ -101,11 +101,12 @@ impl fmt::Display for Tally {
 }
 
 impl Hostile {
-    /// Starts clients of this kind at these servers.
+    /// Starts clients of this kind against these servers.
     pub fn start(kind: Kind, targets: &[Target]) -> Self {
         let mut hostile = Self { clients: JoinSet::new(), tally: Arc::default() };
         if let (Kind::Huge, [target, ..]) = (kind, targets) {
-            // What is let in has to go over all links, where judged clients' writes wait behind it.
+            // Only a single such client: accepted values use all links, and judged clients' writes
+            // wait behind them.
             hostile.add(1, &target.client, target, requests::largest);
         }
         for target in targets {
@@ -129,7 +130,7 @@ impl Hostile {
         hostile
     }
 
-    /// So many clients that connect, do this, and begin anew when the connection ends.
+    /// Adds `count` clients that connect, run `act`, and reconnect when the connection ends.
     fn add<F>(
         &mut self,
         count: u64,
@@ -146,7 +147,7 @@ impl Hostile {
                     if let Ok(stream) = TcpStream::connect(&at).await {
                         tally.connections.fetch_add(1, Ordering::Relaxed);
                         let (target, tally) = (target.clone(), Arc::clone(&tally));
-                        // Being cut is what they deserve.
+                        // Servers may cut these connections.
                         drop(act(stream, Visit { number: visit, target, tally }).await);
                     }
                     sleep(PAUSE).await;
@@ -155,22 +156,22 @@ impl Hostile {
         }
     }
 
-    /// Stops them and gives what became of them.
+    /// Stops the clients and returns their counts.
     pub async fn stop(mut self) -> Arc<Tally> {
         self.clients.shutdown().await;
         self.tally
     }
 }
 
-/// One connection.
+/// A connection.
 struct Visit {
-    /// Another one each time, and for each client.
+    /// Differs for each connection and initially for each client.
     number: u64,
     target: Target,
     tally: Arc<Tally>,
 }
 
-/// Says nothing until it is cut.
+/// Sends nothing until the server closes the connection.
 async fn silence(mut stream: TcpStream, _: Visit) -> std::io::Result<()> {
     stream.read(&mut [0]).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! What hostile clients say at the port for servers.
+//! What hostile clients send to the peer port.
 
 use std::io::Result;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::Visit;
 
-/// Nonsense, other languages, frames without end, and servers that do not belong.
+/// Garbage, other protocols, endless frames, and servers that are not members.
 pub(super) async fn garbage(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let upgrade = format!(
         "GET /raft HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -53,7 +53,7 @@ fn hello(change: impl FnOnce(&mut Hello)) -> Hello {
     hello
 }
 
-/// A client's frame of a WebSocket, whose mask changes nothing.
+/// A WebSocket client frame with a mask of zeros, which changes nothing.
 fn frame(payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap();
     let mut frame = vec![0x82, 0xfe];
@@ -63,7 +63,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Says this, and listens until it is cut.
+/// Sends bytes and reads until the server closes the connection.
 async fn say(stream: &mut TcpStream, words: &[&[u8]]) -> Result<()> {
     for word in words {
         stream.write_all(word).await?;

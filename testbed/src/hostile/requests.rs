@@ -1,4 +1,4 @@
-//! What hostile clients ask for at the port for clients.
+//! What hostile clients send to the client port.
 
 use std::fmt::Write as _;
 use std::io::{Error, Result};
@@ -11,10 +11,10 @@ use tokio::time::sleep;
 
 use super::{PREFIX, Visit};
 
-/// The pause between two bytes.
+/// Delay between two bytes.
 const DRIP: Duration = Duration::from_millis(50);
 
-/// Requests that are sent at once without waiting for an answer.
+/// Number of requests that are sent without waiting for a response.
 const PIPELINED: usize = 8;
 
 impl Visit {
@@ -32,7 +32,7 @@ impl Visit {
         head + "\r\n"
     }
 
-    /// Reads an answer's header and counts it, and what has come of the body with it.
+    /// Reads and counts a response's header, and the part of the body that arrives with it.
     async fn answer(&self, stream: &mut TcpStream) -> Result<u16> {
         let mut answer = Vec::new();
         while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -56,22 +56,22 @@ async fn drip(stream: &mut TcpStream, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A byte of the header at a time.
+/// Sends the header byte by byte.
 pub(super) async fn slow_header(mut stream: TcpStream, visit: Visit) -> Result<()> {
     drip(&mut stream, visit.head("GET", "/kv/a", 0).as_bytes()).await?;
     visit.answer(&mut stream).await.map(drop)
 }
 
-/// A byte of the body at a time.
+/// Sends the body byte by byte.
 pub(super) async fn slow_body(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let path = format!("/kv/{PREFIX}slow");
     stream.write_all(visit.head("PUT", &path, MAX_VALUE_BYTES).as_bytes()).await?;
     drip(&mut stream, &[b's'; 1024]).await
 }
 
-/// Asks for much and reads a byte at a time.
+/// Requests large responses and reads them byte by byte.
 pub(super) async fn slow_reader(mut stream: TcpStream, visit: Visit) -> Result<()> {
-    // Longer than what anybody else writes here.
+    // The longest response of these servers.
     let much = visit.head("GET", "/openapi.json", 0).repeat(64);
     let (mut reading, mut writing) = stream.split();
     let asking = async {
@@ -90,7 +90,7 @@ pub(super) async fn slow_reader(mut stream: TcpStream, visit: Visit) -> Result<(
     }
 }
 
-/// Bodies and headers above the limits, and ranges of everything.
+/// Sends bodies and headers above the limits, and requests large ranges.
 pub(super) async fn huge(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let put = |key: &str, size| (visit.head("PUT", &format!("/kv/{PREFIX}{key}"), size), size);
     let fields = "x-field: value\r\n";
@@ -120,7 +120,7 @@ pub(super) async fn huge(mut stream: TcpStream, visit: Visit) -> Result<()> {
         }
         Ok::<_, Error>(())
     };
-    // An answer may come before all is sent, and then nobody wants the rest.
+    // The response may arrive early; then stop sending.
     tokio::select! {
         all = send => all,
         early = reading.readable() => early,
@@ -128,7 +128,7 @@ pub(super) async fn huge(mut stream: TcpStream, visit: Visit) -> Result<()> {
     visit.answer(&mut stream).await.map(drop)
 }
 
-/// The largest value, again and again.
+/// Writes a value of the maximum size, once a second.
 pub(super) async fn largest(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let head = visit.head("PUT", &format!("/kv/{PREFIX}largest"), MAX_VALUE_BYTES);
     stream.write_all(head.as_bytes()).await?;
@@ -138,7 +138,7 @@ pub(super) async fn largest(mut stream: TcpStream, visit: Visit) -> Result<()> {
     Ok(())
 }
 
-/// Requests without end, several at once.
+/// Sends pipelined requests without end.
 pub(super) async fn flood(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let mut requests = String::new();
     for number in 0..PIPELINED as u64 {
@@ -167,7 +167,7 @@ pub(super) async fn flood(mut stream: TcpStream, visit: Visit) -> Result<()> {
     }
 }
 
-/// Without a token that holds, at every door.
+/// Sends invalid tokens to every kind of route.
 pub(super) async fn stranger(mut stream: TcpStream, visit: Visit) -> Result<()> {
     let wrong = [
         String::new(),

@@ -1,14 +1,14 @@
-//! Who dials: servers say it in the first word of their handshake, which the network reads along.
+//! Identifies the dialling server from the first message of its handshake, which the network reads.
 
 use native_node::transport::handshake::Hello;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// More than a header or a first word takes.
+/// Upper bound for the bytes of a header or a first message.
 const MAX_BYTES: usize = 16 << 10;
 
-/// Passes the handshake on up to the first word of who dials. Gives the dialer's number and that
-/// word, which is not passed on yet; nothing for anybody who does not speak as servers do.
+/// Forwards the handshake up to the dialer's first message. Returns the dialer's number and that
+/// message, which is not forwarded yet; `None` if the dialer does not use the peer protocol.
 pub(super) async fn introduce(
     dialer: &mut TcpStream,
     server: &mut TcpStream,
@@ -26,7 +26,7 @@ pub(super) async fn introduce(
     Some((usize::try_from(hello.from.0).ok()?, frame))
 }
 
-/// Reads a header to its end. Nobody says more before the other side has answered.
+/// Reads a complete header. Nothing follows it until the other side responds.
 async fn header(from: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -40,7 +40,8 @@ async fn more(from: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
     (read > 0 && bytes.len() <= MAX_BYTES).then_some(())
 }
 
-/// What the first frame of a WebSocket's client carries (RFC 6455, section 5.2), once it is whole.
+/// Returns the payload of a WebSocket client's first frame (RFC 6455, section 5.2), once it is
+/// complete.
 fn payload(frame: &[u8]) -> Option<Vec<u8>> {
     let (length, rest) = match usize::from(*frame.get(1)? & 0x7f) {
         126 => {

@@ -1,11 +1,14 @@
-//! A network between servers, and between clients and servers, in user space: links with bandwidth
-//! and delay that fall silent and forget connections, all while the servers run.
+//! A user-space network between servers, and between clients and servers. Its links have bandwidth
+//! and delay, can become silent, and can forget connections, all while the servers run.
 //!
-//! Each server listens where nobody looks for it, and the members' addresses are those of proxies. So
-//! servers need no list of their own: whoever dials says in its handshake who it is. Two things are
-//! not as on a real network. A connection to a proxy is always made, and falls silent after that;
-//! `hosts.rs` has routes that swallow SYNs. And clients' requests that one server passes on to another
-//! go to that one's address for clients, past the proxies; `--allow-faults` cuts those too.
+//! The members' addresses are those of proxies, and each server listens at another address. The
+//! servers need no separate member lists, because the dialling server names itself in its
+//! handshake. Two things differ from a real network:
+//!
+//! - A proxy always accepts a connection, even on a silent link. `hosts.rs` has routes that drop
+//!   SYNs.
+//! - Requests that a server forwards go to the other server's client address and bypass the
+//!   proxies. `--allow-faults` cuts those too.
 
 mod hello;
 #[cfg(test)]
@@ -16,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use native_node::config::Address;
+use api::address::Address;
 use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -27,22 +30,22 @@ use crate::cluster::Cluster;
 pub use way::Quality;
 use way::Way;
 
-/// In place of a server's number: the clients that come over the network.
+/// Stands for clients in place of a server's number.
 pub const CLIENTS: usize = 0;
 
-/// How long an introduction may take: longer than servers wait for it.
+/// Timeout of a handshake's first message; longer than the servers' own timeout.
 const INTRODUCTION: Duration = Duration::from_secs(30);
 
-/// The proxies between all ends. Dropping it ends them.
+/// The proxies between servers, and between clients and servers. Dropping it stops them.
 pub struct Network {
     links: Arc<Links>,
     accepting: JoinSet<()>,
 }
 
-/// By who dials and who is dialled.
+/// Links by dialling and dialled end.
 type Links = BTreeMap<(usize, usize), Link>;
 
-/// The connections that one end has made to another.
+/// All connections from a dialling end to another end.
 #[derive(Clone)]
 struct Link {
     there: Arc<Way>,
@@ -50,7 +53,7 @@ struct Link {
     fate: watch::Sender<Fate>,
 }
 
-/// What has happened to connections, counted: it happens to those that stand then.
+/// Numbers of faults so far; a fault affects the connections that exist at that time.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Fate {
     forgotten: u64,
@@ -58,8 +61,8 @@ struct Fate {
 }
 
 impl Network {
-    /// Puts links like this between any two servers, none of which is started yet, and between them
-    /// and clients.
+    /// Puts links of this quality between all servers and between servers and clients. No server
+    /// may have been started yet.
     pub async fn between(cluster: &mut Cluster, quality: Quality) -> Self {
         let ends: Vec<usize> = cluster.ids().collect();
         let with_clients = || ends.iter().copied().chain([CLIENTS]);
@@ -86,7 +89,7 @@ impl Network {
         Self { links, accepting }
     }
 
-    /// Where clients reach these servers over the network.
+    /// Client addresses of the servers over this network.
     pub async fn client_addresses(&mut self, cluster: &Cluster) -> Vec<Address> {
         let mut addresses = Vec::new();
         for id in cluster.ids() {
@@ -105,35 +108,35 @@ impl Network {
         addresses
     }
 
-    /// Changes what the way from one end to another is like, from now on.
+    /// Changes the quality of the link from one end to another.
     pub fn change(&self, from: usize, to: usize, change: impl FnOnce(&mut Quality)) {
         self.links[&(from, to)].there.quality.send_modify(change);
     }
 
-    /// What the way is like.
+    /// The quality of the link from one end to another.
     pub fn quality(&self, from: usize, to: usize) -> Quality {
         *self.links[&(from, to)].there.quality.borrow()
     }
 
-    /// All pairs of different ends, those with clients included.
+    /// All ordered pairs of different ends, including clients.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         self.links.keys().copied()
     }
 
-    /// From now on the connections that stand carry nothing, and do not break either: as when a
-    /// firewall has forgotten them. New ones work.
+    /// Makes all existing connections carry nothing without breaking them, like a firewall that
+    /// lost its state. New connections work.
     pub fn forget_connections(&self) {
         for link in self.links.values() {
             link.fate.send_modify(|fate| fate.forgotten += 1);
         }
     }
 
-    /// The connections that `from` made to `to` end at `to`, and `from` never hears of it.
+    /// Closes the connections from `from` at `to` only; `from` is not notified.
     pub fn half_open(&self, from: usize, to: usize) {
         self.links[&(from, to)].fate.send_modify(|fate| fate.half_open += 1);
     }
 
-    /// The bytes carried on all of it.
+    /// Total bytes carried on all links.
     pub fn carried(&self) -> u64 {
         self.links.values().map(|link| link.there.carried()).sum()
     }
@@ -151,7 +154,7 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Without descriptors there is nothing to serve; the next one may work.
+                // Without file descriptors accepting fails; a later attempt may succeed.
                 let Ok((stream, _)) = accepted else { continue };
                 connections.spawn(serve(stream));
             }
@@ -160,7 +163,7 @@ where
     }
 }
 
-/// Serves a connection to a server once it is known who made it.
+/// Serves a connection to a server once the dialer is identified.
 async fn introduced(mut dialer: TcpStream, server: Address, to: usize, links: Arc<Links>) {
     let Ok(mut server) = TcpStream::connect(server.to_string()).await else { return };
     for stream in [&dialer, &server] {
@@ -174,7 +177,7 @@ async fn introduced(mut dialer: TcpStream, server: Address, to: usize, links: Ar
 }
 
 impl Link {
-    /// Carries a connection until it ends or something happens to it.
+    /// Forwards a connection until it ends or a fault affects it.
     async fn pass(&self, first: Vec<u8>, dialer: TcpStream, server: TcpStream) {
         let mut fate = self.fate.subscribe();
         let born = *fate.borrow();
@@ -193,7 +196,7 @@ impl Link {
                 }
             }
         };
-        // Whoever is still there may send as much as it likes: nobody hears it.
+        // Discard everything that the remaining ends send.
         let mut void = sink();
         let dialer = copy(&mut from_dialer, &mut void);
         if now.half_open == born.half_open {

@@ -1,4 +1,4 @@
-//! The network itself, with clients and a server that only the test plays.
+//! Tests of the network, in which the test acts as clients and server.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, PATIENCE};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Long enough for whatever is not held up.
+/// Long enough for anything that is not blocked.
 const MOMENT: Duration = Duration::from_millis(500);
 
 struct Played {
@@ -29,14 +29,14 @@ impl Played {
         Self { network, listener, door }
     }
 
-    /// A connection: the client's end and the server's.
+    /// Opens a connection; returns the client's end and the server's end.
     async fn connect(&self) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(&self.door).await.unwrap();
         (client, self.listener.accept().await.unwrap().0)
     }
 }
 
-/// How long so many bytes take.
+/// Measures how long `bytes` bytes take.
 async fn time(from: &mut TcpStream, to: &mut TcpStream, bytes: usize) -> Duration {
     let begun = Instant::now();
     let (sent, mut received) = (vec![1; bytes], vec![0; bytes]);
@@ -50,14 +50,14 @@ async fn arrives(stream: &mut TcpStream) -> bool {
     timeout(MOMENT, stream.read_exact(&mut [0])).await.is_ok_and(|read| read.is_ok())
 }
 
-/// Whether an end, orderly or not, comes at once.
+/// Whether the connection ends soon, by a shutdown or an error.
 async fn ends(stream: &mut TcpStream) -> bool {
     let read = timeout(MOMENT, stream.read(&mut [0])).await;
     read.is_ok_and(|read| read.is_err() || read.is_ok_and(|bytes| bytes == 0))
 }
 
-/// Guards the bandwidth, to 20%, also when it changes while a connection stands. A busy machine may
-/// take longer now and then, so the best time counts.
+/// Guards that links have their bandwidth within 20%, also after it changes during a connection.
+/// The best time counts, because a busy machine may take longer now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_keep_their_bandwidth() {
     let played = Played::new(Quality::new(2.0, Duration::ZERO)).await;
@@ -78,7 +78,7 @@ async fn links_keep_their_bandwidth() {
     }
 }
 
-/// Guards bandwidth against more connections: all share one link.
+/// Guards that all connections on a link share its bandwidth.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_share_a_link() {
     let played = Played::new(Quality::new(16.0, Duration::ZERO)).await;
@@ -88,7 +88,7 @@ async fn connections_share_a_link() {
     assert!(begun.elapsed() > 450 * MS, "a megabyte took {:?} at 16 Mbit/s", begun.elapsed());
 }
 
-/// Guards the delay, each way by itself.
+/// Guards that each direction has its own delay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_keep_their_delay() {
     let played = Played::new(Quality::new(100.0, 30 * MS)).await;
@@ -103,8 +103,8 @@ async fn links_keep_their_delay() {
     assert!((70 * MS..80 * MS).contains(&back), "{back:?}");
 }
 
-/// Guards silence: nothing arrives one way and nobody is told, not even of an end; the other way
-/// works, and what was sent arrives once the silence is over.
+/// Guards that a silent direction delivers nothing and reports nothing, not even an end. The other
+/// direction works. What was sent arrives once the silence ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_keeps_both_ends_open() {
     let played = Played::new(Quality::new(100.0, Duration::ZERO)).await;
@@ -124,7 +124,7 @@ async fn silence_keeps_both_ends_open() {
     assert_eq!(received.len(), 1000);
 }
 
-/// Guards connections that a network has forgotten: they carry nothing and stay open, new ones work.
+/// Guards that forgotten connections carry nothing and stay open, and that new connections work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_connections_stay_open() {
     let played = Played::new(Quality::new(100.0, Duration::ZERO)).await;
@@ -140,7 +140,7 @@ async fn forgotten_connections_stay_open() {
     time(&mut client, &mut server, 10).await;
 }
 
-/// Guards half-open connections: the server's end is gone, and the client goes on sending.
+/// Guards that in half-open connections the server's end closes and the client can still send.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_connections_end_at_one_side() {
     let played = Played::new(Quality::new(100.0, Duration::ZERO)).await;

@@ -1,4 +1,4 @@
-//! One direction of a link: what is sent waits in line for the bandwidth, and then flies for the delay.
+//! A direction of a link: bytes wait in a queue for the bandwidth, then arrive after the delay.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,33 +8,32 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-/// What a way carries at once, as Ethernet does.
+/// Maximum bytes that are sent at once, as on Ethernet.
 const PIECE: usize = 1460;
 
-/// So much waits in line before a way at most, in bytes; then senders wait. Networks have such
-/// queues, and longer ones.
+/// Maximum bytes in the queue; then senders wait. Real networks have such queues, and longer ones.
 const LINE: f64 = 256.0 * 1024.0;
 
-/// What one direction of a link is like.
+/// Properties of a direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quality {
     /// Bandwidth, in Mbit/s.
     pub mbit: f64,
-    /// How long each piece is under way.
+    /// Propagation delay of each packet.
     pub delay: Duration,
-    /// Nothing arrives any more, and nobody is told: no packet, no end, no reset. What was sent
-    /// arrives once this ends, as TCP sends it again.
+    /// Whether nothing arrives and nobody is notified: no packet, no end, no reset. What was sent
+    /// arrives once the silence ends, as with TCP retransmissions.
     pub silent: bool,
 }
 
 impl Quality {
-    /// A way that works.
+    /// A direction that is not silent.
     pub const fn new(mbit: f64, delay: Duration) -> Self {
         Self { mbit, delay, silent: false }
     }
 }
 
-/// One direction of a link at work. All connections from one end to the other share it.
+/// A running direction of a link. All connections between its ends share it.
 pub(super) struct Way {
     pub(super) quality: watch::Sender<Quality>,
     free_at: Mutex<Instant>,
@@ -47,12 +46,12 @@ impl Way {
         Self { quality, free_at: Mutex::new(Instant::now()), carried: AtomicU64::new(0) }
     }
 
-    /// The bytes that were sent on it.
+    /// Number of bytes that were sent.
     pub(super) fn carried(&self) -> u64 {
         self.carried.load(Ordering::Relaxed)
     }
 
-    /// Waits in line, and gives when so many bytes arrive.
+    /// Waits in the queue, and returns when the bytes arrive.
     async fn send(&self, bytes: usize) -> Instant {
         let mut free_at = self.free_at.lock().await;
         let Quality { mbit, delay, .. } = self.not_silent().await;
@@ -66,13 +65,14 @@ impl Way {
         *free_at + delay
     }
 
-    /// Waits until the way is not silent.
+    /// Waits until the direction is not silent.
     async fn not_silent(&self) -> Quality {
         let mut quality = self.quality.subscribe();
         *quality.wait_for(|quality| !quality.silent).await.expect("the way is there")
     }
 
-    /// Carries one direction of a connection to its end, beginning with what was read already.
+    /// Forwards a direction of a connection until it ends; starts with `first`, which was already
+    /// read.
     pub(super) async fn carry(
         &self,
         first: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The faults of a soak, each from its beginning to its end.
+//! The faults of a soak, each with its start and end.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,48 +13,48 @@ use crate::cluster::{Cluster, eventually};
 use crate::faults::Plan;
 use crate::hostile::Kind;
 
-/// One kind of fault.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
-    /// SIGKILL for some server, or for the leader.
+    /// SIGKILL for a random server, or for the leader.
     Kill,
     KillLeader,
-    /// SIGKILL for all at once: a power cut.
+    /// SIGKILL for all servers at once, like a power failure.
     KillAll,
-    /// SIGSTOP for some server, or for the leader.
+    /// SIGSTOP for a random server, or for the leader.
     Freeze,
     FreezeLeader,
-    /// SIGTERM for one after the other.
+    /// SIGTERM and restart for one server after another.
     RollingRestart,
-    /// A link of two servers, both ways and one way.
+    /// Cuts the link between two servers, in both directions or in a single one.
     Cut,
     CutOneWay,
-    /// All links of the leader, both ways, or only those to it or from it.
+    /// Cuts all links of the leader: in both directions, only to it, or only from it.
     IsolateLeader,
     DeafenLeader,
     MuteLeader,
-    /// `fdatasync` hangs for a follower, or for the leader.
+    /// `fdatasync` hangs at a follower, or at the leader.
     Stall,
     StallLeader,
-    /// No space for the leader, or for anybody.
+    /// No disk space at the leader, or at any server.
     FillLeader,
     FillAll,
-    /// A server loses all it had, is taken out and let in again.
+    /// A server loses its data, is removed and added again.
     Wipe,
-    /// A bit of a stopped server's log flips; it refuses to start and is let in anew.
+    /// A bit of a stopped server's log flips. If the server refuses to start, it joins again empty.
     Corrupt,
-    /// A member leaves and joins again with what it has.
+    /// A member is removed and added again with its data.
     LeaveAndJoin,
-    /// Leadership is handed over.
+    /// Leadership is transferred.
     Transfer,
-    /// Something happens to links.
+    /// A fault of links.
     Links(Change),
-    /// Hostile clients at all servers.
+    /// Hostile clients attack all servers.
     Molest(Kind),
-    /// Nobody reads a server's log, or whoever did is gone.
+    /// The reader of a server's log stops reading, or closes the pipe.
     UnreadLog,
     BrokenLog,
-    /// A server with few file descriptors, and many who connect to it.
+    /// A server has few file descriptors, and many clients connect to it.
     FewFiles,
 }
 
@@ -98,7 +98,7 @@ impl Deed {
         Self::FewFiles,
     ];
 
-    /// All whose names contain `only`, but for those whose names contain `skip`, if that says anything.
+    /// All faults whose names contain `only` but not `skip`, unless `skip` is empty.
     pub(super) fn named(only: &str, skip: &str) -> Vec<Self> {
         let skipped = |name: &str| !skip.is_empty() && name.contains(skip);
         let meant = |deed: &Self| deed.name().contains(only) && !skipped(deed.name());
@@ -139,7 +139,7 @@ impl Deed {
         }
     }
 
-    /// Does it, and ends it.
+    /// Runs the fault from its start to its end.
     pub(super) async fn perform(self, field: &mut Field<'_>) {
         let Field { cluster, rng, base, .. } = field;
         let ids: Vec<usize> = cluster.ids().collect();
@@ -232,7 +232,7 @@ impl Deed {
     }
 }
 
-/// What is wrong with links and disks for a while.
+/// Applies faults of links and disks for `time`.
 async fn hold(field: &mut Field<'_>, plan: &Plan, time: Duration) {
     field.cluster.apply(plan).await;
     field.watch(time).await;
@@ -252,7 +252,7 @@ async fn freeze(field: &mut Field<'_>, id: usize, time: Duration) {
     field.cluster.signal(id, Signal::CONT);
 }
 
-/// Ends a server as its operator does, and starts it by a command that is changed before.
+/// Stops a server with SIGTERM and restarts it; `change` may modify the command first.
 pub(super) async fn restart_in_order(
     cluster: &mut Cluster,
     id: usize,
@@ -265,7 +265,7 @@ pub(super) async fn restart_in_order(
     cluster.caught_up(id).await;
 }
 
-/// A server that does not run starts with nothing, as its operator is told to let it.
+/// Restarts a stopped server with an empty directory, by the documented procedure for operators.
 async fn rejoin_empty(cluster: &mut Cluster, id: usize) {
     cluster.wipe(id);
     cluster.spawn(id);
@@ -274,10 +274,10 @@ async fn rejoin_empty(cluster: &mut Cluster, id: usize) {
     cluster.caught_up(id).await;
 }
 
-/// Damage is noticed, or it hit what nobody needs; never is it served.
+/// Damages a server's log: the server must refuse to start or be unaffected.
 async fn corrupt(cluster: &mut Cluster, id: usize, rng: &mut Rng) {
-    // In order, so that the log is sealed: what a kill leaves behind its last complete write cannot
-    // be told from a write that was under way.
+    // Stop cleanly, to seal the log. After a kill, damage behind the last complete write looks like
+    // a write in progress.
     cluster.signal(id, Signal::TERM);
     assert!(cluster.ended(id).await.success());
     let files = std::fs::read_dir(cluster.data(id)).unwrap().map(|entry| entry.unwrap().path());

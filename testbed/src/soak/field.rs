@@ -1,4 +1,4 @@
-//! What faults happen to.
+//! The objects that faults act on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::faults::Plan;
 use crate::load::Load;
 use crate::network::{Network, Quality};
 
-/// How often servers are looked at.
+/// Interval between two looks at the servers' resource usage.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// Cluster, network and judged clients, as a fault finds them.
+/// Cluster, network and judged clients for a fault.
 pub(super) struct Field<'a> {
     pub(super) cluster: &'a mut Cluster,
     pub(super) network: &'a Network,
@@ -23,13 +23,13 @@ pub(super) struct Field<'a> {
     pub(super) base: &'a Base,
     /// The judged clients.
     pub(super) load: &'a Load,
-    /// What servers ask clients for.
+    /// The API token that servers require.
     pub(super) token: &'a str,
     pub(super) figures: Figures,
 }
 
 impl Field<'_> {
-    /// Lets time pass and looks at the servers meanwhile.
+    /// Waits for `time` and records the servers' resource usage meanwhile.
     pub(super) async fn watch(&mut self, time: Duration) {
         let mut left = time;
         while !left.is_zero() {
@@ -41,18 +41,18 @@ impl Field<'_> {
     }
 }
 
-/// What is wrong anyway, for a whole window.
+/// Faults that last for a whole window.
 #[derive(Debug, Default)]
 pub(super) struct Base {
-    /// With messages between servers.
+    /// Faults of messages between servers.
     pub(super) plan: Plan,
-    /// What links are like, by who sends to whom.
+    /// Quality of links by sender and receiver.
     qualities: BTreeMap<(usize, usize), Quality>,
 }
 
 impl Base {
-    /// Messages are late and lost in every third window; links have a bandwidth and a delay in every
-    /// second one.
+    /// Messages are late and lost in a third of the windows. Links have limited bandwidth and a
+    /// delay in half of them.
     pub(super) fn draw(cluster: &Cluster, network: &Network, rng: &mut Rng) -> Self {
         let mut base = Self::default();
         if rng.u32(0..3) == 0 {
@@ -77,7 +77,7 @@ impl Base {
         base
     }
 
-    /// Makes links as they are in this window.
+    /// Restores the link qualities of this window.
     pub(super) fn restore(&self, network: &Network) {
         for ((from, to), quality) in &self.qualities {
             network.change(*from, *to, |now| *now = *quality);
@@ -85,10 +85,10 @@ impl Base {
     }
 }
 
-/// Links that stand in nobody's way.
+/// Links without a noticeable limit.
 pub(super) const UNLIMITED: Quality = Quality::new(10_000.0, Duration::ZERO);
 
-/// Some number between these two, as often in each of its magnitudes.
+/// Draws a number between `least` and `most`, with a log-uniform distribution.
 pub(super) fn between(rng: &mut Rng, least: f64, most: f64) -> f64 {
     least * (most / least).powf(rng.f64())
 }

@@ -1,27 +1,27 @@
-//! What servers use of the machine.
+//! Resource usage of servers.
 
 use std::time::Duration;
 
 use crate::cluster::{Cluster, size_of};
 
-/// The most that any server used, in bytes, and how clients fared.
+/// Maximum usage of any server, sizes in bytes, and results of clients.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
-    /// Memory (resident set).
+    /// Resident memory.
     pub(super) memory: u64,
-    /// The data directory.
+    /// Size of the data directory.
     pub(super) disk: u64,
-    /// Open files and connections.
+    /// Number of open files and connections.
     pub(super) files: u64,
-    /// The slowest answer to a question for a server's health beside hostile clients.
+    /// Slowest health check beside hostile clients.
     pub(super) health: Duration,
-    /// Requests of judged clients beside hostile ones, and how many of them failed.
+    /// Requests of judged clients beside hostile clients, and the number that failed.
     pub(super) asked: u64,
     pub(super) failed: u64,
 }
 
 impl Figures {
-    /// Looks at the servers that run.
+    /// Records the usage of all running servers.
     pub(super) fn look(&mut self, cluster: &Cluster) {
         for id in cluster.running() {
             self.memory = self.memory.max(cluster.memory(id).unwrap_or(0));

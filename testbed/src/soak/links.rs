@@ -1,4 +1,4 @@
-//! What happens to links between servers, and between clients and servers.
+//! Faults of links between servers, and between clients and servers.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use super::Field;
 use super::field::between;
 use crate::network::CLIENTS;
 
-/// What happens.
+/// A fault of links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// All links between servers are narrow, or long.
+    /// All links between servers have low bandwidth, or a long delay.
     Narrow,
     Lengthen,
-    /// Packets vanish on the way between two servers, both ways and one way, between the leader and
-    /// all others, and between clients and servers.
+    /// Packets are lost between two servers (both ways or one way), between the leader and all
+    /// others, or between clients and servers.
     Silence,
     SilenceOneWay,
     SilenceLeader,
     SilenceClients,
-    /// All connections are forgotten: they carry nothing any more, and do not end.
+    /// All connections carry nothing any more and do not end.
     Forget,
-    /// A server's connections to the others end at the others alone.
+    /// A server's connections to others end only at the others.
     HalfOpen,
 }
 
@@ -38,7 +38,7 @@ impl Change {
         }
     }
 
-    /// Does it, with some servers and the leader, and ends it.
+    /// Runs the fault from its start to its end.
     pub(super) async fn perform(
         self,
         field: &mut Field<'_>,

@@ -1,14 +1,23 @@
-//! A cluster of real processes under random faults for as long as one likes, judged all the time.
+//! Soak test: a cluster of real processes under random faults for any length of time, checked
+//! continuously.
 //!
-//! Time is cut into windows. In each, clients write and read keys of that window's own and write
-//! down what they saw, while faults come and go; then all is healed, and the window is judged: its
-//! history is linearizable, every acknowledged write is found, watchers saw each change once and in
-//! order, and all servers hold the same. Then
-//! its keys are removed, so that memory, disk and open files stay bounded however long it runs, and
-//! that is checked as well. A seed decides what happens; when it happens depends on the machine.
+//! Time is divided into windows. In each window, clients write and read keys of that window and
+//! record what they see, while faults start and end. Then all faults are removed, and the window is
+//! judged:
 //!
-//! Servers reach each other, and some clients reach them, over a network of ours ([`crate::network`]),
-//! and each runs in a group with a bound on memory where the system has such groups.
+//! - Its history is linearizable.
+//! - Every acknowledged write is found.
+//! - Watchers saw each change once and in order.
+//! - All servers have the same state.
+//!
+//! Then the keys of the window are removed, to keep memory, disk and open files bounded; this is
+//! checked too. A seed decides which faults happen. When they happen depends on the machine.
+//!
+//! Servers and some clients connect over a simulated network ([`crate::network`]). Each server runs
+//! in a control group with a memory limit if the system supports it.
+//!
+//! **Invariant:** Each window has its own keys, which are judged and then removed. The search
+//! through a history, memory and disk stay bounded, however long the soak runs.
 
 mod deeds;
 mod field;
@@ -21,10 +30,10 @@ mod strangers;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use api::address::Address;
+use api::kv::Consistency;
 use bytes::Bytes;
 use fastrand::Rng;
-use native_node::config::Address;
-use native_node::http::request::Consistency;
 
 use crate::cluster::{Cluster, Limits, eventually};
 use crate::faults::ALLOW_FAULTS;
@@ -37,23 +46,23 @@ use field::{Base, Field, UNLIMITED};
 use figures::Figures;
 pub use report::{DeedReport, Report};
 
-/// What to run.
+/// Configuration of a soak.
 #[derive(Clone, Debug, Default)]
 pub struct Soak {
-    /// For how long new windows begin.
+    /// Time during which new windows start.
     pub time: Duration,
-    /// Decides on servers and faults.
+    /// Seed for the number of servers and the faults.
     pub seed: u64,
-    /// How many servers; from three to five by the seed if nothing is said.
+    /// Number of servers; `None` lets the seed choose three to five.
     pub servers: Option<u16>,
-    /// Only faults whose names contain this.
+    /// Runs only faults whose names contain this.
     pub only: String,
-    /// None whose names contain this, if it says anything.
+    /// Skips faults whose names contain this, unless it is empty.
     pub skip: String,
 }
 
-/// Small figures, so that segments, snapshots, full disks, refusals and cuts all come often; elections
-/// that bear the longest links.
+/// Small limits, to make new segments, snapshots, full disks, rejections and cuts frequent.
+/// Election timeouts fit the longest links.
 const ARGUMENTS: [&str; 16] = [
     ALLOW_FAULTS,
     "--open-metrics",
@@ -73,36 +82,40 @@ const ARGUMENTS: [&str; 16] = [
     "--client-write-timeout=5s",
 ];
 
-/// How many clients there are, and how long each rests after a request: what bounds the rate.
+/// Number of clients; with [`PAUSE`] after each request, it bounds the rate.
 const CLIENTS: u64 = 6;
 
-/// How many of them are far away.
+/// Number of these clients that use the simulated network.
 const FAR_CLIENTS: u64 = 2;
 
 const PAUSE: Duration = Duration::from_millis(8);
 
-/// How many watch the keys of a window.
+/// Number of watchers in each window.
 const WATCHERS: usize = 3;
 
-/// No server may use more memory at any time, in bytes. With these settings OPERATIONS.md promises 16
-/// MiB each for the log, requests, and answers, 64 for a slow disk, 16 for each of four others, some 40
-/// for 256 connections, and the state twice, which is small.
+/// Maximum memory of a server at any time, in bytes. With these settings OPERATIONS.md promises 16
+/// MiB each for the log, requests and responses. It adds 64 for a slow disk, 16 for each of four
+/// other servers, and some 40 for 256 connections. The state counts twice and is small.
 const MAX_MEMORY: u64 = 256 << 20;
 
-/// … more disk: far more than it should need for what it holds, far less than without bounds.
+/// Maximum size of a data directory, in bytes: far more than needed for its content, and far less
+/// than without compaction.
 const MAX_DISK: u64 = 128 << 20;
 
-/// … or more open files: two for each connection of a client, 64 for questions about health, and 100
-/// for all else.
+/// Maximum number of open files: two for each client connection, 64 for health checks, and 100 for
+/// everything else.
 const MAX_FILES: u64 = 2 * 256 + 64 + 100;
 
-/// The search through a history may take so long; longer ones are counted as not judged.
+/// Timeout of a history search; a longer search counts as not judged.
 const MAX_SEARCH: Duration = Duration::from_mins(1);
 
 impl Soak {
-    /// Runs it. Panics with what went wrong; a report comes only when nothing did.
+    /// Runs the soak.
+    ///
+    /// # Panics
+    /// When a check fails.
     pub async fn run(self) -> Report {
-        // Hostile clients take many connections.
+        // Hostile clients open many connections.
         native_node::descriptors::share(1).unwrap();
         let mut rng = Rng::with_seed(self.seed);
         let servers = self.servers.unwrap_or_else(|| rng.u16(3..=5));
@@ -110,7 +123,7 @@ impl Soak {
         let mut report = Report::new(self.seed, servers);
         let deeds = Deed::named(&self.only, &self.skip);
         assert!(!deeds.is_empty(), "no fault has such a name: see docs/SOAK.md for the names");
-        // What they run in goes after them.
+        // Declared before the cluster, to be dropped after it.
         let groups: Vec<_> = (0..servers).map_while(|_| MemoryGroup::new(MAX_MEMORY)).collect();
         if groups.is_empty() {
             println!("no control groups for memory here: it is only looked at");
@@ -147,11 +160,11 @@ impl Soak {
     }
 }
 
-/// What a window works with.
+/// The objects that a window works with.
 struct Window<'a> {
     cluster: &'a mut Cluster,
     network: &'a Network,
-    /// Where clients reach the servers over the network.
+    /// Client addresses of the servers over the simulated network.
     far: &'a [Address],
     token: &'a str,
     deeds: &'a [Deed],
@@ -198,13 +211,13 @@ impl Window<'_> {
         println!("window {number}: {}; {writes} writes, {unknown} unknown", names.join(", "));
         watchers.reach(self.cluster.converged().await.state.revision).await;
         let sequences = watchers.finish().await;
-        // Whoever is away for too long begins anew, and may have missed a key.
+        // A watcher that is away for too long starts again and may have missed a key.
         let kept = if sequences.len() == WATCHERS { &seen.kept[..] } else { &[] };
         watchers::judge(&sequences, kept);
         self.judge(seen).await;
     }
 
-    /// One fault, from its beginning to the first write after its end.
+    /// Runs a fault, from its start to the first write after its end.
     async fn disturb(&mut self, deed: Deed, base: &Base, load: &Load) {
         load.more_writes(1).await;
         load.take_longest_gap();
@@ -233,7 +246,7 @@ impl Window<'_> {
         );
     }
 
-    /// All is whole again: whatever clients were told must be so.
+    /// Checks, after all faults are removed, that what clients were told is true.
     async fn judge(&mut self, mut seen: Seen) {
         let ended = self.cluster.ended_by_themselves();
         assert!(ended.is_empty(), "servers {ended:?} ended by themselves");
@@ -259,14 +272,14 @@ impl Window<'_> {
     }
 }
 
-/// What disks are filled with.
+/// Value that fills disks.
 const FILLER: Bytes = Bytes::from_static(&[b'f'; 64 << 10]);
 
-/// Fills the leader's disk as far as it goes, and waits until another one leads.
+/// Fills the leader's disk and waits until another server leads.
 async fn fill_leader(cluster: &Cluster, leader: usize) {
     let client = cluster.client(leader).with_patience(Duration::from_secs(2));
     let other = async || {
-        // Refused or not: the next look says what came of it.
+        // Ignore the result: the status below decides.
         drop(client.put(b"fill", FILLER).await);
         let status = cluster.status(leader).await?;
         status.leader.filter(|place| place.id.0 != leader as u64).map(drop)
@@ -274,7 +287,7 @@ async fn fill_leader(cluster: &Cluster, leader: usize) {
     eventually("another one leads, whose disk has room", other).await;
 }
 
-/// Fills all disks as far as they go and checks that reads go on meanwhile.
+/// Fills all disks and checks that reads still succeed.
 async fn fill_all(cluster: &Cluster, leader: usize) {
     let client = cluster.client(leader).with_patience(Duration::from_secs(2));
     let full = async || {
@@ -287,7 +300,7 @@ async fn fill_all(cluster: &Cluster, leader: usize) {
     assert_eq!(read.len(), FILLER.len());
 }
 
-/// A bug of a server shows in its log, even if nobody else noticed.
+/// Checks that no server's log reports a panic.
 fn check_logs(cluster: &Cluster) {
     for id in cluster.ids() {
         let log = std::fs::read_to_string(cluster.log(id)).unwrap();
@@ -297,7 +310,7 @@ fn check_logs(cluster: &Cluster) {
     }
 }
 
-/// Flips a bit of a file, somewhere in its first `of_the_first` bytes.
+/// Flips a random bit in the first `of_the_first` bytes of a file.
 fn flip(file: &Path, rng: &mut Rng, of_the_first: usize) {
     let mut bytes = std::fs::read(file).unwrap();
     let place = rng.usize(0..bytes.len().min(of_the_first));

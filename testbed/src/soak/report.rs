@@ -1,4 +1,4 @@
-//! What a soak came to.
+//! Results of a soak.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,49 +8,49 @@ use serde::Serialize;
 
 use super::figures::Figures;
 
-/// See the module. Times in ms, sizes in bytes.
+/// Report of a soak. Sizes are in bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What decided on everything.
+    /// Seed of the run.
     pub seed: u64,
-    /// How many servers there were.
+    /// Number of servers.
     pub servers: u16,
-    /// How long it ran, in seconds.
+    /// Duration, in seconds.
     pub seconds: u64,
-    /// How many windows were judged.
+    /// Number of windows.
     pub windows: u64,
-    /// Windows whose history could not be searched through in time; all else about them was judged.
+    /// Windows whose history search timed out; all other checks ran.
     pub not_judged: u64,
-    /// Operations in the histories.
+    /// Number of operations in the histories.
     pub operations: u64,
-    /// Acknowledged writes.
+    /// Number of acknowledged writes.
     pub acknowledged: u64,
-    /// Acknowledged writes of keys that nobody wrote again: all were found.
+    /// Acknowledged writes of keys that were written once; all were found.
     pub kept: u64,
-    /// Writes whose outcome the clients did not know.
+    /// Number of writes with unknown outcome.
     pub unknown: u64,
-    /// The most memory that a server used.
+    /// Maximum memory of a server.
     pub max_memory: u64,
-    /// The most that a data directory held.
+    /// Maximum size of a data directory.
     pub max_disk: u64,
-    /// The most files and connections that a server had open.
+    /// Maximum number of open files and connections of a server.
     pub max_files: u64,
-    /// The slowest answer to a question for a server's health beside hostile clients.
+    /// Slowest health check beside hostile clients, in ms.
     pub slowest_health_ms: u64,
-    /// Requests of judged clients beside hostile ones.
+    /// Requests of judged clients beside hostile clients.
     pub asked: u64,
-    /// Those of them that failed or whose outcome is unknown.
+    /// Number of those that failed or have an unknown outcome.
     pub failed: u64,
-    /// By the name of the fault.
+    /// Results by the name of the fault.
     pub deeds: BTreeMap<&'static str, DeedReport>,
 }
 
-/// One kind of fault. From its beginning to the first write after its end.
+/// Results of a kind of fault, each from its start to the first write after its end.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DeedReport {
-    /// For each time, the longest that nobody got a write through.
+    /// For each run, the longest time without an acknowledged write, in ms.
     pub outages_ms: Vec<u64>,
-    /// For each time, from its end to the next acknowledged write.
+    /// For each run, the time from its end to the next acknowledged write, in ms.
     pub recoveries_ms: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A server that lacks something of its machine: a reader of its log, or file descriptors.
+//! Faults that deprive a server of a resource: the reader of its log, or file descriptors.
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, Read, Write};
@@ -15,21 +15,21 @@ use super::{Field, strangers};
 use crate::cluster::{Cluster, Limits, eventually};
 use crate::hostile::Kind;
 
-/// What becomes of whoever reads a server's log.
+/// What the reader of a server's log does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// It does not read on.
+    /// It stops reading.
     Stops,
     /// It closes the pipe.
     Ends,
 }
 
-/// A server whose log is a pipe that breaks: it goes on, counts the lines that are lost, and ends in
-/// order.
+/// Sends a server's log to a pipe whose reader fails. The server must keep running, count lost
+/// lines, and end cleanly.
 pub(super) async fn log(field: &mut Field<'_>, id: usize, reader: Reader, time: Duration) {
     let (pipe, writer) = io::pipe().unwrap();
     restart_in_order(field.cluster, id, |command| {
-        // Each event of the protocol is a line.
+        // Logs a line for each protocol event.
         command.env("GLASSRAFT_LOG", "info,raft=debug").stderr(writer);
     })
     .await;
@@ -51,7 +51,7 @@ pub(super) async fn log(field: &mut Field<'_>, id: usize, reader: Reader, time: 
     drop(unread);
 }
 
-/// Appends a pipe to a file until it is told to stop.
+/// Appends a pipe to a file until `stop` is set.
 fn read(mut pipe: PipeReader, file: PathBuf, stop: &AtomicBool) -> PipeReader {
     let mut file = OpenOptions::new().append(true).open(file).unwrap();
     let mut lines = [0; 4096];
@@ -70,10 +70,10 @@ async fn lost_lines(cluster: &Cluster, id: usize) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.parse().ok()
 }
 
-/// What a server may have open: enough to start, and for twenty connections of clients.
+/// Limit of open files: enough to start and for twenty client connections.
 const FEW: u64 = 140;
 
-/// A server that may have few files open goes on while more connect to it than fit.
+/// Limits a server's open files. It must keep running while more clients connect than fit.
 pub(super) async fn files(field: &mut Field<'_>, id: usize, time: Duration) {
     let usual = field.cluster.limits(id);
     field.cluster.limit(id, Limits { files: Some(FEW), ..usual.clone() });

@@ -1,4 +1,4 @@
-//! Hostile clients beside the judged ones, which must go on.
+//! Runs hostile clients beside the judged clients, which must still succeed.
 
 use std::time::Duration;
 
@@ -8,28 +8,28 @@ use crate::health::Health;
 use crate::hostile::{self, Hostile, Kind, Target};
 use crate::load::remove_all;
 
-/// No server may take longer to say how it is, whatever its other clients do.
+/// Maximum time of a health check, whatever other clients do.
 const LONGEST_HEALTH: Duration = Duration::from_secs(5);
 
-/// So many of a hundred requests of judged clients may fail beside hostile ones, and so many more: a
-/// leader may change for other reasons.
+/// Failures of judged clients that are allowed beside hostile clients: a percentage, and a number
+/// in addition, because a leader may change for other reasons.
 const MOST_FAILED_PERCENT: u64 = 10;
 const MOST_FAILED: u64 = 20;
 
-/// How much longer than other faults hostile clients stay, to come into their own.
+/// Time that hostile clients run longer than other faults, to take effect.
 const LONGER: Duration = Duration::from_secs(2);
 
-/// Writes of judged clients that must come through while the others are at work.
+/// Number of judged clients' writes that must succeed meanwhile.
 const WRITES: u64 = 20;
 
-/// Lets hostile clients loose on these servers. Judged clients go on, and all servers say how they are
-/// in time.
+/// Runs hostile clients against these servers. Judged clients must still succeed, and all servers
+/// must answer health checks in time.
 pub(super) async fn molest(field: &mut Field<'_>, kind: Kind, ids: &[usize], time: Duration) {
     let targets: Vec<_> =
         ids.iter().map(|id| Target::of(field.cluster, *id, field.token)).collect();
     if kind == Kind::Huge {
-        // What they write has to cross every link, and judged writes come after it in the log: on narrow
-        // links it is these that are judged, and not the servers.
+        // Make links unlimited: large values cross every link, and judged writes wait behind them
+        // in the log. On narrow links the check would measure the links, not the servers.
         for (from, to) in field.network.pairs() {
             field.network.change(from, to, |now| *now = UNLIMITED);
         }

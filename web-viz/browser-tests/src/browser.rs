@@ -1,4 +1,4 @@
-//! A browser for one test.
+//! A browser for a single test.
 
 use std::panic::AssertUnwindSafe;
 use std::process::Stdio;
@@ -17,24 +17,24 @@ use tokio::time::timeout;
 
 use crate::Page;
 
-/// Browsers at once: more make each other slow on a small machine.
+/// The maximum number of browsers at once. More browsers slow each other down on a small machine.
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
-/// How long driver and browser may take to start.
+/// The time limit for the start of driver and browser.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How large the page is.
+/// The size of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screen {
     /// 1440 by 900 pixels, with a mouse.
     Desktop,
-    /// 1920 by 1080 pixels, as on a projector or a large screen.
+    /// 1920 by 1080 pixels, like a projector or a large screen.
     Projector,
-    /// 390 by 844 pixels, touched by fingers.
+    /// 390 by 844 pixels, with touch input.
     Phone,
 }
 
-/// The colours that the person's system asks for.
+/// The colour scheme that the system asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
     /// Dark.
@@ -43,7 +43,7 @@ pub enum Colours {
     Light,
 }
 
-/// What the browser is like.
+/// The size and colours of a browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Looks {
     /// Its size.
@@ -53,15 +53,15 @@ pub struct Looks {
 }
 
 impl Looks {
-    /// A dark desktop, where looks do not matter.
+    /// A dark desktop, for tests that do not depend on looks.
     pub const PLAIN: Self = Self { screen: Screen::Desktop, colours: Colours::Dark };
 }
 
-/// Runs `test` with the page at `url`; ends the browser afterwards, also when the test fails. Fails
-/// when the page wrote an error to the console.
+/// Runs `test` with the page at `url`, and closes the browser afterwards, also after a failure.
 ///
 /// # Errors
-/// When no browser can be had; the test itself panics.
+/// Fails if no browser starts, or if the page wrote an error to the console. Panics of the test
+/// pass through.
 pub async fn with_page(url: &str, looks: Looks, test: impl AsyncFnOnce(&Page)) -> Result<()> {
     with_browser(looks, async |page| {
         page.open(url, looks).await.expect("the page opens");
@@ -70,10 +70,10 @@ pub async fn with_page(url: &str, looks: Looks, test: impl AsyncFnOnce(&Page)) -
     .await
 }
 
-/// As [`with_page`], with a browser that shows nothing yet.
+/// Like [`with_page`], but with an empty browser.
 ///
 /// # Errors
-/// When no browser can be had; the test itself panics.
+/// The same as [`with_page`].
 pub async fn with_browser(looks: Looks, test: impl AsyncFnOnce(&Page)) -> Result<()> {
     let _place = BROWSERS.acquire().await.expect("the semaphore is never closed");
     let mut driver = Driver::start().await?;
@@ -85,7 +85,7 @@ pub async fn with_browser(looks: Looks, test: impl AsyncFnOnce(&Page)) -> Result
     })
     .catch_unwind()
     .await;
-    // A browser that does not close any more is ended together with its driver.
+    // If the browser does not close, it ends together with its driver.
     let _ = timeout(PATIENCE, client.close()).await;
     driver.end().await;
     match result {
@@ -97,7 +97,7 @@ pub async fn with_browser(looks: Looks, test: impl AsyncFnOnce(&Page)) -> Result
     }
 }
 
-/// A chromedriver and the directory in which its browser lives.
+/// A chromedriver process and the profile directory of its browser.
 struct Driver {
     process: Child,
     url: String,
@@ -135,7 +135,7 @@ impl Driver {
         let profile = format!("--user-data-dir={}", self.profile.path().display());
         let arguments = [
             "--headless",
-            // The tests may run as root, in a container.
+            // The tests may run as root in a container.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
@@ -166,12 +166,12 @@ impl Driver {
     }
 }
 
-/// Reads the port off chromedriver's greeting.
+/// Reads the port from chromedriver's first lines of output.
 async fn port_of(mut output: BufReader<tokio::process::ChildStdout>) -> Result<u16> {
     let mut line = String::new();
     while output.read_line(&mut line).await? > 0 {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
-            // It goes on writing; nobody reading must not stop it.
+            // Its further output must be read, because chromedriver blocks on a full pipe.
             tokio::spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
             return port.trim().trim_end_matches('.').parse().context("the port is no number");
         }

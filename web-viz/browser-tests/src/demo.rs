@@ -1,4 +1,4 @@
-//! A cluster of real servers with its page.
+//! A cluster of real servers that also serve the page.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::process::Stdio;
@@ -13,28 +13,28 @@ use tokio::time::timeout;
 
 use crate::given;
 
-/// How long the cluster may take to be ready, and to end.
+/// The time limit for the cluster's start and end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Servers on a busy machine hear from their leader late: no test waits for elections that this causes.
+/// Election timeouts for busy machines, where late heartbeats would otherwise start elections.
 const PATIENT: [(&str, &str); 2] =
     [("GLASSRAFT_ELECTION_TIMEOUT_MIN", "1s"), ("GLASSRAFT_ELECTION_TIMEOUT_MAX", "2s")];
 
-/// How often another range of ports is tried.
+/// The maximum number of port ranges that are tried.
 const ATTEMPTS: u16 = 20;
 
-/// `native-node demo`, for as long as this lives.
+/// A running `native-node demo`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Demo {
     process: Child,
-    /// Its terminal: kept open, since the demo takes commands from there.
+    /// Its standard input, kept open because the demo reads commands from there.
     stdin: Option<ChildStdin>,
     url: String,
     port: u16,
     directory: TempDir,
 }
 
-/// A demo that ended, with what its servers keep.
+/// An ended demo with the data of its servers.
 #[derive(Debug)]
 pub struct Ended {
     port: u16,
@@ -42,20 +42,20 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Starts it again, at the same place.
+    /// Starts the demo again, with the same port and data.
     ///
     /// # Errors
-    /// When it does not start.
+    /// Fails if the demo does not start.
     pub async fn start(self) -> Result<Demo> {
         Demo::start_at(self.port, self.directory).await
     }
 }
 
 impl Demo {
-    /// Starts three servers and waits until they have a leader and the page answers.
+    /// Starts three servers and waits until they have a leader and the page is served.
     ///
     /// # Errors
-    /// When they do not start.
+    /// Fails if they do not start.
     pub async fn start() -> Result<Self> {
         let directory = tempfile::tempdir().context("no directory for the servers")?;
         Self::start_at(free_port().await?, directory).await
@@ -84,25 +84,25 @@ impl Demo {
         Ok(Self { process, stdin, url, port, directory })
     }
 
-    /// Where its page is.
+    /// The URL of the page.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where its server of this number serves clients.
+    /// The client address of a server.
     pub fn server(&self, number: u16) -> String {
         format!("127.0.0.1:{}", self.port + number)
     }
 
-    /// Where its server of this number serves the other servers.
+    /// The peer address of a server.
     pub fn peer(&self, number: u16) -> String {
         format!("127.0.0.1:{}", self.port + 100 + number)
     }
 
-    /// A figure of its server of this number; 0 while the server does not count it.
+    /// The value of a server's metric; 0 if the server does not report it.
     ///
     /// # Errors
-    /// When the server does not say.
+    /// Fails if the server does not answer.
     pub async fn metric(&self, number: u16, name: &str) -> Result<u64> {
         let mut stream = TcpStream::connect(self.server(number)).await?;
         let host = self.server(number);
@@ -115,11 +115,11 @@ impl Demo {
         line.map_or(Ok(0), |value| value.parse().context("a figure that is no number"))
     }
 
-    /// Loads the cluster with writes for so long, as fast as it takes them or with `rate` a second;
-    /// gives how many it took in a second.
+    /// Sends writes to the cluster for `span`, as fast as possible or at `rate` per second. Returns
+    /// the writes per second.
     ///
     /// # Errors
-    /// When no load can be made.
+    /// Fails if the load cannot run.
     pub async fn load(&self, span: Duration, rate: Option<u32>) -> Result<f64> {
         let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
         let servers = [1, 2, 3].map(|number| self.server(number)).join(",");
@@ -136,11 +136,11 @@ impl Demo {
         answer["writes"]["per_second"].as_f64().context("the load does not say how much it was")
     }
 
-    /// Ends all its processes, in order. Without it they are ended by force.
+    /// Shuts all processes down gracefully. Without this call they are killed.
     pub async fn end(self) -> Ended {
         let Self { mut process, mut stdin, port, directory, .. } = self;
         if let Some(mut stdin) = stdin.take() {
-            // A demo that is gone already needs no telling.
+            // A demo that has already ended reads no command.
             let _ = stdin.write_all(b"quit\n").await;
             let _ = stdin.flush().await;
             let _ = timeout(PATIENCE, process.wait()).await;
@@ -150,7 +150,7 @@ impl Demo {
     }
 }
 
-/// Reads up to `ready http://…`.
+/// Reads up to the line `ready http://…`.
 async fn ready_line(mut output: BufReader<tokio::process::ChildStdout>) -> Result<String> {
     let (mut line, mut said) = (String::new(), String::new());
     while output.read_line(&mut line).await? > 0 {
@@ -165,11 +165,11 @@ async fn ready_line(mut output: BufReader<tokio::process::ChildStdout>) -> Resul
     anyhow::bail!("the demo ended before it was ready; it said:\n{said}")
 }
 
-/// A port such that those which the demo takes besides it are free too, for now. Below the range
-/// from which systems give ports to whoever asks for any.
+/// Finds a base port such that all ports that the demo derives from it are free, for now. It lies
+/// below the range of ephemeral ports.
 async fn free_port() -> Result<u16> {
     for _ in 0..ATTEMPTS {
-        // Tests run side by side: each begins somewhere else.
+        // Tests run in parallel, so each starts at a random port.
         let port = 10_000 + u16::try_from(RandomState::new().hash_one(()) % 20_000)?;
         let mut free = true;
         for offset in [0, 1, 2, 3, 101, 102, 103] {

@@ -1,4 +1,4 @@
-//! A server that asks for a token, with its page.
+//! A server that requires an API token and serves the page.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::given;
 
-/// How long the server may take until it serves.
+/// The time limit for the server's start.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A cluster of one server, for as long as this lives.
+/// A running cluster of a single server. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Guarded {
     address: String,
@@ -24,7 +24,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts the server, which lets in whoever has [`Self::token`].
+    /// Starts the server, which accepts the token of [`Self::token`].
     pub async fn start() -> Result<Self> {
         let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
         let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
@@ -61,12 +61,12 @@ impl Guarded {
         })
     }
 
-    /// Where its page is.
+    /// The URL of the page.
     pub fn url(&self) -> String {
         format!("http://{}/#source=live", self.address)
     }
 
-    /// What lets one in.
+    /// The API token that the server accepts.
     pub fn token(&self) -> &str {
         &self.token
     }

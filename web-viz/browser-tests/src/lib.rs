@@ -1,8 +1,8 @@
-//! The page as a person uses it: a real Chromium, driven through chromedriver.
+//! Tests of the page as a person uses it: in a real Chromium, driven through chromedriver.
 //!
-//! Each test has a driver, a browser and a server of its own on free ports, and ends exactly those
-//! when it is over, however it ends. What is tested is what is shipped: the built page
-//! (`GLASSRAFT_DIST`) and the server (`GLASSRAFT_NODE_BIN`); `cargo xtask test` sets both.
+//! Each test has its own driver, browser and server on free ports, and ends exactly those, even
+//! after a failure. The tests use the shipped artifacts: the built page (`GLASSRAFT_DIST`) and the
+//! server (`GLASSRAFT_NODE_BIN`). `cargo xtask test` sets both.
 
 mod browser;
 mod demo;
@@ -25,16 +25,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-/// axe-core as one script, which finds what keeps people out of a page.
+/// Reads the script of axe-core, which finds accessibility problems.
 ///
 /// # Errors
-/// When it is not there.
+/// Fails if the script is missing.
 pub fn axe() -> Result<String> {
     let script = given("GLASSRAFT_AXE", "the script of axe-core")?;
     std::fs::read_to_string(script).context("axe-core cannot be read")
 }
 
-/// A path that the caller of the tests gives by a variable.
+/// Reads a path from an environment variable.
 fn given(variable: &str, what: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable).with_context(|| {
         format!("{variable} must name {what}; `cargo xtask test` sets it, and builds what it names")

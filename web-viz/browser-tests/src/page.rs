@@ -1,4 +1,4 @@
-//! What a test does with the page, in a person's terms.
+//! The actions of a test on the page, in a person's terms.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,23 +14,24 @@ use url::{ParseError, Url};
 use crate::browser::{Colours, Looks, Screen};
 use crate::process::Process;
 
-/// How long a condition may take to come true. Elections in slow motion take some seconds, on a
-/// busy machine some more.
+/// The time limit for a condition. Elections in slow motion take some seconds, and more on a busy
+/// machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How often a condition is looked at.
+/// The interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Steps until a condition comes true, at most: some rounds of heartbeats.
+/// The maximum number of steps until a condition holds: some rounds of heartbeats.
 const STEPS: u32 = 300;
 
-/// See the module. Methods panic when the page does not do what they ask, as assertions do.
+/// The page in a browser. Like assertions, its methods panic if the page does not react as
+/// expected.
 #[derive(Clone, Debug)]
 pub struct Page {
     client: Client,
-    /// The number of the driver's process, below which the browser's are.
+    /// The process ID of the driver, an ancestor of the browser's processes.
     driver: Option<u32>,
-    /// What errors in the console may be about.
+    /// Substrings of expected console errors.
     expected: Arc<Mutex<Vec<&'static str>>>,
 }
 
@@ -39,15 +40,15 @@ impl Page {
         Self { client, driver, expected: Arc::default() }
     }
 
-    /// The process that runs the page; `None` where processes cannot be looked at.
+    /// The process that renders the page; `None` if processes cannot be inspected.
     pub fn process(&self) -> Option<Process> {
         Process::below(self.driver?)
     }
 
-    /// Opens an address, with the colours that a system would ask for.
+    /// Opens an address with the size and colours of `looks`, and waits until the page starts.
     ///
     /// # Errors
-    /// When the browser does not do as it is told.
+    /// Fails if the browser refuses a command.
     pub async fn open(&self, url: &str, looks: Looks) -> Result<()> {
         let colours = match looks.colours {
             Colours::Dark => "dark",
@@ -61,7 +62,7 @@ impl Page {
             Screen::Phone => None,
         };
         if let Some((width, height)) = size {
-            // Of the window's size the browser would take some for itself.
+            // The browser would use a part of the window's size for itself.
             let size = json!({
                 "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false
             });
@@ -72,23 +73,23 @@ impl Page {
         Ok(())
     }
 
-    /// Goes to an address, whatever is there.
+    /// Goes to an address without waiting for the page.
     ///
     /// # Errors
-    /// When the browser does not do as it is told.
+    /// Fails if the browser refuses.
     pub async fn go(&self, url: &str) -> Result<()> {
         Ok(self.client.goto(url).await?)
     }
 
-    /// Errors in the console may be about this too. Without it any error fails the test.
+    /// Permits console errors that contain `about`. Any other error fails the test.
     pub fn expect_complaints(&self, about: &'static str) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(about);
     }
 
-    /// Runs a devtools command.
+    /// Runs a DevTools command.
     ///
     /// # Errors
-    /// When the browser refuses.
+    /// Fails if the browser refuses.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value> {
         let command = Vendor {
             path: "goog/cdp/execute",
@@ -97,12 +98,12 @@ impl Page {
         self.client.issue_cmd(command).await.context("a devtools command")
     }
 
-    /// Sends a command of the driver's.
+    /// Sends a command that only chromedriver knows.
     pub(crate) async fn issue(&self, command: Vendor) -> Result<Value> {
         self.client.issue_cmd(command).await.context("a command of the driver")
     }
 
-    /// The errors that the console holds and nobody expects.
+    /// The unexpected errors in the console.
     pub(crate) async fn complaints(&self) -> Result<Vec<String>> {
         let log = Vendor { path: "se/log", body: json!({ "type": "browser" }) };
         let log = self.client.issue_cmd(log).await?;
@@ -115,7 +116,7 @@ impl Page {
             .collect())
     }
 
-    /// What a JavaScript expression gives.
+    /// Evaluates a JavaScript expression.
     pub async fn ask(&self, expression: &str) -> Value {
         let script = format!("return {expression};");
         match self.client.execute(&script, Vec::new()).await {
@@ -142,8 +143,8 @@ impl Page {
         }
     }
 
-    /// Lets a paused page go on event by event until an expression is true. What is waited for on a
-    /// page that plays need not be true a moment later.
+    /// Steps a paused page event by event until an expression is true. On a playing page a
+    /// condition may hold only for a moment.
     pub async fn step_until(&self, what: &str, condition: &str) {
         for _ in 0..STEPS {
             if self.ask(condition).await == true {
@@ -160,13 +161,13 @@ impl Page {
         text.as_str().unwrap_or_default().trim().to_owned()
     }
 
-    /// An attribute of an element; empty without it.
+    /// An attribute of an element; empty if it is missing.
     pub async fn attribute(&self, testid: &str, name: &str) -> String {
         let value = self.ask(&format!("{}?.getAttribute('{name}') ?? ''", element(testid))).await;
         value.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks an element as a person would: it must be in sight and in front.
+    /// Clicks an element as a person would. It must be visible and not covered.
     pub async fn click(&self, testid: &str) {
         let selector = selector(testid);
         let found = self.client.find(Locator::Css(&selector)).await;
@@ -184,7 +185,7 @@ impl Page {
         field.send_keys(text).await.expect("the field takes keys");
     }
 
-    /// Sends keys to the page, to no field in particular.
+    /// Sends keys to the page, without a focused element.
     pub async fn press(&self, keys: &str) {
         self.ask("document.activeElement?.blur()").await;
         let body = self.client.find(Locator::Css("body")).await.expect("there is a body");
@@ -201,12 +202,12 @@ impl Page {
         self.client.execute(&script, Vec::new()).await.expect("the slider moves");
     }
 
-    /// A picture of what is in sight, as PNG.
+    /// A screenshot of the visible part, as PNG.
     pub async fn picture(&self) -> Vec<u8> {
         self.client.screenshot().await.expect("the browser takes a picture")
     }
 
-    /// Keeps a picture for whoever looks into a failure; gives its path.
+    /// Saves a screenshot for the analysis of a failure and returns its path.
     async fn keep_picture(&self) -> String {
         let kept = tempfile::Builder::new().prefix("glassraft-").suffix(".png").tempfile();
         let path = kept.and_then(|file| file.keep().map_err(|error| error.error));
@@ -222,7 +223,7 @@ impl Page {
 
     // What the page shows
 
-    /// Waits until somebody leads who is not `other`; gives their name.
+    /// Waits for a leader other than `other` and returns its name.
     pub async fn wait_for_leader(&self, other: Option<&str>) -> String {
         let other = other.unwrap_or("none");
         let condition = format!(
@@ -264,7 +265,7 @@ fn element(testid: &str) -> String {
     format!("document.querySelector(\"{}\")", selector(testid))
 }
 
-/// A command that is chromedriver's own.
+/// A command that only chromedriver knows.
 #[derive(Debug)]
 pub(crate) struct Vendor {
     pub(crate) path: &'static str,

@@ -1,24 +1,24 @@
-//! A mouse or a finger on the page, and keys that are held meanwhile.
+//! A mouse or a finger on the page, and keys that are held down meanwhile.
 
 use serde_json::{Value, json};
 
 use crate::Page;
 use crate::page::Vendor;
 
-/// What a pointer does next.
+/// A step of a pointer.
 #[derive(Clone, Copy, Debug)]
 pub enum Touch {
-    /// It comes down where it is.
+    /// Presses at the current position.
     Down,
-    /// It lifts.
+    /// Releases.
     Up,
-    /// It moves to a place in the window, in so many milliseconds.
+    /// Moves to a position in the window within this time, in milliseconds.
     To((f64, f64), u32),
-    /// It rests for so many milliseconds.
+    /// Waits for this time, in milliseconds.
     Rest(u32),
 }
 
-/// What points.
+/// The pointing device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pointer {
     /// A mouse.
@@ -28,7 +28,7 @@ pub enum Pointer {
 }
 
 impl Page {
-    /// Points. What was not lifted stays down for the next call.
+    /// Performs the steps. A pointer that is not released stays pressed until the next call.
     pub async fn point(&self, pointer: Pointer, touches: &[Touch]) {
         let step = |touch: &Touch| match *touch {
             Touch::Down => json!({ "type": "pointerDown", "button": 0 }),
@@ -51,14 +51,14 @@ impl Page {
         .await;
     }
 
-    /// Holds a key down, or lets it go.
+    /// Presses a key and holds it, or releases it.
     pub async fn hold_key(&self, key: &str, down: bool) {
         let kind = if down { "keyDown" } else { "keyUp" };
         let actions = json!([{ "type": kind, "value": key }]);
         self.act(json!({ "type": "key", "id": "keys", "actions": actions })).await;
     }
 
-    /// Sends a key to whatever is in focus, with the shift key or without.
+    /// Sends a key to the focused element, with or without Shift.
     pub async fn strike(&self, key: &str, shift: bool) {
         let shift_key = "\u{e008}";
         let mut actions = vec![
@@ -72,7 +72,7 @@ impl Page {
         self.act(json!({ "type": "key", "id": "keys", "actions": actions })).await;
     }
 
-    /// The middle of the first element that matches, in the window.
+    /// The middle of the first matching element, in window coordinates.
     pub async fn middle(&self, selector: &str) -> (f64, f64) {
         let middle = self
             .ask(&format!(

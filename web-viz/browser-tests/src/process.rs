@@ -1,25 +1,25 @@
-//! What the page costs the machine: the browser's process that runs it, as Linux accounts for it.
+//! The memory and CPU time of the browser process that renders the page, as Linux reports them.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-/// Clock ticks a second, in which Linux counts a process's time for everybody.
+/// Clock ticks per second. Linux reports the CPU time of every process in these ticks.
 const TICKS: u64 = 100;
 
-/// Where fields stand in `/proc/PID/stat`, counted from behind the name.
+/// Field positions in `/proc/PID/stat`, counted after the process name.
 const PARENT: usize = 1;
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
 
-/// See the module.
+/// The process that renders the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     id: u32,
 }
 
 impl Process {
-    /// The largest of the browser's processes that show pages, below the process `root`.
+    /// Finds the largest renderer process among the descendants of the process `root`.
     pub(crate) fn below(root: u32) -> Option<Self> {
         let all = fs::read_dir("/proc").ok()?.flatten();
         let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -32,14 +32,14 @@ impl Process {
         let family: Vec<u32> = parents.keys().copied().filter(is_below).collect();
         let shows_pages = |id: &u32| {
             let words = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            // Not the one with the browser's own pages.
+            // This excludes the renderer of the browser's own pages.
             words.contains("--type=renderer") && !words.contains("--top-chrome-webui")
         };
         let pages = family.into_iter().filter(shows_pages).map(|id| Self { id });
         pages.max_by_key(|page| page.memory())
     }
 
-    /// The bytes of memory that it holds for itself alone.
+    /// The private memory of the process in bytes.
     pub fn memory(self) -> Option<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id)).ok()?;
         let kilobytes = |name: &str| -> Option<u64> {
@@ -49,16 +49,16 @@ impl Process {
         Some((kilobytes("Private_Clean:")? + kilobytes("Private_Dirty:")?) * 1024)
     }
 
-    /// The processor's time that it has taken.
+    /// The CPU time that the process has used.
     pub fn time(self) -> Option<Duration> {
         let ticks = self.field(USER_TICKS)? + self.field(SYSTEM_TICKS)?;
         Some(Duration::from_millis(ticks * 1000 / TICKS))
     }
 
-    /// One of the numbers that the system keeps of it.
+    /// A field of `/proc/PID/stat`.
     fn field(self, place: usize) -> Option<u64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).ok()?;
-        // The name, which may hold anything, ends with the last bracket.
+        // The name may contain any characters; it ends at the last bracket.
         stat.rsplit_once(')')?.1.split_whitespace().nth(place)?.parse().ok()
     }
 }

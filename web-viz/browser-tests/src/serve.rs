@@ -9,17 +9,17 @@ use tower_http::services::ServeDir;
 
 use crate::given;
 
-/// The built page at an address of its own, for as long as this lives.
+/// An HTTP server of the built page. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Site {
     url: String,
     serving: JoinHandle<()>,
-    /// Ends it in order when it is dropped.
+    /// Dropping it shuts the server down gracefully.
     stop: Option<oneshot::Sender<()>>,
 }
 
 impl Site {
-    /// Serves what `GLASSRAFT_DIST` names on a free port of this machine.
+    /// Serves the directory `GLASSRAFT_DIST` on a free local port.
     pub async fn open() -> Result<Self> {
         let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
@@ -30,7 +30,7 @@ impl Site {
             let _ = stopped.await;
         });
         let serving = tokio::spawn(async move {
-            // Ends with the test.
+            // It ends with the test.
             let _ = serving.await;
         });
         Ok(Self { url, serving, stop: Some(stop) })
@@ -42,7 +42,7 @@ impl Site {
         let _ = (&mut self.serving).await;
     }
 
-    /// Where the page is.
+    /// The URL of the page.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -1,4 +1,4 @@
-//! How fast the page is: what the measurements and the tests have in common.
+//! Page speed: the code that benchmarks and tests share.
 
 use std::time::Duration;
 
@@ -7,24 +7,25 @@ use serde_json::{Value, json};
 
 use crate::Page;
 
-/// Puts at once, each of which goes to six followers: more than 200 messages on their way.
+/// The number of concurrent puts. Each goes to six followers, so more than 200 messages are in
+/// transit.
 const PUTS: u32 = 40;
 
-/// Messages that are on their way in every frame that counts.
+/// The minimum number of messages in transit in every counted frame.
 const MESSAGES: u64 = 200;
 
-/// Events of the run in which places are sought.
+/// The number of events of the run for seeking.
 const EVENTS: u64 = 100_000;
 
-/// Places that are sought, spread over the whole run.
+/// The number of seeks, spread over the whole run.
 const PLACES: u32 = 200;
 
-/// So many of them in one script.
+/// The number of seeks in one script.
 const AT_ONCE: usize = 20;
 
 const FLIGHTS: &str = "document.querySelectorAll('[data-testid=flight]').length";
 
-/// Brings more than 200 messages on their way, in a page of seven simulated servers.
+/// Puts more than 200 messages in transit, on a page with seven simulated servers.
 pub async fn crowd(page: &Page) {
     page.slide("speed", 8).await;
     page.wait_for_leader(None).await;
@@ -39,10 +40,10 @@ pub async fn crowd(page: &Page) {
     page.wait("the messages", &format!("{FLIGHTS} >= {MESSAGES}")).await;
 }
 
-/// How long each frame took in that time, in milliseconds, shortest first.
+/// Measures the duration of each frame within `watched`, in milliseconds, in ascending order.
 ///
 /// # Errors
-/// When there were frames with fewer messages than there should be.
+/// Fails if a frame has too few messages.
 pub async fn frame_times(page: &Page, watched: Duration) -> Result<Vec<f64>> {
     let counted = page
         .ask(&format!(
@@ -64,7 +65,7 @@ pub async fn frame_times(page: &Page, watched: Duration) -> Result<Vec<f64>> {
     Ok(gaps(&counted["times"]))
 }
 
-/// What lies between moments of the page's clock, shortest first.
+/// The intervals between timestamps of the page, in ascending order.
 pub fn gaps(times: &Value) -> Vec<f64> {
     let times = numbers(times);
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -72,7 +73,7 @@ pub fn gaps(times: &Value) -> Vec<f64> {
     gaps
 }
 
-/// Lets a page run for 100,000 events and stop there.
+/// Runs the page for 100,000 events and pauses it.
 pub async fn make_long(page: &Page) {
     page.slide("speed", 15).await;
     let told = "Number(document.querySelector('[data-testid=scrub]').dataset.events)";
@@ -80,15 +81,15 @@ pub async fn make_long(page: &Page) {
     page.press(" ").await;
 }
 
-/// How long it took to go to each of many moments, all over a run that [`make_long`] made, in
-/// milliseconds, shortest first: from moving the handle until the document shows it, layout included.
+/// Measures seeks over a run that [`make_long`] made, in milliseconds, in ascending order: from
+/// moving the handle until the document shows the moment, including layout.
 ///
 /// # Errors
-/// When the page does not tell.
+/// Fails if the page returns no times.
 pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
     let end = page.ask("Number(document.querySelector('[data-testid=seek]').value)").await;
     let mut times = Vec::new();
-    // A script has a time limit, which a busy machine needs for fewer.
+    // Scripts have a time limit, so on a busy machine a script must not make too many seeks.
     for first in (0..PLACES).step_by(AT_ONCE) {
         let told = page
             .ask(&format!(
@@ -126,10 +127,10 @@ pub async fn seek_times(page: &Page) -> Result<Vec<f64>> {
 pub struct Work(f64);
 
 impl Work {
-    /// Starts to measure.
+    /// Starts the measurement.
     ///
     /// # Errors
-    /// When the browser does not report it.
+    /// Fails if the browser does not report CPU time.
     pub async fn of(page: &Page) -> Result<Self> {
         page.devtools("Performance.enable", json!({ "timeDomain": "threadTicks" })).await?;
         Ok(Self(worked(page).await?))
@@ -138,7 +139,7 @@ impl Work {
     /// The CPU time since the start, in milliseconds.
     ///
     /// # Errors
-    /// When the browser does not report it, or reports none: a page that is drawn takes some.
+    /// Fails if the browser does not report it, or reports none; a drawn page uses some.
     pub async fn millis(&self, page: &Page) -> Result<f64> {
         let spent = worked(page).await? - self.0;
         ensure!(spent > 0.0, "the page took no CPU time");
@@ -153,10 +154,10 @@ async fn worked(page: &Page) -> Result<f64> {
     parts.iter().map(|name| metric(&metrics, name)).sum()
 }
 
-/// One of the browser's metrics, in seconds.
+/// A metric of the browser, in seconds.
 ///
 /// # Errors
-/// When the browser does not report it.
+/// Fails if the browser does not report it.
 pub fn metric(metrics: &Value, name: &str) -> Result<f64> {
     let all = metrics["metrics"].as_array().into_iter().flatten();
     let mut found = all.filter(|metric| metric["name"] == name);
@@ -164,7 +165,7 @@ pub fn metric(metrics: &Value, name: &str) -> Result<f64> {
     value.with_context(|| format!("the browser reports no {name}"))
 }
 
-/// The value below which so many of a hundred lie.
+/// The percentile `of_hundred` of sorted values.
 pub fn share(sorted: &[f64], of_hundred: usize) -> f64 {
     let place = (sorted.len() * of_hundred / 100).min(sorted.len().saturating_sub(1));
     sorted.get(place).copied().unwrap_or(f64::NAN)

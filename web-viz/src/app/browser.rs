@@ -1,4 +1,4 @@
-//! The few things that the page asks of the browser directly.
+//! Direct calls to the browser.
 
 use gloo_timers::callback::Timeout;
 use gloo_utils::{document_element, window};
@@ -9,10 +9,10 @@ use web_sys::{HtmlElement, KeyboardEvent};
 use crate::model::Theme;
 use crate::num::whole;
 
-/// Where the chosen colours are remembered.
+/// The storage key of the chosen theme.
 const THEME: &str = "glassraft.theme";
 
-/// The colours chosen before, else those of the system.
+/// The saved theme, or the system's theme if none is saved.
 pub(super) fn theme() -> Theme {
     let saved = storage().and_then(|storage| storage.get_item(THEME).ok().flatten());
     match saved.as_deref() {
@@ -23,9 +23,9 @@ pub(super) fn theme() -> Theme {
     }
 }
 
-/// Shows the colours, and remembers them where they differ from the system's.
+/// Sets the theme and saves it if it differs from the system's theme.
 pub(super) fn set_theme(theme: Theme) {
-    // Without storage (a private window may have none) the choice lasts as long as the page.
+    // Without storage, as in some private windows, the choice lasts as long as the page.
     if let Some(storage) = storage() {
         let system =
             if matches("(prefers-color-scheme: light)") { Theme::Light } else { Theme::Dark };
@@ -38,7 +38,7 @@ pub(super) fn set_theme(theme: Theme) {
     let _ = document_element().set_attribute("data-theme", theme.name());
 }
 
-/// Whether the person asked their system for less motion.
+/// Whether the user's system asks for reduced motion.
 pub(super) fn wants_less_motion() -> bool {
     matches("(prefers-reduced-motion: reduce)")
 }
@@ -51,19 +51,19 @@ fn storage() -> Option<web_sys::Storage> {
     window().local_storage().ok().flatten()
 }
 
-/// The address after `#`.
+/// The address's fragment, including `#`.
 pub(super) fn fragment() -> String {
     window().location().hash().unwrap_or_default()
 }
 
-/// Shows a fragment in the address bar, without a new entry in the history.
+/// Sets the fragment in the address bar without adding a history entry.
 pub(super) fn set_fragment(fragment: &str) {
     if let Ok(history) = window().history() {
         let _ = history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(fragment));
     }
 }
 
-/// The whole address of the page with this query and fragment.
+/// The page's full address with this query and fragment.
 pub(super) fn address(query: &str, fragment: &str) -> String {
     let location = window().location();
     let origin = location.origin().unwrap_or_default();
@@ -71,13 +71,13 @@ pub(super) fn address(query: &str, fragment: &str) -> String {
     format!("{origin}{path}{query}{fragment}")
 }
 
-/// Whether the page was asked to show stage and transport alone.
+/// Whether the address asks for the stage and the transport controls only.
 pub(super) fn is_embedded() -> bool {
     let query = window().location().search().unwrap_or_default();
     query.trim_start_matches('?').split('&').any(|part| part == "embed=1")
 }
 
-/// Does something in a moment, unless it is dropped before.
+/// Calls `act` after 250 ms, unless the timeout is dropped before.
 pub(super) fn later(act: impl FnOnce() + 'static) -> Timeout {
     Timeout::new(250, act)
 }
@@ -87,8 +87,8 @@ pub(super) fn wall_clock() -> Micros {
     whole(js_sys::Date::now() * 1000.0)
 }
 
-/// The key of an event that is meant for the page rather than for the element in focus. Such a key
-/// does nothing else any more.
+/// The key of an event, if it is meant for the page rather than for the focused element. The
+/// browser's default action for some keys is prevented.
 pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     let event = event.dyn_ref::<KeyboardEvent>()?;
     if event.ctrl_key() || event.meta_key() || event.alt_key() || event.default_prevented() {
@@ -100,7 +100,7 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     let handle = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
     let handle = handle.is_some_and(|target| target.class_list().contains("handle"));
     let keeps = match element.as_str() {
-        // The handle of the run goes by events, as the page does.
+        // Keys move the tape's handle from event to event, like the page's shortcuts.
         "INPUT" if handle => false,
         "INPUT" | "SELECT" | "TEXTAREA" => true,
         "BUTTON" => key == " ",
@@ -109,12 +109,12 @@ pub(super) fn command_key(event: &web_sys::Event) -> Option<String> {
     if keeps {
         return None;
     }
-    // They would scroll, or open the browser's menu.
+    // By default these keys scroll or open the browser's menu.
     if matches!(key.as_str(), " " | "ArrowLeft" | "ArrowRight" | "Home" | "End" | "ContextMenu") {
         event.prevent_default();
     }
-    // A letter's capital is the same key, but for M's; a shifted arrow or digit is another. Where
-    // digits need the shift, they are digits.
+    // Shift changes only arrows, digits, `M` and F10. On layouts that need Shift for digits, `key`
+    // is already the digit.
     if event.shift_key() && (key.starts_with("Arrow") || key.eq_ignore_ascii_case("m")) {
         key = format!("Shift+{}", if key.len() == 1 { "M" } else { &key });
     } else if event.shift_key()

@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, HtmlElement, Url};
 
-/// Gives the person a file with this text.
+/// Downloads a file with this text.
 pub(super) fn give(name: &str, kind: &str, text: &str) -> Result<(), JsValue> {
     let options = BlobPropertyBag::new();
     options.set_type(kind);
@@ -13,12 +13,12 @@ pub(super) fn give(name: &str, kind: &str, text: &str) -> Result<(), JsValue> {
     let blob = Blob::new_with_str_sequence_and_options(&parts, &options)?;
     let address = Url::create_object_url_with_blob(&blob)?;
     let given = follow(name, &address);
-    // The browser has taken the file over by now.
+    // The browser has already taken the file over.
     Url::revoke_object_url(&address)?;
     given
 }
 
-/// Lets the browser save what is at an address.
+/// Lets the browser download the content of an address.
 pub(super) fn follow(name: &str, address: &str) -> Result<(), JsValue> {
     let link: HtmlElement = document().create_element("a")?.unchecked_into();
     link.set_attribute("href", address)?;
@@ -27,12 +27,12 @@ pub(super) fn follow(name: &str, address: &str) -> Result<(), JsValue> {
     Ok(())
 }
 
-/// Puts a text into the clipboard.
+/// Copies a text to the clipboard.
 pub(super) async fn copy(text: String) -> Result<(), JsValue> {
     JsFuture::from(window().navigator().clipboard().write_text(&text)).await.map(drop)
 }
 
-/// The text of a file.
+/// Reads a file as text.
 pub(super) async fn read(file: web_sys::File) -> Result<String, JsValue> {
     let text = JsFuture::from(file.text()).await?;
     text.as_string().ok_or_else(|| JsValue::from_str("no text"))

@@ -1,4 +1,4 @@
-//! The stage as a file of its own: a drawing that needs no style sheet, or a picture of it.
+//! Exports the stage as a self-contained SVG file or as a PNG image.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement, HtmlImageEle
 use super::files;
 use crate::model::Save;
 
-/// What the page's style sheets say of a drawing.
+/// The CSS properties that are copied into the drawing.
 const PROPERTIES: [&str; 20] = [
     "fill",
     "fill-opacity",
@@ -35,10 +35,10 @@ const PROPERTIES: [&str; 20] = [
     "filter",
 ];
 
-/// Pixels of the picture for each of the page's.
+/// Pixels of the image per CSS pixel.
 const SCALE: f64 = 2.0;
 
-/// Saves the stage.
+/// Saves the stage as a file.
 pub(super) async fn save(save: Save) -> Result<(), JsValue> {
     let stage = document().query_selector(".stage > svg")?.ok_or("there is no stage")?;
     let drawing = drawing(&stage)?;
@@ -51,7 +51,7 @@ pub(super) async fn save(save: Save) -> Result<(), JsValue> {
     }
 }
 
-/// The stage as it looks, without need of the page.
+/// The stage as SVG text that needs no style sheet.
 fn drawing(stage: &Element) -> Result<String, JsValue> {
     let copy: Element = stage.clone_node_with_deep(true)?.unchecked_into();
     let mut colours = Colours::new()?;
@@ -75,7 +75,7 @@ fn drawing(stage: &Element) -> Result<String, JsValue> {
     web_sys::XmlSerializer::new()?.serialize_to_string(&copy)
 }
 
-/// Writes into an element how another looks.
+/// Copies the computed style of the original into the copy.
 fn inline(original: &Element, copy: &Element, colours: &mut Colours) -> Result<(), JsValue> {
     let Some(style) = window().get_computed_style(original)? else { return Ok(()) };
     let mut text = String::new();
@@ -83,7 +83,7 @@ fn inline(original: &Element, copy: &Element, colours: &mut Colours) -> Result<(
         let value = style.get_property_value(name)?;
         let value = if matches!(name, "fill" | "stroke") { colours.plain(&value)? } else { value };
         if !value.is_empty() {
-            // Writing to a text does not fail.
+            // Writing to a string does not fail.
             let _ = write!(text, "{name}:{};", value.replace('"', "'"));
         }
     }
@@ -99,7 +99,8 @@ fn inline(original: &Element, copy: &Element, colours: &mut Colours) -> Result<(
     copy.set_attribute("style", &text)
 }
 
-/// Colours in the words that every program knows. The page's own are younger than most of them.
+/// Converts colours to `rgb()` or `rgba()`. Many programs do not know the page's newer colour
+/// syntax.
 struct Colours {
     paper: CanvasRenderingContext2d,
     known: BTreeMap<String, String>,
@@ -134,7 +135,7 @@ impl Colours {
     }
 }
 
-/// The drawing as a picture, in an address of its own.
+/// Renders the drawing to PNG and returns it as a data URL.
 async fn picture(stage: &Element, drawing: &str) -> Result<String, JsValue> {
     let image = HtmlImageElement::new()?;
     let text = String::from(js_sys::encode_uri_component(drawing));

@@ -1,9 +1,9 @@
-//! The panels that are read. Each is made anew when there is something new to read; while very much
-//! happens, one a frame, so that no frame waits for all of them.
+//! Caches the text panels. A panel is rendered anew when its content changes. While very many
+//! events happen, only one panel per frame is rendered, to keep frames short.
 
 use yew::Html;
 
-/// A panel that is read.
+/// A text panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Panel {
     Matrix,
@@ -16,19 +16,19 @@ impl Panel {
     const ALL: [Self; 4] = [Self::Matrix, Self::Store, Self::Events, Self::Tape];
 }
 
-/// See the module.
+/// The cached text panels.
 #[derive(Default)]
 pub(super) struct Texts {
-    /// Each with the number of the reading that it is of.
+    /// Each with the number of the reading that it shows.
     panels: [(u64, Html); Panel::ALL.len()],
 }
 
 impl Texts {
-    /// Lets the panels follow the reading of this number, in turns where it is `crowded`.
+    /// Renders the panels whose reading is outdated; only one of them if `crowded`.
     pub(super) fn follow(&mut self, number: u64, crowded: bool, draw: impl Fn(Panel) -> Html) {
         let mut stale: Vec<Panel> = Panel::ALL.to_vec();
         stale.retain(|panel| self.panels[*panel as usize].0 != number);
-        // Those that wait for longest come first.
+        // The panels that have waited longest come first.
         stale.sort_by_key(|panel| self.panels[*panel as usize].0);
         let turns = if crowded { 1 } else { stale.len() };
         for panel in stale.into_iter().take(turns) {
@@ -47,8 +47,9 @@ mod tests {
 
     use super::*;
 
-    /// Guards the frames under a flood: panels take turns and none is left out, however rare the frames
-    /// are; when it is over, or somebody acts, all follow at once.
+    /// Guards that panels take turns during a flood of events and that no panel is left out,
+    /// however rare the frames are. When the flood is over, or the user acts, all panels follow at
+    /// once.
     #[test]
     fn in_a_crowd_panels_take_turns() {
         let mut texts = Texts::default();

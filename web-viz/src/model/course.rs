@@ -1,56 +1,55 @@
-//! A lesson on the screen: its pages, which of them is shown, and what the cluster has to do with
-//! it. Predict, Run, Explain and Break come straight from the lesson's file.
+//! An open lesson: its pages, the page that is shown, and what the cluster does on it. The parts
+//! Predict, Run, Explain and Break come directly from the lesson's file.
 
 use raft_core::scenario::{Arm, Block, Phase, Scenario, Step};
 
-use super::lessons::{self, Play};
-use crate::source::script::{ScriptReport, Stretch};
+use crate::domain::lessons::{self, Play};
+use crate::domain::run::{ScriptReport, Stretch};
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Course {
-    /// Its place among all lessons.
+    /// Its index among all lessons.
     pub(crate) number: usize,
     pub(crate) scenario: &'static Scenario,
     pub(crate) pages: Vec<Page>,
-    /// The page that is shown.
+    /// The index of the current page.
     pub(crate) at: usize,
-    /// What the learner expects.
+    /// The answer that the learner chose.
     pub(crate) choice: Option<usize>,
     pub(crate) script: ScriptReport,
-    /// The learner did something else to the cluster: the script stopped, and begins anew.
+    /// The learner changed the cluster, so the script stopped and must start over.
     pub(crate) astray: bool,
-    /// How far the cluster was let play, and in which arm.
+    /// The arm that was played, and how far.
     reached: Option<(Arm, Stretch)>,
 }
 
 /// One page of a lesson.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// A sentence, below those of its paragraph that were read before.
+    /// A sentence, and the sentences of its paragraph that were already shown.
     Text { phase: Phase, title: String, said: Vec<String>, text: Sentence },
-    /// What will happen?
+    /// The prediction question.
     Question { text: Vec<Paragraph> },
-    /// It happens.
+    /// A step of the script plays.
     Play { arm: Arm, step: usize },
-    /// What the learner expected, and what is right.
+    /// The learner's answer and the correct one.
     Answers,
-    /// What became of the cluster without the rule.
+    /// What happened in the cluster without the rule.
     Verdict,
 }
 
-/// A sentence as HTML, and what stands below it: a list that it announces.
+/// A sentence as HTML, and the list below it that it introduces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sentence {
     pub(crate) words: String,
     pub(crate) below: Option<String>,
 }
 
-/// Sentences that stand together.
+/// The sentences of one paragraph.
 pub(crate) type Paragraph = Vec<Sentence>;
 
 impl Course {
-    /// A lesson at its first page.
+    /// Opens a lesson at its first page.
     pub(crate) fn new(number: usize) -> Option<Self> {
         let scenario = lessons::all().get(number)?;
         Some(Self {
@@ -69,7 +68,8 @@ impl Course {
         &self.pages[self.at.min(self.pages.len() - 1)]
     }
 
-    /// The page on which what is shown began: sentences of one paragraph come one after the other.
+    /// The page on which the current paragraph begins. Each sentence of a paragraph has its own
+    /// page.
     pub(crate) fn paragraph(&self) -> usize {
         match self.page() {
             Page::Text { said, .. } => self.at - said.len(),
@@ -97,7 +97,7 @@ impl Course {
         self.at + 1 < self.pages.len()
     }
 
-    /// The arm and how far the cluster has come in it when a page is shown.
+    /// The arm of a page, and how far its script has run there.
     fn stage_of(&self, at: usize) -> (Arm, Stretch) {
         let everything = Stretch { ahead: usize::MAX, to: None };
         let last = self.pages[..=at].iter().rev().find_map(|page| match page {
@@ -113,7 +113,7 @@ impl Course {
         }
     }
 
-    /// Turns to a page. Gives what is to be played, and whether from the beginning.
+    /// Turns to a page. Returns whether the run starts over, what to play, and how far.
     pub(crate) fn turn_to(&mut self, at: usize, travelled: bool) -> (bool, Play, Stretch) {
         self.at = at.min(self.pages.len() - 1);
         let (arm, stretch) = self.stage_of(self.at);
@@ -156,7 +156,7 @@ fn pages(scenario: &Scenario) -> Vec<Page> {
     pages
 }
 
-/// A page for each sentence of a paragraph.
+/// One page per sentence of a paragraph.
 fn told(phase: Phase, title: &str, paragraph: &Paragraph) -> Vec<Page> {
     let page = |(place, text): (usize, &Sentence)| Page::Text {
         phase,
@@ -167,8 +167,8 @@ fn told(phase: Phase, title: &str, paragraph: &Paragraph) -> Vec<Page> {
     paragraph.iter().enumerate().map(page).collect()
 }
 
-/// The text of a step. What is no paragraph, such as a list, stands below the sentence before it where
-/// a colon announces it.
+/// The text of a step. A block that is not a paragraph, such as a list, belongs to the sentence
+/// before it if that ends with a colon.
 pub(crate) fn paragraphs(step: &Step) -> Vec<Paragraph> {
     let mut paragraphs: Vec<Paragraph> = Vec::new();
     for block in &step.blocks {
@@ -189,7 +189,7 @@ pub(crate) fn paragraphs(step: &Step) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// Whether a text of a step is no paragraph.
+/// Whether this block is not a paragraph.
 fn is_list(text: &str) -> bool {
     ["<ul", "<ol", "<blockquote", "<table", "<pre"].iter().any(|tag| text.starts_with(tag))
 }
@@ -198,8 +198,8 @@ fn is_list(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Guards the pace of a lesson: one sentence at a time, and none that is cut in the middle of its
-    /// markup or of an abbreviation.
+    /// Guards that each page shows one sentence, and that no sentence is cut inside its markup or
+    /// an abbreviation.
     #[test]
     fn a_page_tells_one_whole_sentence() {
         let mut sentences = 0;
@@ -223,8 +223,8 @@ mod tests {
         assert!(sentences > 250, "{sentences}");
     }
 
-    /// Guards the lessons in the page: each has all four parts in their order, and every command of
-    /// both arms is on some page.
+    /// Guards that each lesson has all four parts in order, and that every command of both arms is
+    /// on a page.
     #[test]
     fn every_part_of_every_lesson_has_its_pages() {
         for number in 0..lessons::all().len() {

@@ -1,4 +1,4 @@
-//! What an action asks of others: of the simulation, and of the world outside.
+//! Effects: what an action asks of the simulation and of the browser.
 
 use std::rc::Rc;
 
@@ -7,81 +7,82 @@ use raft_core::sim::BranchId;
 use raft_core::types::{EventId, Time};
 
 use super::Theme;
-use super::desk::Ask;
-use super::history::Jump;
 use super::live::Order;
 use crate::address::Place;
+use crate::domain::desk::Ask;
+use crate::domain::history::Jump;
+use crate::domain::run::SimSetup;
+use crate::domain::run::Stretch;
 use crate::link::Recall;
-use crate::source::script::Stretch;
-use crate::source::sim::SimSetup;
 
 /// What an action asks of the simulation.
 #[derive(Clone, Debug)]
 pub(crate) enum SimEffect {
-    /// Begin a run.
+    /// Start a run.
     Begin(SimSetup),
-    /// Begin a run, do in it what was done in the present one, and go as far.
+    /// Start a run, repeat the current run's actions in it, and advance it to the same time.
     Rerun(SimSetup),
-    /// Begin the run that a link tells of.
+    /// Start the run of a link.
     Recall(SimSetup, Rc<Recall>),
     /// Show a trace.
     Load(String),
-    /// Tell all events up to the shown moment.
+    /// Return all events up to the shown moment.
     Trace,
-    /// Tell what a link to the shown moment holds.
+    /// Return the contents of a link to the shown moment.
     Link,
-    /// Put two branches side by side.
+    /// Compare two branches.
     Compare(BranchId, BranchId),
     /// Run up to a time.
     Advance(Time),
-    /// Let the next thing happen.
+    /// Process the next event.
     Step,
-    /// Go elsewhere in the run.
+    /// Jump to another moment of the run.
     Jump(Jump),
-    /// Begin a lesson's run, and let its script go so far at once.
+    /// Start a lesson's run, and play its script this far.
     Study(SimSetup, Stretch),
-    /// Let a lesson's script go on.
+    /// Play a lesson's script this far.
     Script(Stretch),
-    /// Let the cluster go on without its script.
+    /// Drop the script, and let the cluster run on.
     Unscript,
     Act(raft_core::sim::Action),
-    /// Put a client's question.
+    /// Send a client's request.
     Ask(Ask),
-    /// Keep what comes of a live cluster from now on.
+    /// Start recording a live cluster.
     Watch,
-    /// What came of a live cluster, up to a time.
+    /// Record events of a live cluster, up to a time.
     Record(Vec<Event>, Time),
 }
 
-/// What can be saved as a file.
+/// Image formats to save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Save {
-    /// The stage as a drawing.
+    /// The stage as a vector image.
     Svg,
-    /// The stage as a picture.
+    /// The stage as a bitmap.
     Png,
 }
 
-/// What an action asks of the world outside.
+/// What an action asks of the simulation and of the browser.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     Sim(SimEffect),
-    /// Watch a live cluster (`None` for the one that the page came from) with this token, if any.
+    /// Watch a live cluster with this token, which can be empty. `None` means the cluster that
+    /// served the page.
     Connect(Option<String>, String),
     Disconnect,
-    /// Put a client's question to a live server.
+    /// Send a client's request to a live server at this address.
     AskLive(Ask, String),
-    /// Ask the demo's supervisor to do something to its cluster.
+    /// Send a command to the demo's supervisor.
     Supervise(Order),
     /// Show this in the address bar.
     Address(Place),
-    /// Put this into the clipboard.
+    /// Copy this text to the clipboard.
     Copy(String),
-    /// Give the person a trace as a file.
+    /// Offer a trace as a file.
     Give(String),
-    /// Give the person a picture.
+    /// Offer an image as a file.
     Save(Save),
     SaveTheme(Theme),
-    /// Put the focus on a message of the stage.
+    /// Move the focus to a message on the stage.
     Focus(EventId),
 }

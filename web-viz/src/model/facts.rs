@@ -1,4 +1,4 @@
-//! The facts of what is chosen, in the paper's names, and which of them have just changed.
+//! The facts about the selection, with the paper's names, and which of them have just changed.
 
 mod entry;
 mod message;
@@ -7,15 +7,15 @@ mod server;
 use raft_core::types::{NodeId, Time};
 
 use super::Model;
-use super::selection::Selection;
+use crate::domain::run::SourceKind;
+use crate::domain::selection::Selection;
 use crate::num::span;
 use crate::shared::Shared;
-use crate::source::SourceKind;
 
-/// One fact.
+/// A name and a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fact {
-    /// The server of a row in a table; `None` for what is said of the chosen thing itself.
+    /// The server of a table row; `None` for a fact about the selection itself.
     pub(crate) of: Option<NodeId>,
     pub(crate) name: &'static str,
     pub(crate) value: String,
@@ -31,7 +31,7 @@ impl Fact {
     }
 }
 
-/// What stands for nothing.
+/// The value of an absent fact.
 const NONE: &str = "–";
 
 fn or_none(value: Option<impl ToString>) -> String {
@@ -47,11 +47,12 @@ fn list(nodes: impl IntoIterator<Item = NodeId>) -> String {
     if names.is_empty() { NONE.to_owned() } else { names.join(" ") }
 }
 
-/// A fact that is shown.
+/// A fact and its last change.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shown {
     pub(crate) fact: Fact,
-    /// What it was, and when on the wall it changed, where that was just now.
+    /// The previous value, and the wall time of the change in milliseconds, if the change is
+    /// recent.
     changed: Option<(String, f64)>,
 }
 
@@ -61,24 +62,23 @@ impl Shown {
     }
 }
 
-/// What changes with every moment is no news.
+/// Facts that change all the time. Their changes are not marked.
 const FLOWS: [&str; 1] = ["contact"];
 
-/// How long a change is marked while the clock runs, in milliseconds on the wall.
+/// How long a change stays marked while the clock runs, in milliseconds of wall time.
 const RECENT_MS: f64 = 600.0;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inspected {
     of: Selection,
-    /// After how many events.
+    /// The number of events when the facts were read.
     events: u64,
     pub(crate) facts: Vec<Shown>,
 }
 
 impl Inspected {
-    /// Takes in what the facts are now. Of the same thing, what differs from before is marked: while
-    /// the clock runs for a while, else until something else happens.
+    /// Replaces the facts, and marks what changed if the selection is the same. While the clock
+    /// runs a mark expires; otherwise it stays until the next event.
     fn take(&mut self, of: &Selection, facts: Vec<Fact>, wall: f64, playing: bool) {
         let same = self.of == *of;
         let old = std::mem::take(&mut self.facts);
@@ -101,7 +101,7 @@ impl Inspected {
         }
     }
 
-    /// Whether a mark has been shown for long enough.
+    /// Whether a mark has expired.
     fn has_old(&self, wall: f64) -> bool {
         let old = |it: &Shown| it.changed.as_ref().is_some_and(|(_, at)| wall - at > RECENT_MS);
         self.facts.iter().any(old)
@@ -115,7 +115,7 @@ impl Inspected {
 }
 
 impl Model {
-    /// Looks at what is chosen again, if anything happened since.
+    /// Reads the facts again if the selection or the number of events changed.
     pub(super) fn inspect_again(&mut self) {
         let (events, playing) = (self.reading.known.view.events, self.playback.playing);
         let seen = &self.inspected;
@@ -147,8 +147,8 @@ impl Model {
         }
     }
 
-    /// What flows by itself, with no event: how much is left of the chosen server's timer, or until
-    /// the chosen message arrives.
+    /// A value that changes without events: the time left of the selected server's timer, or until
+    /// the selected message arrives.
     pub(crate) fn flowing(&self) -> Option<(&'static str, String)> {
         let now = self.playback.now;
         match &self.ui.selection {
@@ -170,7 +170,7 @@ impl Model {
     }
 }
 
-/// In steps that an eye can follow.
+/// Formats the remaining time in whole milliseconds, which an eye can follow, and below 1 ms in µs.
 fn left(due: Time, now: Time) -> String {
     match due.since(now) {
         micros @ 0..1_000 => span(micros),
@@ -178,7 +178,7 @@ fn left(due: Time, now: Time) -> String {
     }
 }
 
-/// A simulated moment since the start of the run, a real one against the last full minute.
+/// Formats a simulated time since the start of the run, or a real time since the last full minute.
 fn moment(time: Time, source: SourceKind) -> String {
     let micros = match source {
         SourceKind::Simulate | SourceKind::Replay => time.0,
@@ -187,7 +187,6 @@ fn moment(time: Time, source: SourceKind) -> String {
     format!("{}.{:03} s", micros / 1_000_000, micros / 1_000 % 1_000)
 }
 
-/// The facts of what is chosen.
 pub(crate) type Facts = Shared<Inspected>;
 
 #[cfg(test)]

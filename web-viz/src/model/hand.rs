@@ -1,29 +1,30 @@
-//! A pointer on the stage: it draws a stroke that cuts links, or holds a message. While a message is
-//! held the clock stands.
+//! Pointer gestures on the stage: a stroke cuts links, and a message can be dragged. While a
+//! message is dragged the clock stands.
 
 use raft_core::types::{EventId, NodeId};
 
-use super::deeds::{Deed, Groups, LinkDeed};
-use super::selection::Selection;
 use super::{Effect, Model, Notice};
+use crate::domain::deeds::{Deed, Groups, LinkDeed};
+use crate::domain::run::SourceKind;
+use crate::domain::selection::Selection;
+use crate::scene::Gesture;
 use crate::scene::border::Border;
 use crate::scene::drag::{Drag, Pull};
 use crate::scene::layout::{Layout, Point};
 use crate::scene::marks::Marks;
 use crate::scene::stroke::{Cut, cut};
 use crate::scene::traffic::{self, FlightMark, Ground, Hit, Phase};
-use crate::source::SourceKind;
 
-/// A stroke of more points than this is long enough.
+/// The maximum number of points of a stroke.
 const LONGEST: usize = 600;
 
-/// Points of a stroke are so far apart, in pixels.
+/// The minimum distance between two points of a stroke, in pixels.
 const APART: f64 = 3.0;
 
-/// How far back the hand's speed is measured, in milliseconds.
+/// The period over which the pointer's speed is measured, in milliseconds.
 const RECENT_MS: f64 = 70.0;
 
-/// See the module.
+/// What the pointer is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Hand {
     #[default]
@@ -32,38 +33,49 @@ pub(crate) enum Hand {
     Message(Held),
 }
 
-/// A message that is held.
+/// A message that is dragged.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Held {
     pub(crate) id: EventId,
     pub(crate) pull: Pull,
-    /// Where the hand was lately, and when in milliseconds.
+    /// Recent pointer positions, with their times in milliseconds.
     trail: Vec<(Point, f64)>,
-    /// Whether the clock is to go on afterwards.
+    /// Whether the clock continues after the release.
     resumes: bool,
 }
 
-/// Where a pointer is.
+/// The state of a pointer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pointer {
-    /// On the stage.
+    /// Its position on the stage.
     pub(crate) at: Point,
-    /// When, in milliseconds since some time.
+    /// In milliseconds since an arbitrary start.
     pub(crate) time: f64,
-    /// Whether a key is held that asks for a copy.
+    /// Whether the key for a copy is pressed.
     pub(crate) copy: bool,
-    /// Whether it is a finger, which hits less well.
+    /// Whether it is a finger, which is less precise.
     pub(crate) touch: bool,
 }
 
-/// What it does.
+/// Pointer events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HandAction {
     Press(Pointer),
     Move(Pointer),
     Release(Pointer),
-    /// The person thought better of it, or the browser took the pointer for itself.
+    /// The person cancelled the gesture, or the browser took over the pointer.
     GiveUp,
+}
+
+impl Hand {
+    /// The gesture, as the scene draws it.
+    pub(crate) fn gesture(&self) -> Gesture<'_> {
+        match self {
+            Self::Free => Gesture::None,
+            Self::Stroke(path) => Gesture::Stroke(path),
+            Self::Message(held) => Gesture::Drag(held.id, &held.pull),
+        }
+    }
 }
 
 impl Held {
@@ -111,7 +123,7 @@ impl Model {
                 let hand = (pointer.at, pointer.at);
                 let span = traffic::span(flight, self.playback.now, self.pace());
                 let pull = Pull { lane, place: spot, hand, speed: 0.0, copy: pointer.copy, span };
-                // A real cluster does not wait.
+                // A live cluster cannot be paused.
                 self.playback.playing &= self.source == SourceKind::Live;
                 Hand::Message(Held { id, pull, trail: vec![(pointer.at, pointer.time)], resumes })
             }
@@ -142,7 +154,7 @@ impl Model {
         }
     }
 
-    /// What of the stage a hand can take hold of, and where.
+    /// The layout and the messages that are drawn on the stage, for hit tests.
     fn drawn(&self) -> (Layout, Vec<FlightMark>) {
         let layout = Layout::of(self.ui.stage, &self.known.roster);
         let marks = Marks::of(&self.ui.selection, &self.known);
@@ -153,8 +165,8 @@ impl Model {
         (layout, flights)
     }
 
-    /// The next or the previous message that is seen on its way; without a chosen one the first or
-    /// the last.
+    /// The message after or before the selected one among those in flight. Without a selection, the
+    /// first or the last.
     pub(crate) fn message_beside(&self, next: bool) -> Option<EventId> {
         let (_, flights) = self.drawn();
         let moving = flights.iter().filter(|mark| mark.phase == Phase::Moving);
@@ -169,7 +181,7 @@ impl Model {
         beside.copied()
     }
 
-    /// Ends what the hand does, and lets the clock go on; gives back what it was.
+    /// Ends the gesture, lets the clock continue, and returns the gesture.
     fn let_go(&mut self) -> Hand {
         let hand = std::mem::take(&mut self.ui.hand);
         if let Hand::Message(held) = &hand {
@@ -178,7 +190,7 @@ impl Model {
         hand
     }
 
-    /// Why what letting go would do is not possible.
+    /// Why the action of releasing the pointer now is not possible.
     pub(crate) fn hand_refused(&self) -> Option<String> {
         let deed = match &self.ui.hand {
             Hand::Free => return None,
@@ -191,7 +203,7 @@ impl Model {
         self.permits(deed).err()
     }
 
-    /// What cuts that which a stroke crosses.
+    /// The actions that cut what a stroke crosses.
     fn cuts(&self, path: &[Point]) -> Vec<Deed> {
         let layout = Layout::of(self.ui.stage, &self.known.roster);
         match cut(path, &self.known, &layout) {
@@ -210,7 +222,7 @@ impl Model {
         }
     }
 
-    /// Does these deeds, or says why the first of them is not possible.
+    /// Carries out these actions, or shows why the first of them is not possible.
     fn attempt(&mut self, deeds: &[Deed]) -> Vec<Effect> {
         if let Some(Err(words)) = deeds.first().map(|deed| self.permits(*deed)) {
             self.notice = Some(Notice { words });

@@ -1,8 +1,8 @@
 //! A live cluster as the page follows it: its servers, their event streams, and the queue that
-//! brings the streams into one order ([`merge`]). Going about in what was shown is in [`travel`].
+//! merges the streams into one order ([`merge`]). [`travel`] moves through what was shown.
 //!
-//! Events are shown a moment after they happened ([`DELAY`]), so that those of all servers have
-//! come and a message is never seen to arrive before it was sent.
+//! Events are shown with a delay ([`DELAY`]). By then the events of all servers have arrived, and
+//! no message is shown to arrive before it was sent.
 
 mod merge;
 mod process;
@@ -11,116 +11,117 @@ mod travel;
 
 use std::collections::BTreeMap;
 
+use api::demo::ProcessState;
 use raft_core::event::{Event, EventKind};
 use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
 use raft_core::view::DiskHealth;
 
-use super::known::{Presence, names};
-use super::story::Tone;
 use super::{Effect, Model};
+use crate::domain::known::{Presence, names};
+use crate::domain::story::Tone;
 use merge::Merge;
-pub(crate) use process::{FirstWrite, Order, Process, ProcessState};
+pub(crate) use process::{FirstWrite, Order, Process};
 use sight::Sights;
 use travel::Edge;
 
-/// How far behind the cluster the picture is.
+/// How far the picture is behind the cluster.
 const DELAY: Micros = 300 * MILLISECOND;
 
-/// A server that sends nothing for this long is out of sight. Every server has timers to report,
-/// so silence means something.
+/// A server that sends nothing for this long is out of sight. Every server has timers to report, so
+/// silence is significant.
 const SILENCE: Micros = 2_500 * MILLISECOND;
 
-/// So long a server that was lost may be looked for before it is called out of sight. Where a
-/// supervisor watches it, that one is heard first.
+/// How long a server without a stream may be missing before it counts as out of sight. With a
+/// supervisor this is longer, because the supervisor's report should come first.
 const GRACE: Micros = DELAY;
 const SUPERVISED_GRACE: Micros = 900 * MILLISECOND;
 
-/// What waits to be shown is taken in without waiting for a frame from here on: a page out of sight
-/// draws none.
+/// From this queue length on, events are applied without waiting for a frame. A hidden page draws
+/// no frames.
 const LONG_QUEUE: usize = 4_000;
 
-/// Beyond this, what waits is left out up to a point from which the picture can go on.
+/// Above this queue length, the page skips queued events up to a point with the full state.
 const LONGEST_QUEUE: usize = 30_000;
 
-/// A leader that is disturbed is lost no later than this.
+/// A leader is lost at the latest this long after its fault.
 const LONGEST_LOSS: Micros = 15 * SECOND;
 
-/// Numbers of what the page itself tells as events of a server, far from the server's own.
+/// Sequence numbers of the events that the page itself creates, far above the servers' own numbers.
 const OWN_NUMBERS: u64 = 1 << 48;
 
-/// What a live cluster tells.
+/// Reports from a live cluster.
 #[derive(Clone, Debug)]
 pub(crate) enum Report {
-    /// Who belongs to the cluster, and where each serves clients.
+    /// The members, and the client address of each.
     Members(Vec<(NodeId, String)>),
-    /// Nobody answered at the address.
+    /// No server answered at the address.
     Failed(String),
-    /// The cluster lets nobody in without a token, or not with this one.
+    /// The cluster requires a token, or rejects this one.
     Locked(String),
-    /// A server's stream is open since this time by the page's clock.
+    /// A server's stream opened at this time, by the page's clock.
     Opened(NodeId, Micros),
-    /// A server's stream broke, or could not be opened, at this time.
+    /// A server's stream broke, or failed to open, at this time.
     Lost(NodeId, Micros),
-    /// Events of one server, in order, and when they came by the page's clock.
+    /// Events of one server, in order, and when they arrived, by the page's clock.
     Events(NodeId, Vec<Event>, Micros),
-    /// What the demo's supervisor says of its processes, and when; `None` when there is no supervisor.
+    /// The processes that the demo's supervisor reports, and when. `None` means there is no
+    /// supervisor.
     Processes(Option<Vec<Process>>, Micros),
-    /// The demo measured when writes went on after a fault.
+    /// The demo measured when writes succeeded again after a fault.
     FirstWrite(FirstWrite),
     /// Something could not be done, for this reason.
     Refused(String),
 }
 
-/// How the page stands to the cluster.
+/// The state of the connection to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     #[default]
     Idle,
     Looking,
     Watching,
-    /// Nobody answered; the page goes on trying.
+    /// No server answered; the page retries.
     Failed(String),
-    /// The cluster asks for a token, or for another one.
+    /// The cluster requires a token, or another token.
     Locked(String),
 }
 
-/// One server as the page reaches it.
+/// A server and the state of its stream.
 #[derive(Clone, Debug)]
 struct Peer {
     address: String,
     open: bool,
-    /// When its newest events came, by the page's clock.
+    /// When its last events arrived, by the page's clock.
     heard: Micros,
-    /// When its stream broke, or since when one is to be expected.
+    /// When its stream broke, or since when the page expects one.
     lost: Micros,
 }
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Live {
-    /// What stands in the address field.
+    /// The text in the address field.
     pub(crate) typed: String,
-    /// The token that the cluster asks for. It is for this address alone, and is kept nowhere else.
+    /// The API token for the cluster. It is sent to this address only, and stored nowhere else.
     pub(crate) token: String,
     pub(crate) phase: Phase,
     peers: BTreeMap<NodeId, Peer>,
     processes: Option<BTreeMap<NodeId, Process>>,
     merge: Merge,
-    /// Nothing but a new beginning helps.
+    /// The queue overflowed, so the page must connect again.
     overflowed: bool,
     /// The page's clock at the latest frame.
     wall: Micros,
-    /// How many events the page itself told.
+    /// How many events the page itself has created.
     told: u64,
     sights: Sights,
-    /// The present, while an earlier moment is shown.
+    /// The latest state, while an earlier moment is shown.
     edge: Option<Box<Edge>>,
     /// The demo's newest measurement.
     pub(crate) first_write: Option<FirstWrite>,
 }
 
 impl Live {
-    /// What is typed, as an address; `None` for the page's own origin.
+    /// The typed text as an address; `None` means the page's own origin.
     pub(crate) fn address_typed(&self) -> Option<String> {
         let typed = self.typed.trim();
         if typed.is_empty() {
@@ -130,7 +131,7 @@ impl Live {
         Some(format!("{scheme}{}", typed.trim_end_matches('/')))
     }
 
-    /// Begins to look for a cluster. A token for another one is forgotten.
+    /// Starts the search for a cluster. Drops the token if the address is another one.
     pub(super) fn begin(&mut self, cluster: Option<String>) {
         let same = cluster == self.address_typed();
         let token = if same { std::mem::take(&mut self.token) } else { String::new() };
@@ -138,13 +139,13 @@ impl Live {
         *self = Self { typed, token, phase: Phase::Looking, ..Self::default() };
     }
 
-    /// Takes in another address. What lets the person in at one must not be shown to another.
+    /// Changes the address. Clears the token, which must not be sent to another address.
     pub(super) fn retype(&mut self, address: String) {
         self.typed = address;
         self.token.clear();
     }
 
-    /// Whether the person is to be asked for a token.
+    /// Whether to ask the person for a token.
     pub(crate) fn wants_token(&self) -> bool {
         matches!(self.phase, Phase::Locked(_)) || !self.token.is_empty()
     }
@@ -153,18 +154,18 @@ impl Live {
         !matches!(self.phase, Phase::Idle)
     }
 
-    /// How many events wait to be shown.
+    /// How many events are queued.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.merge.len()
     }
 
-    /// Where a server serves clients.
+    /// The client address of a server.
     pub(crate) fn client_address(&self, node: NodeId) -> Option<String> {
         self.peers.get(&node).map(|peer| peer.address.clone())
     }
 
-    /// How many of the servers' streams are open, and of how many.
+    /// How many of the servers' streams are open, and how many there are.
     pub(crate) fn streams(&self) -> (usize, usize) {
         (self.peers.values().filter(|peer| peer.open).count(), self.peers.len())
     }
@@ -173,7 +174,7 @@ impl Live {
         self.processes.is_some()
     }
 
-    /// Whether links are cut or disks disturbed, as far as the supervisor says.
+    /// Whether the supervisor reports cut links or disturbed disks.
     pub(super) fn ails_anything(&self) -> bool {
         let ill = |it: &Process| !it.cut_to.is_empty() || it.disk != DiskHealth::Well;
         self.processes.iter().flatten().any(|(_, process)| ill(process))
@@ -183,11 +184,11 @@ impl Live {
         self.processes.as_ref()?.get(&node)
     }
 
-    /// Whether there is nothing to be seen of a server. What the supervisor says of it is told as
-    /// events.
+    /// Whether a server is out of sight. What the supervisor reports about it becomes events
+    /// instead.
     fn is_out_of_sight(&self, node: NodeId, peer: &Peer, wall: Micros) -> bool {
         let grace = match self.process(node).map(|process| process.state) {
-            Some(ProcessState::Dead | ProcessState::Frozen) => return false,
+            Some(ProcessState::Stopped | ProcessState::Frozen) => return false,
             Some(ProcessState::Running) => SUPERVISED_GRACE,
             None => GRACE,
         };
@@ -218,7 +219,7 @@ impl Live {
         }
     }
 
-    /// Takes in what the supervisor says, and tells what is new as events.
+    /// Stores the supervisor's report, and queues the changes as events.
     fn supervised(&mut self, processes: Option<Vec<Process>>, wall: Micros) {
         let Some(processes) = processes else {
             self.processes = None;
@@ -229,7 +230,7 @@ impl Live {
         let changes = process::changes(before, &after);
         for (node, process) in &after {
             let was = before.get(node).map(|process| process.state);
-            let stood = matches!(was, Some(ProcessState::Dead | ProcessState::Frozen));
+            let stood = matches!(was, Some(ProcessState::Stopped | ProcessState::Frozen));
             if stood
                 && process.state == ProcessState::Running
                 && let Some(peer) = self.peers.get_mut(node)
@@ -244,10 +245,10 @@ impl Live {
         }
     }
 
-    /// Something that the page knows from elsewhere, as an event.
+    /// Creates an event for something that the page knows from another source.
     fn tell(&mut self, node: NodeId, kind: EventKind, wall: Micros) -> Event {
         self.told += 1;
-        // A process ended no later than its stream broke.
+        // The process ended no later than its stream broke.
         let broke = self.peers.get(&node).filter(|peer| !peer.open && peer.lost > 0);
         let time = match (&kind, broke) {
             (EventKind::Crashed, Some(peer)) => Time(peer.lost.min(wall)),
@@ -263,12 +264,13 @@ impl Model {
     pub(crate) fn first_write(&self) -> Option<f64> {
         let last = self.reign.last?;
         let measured = self.live.first_write?;
-        // An older one was of an older fault.
+        // An older measurement belongs to an older fault.
         let fits = measured.node == last.from && last.lost.since(measured.at) < LONGEST_LOSS;
         fits.then_some(measured.after_ms).flatten()
     }
 
-    /// Takes in what a live cluster tells; it is about the present, whatever moment is shown.
+    /// Handles a report from a live cluster. It concerns the latest state, whatever moment is
+    /// shown.
     pub(super) fn report(&mut self, report: Report) -> Vec<Effect> {
         match report {
             Report::Members(members) => self.at_edge(|model| model.members(members)),
@@ -301,12 +303,12 @@ impl Model {
         self.story.say(Tone::Bad, headline, why, self.playback.now);
     }
 
-    /// Watches the cluster that is typed.
+    /// Watches the cluster at the typed address.
     pub(super) fn connect(&self) -> Effect {
         Effect::Connect(self.live.address_typed(), self.live.token.clone())
     }
 
-    /// Says where the page looks for a cluster.
+    /// Starts the search for a cluster, and says where the page searches.
     pub(super) fn look(&mut self, cluster: Option<String>) {
         let place = cluster.clone().unwrap_or_else(|| "the page's own address".to_owned());
         self.live.begin(cluster);
@@ -330,7 +332,8 @@ impl Model {
         }
     }
 
-    /// Tells the view who is out of sight, and the story when that changes.
+    /// Updates which servers are out of sight, and reports changes to the caption and the failover
+    /// clock.
     fn note_absences(&mut self, wall: Micros) {
         let gone = |(node, peer): &(&NodeId, &Peer)| self.live.is_out_of_sight(**node, peer, wall);
         let gone = self.live.peers.iter().filter(gone);
@@ -360,7 +363,7 @@ mod tests {
     use super::*;
     use crate::model::Action;
 
-    /// Guards the token: it is kept while the page tries again, and is shown to no other cluster.
+    /// Guards that the token is kept for retries, and is sent to no other cluster.
     #[test]
     fn a_token_is_for_one_address_alone() {
         let mut model = Model::default();
@@ -381,7 +384,7 @@ mod tests {
         assert_eq!(shown(&model.update(Action::ClusterConnect)), other);
     }
 
-    /// Guards the person who has no token yet: the field appears when the cluster asks for one.
+    /// Guards that the token field appears when the cluster asks for a token.
     #[test]
     fn a_locked_cluster_asks_for_a_token() {
         let mut model = Model::default();

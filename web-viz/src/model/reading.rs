@@ -1,22 +1,22 @@
-//! What there is to read: logs, stores, events, facts. While more happens than anybody could read, it
-//! stands still for a moment, which leaves the browser time for what moves.
+//! The state behind the texts: logs, stores, events, facts. While too much happens to read, the
+//! texts pause between updates. That leaves the browser time for animation.
 
 use raft_core::types::{Micros, Time};
 
-use super::clients::Clients;
-use super::feed::Feed;
-use super::known::Known;
 use super::live::Report;
 use super::{Action, Model};
+use crate::domain::clients::Clients;
+use crate::domain::feed::Feed;
+use crate::domain::known::Known;
 use crate::shared::Shared;
 
-/// Events between two looks that can be followed one by one: some a frame.
+/// With fewer new events than this, a few per frame, a person can follow each event.
 const FEW: u64 = 20;
 
-/// How long a text stands still at most, in milliseconds of the wall.
+/// The longest pause between updates of the texts, in milliseconds of wall time.
 const STANDS: f64 = 333.0;
 
-/// See the module. It is of one moment, which is never later than the model's.
+/// A copy of the state at one moment, which is never later than the model's.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) known: Shared<Known>,
@@ -27,11 +27,11 @@ pub(crate) struct Reading {
     pub(crate) lag: Option<Micros>,
     /// See [`Model::left_out`].
     pub(crate) left_out: u64,
-    /// Grows each time that it is taken anew.
+    /// Increments with each update.
     pub(crate) number: u64,
-    /// Whether it stood still before, since much happens.
+    /// Whether the texts pause because much happens.
     pub(crate) crowded: bool,
-    /// Milliseconds since it was taken.
+    /// Milliseconds since the last update.
     age: f64,
 }
 
@@ -52,7 +52,8 @@ impl Default for Reading {
 }
 
 impl Model {
-    /// Lets the texts follow. What comes of the clock alone may have to wait; a person does not.
+    /// Updates the texts. Changes that come with frames or events may wait; changes by a person do
+    /// not.
     pub(super) fn read_on(&mut self, cause: Cause) {
         self.reading.age += match cause {
             Cause::Frame(elapsed) => elapsed,
@@ -79,7 +80,7 @@ impl Model {
 /// What changed the model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cause {
-    /// A frame, so many milliseconds after the one before.
+    /// A frame, this many milliseconds after the previous one.
     Frame(f64),
     /// Something happened in the cluster.
     Event,
@@ -101,11 +102,11 @@ impl Cause {
 
 #[cfg(test)]
 mod tests {
-    use super::super::playback::Speed;
     use super::*;
     use crate::address::Place;
+    use crate::domain::playback::Speed;
+    use crate::domain::run::SimSetup;
     use crate::session::Session;
-    use crate::source::sim::SimSetup;
 
     fn frames(session: &mut Session, count: usize, mut look: impl FnMut(&Model)) {
         for _ in 0..count {
@@ -114,9 +115,8 @@ mod tests {
         }
     }
 
-    /// Guards readers, and the frames, of a cluster in which very much happens: its texts change a few
-    /// times a second. At rest, and for who acts, they are of the very moment; so they are always where
-    /// little happens.
+    /// Guards that the texts of a very busy cluster change only a few times a second. When the
+    /// clock stands, after an action of a person, and when little happens, they are current.
     #[test]
     fn texts_stand_still_while_very_much_happens() {
         let mut session = Session::default();

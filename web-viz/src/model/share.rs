@@ -1,5 +1,5 @@
-//! Links to what is shown: the address follows each pause, deed and jump, so that copying it at any
-//! time shares the exact run.
+//! Links to what is shown. The address follows each pause, action and jump, so copying it always
+//! shares the exact run.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -8,9 +8,9 @@ use raft_core::types::Time;
 
 use super::{Effect, Model, SimEffect};
 use crate::address::Place;
+use crate::domain::run::SourceKind;
 use crate::link::Recall;
 use crate::shared::Shared;
-use crate::source::SourceKind;
 
 impl Model {
     pub(super) fn toggle_play(&mut self) -> Vec<Effect> {
@@ -21,7 +21,7 @@ impl Model {
         if self.playback.playing { Vec::new() } else { self.tell_link() }
     }
 
-    /// Opens or closes the dialog; what is shared holds still.
+    /// Opens or closes the share dialog. Opening it stops the clock, except for a live cluster.
     pub(super) fn share(&mut self, open: bool) -> Vec<Effect> {
         self.ui.share = open;
         if !open {
@@ -33,13 +33,13 @@ impl Model {
         self.tell_link()
     }
 
-    /// Asks for what a link to the shown moment holds.
+    /// Requests the contents of a link to the shown moment.
     pub(super) fn tell_link(&self) -> Vec<Effect> {
         let simulated = self.source == SourceKind::Simulate;
         simulated.then_some(Effect::Sim(SimEffect::Link)).into_iter().collect()
     }
 
-    /// From here on a recording is shown.
+    /// Switches to a recording.
     pub(super) fn begin_replay(&mut self) -> Vec<Effect> {
         self.leave_course();
         self.source = SourceKind::Replay;
@@ -53,11 +53,11 @@ impl Model {
 
     pub(super) fn linked(&mut self, recall: Rc<Recall>) -> Vec<Effect> {
         self.link = Some(recall);
-        // The address of a lesson opens the lesson.
+        // During a lesson the address keeps opening the lesson.
         if self.course.is_some() { Vec::new() } else { vec![Effect::Address(self.place())] }
     }
 
-    /// What is shown, as an address names it.
+    /// The address of what is shown.
     pub(crate) fn place(&self) -> Place {
         match (self.source, &self.link) {
             (SourceKind::Simulate, Some(recall)) if recall.is_told() => {

@@ -1,14 +1,14 @@
-//! How a lesson is gone through.
+//! Moves through the pages of a lesson.
 
 use raft_core::types::{NodeId, Time};
 
 use super::course::{Course, Page};
 use super::{Effect, LessonAction, Model, Sheet, SimEffect};
 use crate::address::Place;
+use crate::domain::run::ScriptReport;
+use crate::domain::run::SimSetup;
+use crate::domain::run::SourceKind;
 use crate::shared::Shared;
-use crate::source::SourceKind;
-use crate::source::script::ScriptReport;
-use crate::source::sim::SimSetup;
 
 impl Model {
     pub(super) fn lesson(&mut self, action: LessonAction) -> Vec<Effect> {
@@ -26,7 +26,7 @@ impl Model {
             LessonAction::Next if course.has_next() => self.turn_to(at + 1),
             LessonAction::Back if at > 0 => self.turn_to(at - 1),
             LessonAction::Again => {
-                // As if something else had been done: then it begins anew.
+                // Marked as astray, the page starts over.
                 course.change().astray = true;
                 self.turn_to(at)
             }
@@ -57,7 +57,7 @@ impl Model {
         }
     }
 
-    /// Shows a page of the lesson, with the cluster as it is there.
+    /// Shows a page of the lesson, with the cluster at that point.
     fn turn_to(&mut self, at: usize) -> Vec<Effect> {
         let travelled = self.in_the_past();
         let Some(course) = &mut self.course else { return Vec::new() };
@@ -80,7 +80,7 @@ impl Model {
         effects
     }
 
-    /// Takes note of how the lesson's script stands; `None` when it was stopped.
+    /// Updates the state of the lesson's script; `None` means that it was stopped.
     pub(super) fn scripted(&mut self, report: Option<ScriptReport>) {
         let Some(course) = &mut self.course else { return };
         match report {

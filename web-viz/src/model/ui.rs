@@ -1,41 +1,39 @@
-//! What concerns the page alone: what is open, chosen and in hand, and how it looks.
+//! State of the page alone: what is open, selected and dragged, and how the page looks.
 
 use raft_core::types::{EventId, LogIndex, NodeId};
 
-use super::feed::{Filter, Weight};
 use super::hand::Hand;
-use super::lanes::{LanesAction, LanesUi};
-use super::selection::Selection;
+use crate::domain::feed::{Filter, Weight};
+use crate::domain::lanes::{LanesAction, LanesUi};
+use crate::domain::selection::Selection;
 use crate::scene::layout::Size;
 
-/// What concerns the page alone.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Ui {
-    /// The stage's size.
     pub(crate) stage: Size,
-    /// What is chosen, wherever it was chosen.
+    /// The selection, wherever it was made.
     pub(crate) selection: Selection,
-    /// What a pointer on the stage is about.
+    /// The pointer gesture on the stage.
     pub(crate) hand: Hand,
     /// The server whose menu is open.
     pub(crate) menu: Option<NodeId>,
-    /// The space-time diagram.
+    /// The settings of the space-time diagram.
     pub(crate) lanes: LanesUi,
     pub(crate) filter: Filter,
-    /// What lies below the stage on a phone.
+    /// The panel below the stage on a phone.
     pub(crate) sheet: Sheet,
     pub(crate) help: bool,
-    /// The list that is open, beside the help.
+    /// The overlay that is open, apart from the help.
     pub(crate) list: Option<List>,
-    /// Whether the dialog to share and save is open.
+    /// Whether the share dialog is open.
     pub(crate) share: bool,
-    /// Stage and transport alone, for another page to frame.
+    /// Whether only the stage and the playback controls are shown, for embedding in another page.
     pub(crate) embedded: bool,
-    /// The part of the tray that is open.
+    /// The open part of the tray.
     pub(crate) tray: Tray,
     pub(crate) theme: Theme,
-    /// The person asked their system for less motion.
+    /// Whether the person's system asks for reduced motion.
     pub(crate) calm: bool,
 }
 
@@ -78,7 +76,7 @@ impl Ui {
                     self.selection = Selection::of(vec![node]);
                 }
             }
-            // The model answers, which knows the events and the world outside.
+            // The model handles these: it knows the events, and can return effects.
             UiAction::Inspect(_) | UiAction::Reach(_) => {}
             UiAction::Lanes(action) => self.lanes.update(action),
             UiAction::FilterWeight(least) => self.filter.least = least,
@@ -99,20 +97,20 @@ impl Ui {
     }
 }
 
-/// What changes the page alone.
+/// Changes of the page alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum UiAction {
     Select(Option<NodeId>),
-    /// Adds a server to those that are chosen, or takes it out again.
+    /// Adds a server to the selection, or removes it.
     SelectAlso(NodeId),
-    /// Chooses a message; the same again lets go.
+    /// Selects a message, or deselects it.
     Pick(EventId),
-    /// Chooses a message and puts the focus on it.
+    /// Selects a message and moves the focus to it.
     Reach(EventId),
-    /// Opens the menu of a server.
+    /// Opens the menu of a server; `None` closes it.
     Menu(Option<NodeId>),
     Column(Option<LogIndex>),
-    /// Why this event happened; `None` closes the answer.
+    /// Explains why this event happened; `None` closes the explanation.
     Inspect(Option<EventId>),
     Lanes(LanesAction),
     FilterWeight(Weight),
@@ -128,7 +126,7 @@ pub(crate) enum UiAction {
     Calm(bool),
 }
 
-/// The panels that take turns on a phone.
+/// The panels of a phone; one is shown at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Sheet {
     #[default]
@@ -167,15 +165,15 @@ impl Sheet {
     }
 }
 
-/// What opens over the page.
+/// The overlays of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     Lessons,
-    /// What Raft promises.
+    /// The properties that Raft guarantees.
     Promises,
 }
 
-/// The parts of the tray of what one can do, which take turns.
+/// The parts of the tray; one is open at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tray {
     #[default]
@@ -198,7 +196,7 @@ impl Tray {
     }
 }
 
-/// Colours.
+/// The colour scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Theme {
     Light,

@@ -1,4 +1,4 @@
-//! How each action changes the model.
+//! Applies each action to the model.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,20 @@ use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use raft_core::types::{EventId, Micros, NodeId};
 
-use super::deeds;
-use super::desk::{AskState, Desk, Op, Request};
-use super::known::Presence;
 use super::reading::Cause;
-use super::selection::Selection;
-use super::story::Tone;
-use super::why::Why;
 use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, UiAction};
 use crate::address::{Place, parse_seed};
+use crate::domain::desk::{AskState, Desk, Op, Request};
+use crate::domain::known::Presence;
+use crate::domain::run::SimSetup;
+use crate::domain::run::SourceKind;
+use crate::domain::selection::Selection;
+use crate::domain::story::Tone;
+use crate::domain::why::Why;
 use crate::shared::Shared;
-use crate::source::SourceKind;
-use crate::source::sim::SimSetup;
 
 impl Model {
-    /// Takes in an action; gives back what must happen outside.
+    /// Applies an action, and returns its effects outside the model.
     pub(crate) fn update(&mut self, action: Action) -> Vec<Effect> {
         let cause = Cause::of(&action);
         let effects = self.change(action);
@@ -71,7 +70,7 @@ impl Model {
             Action::Compared(comparison) => self.comparison = Some(*comparison),
             Action::Uncompare => self.comparison = None,
             Action::SaveTrace if self.at_live_edge() => {
-                // Holds the moment that is saved.
+                // Stops at the moment that is saved.
                 let mut effects = self.hold();
                 effects.push(Effect::Sim(SimEffect::Trace));
                 return effects;
@@ -126,7 +125,7 @@ impl Model {
         vec![Effect::Sim(SimEffect::Step)]
     }
 
-    /// Says what is acted on while the past of a live cluster is shown.
+    /// Warns that an action applies to the present while the past of a live cluster is shown.
     fn note_present(&mut self) {
         if self.source == SourceKind::Live && self.in_the_past() {
             self.notice(
@@ -189,7 +188,8 @@ impl Model {
         Vec::new()
     }
 
-    /// Begins the run again without a rule, or with all of them: what was done is done again.
+    /// Restarts the run with this rule broken, or with all rules kept. Outside a lesson the actions
+    /// of the run are repeated.
     fn break_rule(&mut self, broken: Option<Mutation>) -> Vec<Effect> {
         if self.source == SourceKind::Live {
             self.notice("Real servers keep all rules. Switch to Simulate to break one.".to_owned());
@@ -210,7 +210,7 @@ impl Model {
 
     fn submit(&mut self) -> Option<Effect> {
         if self.source == SourceKind::Replay {
-            self.notice(deeds::RECORDED.to_owned());
+            self.notice(crate::domain::deeds::RECORDED.to_owned());
             return None;
         }
         let leader = self.present().leader();
@@ -231,8 +231,8 @@ impl Model {
         }
     }
 
-    /// A write and, at the same time, a read from every server that runs: what a history needs to be
-    /// worth a verdict.
+    /// Sends a write and, at the same time, a read to every running voter. Such concurrent
+    /// operations make the verdict on the history meaningful.
     fn burst(&mut self) -> Vec<Effect> {
         if self.source == SourceKind::Live {
             self.notice(
@@ -255,16 +255,16 @@ impl Model {
         write.into_iter().chain(reads).collect()
     }
 
-    /// Chooses an event, and answers why it happened.
+    /// Selects an event with its chain of causes.
     fn inspect(&mut self, event: Option<EventId>) {
         let why = event.and_then(|event| Why::of(&self.feed, event));
         self.ui.selection = why.map_or(Selection::Nothing, Selection::Event);
     }
 
-    /// Stops the clock where a promise is first seen broken, and says which.
+    /// Stops the clock at the first violation, and shows which property is violated.
     pub(super) fn note_breach(&mut self, held: bool) {
         let Some(first) = self.violations.first().filter(|_| held) else { return };
-        // A lesson goes on to the end of its step.
+        // A lesson plays on to the end of its step.
         self.playback.playing &= self.course.is_some();
         let headline = format!("{} is violated.", first.property);
         let why = first.explanation.clone();

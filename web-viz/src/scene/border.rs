@@ -1,5 +1,7 @@
-//! Where a partition runs. Groups of neighbours on the ring are parted by one line, which is seen and
-//! understood at once; groups that lie among each other are not, and then each link shows its own bar.
+//! The line of a partition.
+//!
+//! **Invariant:** A single line separates groups that are neighbours on the ring, which is easy to
+//! see. If the groups are interleaved on the ring, each cut link shows its own bar instead.
 
 use std::collections::BTreeSet;
 
@@ -7,30 +9,30 @@ use raft_core::types::NodeId;
 
 use super::layout::{Layout, Point};
 use super::stroke;
-use crate::model::known::Known;
+use crate::domain::known::Known;
 use crate::num::len;
 
 /// How far beyond the ring the line reaches, as a share of the ring's radius.
 const BEYOND: f64 = 1.12;
 
-/// From the line to the disc of a server, in pixels.
+/// The distance from the line to the disc of a server, in pixels.
 const CLEARANCE: f64 = 8.0;
 
-/// Pieces of a bent line.
+/// The number of segments of a curve.
 const PIECES: u32 = 16;
 
-/// See the module.
+/// The lines of a partition.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Border {
-    /// Lines that part the groups.
+    /// The lines that separate the groups, as polylines.
     pub(crate) lines: Vec<Vec<Point>>,
-    /// Who is parted from whom.
+    /// Which servers are separated, in words.
     pub(crate) words: String,
 }
 
 impl Border {
-    /// The line between groups that nothing passes between; `None` where there are none, or where no
-    /// simple line parts them.
+    /// The lines between groups that exchange no messages. `None` if there is only one group, or if
+    /// no simple line separates them.
     pub(crate) fn of(known: &Known, layout: &Layout) -> Option<Self> {
         let groups = stroke::circles(known, &[]);
         if groups.len() < 2 {
@@ -45,7 +47,7 @@ impl Border {
             .filter(|((one, _), (other, _))| group(*one) != group(*other))
             .map(|((_, from), (_, to))| gap(layout, *from, *to))
             .collect();
-        // As many gaps as groups: each group is one stretch of the ring.
+        // If there are as many gaps as groups, each group is one contiguous stretch of the ring.
         if gaps.len() != groups.len() {
             return None;
         }
@@ -56,7 +58,7 @@ impl Border {
         Some(Self { lines, words: words(&groups) })
     }
 
-    /// At which share of the way from one point to another the line is met.
+    /// Where the way from one point to another meets a line, as a fraction of the way.
     pub(crate) fn met(&self, from: Point, to: Point) -> Option<f64> {
         let pieces = self.lines.iter().flat_map(|line| line.windows(2));
         let shares = pieces.filter_map(|piece| match piece {
@@ -78,23 +80,24 @@ fn gap(layout: &Layout, from: Point, to: Point) -> Point {
     centre.at(f64::midpoint(start, end), layout.ring * BEYOND)
 }
 
-/// From one gap to another, halfway between the last link within the one group and the first within the
-/// other: for a server alone close to it, for half of the ring through the middle.
+/// A curve from one gap to the other. It runs halfway between the last link inside the smaller
+/// group and the first link inside the other group. It passes close to a single server, and through
+/// the middle if both groups are equal.
 fn between(layout: &Layout, servers: usize, (one, other): (Point, Point)) -> Vec<Point> {
     let (centre, ring) = (layout.centre, layout.ring);
     let middle = one.towards(other, 0.5);
     let distance = centre.distance(middle);
-    // Half of what the smaller group takes of the ring, and half of what one server takes.
+    // Half the angle that the smaller group takes on the ring, and half the angle of one server.
     let half = (distance / (ring * BEYOND)).clamp(-1.0, 1.0).acos();
     let step = std::f64::consts::PI / len(servers);
     let nearest = ring * (half + step).cos();
     let farthest = (ring * (half - step).cos()).min(ring - layout.disc - CLEARANCE);
-    // Where there is hardly room, it keeps off the link.
+    // If there is hardly room, the line still stays off the link.
     let towards = 2.0 * f64::midpoint(nearest, farthest).max(nearest + 1.0) - distance;
     bent(one, centre.at(centre.bearing(middle), towards), other)
 }
 
-/// From one point to another, drawn towards a third.
+/// A quadratic curve from one point to another, bent towards a third.
 fn bent(from: Point, towards: Point, to: Point) -> Vec<Point> {
     (0..=PIECES)
         .map(|piece| {
@@ -104,7 +107,7 @@ fn bent(from: Point, towards: Point, to: Point) -> Vec<Point> {
         .collect()
 }
 
-/// Where along the first segment the second one crosses it.
+/// Where the second segment crosses the first, as a fraction of the first.
 fn share((a, b): (Point, Point), (c, d): (Point, Point)) -> Option<f64> {
     let cross = |p: Point, q: Point| p.x * q.y - p.y * q.x;
     let minus = |p: Point, q: Point| Point { x: p.x - q.x, y: p.y - q.y };
@@ -112,12 +115,12 @@ fn share((a, b): (Point, Point), (c, d): (Point, Point)) -> Option<f64> {
     let across = cross(way, wall);
     let (along, up) = (cross(minus(c, a), wall) / across, cross(minus(c, a), way) / across);
     let inside = (0.0..=1.0).contains(&along) && (0.0..=1.0).contains(&up);
-    // Parallel ones give no number at all.
+    // Parallel segments give NaN or infinity.
     inside.then_some(along)
 }
 
 fn words(groups: &[BTreeSet<NodeId>]) -> String {
-    let names = |group: &BTreeSet<NodeId>| crate::model::known::names(group.iter().copied());
+    let names = |group: &BTreeSet<NodeId>| crate::domain::known::names(group.iter().copied());
     let groups: Vec<String> = groups.iter().map(names).collect();
     format!("Nothing passes between {}", groups.join(" | "))
 }
@@ -126,7 +129,7 @@ fn words(groups: &[BTreeSet<NodeId>]) -> String {
 mod tests {
     use super::super::layout::Size;
     use super::*;
-    use crate::model::testing::Script;
+    use crate::domain::testing::Script;
 
     fn parted(servers: u64, apart: &[u64]) -> (Known, Layout) {
         let mut known = Script::new(servers).known();
@@ -140,8 +143,8 @@ mod tests {
         (known, layout)
     }
 
-    /// Guards the sight of a partition: its line crosses every link between the groups, no link within
-    /// them, and no server.
+    /// Guards that the line of a partition crosses every link between the groups, no link within a
+    /// group, and no server.
     #[test]
     fn the_line_crosses_what_is_cut_and_nothing_else() {
         for (servers, apart) in [
@@ -171,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Guards what one line cannot show: links then tell for themselves.
+    /// Guards that interleaved groups get no line: their links show the cuts themselves.
     #[test]
     fn groups_that_lie_among_each_other_have_no_line() {
         let (known, layout) = parted(5, &[1, 3]);
@@ -180,7 +183,7 @@ mod tests {
         assert_eq!(Border::of(&whole, &layout), None);
     }
 
-    /// Guards three groups: a line between each two of them.
+    /// Guards that three groups are separated by three lines.
     #[test]
     fn three_groups_are_parted_by_three_lines() {
         let (mut known, layout) = parted(6, &[1, 2]);

@@ -1,51 +1,52 @@
-//! A message in the hand: what dragging it means.
+//! What dragging a message does.
 
 use raft_core::types::Micros;
 
 use super::layout::Point;
-use crate::model::deeds::MessageDeed;
+use crate::domain::deeds::MessageDeed;
 use crate::num::{real, whole};
 
-/// A hand that moved less than this, in pixels, only pressed.
+/// A pointer that moved less than this, in pixels, only pressed.
 const STILL: f64 = 7.0;
 
-/// So far from its lane a message is lost.
+/// A message dragged farther than this from its lane, in pixels, is dropped.
 const OFF: f64 = 64.0;
 
-/// So fast, in pixels in a millisecond, and so far a message is flicked away.
+/// A pull faster than this, in pixels per millisecond, and longer than `FLICK_WAY` drops the
+/// message.
 const FLICK: f64 = 1.1;
 const FLICK_WAY: f64 = 36.0;
 
-/// A message in the hand.
+/// A message that is being dragged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pull {
-    /// From the sender's rim to the receiver's.
+    /// From the edge of the sender to the edge of the receiver.
     pub(crate) lane: (Point, Point),
-    /// Where the message was.
+    /// Where the message was when it was grabbed.
     pub(crate) place: Point,
-    /// Where it was grabbed, and where the hand is now.
+    /// Where the pointer grabbed the message, and where the pointer is now.
     pub(crate) hand: (Point, Point),
-    /// How fast the hand is, in pixels in a millisecond.
+    /// The pointer's speed, in pixels per millisecond.
     pub(crate) speed: f64,
-    /// Whether a copy is to be made.
+    /// Whether the drag makes a copy.
     pub(crate) copy: bool,
-    /// How long the message takes for its lane, in µs.
+    /// The message's travel time along its lane, in µs.
     pub(crate) span: Micros,
 }
 
-/// What that means.
+/// What a [`Pull`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drag {
-    /// It was only pressed.
+    /// The pointer only pressed.
     Press,
-    /// It is let go without anything being done to it.
+    /// The message is released unchanged.
     Nothing,
-    /// Something is done to it.
+    /// The message is changed.
     Deed(MessageDeed),
 }
 
 impl Pull {
-    /// How far it was dragged along its lane, forward, and how far aside, in pixels.
+    /// How far the message was dragged forward along its lane, and how far sideways, in pixels.
     fn way(&self) -> (f64, f64) {
         let angle = self.lane.0.bearing(self.lane.1);
         let (from, to) = self.hand;
@@ -65,8 +66,8 @@ impl Pull {
         if aside.abs() > OFF || (self.speed > FLICK && far > FLICK_WAY) {
             return Drag::Deed(MessageDeed::Drop);
         }
-        // In proportion: the whole lane back is the whole way once more. Whole milliseconds read
-        // well, where there are any.
+        // The delay is proportional: a pull over the whole lane adds the whole travel time. Delays
+        // above 2 ms are rounded to whole milliseconds, which read better.
         let share = -along / self.lane.0.distance(self.lane.1).max(1.0);
         let later = whole(share * real(self.span));
         let later = if later > 2_000 { (later + 500) / 1_000 * 1_000 } else { later };
@@ -86,7 +87,7 @@ impl Pull {
             Drag::Deed(MessageDeed::Drop | MessageDeed::Duplicate) => free,
             Drag::Deed(MessageDeed::Delay(_) | MessageDeed::Hold | MessageDeed::Release)
             | Drag::Nothing => {
-                // On its lane, of which it does not come further than to the sender.
+                // It stays on its lane and stops at the sender.
                 let (along, _) = self.way();
                 let most = self.place.distance(self.lane.0);
                 self.place.at(self.lane.0.bearing(self.lane.1), along.clamp(-most, 0.0))
@@ -94,7 +95,7 @@ impl Pull {
         }
     }
 
-    /// What letting go does, in words; `None` where it does nothing.
+    /// What releasing the pointer does, in words; `None` if it does nothing.
     pub(crate) fn words(&self) -> Option<String> {
         match self.meaning() {
             Drag::Press | Drag::Deed(MessageDeed::Hold | MessageDeed::Release) => None,
@@ -114,7 +115,7 @@ impl Pull {
 mod tests {
     use super::*;
 
-    /// A message in the middle of a lane of 200 px from left to right, dragged by so much.
+    /// A message in the middle of a 200 px lane from left to right, dragged by `(x, y)`.
     fn pull(x: f64, y: f64) -> Pull {
         let at = |x, y| Point { x, y };
         Pull {
@@ -127,7 +128,8 @@ mod tests {
         }
     }
 
-    /// Guards the meaning of each way to drag a message, and that it is said while it is dragged.
+    /// Guards that each way to drag a message has its own effect, and that the page names it
+    /// meanwhile.
     #[test]
     fn each_way_to_drag_has_its_meaning() {
         let meaning = |x, y| pull(x, y).meaning();
@@ -145,7 +147,8 @@ mod tests {
         assert_eq!(copy.meaning(), Drag::Deed(MessageDeed::Duplicate));
     }
 
-    /// Guards the sight of it: a delayed message stays on its lane, a lost one follows the hand.
+    /// Guards that a delayed message is drawn on its lane and a dropped message follows the
+    /// pointer.
     #[test]
     fn the_mark_goes_with_the_hand() {
         assert_eq!(pull(-100.0, 20.0).at(), Point { x: 100.0, y: 50.0 });

@@ -1,4 +1,4 @@
-//! The logs side by side: a row a server, a column an index.
+//! The logs side by side: one row per server, one column per index.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use raft_core::log::{Entry, Payload};
 use raft_core::types::{LogIndex, NodeId, Term};
 use raft_core::view::NodeView;
 
-use crate::model::known::{Known, names};
+use crate::domain::known::{Known, names};
 
-/// Columns at most. A browser lays out some hundred thousand, and a server that was down for long may
-/// be behind by more.
+/// The maximum number of columns. A browser lays out a few hundred thousand, but a server that was
+/// down for long may be behind by more.
 const MOST: u64 = 10_000;
 
-/// The columns that there are.
+/// The range of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
     pub(crate) first: LogIndex,
-    /// One past the longest log, for what will be sent next.
+    /// One past the end of the longest log: the index that is sent next.
     pub(crate) last: LogIndex,
 }
 
@@ -27,7 +27,7 @@ impl Columns {
         let first =
             |node: &NodeView| node.entries.front().map_or(node.last.index.next(), |e| e.index);
         let last = nodes().map(|node| node.last.index).max().unwrap_or_default().next();
-        // Where a log was compacted, its last hatched column is shown.
+        // If a log was compacted, the last compacted column is shown, hatched.
         let first = nodes().map(first).min().unwrap_or(LogIndex(1)).previous();
         Self { first: first.max(LogIndex(last.0.saturating_sub(MOST))).max(LogIndex(1)), last }
     }
@@ -40,36 +40,36 @@ impl Columns {
 /// What a server has at an index.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {
-    /// Nothing.
+    /// The log does not reach this index.
     Empty {
         /// The leader will send this index next.
         next: bool,
     },
-    /// A snapshot covers it.
+    /// A snapshot covers this index.
     Compacted,
-    /// Something, but the page was not told what.
+    /// An entry that the page was not told about.
     Untold,
     Entry(EntryCell),
 }
 
-/// An entry.
+/// An entry as a cell shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EntryCell {
     pub(crate) term: Term,
-    /// What it asks, on one line.
+    /// The entry's payload, on one line.
     pub(crate) words: String,
-    /// The same on two lines: what it is about, and what becomes of that.
+    /// The same on two lines: usually the key and, as `becomes`, its new value.
     pub(crate) about: String,
     pub(crate) becomes: Option<String>,
     pub(crate) state: EntryState,
     pub(crate) durable: bool,
-    /// The leader knows this server's log to equal its own up to here.
+    /// The leader knows that this server's log matches its own up to this index.
     pub(crate) matched: bool,
     /// The leader will send this index next.
     pub(crate) next: bool,
 }
 
-/// How far an entry is on one server.
+/// The state of an entry on one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryState {
     Proposed,
@@ -110,7 +110,7 @@ fn on_two_lines(payload: &Payload) -> (String, Option<String>) {
         Payload::Noop | Payload::Membership(_) => return (payload.to_string(), None),
         Payload::Command(bytes) => Command::decode(bytes),
     };
-    // Cells are narrow; the whole stands in their title.
+    // Cells are narrow; their title shows the whole text.
     let short = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(24).collect();
     match command {
         Ok(Command::Put { key, value, .. } | Command::CompareAndSet { key, value, .. }) => {
@@ -144,12 +144,12 @@ fn state(server: &NodeView, index: LogIndex) -> EntryState {
     }
 }
 
-/// The voters that count for one index: those whose disks hold the same entry there.
+/// The voters that count for an index: their disks hold the same entry at that index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Quorum {
     pub(crate) holders: Vec<NodeId>,
     pub(crate) voters: usize,
-    /// How many make a majority.
+    /// The size of a majority.
     pub(crate) needed: usize,
 }
 
@@ -159,7 +159,8 @@ impl Quorum {
     }
 }
 
-/// Who counts at an index; of entries of different terms those of the newest.
+/// The voters that count at an index. If entries differ in term, only those of the newest term
+/// count.
 pub(crate) fn quorum(known: &Known, index: LogIndex) -> Quorum {
     let nodes = || known.view.nodes.iter();
     let newest = nodes().filter_map(|(_, node)| node.entry(index)).map(|entry| entry.term).max();
@@ -173,7 +174,7 @@ pub(crate) fn quorum(known: &Known, index: LogIndex) -> Quorum {
     Quorum { holders, voters: voters.len(), needed: known.majority() }
 }
 
-/// Who holds what at an index, in words: the answer to "is it safe?".
+/// Which servers hold which entry at an index, in words: the answer to "is it safe?".
 pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
     let mut holders: BTreeMap<Term, (Vec<NodeId>, Vec<NodeId>, Entry)> = BTreeMap::new();
     let mut compacted = Vec::new();
@@ -224,7 +225,7 @@ mod tests {
     use raft_core::types::{LogPosition, WriteId};
 
     use super::*;
-    use crate::model::testing::Script;
+    use crate::domain::testing::Script;
 
     fn append(script: Script, node: u64, index: u64, words: &str) -> Script {
         let payload = Payload::Command(Command::put("x", words.to_owned()).encode());
@@ -245,8 +246,8 @@ mod tests {
         cell
     }
 
-    /// Guards the matrix against what no browser lays out: beside a server that is far behind, only the
-    /// newest columns are there.
+    /// Guards that the matrix stays small enough for browsers: if a server is far behind, only the
+    /// newest columns are shown.
     #[test]
     fn a_log_that_is_far_behind_does_not_stretch_the_matrix() {
         let script = append(Script::new(3).leader(1, 1), 2, 1, "1");
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!((columns.last, columns.count()), (LogIndex(5_000_001), MOST + 1));
     }
 
-    /// Guards the marks by which a viewer tells a proposal from a promise.
+    /// Guards the marks that distinguish proposed, committed and applied entries.
     #[test]
     fn a_cell_goes_from_proposed_to_committed_to_applied() {
         let script = append(Script::new(3).leader(1, 1), 1, 1, "1");
@@ -274,8 +275,8 @@ mod tests {
         assert_eq!(entry_cell(&script.event(1, applied).known(), 1, 1).state, EntryState::Applied);
     }
 
-    /// Guards the ends of the grid: compacted entries are hatched, not empty, and the column that
-    /// comes next is there.
+    /// Guards the ends of the grid: compacted entries are hatched, not empty, and the next index
+    /// has a column.
     #[test]
     fn the_grid_reaches_from_the_snapshot_to_the_next_index() {
         let mut script = Script::new(3).leader(1, 1);
@@ -297,7 +298,7 @@ mod tests {
         assert_eq!(Columns::of(&known).first, LogIndex(3));
     }
 
-    /// Guards the marks of a chosen column: what is not on disk, or of an older term, does not count.
+    /// Guards that only entries on disk and of the newest term count in a chosen column.
     #[test]
     fn only_disks_that_hold_the_same_entry_count() {
         let script = append(append(Script::new(3).leader(1, 1), 1, 1, "1"), 2, 1, "1");

@@ -1,7 +1,7 @@
-//! The space-time diagram: a lane a server, time from left to right up to the playhead, an arrow a
-//! message from its sending to its arrival.
+//! The space-time diagram: one lane per server, one arrow per message from its sending to its
+//! arrival. Time runs from left to right, up to the playhead.
 //!
-//! All that has happened stays at its place; as time passes the whole is moved to the left.
+//! Past events keep their positions; as time passes, the whole diagram shifts to the left.
 
 use std::collections::BTreeMap;
 
@@ -13,66 +13,66 @@ use raft_core::view::{Flight, FlightEnd};
 use super::layout::{Point, Size};
 use super::marks::Marks;
 use super::traffic::doomed;
-use crate::model::known::{Known, Presence};
-use crate::model::lanes::{Lanes, LanesUi, Sign, State};
+use crate::domain::known::{Known, Presence};
+use crate::domain::lanes::{Lanes, LanesUi, Sign, State};
 use crate::num::{len, real, span};
 
-/// Arrows drawn at most. Beyond it the oldest heartbeats and their answers are left out, then the
-/// oldest of all.
+/// The maximum number of arrows. Beyond it the oldest heartbeats and their replies are left out
+/// first, then the oldest of all messages.
 const MOST: usize = 800;
 
-/// Room between the playhead and the right edge, for the heads of arrows.
+/// The room between the playhead and the right edge, for arrowheads.
 const MARGIN: f64 = 12.0;
 
-/// How far arrows keep from the middle of a lane.
+/// The distance of arrows from the middle of a lane.
 const CLEAR: f64 = 5.0;
 
-/// How far to the right what has no known end is drawn.
+/// The length, to the right, of an arrow without a known end.
 const STUB: f64 = 14.0;
 
 /// The room for the axis below the lanes.
 const AXIS: f64 = 20.0;
 
-/// See the module.
+/// The content of the diagram, in pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LanesScene {
     pub(crate) size: Size,
     /// The height of a lane.
     pub(crate) lane: f64,
-    /// How far everything is moved to the right.
+    /// How far everything is shifted to the right.
     pub(crate) shift: f64,
-    /// Where the playhead is.
+    /// The position of the playhead.
     pub(crate) head: f64,
     pub(crate) rows: Vec<Row>,
     pub(crate) bars: Vec<Bar>,
     pub(crate) signs: Vec<SignMark>,
-    /// Messages that have ended, in the order of their sending.
+    /// Ended messages, in the order of their sending.
     pub(crate) arrows: Vec<Arrow>,
-    /// Those that have not.
+    /// Messages that have not ended.
     pub(crate) moving: Vec<Arrow>,
-    /// Places of the axis that need no moving, and their labels.
+    /// Positions on the axis, which are not shifted, and their labels.
     pub(crate) ticks: Vec<(f64, String)>,
-    /// Whether some messages are not drawn.
+    /// Whether some messages are left out.
     pub(crate) thinned: bool,
     pub(crate) picked: Option<Picked>,
     /// Messages that carry the chosen index.
     pub(crate) carriers: Vec<EventId>,
-    /// The messages before and after the picked one; without one the newest.
+    /// The messages before and after the picked message; if none is picked, the newest and `None`.
     pub(crate) beside: [Option<EventId>; 2],
 }
 
-/// A server's name before its lane.
+/// The label of a server's lane.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) node: NodeId,
     pub(crate) y: f64,
     pub(crate) selected: bool,
-    /// What it is now; `None` when nothing is known of it.
+    /// Its present state; `None` if nothing is known about it.
     pub(crate) state: Option<State>,
     pub(crate) words: String,
 }
 
-/// A stretch in which a server stays the same.
+/// A period in which a server's state does not change.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bar {
     pub(crate) from: f64,
@@ -109,7 +109,7 @@ pub(crate) struct SignMark {
 pub(crate) struct Arrow {
     pub(crate) id: EventId,
     pub(crate) name: MessageName,
-    /// For a reply, whether it agrees.
+    /// Whether a reply is positive; `None` for requests.
     pub(crate) reply: Option<bool>,
     pub(crate) from: Point,
     pub(crate) to: Point,
@@ -122,13 +122,13 @@ pub(crate) struct Arrow {
 pub(crate) enum End {
     Arrived,
     Lost,
-    /// It is on its way at the playhead.
+    /// It is in transit at the playhead.
     Flying,
-    /// Nobody told yet.
+    /// No server has reported the end yet.
     Untold,
 }
 
-/// The message that is told in words.
+/// The message that the diagram describes in words.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Picked {
     pub(crate) id: EventId,
@@ -167,7 +167,7 @@ impl State {
     }
 }
 
-/// What the scene is made of.
+/// The inputs of a [`LanesScene`].
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) known: &'a Known,
@@ -177,11 +177,11 @@ pub(crate) struct Source<'a> {
     pub(crate) marks: &'a Marks,
 }
 
-/// Where a time and a server are.
+/// Maps times and servers to positions.
 struct Plot<'a> {
     source: Source<'a>,
     start: Time,
-    /// The time whose place is 0. It changes seldom.
+    /// The time at position 0. It changes rarely.
     epoch: Time,
     width: f64,
     rows: BTreeMap<NodeId, f64>,
@@ -277,7 +277,7 @@ impl Plot<'_> {
         all.iter().map(|it| (it.sign, it.node, it.at)).filter_map(mark).collect()
     }
 
-    /// When a message was sent, and when, at which share of its way and how it ended.
+    /// When a message was sent, when it ended, at which fraction of its way, and how.
     fn course(&self, flight: &Flight) -> (Time, Time, f64, End) {
         let Source { known, lanes, now, ui, .. } = self.source;
         let (from, to) = (flight.message.from, flight.message.to);
@@ -296,7 +296,7 @@ impl Plot<'_> {
                 let share = real(now.since(sent)) / real(due.since(sent).max(1));
                 (now, share, End::Flying)
             }
-            // It is there, and not taken in yet.
+            // It is due, but the receiver has not processed it yet.
             (None, Some(due)) => (due, 1.0, End::Flying),
             (None, None) if flight.held => (now, 0.5, End::Flying),
             (None, None) if known.presence(to).runs() => (sent.after(least), 0.35, End::Untold),
@@ -349,7 +349,7 @@ impl Plot<'_> {
     }
 }
 
-/// A message in words, however it ends.
+/// Describes a message in words, without its end.
 pub(crate) fn words(flight: &Flight) -> String {
     format!("{} sends {}.", flight.message.from, flight.message)
 }
@@ -367,7 +367,7 @@ fn outcome(flight: &Flight, end: End, sent: Time, at: Time) -> String {
     }
 }
 
-/// Leaves out what is routine, or else old, where there is too much.
+/// Leaves out routine messages, then the oldest, if there are too many.
 fn thin(all: &mut Vec<Arrow>) -> bool {
     if all.len() <= MOST {
         return false;
@@ -388,7 +388,7 @@ fn is_routine(arrow: &Arrow) -> bool {
     arrow.end != End::Lost && (answer || regular)
 }
 
-/// The messages before and after a drawn one.
+/// The messages before and after the picked message.
 fn beside(all: &[Arrow], picked: Option<EventId>) -> [Option<EventId>; 2] {
     let id = |place: Option<usize>| Some(all.get(place?)?.id);
     match all.iter().position(|it| Some(it.id) == picked) {

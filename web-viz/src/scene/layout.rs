@@ -1,4 +1,4 @@
-//! Where things stand: servers on a ring, links between their rims.
+//! The positions on the stage: servers on a ring, links between their rims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
@@ -14,7 +14,7 @@ pub(crate) struct Size {
     pub(crate) height: f64,
 }
 
-/// A place on the stage in pixels, from its upper left corner.
+/// A position on the stage in pixels, from the upper left corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Point {
     pub(crate) x: f64,
@@ -40,7 +40,7 @@ impl Point {
     }
 }
 
-/// How a label lies to its anchor.
+/// How a label is aligned to its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -58,7 +58,7 @@ impl Anchor {
     }
 }
 
-/// Where a server stands and where its label begins.
+/// The position of a server and of its label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spot {
     pub(crate) at: Point,
@@ -67,7 +67,7 @@ pub(crate) struct Spot {
     pub(crate) anchor: Anchor,
 }
 
-/// See the module.
+/// The positions and sizes of everything on the stage, in pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Layout {
     pub(crate) size: Size,
@@ -78,12 +78,13 @@ pub(crate) struct Layout {
     pub(crate) disc: f64,
     /// Half the size of a message's mark.
     pub(crate) mark: f64,
-    /// Whether there is room for labels beside the servers, and so for more than a word.
+    /// Whether there is room for labels beside the servers, and so for more than one word.
     pub(crate) roomy: bool,
     spots: BTreeMap<NodeId, Spot>,
 }
 
-/// From the disc's edge to where messages come and go: the timer's arc and the votes lie between.
+/// The distance from the disc's edge to where messages start and end. The timer's arc and the votes
+/// lie between.
 const RIM: f64 = 17.0;
 
 /// The height of one line of a label.
@@ -95,14 +96,14 @@ const WORD: f64 = 100.0;
 /// The width of a label with figures.
 const LABEL: f64 = 150.0;
 
-/// What a crown needs above a leader's rim.
+/// The room for a crown above a leader's rim.
 const CROWN: f64 = 6.0;
 
-/// Room kept free at the top and at the bottom together.
+/// The free room at the top and at the bottom together.
 const MARGIN: f64 = 20.0;
 
 impl Layout {
-    /// The largest picture that fits, in the middle of the room that there is.
+    /// The largest layout that fits, in the middle of the available room.
     pub(crate) fn of(size: Size, roster: &BTreeSet<NodeId>) -> Self {
         let count = roster.len();
         let room = size.width.min(size.height);
@@ -143,13 +144,13 @@ impl Layout {
         self.spots.iter().map(|(node, spot)| (*node, *spot))
     }
 
-    /// The distance from a server's middle at which messages come and go.
+    /// The distance from a server's centre at which messages start and end.
     pub(crate) fn rim(&self) -> f64 {
         self.disc + RIM
     }
 
-    /// The lane of messages between two servers: each direction keeps to its right, so that a
-    /// request and its reply do not run into each other.
+    /// The lane of messages from one server to another. Each direction keeps to its right, so a
+    /// request and its reply do not collide.
     pub(crate) fn lane(&self, from: NodeId, to: NodeId) -> Option<(Point, Point)> {
         let (start, end) = (self.spot(from)?.at, self.spot(to)?.at);
         let angle = start.bearing(end);
@@ -161,14 +162,14 @@ impl Layout {
     }
 }
 
-/// The angles of the servers, the first at the top, clockwise; two stand side by side.
+/// The angles of the servers, clockwise from the top. Two servers stand side by side.
 fn angles(count: usize) -> impl Iterator<Item = f64> {
     let first = if count == 2 { -TAU / 2.0 } else { -TAU / 4.0 };
     let step = TAU / len(count.max(1));
     (0..count).map(move |place| first + step * len(place))
 }
 
-/// How far a picture reaches from the ring's middle: upwards (negative), downwards, sideways.
+/// How far a layout reaches from the ring's centre: upwards (negative), downwards, sideways.
 struct Extent {
     top: f64,
     bottom: f64,
@@ -197,12 +198,12 @@ impl Extent {
     }
 }
 
-/// Found by halving: the extent grows with the ring.
+/// Finds the largest ring by bisection, because the extent grows with the ring.
 fn largest_ring(size: Size, disc: f64, count: usize, beside: bool) -> f64 {
     if count < 2 {
         return 0.0;
     }
-    // Smaller than this, servers would touch.
+    // On a smaller ring the servers would touch.
     let least = 1.15 * disc / (std::f64::consts::PI / len(count)).sin();
     let (mut fits, mut too_large) = (least, size.width.max(size.height));
     while too_large - fits > 0.5 {
@@ -216,7 +217,7 @@ fn largest_ring(size: Size, disc: f64, count: usize, beside: bool) -> f64 {
     fits
 }
 
-/// Labels lie outward of the ring, where no message passes.
+/// Labels lie outside the ring, where no message passes.
 fn spot(at: Point, angle: f64, disc: f64, beside: bool) -> Spot {
     let out = disc + RIM;
     if beside {
@@ -246,8 +247,8 @@ mod tests {
         Size { width: 320.0, height: 300.0 },
     ];
 
-    /// Guards the picture on a projector and on a phone, for every size of cluster: nothing is
-    /// drawn outside, no two servers touch.
+    /// Guards the layout on a projector and on a phone, for every cluster size: nothing is drawn
+    /// outside the stage, and no two servers touch.
     #[test]
     fn servers_stand_inside_and_apart() {
         for size in SIZES {
@@ -271,7 +272,7 @@ mod tests {
         }
     }
 
-    /// Guards requests and replies from covering each other.
+    /// Guards that requests and replies do not cover each other.
     #[test]
     fn the_two_directions_of_a_link_are_apart() {
         let layout = Layout::of(SIZES[0], &roster(3));

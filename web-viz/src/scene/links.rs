@@ -3,7 +3,7 @@
 use raft_core::types::NodeId;
 
 use super::layout::{Layout, Point};
-use crate::model::known::Known;
+use crate::domain::known::Known;
 
 /// One link between two servers.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,9 +12,9 @@ pub(crate) struct LinkMark {
     pub(crate) from: Point,
     pub(crate) to: Point,
     pub(crate) state: LinkState,
-    /// Whether the stroke that is being drawn would cut it.
+    /// Whether the stroke that the user draws would cut the link.
     pub(crate) doomed: bool,
-    /// Whether a bar of its own shows that it is cut, and not the line of a partition.
+    /// Whether the link's own bar shows the cut, instead of the line of a partition.
     pub(crate) barred: bool,
 }
 
@@ -23,13 +23,13 @@ pub(crate) struct LinkMark {
 pub(crate) enum LinkState {
     Up,
     Cut,
-    /// Only from the first to the second server, or only from the second to the first.
+    /// Only one direction passes: first to second server if `forward`, otherwise second to first.
     OneWay {
         forward: bool,
     },
 }
 
-/// All links.
+/// The marks of all links.
 pub(crate) fn marks(known: &Known, layout: &Layout) -> Vec<LinkMark> {
     let servers: Vec<_> = layout.spots().collect();
     let mut marks = Vec::new();
@@ -60,9 +60,9 @@ pub(crate) fn marks(known: &Known, layout: &Layout) -> Vec<LinkMark> {
 mod tests {
     use super::super::layout::Size;
     use super::*;
-    use crate::model::testing::{self, Script};
+    use crate::domain::testing::{self, Script};
 
-    /// Guards the sight of a partition: exactly the links across it are cut.
+    /// Guards that exactly the links across a partition are drawn as cut.
     #[test]
     fn an_isolated_server_has_all_its_links_cut() {
         let mut known = Script::new(4).known();

@@ -1,4 +1,4 @@
-//! What the selection marks, wherever it was made.
+//! What a selection highlights, in whichever view it was made.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use raft_core::types::{EventId, LogIndex, NodeId};
 use raft_core::view::Flight;
 
 use super::grid::quorum;
-use crate::model::known::Known;
-use crate::model::selection::Selection;
+use crate::domain::known::Known;
+use crate::domain::selection::Selection;
 
-/// See the module.
+/// Everything that the selection highlights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Marks {
-    /// Servers that are chosen themselves.
+    /// The chosen servers.
     pub(crate) servers: BTreeSet<NodeId>,
     /// Servers whose disks hold the chosen index.
     pub(crate) holders: BTreeSet<NodeId>,
     pub(crate) message: Option<EventId>,
     pub(crate) event: Option<EventId>,
-    /// Messages on their way that carry the chosen index.
+    /// Messages in transit that carry the chosen index.
     pub(crate) carriers: Vec<EventId>,
     /// The chosen index.
     pub(crate) column: Option<LogIndex>,
@@ -36,20 +36,20 @@ impl Marks {
             servers: selection.servers(),
             holders: column.map(|index| holders(known, index)).unwrap_or_default(),
             message,
-            event: selection.why().and_then(crate::model::why::Why::event),
+            event: selection.why().and_then(crate::domain::why::Why::event),
             carriers: column.map(|index| carriers(known, index)).unwrap_or_default(),
             column,
             carried: flight.and_then(carried),
         }
     }
 
-    /// Whether a column of the matrix is marked by the chosen message.
+    /// Whether the chosen message carries this index.
     pub(crate) fn carries(&self, index: LogIndex) -> bool {
         self.carried.is_some_and(|(first, last)| (first..=last).contains(&index))
     }
 }
 
-/// Whose disks hold the entry, voters or not.
+/// The servers whose disks hold the entry, voters or not.
 fn holders(known: &Known, index: LogIndex) -> BTreeSet<NodeId> {
     let voters = quorum(known, index).holders;
     let learners = known.view.nodes.iter().filter(|(id, node)| {
@@ -80,10 +80,10 @@ mod tests {
     use raft_core::types::{LogPosition, Term, WriteId};
 
     use super::*;
-    use crate::model::testing::Script;
+    use crate::domain::testing::Script;
 
-    /// Guards the one selection on stage and matrix: an index marks who holds it and what carries it,
-    /// a message the indexes that it carries.
+    /// Guards that stage and matrix share one selection: an index marks its holders and carriers, a
+    /// message marks the indexes that it carries.
     #[test]
     fn an_index_marks_its_holders_and_its_carriers() {
         let entry = Entry { term: Term(1), index: LogIndex(1), payload: Payload::Noop };

@@ -1,4 +1,5 @@
-//! One server of the ring: role by shape, term by number and colour, timer by arc, votes by dots.
+//! A server on the ring: the shape shows its role, number and colour its term, an arc its timer,
+//! dots its votes.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use raft_core::view::{DiskHealth, NodeView};
 
 use super::layout::{Layout, Point, Spot};
 use super::marks::Marks;
-use crate::model::known::{Known, Presence};
+use crate::domain::known::{Known, Presence};
 use crate::num::real;
 
 /// A server, as drawn.
@@ -25,21 +26,21 @@ pub(crate) struct ServerMark {
     pub(crate) holds: bool,
     pub(crate) timer: Option<Arc>,
     pub(crate) votes: Option<Ballot>,
-    /// Its disk has not finished a write.
+    /// Its disk has a pending write.
     pub(crate) writing: bool,
-    /// What it is doing, in a word or two.
+    /// What it does, in a few words.
     pub(crate) title: &'static str,
-    /// The ends of its log and of what is committed, where there is room for that: a line or two.
+    /// The last log index and the commit index, in one or two lines; empty if there is no room.
     pub(crate) figures: Vec<String>,
-    /// All of it, for those who cannot see it.
+    /// A description for screen readers.
     pub(crate) words: String,
 }
 
-/// A timer that runs.
+/// A running timer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Arc {
     pub(crate) timer: Timer,
-    /// What is left of it, from 1 to 0.
+    /// The remaining fraction of the timeout, from 1 to 0.
     pub(crate) left: f64,
 }
 
@@ -48,23 +49,23 @@ pub(crate) struct Arc {
 pub(crate) struct Ballot {
     pub(crate) yes: usize,
     pub(crate) needed: u64,
-    /// Whether they only say what they would do.
+    /// Whether these are pre-votes.
     pub(crate) pre: bool,
-    /// One dot for each voter, at its bearing; `None` where no answer came yet.
+    /// One dot for each voter, in its direction; `None` if it has not answered yet.
     pub(crate) dots: Vec<(Point, Option<bool>)>,
 }
 
-/// Who does not vote is smaller than the others by this factor.
+/// Servers that do not vote are drawn smaller by this factor.
 const OUTSIDER: f64 = 0.78;
 
-/// Letters that figures in one line may have; scene/layout.rs has room for them.
+/// The maximum number of characters of one line of figures; scene/layout.rs reserves this room.
 const FIGURES: usize = 21;
 
-/// Steps of an arc: finer ones nobody can see, and each costs a change of the document.
+/// The number of steps of an arc. Finer steps are invisible, and each step changes the document.
 const ARC_STEPS: f64 = 240.0;
 
 impl ServerMark {
-    /// A server of what is `known`, with the figures that are `read`.
+    /// Draws a server from `known`, but with the figures of `read`.
     pub(crate) fn of(
         id: NodeId,
         (known, read): (&Known, &Known),
@@ -130,14 +131,14 @@ impl ServerMark {
 
 fn figures_of(last: LogIndex, committed: LogIndex) -> Vec<String> {
     let one = format!("log {last} · committed {committed}");
-    // The layout keeps that much room beside a server.
+    // The layout reserves this room beside a server.
     if one.chars().count() <= FIGURES {
         return vec![one];
     }
     vec![format!("log {last}"), format!("committed {committed}")]
 }
 
-/// What a server is called that runs and does not vote.
+/// The title of a server that does not vote.
 fn outsider(id: NodeId, known: &Known) -> Option<&'static str> {
     let members = known.membership()?;
     if members.is_voter(id) {
@@ -146,7 +147,7 @@ fn outsider(id: NodeId, known: &Known) -> Option<&'static str> {
     Some(if members.learners.contains(&id) { "learner" } else { "no member" })
 }
 
-/// What is said of a server whose disk is disturbed.
+/// The title of a server whose disk has a fault.
 const fn ailment(node: &NodeView) -> Option<&'static str> {
     match (node.disk, node.role) {
         (DiskHealth::Well, _) => None,
@@ -204,9 +205,8 @@ mod tests {
     use super::super::layout::Size;
     use super::super::{Scene, Source};
     use super::*;
-    use crate::model::hand::Hand;
-    use crate::model::playback::Pace;
-    use crate::model::testing::Script;
+    use crate::domain::playback::Pace;
+    use crate::domain::testing::Script;
 
     fn scene(script: &Script, now: u64) -> Scene {
         let size = Size { width: 800.0, height: 600.0 };
@@ -218,12 +218,12 @@ mod tests {
             pace: Pace::REAL,
             size,
             marks: &marks,
-            hand: &Hand::Free,
+            gesture: crate::scene::Gesture::None,
             refused: None,
         })
     }
 
-    /// Guards the arc: what it shows is the share of the timeout that is left.
+    /// Guards that the arc shows the remaining fraction of the timeout.
     #[test]
     fn the_arc_drains_with_the_timer() {
         let armed = EventKind::TimerArmed { timer: Timer::Election, due: Time(300_000) };
@@ -235,7 +235,8 @@ mod tests {
         assert!(scene(&script.crash(2), 200_000).servers[1].timer.is_none());
     }
 
-    /// Guards the votes: each voter's dot lies towards it, and only a campaign shows them.
+    /// Guards that each voter's dot lies in its direction, and that dots are shown only during a
+    /// campaign.
     #[test]
     fn votes_lie_at_the_bearing_of_their_voters() {
         let counted = |voter: u64, granted| EventKind::VoteCounted {
@@ -262,8 +263,8 @@ mod tests {
         assert!(super::tests::scene(&won, 0).servers[0].votes.is_none());
     }
 
-    /// Guards the figures against changing with every frame of a flood: they are those of the reading, in
-    /// print and for who cannot see them; what moves is of now.
+    /// Guards that figures, drawn or for screen readers, come from the reading and do not change
+    /// with every frame of a flood of events. Everything that moves shows the present.
     #[test]
     fn figures_are_of_the_reading() {
         let size = Size { width: 800.0, height: 600.0 };
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(mark.role, RoleName::Leader);
     }
 
-    /// Guards long logs: their figures are not cut off, and run into nothing.
+    /// Guards that the figures of long logs are not cut off and do not overlap anything.
     #[test]
     fn long_figures_take_two_lines() {
         let lines = |last, committed| figures_of(LogIndex(last), LogIndex(committed));
@@ -288,7 +289,7 @@ mod tests {
         assert_eq!(lines(70_396, 70_358), ["log 70396", "committed 70358"]);
     }
 
-    /// Guards what a screen reader says of a server.
+    /// Guards what a screen reader says about a server.
     #[test]
     fn a_server_is_described_in_words() {
         let words = scene(&Script::new(3).leader(1, 2), 0).servers[0].words.clone();

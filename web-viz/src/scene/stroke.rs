@@ -1,20 +1,20 @@
-//! A stroke across the ring: which links it crosses, and which servers it parts.
+//! A stroke across the ring: which links it crosses, and which servers it separates.
 
 use std::collections::BTreeSet;
 
 use raft_core::types::NodeId;
 
 use super::layout::{Layout, Point};
-use crate::model::known::Known;
+use crate::domain::known::Known;
 
 /// What a stroke would cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// It crosses no link that lets anything pass.
+    /// It crosses no link that passes messages.
     Nothing,
-    /// It parts the servers into these groups.
+    /// It separates the servers into these groups.
     Apart(Vec<BTreeSet<NodeId>>),
-    /// It parts nobody, and cuts these links.
+    /// It separates no servers, and cuts these links.
     Links(Vec<(NodeId, NodeId)>),
 }
 
@@ -26,7 +26,8 @@ pub(crate) fn cut(path: &[Point], known: &Known, layout: &Layout) -> Cut {
     }
     let before = circles(known, &[]);
     let after = circles(known, &crossed);
-    // A partition mends all links within its groups; it must not undo what was cut one by one.
+    // A partition heals all links within its groups, but it must not heal links that were cut one
+    // by one.
     let mends = after.iter().any(|group| {
         group
             .iter()
@@ -36,7 +37,7 @@ pub(crate) fn cut(path: &[Point], known: &Known, layout: &Layout) -> Cut {
 }
 
 impl Cut {
-    /// Whether this link is among those that would be cut.
+    /// Whether the cut includes this link.
     pub(crate) fn takes(&self, (one, other): (NodeId, NodeId)) -> bool {
         match self {
             Self::Nothing => false,
@@ -47,7 +48,7 @@ impl Cut {
         }
     }
 
-    /// What it would cut, in words.
+    /// Describes the cut in words.
     pub(crate) fn words(&self) -> String {
         let names = |nodes: &BTreeSet<NodeId>| {
             let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
@@ -69,7 +70,7 @@ impl Cut {
     }
 }
 
-/// The links that let something pass and that the stroke crosses, each with its lower end first.
+/// The links that pass messages and that the stroke crosses, each with its lower end first.
 fn crossed(path: &[Point], known: &Known, layout: &Layout) -> Vec<(NodeId, NodeId)> {
     let crosses = |link: (Point, Point)| {
         path.windows(2).any(|piece| matches!(piece, [from, to] if meet((*from, *to), link)))
@@ -85,12 +86,12 @@ fn crossed(path: &[Point], known: &Known, layout: &Layout) -> Vec<(NodeId, NodeI
 /// Whether two segments cross.
 fn meet((a, b): (Point, Point), (c, d): (Point, Point)) -> bool {
     let side = |p: Point, q: Point, r: Point| (q.x - p.x) * (r.y - p.y) - (q.y - p.y) * (r.x - p.x);
-    // A stroke that only touches counts as crossing, and one without length does not.
+    // A stroke that only touches a link counts as crossing; a stroke without length does not.
     side(c, d, a) * side(c, d, b) <= 0.0 && side(a, b, c) * side(a, b, d) <= 0.0 && a != b
 }
 
-/// The groups of servers that reach each other, over others too, without these links; the smaller
-/// ones first.
+/// The groups of servers that are connected, directly or over others, without these links. Smaller
+/// groups come first.
 pub(super) fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeSet<NodeId>> {
     let passes = |one: NodeId, other: NodeId| {
         let cut = |from, to| known.view.cut_links.contains(&(from, to));
@@ -119,7 +120,7 @@ pub(super) fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeS
 mod tests {
     use super::super::layout::Size;
     use super::*;
-    use crate::model::testing::Script;
+    use crate::domain::testing::Script;
 
     const SIZE: Size = Size { width: 800.0, height: 600.0 };
 
@@ -127,19 +128,19 @@ mod tests {
         nodes.iter().copied().map(NodeId).collect()
     }
 
-    /// A stroke around the side of these servers: past the middles of all their links to others.
+    /// The point halfway between two servers.
     fn between(layout: &Layout, one: u64, two: u64) -> Point {
         let at = |node| layout.spot(NodeId(node)).unwrap().at;
         at(one).towards(at(two), 0.5)
     }
 
-    /// Guards the gesture: a stroke through the ring parts the servers on its two sides, and says whom
-    /// from whom, the fewer first.
+    /// Guards that a stroke through the ring separates the servers on its two sides, and that the
+    /// words name the groups, the smaller group first.
     #[test]
     fn a_stroke_through_the_ring_parts_the_servers() {
         let known = Script::new(5).known();
         let layout = Layout::of(SIZE, &known.roster);
-        // In between S1 and S5 on the one side, and S2 and S3 on the other.
+        // The stroke passes between S1 and S5 on one side, and between S2 and S3 on the other.
         let (start, end) = (between(&layout, 1, 5), between(&layout, 2, 3));
         let path = [end.towards(start, 1.4), start.towards(end, 1.4)];
         let cut = cut(&path, &known, &layout);
@@ -148,8 +149,8 @@ mod tests {
         assert!(cut.takes((NodeId(1), NodeId(5))) && !cut.takes((NodeId(1), NodeId(2))));
     }
 
-    /// Guards a short stroke: links are cut by themselves where that parts nobody, what is cut already
-    /// does not count, and a stroke through nothing cuts nothing.
+    /// Guards that a short stroke cuts single links if it separates no servers. Links already cut
+    /// do not count, and a stroke through nothing cuts nothing.
     #[test]
     fn a_short_stroke_cuts_single_links() {
         let known = Script::new(3).known();
@@ -166,7 +167,8 @@ mod tests {
         assert_eq!(cut(&across, &isolated, &layout), Cut::Nothing);
     }
 
-    /// Guards what was cut by hand before: a partition would mend it, so it is not used there.
+    /// Guards that a stroke keeps links cut that were cut by hand. A partition would heal them, so
+    /// none is made.
     #[test]
     fn a_stroke_mends_nothing() {
         let mut known = Script::new(4).known();

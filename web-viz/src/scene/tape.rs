@@ -1,14 +1,14 @@
-//! The scrubber's picture: the branches of a run as lanes over one axis of time, each with its terms,
-//! its leaders and its turns. Places are fractions of the width.
+//! The scrubber's tape: the branches of a run as lanes over one time axis, each with its terms,
+//! leaders and turning points. Positions are fractions of the width.
 
 use raft_core::sim::{BranchId, BranchInfo};
 use raft_core::types::{Micros, NodeId, SECOND, Term, Time};
 
-use crate::model::history::{History, branch_name};
-use crate::model::tape::{Mark, MarkKind, Span, Tape};
+use crate::domain::history::{History, branch_name};
+use crate::domain::tape::{Mark, MarkKind, Span, Tape};
 use crate::num::{self, len, place, real};
 
-/// See the module.
+/// The content of the tape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TapeScene {
     pub(crate) axis: Axis,
@@ -16,35 +16,35 @@ pub(crate) struct TapeScene {
     pub(crate) lanes: Vec<Lane>,
 }
 
-/// The time that the width stands for.
+/// The time range of the tape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Axis {
-    /// Its left end.
+    /// The time at the left end.
     pub(crate) begin: Time,
     pub(crate) width: Micros,
 }
 
 impl Axis {
-    /// Where a time lies.
+    /// The position of a time, as a fraction of the width.
     pub(crate) fn share(self, time: Time) -> f64 {
         real(time.since(self.begin)) / real(self.width.max(1))
     }
 
-    /// Which time lies there.
+    /// The time at a position.
     pub(crate) fn time(self, share: f64) -> Time {
         self.begin.after(num::whole(share * real(self.width)))
     }
 }
 
-/// One branch.
+/// The lane of a branch.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Lane {
     pub(crate) id: BranchId,
     pub(crate) name: String,
     pub(crate) current: bool,
-    /// Where it parted from another, and from which.
+    /// Where it branched off, and from which branch.
     pub(crate) parted: Option<(f64, String)>,
-    /// The time at which it parted, else the beginning.
+    /// The time at which it branched off, or the beginning.
     pub(crate) from: Time,
     /// How far it has been run.
     pub(crate) end: Time,
@@ -52,34 +52,34 @@ pub(crate) struct Lane {
     pub(crate) dots: Vec<Dot>,
 }
 
-/// A stretch in one term under one leader, or under none.
+/// A period in one term with one leader, or without a leader.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bar {
     pub(crate) x: f64,
     pub(crate) width: f64,
     pub(crate) term: Term,
     pub(crate) leader: Option<NodeId>,
-    /// Whether it lies before the branch parted, and so is shared.
+    /// Whether it lies before the branching point, and so is shared with the parent.
     pub(crate) shared: bool,
 }
 
-/// Turns of one kind that lie so close that one sign stands for them.
+/// Turning points of one kind that are so close together that they share one dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dot {
     pub(crate) kind: MarkKind,
-    /// In how many hundredths of a percent of the width.
+    /// The position in hundredths of a percent of the width.
     pub(crate) place: u64,
     pub(crate) count: usize,
 }
 
-/// The least time that the width stands for, so that the beginning is not a blur.
+/// The minimum time range. It keeps the beginning of a run readable.
 const SHORTEST: Micros = 2 * SECOND;
 
-/// A bar that is narrower joins the one before it.
+/// A bar narrower than this fraction of the width joins the bar before it.
 const NARROWEST: f64 = 0.0015;
 
 impl TapeScene {
-    /// The run, in a width in which so many signs have room.
+    /// The tape of a run; the width has room for `room` dots.
     pub(crate) fn of(history: &History, room: usize) -> Self {
         let begin = history.begin;
         let axis = Axis { begin, width: round_up(history.run.end().since(begin)) };
@@ -106,7 +106,7 @@ impl Lane {
     }
 }
 
-/// The next longer time that reads well, so that the axis holds still most of the time.
+/// Rounds up to a time that reads well. The axis then rarely changes while a run grows.
 fn round_up(time: Micros) -> Micros {
     let mut unit = SHORTEST / 2;
     loop {
@@ -147,7 +147,7 @@ fn bars(spans: &[Span], from: Time, end: Time, axis: Axis) -> Vec<Bar> {
     let mut bars: Vec<Bar> = Vec::new();
     let ends = spans.iter().skip(1).map(|span| span.from).chain([end]);
     for (span, until) in spans.iter().zip(ends) {
-        // A stretch that spans the parting is drawn in two parts.
+        // A period across the branching point is drawn in two parts.
         let middle = from.clamp(span.from, until.max(span.from));
         for (start, stop, shared) in [(span.from, middle, true), (middle, until, false)] {
             let (x, stop) = (axis.share(start), axis.share(stop));
@@ -185,7 +185,7 @@ fn dots(tape: &Tape, axis: Axis, room: usize) -> Vec<Dot> {
 mod tests {
     use super::*;
 
-    /// Guards the axis: it is always long enough, reads well, and never swarms with labels.
+    /// Guards that the axis is always long enough, reads well, and has few labels.
     #[test]
     fn the_axis_fits_any_run() {
         for end in [0, 1, SECOND, 2 * SECOND + 1, 59 * SECOND, 3_600 * SECOND, 100 * 3_600 * SECOND]
@@ -201,7 +201,8 @@ mod tests {
         assert_eq!(label(3 * SECOND), "3 s");
     }
 
-    /// Guards long runs: what lies too close is drawn once and counted, and no stretch overlaps.
+    /// Guards that dots too close together are merged and counted in long runs, and that bars do
+    /// not overlap.
     #[test]
     fn what_lies_too_close_is_drawn_together() {
         let mut tape = Tape::default();

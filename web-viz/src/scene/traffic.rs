@@ -1,9 +1,8 @@
-//! Messages on their way. A mark moves because a message is moving: it starts when the message was
-//! sent and ends when and where the message ended.
+//! Messages in transit. A mark moves with its message: it starts when the message is sent and ends
+//! when and where the message ends.
 //!
-//! Where the cluster is too fast to be followed (real time, or a simulation at high speed), a mark
-//! takes a least time on the wall, and of the routine messages of a link only one is shown at a
-//! time.
+//! If the cluster is too fast to follow (real time, or a simulation at high speed), a mark has a
+//! minimum duration on the screen. Of a link's routine messages, only one is then shown at a time.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,20 +15,21 @@ use raft_core::view::{Flight, FlightEnd};
 use super::border::Border;
 use super::layout::{Layout, Point};
 use super::marks::{Marks, carried};
-use crate::model::known::Known;
-use crate::model::playback::Pace;
+use crate::domain::known::Known;
+use crate::domain::playback::Pace;
 use crate::num::real;
 
-/// The least time that a message is on its way on the screen, where the cluster is too fast …
+/// The minimum duration of a message on the screen if the cluster is too fast to follow, in
+/// milliseconds.
 const LEAST_MS: f64 = 420.0;
 
-/// … and where it is slow enough for every message to be where it is.
+/// The minimum if every message can be followed.
 const LEAST_SLOW_MS: f64 = 120.0;
 
-/// How long the end of a message is shown.
+/// How long the end of a message is shown, in milliseconds.
 const END_MS: f64 = 480.0;
 
-/// Of routine messages on one link, one in this time is shown when all would be too many.
+/// If there are too many routine messages, each link shows one per this period, in milliseconds.
 const SAMPLE_MS: f64 = 900.0;
 
 /// A message, as drawn.
@@ -40,16 +40,16 @@ pub(crate) struct FlightMark {
     pub(crate) to: NodeId,
     pub(crate) term: Term,
     pub(crate) name: MessageName,
-    /// For a reply, whether it agrees.
+    /// Whether a reply is positive; `None` for requests.
     pub(crate) reply: Option<bool>,
-    /// Entries that it carries, and the index of the first.
+    /// The number of entries that the message carries.
     pub(crate) entries: usize,
     pub(crate) first: LogIndex,
     pub(crate) at: Point,
     /// The end of its short trail.
     pub(crate) tail: Point,
     pub(crate) phase: Phase,
-    /// Whether it stays in the air until it is released.
+    /// Whether the message is held until the user releases it.
     pub(crate) held: bool,
     pub(crate) chosen: bool,
     /// Whether it carries the chosen index.
@@ -57,7 +57,8 @@ pub(crate) struct FlightMark {
 }
 
 impl FlightMark {
-    /// For those who cannot see it. Costs too much to be made for every message in every frame.
+    /// A description for screen readers. It is too expensive to build for every message in every
+    /// frame.
     pub(crate) fn words(&self) -> String {
         let Self { name, from, to, term, first, .. } = self;
         let mut words = format!("{name} {from} to {to}");
@@ -76,30 +77,30 @@ impl FlightMark {
         words
     }
 
-    /// All that its words are made of; who keeps them by this need not make them again.
+    /// The key of `words`: equal labels mean equal words, which allows caching.
     pub(crate) const fn label(&self) -> Label {
         (self.id, self.to, self.term, self.first, self.held)
     }
 }
 
-/// See [`FlightMark::label`].
+/// The cache key that [`FlightMark::label`] returns.
 pub(crate) type Label = (EventId, NodeId, Term, LogIndex, bool);
 
 /// What lies under a pointer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Hit {
-    /// A message, and where it is.
+    /// A message and its position.
     Message(EventId, Point),
     Server(NodeId),
     Ground,
 }
 
-/// How far beside a message a mouse or a finger may come down.
+/// How far beside a message a mouse or a finger may press, in pixels.
 const NEAR: f64 = 7.0;
 const NEAR_TOUCH: f64 = 16.0;
 
-/// What lies at a place: the disc of a server, else the nearest message that moves, else a server's
-/// surroundings.
+/// What is drawn at a position: the disc of a server, otherwise the nearest moving message,
+/// otherwise a server's surroundings.
 pub(crate) fn hit(flights: &[FlightMark], layout: &Layout, at: Point, touch: bool) -> Hit {
     let server = |reach: f64| {
         let found = layout.spots().find(|(_, spot)| spot.at.distance(at) <= reach);
@@ -117,7 +118,7 @@ pub(crate) fn hit(flights: &[FlightMark], layout: &Layout, at: Point, touch: boo
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phase {
     Moving,
-    /// It arrived; `share` of the time in which that is shown has passed.
+    /// It arrived; `share` is the elapsed fraction of the time that the arrival is shown.
     Arrived {
         share: f64,
     },
@@ -127,7 +128,7 @@ pub(crate) enum Phase {
     },
 }
 
-/// How routine a message is; of each class one per link is shown when there are too many.
+/// Classes of routine messages. Each link shows one message per class if there are too many.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Heartbeat,
@@ -143,7 +144,8 @@ pub(crate) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// At which share of its lane a message ends where its link is cut: in front of what shows that.
+    /// Where a message ends on a cut link, as a fraction of its lane: just before the bar or line
+    /// that shows the cut.
     fn wall(self, from: NodeId, to: NodeId, known: &Known) -> Option<f64> {
         if !known.view.cut_links.contains(&(from, to)) {
             return None;
@@ -155,7 +157,7 @@ impl Ground<'_> {
     }
 }
 
-/// All marks at `now`.
+/// The marks of all messages at `now`.
 pub(crate) fn marks(
     known: &Known,
     now: Time,
@@ -164,7 +166,7 @@ pub(crate) fn marks(
     chosen: &Marks,
 ) -> Vec<FlightMark> {
     let mut sampler = Sampler::new(pace);
-    // What is chosen is shown whatever else is not.
+    // Chosen messages are always shown.
     let is_chosen = |id: &EventId| chosen.message == Some(*id) || chosen.carriers.contains(id);
     let visible = known
         .view
@@ -182,20 +184,20 @@ pub(crate) fn marks(
     visible.filter_map(draw).collect()
 }
 
-/// How long a message takes for its lane on the screen, in µs of the source.
+/// The travel time of a message along its lane on the screen, in µs of the source's clock.
 pub(crate) fn span(flight: &Flight, now: Time, pace: Pace) -> Micros {
     let least = pace.span(if too_fast(pace) { LEAST_MS } else { LEAST_SLOW_MS });
     flight.due.unwrap_or(now).since(flight.sent_at).max(least)
 }
 
-/// Chooses among routine messages. Looks at sending times alone, so a message once chosen stays
-/// chosen from frame to frame.
+/// Samples routine messages. The choice depends only on sending times, so it is stable from frame
+/// to frame.
 struct Sampler {
     bucket: Option<Micros>,
     last: BTreeMap<(NodeId, NodeId, Class), u64>,
 }
 
-/// Up to a fifth of real time every message can be followed.
+/// Whether messages are too fast to follow: faster than a fifth of real time.
 fn too_fast(pace: Pace) -> bool {
     pace.span(1.0) > 200
 }
@@ -218,7 +220,7 @@ impl Sampler {
 const fn class(body: &Body) -> Option<Class> {
     match body {
         Body::AppendEntries { entries, .. } if entries.is_empty() => Some(Class::Heartbeat),
-        // As regular, and as little of interest while states agree.
+        // Digests are as regular as heartbeats, and as uninteresting while the states agree.
         Body::StateDigest { reply: false, .. } => Some(Class::Heartbeat),
         Body::AppendEntriesReply { .. } if matches!(body.reply(), Some(true)) => {
             Some(Class::Acknowledgement)
@@ -271,8 +273,8 @@ fn mark(
     })
 }
 
-/// How far along its lane a message is, and what it is doing; `None` when there is nothing to see.
-/// `heard` tells whether the receiver takes part, `wall` where its link ends now, if it is cut.
+/// The message's position on its lane as a fraction, and its phase; `None` if it is not visible.
+/// `heard` is whether the receiver runs. `wall` is where the lane ends if its link is cut now.
 fn progress(
     flight: &Flight,
     heard: bool,
@@ -287,27 +289,27 @@ fn progress(
     let (lane_end, stop, lost) = match (flight.end, flight.due) {
         (Some(FlightEnd::Received { at }), _) => (at.max(sent.after(least)), 1.0, false),
         (Some(FlightEnd::Dropped { at, why }), due) => {
-            // Where every message can be followed, it ends when it does. What is lost as it is sent
-            // never was on its way, and is shown to be lost there.
+            // If every message can be followed, a lost message ends when it is lost. A message lost
+            // while it is sent was never in transit, and is shown as lost there.
             let under_way = at > sent || due.is_some() || flight.held;
             let followed = !too_fast(pace) && under_way;
             let (end, share) = doomed(sent, at, due, why, if followed { 1 } else { least });
-            // What was sent into a cut link ends where that is seen.
+            // A message sent into a cut link ends at the visible cut.
             let wall = wall.filter(|_| why == DropReason::LinkCut && at <= sent);
             (end, wall.unwrap_or(share), true)
         }
         (None, Some(due)) => (due.max(sent.after(least)), 1.0, false),
-        // Where on its way it is held, nobody knows.
+        // The position of a held message is unknown.
         (None, None) if flight.held => return Some((0.5, Phase::Moving)),
-        // Real servers do not tell that it came to nothing.
+        // Real servers do not report this loss.
         (None, None) if wall.is_some() => (sent.after(least / 2), wall.unwrap_or(0.5), true),
         (None, None) if heard => {
-            // Nobody knows yet when it will arrive: it slows down on its way. After a while it was
-            // lost, or its arrival went untold.
+            // The arrival time is unknown, so the message slows down on its way. After a while it
+            // was probably lost, or its arrival was not reported.
             let waited = real(now.since(sent)) / real(least);
             return (waited < 3.0).then(|| (0.94 * (1.0 - (-waited).exp()), Phase::Moving));
         }
-        // Its receiver is not there.
+        // The receiver does not run.
         (None, None) => (sent.after(least), 0.97, true),
     };
     if now < lane_end {
@@ -317,13 +319,13 @@ fn progress(
     let share = real(now.since(lane_end)) / real(pace.span(END_MS));
     let phase = if lost { Phase::Lost { share } } else { Phase::Arrived { share } };
     if flight.end.is_none() && !lost {
-        // Due, but its arrival is not told yet.
+        // It is due, but its arrival is not reported yet.
         return Some((1.0, Phase::Moving));
     }
     (share < 1.0).then_some((stop, phase))
 }
 
-/// When and at which share of its way a lost message ends on the screen.
+/// When, and at which fraction of its way, a lost message ends on the screen.
 pub(super) fn doomed(
     sent: Time,
     at: Time,
@@ -341,7 +343,7 @@ pub(super) fn doomed(
             }
             // It was held in the middle until then.
             None if at > sent => (at, 0.5),
-            // Lost at once as far as the network is concerned; on the screen half-way.
+            // The network lost it at once; on the screen it ends half-way.
             _ => (sent.after(least / 2), 0.5),
         },
     }

@@ -1,29 +1,29 @@
-//! A person who does anything at any time: keys, buttons, gestures, lessons, links, branches, in no
-//! order. Whatever comes of it, the page must not break, and must show what it would show to somebody
-//! who went straight there.
+//! A simulated person who uses keys, buttons, gestures, lessons, links and branches in random
+//! order. The page must not break, and must show the same as after a direct way to that moment.
 
 use raft_core::rules::Mutation;
 use raft_core::types::{EventId, LogIndex, NodeId};
 
 use super::*;
 use crate::address::Place;
+use crate::domain::deeds::{Deed, MessageDeed};
+use crate::domain::desk::Op;
+use crate::domain::lessons;
+use crate::domain::playback::Speed;
 use crate::keys;
-use crate::model::deeds::{Deed, MessageDeed};
-use crate::model::desk::Op;
 use crate::model::hand::{HandAction, Pointer};
-use crate::model::playback::Speed;
-use crate::model::{DeskAction, LessonAction, Tray, UiAction, lessons};
+use crate::model::{DeskAction, LessonAction, Tray, UiAction};
 use crate::scene::grid::{Cell, cell};
 use crate::scene::layout::{Point, Size};
 use crate::scene::marks::Marks;
 use crate::scene::{Scene, Source};
 use crate::view::tray::offers;
 
-/// What each person does, and how many there are.
+/// The number of actions per person, and the number of persons.
 const STEPS: usize = 400;
 const PERSONS: u64 = 24;
 
-/// The keys that do something, and one that does not.
+/// The keys with a function, and a key without one.
 const KEYS: [&str; 34] = [
     " ",
     "ArrowRight",
@@ -61,7 +61,7 @@ const KEYS: [&str; 34] = [
     "Escape",
 ];
 
-/// Chance, the same each time.
+/// A deterministic random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -83,7 +83,7 @@ impl Dice {
     }
 }
 
-/// One thing that a person might do now.
+/// A random action.
 fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
     let time = |dice: &mut Dice| Time(dice.below(model.history.run.end().0 + 1));
     let flying: Vec<EventId> = model.known.view.messages.keys().copied().collect();
@@ -156,7 +156,7 @@ fn hand(dice: &mut Dice) -> Action {
     })
 }
 
-/// Draws what the page would draw.
+/// Computes everything that the page would draw.
 fn draw(model: &Model) {
     let marks = Marks::of(&model.ui.selection, &model.reading.known);
     let _ = Scene::of(Source {
@@ -166,7 +166,7 @@ fn draw(model: &Model) {
         pace: model.pace(),
         size: Size { width: 800.0, height: 520.0 },
         marks: &marks,
-        hand: &model.ui.hand,
+        gesture: model.ui.hand.gesture(),
         refused: None,
     });
     for node in &model.known.roster {
@@ -175,12 +175,12 @@ fn draw(model: &Model) {
     }
 }
 
-/// Guards the page against whatever people do: nothing breaks, and a link made at the end shows the
-/// same run at the same moment to somebody else.
+/// Guards that no sequence of actions breaks the page. A link made at the end shows the same run at
+/// the same moment on another page.
 #[test]
 fn nothing_that_a_person_does_breaks_the_page() {
     for person in 1..=PERSONS {
-        // Printed only when it fails.
+        // Shown only if the test fails.
         println!("person {person}");
         let mut dice = Dice(person * 0x9E37_79B9);
         let mut session = opened_by(&mut dice);
@@ -213,8 +213,8 @@ fn opened_by(dice: &mut Dice) -> Session {
     session
 }
 
-/// Guards a link from within a lesson: its cluster is there as it was, each event once, and goes on when
-/// it is played, though the lesson's script is not.
+/// Guards a link from within a lesson: its cluster is the same, each event is there once, and it
+/// plays on without the lesson's script.
 #[test]
 fn a_link_from_a_lesson_goes_on() {
     let mut session = Session::default();

@@ -1,9 +1,10 @@
-//! A live cluster as the page follows it, its past included. Its events come from the simulator, or
-//! are made up where there must be very many.
+//! Tests of a live cluster on the page, with its past. The events come from the simulator, or are
+//! generated for very high loads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use api::demo::ProcessState;
 use raft_core::event::{CommitReason, Event, EventKind, NodeState, Operation, RoleName};
 use raft_core::kv::Command;
 use raft_core::log::{Entry, Payload};
@@ -18,21 +19,21 @@ use raft_core::view::DiskHealth;
 
 use super::*;
 use crate::address::Place;
+use crate::domain::deeds::{Deed, DiskDeed, LinkDeed};
+use crate::domain::feed::{Filter, Weight};
+use crate::domain::known::Presence;
+use crate::domain::playback::Speed;
+use crate::domain::tape::MarkKind;
 use crate::model::UiAction;
-use crate::model::deeds::{Deed, DiskDeed, LinkDeed};
-use crate::model::feed::{Filter, Weight};
-use crate::model::known::Presence;
-use crate::model::live::{Order, Process, ProcessState, Report};
-use crate::model::playback::Speed;
-use crate::model::tape::MarkKind;
+use crate::model::live::{Order, Process, Report};
 use crate::scene::tape::TapeScene;
 
-/// When the servers began, by everybody's clock.
+/// The start time of the servers, by all clocks.
 const BEGIN: Micros = 1_790_000_000 * SECOND;
 
 const FRAME: Micros = 16 * MILLISECOND;
 
-/// Servers that send what is prepared as its time comes, and a page that shows it.
+/// Servers that send prepared events when their time comes, and a page that shows them.
 struct Watched {
     session: Session,
     streams: BTreeMap<NodeId, VecDeque<Event>>,
@@ -40,7 +41,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Three servers, one of which leads, and three writes.
+    /// Three servers with a leader, and three writes.
     fn new() -> Self {
         let mut sim = Sim::new(SimSetup { seed: 7, ..SimSetup::default() });
         sim.advance(Time(2 * SECOND));
@@ -59,7 +60,7 @@ impl Watched {
 
     fn of(events: Vec<Event>) -> Self {
         let mut streams = BTreeMap::<NodeId, VecDeque<Event>>::new();
-        // What only a simulator can tell is left out.
+        // Only a simulator can report these.
         let told = |event: &Event| event.id.node != NodeId::ENVIRONMENT;
         for mut event in events.into_iter().filter(told) {
             event.time = Time(BEGIN + event.time.0);
@@ -80,7 +81,7 @@ impl Watched {
         self.session.dispatch(Action::Live(report));
     }
 
-    /// Lets so much time pass, in frames.
+    /// Runs frames for this long.
     fn pass(&mut self, span: Micros) {
         let until = self.wall + span;
         while self.wall < until {
@@ -90,7 +91,7 @@ impl Watched {
         }
     }
 
-    /// What was sent by now reaches the page.
+    /// Delivers the events up to now to the page.
     fn deliver(&mut self) {
         let wall = self.wall;
         let mut reports = Vec::new();
@@ -110,7 +111,7 @@ impl Watched {
         &self.session.model
     }
 
-    /// What is shown, as far as it can be compared.
+    /// The parts of the shown state that can be compared.
     fn shown(&self) -> (Option<NodeId>, LogIndex, String, Vec<u64>) {
         let model = self.model();
         let all = Filter { least: Weight::Routine, ..Filter::default() };
@@ -120,8 +121,8 @@ impl Watched {
     }
 }
 
-/// Guards the past of a live cluster: it is shown as it was shown, while the cluster runs on and the
-/// tape grows; and the way back leads to the very present.
+/// Guards the past of a live cluster. It is shown as it was, while the cluster runs on and the tape
+/// grows. The way back leads to the latest state.
 #[test]
 fn one_goes_about_in_the_past_while_the_cluster_runs_on() {
     let (mut follows, mut travels) = (Watched::new(), Watched::new());
@@ -166,7 +167,7 @@ fn one_goes_about_in_the_past_while_the_cluster_runs_on() {
     assert_eq!(travels.shown(), follows.shown());
 }
 
-/// Guards playing on from the past: at the chosen speed, and into the present where that is faster
+/// Guards that the past plays at the chosen speed, and continues into the present if that is faster
 /// than the cluster.
 #[test]
 fn the_past_plays_at_the_chosen_speed() {
@@ -194,13 +195,13 @@ fn the_past_plays_at_the_chosen_speed() {
 }
 
 fn process(node: u64, state: ProcessState) -> Process {
-    let pid = (state != ProcessState::Dead).then_some(100);
+    let pid = (state != ProcessState::Stopped).then_some(100);
     let (cut_to, disk) = (BTreeSet::new(), DiskHealth::Well);
     Process { id: NodeId(node), pid, state, cut_to, disk }
 }
 
-/// Guards what is no event of a server: what the supervisor says and who is out of sight is shown
-/// when it was so, in the past too; and deeds are measured by the present.
+/// Guards that the supervisor's reports and servers out of sight are shown at their time, in the
+/// past too. Actions are checked against the present.
 #[test]
 fn faults_of_real_servers_are_right_in_the_past() {
     let mut watched = Watched::new();
@@ -211,7 +212,7 @@ fn faults_of_real_servers_are_right_in_the_past() {
     let (before, leader) = (watched.model().playback.now, watched.model().known.leader().unwrap());
     let ill = running().into_iter().map(|mut process| {
         if process.id == leader {
-            (process.pid, process.state) = (None, ProcessState::Dead);
+            (process.pid, process.state) = (None, ProcessState::Stopped);
         } else {
             process.cut_to.insert(leader);
         }
@@ -253,7 +254,8 @@ fn model_deed(from: NodeId, to: NodeId) -> Deed {
     Deed::Link(from, to, LinkDeed::Mend)
 }
 
-/// Guards a server that is only out of sight, of which no supervisor tells: it was in sight before.
+/// Guards that a server that went out of sight, without a supervisor, is still in sight in the
+/// past.
 #[test]
 fn a_server_out_of_sight_was_in_sight_before() {
     let mut watched = Watched::new();
@@ -272,8 +274,8 @@ fn a_server_out_of_sight_was_in_sight_before() {
     assert_eq!(watched.model().known.presence(gone), Presence::Unreachable);
 }
 
-/// Guards somebody who looks at the past and has a server added meanwhile: it is there in the
-/// present, and was not there before.
+/// Guards that a server that is added while the past is shown exists in the present, but not in the
+/// past.
 #[test]
 fn a_new_member_belongs_to_the_present() {
     let mut watched = Watched::new();
@@ -295,7 +297,7 @@ fn a_new_member_belongs_to_the_present() {
     assert!(watched.model().live.client_address(NodeId(4)).is_some());
 }
 
-/// Three servers that take in writes as fast as one likes.
+/// Three servers with writes at any rate.
 struct Flood {
     seqs: [u64; 3],
     now: Micros,
@@ -310,7 +312,7 @@ impl Flood {
         flood
     }
 
-    /// Tells the state of a server.
+    /// Reports the state of a server.
     fn attach(&mut self, node: u64) {
         let last = LogPosition { term: Term(1), index: LogIndex(self.index) };
         let role = if node == 1 { RoleName::Leader } else { RoleName::Follower };
@@ -341,7 +343,7 @@ impl Flood {
         self.event(from.0, EventKind::MessageSent(message))
     }
 
-    /// One write, from the client to all three servers: 22 events.
+    /// A write, from the client to all three servers: 22 events.
     fn write(&mut self, span: Micros) {
         self.index += 1;
         self.now += span;
@@ -383,12 +385,12 @@ impl Flood {
     }
 }
 
-/// Guards the page under a flood, and after a long pause: memory is bounded, the stream is not lost,
-/// work per frame is bounded, and what was left out is counted.
+/// Guards the page under a flood, and after a long pause. Memory and the work per frame are
+/// bounded, the stream stays complete, and skipped events are counted.
 #[test]
 fn a_flood_is_borne_while_the_past_is_shown() {
     let mut flood = Flood::new();
-    // 300,000 events, some 11,000 in a second as three servers send them at most.
+    // 300,000 events, at about the maximum rate of three servers: some 11,000 per second.
     while flood.events.len() < 300_000 {
         flood.write(2 * MILLISECOND);
     }
@@ -412,7 +414,7 @@ fn a_flood_is_borne_while_the_past_is_shown() {
     let tape = watched.model().history.tape(raft_core::sim::BranchId(0));
     assert!(tape.marks.len() < 1_000, "{}", tape.marks.len());
 
-    // What comes next on the shown moment is forgotten.
+    // The events after the shown moment were dropped.
     assert!(watched.model().history.begin > at);
     watched.session.dispatch(Action::Step);
     assert!(watched.model().notice.as_ref().unwrap().words.contains("oldest"));
@@ -441,8 +443,7 @@ fn a_flood_is_borne_while_the_past_is_shown() {
     assert!(shown < end && end == LogIndex(flood.index), "{shown} {end}");
 }
 
-/// Guards a page in a tab out of sight, which draws no frames: it follows all the same, and holds no
-/// more than it must.
+/// Guards that a page in a hidden tab, which draws no frames, keeps up and keeps its queue short.
 #[test]
 fn without_frames_nothing_piles_up() {
     let mut flood = Flood::new();
@@ -461,8 +462,7 @@ fn without_frames_nothing_piles_up() {
     assert_eq!(watched.model().left_out(), 0);
 }
 
-/// Guards a page that cannot follow at all: it leaves out what it must, says how much, and shows the
-/// state of now.
+/// Guards that an overloaded page skips events, counts them, and shows the current state.
 #[test]
 fn what_is_too_much_is_left_out_and_counted() {
     let mut flood = Flood::new();

@@ -1,4 +1,4 @@
-//! What one can do to a cluster and learn from it, tried through the page's model.
+//! Tests of faults, lessons and other actions, through the page's model.
 
 use raft_core::rules::Mutation;
 use raft_core::types::{LogIndex, NodeId};
@@ -7,16 +7,17 @@ use raft_core::view::FlightEnd;
 use super::tests::{opened, play};
 use super::*;
 use crate::address::Place;
+use crate::domain::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
+use crate::domain::lessons;
+use crate::domain::playback::Speed;
+use crate::model::LessonAction;
 use crate::model::course::Page;
-use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
-use crate::model::playback::Speed;
-use crate::model::{LessonAction, lessons};
 use crate::scene::layout::Size;
 use crate::scene::marks::Marks;
 use crate::scene::{Scene, Source};
 
-/// Guards members that come and go by a button: a new server joins, votes, leads when told to, and
-/// is gone from the ring once it was removed and switched off.
+/// Guards membership changes by buttons: a new server joins, votes, and leads after a transfer. It
+/// leaves the ring once it was removed and switched off.
 #[test]
 fn members_join_lead_and_leave() {
     let member = |deed| Action::Deed(Deed::Member(deed));
@@ -49,7 +50,7 @@ fn members_join_lead_and_leave() {
         pace: model.pace(),
         size,
         marks: &marks,
-        hand: &model.ui.hand,
+        gesture: model.ui.hand.gesture(),
         refused: None,
     });
     let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
@@ -68,8 +69,8 @@ fn members_join_lead_and_leave() {
     assert!(session.model.violations.is_empty());
 }
 
-/// Guards the tray: each fault of disks, clocks, links and the network is taken by the simulator,
-/// shows as a switch that is on, and can be taken back; and the cluster lives through it.
+/// Guards that the simulator accepts each disk, clock, link and network fault of the tray. Each can
+/// be undone, and the cluster survives it.
 #[test]
 fn every_fault_of_the_tray_is_taken_and_can_be_taken_back() {
     let mut session = opened(3);
@@ -124,8 +125,8 @@ fn every_fault_of_the_tray_is_taken_and_can_be_taken_back() {
     assert!(session.model.violations.is_empty());
 }
 
-/// Guards the switches: the same run, deeds included, goes on without the rule, stops where the
-/// first promise is broken and names it; with the rule kept again it is the run that it was.
+/// Guards the rule switches: the same run, with its actions, continues without the rule. It stops
+/// at the first violation and names it. With the rule kept again, it is the original run.
 #[test]
 fn a_broken_rule_is_seen_in_the_same_run() {
     let mut session = opened(4);
@@ -151,7 +152,7 @@ fn a_broken_rule_is_seen_in_the_same_run() {
     assert!(headline.ends_with("is violated."), "{headline}");
 }
 
-/// Goes through a lesson page by page, each step played to its end.
+/// Goes through a lesson page by page, and plays each step to its end.
 fn study(session: &mut Session, number: usize) {
     session.dispatch(Action::Lesson(LessonAction::Open(number)));
     session.dispatch(Action::Speed(Speed::at(9)));
@@ -179,8 +180,8 @@ fn study(session: &mut Session, number: usize) {
     assert!(fails.is_none_or(|fails| course.script.broken.iter().any(|(it, _)| *it == fails)));
 }
 
-/// Guards the lessons as the page plays them, in frames: every one of them runs in both arms, ends
-/// as its file says, and in the end what was promised to fail has failed.
+/// Guards that every lesson plays on the page in both arms and ends as its file says, with the
+/// expected failure.
 #[test]
 fn every_lesson_can_be_gone_through() {
     let mut session = Session::default();
@@ -189,8 +190,8 @@ fn every_lesson_can_be_gone_through() {
     }
 }
 
-/// Guards Back and Next: the way of the pages does not matter, only the page; and a student who
-/// does something else finds the step again.
+/// Guards that a page shows the same however it was reached, and that a learner who did something
+/// else can return to the step.
 #[test]
 fn a_page_shows_the_same_whichever_way_it_was_reached() {
     let mut session = Session::default();
@@ -209,7 +210,7 @@ fn a_page_shows_the_same_whichever_way_it_was_reached() {
     session.dispatch(Action::Deed(Deed::Crash(NodeId(2))));
     assert!(session.model.course.as_ref().unwrap().astray);
     assert_eq!(turn(&mut session, LessonAction::Again), seen[5]);
-    // Skipping is as good as watching.
+    // Skipping a step has the same result as watching it.
     turn(&mut session, LessonAction::Page(0));
     for _ in 0..5 {
         session.dispatch(Action::Lesson(LessonAction::Next));
@@ -220,8 +221,8 @@ fn a_page_shows_the_same_whichever_way_it_was_reached() {
     play(&mut session, |model| model.known.leader().is_some());
 }
 
-/// Guards the verdict on what clients saw: a write with reads on all sides is explained by one order,
-/// and the stale read of lesson 10 by none.
+/// Guards the verdict on what clients saw: a write with concurrent reads is linearizable, and the
+/// stale read of lesson 10 is not.
 #[test]
 fn the_verdict_follows_what_clients_saw() {
     let mut session = opened(3);
@@ -235,7 +236,7 @@ fn the_verdict_follows_what_clients_saw() {
     assert!(session.model.clients.wrong.is_some());
 }
 
-/// Guards what is done to single messages: each deed is taken, and shows in what is drawn.
+/// Guards that each action on a single message is accepted and visible.
 #[test]
 fn a_message_is_held_doubled_released_and_lost() {
     let mut session = opened(3);
@@ -255,7 +256,8 @@ fn a_message_is_held_doubled_released_and_lost() {
         assert!(deed != MessageDeed::Hold || flight.held);
     }
     assert!(copies(&session.model) > before);
-    // What is released arrives at once, also while the clock stands; then nothing can be done to it.
+    // A released message arrives at once, even while the clock stands. After that it cannot be
+    // changed.
     session.dispatch(Action::TogglePlay);
     session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Release)));
     let end = |model: &Model, message| model.known.view.messages[&message].end;

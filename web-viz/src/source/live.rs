@@ -1,14 +1,16 @@
-//! A cluster of real servers: finds its members, keeps a stream of events from each, and passes
-//! the person's wishes on. It decides nothing about the picture; it reports.
+//! A cluster of real servers: finds its members, keeps an event stream from each, and forwards the
+//! person's requests. It only reports; the model decides what is shown.
 
-mod api;
 mod plan;
+mod rest;
 pub(super) mod shift;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use api::demo::Overview;
+use api::status::StatusSummary;
 use futures_util::StreamExt as _;
 use gloo_net::websocket::Message;
 use gloo_timers::future::sleep;
@@ -17,31 +19,30 @@ use raft_core::event::Event;
 use raft_core::types::{Micros, NodeId};
 use wasm_bindgen_futures::spawn_local;
 
+use crate::dispatch::Dispatch;
+use crate::domain::desk::Ask;
 use crate::model::Action;
-use crate::model::desk::Ask;
 use crate::model::live::{Order, Report};
 use crate::num::whole;
-use crate::view::Dispatch;
 use plan::Plan;
 
-/// How often the source looks after its streams.
+/// How often the source checks its streams.
 const LOOK: Duration = Duration::from_millis(400);
 
-/// See the module.
 pub(crate) struct LiveSource {
     dispatch: Dispatch,
     watch: Option<Rc<Watch>>,
 }
 
-/// One cluster being watched. Tasks hold it weakly in effect: they end once it is replaced.
+/// A cluster that is watched. Its tasks end once another watch replaces it.
 struct Watch {
-    /// Where the search begins.
+    /// The URL where the search starts.
     base: String,
     dispatch: Dispatch,
     plan: RefCell<Plan>,
-    /// What lets the person in; empty where nothing is asked for.
+    /// The API token; empty if there is none.
     token: String,
-    /// The supervisor's token, when there is a supervisor.
+    /// The supervisor's token, if there is a supervisor.
     supervisor: RefCell<Option<String>>,
     ended: RefCell<bool>,
 }
@@ -51,12 +52,12 @@ impl LiveSource {
         Self { dispatch, watch: None }
     }
 
-    /// Watches the cluster of which a server is at `address`; `None` for the page's own origin. Its
-    /// servers are shown the token, unless it is empty.
+    /// Watches the cluster that has a server at `address`; `None` means the page's own origin. The
+    /// servers receive the token unless it is empty.
     pub(crate) fn connect(&mut self, address: Option<String>, token: String) {
         self.disconnect();
         let watch = Rc::new(Watch {
-            base: address.unwrap_or_else(api::own_origin),
+            base: address.unwrap_or_else(rest::own_origin),
             dispatch: self.dispatch.clone(),
             plan: RefCell::default(),
             token,
@@ -73,23 +74,23 @@ impl LiveSource {
         }
     }
 
-    /// Puts a client's question to the server at `address`.
+    /// Sends a client's request to the server at `address`.
     pub(crate) fn ask(&self, ask: Ask, address: &str) {
         let (dispatch, address) = (self.dispatch.clone(), address.to_owned());
         let token = self.watch.as_ref().map(|watch| watch.token.clone()).unwrap_or_default();
         spawn_local(async move {
-            let state = api::ask(&ask, &address, &token).await;
+            let state = rest::ask(&ask, &address, &token).await;
             dispatch.emit(Action::Answered(ask.number, state));
         });
     }
 
-    /// Asks the supervisor to do something to its cluster.
+    /// Sends a command to the supervisor.
     pub(crate) fn supervise(&self, order: &Order) {
         let Some(watch) = self.watch.clone() else { return };
         let path = order.path();
         spawn_local(async move {
             let token = watch.supervisor.borrow().clone().unwrap_or_default();
-            match api::supervise(&watch.base, &token, &path).await {
+            match rest::supervise(&watch.base, &token, &path).await {
                 Ok(overview) => watch.take_overview(overview),
                 Err(trouble) => watch.report(Report::Refused(trouble.words)),
             }
@@ -111,7 +112,7 @@ impl Watch {
     async fn run(self: Rc<Self>) {
         let supervised = self.find().await;
         while !self.is_over() {
-            if supervised && let Ok(overview) = api::overview(&self.base).await {
+            if supervised && let Ok(overview) = rest::overview(&self.base).await {
                 self.take_overview(overview);
             }
             self.mend().await;
@@ -119,22 +120,22 @@ impl Watch {
         }
     }
 
-    /// Finds the members; tries until it does. Whether there is a supervisor.
+    /// Searches for the members until it finds them. Returns whether there is a supervisor.
     async fn find(&self) -> bool {
         let mut pause = LOOK;
         while !self.is_over() {
-            if let Ok(overview) = api::overview(&self.base).await {
+            if let Ok(overview) = rest::overview(&self.base).await {
                 self.take_overview(overview);
                 return true;
             }
-            match api::status(&self.base, &self.token).await {
+            match rest::status(&self.base, &self.token).await {
                 Ok(status) => {
                     self.report(Report::Processes(None, wall()));
                     self.take_status(&status);
                     return false;
                 }
                 Err(trouble) if trouble.locked => {
-                    // Only the person can change that.
+                    // Only the person can provide another token.
                     self.report(Report::Locked(trouble.words));
                     return false;
                 }
@@ -146,9 +147,10 @@ impl Watch {
         false
     }
 
-    fn take_overview(&self, overview: api::Overview) {
+    fn take_overview(&self, overview: Overview) {
         *self.supervisor.borrow_mut() = Some(overview.token);
-        let members = overview.nodes.iter().map(|node| (node.id, api::address(&node.client)));
+        let members =
+            overview.nodes.iter().map(|node| (NodeId(node.id), rest::address(&node.client)));
         self.take_members(members.collect());
         self.plan.borrow_mut().take_processes(&overview.nodes);
         let processes = overview.nodes.into_iter().map(Into::into).collect();
@@ -158,10 +160,10 @@ impl Watch {
         }
     }
 
-    fn take_status(&self, status: &api::Status) {
+    fn take_status(&self, status: &StatusSummary) {
         let peers = status.peers.iter().map(|peer| (peer.id, &peer.client));
         let all = peers.chain([(status.node.id, &status.node.client)]);
-        self.take_members(all.map(|(id, client)| (id, api::address(client))).collect());
+        self.take_members(all.map(|(id, client)| (id, rest::address(client))).collect());
         self.plan.borrow_mut().take_status(status);
     }
 
@@ -171,25 +173,25 @@ impl Watch {
         }
     }
 
-    /// Opens the streams that are missing, where that promises something.
+    /// Opens the missing streams for which an attempt is due.
     async fn mend(self: &Rc<Self>) {
-        let witness = self.plan.borrow_mut().witness(api::milliseconds());
+        let witness = self.plan.borrow_mut().witness(rest::milliseconds());
         if let Some(address) = witness
-            && let Ok(status) = api::status(&address, &self.token).await
+            && let Ok(status) = rest::status(&address, &self.token).await
         {
             self.take_status(&status);
         }
-        let now = api::milliseconds();
+        let now = rest::milliseconds();
         let due = self.plan.borrow_mut().due(now);
         for (node, address) in due {
             spawn_local(Rc::clone(self).follow(node, address));
         }
     }
 
-    /// Follows one server's stream until it ends.
+    /// Reads one server's stream until it ends.
     async fn follow(self: Rc<Self>, node: NodeId, address: String) {
-        // A wrong address is found out by the browser at once, an absent server after a while.
-        if let Ok(mut socket) = api::open_stream(&address, &self.token) {
+        // The browser rejects a wrong address at once, and reports an absent server after a while.
+        if let Ok(mut socket) = rest::open_stream(&address, &self.token) {
             let mut shift = None;
             while let Some(Ok(Message::Bytes(bytes))) = socket.next().await {
                 if self.is_over() {
@@ -208,7 +210,7 @@ impl Watch {
                 }
             }
         }
-        self.plan.borrow_mut().closed(node, api::milliseconds());
+        self.plan.borrow_mut().closed(node, rest::milliseconds());
         self.report(Report::Lost(node, wall()));
     }
 
@@ -228,10 +230,10 @@ impl Watch {
 
 /// The page's clock, in microseconds since 1970.
 fn wall() -> Micros {
-    whole(api::milliseconds() * 1000.0)
+    whole(rest::milliseconds() * 1000.0)
 }
 
-/// The events of one frame; see the server's `/trace?format=binary`.
+/// Decodes one frame of the server's `/trace?format=binary`.
 fn events_of(frame: &[u8]) -> Result<Vec<Event>, String> {
     match frame.split_first_chunk() {
         Some((version, events)) if u16::from_le_bytes(*version) == FORMAT_VERSION => {

@@ -1,5 +1,6 @@
-//! A recording: events, played as they stand. One can go about in it, but not act. It is a trace that
-//! was opened, or what came of a live cluster, which grows while one looks at its past.
+//! A recording: events that are played back without change. A person can move through it, but not
+//! act. It is an opened trace, or the events of a live cluster, which keep arriving while its past
+//! is shown.
 
 mod opening;
 
@@ -8,36 +9,36 @@ use std::hash::{Hash as _, Hasher as _};
 
 use raft_core::digest::StableHasher;
 use raft_core::event::Event;
-use raft_core::sim::{BranchId, BranchInfo, Moment};
+use raft_core::sim::{BranchId, Moment};
 use raft_core::types::{SECOND, Time};
 use raft_core::view::ClusterView;
 
 use super::live::shift;
-use super::sim::{Happened, Landed};
-use crate::model::history::{Jump, Run};
+use crate::domain::history::{Jump, Run, whole};
+use crate::domain::run::{Happened, Landed};
 
-/// See the module.
 pub(crate) struct Replay {
-    /// Those that are kept.
+    /// The events that are kept.
     events: VecDeque<Event>,
-    /// When each of them is shown: clocks of servers differ, but time does not go back.
+    /// When each event is shown. Servers' clocks differ, but these times never decrease.
     times: VecDeque<Time>,
-    /// States now and then. The first, of which there is always one, is that before all that is kept.
+    /// States at intervals. The first one always exists: it is the state before the oldest kept
+    /// event.
     checkpoints: VecDeque<Point>,
-    /// The state after all that is kept.
+    /// The state after all events.
     edge: Point,
     present: Point,
     now: Time,
-    /// How far time has come; that may be later than the last event.
+    /// The end of the recording, which can be later than the last event.
     end: Time,
-    /// Whether it grows, and forgets what is oldest.
+    /// Whether the recording grows and drops its oldest events.
     live: bool,
 }
 
 /// The state after some of the events.
 #[derive(Clone, Default)]
 struct Point {
-    /// How many there were, those that are forgotten included.
+    /// How many events there were, including dropped ones.
     passed: usize,
     view: ClusterView,
     digest: StableHasher,
@@ -47,28 +48,28 @@ impl Point {
     fn take(&mut self, event: &Event, live: bool) {
         self.view.observe(event);
         self.passed += 1;
-        // Nobody compares what is never whole.
+        // A live recording is never complete, so nobody compares its digest.
         if !live {
             event.hash(&mut self.digest);
         }
     }
 }
 
-/// So many events lie between two checkpoints.
+/// How many events lie between two checkpoints.
 const DISTANCE: usize = 2_000;
 
-/// So many events of a live cluster are kept, and up to [`DISTANCE`] more.
+/// How many events of a live cluster are kept; there can be up to [`DISTANCE`] more.
 const KEPT: usize = 100_000;
 
-/// So many of the events before it are told of a moment.
+/// How many earlier events a jump returns.
 const RECENT: usize = 1_500;
 
-/// A trace that begins later than this by its clocks was recorded by real servers, whose clocks count
-/// from 1970; it is shown from zero on.
+/// A trace that begins later than this was recorded by real servers, whose clocks count from 1970.
+/// It is shifted to begin at zero.
 const EPOCH: u64 = 365 * 24 * 3600 * SECOND;
 
 impl Replay {
-    /// A trace.
+    /// A recording of a trace.
     pub(crate) fn new(mut events: Vec<Event>) -> Self {
         let first = events.iter().map(|event| event.time).min().unwrap_or(Time(0));
         if first.0 > EPOCH {
@@ -79,7 +80,7 @@ impl Replay {
         replay
     }
 
-    /// What is going to come of a live cluster.
+    /// An empty recording of a live cluster.
     pub(crate) fn live() -> Self {
         Self::empty(true)
     }
@@ -97,8 +98,8 @@ impl Replay {
         }
     }
 
-    /// Takes in what came, up to a time. Gives the moment at which what is kept begins, where that is
-    /// another one than before.
+    /// Appends events, up to a time. Returns the moment at which the recording begins, if that
+    /// changed.
     pub(crate) fn append(&mut self, events: Vec<Event>, end: Time) -> Option<Moment> {
         for event in events {
             self.edge.take(&event, self.live);
@@ -114,7 +115,7 @@ impl Replay {
         self.forget()
     }
 
-    /// Forgets whole stretches between checkpoints, the oldest first.
+    /// Drops the oldest events, from checkpoint to checkpoint.
     fn forget(&mut self) -> Option<Moment> {
         let begun = self.first();
         while self.live && self.events.len() >= KEPT + DISTANCE && self.checkpoints.len() > 1 {
@@ -127,12 +128,12 @@ impl Replay {
         (begun != self.first()).then_some(Moment { happened: self.first() as u64, time })
     }
 
-    /// How many events are forgotten.
+    /// How many events were dropped.
     fn first(&self) -> usize {
         self.checkpoints.front().map_or(0, |point| point.passed)
     }
 
-    /// How many events there were, those that are forgotten included.
+    /// How many events there were, including dropped ones.
     fn total(&self) -> usize {
         self.edge.passed
     }
@@ -143,7 +144,7 @@ impl Replay {
         self.events.len()
     }
 
-    /// Where what follows on the shown moment is forgotten, goes to the oldest that is kept.
+    /// Goes to the oldest kept moment if the events after the shown moment were dropped.
     pub(crate) fn regain(&mut self) -> Option<Landed> {
         if self.present.passed >= self.first() {
             return None;
@@ -168,7 +169,7 @@ impl Replay {
         self.happened(events)
     }
 
-    /// Goes elsewhere. `None` where there is no such place.
+    /// Goes to another moment. `None` if there is no such moment.
     pub(crate) fn jump(&mut self, jump: Jump) -> Option<Landed> {
         let passed = match jump {
             Jump::Time(time) | Jump::Branch(BranchId(0), time) => {
@@ -188,13 +189,13 @@ impl Replay {
         Some(landed)
     }
 
-    /// Stands for all events up to the shown moment; of a live cluster for nothing.
+    /// The digest of all events up to the shown moment; 0 for a live cluster.
     pub(crate) fn digest(&self) -> u64 {
         if self.live { 0 } else { self.present.digest.finish() }
     }
 
-    /// All events up to the shown moment, and where what was before is forgotten first the state to
-    /// which it led.
+    /// All events up to the shown moment. If older events were dropped, events that restore their
+    /// final state come first.
     pub(crate) fn trace(&self) -> Vec<Event> {
         let first = self.first();
         let played = self.events.iter().take(self.present.passed.saturating_sub(first)).cloned();
@@ -209,7 +210,7 @@ impl Replay {
         self.first() + self.times.partition_point(|at| *at <= time)
     }
 
-    /// Shows the state after so many events, or the nearest that is kept.
+    /// Goes to the state after `passed` events, or to the nearest one that is kept.
     fn land(&mut self, passed: usize) -> Landed {
         let passed = passed.clamp(self.first(), self.total());
         if passed == self.total() {
@@ -229,7 +230,7 @@ impl Replay {
         Landed { view: self.present.view.clone(), happened: self.happened(events) }
     }
 
-    /// Folds events up to a number of them into the state.
+    /// Applies the events up to this number.
     fn play(&mut self, until: usize) -> Vec<Event> {
         let (first, from) = (self.first(), self.present.passed);
         let until = until.min(self.total());
@@ -243,7 +244,7 @@ impl Replay {
         played
     }
 
-    /// When the latest event was that has been played.
+    /// The time of the last event that was played.
     fn latest(&self) -> Time {
         let last = self.present.passed.checked_sub(self.first() + 1);
         last.and_then(|last| self.times.get(last)).copied().unwrap_or(Time(0))
@@ -269,7 +270,7 @@ impl Replay {
     }
 }
 
-/// Stands for these events.
+/// The digest of these events.
 pub(crate) fn digest(events: &[Event]) -> u64 {
     let mut digest = StableHasher::default();
     for event in events {
@@ -278,15 +279,11 @@ pub(crate) fn digest(events: &[Event]) -> u64 {
     digest.finish()
 }
 
-/// The only branch of what is recorded.
-pub(crate) const fn whole(end: Moment) -> BranchInfo {
-    BranchInfo { id: BranchId(0), parted: None, end, deeds: 0, own_deeds: 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::sim::{Sim, SimSetup};
+    use crate::domain::run::SimSetup;
+    use crate::source::sim::Sim;
     use crate::source::trace;
 
     fn recorded() -> (Vec<Event>, u64) {
@@ -295,7 +292,7 @@ mod tests {
         (sim.trace(), sim.link().digest)
     }
 
-    /// Guards recordings: a saved trace is read back as the same events, of the same digest.
+    /// Guards that a saved trace is read back as the same events with the same digest.
     #[test]
     fn a_saved_trace_is_the_run_that_it_was() {
         let (events, digest) = recorded();
@@ -309,7 +306,7 @@ mod tests {
         assert_eq!(replay.trace(), events);
     }
 
-    /// Guards going about in a recording: any way to a moment shows the same there.
+    /// Guards that a moment of a recording shows the same however it was reached.
     #[test]
     fn a_moment_of_a_recording_is_the_same_by_any_way() {
         let (events, _) = recorded();
@@ -334,13 +331,13 @@ mod tests {
         shift::apply(&mut events, 1_790_000_000 * SECOND.cast_signed());
         let replay = Replay::new(events.clone());
         assert!(replay.end <= Time(4 * SECOND), "{}", replay.end);
-        // As such a server sends them: many in a line, without a header.
+        // A server sends several events per line and no header.
         let lines: Vec<String> =
             events.chunks(7).map(|some| serde_json::to_string(some).unwrap()).collect();
         assert_eq!(trace::read(&lines.join("\n")).unwrap().0, events);
     }
 
-    /// Guards people with the wrong file: they are told what is wrong, where, and what to do.
+    /// Guards that a wrong file is refused with the error, its line, and advice.
     #[test]
     fn a_file_that_is_no_trace_is_named_as_such() {
         let (events, digest) = recorded();

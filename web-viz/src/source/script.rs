@@ -1,15 +1,15 @@
-//! The commands of a lesson, played step by step in a cluster that somebody else owns.
+//! Plays the commands of a lesson, step by step, in a cluster that the caller owns.
 
 use raft_core::event::Event;
 use raft_core::scenario::{Progress, Runner, World};
 use raft_core::types::Time;
 
-use crate::model::lessons::Play;
+use crate::domain::lessons::Play;
+use crate::domain::run::{ScriptReport, Stretch};
 
-/// See the module.
 pub(crate) struct Script {
     runner: Runner,
-    /// How many of the runner's events were handed on.
+    /// How many of the runner's events were returned.
     told: usize,
     /// The last step that may be played.
     to: Option<usize>,
@@ -18,30 +18,8 @@ pub(crate) struct Script {
     end: Option<Result<(), String>>,
 }
 
-/// How a script stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ScriptReport {
-    /// The line in the lesson's file of the command that is under way or comes next.
-    pub(crate) line: Option<usize>,
-    /// Whether it waits to be let go on.
-    pub(crate) held: bool,
-    /// How it ended, once it did: as the lesson says, or why not.
-    pub(crate) end: Option<Result<(), String>>,
-    /// What was broken so far, first to last, and when.
-    pub(crate) broken: Vec<(String, Time)>,
-}
-
-/// How far a script is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch {
-    /// All before this step is played at once.
-    pub(crate) ahead: usize,
-    /// Up to and including this step it may go on by itself.
-    pub(crate) to: Option<usize>,
-}
-
 impl Script {
-    /// A lesson before its first command, in a cluster that has just started.
+    /// Prepares a lesson before its first command, in a cluster that has just started.
     pub(crate) fn new(play: Play, world: &mut impl World) -> Option<Self> {
         let lesson = play.lesson()?;
         let last = lesson.lines(play.arm).map(|(step, _)| step).max()?;
@@ -56,7 +34,7 @@ impl Script {
         self.to = stretch.to.max(self.to);
     }
 
-    /// Goes on up to a time, or to the end of what may be played.
+    /// Plays up to a time, or to the end of what may be played.
     pub(crate) fn advance(&mut self, world: &mut impl World, until: Time) {
         while self.may_go_on() {
             match self.runner.advance(world, until) {
@@ -73,7 +51,7 @@ impl Script {
         self.end.is_none() && self.to.is_some_and(|to| next <= to)
     }
 
-    /// The events that were not handed on yet.
+    /// The events since the last call.
     pub(crate) fn news(&mut self) -> Vec<Event> {
         let all = self.runner.events();
         let news = all[self.told..].to_vec();

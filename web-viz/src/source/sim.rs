@@ -1,115 +1,31 @@
-//! A cluster that runs inside the page, on a timeline: one can go back in it, and acting in its past
-//! begins another branch. It knows no clock: the page says up to when it shall run.
+//! A simulated cluster on a timeline. A person can go back in it, and acting in its past starts
+//! another branch. It has no clock: the page says up to which time it runs.
 
 use raft_core::event::{Event, EventKind};
-use raft_core::invariant::Violation;
-use raft_core::rules::Mutation;
-use raft_core::sim::{
-    Action, ActionError, BranchId, Deed, Moment, NetworkConfig, SimConfig, Simulation, Timeline,
-};
-use raft_core::types::{MILLISECOND, RequestId, Time};
-use raft_core::view::ClusterView;
+use raft_core::sim::{Action, ActionError, BranchId, Deed, Moment, Simulation, Timeline};
+use raft_core::types::{RequestId, Time};
 
+use crate::domain::clients::Clients;
+use crate::domain::compare::{Comparison, Side};
+use crate::domain::deeds::conditions::Conditions;
+use crate::domain::history::{Jump, Run};
+use crate::domain::run::{Happened, Landed, SimSetup, Stretch};
 use crate::link::Recall;
-use crate::model::clients::Clients;
-use crate::model::compare::{Comparison, Side};
-use crate::model::deeds::conditions::Conditions;
-use crate::model::history::{Jump, Run};
-use crate::model::lessons::Play;
 use crate::shared::Shared;
-use crate::source::script::{Script, ScriptReport, Stretch};
+use crate::source::script::Script;
 
-/// What makes a run: the same setup and the same actions give the same events, everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SimSetup {
-    pub(crate) seed: u64,
-    pub(crate) servers: u64,
-    /// The rule that is broken, if any.
-    pub(crate) broken: Option<Mutation>,
-    /// The lesson whose cluster it is, if any; then the lesson's file says the rest.
-    pub(crate) lesson: Option<Play>,
-}
-
-impl Default for SimSetup {
-    fn default() -> Self {
-        Self { seed: 1, servers: 3, broken: None, lesson: None }
-    }
-}
-
-impl SimSetup {
-    /// The largest cluster that is simulated.
-    pub(crate) const MOST: u64 = 9;
-
-    pub(crate) const fn servers_fit(servers: u64) -> bool {
-        1 <= servers && servers <= Self::MOST
-    }
-
-    /// The page's network is a little slower than the simulator's own, so that messages are seen
-    /// on their way at the same speed at which timers are seen to drain.
-    pub(crate) fn config(self) -> SimConfig {
-        if let Some((lesson, play)) = self.lesson.and_then(|play| Some((play.lesson()?, play))) {
-            return lesson.config(play.arm);
-        }
-        let network = NetworkConfig {
-            delay_min: 10 * MILLISECOND,
-            delay_max: 25 * MILLISECOND,
-            ..NetworkConfig::default()
-        };
-        SimConfig {
-            seed: self.seed,
-            servers: self.servers,
-            network,
-            mutation: self.broken,
-            ..SimConfig::default()
-        }
-    }
-
-    /// The same without a lesson.
-    pub(crate) const fn free(self) -> Self {
-        Self { lesson: None, ..self }
-    }
-}
-
-/// What a simulation did when it was let run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Happened {
-    pub(crate) now: Time,
-    pub(crate) events: Vec<Event>,
-    /// Properties of Raft that were broken so far, first to last.
-    pub(crate) violations: Vec<Violation>,
-    /// How network, disks and clocks behave now.
-    pub(crate) conditions: Shared<Conditions>,
-    /// Stands for all events so far; the same wherever the same run runs.
-    pub(crate) digest: u64,
-    pub(crate) run: Run,
-    /// What clients asked and got so far.
-    pub(crate) clients: Shared<Clients>,
-    /// How the lesson's script stands, as long as there is one.
-    pub(crate) script: Option<ScriptReport>,
-}
-
-/// Where a jump landed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Landed {
-    /// What is shown there.
-    pub(crate) view: ClusterView,
-    /// Where it is; its events are those right before, not those since.
-    pub(crate) happened: Happened,
-}
-
-/// See the module.
 pub(crate) struct Sim {
     timeline: Timeline,
     conditions: Shared<Conditions>,
-    /// The last thing that those conditions take into account.
+    /// The last action that `conditions` includes.
     last_deed: Option<Deed>,
     clients: Shared<Clients>,
-    /// A lesson's commands; none once somebody else acts.
+    /// A lesson's script. It ends with any other action.
     script: Option<Script>,
 }
 
-/// What happens in one frame at most, so that a high speed cannot stop the page: then the clock
-/// runs slower than asked.
+/// The maximum number of steps per frame. At a high speed the clock runs slower than requested, but
+/// the page does not block.
 const STEPS_PER_FRAME: usize = 3000;
 
 impl Sim {
@@ -121,8 +37,8 @@ impl Sim {
         Self { timeline, conditions, last_deed: None, clients, script }
     }
 
-    /// A run in which everything is done that was done in another, and which goes as far. What is
-    /// not possible in it is left out.
+    /// A run that repeats the actions of another run and advances to the same time. Actions that
+    /// are not possible are left out.
     pub(crate) fn again(setup: SimSetup, other: Option<&Self>) -> Self {
         let mut sim = Self::new(setup);
         if let Some(other) = other {
@@ -135,16 +51,16 @@ impl Sim {
         sim
     }
 
-    /// The run that a link tells of, all that was done in it included.
+    /// The run of a link, with all its actions.
     pub(crate) fn recall(setup: SimSetup, recall: &Recall) -> Self {
-        // What a lesson's script did is in the journal; the cluster goes on without it.
+        // The journal contains what a lesson's script did. The cluster goes on without the script.
         let timeline = Timeline::of(setup.config(), recall.journal.clone());
         let mut sim = Self { timeline, script: None, ..Self::new(setup) };
         sim.timeline.run_to_moment(recall.at);
         sim
     }
 
-    /// Goes to where a link's playhead stands, where that lies back.
+    /// Goes back to a link's playhead, if that is in the past.
     pub(crate) fn rewind(&mut self, recall: &Recall) -> Option<Landed> {
         let next = self.timeline.journal().get(recall.deeds);
         if next.is_some_and(|deed| deed.at == recall.at) {
@@ -157,7 +73,7 @@ impl Sim {
         Some(self.landed())
     }
 
-    /// All that happened up to this moment, from the beginning on.
+    /// All events from the beginning up to this moment.
     pub(crate) fn trace(&self) -> Vec<Event> {
         let simulation = self.simulation();
         let mut again = Timeline::of(self.timeline.config().clone(), simulation.journal().to_vec());
@@ -165,7 +81,8 @@ impl Sim {
         again.take_events()
     }
 
-    /// Looks at two branches side by side, and comes back. `None` where there are no such two.
+    /// Compares two branches, then returns to the current moment. `None` if a branch does not
+    /// exist.
     pub(crate) fn compare(&mut self, branches: [BranchId; 2]) -> Option<Comparison> {
         let end = |id| self.timeline.branches().find(|branch| branch.id == id).map(|it| it.end);
         let [Some(left), Some(right)] = branches.map(end) else { return None };
@@ -185,7 +102,7 @@ impl Sim {
         Some(Comparison { at, sides })
     }
 
-    /// What a link to this run and moment tells.
+    /// The contents of a link to this run and moment.
     pub(crate) fn link(&self) -> Recall {
         let simulation = self.simulation();
         Recall {
@@ -208,7 +125,7 @@ impl Sim {
         }
         let broken = self.simulation().violations().len();
         for _ in 0..STEPS_PER_FRAME {
-            // What breaks a promise is to be seen at once, and not some events later.
+            // Stop at a violation, to show it immediately.
             if self.simulation().violations().len() > broken {
                 break;
             }
@@ -221,7 +138,7 @@ impl Sim {
         self.happened()
     }
 
-    /// Lets the next thing happen that leaves a trace.
+    /// Runs until the next event.
     pub(crate) fn step(&mut self) -> Happened {
         let before = self.timeline.view().events;
         if let Some(script) = self.script.as_mut().filter(|_| self.timeline.at_end()) {
@@ -236,7 +153,7 @@ impl Sim {
         self.happened()
     }
 
-    /// Does something to the cluster; for a client's question also gives its number.
+    /// Carries out an action. For a client's request also returns its ID.
     pub(crate) fn act(
         &mut self,
         action: Action,
@@ -246,7 +163,7 @@ impl Sim {
         Ok((request, self.happened()))
     }
 
-    /// Lets a lesson's script go on; in the past it has no say.
+    /// Plays a lesson's script. In the past the script does nothing.
     pub(crate) fn play(&mut self, stretch: Stretch) -> Happened {
         if let Some(script) = self.script.as_mut().filter(|_| self.timeline.at_end()) {
             script.play(stretch, &mut self.timeline);
@@ -254,12 +171,12 @@ impl Sim {
         self.happened()
     }
 
-    /// From now on the cluster goes on by itself.
+    /// Drops the script: from now on the cluster runs by itself.
     pub(crate) fn drop_script(&mut self) {
         self.script = None;
     }
 
-    /// Goes elsewhere in the run. `None` when there is no such place.
+    /// Jumps to another moment of the run. `None` if there is no such moment.
     pub(crate) fn jump(&mut self, jump: Jump) -> Option<Landed> {
         match jump {
             Jump::Time(time) => self.timeline.seek_time(time),
@@ -282,13 +199,13 @@ impl Sim {
         Some(self.landed())
     }
 
-    /// Goes to before the last thing that left a trace.
+    /// Goes to before the last step that produced an event.
     fn back(&mut self) {
         let events = self.timeline.view().events;
         while self.timeline.view().events == events {
             let Moment { happened, .. } = self.timeline.moment();
             let journal = self.simulation().journal();
-            // A deed comes after what happened at its moment.
+            // An action comes after the events of its moment.
             if let Some(last) = journal.last().filter(|deed| deed.at.happened == happened) {
                 let (last, at) = (journal.len() - 1, last.at);
                 self.timeline.seek_before(last);
@@ -303,16 +220,16 @@ impl Sim {
         }
     }
 
-    /// How far the current branch has been run.
+    /// The end of the current branch, as far as it was run.
     fn end(&self) -> Moment {
         let current = self.timeline.current();
         let branch = self.timeline.branches().find(|branch| branch.id == current);
         branch.map_or(self.timeline.moment(), |branch| branch.end)
     }
 
-    /// What is to be shown.
+    /// The state of the cluster.
     #[cfg(test)]
-    pub(crate) const fn view(&self) -> &ClusterView {
+    pub(crate) const fn view(&self) -> &raft_core::view::ClusterView {
         self.timeline.view()
     }
 
@@ -329,10 +246,10 @@ impl Sim {
         }
     }
 
-    /// What has happened since it was last asked.
+    /// What has happened since the last call.
     pub(crate) fn happened(&mut self) -> Happened {
         let conditions = self.conditions();
-        // What the script let happen it has taken in itself; the rest came about without it.
+        // The script has taken the events that it caused; the timeline has the others.
         let mut events = self.script.as_mut().map(Script::news).unwrap_or_default();
         events.extend(self.timeline.take_events());
         if events.iter().any(concerns_clients) {
@@ -373,13 +290,15 @@ impl Sim {
     }
 }
 
-/// Whether it may change what clients know.
+/// Whether the event can change the clients' operations.
 const fn concerns_clients(event: &Event) -> bool {
     matches!(event.kind, EventKind::ClientRequest { .. } | EventKind::ClientAnswer { .. })
 }
 
 #[cfg(test)]
 mod tests {
+    use raft_core::types::MILLISECOND;
+
     use raft_core::types::NodeId;
 
     use super::*;
@@ -388,8 +307,8 @@ mod tests {
         sim.simulation().digest()
     }
 
-    /// Guards stepping back: it is the reverse of stepping, through happenings and deeds alike, and
-    /// ends at the beginning.
+    /// Guards that stepping back reverses the steps, through events and actions, and stops at the
+    /// beginning.
     #[test]
     fn stepping_back_goes_the_way_of_the_steps() {
         let mut sim = Sim::new(SimSetup { seed: 3, ..SimSetup::default() });
@@ -417,8 +336,7 @@ mod tests {
         assert_eq!(sim.timeline.branches().count(), 1);
     }
 
-    /// Guards undo: the cluster goes on as if the last deed had not been done, and the branch in
-    /// which it was done stays.
+    /// Guards that undo continues the cluster without the last action, and keeps the old branch.
     #[test]
     fn undo_parts_before_the_last_deed() {
         let mut sim = Sim::new(SimSetup { seed: 3, ..SimSetup::default() });

@@ -1,4 +1,4 @@
-//! A trace as a file: a line that says what it is, then an event a line, as JSON.
+//! The file format of a trace: a header line, then one event as JSON per line.
 
 use raft_core::event::Event;
 use serde::de::DeserializeOwned;
@@ -9,22 +9,22 @@ use thiserror::Error;
 /// The first line of a trace that the page saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
-    /// The version of this form of files.
+    /// The version of the file format.
     pub(crate) glassraft_trace: u32,
-    /// The core that ran.
+    /// The version of the core.
     pub(crate) core: String,
-    /// How many events follow.
+    /// The number of events that follow.
     pub(crate) events: usize,
-    /// Their digest, as hexadecimal digits.
+    /// The digest of the events, in hexadecimal.
     pub(crate) digest: String,
     /// The address of the run in the page, `#` included.
     pub(crate) run: String,
 }
 
-/// The version that is written.
+/// The format version that the page writes.
 const VERSION: u32 = 1;
 
-/// What is wrong with a file.
+/// Errors in a trace file.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum TraceError {
     #[error(
@@ -44,10 +44,10 @@ pub(crate) enum TraceError {
     Long { most: usize },
 }
 
-/// More are not kept in a page.
+/// The maximum number of events of a trace that the page opens.
 const MOST: usize = 500_000;
 
-/// Writes a trace.
+/// Writes a trace file.
 pub(crate) fn write(events: &[Event], digest: u64, run: String) -> String {
     let header = Header {
         glassraft_trace: VERSION,
@@ -56,7 +56,7 @@ pub(crate) fn write(events: &[Event], digest: u64, run: String) -> String {
         digest: format!("{digest:016x}"),
         run,
     };
-    // Such values always have a JSON form.
+    // These values always have a JSON form.
     let mut text = serde_json::to_string(&header).unwrap_or_default();
     for event in events {
         text.push('\n');
@@ -66,7 +66,8 @@ pub(crate) fn write(events: &[Event], digest: u64, run: String) -> String {
     text
 }
 
-/// Reads a trace, with its header where it has one: what [`write()`] wrote, or what a server sent, whose lines hold several events.
+/// Reads a trace, and its header if there is one. The text is the output of [`write()`], or lines
+/// from a server, which hold several events each.
 pub(crate) fn read(text: &str) -> Result<(Vec<Event>, Option<Header>), TraceError> {
     let mut events = Vec::new();
     let mut header: Option<Header> = None;
@@ -97,7 +98,7 @@ pub(crate) fn read(text: &str) -> Result<(Vec<Event>, Option<Header>), TraceErro
 }
 
 fn parse<T: DeserializeOwned>(line: usize, content: &str) -> Result<T, TraceError> {
-    // By way of a plain value: the readers of all kinds of events come out far smaller so.
+    // Parsing by way of `Value` makes the code for all kinds of events far smaller.
     let value = serde_json::from_str::<Value>(content).and_then(serde_json::from_value);
     value.map_err(|error| {
         let why = error.to_string();

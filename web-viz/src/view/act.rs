@@ -1,5 +1,5 @@
-//! What one can do: to the leader, and in the tray to one server, to the network, to the members, to
-//! the rules, to the run.
+//! The actions on the leader and, in the tray, on a server, the network, the members, the rules and
+//! the run.
 
 use std::collections::BTreeSet;
 
@@ -7,27 +7,27 @@ use raft_core::rules::Mutation;
 use raft_core::types::{EventId, NodeId};
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::cluster::ClusterForm;
 use super::parts::{DeedButton, Icon, deed_button, glyph, typed};
 use super::tray::{self, Offer, face};
-use crate::model::deeds::Deed;
-use crate::model::deeds::conditions::Conditions;
-use crate::model::desk::Ask;
-use crate::model::known::{Known, Presence};
+use crate::dispatch::Dispatch;
+use crate::domain::deeds::Deed;
+use crate::domain::deeds::conditions::Conditions;
+use crate::domain::desk::Ask;
+use crate::domain::known::{Known, Presence};
+use crate::domain::run::SimSetup;
+use crate::domain::run::SourceKind;
 use crate::model::{Action, Tray, UiAction};
 use crate::num;
 use crate::shared::Shared;
-use crate::source::SourceKind;
-use crate::source::sim::SimSetup;
 
 /// Properties of [`Act`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct ActProps {
     pub(crate) known: Shared<Known>,
-    /// The servers that are chosen.
+    /// The chosen servers.
     pub(crate) servers: BTreeSet<NodeId>,
-    /// The one of them that deeds are about.
+    /// The chosen server that actions apply to.
     pub(crate) selected: Option<NodeId>,
     /// The chosen message.
     pub(crate) message: Option<EventId>,
@@ -36,34 +36,34 @@ pub(crate) struct ActProps {
     pub(crate) permits: Permits,
     pub(crate) conditions: Shared<Conditions>,
     pub(crate) setup: SimSetup,
-    /// The rule that is broken.
+    /// The broken rule, if any.
     pub(crate) broken: Option<Mutation>,
-    /// The newest request about the members.
+    /// The newest membership request.
     pub(crate) order: Option<Ask>,
     pub(crate) source: SourceKind,
-    /// What stands in the field for a live cluster's address.
+    /// The text of the address field for a live cluster.
     pub(crate) cluster: String,
-    /// What stands in the field for a token; `None` where none is asked for.
+    /// The text of the token field; `None` if no token is needed.
     pub(crate) token: Option<String>,
-    /// The process behind the selected server, where one is known.
+    /// The process of the selected server, if known.
     pub(crate) process: Option<String>,
     pub(crate) dispatch: Dispatch,
 }
 
-/// What is possible at the moment, else why not.
+/// Which actions are permitted at the moment, or why not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Permits {
     pub(crate) crash_leader: Option<Offer>,
-    /// Servers that are down, each with whether it can be restarted.
+    /// The restart of each server that is down.
     pub(crate) down: Vec<Offer>,
     pub(crate) split: Offer,
     pub(crate) heal: Offer,
     pub(crate) network: Result<(), String>,
-    /// What the open part of the tray offers.
+    /// The actions in the open part of the tray.
     pub(crate) tray: Vec<Offer>,
 }
 
-/// See the module.
+/// The panel of actions.
 #[component]
 pub(crate) fn Act(props: &ActProps) -> Html {
     html! {
@@ -91,7 +91,7 @@ pub(crate) fn Act(props: &ActProps) -> Html {
     }
 }
 
-/// The parts of the tray.
+/// The buttons that switch between the parts of the tray.
 fn parts(props: &ActProps) -> Html {
     let part = |tray: Tray| {
         let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::Tray(tray)));
@@ -115,7 +115,7 @@ fn parts(props: &ActProps) -> Html {
     }
 }
 
-/// The button that everybody should press first.
+/// The buttons that a new user should press first.
 fn first_thing(props: &ActProps) -> Html {
     let crash = |asked: &Offer| {
         let button = DeedButton {
@@ -156,13 +156,13 @@ fn first_thing(props: &ActProps) -> Html {
     }
 }
 
-/// The server that a deed is done to.
+/// The name of the server that an action applies to.
 fn subject(deed: Deed) -> String {
     let (Deed::Crash(node) | Deed::Restart(node)) = deed else { return String::new() };
     node.to_string()
 }
 
-/// What the run is made from.
+/// The number of servers and the seed of the run.
 fn run(props: &ActProps) -> Html {
     let setup = props.setup.free();
     let fewer = SimSetup { servers: setup.servers - 1, ..setup };
@@ -233,12 +233,12 @@ fn step_button(
     }
 }
 
-/// Short enough to be read out in a classroom.
+/// A random seed, short enough to be read out in a classroom.
 fn new_seed() -> u64 {
     1 + num::whole(js_sys::Math::random() * 99_999.0)
 }
 
-/// What is possible at the moment.
+/// Checks which actions are permitted at the moment.
 pub(crate) fn permits(model: &crate::model::Model) -> Permits {
     let ask = |deed: Deed| (deed, model.permits(deed));
     let known = model.present();

@@ -1,19 +1,19 @@
-//! Messages on their way, and what can be done to each.
+//! The list of messages in transit with their actions.
 
 use raft_core::types::EventId;
 use raft_core::view::Flight;
 use yew::prelude::*;
 
 use super::act::ActProps;
-use crate::model::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::run::SourceKind;
 use crate::model::{Action, UiAction};
-use crate::source::SourceKind;
 
-/// Messages that are listed; the newest first.
+/// The maximum number of listed messages; the newest come first.
 const LISTED: usize = 8;
 
-/// The messages to and from the chosen server, or all, while the clock stands: no hand is quicker
-/// than a message.
+/// The messages to and from the chosen server, or all. They are listed only while the clock stands,
+/// because messages are faster than the user.
 pub(super) fn air(props: &ActProps) -> Html {
     if props.source != SourceKind::Simulate {
         return html! {};

@@ -1,27 +1,27 @@
-//! The figures that the last row must be able to read.
+//! The key figures, large enough to be read from the last row.
 
 use raft_core::types::{NodeId, Term};
 use yew::prelude::*;
 
 use super::parts::{Icon, glyph, term_class};
-use crate::model::failover::{Failover, Loss};
+use crate::domain::failover::{Failover, Loss};
 use crate::num;
 
-/// What stands in large type beside the ring.
+/// The figures in large type beside the ring.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Figures {
     pub(crate) leader: Option<NodeId>,
     pub(crate) term: Term,
-    /// How many servers run, of how many, and how many are a majority.
+    /// The running servers, all voters, and the size of a majority.
     pub(crate) running: (usize, usize, usize),
-    /// The lost leader, for how long there has been none (in µs), and how it was lost.
+    /// The lost leader, the time without a leader in µs, and how the leader was lost.
     pub(crate) vacancy: Option<(NodeId, u64, Loss)>,
     pub(crate) failover: Option<Failover>,
-    /// From the fault to the first write after it, in milliseconds, where that was measured.
+    /// The time from the fault to the first write after it, in milliseconds, if it was measured.
     pub(crate) first_write: Option<f64>,
 }
 
-/// See the module.
+/// Shows the figures.
 pub(crate) fn board(figures: &Figures) -> Html {
     let leader = match figures.leader {
         Some(leader) => html! { <>{ glyph(Icon::Crown) }{ leader.to_string() }</> },
@@ -69,7 +69,7 @@ pub(crate) fn board(figures: &Figures) -> Html {
     }
 }
 
-/// From the fault to the first write that was acknowledged after it.
+/// The time from the fault to the first acknowledged write after it.
 fn first_write(after_ms: f64) -> Html {
     html! {
         <span

@@ -1,10 +1,10 @@
-//! What just happened, and why; read out by screen readers as it changes.
+//! The latest turn of events and its reason. Screen readers announce each change.
 
 use yew::prelude::*;
 
-use crate::model::story::{Story, Tone};
+use crate::domain::story::{Story, Tone};
 
-/// See the module.
+/// Shows the caption.
 pub(crate) fn caption(story: &Story) -> Html {
     let told = &story.caption;
     let tone = match told.tone {
@@ -14,7 +14,7 @@ pub(crate) fn caption(story: &Story) -> Html {
     };
     html! {
         <section class={classes!("caption", tone)} aria-live="polite" data-testid="caption">
-            // A new key starts the short entrance anew.
+            // A new key restarts the entrance animation.
             <div key={story.number} class="told">
                 <h1>{ &told.headline }</h1>
                 <p>{ &told.why }</p>

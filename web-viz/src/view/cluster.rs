@@ -1,22 +1,22 @@
-//! Which live cluster is watched, and what lets the person in.
+//! The address and the API token of the live cluster to watch.
 
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::typed;
+use crate::dispatch::Dispatch;
 use crate::model::Action;
 
 /// Properties of [`ClusterForm`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct ClusterProps {
-    /// What stands in the field for the address.
+    /// The text of the address field.
     pub(crate) address: String,
-    /// What stands in the field for the token; `None` where none is asked for.
+    /// The text of the token field; `None` if no token is needed.
     pub(crate) token: Option<String>,
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The form for connecting to a live cluster.
 #[component]
 pub(crate) fn ClusterForm(props: &ClusterProps) -> Html {
     let dispatch = props.dispatch.clone();
@@ -63,7 +63,7 @@ fn token_field(token: &str, dispatch: &Dispatch) -> Html {
     }
 }
 
-/// Sends what is typed as an action.
+/// Dispatches the typed text as an action.
 fn sending(dispatch: &Dispatch, action: fn(String) -> Action) -> Callback<InputEvent> {
     let dispatch = dispatch.clone();
     Callback::from(move |event: InputEvent| {

@@ -4,29 +4,29 @@ use raft_core::sim::BranchId;
 use web_sys::HtmlDialogElement;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph, typed};
+use crate::dispatch::Dispatch;
+use crate::domain::compare::{Comparison, Side};
+use crate::domain::history::{Jump, branch_name};
 use crate::model::Action;
-use crate::model::compare::{Comparison, Side};
-use crate::model::history::{Jump, branch_name};
 use crate::num::span;
 
 /// Properties of [`Compare`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct CompareProps {
     pub(crate) comparison: Comparison,
-    /// The branches that can be chosen.
+    /// The branches to choose from.
     pub(crate) branches: Vec<BranchId>,
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The dialog that compares two branches.
 #[component]
 pub(crate) fn Compare(props: &CompareProps) -> Html {
     let dialog = use_node_ref();
     use_effect_with(dialog.clone(), |dialog| {
         if let Some(dialog) = dialog.cast::<HtmlDialogElement>().filter(|dialog| !dialog.open()) {
-            // Fails only for a dialog that is open or not in the document.
+            // This fails only if the dialog is open or not in the document.
             let _ = dialog.show_modal();
         }
     });
@@ -95,7 +95,7 @@ fn first(side: &Side) -> String {
     )
 }
 
-/// Chooses the branch of a column.
+/// The selector for the branch of a column.
 fn choice(column: usize, props: &CompareProps) -> Html {
     let [left, right] = props.comparison.sides.each_ref().map(|side| side.branch);
     let shown = [left, right][column];
@@ -117,7 +117,7 @@ fn choice(column: usize, props: &CompareProps) -> Html {
     }
 }
 
-/// A way to where they part.
+/// A button to jump to where the branches diverge.
 fn parting(props: &CompareProps) -> Html {
     let firsts = props.comparison.sides.iter().filter_map(|side| side.first.as_ref());
     let Some(at) = firsts.map(|event| event.time).min() else {

@@ -1,4 +1,4 @@
-//! The list of what happened, newest first. Only the lines in sight are in the document.
+//! The list of events, newest first. The document contains only the visible lines.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -6,20 +6,20 @@ use std::rc::Rc;
 use raft_core::types::{EventId, NodeId, Time};
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::typed;
 use super::why::name;
-use crate::model::feed::{Feed, Filter, Line, Weight};
-use crate::model::selection::message_of;
+use crate::dispatch::Dispatch;
+use crate::domain::feed::{Feed, Filter, Line, Weight};
+use crate::domain::run::SourceKind;
+use crate::domain::selection::message_of;
 use crate::model::{Action, UiAction};
 use crate::num::{len, place, px, real};
 use crate::shared::Shared;
-use crate::source::SourceKind;
 
-/// The height of a line in pixels; style/panels.css knows it too.
+/// The height of a line in pixels; style/panels.css repeats it.
 const LINE: f64 = 54.0;
 
-/// Lines kept ready on either side of those in sight.
+/// Extra lines on either side of the visible lines.
 const SPARE: usize = 4;
 
 /// Properties of [`Events`].
@@ -34,7 +34,7 @@ pub(crate) struct EventsProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The panel with the list of events.
 #[component]
 pub(crate) fn Events(props: &EventsProps) -> Html {
     let lines = props.feed.lines(&props.filter);
@@ -170,7 +170,7 @@ fn draw(props: &EventsProps, line: &Rc<Line>, position: usize) -> Html {
     }
 }
 
-/// A simulated time in seconds since its start, a real one as time of day.
+/// Formats a simulated time in seconds since its start, a real time as time of day.
 pub(crate) fn clock(time: Time, source: SourceKind) -> String {
     match source {
         SourceKind::Simulate | SourceKind::Replay => format!("{:.3} s", real(time.0) / 1e6),
@@ -180,15 +180,15 @@ pub(crate) fn clock(time: Time, source: SourceKind) -> String {
     }
 }
 
-/// A time since 1970 as a clock on the wall shows it.
+/// Formats a time since 1970 as local time of day.
 pub(crate) fn time_of_day(time: Time) -> String {
     let date = js_sys::Date::new(&(real(time.0) / 1e3).into());
     let (hours, minutes, seconds) = (date.get_hours(), date.get_minutes(), date.get_seconds());
     format!("{hours:02}:{minutes:02}:{seconds:02}")
 }
 
-/// Follows the scroller. Somebody who reads further down keeps the lines that they read: what
-/// comes in above moves the scroller along.
+/// Tracks the scroller. If the user has scrolled down, new lines above move the scroller along, so
+/// the lines in view stay.
 #[hook]
 fn use_window(scroller: &NodeRef, count: usize, newest: u64) -> (f64, f64, Callback<Event>) {
     let sight = use_state_eq(|| (0.0, 700.0));

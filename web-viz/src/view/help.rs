@@ -1,12 +1,12 @@
-//! The help: what the picture means, and the keys.
+//! The help: how to read the picture, and the keyboard shortcuts.
 
 use raft_core::message::MessageName;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
 use super::scrub::{SIGNS, sign_glyph};
+use crate::dispatch::Dispatch;
 use crate::keys::KEYS;
 use crate::model::{Action, UiAction};
 
@@ -17,7 +17,7 @@ pub(crate) struct HelpProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The help dialog.
 #[component]
 pub(crate) fn Help(props: &HelpProps) -> Html {
     let dialog = use_dialog(props.open);

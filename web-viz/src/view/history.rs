@@ -1,12 +1,12 @@
-//! What clients asked and got, as bars from call to answer, and the verdict on it.
+//! The operations of clients, as bars from call to answer, and the linearizability verdict.
 
 use raft_core::types::Time;
 use yew::prelude::*;
 
 use super::parts::{Icon, glyph};
-use crate::model::clients::{Bar, Clients};
+use crate::domain::clients::{Bar, Clients};
+use crate::domain::run::SourceKind;
 use crate::shared::Shared;
-use crate::source::SourceKind;
 
 /// Properties of [`History`].
 #[derive(PartialEq, Properties)]
@@ -16,7 +16,7 @@ pub(crate) struct HistoryProps {
     pub(crate) now: Time,
 }
 
-/// See the module.
+/// The panel of client operations.
 #[component]
 pub(crate) fn History(props: &HistoryProps) -> Html {
     if props.source == SourceKind::Live {

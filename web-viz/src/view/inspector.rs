@@ -1,19 +1,20 @@
-//! What is chosen, in full: a server, a message, an event with its causes, an index of the logs.
+//! All known facts about the selection: a server, a message, an event with its causes, or a log
+//! index.
 
 use std::collections::BTreeSet;
 
 use raft_core::types::NodeId;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{DeedButton, Icon, deed_button, glyph};
 use super::tray::{Offer, face};
 use super::why::WhyCard;
-use crate::model::deeds::{Deed, LATER, MessageDeed};
+use crate::dispatch::Dispatch;
+use crate::domain::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::run::SourceKind;
+use crate::domain::selection::Selection;
 use crate::model::facts::{Facts, Shown};
-use crate::model::selection::Selection;
 use crate::model::{Action, Model, UiAction};
-use crate::source::SourceKind;
 
 /// The inspector of a model.
 pub(crate) fn inspector(model: &Model, dispatch: &Dispatch) -> Html {
@@ -29,7 +30,7 @@ pub(crate) fn inspector(model: &Model, dispatch: &Dispatch) -> Html {
                 deed(MessageDeed::Delay(LATER)),
                 deed(MessageDeed::Duplicate),
             ];
-            // How it ended says why nothing can be done to it any more.
+            // An ended message shows how it ended, which explains why no action is left.
             if ended { Vec::new() } else { offers.to_vec() }
         }
         Selection::Servers(servers) if servers.len() > 1 => {
@@ -57,7 +58,7 @@ fn title(model: &Model) -> String {
         Selection::Nothing => "Inspector".to_owned(),
         Selection::Servers(servers) => {
             let servers: BTreeSet<NodeId> = servers.iter().copied().collect();
-            crate::model::known::names(servers)
+            crate::domain::known::names(servers)
         }
         Selection::Message(id) => {
             let flight = model.known.view.messages.get(id);
@@ -83,7 +84,7 @@ pub(crate) struct InspectorProps {
     dispatch: Dispatch,
 }
 
-/// See the module.
+/// The inspector panel.
 #[component]
 pub(crate) fn Inspector(props: &InspectorProps) -> Html {
     if let Selection::Event(why) = &props.selection {
@@ -134,7 +135,7 @@ fn close(props: &InspectorProps) -> Html {
     }
 }
 
-/// The way to a server's menu.
+/// The button that opens a server's menu.
 fn actions(props: &InspectorProps) -> Html {
     let Some(node) = props.selection.server() else { return Html::default() };
     let onclick =
@@ -165,7 +166,7 @@ fn body(props: &InspectorProps) -> Html {
             }
             <dl class="given" data-testid="fields">
                 { for own.iter().map(|it| {
-                    // What flows stands after what it is about.
+                    // The changing fact follows the fact that it is about.
                     let about = matches!(it.fact.name, "because" | "fate");
                     let flows = props.flowing.as_ref().filter(|_| about);
                     html! { <>{ fact(it) }{ for flows.map(flowing) }</> }
@@ -195,12 +196,12 @@ fn deed(offer: &Offer, dispatch: &Dispatch) -> Html {
     deed_button(offer, button, dispatch)
 }
 
-/// Values that take a line of their own.
+/// The maximum number of characters of a former value.
 const LONG: usize = 12;
 
 fn fact(shown: &Shown) -> Html {
     let fact = &shown.fact;
-    // By their name and not by their value: the layout must not depend on what happens.
+    // The name decides and not the value, because the layout must not depend on values.
     let wide = matches!(
         fact.name,
         "role"
@@ -246,7 +247,7 @@ fn flowing((name, value): &(&'static str, String)) -> Html {
     }
 }
 
-/// What is said of each server, a row each.
+/// The facts of each server, as a row.
 fn table(rows: &[&Shown]) -> Html {
     let Some(first) = rows.first() else { return Html::default() };
     let of_first = rows.iter().filter(|it| it.fact.of == first.fact.of);
@@ -266,7 +267,7 @@ fn table(rows: &[&Shown]) -> Html {
     }
 }
 
-/// A long name may be broken at its underscore.
+/// A long name may break at its underscore.
 fn column_head(name: &str) -> Html {
     match name.split_once('_') {
         Some((first, second)) => {

@@ -4,23 +4,23 @@ use raft_core::message::MessageName;
 use raft_core::types::{EventId, MILLISECOND, Micros, SECOND};
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::events::clock;
 use super::parts::{Icon, choose_server, glyph, term_class};
 use super::scrub::sign;
 use super::stage::{kind, tone, use_size};
-use crate::model::known::Known;
-use crate::model::lanes::{LanesAction, Sign, WINDOWS};
-use crate::model::tape::MarkKind;
+use crate::dispatch::Dispatch;
+use crate::domain::known::Known;
+use crate::domain::lanes::{LanesAction, Sign, WINDOWS};
+use crate::domain::run::SourceKind;
+use crate::domain::tape::MarkKind;
 use crate::model::{Action, Model, UiAction};
 use crate::num::{px, real};
 use crate::scene::lanes::{Arrow, Bar, End, LanesScene, Look, Row, SignMark, Source, words};
 use crate::scene::layout::Point;
 use crate::scene::marks::Marks;
 use crate::shared::Shared;
-use crate::source::SourceKind;
 
-/// The diagram, where it is open.
+/// Shows the diagram if it is open.
 pub(crate) fn lanes(model: &Model, marks: &Marks, dispatch: &Dispatch) -> Html {
     let ui = &model.ui.lanes;
     if !ui.open {
@@ -57,7 +57,7 @@ fn pick(dispatch: &Dispatch, message: EventId) -> Callback<MouseEvent> {
     dispatch.reform(move |_| Action::Ui(UiAction::Pick(message)))
 }
 
-/// See the module.
+/// The space-time diagram.
 #[component]
 pub(crate) fn SpaceTime(props: &SpaceTimeProps) -> Html {
     let frame = use_node_ref();
@@ -131,7 +131,7 @@ pub(crate) fn SpaceTime(props: &SpaceTimeProps) -> Html {
     }
 }
 
-/// The picked message, else how to read the diagram.
+/// Describes the picked message, or explains how to read the diagram.
 fn told(props: &SpaceTimeProps) -> Html {
     let scene = &props.scene;
     let words = match &scene.picked {
@@ -204,7 +204,7 @@ fn select(row: &Row, dispatch: &Dispatch) -> Callback<MouseEvent> {
 }
 
 fn name(row: &Row, dispatch: &Dispatch) -> Html {
-    let look = row.state.map(crate::model::lanes::State::look);
+    let look = row.state.map(crate::domain::lanes::State::look);
     let term = row.state.map_or_else(String::new, |state| term_class(state.term));
     html! {
         <button
@@ -225,7 +225,7 @@ fn name(row: &Row, dispatch: &Dispatch) -> Html {
     }
 }
 
-/// What of a lane is there to be clicked.
+/// The clickable area of a lane.
 fn ground(row: &Row, scene: &LanesScene, dispatch: &Dispatch) -> Html {
     html! {
         <rect
@@ -242,7 +242,7 @@ fn ground(row: &Row, scene: &LanesScene, dispatch: &Dispatch) -> Html {
 
 fn axis((x, label): &(f64, String), scene: &LanesScene) -> Html {
     let foot = scene.size.height;
-    // At the left edge the label stays inside.
+    // The label at the left edge stays inside.
     let anchor = if *x < 30.0 { "start" } else { "end" };
     html! {
         <g class="tick" aria-hidden="true">
@@ -301,14 +301,14 @@ fn draw_sign(mark: &SignMark) -> Html {
 struct ArrowsProps {
     arrows: Vec<Arrow>,
     picked: Option<EventId>,
-    /// Those that carry the chosen index.
+    /// Messages that carry the chosen index.
     carriers: Vec<EventId>,
     /// For the words of the messages.
     known: Shared<Known>,
     dispatch: Dispatch,
 }
 
-/// What a message says never changes, so that arrows which are the same need not be drawn again.
+/// Ignores `known`, because the words of a message never change. Equal arrows are not drawn again.
 impl PartialEq for ArrowsProps {
     fn eq(&self, other: &Self) -> bool {
         self.picked == other.picked
@@ -373,7 +373,7 @@ const fn ending_class(end: End) -> &'static str {
     }
 }
 
-/// The letters of the stage, for what is not routine.
+/// The stage's letters for messages that are not routine.
 const fn letter(name: MessageName) -> Option<&'static str> {
     match name {
         MessageName::PreVote => Some("P"),
@@ -396,7 +396,7 @@ fn named(letter: &'static str, at: Point) -> Html {
     html! { <text x={px(at.x)} y={px(at.y)} aria-hidden="true">{ letter }</text> }
 }
 
-/// The head of an arrow.
+/// The path of an arrowhead.
 fn head(from: Point, to: Point) -> String {
     let bearing = from.bearing(to);
     let [left, right] = [2.7, -2.7].map(|turn| to.at(bearing + turn, 7.0));

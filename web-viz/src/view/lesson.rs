@@ -1,16 +1,16 @@
-//! The lesson card: Predict, Run, Explain, Break; Back and Next always at the same place.
+//! The lesson card: Predict, Run, Explain, Break. Back and Next stay at the same place.
 
 use raft_core::scenario::{Arm, Line, Phase};
 use wasm_bindgen::JsCast as _;
 use web_sys::HtmlElement;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph};
 use super::prose::{prose, telling, whole};
+use crate::dispatch::Dispatch;
+use crate::domain::lessons;
+use crate::domain::rules::Rule;
 use crate::model::course::{Course, Page, Paragraph, paragraphs};
-use crate::model::lessons;
-use crate::model::rules::Rule;
 use crate::model::{Action, LessonAction};
 use crate::num;
 use crate::shared::Shared;
@@ -24,7 +24,7 @@ pub(crate) struct LessonProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The lesson card.
 #[component]
 pub(crate) fn Lesson(props: &LessonProps) -> Html {
     let (course, dispatch): (&Course, _) = (&props.course, &props.dispatch);
@@ -58,7 +58,7 @@ pub(crate) fn Lesson(props: &LessonProps) -> Html {
     }
 }
 
-/// Scrolls the text, where it is longer than its place, so that the command under way is in sight.
+/// Scrolls a long text to the current command.
 fn show_now(text: &NodeRef) {
     let Some(text) = text.cast::<HtmlElement>() else { return };
     let now = text.query_selector(".now").ok().flatten();
@@ -167,7 +167,7 @@ fn question(course: &Course, text: &[Paragraph], dispatch: &Dispatch) -> Html {
     }
 }
 
-/// A step that the cluster plays: what it is about, and its commands as they are carried out.
+/// A step that the cluster plays: its text, and its commands as they run.
 fn play(course: &Course, arm: Arm, step: usize, dispatch: &Dispatch) -> Html {
     let Some(this) = course.scenario.steps.get(step) else { return html! {} };
     let own = |line: &&Line| line.only.is_none_or(|only| only == arm);

@@ -3,10 +3,10 @@
 use raft_core::scenario::Scenario;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
-use crate::model::lessons;
+use crate::dispatch::Dispatch;
+use crate::domain::lessons;
 use crate::model::{Action, LessonAction, UiAction};
 
 /// Properties of [`Lessons`].
@@ -16,7 +16,7 @@ pub(crate) struct LessonsProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The dialog with the list of lessons.
 #[component]
 pub(crate) fn Lessons(props: &LessonsProps) -> Html {
     let dialog = use_dialog(props.open);

@@ -1,15 +1,15 @@
-//! The log matrix: a row a server, a column an index. Only the columns in sight are in the
-//! document.
+//! The log matrix: one row per server, one column per index. The document contains only the visible
+//! columns.
 
 use std::rc::Rc;
 
 use raft_core::types::{LogIndex, NodeId};
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph, term_class};
 use super::stage::use_size;
-use crate::model::known::Known;
+use crate::dispatch::Dispatch;
+use crate::domain::known::Known;
 use crate::model::{Action, UiAction};
 use crate::num::{place, px, real};
 use crate::scene::grid::{Cell, Columns, EntryState, Quorum, cell, column_words, quorum};
@@ -17,10 +17,10 @@ use crate::scene::layout::Size;
 use crate::scene::marks::Marks;
 use crate::shared::Shared;
 
-/// The width of a column in pixels; style/matrix.css knows it too.
+/// The width of a column in pixels; style/matrix.css repeats it.
 const COLUMN: f64 = 96.0;
 
-/// Columns kept ready on either side of those in sight.
+/// Extra columns on either side of the visible columns.
 const SPARE: usize = 2;
 
 /// Properties of [`Matrix`].
@@ -31,11 +31,11 @@ pub(crate) struct MatrixProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The panel with the log matrix.
 #[component]
 pub(crate) fn Matrix(props: &MatrixProps) -> Html {
     let columns = Columns::of(&props.known);
-    // A mouse need only point at a column to see its quorum.
+    // With a mouse, pointing at a column is enough to see its quorum.
     let pointed = use_state_eq(|| None);
     let told = (*pointed).or(props.marks.column);
     let leave = Callback::from({
@@ -43,7 +43,7 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
         move |_: PointerEvent| pointed.set(None)
     });
     let point = Callback::from(move |index| pointed.set(Some(index)));
-    // Many rows must be low ones.
+    // Many rows need a smaller height.
     let rows = match props.known.roster.len() {
         0..=3 => "few",
         4..=5 => "some",
@@ -179,7 +179,7 @@ fn column(
     }
 }
 
-/// How many voters' disks hold the entry of a chosen column; another colour from a majority on.
+/// The number of voters whose disks hold the chosen column's entry. A majority has another colour.
 fn tally(count: &Quorum) -> Html {
     let reached = if count.is_reached() { "tally reached" } else { "tally" };
     html! {
@@ -254,22 +254,22 @@ fn draw(node: NodeId, index: LogIndex, counts: bool, props: &MatrixProps) -> Htm
     }
 }
 
-/// The part of the strip that is in sight.
+/// The visible part of the strip.
 struct Window {
     left: f64,
     width: f64,
     onscroll: Callback<Event>,
 }
 
-/// Follows the scroller, and keeps it at the newest column until somebody scrolls back.
+/// Tracks the scroller, and keeps it at the newest column until the user scrolls back.
 #[hook]
 fn use_window(scroller: &NodeRef, columns: Columns) -> Window {
     let width = use_state_eq(|| 1600.0);
-    // Where somebody scrolled back to.
+    // The position to which the user scrolled back.
     let back = use_mut_ref(|| None::<f64>);
     let redraw = use_force_update();
     let strip = real(columns.count()) * COLUMN;
-    // On a phone it comes in sight when its sheet is opened.
+    // On a phone the matrix gets its size when its sheet is opened.
     use_size(scroller, &{
         let (scroller, width, back) = (scroller.clone(), width.clone(), Rc::clone(&back));
         Callback::from(move |size: Size| {
@@ -299,7 +299,7 @@ fn use_window(scroller: &NodeRef, columns: Columns) -> Window {
             }
         }
     });
-    // Known before the browser has laid out what is new.
+    // This is known before the browser has laid out new columns.
     let left = back.borrow().unwrap_or((strip - *width).max(0.0));
     Window { left, width: *width, onscroll }
 }

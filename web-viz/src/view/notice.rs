@@ -1,12 +1,12 @@
-//! Why something did not work.
+//! Notices, such as why an action failed.
 
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph};
+use crate::dispatch::Dispatch;
 use crate::model::{Action, Notice};
 
-/// See the module.
+/// Shows the current notice, if any.
 pub(crate) fn notice(notice: Option<&Notice>, dispatch: &Dispatch) -> Html {
     let onclick = dispatch.reform(|_: MouseEvent| Action::Dismiss);
     html! {

@@ -1,16 +1,16 @@
-//! Small pieces that several regions use.
+//! Small elements that several regions share.
 
 use raft_core::types::{NodeId, Term};
 use yew::prelude::*;
 
-use super::Dispatch;
-use crate::model::deeds::Deed;
+use crate::dispatch::Dispatch;
+use crate::domain::deeds::Deed;
 use crate::model::{Action, UiAction};
 
-/// How many colours the terms take turns in; style/tokens.css defines them.
+/// The number of colours that terms cycle through; style/tokens.css defines them.
 const TERM_COLOURS: u64 = 6;
 
-/// The class that gives an element the colour of a term.
+/// The CSS class for the colour of a term.
 pub(crate) fn term_class(term: Term) -> String {
     match term.0 {
         0 => "term-none".to_owned(),
@@ -18,7 +18,7 @@ pub(crate) fn term_class(term: Term) -> String {
     }
 }
 
-/// A line drawing, 24 by 24.
+/// A line icon on a 24 by 24 grid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Icon {
     Play,
@@ -105,7 +105,7 @@ impl Icon {
     }
 }
 
-/// An icon; its meaning stands in words beside it or in the label of its button.
+/// Draws an icon. Its meaning must stand in the words beside it or in the button's label.
 pub(crate) fn glyph(icon: Icon) -> Html {
     let filled = matches!(icon, Icon::Play | Icon::Crown | Icon::Bolt).then_some("filled");
     html! {
@@ -120,12 +120,12 @@ pub(crate) struct DeedButton {
     pub(crate) label: String,
     pub(crate) icon: Icon,
     pub(crate) class: &'static str,
-    /// The key that does the same.
+    /// The keyboard shortcut.
     pub(crate) key: Option<&'static str>,
     pub(crate) testid: String,
 }
 
-/// A button for a deed. One that is not possible stays in its place and says why when pressed.
+/// A button for an action. If the action is not permitted, a press shows the reason.
 pub(crate) fn deed_button(
     (deed, permitted): &(Deed, Result<(), String>),
     button: DeedButton,
@@ -151,8 +151,8 @@ pub(crate) fn deed_button(
     }
 }
 
-/// What pressing a server asks for: to choose it or let go of it, with the shift key besides those
-/// that are chosen.
+/// The action of a press on a server: it chooses the server or clears the choice. With Shift it
+/// adds the server to the choice.
 pub(crate) const fn choose_server(node: NodeId, chosen: bool, also: bool) -> Action {
     Action::Ui(match (also, chosen) {
         (true, _) => UiAction::SelectAlso(node),
@@ -161,7 +161,7 @@ pub(crate) const fn choose_server(node: NodeId, chosen: bool, also: bool) -> Act
     })
 }
 
-/// The value of the input element in which an event happened.
+/// The value of the input element that fired the event.
 pub(crate) fn typed(event: &impl AsRef<web_sys::Event>) -> Option<String> {
     use wasm_bindgen::JsCast as _;
     let target = event.as_ref().target()?;
@@ -175,7 +175,7 @@ pub(crate) fn typed(event: &impl AsRef<web_sys::Event>) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Guards neighbouring terms, which must not share a colour, and the time before any term.
+    /// Guards that neighbouring terms differ in colour, and that term 0 has its own class.
     #[test]
     fn neighbouring_terms_differ_in_colour() {
         assert_eq!(term_class(Term(0)), "term-none");

@@ -1,15 +1,15 @@
-//! What Raft promises: each property with its section and whether it held, and the proof where it did
-//! not.
+//! The properties that Raft guarantees: each with its section, whether it held, and the proof if it
+//! did not.
 
 use raft_core::invariant::{Property, Violation};
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::dialog::use_dialog;
 use super::parts::{Icon, glyph};
-use crate::model::feed::{Feed, Filter, Weight};
-use crate::model::history::Jump;
-use crate::model::promises::promise;
+use crate::dispatch::Dispatch;
+use crate::domain::feed::{Feed, Filter, Weight};
+use crate::domain::history::Jump;
+use crate::domain::promises::promise;
 use crate::model::{Action, UiAction};
 use crate::num;
 use crate::shared::Shared;
@@ -18,7 +18,7 @@ use crate::shared::Shared;
 #[derive(PartialEq, Properties)]
 pub(crate) struct PromisesProps {
     pub(crate) open: bool,
-    /// What is violated at the moment that is shown.
+    /// The violations at the shown moment.
     pub(crate) violations: Vec<Violation>,
     /// The first violation of the run.
     pub(crate) breach: Option<Violation>,
@@ -26,7 +26,7 @@ pub(crate) struct PromisesProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The dialog with the properties.
 #[component]
 pub(crate) fn Promises(props: &PromisesProps) -> Html {
     let dialog = use_dialog(props.open);
@@ -75,7 +75,7 @@ fn property(property: Property, violations: &[Violation]) -> Html {
     }
 }
 
-/// The first violation, the events that prove it, and the way there.
+/// The first violation, its evidence, and a button to jump to it.
 fn proof(breach: &Violation, props: &PromisesProps) -> Html {
     let all = props.feed.lines(&Filter { least: Weight::Routine, ..Filter::default() });
     let mut evidence: Vec<_> =

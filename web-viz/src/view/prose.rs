@@ -1,15 +1,16 @@
-//! The text of lessons: HTML that the build made of their Markdown (`build.rs`), and nobody else.
+//! The text of lessons. Its HTML comes only from the build, which converts the lessons' Markdown
+//! (`build.rs`).
 
 use yew::prelude::*;
 
 use crate::model::course::{Paragraph, Sentence};
 
-/// A text inside a line.
+/// Inline HTML.
 pub(super) fn prose(html: &str) -> Html {
     Html::from_html_unchecked(AttrValue::from(html.to_owned()))
 }
 
-/// Paragraphs to be read as a whole.
+/// Shows whole paragraphs.
 pub(super) fn whole(paragraphs: &[Paragraph]) -> Html {
     html! {
         <div class="prose">
@@ -20,7 +21,7 @@ pub(super) fn whole(paragraphs: &[Paragraph]) -> Html {
     }
 }
 
-/// Sentences up to one with something below it.
+/// Shows sentences, and the block below the last of them.
 fn together(sentences: &[Sentence]) -> Html {
     let below = sentences.last().and_then(|last| last.below.as_ref());
     html! {
@@ -31,7 +32,7 @@ fn together(sentences: &[Sentence]) -> Html {
     }
 }
 
-/// A sentence below those of its paragraph that were read before.
+/// Shows a sentence after the earlier sentences of its paragraph.
 pub(super) fn telling(said: &[String], sentence: &Sentence) -> Html {
     html! {
         <div class="prose">

@@ -1,12 +1,12 @@
-//! The rules, each with a switch that breaks it, and what Raft promises.
+//! The rules of Raft, each with a switch that breaks it.
 
 use raft_core::scenario::Scenario;
 use yew::prelude::*;
 
 use super::act::ActProps;
-use crate::model::rules::{RULES, Rule};
+use crate::domain::rules::{RULES, Rule};
+use crate::domain::run::SourceKind;
 use crate::model::{Action, LessonAction};
-use crate::source::SourceKind;
 
 /// The part of the tray with the switches.
 pub(super) fn rules(props: &ActProps) -> Html {
@@ -28,7 +28,7 @@ pub(super) fn rules(props: &ActProps) -> Html {
     }
 }
 
-/// The way to the lesson in which it surely fails.
+/// A button to the lesson in which the broken rule violates a property.
 fn shown_by(number: usize, lesson: &Scenario, props: &ActProps) -> Html {
     let open = Action::Lesson(LessonAction::Open(number));
     let onclick = props.dispatch.reform(move |_: MouseEvent| open.clone());

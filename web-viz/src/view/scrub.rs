@@ -1,36 +1,36 @@
-//! The whole run over one axis: its terms, leaders and turns, one lane a branch, and a handle to go
-//! anywhere in it.
+//! The whole run on one axis: terms, leaders and turning points, one lane per branch, and a handle
+//! to seek.
 
 use raft_core::types::Time;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::events::{clock, time_of_day};
 use super::parts::{Icon, glyph, term_class, typed};
-use crate::model::history::Jump;
-use crate::model::tape::MarkKind;
+use crate::dispatch::Dispatch;
+use crate::domain::history::Jump;
+use crate::domain::run::SourceKind;
+use crate::domain::tape::MarkKind;
 use crate::model::{Action, Model};
 use crate::num::{real, span};
 use crate::scene::tape::{Bar, Dot, Lane, TapeScene};
-use crate::source::SourceKind;
 
 /// Properties of [`Scrub`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct ScrubProps {
     pub(crate) scene: TapeScene,
     pub(crate) now: Time,
-    /// Whether something known lies ahead.
+    /// Whether the shown moment lies in the past.
     pub(crate) past: bool,
-    /// Events up to the present moment.
+    /// The number of events up to the shown moment.
     pub(crate) events: u64,
-    /// Who leads, in which term, at the present moment.
+    /// The shown moment in words: time, term and leader.
     pub(crate) words: AttrValue,
     pub(crate) dispatch: Dispatch,
 }
 
-/// The scrubber.
+/// Builds the scrubber from the model.
 pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
-    // A sign is fourteen pixels wide.
+    // A sign is 14 pixels wide.
     let room = if model.ui.stage.width < 600.0 { 24 } else { 100 };
     let now = model.playback.now;
     let term = model.known.view.term();
@@ -42,7 +42,7 @@ pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
             for (x, label) in &mut scene.ticks {
                 *label = time_of_day(scene.axis.time(*x));
             }
-            // Within a second the clock on the wall says the same.
+            // Ticks within one second have the same label.
             scene.ticks.dedup_by(|next, tick| next.1 == tick.1);
             clock(now, model.source)
         }
@@ -59,7 +59,7 @@ pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
     }
 }
 
-/// See the module.
+/// The scrubber.
 #[component]
 pub(crate) fn Scrub(props: &ScrubProps) -> Html {
     let dispatch = props.dispatch.clone();
@@ -113,7 +113,7 @@ pub(crate) fn Scrub(props: &ScrubProps) -> Html {
                 />
                 <div class="ticks" aria-hidden="true">
                     { for props.scene.ticks.iter().map(|(x, label)| html! {
-                        // At the edges the label stays inside.
+                        // Labels at the edges stay inside.
                         <span style={format!("{};transform:translateX(-{:.0}%)", at(*x), 100.0 * x)}>
                             { label }
                         </span>
@@ -199,7 +199,7 @@ fn dot(dot: &Dot) -> Html {
     }
 }
 
-/// The class and the shape of a turn; each has a shape of its own, so that colour is not needed.
+/// The CSS class and the shape of a turning point. The shapes differ, so colour is not needed.
 pub(super) const fn sign(kind: MarkKind) -> (&'static str, &'static str) {
     match kind {
         MarkKind::Stand => ("stand", "M-4 3.5L0-4L4 3.5z"),
@@ -227,7 +227,7 @@ pub(crate) const SIGNS: [(MarkKind, &str); 9] = [
     (MarkKind::Violation, "a promise broken"),
 ];
 
-/// A sign by itself.
+/// A sign outside the tape.
 pub(crate) fn sign_glyph(kind: MarkKind) -> Html {
     let (class, path) = sign(kind);
     html! {

@@ -1,40 +1,40 @@
-//! The dialog to share and save what is shown.
+//! The dialog to share and save the run.
 
 use raft_core::types::Time;
 use web_sys::HtmlDialogElement;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph};
+use crate::dispatch::Dispatch;
+use crate::domain::run::SourceKind;
 use crate::model::{Action, Save, UiAction};
 use crate::num::span;
-use crate::source::SourceKind;
 
 /// Properties of [`Share`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct ShareProps {
     pub(crate) open: bool,
     pub(crate) source: SourceKind,
-    /// The whole address of what is shown.
+    /// The full address of the shown run and moment.
     pub(crate) link: AttrValue,
-    /// The same for a page that shows stage and transport alone.
+    /// The HTML that embeds it with stage and transport controls only.
     pub(crate) embedded: AttrValue,
-    /// Stands for all that happened up to the shown moment.
+    /// The digest of all events up to the shown moment.
     pub(crate) digest: u64,
     pub(crate) now: Time,
-    /// Where a chosen file goes.
+    /// Receives a chosen file.
     pub(crate) load: Callback<web_sys::File>,
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The share dialog.
 #[component]
 pub(crate) fn Share(props: &ShareProps) -> Html {
     let dialog = use_node_ref();
     use_effect_with((props.open, dialog.clone()), |(open, dialog)| {
         if let Some(dialog) = dialog.cast::<HtmlDialogElement>() {
             if *open && !dialog.open() {
-                // Fails only for a dialog that is open or not in the document.
+                // This fails only if the dialog is open or not in the document.
                 let _ = dialog.show_modal();
             } else if !*open && dialog.open() {
                 dialog.close();
@@ -87,7 +87,7 @@ fn link(props: &ShareProps) -> Html {
     }
 }
 
-/// A text to copy.
+/// A text with a button to copy it.
 fn copied(name: &'static str, testid: &'static str, text: &AttrValue, props: &ShareProps) -> Html {
     let content = text.to_string();
     let onclick = props.dispatch.reform(move |_: MouseEvent| Action::Copy(content.clone()));
@@ -111,7 +111,7 @@ fn traces(props: &ShareProps) -> Html {
         if let Some(file) = input.files().and_then(|files| files.get(0)) {
             load.emit(file);
         }
-        // The same file can be chosen again.
+        // This allows choosing the same file again.
         input.set_value("");
     });
     let trace = props.dispatch.reform(|_: MouseEvent| Action::SaveTrace);

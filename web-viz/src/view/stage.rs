@@ -1,4 +1,4 @@
-//! The stage: the ring of servers, the links between them, the messages on their way.
+//! The stage: the ring of servers, their links, and the messages in transit.
 
 mod border;
 mod flight;
@@ -15,8 +15,8 @@ use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::term_class;
+use crate::dispatch::Dispatch;
 use crate::model::{Action, UiAction};
 use crate::num::px;
 use crate::scene::Scene;
@@ -36,12 +36,12 @@ use server::server;
 #[derive(PartialEq, Properties)]
 pub(crate) struct StageProps {
     pub(crate) scene: Rc<Scene>,
-    /// The menu that is open.
+    /// The open menu.
     pub(crate) menu: Option<MenuMark>,
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The stage and its pointer handling.
 #[component]
 pub(crate) fn Stage(props: &StageProps) -> Html {
     let frame = use_node_ref();
@@ -86,7 +86,7 @@ pub(crate) fn Stage(props: &StageProps) -> Html {
     }
 }
 
-/// The hatching of what is down.
+/// The hatch pattern of servers that are down.
 fn definitions() -> Html {
     html! {
         <defs>
@@ -103,7 +103,7 @@ fn definitions() -> Html {
     }
 }
 
-/// The ring that the servers stand on, with the term in its middle.
+/// The ring of the servers, with the term in its middle.
 fn dial(scene: &Scene) -> Html {
     let (x, y) = (px(scene.layout.centre.x), px(scene.layout.centre.y));
     let below = px(scene.layout.centre.y + scene.layout.ring * 0.3);
@@ -126,7 +126,7 @@ fn dial(scene: &Scene) -> Html {
     }
 }
 
-/// Tells how large an element is, now and whenever that changes.
+/// Reports the size of an element, now and after each change.
 #[hook]
 pub(in crate::view) fn use_size(frame: &NodeRef, told: &Callback<Size>) {
     let told = told.clone();

@@ -1,16 +1,16 @@
-//! The client's side: a form to write and read, the answers, and the store as a server has it.
+//! The client's view: a form to write and read, the replies, and the store of a server.
 
 use raft_core::types::NodeId;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph, typed};
-use crate::model::desk::{Ask, AskState, Desk, Op};
-use crate::model::known::Known;
+use crate::dispatch::Dispatch;
+use crate::domain::desk::{Ask, AskState, Desk, Op};
+use crate::domain::known::Known;
 use crate::model::{Action, DeskAction};
 use crate::shared::Shared;
 
-/// Pairs that are shown; a store may hold very many.
+/// The maximum number of shown pairs; a store may hold very many.
 const PAIRS: usize = 100;
 
 /// Properties of [`Store`].
@@ -20,11 +20,11 @@ pub(crate) struct StoreProps {
     pub(crate) known: Shared<Known>,
     pub(crate) selected: Option<NodeId>,
     pub(crate) dispatch: Dispatch,
-    /// The history of all clients.
+    /// The operations of all clients.
     pub(crate) children: Html,
 }
 
-/// See the module.
+/// The client panel.
 #[component]
 pub(crate) fn Store(props: &StoreProps) -> Html {
     html! {
@@ -44,7 +44,7 @@ pub(crate) fn Store(props: &StoreProps) -> Html {
     }
 }
 
-/// A write, and reads from all servers while it is under way.
+/// A button that sends a write and, at the same time, a read to every server.
 fn burst(props: &StoreProps) -> Html {
     let onclick = props.dispatch.reform(|_: MouseEvent| Action::Burst);
     html! {
@@ -128,7 +128,7 @@ fn field(
     }
 }
 
-/// Whom to ask.
+/// Chooses the server that gets the request.
 fn target(props: &StoreProps) -> Html {
     let dispatch = props.dispatch.clone();
     let onchange = Callback::from(move |event: Event| {
@@ -179,7 +179,8 @@ fn answer(ask: &Ask) -> Html {
     }
 }
 
-/// The store of the selected server, else of the leader, else of whoever applied most.
+/// The store of the selected server, otherwise of the leader, otherwise of the server that applied
+/// most.
 fn table(props: &StoreProps) -> Html {
     let known: &Known = &props.known;
     let furthest = || {
@@ -190,7 +191,7 @@ fn table(props: &StoreProps) -> Html {
     let Some((id, node)) = shown.and_then(|id| known.node(id).map(|node| (id, node))) else {
         return html! {};
     };
-    // Where events were left out, so may be pairs.
+    // If events were left out, pairs may be missing, too.
     let told = if node.summarised > 0 { " as far as it was told" } else { "" };
     let caption = format!("Store of {id}{told}, applied up to index {}", node.last_applied);
     html! {

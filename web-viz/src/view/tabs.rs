@@ -1,12 +1,12 @@
-//! Panels that take turns: all of them below the stage on a phone, two at the side on a desk.
+//! Tabs to switch panels: all panels below the stage on a phone, two at the side on a desktop.
 
 use yew::prelude::*;
 
-use super::Dispatch;
-use crate::model::lanes::LanesAction;
+use crate::dispatch::Dispatch;
+use crate::domain::lanes::LanesAction;
 use crate::model::{Action, Sheet, UiAction};
 
-/// See the module.
+/// The tabs below the stage.
 pub(crate) fn tabs(chosen: Sheet, studying: bool, lanes: bool, dispatch: &Dispatch) -> Html {
     let tab = |sheet| tab("tab", sheet, sheet == chosen, dispatch);
     let sheets = Sheet::ALL.into_iter().filter(|sheet| studying || *sheet != Sheet::Lesson);
@@ -14,7 +14,7 @@ pub(crate) fn tabs(chosen: Sheet, studying: bool, lanes: bool, dispatch: &Dispat
     html! {
         <nav class="tabs" aria-label="Panels">
             { for sheets.map(tab) }
-            // It opens at the bottom, whatever the sheet.
+            // The diagram opens at the bottom, with any sheet.
             <button
                 type="button"
                 class="lanes-tab"
@@ -28,7 +28,7 @@ pub(crate) fn tabs(chosen: Sheet, studying: bool, lanes: bool, dispatch: &Dispat
     }
 }
 
-/// What stands above the inspector on a desk: what clients do, or what happened.
+/// The tabs above the inspector on a desktop: client or events.
 pub(crate) fn side_tabs(chosen: Sheet, dispatch: &Dispatch) -> Html {
     let listed = chosen == Sheet::Events;
     html! {

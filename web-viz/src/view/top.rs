@@ -1,38 +1,38 @@
-//! The bar at the top: what is shown, where it comes from, and whether Raft's promises hold.
+//! The top bar: what is shown, its source, and whether Raft's guarantees hold.
 
 use raft_core::invariant::Violation;
 use raft_core::rules::Mutation;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph};
+use crate::dispatch::Dispatch;
+use crate::domain::rules::Rule;
+use crate::domain::run::SourceKind;
 use crate::model::live::Phase;
-use crate::model::rules::Rule;
 use crate::model::{Action, List, Theme, UiAction};
 use crate::num;
-use crate::source::SourceKind;
 
 /// Properties of [`Top`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct TopProps {
     pub(crate) source: SourceKind,
     pub(crate) seed: u64,
-    /// Stands for all that happened in the simulation.
+    /// The digest of all events of the simulation.
     pub(crate) digest: u64,
-    /// The first promise that was broken in this run.
+    /// The first violation of this run.
     pub(crate) breach: Option<Violation>,
-    /// The rule that is broken on purpose.
+    /// The rule that is broken on purpose, if any.
     pub(crate) broken: Option<Mutation>,
     pub(crate) phase: Phase,
-    /// Open streams, and how many there should be.
+    /// The number of open streams, and of expected streams.
     pub(crate) streams: (usize, usize),
-    /// Events of a live cluster that are not shown.
+    /// The number of events of a live cluster that are not shown.
     pub(crate) left_out: u64,
     pub(crate) theme: Theme,
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The top bar.
 #[component]
 pub(crate) fn Top(props: &TopProps) -> Html {
     let theme = props.theme.other();
@@ -96,7 +96,7 @@ pub(crate) fn Top(props: &TopProps) -> Html {
     }
 }
 
-/// Three servers on a ring, one of them leading.
+/// The logo: three servers on a ring, one of them the leader.
 fn mark() -> Html {
     html! {
         <svg class="mark" viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
@@ -162,7 +162,7 @@ fn badge(props: &TopProps) -> Html {
         (SourceKind::Live, Phase::Failed(why)) => ("off", "no answer".to_owned(), why.clone()),
         (SourceKind::Live, Phase::Locked(why)) => ("off", "token needed".to_owned(), why.clone()),
     };
-    // On a phone, where the lamp says the rest.
+    // The short form for phones, where the lamp shows the rest.
     let (open, all) = props.streams;
     let short = (props.phase == Phase::Watching).then(|| format!("{open}/{all}"));
     html! {
@@ -188,7 +188,7 @@ fn badge(props: &TopProps) -> Html {
     }
 }
 
-/// Whether the properties of figure 3 held so far.
+/// Whether the properties of figure 3 have held so far.
 fn promises(props: &TopProps) -> Html {
     if props.source != SourceKind::Simulate {
         let title = "The safety properties need all events in one order, which a live cluster and \
@@ -246,7 +246,7 @@ fn promises(props: &TopProps) -> Html {
     }
 }
 
-/// Says which rule is broken, as long as one is; pressed, it is kept again.
+/// Names the broken rule. A press restores the rule.
 fn broken_rule(rule: Mutation, props: &TopProps) -> Html {
     let rule = Rule::of(rule);
     let onclick = props.dispatch.reform(|_: MouseEvent| Action::Break(None));

@@ -1,14 +1,14 @@
-//! The bar at the bottom: time.
+//! The bottom bar: the transport controls of time.
 
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::parts::{Icon, glyph, typed};
-use crate::model::history::Jump;
-use crate::model::lanes::LanesAction;
-use crate::model::playback::Speed;
+use crate::dispatch::Dispatch;
+use crate::domain::history::Jump;
+use crate::domain::lanes::LanesAction;
+use crate::domain::playback::Speed;
+use crate::domain::run::SourceKind;
 use crate::model::{Action, UiAction};
-use crate::source::SourceKind;
 
 /// Properties of [`Transport`].
 #[derive(PartialEq, Properties)]
@@ -16,24 +16,24 @@ use crate::source::SourceKind;
 pub(crate) struct TransportProps {
     pub(crate) source: SourceKind,
     pub(crate) playing: bool,
-    /// Whether what is shown happened before.
+    /// Whether the shown moment lies in the past.
     pub(crate) past: bool,
     pub(crate) speed: Speed,
     pub(crate) clock: AttrValue,
-    /// How far behind a live cluster that is.
+    /// How far the page is behind a live cluster.
     pub(crate) lag: Option<AttrValue>,
-    /// Whether the speed can be chosen, else why not.
+    /// Whether the speed can be changed, or why not.
     pub(crate) pacing: Result<(), String>,
-    /// To the turns of the story before and after the present.
+    /// Jumps to the previous and to the next turning point.
     pub(crate) turns: (Option<Jump>, Option<Jump>),
-    /// Whether something was done that can be undone.
+    /// Whether there is an action to undo.
     pub(crate) undo: bool,
     /// Whether the space-time diagram is open.
     pub(crate) lanes: bool,
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The transport bar.
 #[component]
 pub(crate) fn Transport(props: &TransportProps) -> Html {
     let (play_icon, play_label) =
@@ -69,7 +69,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
             </button>
             { travel(props, props.turns.1, ("next", "wide-transport"), Icon::Next, "To the next turn (.)") }
             if live {
-                // It stays in its place, so that nothing moves away under the finger.
+                // The button keeps its place, so no button moves under the finger.
                 { travel(props, props.past.then_some(Jump::End), ("to-end", ""), Icon::ToEnd, "Back to the present (End)") }
             } else if props.past {
                 { travel(props, Some(Jump::End), ("to-end", "wide-transport"), Icon::ToEnd, "As far as it has been run (End)") }
@@ -141,7 +141,7 @@ fn diagram(props: &TransportProps) -> Html {
     }
 }
 
-/// Back by one event, and to the turn before.
+/// Buttons to the previous event and to the previous turning point.
 fn back(props: &TransportProps) -> Html {
     html! {
         <>
@@ -151,7 +151,7 @@ fn back(props: &TransportProps) -> Html {
     }
 }
 
-/// A round button that goes elsewhere in the run.
+/// A round button that jumps within the run.
 fn travel(
     props: &TransportProps,
     jump: Option<Jump>,

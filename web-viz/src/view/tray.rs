@@ -1,25 +1,25 @@
-//! The tray: all that can be done to one server, its links, disk and clock, to the network, and to
-//! the members.
+//! The tray: the actions on a server with its links, disk and clock, on the network, and on the
+//! members.
 
 use raft_core::types::NodeId;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::act::ActProps;
 use super::parts::{DeedButton, Icon, choose_server, deed_button, glyph, term_class, typed};
-use crate::model::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
-use crate::model::desk::{Ask, AskState, Request};
+use crate::dispatch::Dispatch;
+use crate::domain::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+use crate::domain::desk::{Ask, AskState, Request};
+use crate::domain::run::SourceKind;
 use crate::model::{Action, Model, Tray};
 use crate::num;
-use crate::source::SourceKind;
 
-/// A deed, and whether it is possible, else why not.
+/// An action, and the reason if it is not permitted.
 pub(crate) type Offer = (Deed, Result<(), String>);
 
-/// A clock that is wrong runs at half or at double speed, or jumps by as much as this, in µs.
+/// The size of a clock jump, in µs.
 const JUMP: i64 = 500_000;
 
-/// What the open part of the tray offers.
+/// The actions that the open part of the tray offers.
 pub(crate) fn offers(model: &Model) -> Vec<Deed> {
     match (model.ui.tray, model.ui.selection.server()) {
         (Tray::Server, Some(node)) => server_offers(model, node),
@@ -51,7 +51,7 @@ pub(super) fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
         Deed::Clock(node, ClockDeed::Jump(JUMP)),
     ];
     if model.toggle_stall(node) == disk(DiskDeed::Mend) {
-        // The first of the two buttons says so already.
+        // The toggle of the stall is already a mend button.
         offers.retain(|deed| *deed != disk(DiskDeed::Mend));
         offers.insert(4, disk(DiskDeed::Mend));
         offers.remove(5);
@@ -77,7 +77,7 @@ fn member_offers(model: &Model, selected: Option<NodeId>) -> Vec<Deed> {
         ]
     }));
     offers.retain(|deed| match deed {
-        // Only a learner has anything to gain.
+        // Only a learner can be promoted.
         MemberDeed::Promote(node) => {
             model.present().membership().is_some_and(|members| members.learners.contains(node))
         }
@@ -90,7 +90,7 @@ fn member_offers(model: &Model, selected: Option<NodeId>) -> Vec<Deed> {
     offers.into_iter().map(Deed::Member).collect()
 }
 
-/// The button of a deed.
+/// The button of an action.
 pub(super) fn face(offer: &Offer, dispatch: &Dispatch) -> Html {
     let (label, icon, key, testid) = match offer.0 {
         Deed::Crash(_) => ("Crash", Icon::Bolt, Some("X"), "crash"),
@@ -151,7 +151,7 @@ fn member_face(deed: MemberDeed, offer: &Offer, dispatch: &Dispatch) -> Html {
     deed_button(offer, DeedButton { label, icon, class: "", key: None, testid }, dispatch)
 }
 
-/// One server: what it is, and what can be done to it.
+/// The part of the tray for one server.
 pub(super) fn server(props: &ActProps) -> Html {
     let of = |kind: fn(&Deed) -> bool| {
         props.permits.tray.iter().filter(move |(deed, _)| kind(deed)).collect::<Vec<_>>()
@@ -203,7 +203,7 @@ pub(super) fn server(props: &ActProps) -> Html {
     }
 }
 
-/// The servers, to choose one of.
+/// Buttons to choose a server.
 fn chooser(props: &ActProps) -> Html {
     let chip = |node: NodeId| {
         let chosen = props.servers.contains(&node);
@@ -234,7 +234,7 @@ fn chooser(props: &ActProps) -> Html {
     }
 }
 
-/// The button of one direction of a link: pressed while it is cut or slow.
+/// The button of one direction of a link. It is pressed while the link is cut or slow.
 fn link(offer: &Offer, node: NodeId, props: &ActProps) -> Html {
     let (deed, permitted) = offer;
     let Deed::Link(from, to, what) = *deed else { return html! {} };
@@ -268,7 +268,7 @@ fn link(offer: &Offer, node: NodeId, props: &ActProps) -> Html {
     }
 }
 
-/// The network and the disks as a whole.
+/// The part of the tray for the whole network and all disks.
 pub(super) fn network(props: &ActProps) -> Html {
     let why_not = props.permits.network.as_ref().err().map(String::as_str);
     let conditions = &props.conditions;
@@ -309,7 +309,7 @@ pub(super) fn network(props: &ActProps) -> Html {
     }
 }
 
-/// Who belongs to the cluster.
+/// The part of the tray for the membership.
 pub(super) fn members(props: &ActProps) -> Html {
     let list = |nodes: &mut dyn Iterator<Item = NodeId>| {
         let names: Vec<String> = nodes.map(|node| node.to_string()).collect();
@@ -344,7 +344,7 @@ pub(super) fn members(props: &ActProps) -> Html {
     }
 }
 
-/// How the newest request about the members stands.
+/// The state of the newest membership request.
 fn outcome(order: &Ask) -> Html {
     let (class, words) = match &order.state {
         AskState::Waiting => ("waiting", "under way …".to_owned()),
@@ -358,7 +358,7 @@ fn outcome(order: &Ask) -> Html {
     }
 }
 
-/// The newest request about the members.
+/// The newest membership request of a simulation.
 pub(crate) fn newest_order(model: &Model) -> Option<Ask> {
     let about = |ask: &&Ask| matches!(ask.request, Request::Change(_) | Request::Transfer(_));
     let simulated = model.source == SourceKind::Simulate;

@@ -1,17 +1,17 @@
-//! Why something happened: the event that was chosen, what led to it, and the rules behind.
+//! Why an event happened: the chosen event, its causes, and the rules behind them.
 
 use std::rc::Rc;
 
 use raft_core::types::NodeId;
 use yew::prelude::*;
 
-use super::Dispatch;
 use super::events::clock;
 use super::parts::{Icon, glyph};
-use crate::model::feed::Line;
-use crate::model::why::{Basis, Why, basis};
+use crate::dispatch::Dispatch;
+use crate::domain::feed::Line;
+use crate::domain::run::SourceKind;
+use crate::domain::why::{Basis, Why, basis};
 use crate::model::{Action, UiAction};
-use crate::source::SourceKind;
 
 /// Properties of [`WhyCard`].
 #[derive(PartialEq, Properties)]
@@ -21,7 +21,7 @@ pub(crate) struct WhyProps {
     pub(crate) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The card that explains the chosen event.
 #[component]
 pub(crate) fn WhyCard(props: &WhyProps) -> Html {
     let close = props.dispatch.reform(|_| Action::Ui(UiAction::Inspect(None)));
@@ -87,7 +87,7 @@ fn rule(basis: Basis) -> Html {
     }
 }
 
-/// A server's name, or the network's.
+/// The name of a server or of the network.
 pub(crate) fn name(node: NodeId) -> String {
     if node == NodeId::ENVIRONMENT { "net".to_owned() } else { node.to_string() }
 }

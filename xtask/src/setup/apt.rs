@@ -1,4 +1,4 @@
-//! Debian packages, where there are any.
+//! Installs Debian packages on systems with apt.
 
 use std::process::Command;
 
@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::paths;
 use crate::process::{find_program, probe, run_logged};
 
-/// Runs what needs root: as it is for root, through `sudo` when that asks for no password.
+/// Builds a command that needs root: directly for root, otherwise through `sudo` without a
+/// password.
 ///
-/// `None`: neither is the case, and a question must not be asked.
+/// `None` if neither works: the setup must not ask for a password.
 pub(crate) fn privileged(program: &str) -> Option<Command> {
     if probe(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0") {
         return Some(Command::new(program));
@@ -20,7 +21,7 @@ pub(crate) fn privileged(program: &str) -> Option<Command> {
     Some(command)
 }
 
-/// What a person types, or looks for where there is no apt.
+/// The command that a user types, or the packages to look for on a system without apt.
 pub(crate) fn by_hand(packages: &[&str]) -> String {
     let names = packages.join(" ");
     if find_program(&["apt-get"]).is_some() {
@@ -30,7 +31,7 @@ pub(crate) fn by_hand(packages: &[&str]) -> String {
     }
 }
 
-/// Installs Debian packages without asking anything.
+/// Installs Debian packages without any prompt.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if find_program(&["apt-get"]).is_none() {
         bail!("this system has no apt-get");
@@ -38,11 +39,11 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if privileged("apt-get").is_none() {
         bail!("it needs root, and sudo would ask for a password");
     }
-    // The lists of a fresh image are empty or old; a failed update is not the end, since the
-    // packages may be had all the same.
+    // The package lists of a fresh image are empty or old. A failed update is not fatal: the
+    // packages may still be available.
     let updated = apt_get(&["update"]);
     let installed = apt_get(&[&["install", "--no-install-recommends"], packages].concat());
-    // Without lists the second error only says that nothing is known: the first says why.
+    // Without lists the second error says only that packages are unknown. The first error says why.
     if installed.is_err() { updated.and(installed) } else { installed }
 }
 
@@ -50,7 +51,7 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     let mut command = privileged("env").context("root is needed")?;
     command
         .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", "--quiet"])
-        // Another apt may be at work.
+        // Another apt process may hold the lock.
         .args(["-o", "DPkg::Lock::Timeout=600"])
         .args(arguments);
     run_logged(&mut command, &paths::log(&format!("apt-{}", arguments[0])))

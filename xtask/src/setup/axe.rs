@@ -1,5 +1,5 @@
-//! axe-core, which finds what keeps people out of a page. It comes in a package of Python's, whose
-//! installer is here anyway.
+//! axe-core, which checks the accessibility of the page. It comes in a Python package, because
+//! setup already has pip.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::schemathesis;
 use crate::paths;
 use crate::process::run_logged;
 
-/// What brings it, and which axe-core it holds.
+/// The Python package, and the version of axe-core in it.
 const PACKAGE: (&str, &str) = ("axe-playwright-python", "0.1.8");
 const HOLDS: &str = "4.12.1";
 
@@ -18,7 +18,7 @@ fn directory() -> PathBuf {
     paths::target().join("axe")
 }
 
-/// The script itself.
+/// Path of the axe-core script.
 pub(crate) fn script() -> PathBuf {
     directory().join("axe_playwright_python").join("axe.min.js")
 }
@@ -28,7 +28,7 @@ pub(crate) fn title() -> String {
 }
 
 pub(crate) fn present() -> Option<String> {
-    // Its first line names it.
+    // The first line of the script contains its version.
     let begins = std::fs::read_to_string(script()).ok()?;
     begins.lines().next()?.contains(HOLDS).then(|| HOLDS.to_owned())
 }
@@ -36,7 +36,7 @@ pub(crate) fn present() -> Option<String> {
 fn arguments() -> Vec<String> {
     let (name, version) = PACKAGE;
     let target = format!("--target={}", directory().display());
-    // What the package needs besides drives a browser, which is done otherwise here.
+    // `--no-deps`: its dependencies drive a browser, which the tests here do in another way.
     ["install", "--quiet", "--disable-pip-version-check", "--upgrade", "--no-deps", &target]
         .map(str::to_owned)
         .into_iter()
@@ -48,7 +48,7 @@ pub(crate) fn by_hand() -> String {
     format!("pip {}", arguments().join(" "))
 }
 
-/// Installs it, after what it is installed with.
+/// Installs axe-core, and first schemathesis's Python environment if that is missing.
 pub(crate) fn install() -> Result<()> {
     if schemathesis::present().is_none() {
         schemathesis::install()?;

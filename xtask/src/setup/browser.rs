@@ -1,4 +1,4 @@
-//! A real Chromium and the driver that must belong to it.
+//! Chromium and the chromedriver of the same major version.
 
 use std::process::Command;
 
@@ -8,14 +8,14 @@ use super::apt;
 use crate::process::{find_program, probe};
 use crate::version;
 
-/// Names under which distributions and Google ship the browser.
+/// Program names that distributions and Google use for the browser.
 const BROWSERS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// What Debian calls them.
+/// Names of the Debian packages.
 pub(crate) const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
 
-/// The versions, when browser and driver are there and of the same major version.
+/// Returns the versions if browser and driver are installed with the same major version.
 pub(crate) fn present() -> Option<String> {
     let browser = probe(Command::new(find_program(&BROWSERS)?).arg("--version"))?;
     let driver = probe(Command::new(find_program(&["chromedriver"])?).arg("--version"))?;

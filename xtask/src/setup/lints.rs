@@ -1,4 +1,4 @@
-//! rustfmt and clippy, which a minimal Rust comes without.
+//! rustfmt and clippy, which a minimal Rust installation lacks.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::paths;
 use crate::process::{probe, run_logged};
 
-/// What a person types.
+/// The command that a user types.
 pub(crate) const BY_HAND: &str = "rustup component add rustfmt clippy";
 
 pub(crate) fn present() -> Option<String> {

@@ -1,8 +1,8 @@
-//! Makes a fresh machine able to build and test everything here.
+//! Prepares a fresh machine to build and test the workspace.
 //!
-//! Each part is looked at first and touched only when it is missing or of the wrong version, so
-//! running it again costs nothing. It never asks a question. What it cannot get, it names together
-//! with the command that would.
+//! Setup checks each part first and installs it only if it is missing or has the wrong version.
+//! Running it again costs nothing. It never prompts. If it cannot install a part, it prints the
+//! command that would.
 
 mod apt;
 mod axe;
@@ -24,7 +24,7 @@ pub(crate) use schemathesis::program as schemathesis;
 pub(crate) use tools::check_wasm_bindgen;
 pub(crate) use wasm::{TARGET, WasmToolchain};
 
-/// One part of the set-up.
+/// A tool that the workspace needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     /// rustfmt and clippy.
@@ -33,11 +33,11 @@ pub(crate) enum Part {
     Wasm,
     /// Node.js, which runs the core's tests in wasm.
     Node,
-    /// protoc, for the measurements.
+    /// protoc, which the measurements need.
     Protoc,
-    /// schemathesis, which tries the API against its description.
+    /// schemathesis, which tests the API against its description.
     Schemathesis,
-    /// axe-core, which judges the page for people who use it otherwise than most.
+    /// axe-core, which checks the accessibility of the page.
     Axe,
     /// Chromium and its driver, for the browser tests.
     Browser,
@@ -47,7 +47,7 @@ pub(crate) enum Part {
     Trunk,
 }
 
-/// All parts, quick ones first: what takes minutes should not hide that something is missing.
+/// All parts, quick ones first: a missing part is reported before installations that take minutes.
 pub(crate) const ALL: [Part; 9] = [
     Part::Lints,
     Part::Wasm,
@@ -60,7 +60,7 @@ pub(crate) const ALL: [Part; 9] = [
     Part::Trunk,
 ];
 
-/// What to build and test the page: everything but the browser.
+/// The parts that the build of the page needs.
 pub(crate) const PAGE: [Part; 3] = [Part::Wasm, Part::WasmBindgen, Part::Trunk];
 
 impl Part {
@@ -78,7 +78,7 @@ impl Part {
         }
     }
 
-    /// What is there, in words; `None` when this part has to be installed.
+    /// Describes the installed version; `None` if this part must be installed.
     pub(crate) fn present(self) -> Option<String> {
         match self {
             Self::Lints => lints::present(),
@@ -93,7 +93,7 @@ impl Part {
         }
     }
 
-    /// What a person can do where `install` could not.
+    /// The command for the user when `install` fails.
     fn by_hand(self) -> String {
         match self {
             Self::Lints => lints::BY_HAND.to_owned(),
@@ -123,16 +123,16 @@ impl Part {
     }
 }
 
-/// Whether parts that are already there are worth a line.
+/// Whether to print a line for parts that are already installed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// `cargo xtask setup`: the user asked.
+    /// Print every part: the user ran `cargo xtask setup`.
     Everything,
-    /// Another command needs them: speak only of what is done.
+    /// Print only changes: another command needs the parts.
     Changes,
 }
 
-/// Installs whichever of `parts` are missing. All are tried even when one fails.
+/// Installs the missing parts. A failure does not stop the remaining installations.
 pub(crate) fn ensure(parts: &[Part], report: Report) -> Result<()> {
     let start = Instant::now();
     let mut failures = Vec::new();
@@ -170,7 +170,7 @@ pub(crate) fn ensure(parts: &[Part], report: Report) -> Result<()> {
     Ok(())
 }
 
-/// What is missing, what gets it, and why it was not had.
+/// Formats the missing part, the command that installs it, and the error.
 fn failure(part: Part, why: &str) -> String {
     let why = why.replace('\n', "\n      ");
     format!("\n  {}\n    get it by: {}\n    it failed: {why}\n", part.title(), part.by_hand())

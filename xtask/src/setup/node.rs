@@ -1,4 +1,4 @@
-//! Node.js, in which the core's tests run as wasm.
+//! Node.js, which runs the core's tests as wasm.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::apt;
 use crate::process::probe;
 
-/// What Debian calls it.
+/// Name of the Debian package.
 pub(crate) const PACKAGES: [&str; 1] = ["nodejs"];
 
 pub(crate) fn present() -> Option<String> {

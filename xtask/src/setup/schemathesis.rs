@@ -1,5 +1,5 @@
-//! schemathesis, a program in Python that makes up requests from the description of the API, and a
-//! judge of the description itself. Both live in a directory of their own under `target`.
+//! schemathesis, a Python program that generates requests from the API description, and a validator
+//! of the description. Both are installed in a virtual environment under `target`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,11 +10,11 @@ use super::apt;
 use crate::paths;
 use crate::process::{probe, run_logged};
 
-/// What is installed; pinned, since what they find depends on it.
+/// Packages with pinned versions, because the findings depend on the version.
 const PACKAGES: [(&str, &str); 2] =
     [("schemathesis", "4.32.5"), ("openapi-spec-validator", "0.9.0")];
 
-/// What Debian calls the part of Python that makes such directories.
+/// Debian packages that create virtual environments.
 const DEBIAN: [&str; 2] = ["python3", "python3-venv"];
 
 fn directory() -> PathBuf {
@@ -25,12 +25,12 @@ fn pinned() -> [String; 2] {
     PACKAGES.map(|(name, version)| format!("{name}=={version}"))
 }
 
-/// The program itself; what judges the description stands beside it.
+/// Path of schemathesis. The validator is in the same directory.
 pub(crate) fn program() -> PathBuf {
     directory().join("bin").join("schemathesis")
 }
 
-/// What installs packages there.
+/// Path of pip in the environment.
 pub(crate) fn pip() -> PathBuf {
     directory().join("bin").join("pip")
 }
@@ -39,7 +39,7 @@ pub(crate) fn title() -> String {
     PACKAGES.map(|(name, version)| format!("{name} {version}")).join(" and ")
 }
 
-/// The versions, when they are those that are wanted.
+/// Returns the versions if they match the pinned ones.
 pub(crate) fn present() -> Option<String> {
     let python = directory().join("bin").join("python");
     let versions = PACKAGES.map(|(name, _)| format!("version('{name}')")).join(", ");

@@ -1,4 +1,4 @@
-//! Programs that cargo installs, each in one exact version.
+//! Programs that cargo installs, each in an exact version.
 
 use std::process::Command;
 use std::time::Instant;
@@ -12,18 +12,18 @@ use crate::version;
 /// A program from crates.io.
 #[derive(Clone, Copy)]
 pub(crate) struct Tool {
-    /// Its package.
+    /// Name of the package.
     package: &'static str,
-    /// The only version that will do.
+    /// The required version.
     version: &'static str,
-    /// What it installs; each must answer `--version` with `version`.
+    /// The programs that it installs; each must print `version` for `--version`.
     programs: &'static [&'static str],
-    /// Features to build, when not the default ones.
+    /// Features to build instead of the default ones.
     features: Option<&'static str>,
 }
 
-/// Of the version that Cargo.toml pins for the crate, since both must speak the same format; a test
-/// compares them.
+/// Must have the version that Cargo.toml pins for the crate, because both must use the same format.
+/// A test compares them.
 pub(crate) const WASM_BINDGEN: Tool = Tool {
     package: "wasm-bindgen-cli",
     version: "0.2.126",
@@ -35,8 +35,8 @@ pub(crate) const WASM_BINDGEN: Tool = Tool {
 pub(crate) const TRUNK: Tool =
     Tool { package: "trunk", version: "0.21.14", programs: &["trunk"], features: None };
 
-/// The page's crate and the installed program must be of one version; if they are not, trunk would
-/// go and download another program.
+/// Checks that Cargo.lock has the version of the installed program. With another version trunk
+/// would download another program.
 pub(crate) fn check_wasm_bindgen(lock: &str) -> Result<()> {
     let lock: toml::Table = lock.parse().context("Cargo.lock")?;
     let packages = lock.get("package").and_then(toml::Value::as_array);
@@ -92,7 +92,7 @@ impl Tool {
         run_logged(&mut build, &paths::log(self.package))
     }
 
-    /// What a person types.
+    /// The command that a user types.
     pub(crate) fn by_hand(&self) -> String {
         format!("cargo install --locked {} --version {}", self.package, self.version)
     }
@@ -104,12 +104,13 @@ impl Tool {
         command
     }
 
-    /// `cargo install`, made cheap: these programs are waited for more than they are run.
+    /// `cargo install` with fast compilation: building these programs takes longer than all their
+    /// runs.
     fn build(&self) -> Command {
         let mut command = Command::new("cargo");
         command
             .args(["install", "--locked", "--force", self.package, "--version", self.version])
-            // Shared, so that what both need is compiled once.
+            // Shared, to compile common dependencies only once.
             .env("CARGO_TARGET_DIR", paths::target().join("tools"))
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")

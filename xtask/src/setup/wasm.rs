@@ -1,7 +1,7 @@
-//! A Rust compiler that can build for wasm, by one of two ways.
+//! A Rust compiler that can build for wasm, from one of two sources.
 //!
-//! The ordinary way is rustup's. Where rustup can download nothing, Debian's `rustc-web` gives a
-//! second compiler, whose standard library for wasm is built here once from Debian's sources.
+//! The usual source is rustup. If rustup cannot download the target, Debian's `rustc-web` provides
+//! a second compiler. Its standard library for wasm is then built once from Debian's sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,32 +13,32 @@ use super::apt;
 use crate::paths;
 use crate::process::{find_program, probe, run_logged};
 
-/// What the page is compiled for.
+/// The target that the page is compiled for.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Name under which rustup knows Debian's compiler.
+/// Name of Debian's compiler in rustup.
 const DISTRO: &str = "distro";
-/// Debian's compiler, beside rustup's.
+/// Debian's compiler, installed beside rustup's.
 const DISTRO_RUSTC: &str = "/usr/bin/rustc";
 const DISTRO_CARGO: &str = "/usr/bin/cargo";
 const DISTRO_CLIPPY: &str = "/usr/bin/cargo-clippy";
-/// What Debian calls them: compiler, cargo, linter, the standard library's source, `wasm-ld`.
+/// Debian packages: compiler, cargo, linter, the standard library's source, `wasm-ld`.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "lld"];
-/// Written beside the libraries that we built: the compiler that built them, since another one
-/// refuses them.
+/// File beside the libraries that records the compiler that built them. Another compiler rejects
+/// the libraries.
 const STAMP: &str = "built-by.txt";
 
-/// Which compiler builds for wasm.
+/// The compiler that builds for wasm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WasmToolchain {
-    /// The active one has the target.
+    /// The active compiler, which has the target.
     Active,
-    /// Debian's, with our build of the standard library.
+    /// Debian's compiler, with our build of the standard library.
     Distro,
 }
 
 impl WasmToolchain {
-    /// What is installed and complete.
+    /// Returns a compiler whose installation is complete.
     pub(crate) fn detect() -> Option<Self> {
         let rustc = || Command::new("rustc");
         if library_directory(rustc()).is_some_and(|path| has_std(&path)) {
@@ -51,7 +51,7 @@ impl WasmToolchain {
         complete.then_some(Self::Distro)
     }
 
-    /// For people.
+    /// Describes the compiler for the user.
     pub(crate) fn describe(self) -> String {
         match self {
             Self::Active => "from rustup".to_owned(),
@@ -72,7 +72,7 @@ impl WasmToolchain {
     }
 }
 
-/// Where a compiler looks for the libraries of the target.
+/// The directory where a compiler looks for the target's libraries.
 fn library_directory(mut rustc: Command) -> Option<PathBuf> {
     let printed = probe(rustc.args(["--print", "target-libdir", "--target", TARGET]))?;
     Some(PathBuf::from(printed.trim()))
@@ -86,30 +86,30 @@ fn has_std(directory: &Path) -> bool {
     })
 }
 
-/// Whether Debian's compiler has libraries that it built itself, not an older one.
+/// Whether Debian's compiler has libraries that this version of it built.
 fn std_is_built() -> bool {
     let Some(directory) = library_directory(Command::new(DISTRO_RUSTC)) else { return false };
     let stamp = std::fs::read_to_string(directory.join(STAMP)).ok();
     has_std(&directory) && stamp.is_some() && stamp == identity()
 }
 
-/// Debian's compiler in all detail.
+/// Full version information of Debian's compiler.
 fn identity() -> Option<String> {
     probe(Command::new(DISTRO_RUSTC).arg("-vV"))
 }
 
-/// Whether `cargo` can be told to use Debian's compiler. Without rustup it is the only one.
+/// Whether `cargo` can use Debian's compiler. Without rustup it is the only compiler.
 fn is_linked() -> bool {
     find_program(&["rustup"]).is_none()
         || probe(Command::new("rustup").args(["run", DISTRO, "rustc", "-vV"])) == identity()
 }
 
-/// What a person types.
+/// The command that a user types.
 pub(crate) fn by_hand() -> String {
     format!("rustup target add {TARGET}")
 }
 
-/// Rustup first, then Debian; says what happened to each.
+/// Tries rustup, then Debian. The error describes both attempts.
 pub(crate) fn install() -> Result<()> {
     let begun = Instant::now();
     let Err(by_rustup) = add_by_rustup() else { return Ok(()) };
@@ -126,7 +126,7 @@ fn add_by_rustup() -> Result<()> {
     }
     let log = paths::log("rustup-target");
     run_logged(Command::new("rustup").args(["target", "add", TARGET]), &log)?;
-    // Some mirrors let rustup believe that all went well.
+    // With some mirrors rustup reports success but installs nothing.
     if WasmToolchain::detect().is_none() {
         bail!("`rustup target add` said nothing, but the target is not there");
     }
@@ -152,7 +152,7 @@ fn add_by_debian() -> Result<()> {
     Ok(())
 }
 
-/// Builds the standard library in a scratch crate; gives the directory with the results.
+/// Builds the standard library in a scratch crate. Returns the directory with the results.
 fn build_std() -> Result<PathBuf> {
     let scratch = paths::target().join("wasm-std");
     let source = scratch.join("src");
@@ -169,7 +169,7 @@ fn build_std() -> Result<PathBuf> {
         .current_dir(&scratch)
         .args(["build", "--release", "--target", TARGET, "-Zbuild-std=std,panic_abort,test"])
         .env("RUSTC", DISTRO_RUSTC)
-        // -Zbuild-std is not stable; this lets a stable compiler do it.
+        // Allows the unstable -Zbuild-std on a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         // Without bitcode in the libraries the page's fat LTO fails.
         .env("RUSTFLAGS", "-Cembed-bitcode=yes")
@@ -178,7 +178,7 @@ fn build_std() -> Result<PathBuf> {
     Ok(target.join(TARGET).join("release").join("deps"))
 }
 
-/// Copies the libraries to where Debian's compiler looks for them.
+/// Copies the libraries to the directory where Debian's compiler looks for them.
 fn install_std(built: &Path) -> Result<()> {
     let directory = library_directory(Command::new(DISTRO_RUSTC))
         .context("Debian's compiler does not know the target")?;
@@ -188,7 +188,7 @@ fn install_std(built: &Path) -> Result<()> {
     let libraries = rlibs(built)?;
     let privileged = |program| apt::privileged(program).context("root is needed");
     let log = paths::log("wasm-std-copy");
-    // Libraries of an older compiler would be found twice.
+    // Libraries of an older compiler would be duplicates.
     run_logged(privileged("rm")?.arg("-rf").arg(&directory), &log)?;
     run_logged(privileged("mkdir")?.arg("-p").arg(&directory), &log)?;
     run_logged(privileged("cp")?.args(&libraries).arg(&stamp).arg(&directory), &log)
@@ -197,7 +197,7 @@ fn install_std(built: &Path) -> Result<()> {
 fn rlibs(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = directory.read_dir().context("the standard library was not built")?;
     let paths = entries.flatten().map(|entry| entry.path());
-    // The scratch crate itself is not part of it.
+    // The scratch crate is not part of the standard library.
     let wanted = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "rlib")
             && !path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libscratch"))

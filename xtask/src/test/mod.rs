@@ -1,5 +1,5 @@
-//! `cargo xtask test` and its quick part, `cargo xtask verify`: stages, one after the other, each
-//! timed, all run even when one fails.
+//! `cargo xtask test` and its quick part, `cargo xtask verify`. Runs all stages in sequence, even
+//! after a failure, and measures the time of each.
 
 mod runner;
 mod stages;
@@ -14,26 +14,26 @@ use anyhow::Result;
 use stages::{Kind, Stage};
 use tally::Tally;
 
-/// Everything: what a change must pass before it lands.
+/// Runs all stages, which a change must pass before it is merged.
 pub(crate) fn test() -> Result<ExitCode> {
     Ok(conclude(&stages::all()?))
 }
 
-/// What takes seconds, needs no tool but Rust, and writes nothing.
+/// Runs the stages that take seconds, need only Rust and write nothing.
 pub(crate) fn verify() -> ExitCode {
     conclude(&stages::quick())
 }
 
-/// How a stage ended.
+/// Result of a stage.
 struct Outcome {
     name: &'static str,
     tally: Tally,
-    /// Whether all its commands succeeded.
+    /// Whether all commands of the stage succeeded.
     succeeded: bool,
     took: Duration,
 }
 
-/// Runs the stages; the very last line says how many tests passed and failed.
+/// Runs the stages. The last line of output gives the number of passed and failed tests.
 fn conclude(stages: &[Stage]) -> ExitCode {
     let start = Instant::now();
     let outcomes: Vec<Outcome> = stages.iter().map(perform).collect();
@@ -52,7 +52,7 @@ fn perform(stage: &Stage) -> Outcome {
     let (mut tally, result) = stage.run();
     let took = begun.elapsed();
     let result = match (stage.kind, result) {
-        // A runner that finds no tests is content with that; we are not.
+        // Test runners accept a run without tests; here it is a failure.
         (Kind::Tests, Ok(())) if tally.passed == 0 => Err(anyhow::anyhow!("no test ran")),
         (_, result) => result,
     };
@@ -65,7 +65,7 @@ fn perform(stage: &Stage) -> Outcome {
         (Kind::Check, Ok(())) => tally.passed += 1,
         (Kind::Check, Err(_)) => tally.failed += 1,
         (Kind::Tests, Ok(())) => {}
-        // It did not get as far as its summary: it did not compile, or it crashed.
+        // No summary was printed: compilation failed, or the tests crashed.
         (Kind::Tests, Err(_)) => tally.failed = tally.failed.max(1),
     }
     Outcome { name: stage.name, tally, succeeded: result.is_ok(), took }

@@ -1,4 +1,4 @@
-//! Runs a command, shows what it prints as it comes, and counts the tests in it.
+//! Runs a command, prints its output immediately, and counts its tests.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -11,11 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use super::tally::Tally;
 use crate::process::display;
 
-/// How long the output may stay open after the command has ended. Then a process that it left
-/// behind still holds it, which is a fault of its own and would be waited for without end.
+/// How long the output may stay open after the command has ended. If it stays open longer, a
+/// process that the command left behind holds it. That is an error, and waiting for it would never
+/// end.
 const LEFT_BEHIND: Duration = Duration::from_secs(20);
 
-/// The tests that were counted, whatever became of the command.
+/// Runs a command. Returns the test counts even if the command fails.
 pub(crate) fn run(command: &mut Command) -> (Tally, Result<()>) {
     let mut tally = Tally::default();
     let result = run_counting(command, &mut tally);
@@ -47,14 +48,14 @@ fn run_counting(command: &mut Command, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Shows and counts line by line on a thread of its own, so that neither pipe fills up.
+/// Prints and counts lines in a separate thread, to keep the pipe from filling up.
 fn read(pipe: impl Read + Send + 'static, counted: Sender<Tally>, show: fn(&str)) {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n') {
             let Ok(bytes) = line else { break };
             let line = String::from_utf8_lossy(&bytes);
             show(&line);
-            // Nobody listens any more once a process was left behind.
+            // The receiver is gone if a process was left behind.
             if counted.send(Tally::of_line(&line)).is_err() {
                 break;
             }
@@ -62,7 +63,7 @@ fn read(pipe: impl Read + Send + 'static, counted: Sender<Tally>, show: fn(&str)
     });
 }
 
-/// Adds up until both readers are done; `false` when they are not done in time.
+/// Adds up the counts until both readers end. Returns `false` if they do not end in time.
 fn drain(counted: &Receiver<Tally>, tally: &mut Tally) -> bool {
     use std::sync::mpsc::RecvTimeoutError;
     loop {

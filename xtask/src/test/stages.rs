@@ -1,4 +1,4 @@
-//! Which stages there are, and what each runs.
+//! Defines the stages and their commands.
 
 use std::process::Command;
 
@@ -8,18 +8,18 @@ use super::runner;
 use super::tally::Tally;
 use crate::process::{find_program, probe, with_tools_on_path};
 use crate::setup::{self, Part, Report, WasmToolchain};
-use crate::{deps, first_release, metadata, paths, tidy, web};
+use crate::{deps, first_release, floors, metadata, paths, tidy, web};
 
-/// How a stage is counted.
+/// How a stage counts in the totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// As one that passed or failed.
+    /// As a single test that passed or failed.
     Check,
-    /// By the tests in it.
+    /// By the number of its tests.
     Tests,
 }
 
-/// Part of a check of everything.
+/// A step of `cargo xtask test`.
 pub(crate) struct Stage {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -43,7 +43,7 @@ impl Stage {
         Self::function(name, Kind::Check, move || (Tally::default(), run()))
     }
 
-    /// Commands made only when their turn comes, since they depend on what was set up before.
+    /// Creates the commands only when the stage runs, because they depend on earlier set-up.
     fn commands(
         name: &'static str,
         kind: Kind,
@@ -56,7 +56,7 @@ impl Stage {
     }
 }
 
-/// Runs all, even after a failure; the first failure is the result.
+/// Runs all commands, even after a failure. The first failure is the result.
 fn run_all(commands: Vec<Command>) -> (Tally, Result<()>) {
     let mut sum = Tally::default();
     let mut result = Ok(());
@@ -73,6 +73,7 @@ pub(crate) fn quick() -> Vec<Stage> {
     vec![
         Stage::commands("formatting", Kind::Check, || Ok(vec![cargo(["fmt", "--all", "--check"])])),
         Stage::check("tidiness", tidy::check),
+        Stage::check("floors", floors::check),
         Stage::check("dependencies", deps::check),
         Stage::commands("clippy", Kind::Check, || Ok(clippy())),
     ]
@@ -108,7 +109,7 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
     Ok(stages)
 }
 
-/// Needs a browser, the page and the server, so it is kept out of the native tests.
+/// These tests need a browser, the page and the server, so the native tests exclude them.
 const BROWSER_TESTS: &str = "browser-tests";
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
@@ -117,7 +118,7 @@ fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     command
 }
 
-/// Cargo for the wasm target.
+/// Creates a cargo command for the wasm target.
 fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
     let toolchain = WasmToolchain::detect().context("no Rust for wasm; `cargo xtask setup`")?;
     let (subcommand, rest) = arguments.split_first().expect("a subcommand is given");
@@ -128,9 +129,9 @@ fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
     Ok(command)
 }
 
-/// The whole workspace, as far as it can be built here: raft-rs, with which the measurements compare,
-/// needs protoc. Every native stage selects this, and only then what it runs: features follow the
-/// selection, and with other features everything is compiled once more.
+/// Arguments that select the whole workspace, except `bench` without protoc, because raft-rs needs
+/// it. Every native stage selects the same packages and then filters. Another selection changes the
+/// features, and cargo would compile everything again.
 fn workspace() -> Vec<&'static str> {
     let mut select = vec!["--workspace", "--all-features"];
     if Part::Protoc.present().is_none() {
@@ -140,7 +141,7 @@ fn workspace() -> Vec<&'static str> {
     select
 }
 
-/// With all features, then core and server as they are shipped: without the simulator.
+/// Checks everything with all features, then core and server as shipped, without the simulator.
 fn clippy() -> Vec<Command> {
     let mut all = cargo(["clippy", "--all-targets"]);
     all.args(workspace()).args(["--", "-Dwarnings"]);
@@ -155,7 +156,7 @@ fn documentation() -> Command {
     command
 }
 
-/// By nextest where it is installed: it runs what cargo runs, only quicker, except doc tests.
+/// Uses nextest if it is installed: it is faster, but does not run doc tests.
 fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
     let nextest = find_program(&["cargo-nextest"]).is_some()
         && probe(Command::new("cargo").args(["nextest", "--version"])).is_some();
@@ -175,36 +176,36 @@ fn native_tests(exclude_browser_tests: bool) -> Vec<Command> {
     vec![unit, doc]
 }
 
-/// Those of the server's tests that the native tests leave out since they need another program.
+/// Runs the server's ignored tests in `module`, which need another program.
 fn server_tests(module: &str) -> Command {
     let mut command = cargo(["test", "--test=it"]);
     command.args(workspace()).args([module, "--", "--ignored", "--nocapture"]);
     command
 }
 
-/// Requests made up from the description of the API, against a cluster, by a program in Python.
+/// Schemathesis generates requests from the API description and sends them to a cluster.
 fn schemathesis() -> Command {
     let mut command = server_tests("description::");
     command.env("GLASSRAFT_SCHEMATHESIS", setup::schemathesis());
     command
 }
 
-/// Servers of the first release and of this one in one cluster.
+/// Tests servers of the first release and of this version in the same cluster.
 fn upgrade() -> Result<Command> {
     let mut command = server_tests("upgrade::with_the_first_release::");
     command.env("GLASSRAFT_FIRST_RELEASE", first_release::program()?);
     Ok(command)
 }
 
-/// In Node, not in a browser: it is quicker and the core knows neither. Only the integration tests:
-/// those inside the modules need proptest, which is native.
+/// Runs in Node instead of a browser: Node is faster, and the core depends on neither. Only
+/// integration tests run: unit tests need proptest, which is native only.
 fn wasm_tests() -> Result<Command> {
     let mut command = wasm(["test", "--package=raft-core", "--features=wire", "--test=it"])?;
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", "wasm-bindgen-test-runner");
     Ok(command)
 }
 
-/// The recorded runs once more, in the engine that shows the page.
+/// Replays the recorded runs in the engine that shows the page.
 fn chromium_digests() -> Result<Command> {
     let mut command = wasm_tests()?;
     command.args(["--", "digests"]);
@@ -215,7 +216,7 @@ fn chromium_digests() -> Result<Command> {
     Ok(command)
 }
 
-/// They get the page as it is shipped to a user, and the server, by these variables.
+/// The variables pass the release page and the server to the tests.
 fn browser_tests() -> Vec<Command> {
     let mut server = cargo(["build", "--bin=native-node"]);
     server.args(workspace());

@@ -1,8 +1,8 @@
-//! Counts tests by reading the summary lines of the runners.
+//! Counts tests by parsing the summary lines of test runners.
 
 use std::ops::AddAssign;
 
-/// How many tests ended how.
+/// Numbers of tests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
@@ -20,12 +20,14 @@ impl AddAssign for Tally {
 }
 
 impl Tally {
-    /// What one line of output adds. Three runners are understood:
-    /// libtest and wasm-bindgen-test, `test result: ok. 3 passed; 0 failed; 1 ignored; ...`, and
-    /// nextest, `Summary [ 1.2s] 5 tests run: 3 passed (1 slow), 1 failed, 1 timed out, 1 skipped`.
+    /// Counts that a line of output adds. It understands three runners:
+    ///
+    /// - libtest and wasm-bindgen-test: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`
+    /// - nextest: `Summary [ 1.2s] 5 tests run: 3 passed (1 slow), 1 failed, 1 timed out, 1
+    ///   skipped`
     pub(crate) fn of_line(line: &str) -> Self {
         let plain = without_colours(line);
-        // nextest shows what a failed test said, its own summary too, and moves that to the right.
+        // nextest prints the indented output of a failed test, which includes a summary of its own.
         let counts = if let Some(rest) = plain.strip_prefix("test result:") {
             rest.split_once('.').map(|(_, counts)| counts)
         } else if plain.trim_start().starts_with("Summary [") {
@@ -49,7 +51,7 @@ impl Tally {
     }
 }
 
-/// The line without terminal escape sequences.
+/// Removes terminal escape sequences from a line.
 fn without_colours(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut characters = line.chars();

@@ -1,10 +1,10 @@
-//! What a store keeps count of: bytes, digests, and the tables beside the keys.
+//! Tests of revisions, digests and byte counts.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Guards revisions as clients see them: one per change, kept apart per key.
+/// Guards revisions as clients see them: one per change, recorded for each key.
 #[test]
 fn revisions_follow_changes() {
     let mut store = KvStore::default();
@@ -20,7 +20,7 @@ fn revisions_follow_changes() {
 }
 
 proptest! {
-    /// Guards the incremental digest and byte count against one made from scratch.
+    /// Guards that the incremental digest and byte count equal those of a rebuilt store.
     #[test]
     fn the_running_digest_equals_one_from_scratch(
         steps in prop::collection::vec((any::<bool>(), 0_u8..8, 0_u8..3), 0..60)

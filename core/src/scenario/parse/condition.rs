@@ -1,4 +1,4 @@
-//! Conditions: what comes after `expect` and `wait until`.
+//! Parses the conditions after `expect` and `wait until`.
 
 use super::super::condition::{Answer, AtLeast, Condition, Refusal};
 use super::super::guarantee::Guarantee;
@@ -8,7 +8,7 @@ use super::{command, message, servers};
 use crate::event::{RoleName, RoleReason};
 use crate::types::{LogPosition, NodeId, Term};
 
-/// What may come first.
+/// What can begin a condition.
 const SUBJECTS: [&str; 7] = [
     "a server such as `S1`",
     "`not`",
@@ -19,7 +19,7 @@ const SUBJECTS: [&str; 7] = [
     "`violated`",
 ];
 
-/// What may follow a server.
+/// The verbs that can follow a server.
 const VERBS: [&str; 21] = [
     "leads",
     "follows",
@@ -203,7 +203,7 @@ fn refuses(voter: NodeId, pre: bool, words: &mut Cursor) -> Result<Condition, St
     Ok(Condition::Refuses { voter, candidate, term, why, pre })
 }
 
-/// `to get x at S1 is 1`: the request in the words of its own line.
+/// `to get x at S1 is 1`: the request has the words of its own line.
 fn answer(words: &mut Cursor) -> Result<Condition, String> {
     words.word("to")?;
     let start = words.position();

@@ -3,14 +3,13 @@
 use super::super::words;
 use crate::types::{LogIndex, NodeId, Term};
 
-/// See the module.
 pub(super) struct Cursor {
     words: Vec<String>,
     next: usize,
 }
 
 impl Cursor {
-    /// Splits a line at its spaces; what stands in double quotes is one word.
+    /// Splits a line at its spaces. Text in double quotes is one word.
     pub(super) fn new(line: &str) -> Result<Self, String> {
         let mut words = Vec::new();
         for (position, part) in line.split('"').enumerate() {
@@ -31,7 +30,7 @@ impl Cursor {
         self.words.join(" ")
     }
 
-    /// The words from `start` up to the present one.
+    /// The words from `start` up to the current position.
     pub(super) fn text_from(&self, start: usize) -> String {
         self.words[start..self.next].join(" ")
     }
@@ -44,12 +43,12 @@ impl Cursor {
         self.next >= self.words.len()
     }
 
-    /// Whether the next word is this.
+    /// Whether the next word is `word`.
     pub(super) fn sees(&self, word: &str) -> bool {
         self.words.get(self.next).is_some_and(|next| next == word)
     }
 
-    /// Takes the next word if it is this one. Whether it was.
+    /// Takes the next word if it is `word`. Returns whether it was.
     pub(super) fn take(&mut self, word: &str) -> bool {
         let taken = self.sees(word);
         if taken {
@@ -58,7 +57,7 @@ impl Cursor {
         taken
     }
 
-    /// Takes several words if they are the next ones.
+    /// Takes the next words if they are `phrase`. Returns whether they were.
     pub(super) fn take_all(&mut self, phrase: &str) -> bool {
         let start = self.next;
         let all = phrase.split(' ').all(|word| self.take(word));
@@ -68,7 +67,7 @@ impl Cursor {
         all
     }
 
-    /// The next word, whatever it is.
+    /// Takes any next word.
     pub(super) fn next(&mut self, expected: &str) -> Result<String, String> {
         let word = self.words.get(self.next).cloned();
         let word = word.ok_or_else(|| self.fault(expected))?;
@@ -76,12 +75,12 @@ impl Cursor {
         Ok(word)
     }
 
-    /// The next words must be these.
+    /// Takes the next words, which must be `expected`.
     pub(super) fn word(&mut self, expected: &str) -> Result<(), String> {
         if self.take_all(expected) { Ok(()) } else { Err(self.fault(&format!("`{expected}`"))) }
     }
 
-    /// The words up to `stop`, which stays, or to the end.
+    /// Takes the words up to `stop`, which is not taken, or to the end.
     pub(super) fn until(&mut self, stop: &str, expected: &str) -> Result<String, String> {
         let mut taken = Vec::new();
         while !self.is_at_end() && !self.sees(stop) {
@@ -121,12 +120,12 @@ impl Cursor {
         Ok(Term(self.number("the number of a term")?))
     }
 
-    /// Nothing may follow.
+    /// Fails if words are left.
     pub(super) fn end(&self) -> Result<(), String> {
         if self.is_at_end() { Ok(()) } else { Err(self.fault("the end of the line")) }
     }
 
-    /// What to say when something else was expected here.
+    /// The message about an unexpected word at the current position.
     pub(super) fn fault(&self, expected: &str) -> String {
         match self.words.get(self.next) {
             Some(found) => format!("expected {expected}, found `{found}` in `{}`", self.text()),
@@ -134,7 +133,7 @@ impl Cursor {
         }
     }
 
-    /// What to say when the word just read is none of those known.
+    /// The message about a word that is not among the known words.
     pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
         words::unknown(what, word, known.iter().copied()).to_string()
     }

@@ -1,4 +1,4 @@
-//! Which faults a random run uses, and how hard.
+//! Which faults a random run uses, and how often.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,16 @@ use crate::random::Random;
 use crate::rules::Mutation;
 use crate::types::{EventId, MILLISECOND, Micros, NodeId};
 
-/// How likely each fault is in this run, in 1000 opportunities; 0 for those that it does without.
+/// The probability of each fault in this run, in 1/1000 per opportunity; 0 for unused faults.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Faults {
     servers: ServerFaults,
     network: NetworkFaults,
     disks: DiskFaults,
-    /// A clock gets another rate.
+    /// A clock jumps and gets another rate.
     clock: u16,
-    /// Whether clocks keep within the bound that leases rely on, and go on while a server runs.
+    /// Whether clocks stay within the bound that leases rely on, and do not jump while a server
+    /// runs.
     steady: bool,
 }
 
@@ -42,7 +43,7 @@ struct NetworkFaults {
     duplication: u16,
     reordering: u16,
     quality: u16,
-    /// A single message is dropped, held, put off, copied or released.
+    /// A single message is dropped, held, delayed, copied or released.
     message: u16,
 }
 
@@ -85,13 +86,13 @@ impl Faults {
             fail_write: maybe(15),
             fail_snapshot: maybe(50),
             tear: maybe(20),
-            // What is damaged stays down, so that there must be servers to spare.
+            // A server with a damaged disk stays down, so the cluster needs spare servers.
             flip: if members == Members::Stay { maybe(5) } else { 0 },
         };
         Self { servers, network, disks, clock: maybe(30), steady: config.node.lease_reads }
     }
 
-    /// Does something at random. What is not possible right now is not done.
+    /// Takes random actions, but only those that are possible now.
     pub(super) fn trouble(self, simulation: &mut Simulation, random: &mut Random) {
         self.trouble_servers(simulation, random);
         self.trouble_network(simulation, random);
@@ -104,7 +105,8 @@ impl Faults {
     fn change_clock(self, simulation: &mut Simulation, random: &mut Random) {
         let node = any_node(simulation, random);
         let runs = simulation.replica(node).is_some();
-        // Leases trust that clocks do not jump, and run at rates within the stated bound of 100.
+        // Leases rely on clocks that do not jump, and whose rates stay within the stated bound of
+        // 100.
         let jump = if self.steady && runs { 0 } else { random.between(0, 400) * MILLISECOND };
         let rate = if self.steady { random.between(950, 1051) } else { random.between(300, 3000) };
         let _ = simulation.act(Action::SetClock {
@@ -128,7 +130,7 @@ impl Faults {
                 let _ = simulation.act(action);
             }
         }
-        // A server whose disk failed has stopped; whoever runs it starts it again.
+        // A server whose disk failed has halted. The operator starts it again.
         if random.chance(faults.restart) && is_halted(simulation, node) {
             let _ = simulation.act(Action::Crash(node));
         }
@@ -180,7 +182,7 @@ impl Faults {
                 let _ = simulation.act(action);
             }
         }
-        // What is damaged does not come back: never more than the cluster can do without.
+        // Damaged servers do not come back. The cluster must be able to spare all of them.
         if random.chance(faults.flip)
             && simulation.damaged() < (simulation.config().servers - 1) / 2
         {
@@ -189,8 +191,8 @@ impl Faults {
     }
 }
 
-/// The cluster of a random run, with small bounds so that all of them are reached. `largest` is the
-/// largest value that its clients write, in bytes.
+/// The configuration of a random run. Its bounds are small, to reach all of them. `largest` is the
+/// size of the largest value that clients write, in bytes.
 pub(super) fn config(
     seed: u64,
     mutation: Option<Mutation>,
@@ -211,7 +213,7 @@ pub(super) fn config(
         clock_interval: random.between(50, 300) * millis,
         read_timeout: random.between(2_000, 6_000) * millis,
         lease_reads: random.chance(500),
-        // Not drawn: what else is drawn stays the same.
+        // Not drawn, to keep all other draws unchanged.
         digest_every: if seed % 4 == 1 { 8 } else { 256 },
         keep_entries,
         keep_bytes,

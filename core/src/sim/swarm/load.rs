@@ -1,4 +1,4 @@
-//! What clients ask for in a random run, and what they can tell from the answers by themselves.
+//! The requests of clients in a random run, and the checks that clients make on the answers.
 
 use std::collections::BTreeMap;
 
@@ -13,27 +13,29 @@ use crate::limits::Semantics;
 use crate::random::Random;
 use crate::types::{MILLISECOND, NodeId, RequestId, SECOND};
 
-/// See the module. Keys that begin with `k` are judged as a history; others only serve to change
-/// the state, which must be the same on all servers.
+/// The requests of clients. Keys that begin with `k` serve the history check. Other keys only
+/// change the state, which must be equal on all servers.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
-    /// How many of 1000 requests are more than a put, a delete or a read.
+    /// How many of 1000 requests are more complex than a put, a delete or a read.
     rich: u16,
-    /// How many of 1000 reads may be answered by a lease.
+    /// How many of 1000 reads a leader may answer under its lease.
     by_lease: u16,
-    /// How many of 1000 requests go to any server at all instead of the leader.
+    /// How many of 1000 requests go to a random server instead of the leader.
     astray: u16,
-    /// How large values are.
+    /// The sizes of values.
     sizes: Sizes,
-    /// Makes every value unique, so that the history tells writes apart.
+    /// The number of values so far. It makes each value unique, so the history can tell writes
+    /// apart.
     values: u64,
     sessions: BTreeMap<SessionId, Session>,
     leases: Vec<LeaseId>,
-    /// The request that opens a session or a lease, or that a session waits for.
+    /// The pending requests that open a session or a lease, or belong to a session.
     asked: BTreeMap<RequestId, Purpose>,
 }
 
-/// A client's session: one request at a time, sent again until it is answered, and sometimes after.
+/// A client's session with one request at a time. The client retries the request until it is
+/// answered, and sometimes after that.
 #[derive(Clone, Debug)]
 struct Session {
     sequence: u64,
@@ -41,19 +43,19 @@ struct Session {
     answered: bool,
 }
 
-/// How large the values of a run are, in bytes.
+/// The sizes of the values of a run, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
-    /// Those of the keys that are judged as a history.
+    /// The bound for the keys that the history check covers.
     usual: u64,
-    /// The largest, under keys of their own.
+    /// The largest size, for a separate key.
     largest: u64,
-    /// How many of 1000 requests are about the largest.
+    /// How many of 1000 requests concern the largest values.
     large: u16,
 }
 
 impl Sizes {
-    /// Large values are rare: they cost the time of many runs with small ones.
+    /// Large values are rare: a run with them takes as long as many runs with small values.
     fn draw(random: &mut Random) -> Self {
         let (usual, largest) = match random.between(0, 1000) {
             0..700 => (0, 0),
@@ -94,7 +96,7 @@ impl Load {
         usize::try_from(self.sizes.largest.max(self.sizes.usual)).expect("at most a value's bound")
     }
 
-    /// Clients ask for something, most often the leader.
+    /// Sends client requests, most often to the leader.
     pub(super) fn ask(&mut self, simulation: &mut Simulation, random: &mut Random) {
         for _ in 0..random.between(0, 4) {
             let node = match simulation.leader() {
@@ -128,7 +130,7 @@ impl Load {
         self.nth_value(self.values)
     }
 
-    /// The value of this number: the number itself, then as much else as the run's values have.
+    /// The value with this number: the number itself, padded to the value's size.
     fn nth_value(&self, number: u64) -> String {
         let bytes = match self.sizes.usual {
             0 => 0,
@@ -137,7 +139,7 @@ impl Load {
         format!("{number:-<bytes$}")
     }
 
-    /// Something with values or answers as large as they may be.
+    /// Requests something with the largest values or answers.
     fn ask_large(&mut self, node: NodeId, simulation: &mut Simulation, random: &mut Random) {
         let key = || bytes::Bytes::from_static(b"big");
         let command = match random.between(0, 4) {
@@ -166,7 +168,7 @@ impl Load {
         let _ = simulation.act(Action::Write { node, command });
     }
 
-    /// A swap whose comparison sometimes holds: values count up, so recent ones can be guessed.
+    /// A compare-and-set that sometimes succeeds. Values count up, so it can guess recent values.
     fn compare_and_set(&mut self, key: String, random: &mut Random) -> Command {
         let expected = match random.between(0, 4) {
             0 => Expected::Absent,
@@ -215,8 +217,8 @@ impl Load {
         }
     }
 
-    /// Reads two keys and then sets both to the same value: whoever sees them differ saw half of a
-    /// transaction.
+    /// Reads two keys and then sets both to the same value. A client that sees them differ saw half
+    /// of a transaction.
     fn transaction(&mut self) -> Command {
         let value = self.value();
         let keys = ["t0", "t1"];
@@ -230,7 +232,7 @@ impl Load {
         Command::Transaction(Transaction { then, ..Transaction::default() })
     }
 
-    /// The next request of some session, or the last one again.
+    /// The next request of a random session, or its last request again.
     fn next_in_session(&mut self, random: &mut Random) -> Option<(Command, Purpose)> {
         let chosen = random.between(0, self.sessions.len() as u64);
         let id = *self.sessions.keys().nth(usize::try_from(chosen).ok()?)?;
@@ -253,7 +255,7 @@ impl Load {
 
     // Answers
 
-    /// Takes in the answers. Gives what no correct cluster would have answered.
+    /// Handles the answers. Returns an error for an answer that no correct cluster gives.
     pub(super) fn observe(&mut self, events: &[Event]) -> Result<(), &'static str> {
         for event in events {
             if let EventKind::ClientAnswer { request, outcome: Outcome::Applied { applied, .. } } =

@@ -1,4 +1,4 @@
-//! Changes of members in a random run, and how a server that lost its disk comes back.
+//! Membership changes in a random run, and how a server that lost its disk comes back.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,15 @@ use crate::membership::MembershipChange;
 use crate::random::Random;
 use crate::types::NodeId;
 
-/// What a run does to its members. Both at once could leave a cluster without a majority for good,
-/// through no fault of Raft.
+/// How a run changes the membership. It never combines changes with lost disks: both together could
+/// remove the majority for good, which would not be a fault of Raft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Members {
-    /// They stay who they are.
+    /// The membership stays the same.
     Stay,
-    /// Servers come and go, in any number at a time.
+    /// Servers join and leave, any number at a time.
     Change,
-    /// Servers lose their disks and join anew, never more than the cluster can do without.
+    /// Servers lose their disks and join again, never more than the cluster can spare.
     Rejoin,
 }
 
@@ -71,7 +71,7 @@ fn change(simulation: &mut Simulation, random: &mut Random) {
     let _ = simulation.act(Action::ChangeMembership { node, change });
 }
 
-/// Empties the disk of a server, if the cluster can do without one more.
+/// Wipes the disk of a server, if the cluster can spare one more server.
 fn wipe(simulation: &mut Simulation, random: &mut Random) {
     let node = any_node(simulation, random);
     let bound = (simulation.config().servers - 1) / 2;
@@ -83,9 +83,9 @@ fn wipe(simulation: &mut Simulation, random: &mut Random) {
     }
 }
 
-/// What to ask for next so that all servers that lost their disks belong to the cluster again: a
-/// server that the members still count on must leave before it joins anew (pitfall 29). One that has
-/// left since is never asked to leave again: it must become a voter that votes.
+/// The next change that brings servers with lost disks back into the cluster. A wiped server that
+/// is still a voter must be removed before it joins again (pitfall 29). It is removed only once:
+/// after that it must become a voter that votes.
 pub(super) fn readmit(simulation: &Simulation) -> Option<Action> {
     let node = simulation.leader()?;
     let membership = simulation.replica(node)?.status().membership;
@@ -103,8 +103,8 @@ pub(super) fn readmit(simulation: &Simulation) -> Option<Action> {
     Some(Action::ChangeMembership { node, change })
 }
 
-/// Whether the members are settled, those who lost their disks belong to them again, and every voter
-/// that runs votes.
+/// Whether the membership is settled, all servers with lost disks are voters again, and every
+/// running voter votes.
 pub(super) fn is_complete(simulation: &Simulation) -> bool {
     let leader = simulation.leader().and_then(|leader| simulation.replica(leader));
     let Some(membership) = leader.map(|it| it.status().membership) else { return false };

@@ -1,6 +1,6 @@
-//! What a healthy cluster owes to everybody, one by one: answers, a leader that stays, followers
-//! that converge at a fair price, voters that vote, and rest when there is nothing to do. Liveness
-//! of the cluster as a whole hides each of these.
+//! What a healthy cluster must do, checked point by point. It answers requests, keeps its leader,
+//! and lets every voter vote. Followers catch up at a fair cost, and an idle cluster rests.
+//! Liveness of the cluster as a whole hides failures of each of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +16,17 @@ use crate::types::{MILLISECOND, Micros, NodeId, RequestId, SECOND};
 
 pub(super) type Judged = Result<(), Failure>;
 
-/// Something that a healthy cluster goes through.
+/// A situation that a healthy cluster handles.
 type Trial = fn(&mut Obligations<'_>) -> Judged;
 
-/// Holds the cluster of a run to its obligations, after it has recovered. Which of them are tried
-/// is drawn; all ask of the cluster what it can do under these conditions.
+/// Checks a cluster's obligations after its recovery. The trials are drawn at random. Each trial
+/// asks only for what the cluster can do under the drawn conditions.
 pub(super) struct Obligations<'a> {
     pub(super) simulation: &'a mut Simulation,
     pub(super) watch: &'a mut Watch,
     pub(super) random: Random,
     pub(super) calm: Calm,
-    /// How many events there were.
+    /// The number of events so far.
     pub(super) events: u64,
 }
 
@@ -56,7 +56,7 @@ impl Obligations<'_> {
 
     // Answers and rest
 
-    /// A server that took a request in answers it, if only with "unknown".
+    /// A server answers every request that it accepted, if only with "unknown".
     fn every_request_is_answered(&mut self) -> Judged {
         let span = self.span(20_000).max(self.simulation.config().node.promotion_timeout);
         if self.wait(span, |simulation| simulation.unanswered().next().is_none())? {
@@ -66,7 +66,7 @@ impl Obligations<'_> {
         fails(format!("{node} never answers {request:?}"))
     }
 
-    /// Whoever the members count on can vote and be elected.
+    /// Every voter can vote and be elected.
     fn every_voter_votes(&mut self) -> Judged {
         let Some(membership) = self.leader().map(|it| it.status().membership) else {
             return fails("the leader is gone though nothing fails".to_owned());
@@ -82,7 +82,7 @@ impl Obligations<'_> {
         fails(format!("{idle:?} belong to the voters and never vote"))
     }
 
-    /// What a snapshot's transfer holds is let go once the follower has it.
+    /// A server releases the snapshot of a transfer once the follower has it.
     fn nothing_stays_pinned(&mut self) -> Judged {
         let free = |simulation: &Simulation| {
             let ids = simulation.ids();
@@ -95,15 +95,16 @@ impl Obligations<'_> {
         fails("a snapshot stays pinned though no transfer is under way".to_owned())
     }
 
-    /// With nothing to do the leader stays, the term stays, and nobody is busier than heartbeats
-    /// make it.
+    /// In an idle cluster the leader and the term stay, and no server does more than heartbeats
+    /// require.
     fn rests(&mut self) -> Judged {
         let leader = |it: &Self| it.leader().map(|it| (it.status().id, it.status().term));
         let stretch = self.random.between(1_000, 12_000);
         let span = self.span(stretch);
         let mut before = leader(self);
         let mut events = self.pass(span)?;
-        // Word from the time of the faults may still come in on slow links, but not again and again.
+        // Messages from the time of the faults may still arrive on slow links, but not again and
+        // again.
         for _ in 0..3 {
             let after = leader(self);
             if before == after {
@@ -127,7 +128,7 @@ impl Obligations<'_> {
         Ok(())
     }
 
-    /// Reads on an idle cluster are answered by every member, several in a row too.
+    /// Every member of an idle cluster answers reads, also several in a row.
     fn answers_reads_at_rest(&mut self) -> Judged {
         let beat = self.simulation.config().node.heartbeat_interval;
         let limit = 12 * (self.calm.round_trip() + beat);
@@ -156,13 +157,13 @@ impl Obligations<'_> {
 
     // Trials
 
-    /// A follower that was down gets what it lacks once, and no queue overflows on the way.
+    /// A follower that was down receives what it lacks once, and no queue overflows meanwhile.
     fn catches_up_at_a_fair_price(&mut self) -> Judged {
         let Some(leader) = self.leader_id() else { return Ok(()) };
         let Some(follower) = self.members().into_iter().find(|id| *id != leader) else {
             return Ok(());
         };
-        // What is damaged stays down, and one more may be too many.
+        // A damaged server stays down, and one more server down may be too many.
         if self.voters() < 3 || self.simulation.damaged() > 0 {
             return Ok(());
         }
@@ -192,12 +193,13 @@ impl Obligations<'_> {
         let sent = self.simulation.sent_bytes(leader, follower) - sent;
         let beats =
             self.simulation.now().since(begun) / self.simulation.config().node.heartbeat_interval;
-        // A log that keeps fewer entries than come meanwhile, from the clock alone, is no log to catch up
-        // from: each snapshot is too old once it is there.
+        // If the clock alone adds more entries meanwhile than the log keeps, the follower cannot
+        // catch up. Each snapshot is too old when it arrives.
         if log_end(self) - end_before >= self.simulation.config().node.keep_entries {
             return Ok(());
         }
-        // A frame's own fields, and what was on its way when the follower came back.
+        // Allows for the other fields of frames, and for messages in transit when the follower came
+        // back.
         let fair = 2 * lacking + 150 * beats + 4_000;
         if self.leader_id() == Some(leader) && sent > fair {
             return fails(format!(
@@ -207,8 +209,8 @@ impl Obligations<'_> {
         Ok(())
     }
 
-    /// How many bytes a follower that is down will need: entries, or the state where the log does
-    /// not reach back. `None` when the leader is another by now.
+    /// How many bytes a follower that is down will need: entries, and the state if the log does not
+    /// reach back far enough. `None` if the leader has changed.
     fn lacking(&self, leader: NodeId, follower: NodeId) -> Option<u64> {
         let replica = self.leader().filter(|it| it.status().id == leader)?;
         let known = replica.status().peers.get(&follower)?.match_index;
@@ -220,7 +222,8 @@ impl Obligations<'_> {
         Some(log + if needs_state { 2 * state } else { 0 })
     }
 
-    /// A disk that takes no snapshot is not asked again and again, and once more when it is mended.
+    /// If a disk cannot save snapshots, the server retries with pauses, and again once the disk is
+    /// mended.
     fn retries_snapshots_with_patience(&mut self) -> Judged {
         let Some(node) = self.leader_id() else { return Ok(()) };
         let _ = self.simulation.act(Action::FailSnapshots(node));
@@ -245,11 +248,12 @@ impl Obligations<'_> {
         fails(format!("{node} takes no snapshot though its disk is mended"))
     }
 
-    /// A disk that is slow and goes on finishing writes deposes nobody, however much waits for it.
+    /// A leader with a slow disk that still finishes writes is not deposed, however many writes
+    /// wait.
     fn outlasts_a_busy_disk(&mut self) -> Judged {
         let config = self.simulation.config();
         let (speed, timeout) = (config.disk.bytes_per_second, config.node.election_timeout_min);
-        // A piece takes 20 ms, and what waits for the network is judged elsewhere.
+        // One piece takes 20 ms. Slow networks are judged elsewhere.
         if speed == 0 || config.network.bytes_per_second > 0 || timeout < 150 * MILLISECOND {
             return Ok(());
         }
@@ -257,7 +261,7 @@ impl Obligations<'_> {
             return Ok(());
         };
         let total = 3 * speed * timeout / SECOND;
-        // One message at a time would take too long.
+        // With one message at a time, the trial would take too long.
         if total > 8 << 20 || self.simulation.config().node.max_in_flight == 1 {
             return Ok(());
         }
@@ -275,16 +279,16 @@ impl Obligations<'_> {
         self.converges(None).map(|_| ())
     }
 
-    /// A server can be added while clients write without a pause.
+    /// A server can be added while clients write without pause.
     fn grows_under_load(&mut self) -> Judged {
         let config = self.simulation.config();
-        // Links and disks that the load alone fills are no place to grow, nor is a log that keeps
-        // nothing for those who come.
+        // The load alone fills limited links and disks. A log that keeps few entries is of no use
+        // to a new server.
         let full = config.network.bytes_per_second > 0 || config.disk.bytes_per_second > 0;
         if full || config.node.keep_entries < 1_000 {
             return Ok(());
         }
-        // Half of what a follower can be sent in a round trip, at about 100 bytes a write.
+        // Half of what a follower can receive in a round trip, at about 100 bytes per write.
         let pause = (self.calm.round_trip() * 400 / pace::window(&config.node)).max(self.span(4));
         let (Some(node), Some(last)) = (self.leader_id(), self.simulation.ids().last().copied())
         else {
@@ -319,7 +323,8 @@ impl Obligations<'_> {
         self.every_voter_votes()
     }
 
-    /// Who loses the majority says soon that nobody leads, to clients who wait as well.
+    /// A server that lost the majority soon reports that there is no leader, also to waiting
+    /// clients.
     fn knows_when_nobody_leads(&mut self) -> Judged {
         let members = self.members();
         if members.len() < 3 || self.simulation.damaged() > 0 {
@@ -363,7 +368,7 @@ impl Obligations<'_> {
         self.converges(None).map(|_| ())
     }
 
-    // Means
+    // Helpers
 
     pub(super) fn leader(&self) -> Option<&Replica> {
         self.simulation.leader().and_then(|leader| self.simulation.replica(leader))
@@ -377,7 +382,7 @@ impl Obligations<'_> {
         self.leader().map_or(0, |leader| leader.status().membership.voters.len())
     }
 
-    /// The members that run, the leader last.
+    /// The running members, the leader last.
     fn members(&self) -> Vec<NodeId> {
         let Some(leader) = self.leader() else { return Vec::new() };
         let mut members: Vec<NodeId> = leader.status().membership.members().into_iter().collect();
@@ -390,7 +395,7 @@ impl Obligations<'_> {
         pace::span(self.simulation.config(), millis)
     }
 
-    /// Lets time pass, and gives what happened.
+    /// Lets time pass, and returns the events.
     fn pass(&mut self, span: Micros) -> Result<Vec<Event>, Failure> {
         self.simulation.run_until(self.simulation.now().after(span));
         let events = self.simulation.take_events();
@@ -400,7 +405,7 @@ impl Obligations<'_> {
         Ok(events)
     }
 
-    /// Lets time pass until something holds, not longer than `span`. Whether it came to hold.
+    /// Lets time pass until `holds` returns true, at most for `span`. Returns whether it did.
     fn wait(
         &mut self,
         span: Micros,
@@ -417,7 +422,7 @@ impl Obligations<'_> {
         Ok(true)
     }
 
-    /// Writes at the leader and waits until that is committed.
+    /// Writes at the leader and waits until every request is answered.
     fn write_through(&mut self, writes: u64) -> Judged {
         for _ in 0..writes {
             if let Some(node) = self.leader_id() {
@@ -428,7 +433,7 @@ impl Obligations<'_> {
         self.every_request_is_answered()
     }
 
-    /// Waits until all members that run have the same state, `but` one that is down.
+    /// Waits until all running members have the same state, except for `but`, which is down.
     fn converges(&mut self, but: Option<NodeId>) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
         let limit = self.simulation.now().after(recovery::bound(self.simulation, self.calm));
@@ -442,7 +447,7 @@ impl Obligations<'_> {
     }
 }
 
-/// Whether a leader has committed all of its log, and all members that should run hold its state.
+/// Whether a leader has committed its whole log, and all members that should run have its state.
 fn equal(simulation: &Simulation, but: Option<NodeId>) -> bool {
     let Some(leader) = simulation.leader().and_then(|id| simulation.replica(id)) else {
         return false;

@@ -1,5 +1,5 @@
-//! How fast everything goes in a random run: what a cluster on one board, in one room or across an
-//! ocean has for timeouts, round trips and links.
+//! The timing of a random run: timeouts, round trips and links as on one board, in one room or
+//! across an ocean.
 
 use super::super::{DiskConfig, NetworkConfig, SimConfig, Simulation};
 use crate::config::Config;
@@ -7,10 +7,10 @@ use crate::random::Random;
 use crate::replica::Replica;
 use crate::types::{MILLISECOND, Micros};
 
-/// The minimum election timeout of the paper, to which the spans of a run are related.
+/// The minimum election timeout of the paper, in µs. The durations of a run are relative to it.
 const USUAL_TIMEOUT: Micros = 150 * MILLISECOND;
 
-/// Timeouts and heartbeats.
+/// Timeouts and the heartbeat interval.
 pub(super) fn timeouts(random: &mut Random) -> Config {
     let election_timeout_min = match random.between(0, 8) {
         0 => random.between(20, 60) * MILLISECOND,
@@ -29,18 +29,19 @@ pub(super) fn timeouts(random: &mut Random) -> Config {
     }
 }
 
-/// A span that is `millis` ms with the paper's timeouts and in proportion with others, in µs.
+/// A duration that is `millis` ms with the paper's timeouts, in proportion to other timeouts, in
+/// µs.
 pub(super) fn span(config: &SimConfig, millis: u64) -> Micros {
     config.node.election_timeout_min * millis * MILLISECOND / USUAL_TIMEOUT
 }
 
-/// What a follower can be sent before it answers, in bytes.
+/// How many bytes a leader can send to a follower before the follower answers.
 pub(super) fn window(config: &Config) -> u64 {
     config.max_in_flight_bytes.min(config.max_in_flight * config.max_batch_bytes) as u64
 }
 
 /// The network after all faults have stopped. The longest round trip stays below the shortest
-/// election timeout: with more no cluster works, and no operator would set it so.
+/// election timeout: no cluster works otherwise, and no operator would choose such a setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Calm {
     pub(super) delay_min: Micros,
@@ -60,13 +61,13 @@ impl Calm {
         Self { delay_min, delay_max, sync_max: random.between(1, timeout / 30) }
     }
 
-    /// From asking over a link to the answer, with both disks on the way, at the longest.
+    /// The longest time from a request over a link to its answer, with a sync of both disks.
     pub(super) const fn round_trip(self) -> Micros {
         2 * (self.delay_max + self.sync_max)
     }
 
-    /// How long a server that has nothing is sent all that there is, at the longest. A round trip
-    /// carries at least half a window, or one entry that is larger.
+    /// The longest time to send everything to an empty server, in µs. A round trip carries at least
+    /// half a window, or one larger entry.
     pub(super) fn copying(self, simulation: &Simulation) -> Micros {
         let replicas = simulation.ids().into_iter().filter_map(|id| simulation.replica(id));
         let sizes = replicas.map(Replica::status).map(|it| it.log_bytes + it.state_bytes);
@@ -75,7 +76,8 @@ impl Calm {
     }
 }
 
-/// What a run's links and disks can carry. `largest` is the largest value that its clients write.
+/// Draws the speeds of links and disks. `largest` is the size of the largest value that clients
+/// write.
 pub(super) fn speeds(
     node: &Config,
     largest: usize,
@@ -88,7 +90,8 @@ pub(super) fn speeds(
     let speed = |random: &mut Random| least << random.between(0, 10);
     if random.chance(400) {
         network.bytes_per_second = speed(random);
-        // As in the server: what a leader has under way takes at most half of the queue.
+        // As in the real server: the messages that a leader has in flight fill at most half of the
+        // queue.
         network.queue_bytes = (2 * node.max_in_flight_bytes as u64) << random.between(0, 3);
     }
     if random.chance(300) {

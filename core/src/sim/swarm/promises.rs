@@ -1,6 +1,6 @@
-//! A voter that has acknowledged a leader refuses other candidates for the shortest election
-//! timeout (dissertation §6.4.1). Leases rest on it; a stale read is only its rarest consequence, so
-//! the promise itself is judged.
+//! A voter that acknowledged a leader refuses other candidates for the minimum election timeout
+//! (dissertation §6.4.1). Leases rely on this promise. A broken promise rarely leads to a stale
+//! read, so the promise itself is judged.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "few kinds of events concern a promise")]
 
@@ -11,16 +11,16 @@ use crate::event::{Event, EventKind, Fault};
 use crate::message::Body;
 use crate::types::{EventId, NodeId, Time};
 
-/// Each voter's latest promise, by its own clock.
+/// The latest promise of each voter, by the voter's own clock.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Promises {
     given: BTreeMap<NodeId, Promise>,
-    /// The heartbeat round of each message of a leader that is on its way.
+    /// The heartbeat round of each message that a leader sent.
     rounds: BTreeMap<EventId, u64>,
-    /// When each voter first heard each round of each leader.
+    /// When each voter first received each round of each leader.
     heard: BTreeMap<(NodeId, NodeId), BTreeMap<u64, Time>>,
-    /// The requests for votes that a leader asked for itself (dissertation §3.10), and what they led
-    /// to.
+    /// The vote requests that a leader asked for (dissertation §3.10), and the events that they
+    /// caused.
     transfers: BTreeSet<EventId>,
 }
 
@@ -31,7 +31,7 @@ struct Promise {
 }
 
 impl Promises {
-    /// Takes in an event. Gives the promise that it breaks, in words.
+    /// Handles an event. Returns a description of the promise that the event breaks.
     pub(super) fn observe(&mut self, config: &Config, event: &Event) -> Result<(), String> {
         let node = event.id.node;
         if event.cause.is_some_and(|cause| self.transfers.contains(&cause)) {
@@ -42,7 +42,8 @@ impl Promises {
                 Body::AppendEntries { round, .. } | Body::InstallSnapshot { round, .. } => {
                     self.rounds.insert(event.id, round);
                 }
-                // The answer may have waited for the disk; the promise counts from the question.
+                // The reply may have waited for the disk, but the promise counts from the leader's
+                // message.
                 Body::AppendEntriesReply { round, .. }
                 | Body::InstallSnapshotReply { round, .. }
                     if round != Body::NO_ROUND =>
@@ -58,7 +59,7 @@ impl Promises {
                 _ => {}
             },
             EventKind::MessageReceived { message, .. } => {
-                // What its receiver does is caused by the receipt.
+                // The receipt is the cause of what the receiver does.
                 if self.transfers.contains(message) {
                     self.transfers.insert(event.id);
                 }
@@ -82,7 +83,7 @@ impl Promises {
                     ));
                 }
             }
-            // What a server remembers over a restart is another matter, as is a clock that jumps.
+            // Promises across a restart or a clock jump are not judged here.
             EventKind::Crashed => {
                 self.given.remove(&node);
             }

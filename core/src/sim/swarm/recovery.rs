@@ -1,4 +1,4 @@
-//! After the faults: all of them end, and the cluster must elect, commit and agree.
+//! The recovery: all faults end, and the cluster must elect, commit and agree.
 
 use super::super::{Action, Simulation};
 use super::obligations::Obligations;
@@ -9,15 +9,16 @@ use crate::random::Random;
 use crate::replica::Replica;
 use crate::types::{EventId, Micros, SECOND};
 
-/// How long the cluster may take to commit and agree once all faults have stopped: many election
-/// timeouts, since votes may split again and again, and the time to send everything to each server.
+/// How long the cluster may take to commit and agree after all faults have stopped, in µs. It
+/// covers many election timeouts, since votes may split repeatedly, and the time to send everything
+/// to each server.
 pub(super) fn bound(simulation: &Simulation, calm: Calm) -> Micros {
     let servers = simulation.ids().len() as u64;
     pace::span(simulation.config(), 20_000).max(20 * SECOND) + servers * calm.copying(simulation)
 }
 
-/// Ends all faults, waits for a write and for equal states, and then holds the cluster to all that
-/// it owes. Gives the number of events.
+/// Ends all faults, waits for a write and for equal states, and then checks all obligations.
+/// Returns the number of events.
 pub(super) fn recover(simulation: &mut Simulation, watch: &mut Watch) -> Result<u64, Failure> {
     let mut random = Random::new(simulation.config().seed ^ 0xca1a_ca1a_ca1a_ca1a);
     let calm = Calm::draw(simulation.config(), &mut random);
@@ -48,7 +49,7 @@ fn reunite(simulation: &mut Simulation, watch: &mut Watch, calm: Calm) -> Result
         }
         events += pass(simulation, watch, 200)?;
     }
-    // A leader may still be deposed, by word from a time before the recovery: ask again then.
+    // Messages from before the recovery may still depose a leader. Then the write is repeated.
     while simulation.now() < limit {
         if let Some(node) = simulation.leader() {
             let command = Command::put("end", "");
@@ -73,7 +74,7 @@ fn pass(simulation: &mut Simulation, watch: &mut Watch, millis: u64) -> Result<u
     Ok(events.len() as u64)
 }
 
-/// All faults end. A disk that is damaged stays so: its server stays down.
+/// Ends all faults. A damaged disk stays damaged, and its server stays down.
 fn end_faults(simulation: &mut Simulation, calm: Calm) {
     let mut act = |action| {
         let _ = simulation.act(action);
@@ -92,7 +93,7 @@ fn end_faults(simulation: &mut Simulation, calm: Calm) {
         };
         act(Action::SetClock { node, jump: 0, rate_permille: 1000 });
         act(Action::MendDisk(node));
-        // Only now may a frozen server learn that a write of its failed.
+        // A frozen server may learn only now that one of its writes failed.
         act(Action::Thaw(node));
         if simulation.replica(node).is_some_and(|replica| replica.status().halted) {
             let _ = simulation.act(Action::Crash(node));
@@ -106,7 +107,7 @@ fn committed_in_this_term(simulation: &Simulation) -> bool {
     leader.is_some_and(|replica| replica.last_applied().term == replica.status().term)
 }
 
-/// Whether all members that run have applied the same entries, the final write among them.
+/// Whether all running members have the same state, which includes the final write.
 fn converged(simulation: &Simulation) -> bool {
     let leader = simulation.leader().and_then(|leader| simulation.replica(leader));
     let Some(leader) = leader else { return false };

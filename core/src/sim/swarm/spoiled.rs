@@ -1,5 +1,5 @@
-//! A server whose state changes by itself, through bad memory or a bug, is found out by the others and
-//! stops; no other server does.
+//! If a server's state changes by itself, through bad memory or a bug, the others detect it. That
+//! server stops, and no other server does.
 
 use super::super::{Action, Simulation};
 use super::obligations::{Judged, Obligations, fails};
@@ -10,12 +10,13 @@ use crate::replica::{Halt, Replica};
 use crate::types::NodeId;
 
 impl Obligations<'_> {
-    /// Tried on a copy of the run: the state agrees no more, which is a violation elsewhere.
+    /// Works on a copy of the run: the states then differ, which other checks report as a
+    /// violation.
     pub(super) fn finds_a_spoiled_state(&mut self) -> Judged {
         let Some(leader) = self.leader().map(Replica::status) else { return Ok(()) };
         let voters: Vec<NodeId> = leader.membership.all_voters().collect();
         let all_run = voters.iter().all(|id| self.simulation.replica(*id).is_some());
-        // With more in between, a run would take long.
+        // With fewer digests, the trial would take too long.
         let often = self.simulation.config().node.digest_every <= 32;
         if voters.len() < 3 || !all_run || !often {
             return Ok(());
@@ -29,8 +30,8 @@ impl Obligations<'_> {
             if copy.now() > limit {
                 return fails(format!("{spoiled} goes on with a state that nobody else has"));
             }
-            // While somebody is sent a snapshot more writes could make another one necessary, without
-            // end where the log keeps little (`keep_bytes`): seed 53761.
+            // While the leader sends a snapshot, more writes could make another snapshot necessary.
+            // This never ends if the log keeps little (`keep_bytes`): seed 53761.
             let leader = copy.leader().filter(|node| !is_copying(&copy, *node));
             if let Some(node) = leader {
                 let _ = copy.act(Action::Write { node, command: Command::put("s", "") });
@@ -45,7 +46,7 @@ impl Obligations<'_> {
     }
 }
 
-/// Whether the leader sends a snapshot to somebody.
+/// Whether the leader is sending a snapshot.
 fn is_copying(simulation: &Simulation, leader: NodeId) -> bool {
     let status = simulation.replica(leader).map(Replica::status);
     status.is_some_and(|it| it.peers.values().any(|peer| peer.mode == ProgressMode::Snapshot))

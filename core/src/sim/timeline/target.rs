@@ -1,16 +1,15 @@
-//! How far a timeline is to be run.
+//! How far a timeline runs.
 
 use super::super::{Moment, Simulation};
 use crate::types::Time;
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
     Moment(Moment),
     Time(Time),
-    /// So many happenings from the beginning.
+    /// This many happenings from the start.
     Happened(u64),
-    /// Where a deed of the journal was about to be done, by its number and moment.
+    /// Just before a deed of the journal, given by its number and moment.
     Deed(usize, Moment),
 }
 
@@ -23,12 +22,12 @@ impl Target {
         }
     }
 
-    /// Whether the deed with this number lies beyond it, though its moment may not.
+    /// Whether the deed with this number lies beyond the target, even if its moment does not.
     pub(super) const fn precedes(self, deed: usize) -> bool {
         matches!(self, Self::Deed(first, _) if first <= deed)
     }
 
-    /// Whether a deed lies on the way.
+    /// Whether the way to the target includes a deed at this moment.
     pub(super) fn allows(self, at: Moment) -> bool {
         match self {
             Self::Moment(moment) | Self::Deed(_, moment) => at <= moment,

@@ -1,10 +1,10 @@
-//! Walking along a branch without leaving the present.
+//! A walk along a branch that does not change the timeline's present.
 
 use super::super::{Moment, Simulation};
 use super::{BranchId, Timeline};
 use crate::event::Event;
 
-/// The events of one branch from a moment on, one by one.
+/// The events of one branch, one by one, from a moment on.
 pub(super) struct Walk {
     branch: BranchId,
     simulation: Simulation,

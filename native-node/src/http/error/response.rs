@@ -1,7 +1,8 @@
-//! How an error becomes an answer: `application/problem+json`.
+//! Errors as responses of type `application/problem+json`.
 
 use std::borrow::Cow;
 
+use api::kv::Found;
 use axum::response::{IntoResponse, Response};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -14,10 +15,35 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::{ApiError, Kind, Problem};
 use crate::http::answer::{Document, Outgoing};
-use crate::http::kv::Found;
 
-/// The type of all errors (RFC 9457).
+/// The content type of all errors (RFC 9457).
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+fn problem<'a>(kind: Kind, detail: String) -> Problem<'a> {
+    let Kind { status, code, title, hint, retryable } = kind;
+    Problem {
+        r#type: format!("urn:glassraft:error:{code}"),
+        title,
+        status: status.as_u16(),
+        code,
+        detail,
+        hint,
+        retryable,
+        leader: None,
+        found: None,
+        kept: None,
+    }
+}
+
+/// The answer for an error that is not part of the server's API.
+pub(crate) fn answer(kind: Kind, detail: String) -> Response {
+    let problem = problem(kind, detail);
+    let status = StatusCode::from_u16(problem.status).expect("it was a status");
+    let body = serde_json::to_string(&problem).expect("a problem has a JSON form");
+    let mut response = (status, body).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    response
+}
 
 impl ApiError {
     /// The body of the answer.
@@ -26,22 +52,15 @@ impl ApiError {
     }
 
     fn problem(&self) -> Problem<'_> {
-        let Kind { status, code, title, hint, retryable } = self.kind();
         Problem {
-            r#type: format!("urn:glassraft:error:{code}"),
-            title,
-            status: status.as_u16(),
-            code,
-            detail: self.detail(),
-            hint,
-            retryable,
             leader: self.leader(),
             found: if let Self::ConditionFailed(found) = self { found.as_ref() } else { None },
             kept: if let Self::Compacted(compacted) = self { Some(compacted.kept) } else { None },
+            ..problem(self.kind(), self.detail())
         }
     }
 
-    /// The answer, which shows what a key is without copying it.
+    /// The answer, which shows a key without copying its value.
     pub(in crate::http) fn into_answer(mut self) -> Outgoing {
         let Self::ConditionFailed(found) = &mut self else {
             return Outgoing::from(self.into_response());
@@ -55,7 +74,7 @@ impl ApiError {
         let mut document = Document::default();
         document.raw(text.strip_suffix('}').unwrap_or(&text));
         document.raw(",\"found\":");
-        found.show(&mut document);
+        document.found(&found);
         document.raw("}");
         let mut answer = Outgoing::from(document);
         *answer.head().status_mut() = self.status();
@@ -63,7 +82,7 @@ impl ApiError {
         answer
     }
 
-    /// What RFC 6750 wants a refusal to say of the token.
+    /// The `WWW-Authenticate` header of RFC 6750.
     fn challenge(&self) -> Option<HeaderValue> {
         if let Self::Forbidden { needs, .. } = self {
             let words = format!("Bearer error=\"insufficient_scope\", scope=\"{needs}\"");
@@ -74,12 +93,12 @@ impl ApiError {
     }
 }
 
-/// What a key is that should be something else.
+/// Describes a key that does not meet a condition.
 pub(super) fn found(found: &Found) -> String {
     format!("the key is there, last changed at revision {}", found.mod_revision)
 }
 
-/// As it stands in an answer that tells of several things.
+/// The form of an error in an answer with several results.
 impl Serialize for ApiError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.problem().serialize(serializer)

@@ -1,4 +1,4 @@
-//! What many answers have in common.
+//! Adds to the description what many operations share.
 
 use hyper::Method;
 use utoipa::Modify;
@@ -8,13 +8,12 @@ use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 
-use crate::http::Route;
-use crate::http::access::needs;
+use crate::route::Route;
 
-/// Reads of the state.
+/// Operations that read the state.
 const READS: [&str; 4] = ["get_json", "get_raw", "get_range", "show_lease"];
 
-/// Changes of the state, which go through the log.
+/// Operations that change the state through the log.
 const WRITES: [&str; 10] = [
     "batch",
     "set",
@@ -28,7 +27,7 @@ const WRITES: [&str; 10] = [
     "close_session",
 ];
 
-/// Adds it.
+/// Adds the shared headers and the security scheme.
 pub(super) struct Common;
 
 impl Modify for Common {
@@ -49,8 +48,8 @@ impl Modify for Common {
             ];
             for (method, operation) in all {
                 let Some(operation) = operation else { continue };
-                let needed = needs(route, &method).map(|scope| {
-                    // Without tokens everybody may do everything.
+                let needed = route.needs(&method).map(|scope| {
+                    // Servers without tokens accept all requests.
                     vec![
                         SecurityRequirement::default(),
                         SecurityRequirement::new("bearer", [scope.to_string()]),
@@ -91,7 +90,7 @@ impl Modify for Common {
     }
 }
 
-/// All of them, wherever they are.
+/// All operations of all paths.
 pub(super) fn operations(api: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     api.paths.paths.values_mut().flat_map(|item| {
         let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];

@@ -1,8 +1,9 @@
-//! What can go wrong with each request: the statuses and codes of [`ApiError`] themselves.
+//! The errors of each request, with the statuses and codes of [`ApiError`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use api::problem::Leader;
 use raft_core::event::RequestRefusal;
 use raft_core::kv::{Compacted, Refusal};
 use raft_core::membership::ChangeRefusal;
@@ -17,10 +18,9 @@ use utoipa::{Modify, PartialSchema as _, ToSchema as _};
 
 use super::common::{header, operations};
 use crate::auth::Scope;
-use crate::demo::DeedError;
-use crate::http::error::{ApiError, Leader, Problem};
+use crate::http::error::{ApiError, Problem};
 
-/// Adds them to every operation, and the list of all to the description.
+/// Adds the errors to every operation, and a table of all errors to the description.
 pub(super) struct Errors;
 
 impl Modify for Errors {
@@ -97,20 +97,20 @@ fn table() -> String {
     text
 }
 
-/// The codes of all errors.
+/// The schema of the codes of all errors.
 pub(in crate::http) fn codes() -> Schema {
     let codes = all().into_iter().map(|error| Value::from(error.code()));
     let object = Object::builder().schema_type(Type::String).enum_values(Some(codes));
     Schema::Object(object.description(Some("Does not change between releases")).build())
 }
 
-/// All of them, one of each kind.
+/// All errors, one of each code.
 pub(super) fn all() -> Vec<ApiError> {
     std::iter::successors(Some(ApiError::NoLeader), after).collect()
 }
 
-/// Goes through all errors in turn. A new one is put in between two others: without that this does
-/// not compile.
+/// The next error in the list. A new error must be inserted between two others: without that this
+/// does not compile.
 fn after(error: &ApiError) -> Option<ApiError> {
     use ApiError as E;
     let nobody = || Leader { id: NodeId(1), client: "HOST:PORT".to_owned() };
@@ -165,14 +165,7 @@ fn after(error: &ApiError) -> Option<ApiError> {
         E::Origin(_) => E::Unauthorized(""),
         E::Unauthorized(_) => E::Forbidden { has: Scope::Read, needs: Scope::Admin },
         E::Forbidden { .. } => E::WebSocketOnly,
-        E::WebSocketOnly => E::DemoToken,
-        E::DemoToken => E::Demo(DeedError::NoSuchNode(0)),
-        E::Demo(DeedError::NoSuchNode(_)) => E::Demo(DeedError::NoSuchLink(0)),
-        E::Demo(DeedError::NoSuchLink(_)) => {
-            E::Demo(DeedError::WrongState { id: 0, state: "", deed: "" })
-        }
-        E::Demo(DeedError::WrongState { .. }) => E::Demo(DeedError::System(anyhow::Error::msg(""))),
-        E::Demo(DeedError::System(_)) => return None,
+        E::WebSocketOnly => return None,
     })
 }
 
@@ -210,7 +203,7 @@ fn after_leaders_refusal(refusal: RequestRefusal) -> Option<RequestRefusal> {
     })
 }
 
-/// What can go wrong with an operation. What any request can meet is added to each.
+/// The errors of an operation, including those of any request.
 #[expect(clippy::too_many_lines, reason = "one table of all operations")]
 fn of_operation(id: &str) -> Vec<ApiError> {
     let codes: &[&str] = match id {

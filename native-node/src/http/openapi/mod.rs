@@ -1,9 +1,12 @@
-//! The description of the API (OpenAPI 3.1), made of the handlers and types themselves, and a page
-//! that shows it.
+//! The description of the API (OpenAPI 3.1), generated from the handlers and types, and a page that
+//! shows it.
 //!
-//! Handlers carry what they take and give on success. What can go wrong stands in [`errors`], since
-//! statuses and codes are those of [`super::error::ApiError`]; what all answers have in common, such
-//! as headers, in [`common`]. A test compares the whole with the routes that are served.
+//! Handlers describe their input and their success. [`errors`] adds what can go wrong, with the
+//! statuses and codes of [`super::error::ApiError`]. [`common`] adds what all answers share, such
+//! as headers. A test compares the document with the served routes.
+//!
+//! **Invariant:** The description is never written by hand. Tests compare it with the routes, and
+//! schemathesis compares the answers of a cluster with it.
 
 mod common;
 mod errors;
@@ -17,17 +20,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
-use raft_core::event::{ProgressMode, RoleName};
-use serde::Serialize;
 use utoipa::OpenApi;
-use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa_swagger_ui::Config;
 
 use super::error::ApiError;
 use super::{App, HttpRequest, signed};
-use super::{
-    backup, batch, faults, health, kv, leases, members, range, request, status, trace, txn, watch,
-};
+use super::{backup, batch, faults, health, kv, leases, members, range, status, trace, txn, watch};
 use common::Common;
 use errors::Errors;
 pub(super) use errors::codes;
@@ -57,7 +55,7 @@ pub(super) use errors::codes;
         health::livez, health::readyz, health::metrics,
         document, page,
     ),
-    components(schemas(request::Consistency)),
+    components(schemas(api::kv::Consistency)),
     modifiers(&Common, &Errors),
 )]
 struct Api;
@@ -66,12 +64,12 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     Api::openapi().to_pretty_json().expect("the description has a JSON form").into()
 });
 
-/// The page's settings: one document, and no service on the network that judges it.
+/// The page's settings: one document, and no external validator.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true))
 });
 
-/// This description.
+/// Returns this description.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "health",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)),
@@ -81,7 +79,7 @@ pub(super) async fn document(State(app): State<Arc<App>>) -> Response {
     signed(&app, ([(CONTENT_TYPE, json)], DOCUMENT.clone()))
 }
 
-/// This description as a page, which needs nothing but this server.
+/// Shows this description as a page, without the help of other servers.
 #[utoipa::path(
     get, path = "/docs", tag = "health", operation_id = "docs",
     responses((status = 308, description = "The page is at `/docs/`")),
@@ -94,7 +92,7 @@ pub(super) async fn page(
         let location = [(LOCATION, HeaderValue::from_static("/docs/"))];
         return Ok(signed(&app, (StatusCode::PERMANENT_REDIRECT, location)));
     };
-    // It fails for settings that have no JSON form; ours have.
+    // It fails only for settings without a JSON form.
     let file = utoipa_swagger_ui::serve(path, Arc::clone(&CONFIG)).ok().flatten();
     let file = file.ok_or(ApiError::RouteNotFound)?;
     let mut response = signed(&app, file.bytes.into_owned().into_response());
@@ -104,23 +102,4 @@ pub(super) async fn page(
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
-}
-
-/// A server's role.
-pub(super) fn role() -> Schema {
-    use RoleName as R;
-    names("A server's role", &[R::Follower, R::PreCandidate, R::Candidate, R::Leader])
-}
-
-/// How a leader sends to a follower.
-pub(super) fn progress_mode() -> Schema {
-    use ProgressMode as M;
-    names("How the leader sends to it", &[M::Probe, M::Replicate, M::Snapshot, M::Lost])
-}
-
-/// Names as the core writes them.
-fn names<T: Serialize>(what: &str, all: &[T]) -> Schema {
-    let names = all.iter().map(|one| serde_json::to_value(one).expect("a name has a JSON form"));
-    let object = Object::builder().schema_type(Type::String).enum_values(Some(names));
-    Schema::Object(object.description(Some(what)).build())
 }

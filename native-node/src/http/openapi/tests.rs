@@ -1,4 +1,4 @@
-//! The description compared with what is served.
+//! Compares the description with the served routes.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::errors::all;
 use super::*;
-use crate::http::Route;
+use crate::route::Route;
 
 fn document() -> Value {
     serde_json::from_slice(&DOCUMENT).expect("it is JSON")
@@ -21,7 +21,7 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     methods.collect()
 }
 
-/// Guards the description: it knows every route that is served, and no other.
+/// Guards that the description contains every served route, and no other.
 #[test]
 fn every_route_is_described() {
     let document = document();
@@ -35,8 +35,8 @@ fn every_route_is_described() {
     assert_eq!(described, served.difference(&not_ours).copied().collect());
 }
 
-/// Guards clients that are made from it: operations have names of their own, a group, and words,
-/// and whatever fails does so with codes that are listed.
+/// Guards generated clients: each operation has a unique name, a tag and a summary, and each error
+/// code belongs to its status.
 #[test]
 fn every_operation_is_described_in_full() {
     let document = document();
@@ -63,7 +63,7 @@ fn every_operation_is_described_in_full() {
     }
 }
 
-/// Guards the errors: all of them are described, each with the status that it has.
+/// Guards that all errors are described, each with its status.
 #[test]
 fn every_error_is_described() {
     let document = document();
@@ -77,7 +77,7 @@ fn every_error_is_described() {
         let line = format!("| `{}` | {} |", error.code(), error.status().as_u16());
         assert!(text.contains(&line), "{line}");
     }
-    // Those that no operation of its own can give: the demo's, and those about paths and methods.
+    // Errors that no described operation returns: the demo's, and those about paths and methods.
     let elsewhere = [
         "method_not_allowed",
         "wrong_token",
@@ -94,7 +94,7 @@ fn every_error_is_described() {
     }
 }
 
-/// Guards references: what is referred to is there.
+/// Guards that all references can be resolved.
 #[test]
 fn every_reference_leads_somewhere() {
     fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {

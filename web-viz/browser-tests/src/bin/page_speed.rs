@@ -1,6 +1,7 @@
-//! What the page costs, measured in a real Chromium: `cargo xtask bench page` builds the page and runs
-//! this, as `page_speed --json FILE [--rounds N] [--only NAME] [--chromium VERSION]` with the variables
-//! that the tests need.
+//! Benchmarks of the page in a real Chromium. `cargo xtask bench page` builds the page and runs
+//! this program with the environment variables that the tests need.
+//!
+//! Usage: `page_speed --json FILE [--rounds N] [--only NAME] [--chromium VERSION]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use browser_tests::{Demo, Looks, Page, Process, Site, with_browser};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-/// Writes a second that a live cluster takes beside the page.
+/// The writes per second to a live cluster while the page watches it.
 const FLOOD: u32 = 10_000;
 
-/// How long frames are counted and the paused page is watched.
+/// The duration of a measurement of frames and of the paused page.
 const WATCH: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "current_thread")]
@@ -72,10 +73,10 @@ impl Options {
     }
 }
 
-/// One figure, as often as it was taken.
+/// A figure with all its measured values.
 struct Figure {
     name: &'static str,
-    /// What it should be, in words.
+    /// The target value, in words.
     aim: &'static str,
     values: Vec<f64>,
 }
@@ -111,7 +112,7 @@ impl Figure {
     }
 }
 
-/// Adds what a round found.
+/// Adds the figures of a round.
 fn add(figures: &mut Vec<Figure>, found: Vec<Figure>) {
     for figure in found {
         match figures.iter_mut().find(|known| known.name == figure.name) {
@@ -121,7 +122,7 @@ fn add(figures: &mut Vec<Figure>, found: Vec<Figure>) {
     }
 }
 
-/// What is measured with one browser.
+/// A measurement; each uses its own browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
     Start,
@@ -176,8 +177,7 @@ async fn open(page: &Page, site: &Site, servers: u64) -> Result<()> {
     page.open(&url, Looks::PLAIN).await
 }
 
-/// From the first byte asked for until servers are drawn and can be pressed, in a browser that has not
-/// seen the page before.
+/// The time from the first request until servers are drawn and can be clicked, with an empty cache.
 async fn start(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     let watch = "new MutationObserver((_, watch) => { \
                    if (document.querySelector('[data-testid=play]') \
@@ -194,7 +194,7 @@ async fn start(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     Ok(vec![Figure::of("usable after, in ms", "≤ 1000").with(usable)])
 }
 
-/// Frames while more than 200 messages are drawn on their way between seven servers.
+/// Frames while more than 200 messages are in transit between seven servers.
 async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 7).await?;
     page.devtools("Performance.enable", json!({})).await?;
@@ -214,7 +214,8 @@ async fn frames(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     ])
 }
 
-/// From moving the handle until the document shows the moment, all over a run of 100,000 events.
+/// The time from moving the handle until the document shows the moment, all over a run of 100,000
+/// events.
 async fn seek(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 5).await?;
     make_long(page).await;
@@ -225,7 +226,7 @@ async fn seek(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     ])
 }
 
-/// What the page's process holds after an hour of simulated time.
+/// The memory of the page's process after an hour of simulated time.
 async fn hour(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 3).await?;
     page.slide("speed", 15).await;
@@ -233,7 +234,7 @@ async fn hour(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     let process = process(page)?;
     let before = process.memory().context("memory cannot be read")?;
     let clock = "parseFloat(document.querySelector('[data-testid=clock]').innerText)";
-    // At a hundred times the speed of life it takes 36 s, where the machine can follow.
+    // At 100 times real time this takes 36 s, if the machine can follow.
     while number(&page.ask(clock).await)? < 3600.0 {
         sleep(Duration::from_millis(500)).await;
     }
@@ -245,7 +246,7 @@ async fn hour(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     ])
 }
 
-/// What the page's process works while the clock stands.
+/// The CPU use of the page's process while the clock stands.
 async fn paused(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     open(page, site, 3).await?;
     page.slide("speed", 8).await;
@@ -261,7 +262,7 @@ async fn paused(page: &Page, site: &Site) -> Result<Vec<Figure>> {
     Ok(vec![Figure::of("processor while paused, in %", "0").with(share)])
 }
 
-/// A cluster of three real servers that takes 10,000 writes a second, with the page beside it.
+/// A cluster of three real servers that takes 10,000 writes per second while the page watches it.
 async fn flood(page: &Page) -> Result<Vec<Figure>> {
     let demo = Demo::start().await?;
     page.open(&format!("{}/#source=live", demo.url()), Looks::PLAIN).await?;
@@ -275,7 +276,7 @@ async fn flood(page: &Page) -> Result<Vec<Figure>> {
     let metrics = async || page.devtools("Performance.getMetrics", json!({})).await;
     let load = demo.load(2 * WATCH, Some(FLOOD));
     let watch = async {
-        // The load has begun, and the page has met it.
+        // By then the load has started and has reached the page.
         sleep(WATCH / 2).await;
         let (before, worked) = (metrics().await?, process.time());
         page.ask("window.seen.length = 0, true").await;
@@ -288,7 +289,7 @@ async fn flood(page: &Page) -> Result<Vec<Figure>> {
     };
     let (writes, watched) = tokio::join!(load, watch);
     let (before, after, gaps, worked, lag) = watched?;
-    // A page that lost its cluster would complain.
+    // If the page lost its cluster, it would log console errors.
     page.devtools("Page.navigate", json!({ "url": "about:blank" })).await?;
     demo.end().await;
     let count = f64::from(u32::try_from(gaps.len())?);

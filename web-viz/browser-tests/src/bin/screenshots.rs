@@ -1,8 +1,8 @@
-//! Takes the pictures in docs/screenshots: each source, in each set of colours, on a desk and on a
-//! phone; an election and a partition besides.
+//! Takes the screenshots in docs/screenshots: each source in each colour scheme, on a desktop and
+//! on a phone; also an election, a partition and others.
 //!
-//! `cargo run -p browser-tests --bin screenshots [DIRECTORY [NAME]]`, with the variables that the
-//! tests need. With a name only the pictures are taken whose name contains it.
+//! Run `cargo run -p browser-tests --bin screenshots [DIRECTORY [NAME]]` with the environment
+//! variables that the tests need. NAME limits the run to screenshots whose name contains it.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// What is shown.
+/// The situation that a screenshot shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scene {
     Simulate,
@@ -45,7 +45,7 @@ struct Picture {
 }
 
 impl Picture {
-    /// Each scene on a dark desk, and besides as each is looked at most.
+    /// Each scene on a dark desktop, and also in the other common looks.
     fn all() -> impl Iterator<Item = Self> {
         use Colours::{Dark, Light};
         use Screen::{Desktop, Phone, Projector};
@@ -143,7 +143,7 @@ impl Picture {
     }
 }
 
-/// A candidate with its own vote, asking for the others'.
+/// A candidate with its own vote, asking for the other votes.
 async fn election(page: &Page) {
     page.slide("speed", 3).await;
     page.wait("a candidate", "document.querySelector('.server.candidate') !== null").await;
@@ -153,7 +153,8 @@ async fn election(page: &Page) {
     page.press(" ").await;
 }
 
-/// The moment before a real cluster's leader was cut off, while it already has another.
+/// The moment before a real cluster's leader was cut off, while the present already has another
+/// leader.
 async fn past(page: &Page, looks: Looks) {
     let leader = page.wait_for_leader(None).await;
     write(page, looks, "planet", "Saturn").await;
@@ -176,7 +177,7 @@ async fn split_vote(page: &Page) {
     page.wait("two candidates", split).await;
 }
 
-/// A leader with one follower, cut off from the other three, which have elected another.
+/// A leader with one follower, cut off from three servers that have elected another leader.
 async fn partition(page: &Page, looks: Looks) {
     page.slide("speed", 7).await;
     let leader = page.wait_for_leader(None).await;
@@ -197,7 +198,7 @@ async fn partition(page: &Page, looks: Looks) {
     page.press(" ").await;
 }
 
-/// Many entries, one of them chosen.
+/// Many entries; a column is chosen.
 async fn long_log(page: &Page) {
     page.slide("speed", 9).await;
     page.wait_for_leader(None).await;
@@ -227,7 +228,7 @@ async fn lesson(page: &Page) {
     page.press(" ").await;
 }
 
-/// A rule broken, what gave way, and the proof.
+/// A broken rule, the violation and its proof.
 async fn violation(page: &Page) {
     page.click("phase-break").await;
     while page.ask("document.querySelector('[data-testid=lesson-verdict]') === null").await == true
@@ -238,7 +239,7 @@ async fn violation(page: &Page) {
     page.wait("the proof", "document.querySelector('[data-testid=proof]') !== null").await;
 }
 
-/// A leader, some committed writes, and one on its way to the followers.
+/// A leader, some committed writes, and a write in transit to the followers.
 async fn simulated(page: &Page, looks: Looks) {
     page.slide("speed", 8).await;
     let leader = page.wait_for_leader(None).await;
@@ -265,7 +266,7 @@ async fn simulated(page: &Page, looks: Looks) {
     show(page, looks, "log").await;
 }
 
-/// A failover that is over, and a write after it.
+/// A completed failover, and a write after it.
 async fn live(page: &Page, looks: Looks) {
     let first = page.wait_for_leader(None).await;
     for (key, value) in [("planet", "Saturn"), ("rings", "7")] {
@@ -290,7 +291,7 @@ async fn write(page: &Page, looks: Looks, key: &str, value: &str) {
     page.wait("the answer", answered).await;
 }
 
-/// On a phone the panels take turns.
+/// Switches to a panel on a phone, which shows one panel at a time.
 async fn show(page: &Page, looks: Looks, tab: &str) {
     if looks.screen == Screen::Phone {
         page.click(&format!("tab-{tab}")).await;

@@ -1,13 +1,13 @@
-//! The page for people who read by ear, see other colours, or have no mouse: axe-core's judgement.
+//! Accessibility: the page's findings by axe-core.
 
 use anyhow::Result;
 use browser_tests::{Colours, Looks, Page, Screen, Site, axe, with_page};
 
-/// What axe-core finds serious or worse, in words; empty is good.
+/// The problems that axe-core rates serious or critical.
 async fn findings(page: &Page) -> Vec<String> {
     let found = page
         .ask(
-            // What is still fading in has less contrast than it will have.
+            // Elements that still fade in have too little contrast.
             "Promise.allSettled(document.getAnimations() \
              .filter(it => it.effect.getComputedTiming().endTime < 10000).map(it => it.finished)) \
              .then(() => axe.run()).then(result => result.passes.length > 0 && result.violations \
@@ -19,8 +19,8 @@ async fn findings(page: &Page) -> Vec<String> {
     found.iter().map(ToString::to_string).collect()
 }
 
-/// Guards people who use the page otherwise than most, in both sets of colours and on a phone: nothing
-/// that axe-core calls serious, whatever is open.
+/// Guards that axe-core finds nothing serious, in both colour schemes, on a phone, and with dialogs
+/// open.
 #[tokio::test]
 async fn axe_finds_nothing_serious() -> Result<()> {
     let site = Site::open().await?;

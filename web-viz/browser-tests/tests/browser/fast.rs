@@ -1,5 +1,6 @@
-//! The speed of the page. `cargo xtask bench page` measures wall-clock time. These tests measure CPU time,
-//! which a busy machine lengthens far less. The bounds are twice what a starved machine needs.
+//! The speed of the page. `cargo xtask bench page` measures wall-clock time. These tests measure
+//! CPU time, which a busy machine lengthens far less. The bounds are twice what a starved machine
+//! needs.
 
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use anyhow::Result;
 use browser_tests::speed::{Work, crowd, frame_times, make_long, seek_times};
 use browser_tests::{Looks, Site, with_page};
 
-/// CPU time of a frame without painting, at most, in ms.
+/// The maximum CPU time of a frame without painting, in ms.
 const FRAME: f64 = 25.0;
 
-/// CPU time to go to a moment, at most, in ms.
+/// The maximum CPU time of a seek, in ms.
 const PLACE: f64 = 50.0;
 
-/// Guards the stage with 200 messages on their way between seven servers: it goes on being drawn. On a
-/// machine of its own it is 60 frames a second.
+/// Guards that the stage with 200 messages in transit between seven servers keeps drawing. On an
+/// idle machine it reaches 60 frames per second.
 #[tokio::test]
 async fn two_hundred_messages_are_drawn_on_their_way() -> Result<()> {
     let site = Site::open().await?;
@@ -31,8 +32,8 @@ async fn two_hundred_messages_are_drawn_on_their_way() -> Result<()> {
     .await
 }
 
-/// Guards going about in a long run: any of 100,000 events is near. On a machine of its own it is less
-/// than 16 ms.
+/// Guards that seeking to any of 100,000 events is fast. On an idle machine a seek takes less than
+/// 16 ms.
 #[tokio::test]
 async fn any_moment_of_a_long_run_is_near() -> Result<()> {
     let site = Site::open().await?;

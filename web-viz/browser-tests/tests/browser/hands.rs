@@ -1,4 +1,4 @@
-//! The stage taken in hand, and the same by keys alone.
+//! Gestures on the stage, and the same actions with keys only.
 
 use anyhow::Result;
 use browser_tests::{Colours, Looks, Page, Pointer, Screen, Site, Touch, with_page};
@@ -12,7 +12,7 @@ const LEFT: &str = "\u{e012}";
 const RIGHT: &str = "\u{e014}";
 const DOWN: &str = "\u{e015}";
 
-/// The phone's screen.
+/// The looks of a phone.
 const PHONE: Looks = Looks { screen: Screen::Phone, colours: Colours::Dark };
 
 async fn count(page: &Page, selector: &str) -> u64 {
@@ -20,13 +20,12 @@ async fn count(page: &Page, selector: &str) -> u64 {
     count.as_u64().unwrap_or_default()
 }
 
-/// A cluster of five.
+/// The address of a cluster of five servers.
 fn five(site: &Site) -> String {
     format!("{}/#source=simulate&seed=7&servers=5", site.url())
 }
 
-/// Lets the clock stand, and goes on step by step until a message is well on its way and beside all
-/// servers.
+/// Pauses the clock and steps until a message is well on its way and not above a server.
 async fn catch(page: &Page) -> Mark {
     let found = "const way = it => Math.hypot(it.x2.baseVal.value - it.x1.baseVal.value, \
                    it.y2.baseVal.value - it.y1.baseVal.value); \
@@ -62,7 +61,7 @@ async fn catch(page: &Page) -> Mark {
     }
 }
 
-/// A message on the stage: where it is, which way it flies, and its name in the air.
+/// A message on the stage: its position, its direction and its ID.
 struct Mark {
     at: (f64, f64),
     along: (f64, f64),
@@ -70,7 +69,7 @@ struct Mark {
 }
 
 impl Mark {
-    /// So far along its way, and so far aside.
+    /// The point at this distance along the message's way and to the side.
     fn beside(&self, along: f64, aside: f64) -> (f64, f64) {
         let (x, y) = self.along;
         (self.at.0 + x * along - y * aside, self.at.1 + y * along + x * aside)
@@ -89,7 +88,7 @@ async fn pause(page: &Page) {
     }
 }
 
-/// Goes to a place in small steps, as a hand does that is in no hurry.
+/// Moves to a position in small steps, like a slow hand.
 fn slowly(from: (f64, f64), to: (f64, f64)) -> Vec<Touch> {
     let step = |part: u32| {
         let share = f64::from(part) / 8.0;
@@ -99,8 +98,8 @@ fn slowly(from: (f64, f64), to: (f64, f64)) -> Vec<Touch> {
     (1..=8).flat_map(step).collect()
 }
 
-/// Guards the partition by gesture: a stroke across the ring says whom it parts from whom, one Undo
-/// mends it, and Esc gives it up.
+/// Guards the partition by gesture: a stroke across the ring names the groups that it separates.
+/// One Undo heals the links, and Esc cancels the stroke.
 #[tokio::test]
 async fn a_stroke_across_the_ring_is_a_partition() -> Result<()> {
     let site = Site::open().await?;
@@ -115,7 +114,7 @@ async fn a_stroke_across_the_ring_is_a_partition() -> Result<()> {
         let other = page.middle("[data-testid=server-S2] .plate").await;
         let between =
             |a: (f64, f64), b: (f64, f64)| (f64::midpoint(a.0, b.0), f64::midpoint(a.1, b.1));
-        // Between S1 and S5, and between S2 and S3: S1 and S2 on one side.
+        // The stroke passes between S1 and S5 and between S2 and S3, with S1 and S2 on one side.
         let (start, end) = (between(one, two), between(other, across));
         let out = |from: (f64, f64), to: (f64, f64)| {
             (to.0 + (to.0 - from.0) * 0.35, to.1 + (to.1 - from.1) * 0.35)
@@ -148,8 +147,9 @@ async fn a_stroke_across_the_ring_is_a_partition() -> Result<()> {
     .await
 }
 
-/// Guards the message in the hand: pulled back it arrives later and says so, with the shift key it
-/// arrives twice, flicked away it is lost; pressed it is chosen, and the inspector shows its fields.
+/// Guards that a message can be dragged: pulled back it arrives later, with Shift it arrives twice,
+/// and flicked away it is lost. The page names the effect meanwhile. A press chooses the message,
+/// and the inspector shows its fields.
 #[tokio::test]
 async fn a_message_is_delayed_doubled_and_lost_by_hand() -> Result<()> {
     let site = Site::open().await?;
@@ -181,7 +181,7 @@ async fn a_message_is_delayed_doubled_and_lost_by_hand() -> Result<()> {
         page.wait("the copy", &format!("document.querySelectorAll('.flight').length === {}", all + 1))
             .await;
 
-        // A busy machine may make a flick so slow that it is none: then it does nothing.
+        // On a busy machine a flick may be too slow to count; then it does nothing.
         let away = (at.0 + 60.0 * mark.along.0, at.1 + 60.0 * mark.along.1 - 30.0);
         let flick = [Touch::To(at, 0), Touch::Down, Touch::To(away, 0), Touch::Up];
         let lost = "document.querySelector('.flight.lost') !== null";
@@ -196,8 +196,8 @@ async fn a_message_is_delayed_doubled_and_lost_by_hand() -> Result<()> {
     .await
 }
 
-/// Guards the phone: a finger that rests on a server opens its menu without choosing anything in it, one
-/// that holds a message moves it and not the page, and one that moves up scrolls.
+/// Guards touch on a phone: a finger that rests on a server opens its menu and chooses nothing in
+/// it. A finger on a message moves the message, not the page. A finger that moves up scrolls.
 #[tokio::test]
 async fn a_finger_rests_holds_and_scrolls() -> Result<()> {
     let site = Site::open().await?;
@@ -238,7 +238,7 @@ async fn a_finger_rests_holds_and_scrolls() -> Result<()> {
     .await
 }
 
-/// Whether what has the focus is marked as such.
+/// Whether the focused element is marked visibly.
 async fn is_marked(page: &Page) -> bool {
     let marked = "(() => { const it = document.activeElement; \
         if (it === document.body) { return false; } \
@@ -248,8 +248,8 @@ async fn is_marked(page: &Page) -> bool {
     page.ask(marked).await == true
 }
 
-/// Guards use by keys alone, from the first election over faults, time travel and a message on its way to
-/// a lesson and back; what has the focus is always seen.
+/// Guards that keys suffice for a whole session: election, faults, time travel, a message in
+/// transit and a lesson. The focused element is always visible.
 #[tokio::test]
 async fn a_whole_session_by_keys_alone() -> Result<()> {
     let site = Site::open().await?;
@@ -266,10 +266,11 @@ async fn a_whole_session_by_keys_alone() -> Result<()> {
     .await
 }
 
-/// Messages on their way, of which there is more than one.
+/// More than one message is in transit.
 const MESSAGES: &str = "document.querySelectorAll('.flight[data-message]').length > 1";
 
-/// A walk through the whole page: nothing in focus is unseen, and the messages are one stop.
+/// Tabs through the whole page: each focused element is visible, and the messages are a single
+/// stop.
 async fn walk(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     let mut messages = 0;
@@ -290,7 +291,7 @@ async fn walk(page: &Page) {
     strike(" ").await;
 }
 
-/// Crashes the leader, sees another, and lets it come back.
+/// Crashes the leader, waits for another leader, and restarts the crashed server.
 async fn crash(page: &Page, leader: &str) {
     let strike = async |key: &str| page.strike(key, false).await;
     strike("x").await;
@@ -319,7 +320,7 @@ async fn part(page: &Page) {
     page.wait("to let go", "document.querySelector('.server[aria-pressed=true]') === null").await;
 }
 
-/// Freezes a server by the menu beside it.
+/// Freezes a server with its menu.
 async fn menu(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     page.ask("document.querySelector('[data-testid=server-S3]').focus()").await;
@@ -343,7 +344,7 @@ async fn menu(page: &Page) {
     .await;
 }
 
-/// A write, a step back, a deed there, and undo.
+/// Writes, steps back, acts there, and undoes the action.
 async fn branch(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     page.wait_for_leader(None).await;
@@ -368,7 +369,7 @@ async fn branch(page: &Page) {
     page.wait("no frost", "document.querySelector('[data-presence=frozen]') === null").await;
 }
 
-/// A message is chosen, gone on from, held and lost.
+/// Chooses a message, moves to the next, returns, holds the message and drops it.
 async fn message(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     strike(ESCAPE).await;
@@ -400,7 +401,7 @@ async fn message(page: &Page) {
     .await;
 }
 
-/// The dialogs, and a lesson.
+/// Opens the dialogs and a lesson.
 async fn lesson(page: &Page) {
     let strike = async |key: &str| page.strike(key, false).await;
     for (key, dialog) in [("s", "share"), ("?", "help"), ("l", "lessons")] {
@@ -431,8 +432,8 @@ async fn lesson(page: &Page) {
     .await;
 }
 
-/// Guards the one selection: an event marks its server, its message and its index wherever they are
-/// shown; a column marks the disks that hold it; Esc lets go of all.
+/// Guards that all views share one selection: an event marks its server, message and index
+/// everywhere. A column marks the disks that hold it. Esc clears the selection.
 #[tokio::test]
 async fn one_selection_is_marked_everywhere() -> Result<()> {
     let site = Site::open().await?;

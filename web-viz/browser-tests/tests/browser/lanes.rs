@@ -8,8 +8,8 @@ async fn count(page: &Page, selector: &str) -> u64 {
     count.as_u64().unwrap_or_default()
 }
 
-/// Guards the diagram: a key opens it, messages are arrows between lanes, one is told in words, a lane
-/// selects its server, and going back in the run takes away what had not happened yet.
+/// Guards the diagram: a key opens it, and messages are arrows between lanes. A picked message is
+/// described in words, a lane selects its server, and going back removes later messages.
 #[tokio::test]
 async fn messages_are_arrows_between_lanes() -> Result<()> {
     let site = Site::open().await?;

@@ -8,8 +8,8 @@ use browser_tests::{Demo, Guarded, Looks, Page, Site, with_page};
 
 const ALL: [&str; 3] = ["S1", "S2", "S3"];
 
-/// Guards the live picture: it shows who leads, a write in all logs, a real `kill -9` of the
-/// leader, the next leader, and the dead one's return; all from the page.
+/// Guards that the page shows and controls a live cluster: the leader, a write in all logs, and a
+/// real `kill -9` of the leader. The next leader and the restarted server appear, too.
 #[tokio::test]
 async fn the_page_follows_a_real_failover() -> Result<()> {
     let demo = Demo::start().await?;
@@ -37,13 +37,13 @@ async fn the_page_follows_a_real_failover() -> Result<()> {
     Ok(())
 }
 
-/// Guards a cluster that asks for tokens: the page says so, asks for one, says that a wrong one is
-/// wrong, and with the right one sees and writes. The token is not in the page's address.
+/// Guards that the page asks for a token if the cluster requires it, and reports a wrong token.
+/// With the right token it reads and writes. The token is not in the page's address.
 #[tokio::test]
 async fn a_cluster_that_asks_for_a_token_gets_one() -> Result<()> {
     let server = Guarded::start().await?;
     with_page(&server.url(), Looks::PLAIN, async |page| {
-        // The browser itself writes to the console that it was refused.
+        // The browser itself logs the refusal to the console.
         page.expect_complaints("Failed to load resource");
         page.wait(
             "the question for a token",
@@ -66,12 +66,12 @@ async fn a_cluster_that_asks_for_a_token_gets_one() -> Result<()> {
     .await
 }
 
-/// Guards against a wrong address: it is named, and the way back works.
+/// Guards that the page names an address that does not answer, and that the way back works.
 #[tokio::test]
 async fn an_address_where_nobody_answers_is_named() -> Result<()> {
     let site = Site::open().await?;
     with_page(site.url(), Looks::PLAIN, async |page| {
-        // The browser itself writes to the console that nobody answered.
+        // The browser itself logs the failed request to the console.
         page.expect_complaints("Failed to load resource");
         page.click("source-live").await;
         page.fill("cluster", "127.0.0.1:1").await;
@@ -84,7 +84,7 @@ async fn an_address_where_nobody_answers_is_named() -> Result<()> {
     .await
 }
 
-/// The browser itself writes to the console that servers do not answer.
+/// Permits the errors that the browser logs if servers do not answer.
 fn expect_silence(page: &Page) {
     page.expect_complaints("Failed to load resource");
     page.expect_complaints("WebSocket connection to");
@@ -96,7 +96,7 @@ async fn in_sight(page: &Page, servers: usize) {
     page.wait(&words, &format!("{badge}.includes('{words}')")).await;
 }
 
-/// Writes as a person would, who tries again what failed.
+/// Writes like a person, who retries after a failure.
 async fn put(page: &Page, key: &str, value: &str) {
     page.fill("key", key).await;
     page.fill("value", value).await;
@@ -114,8 +114,8 @@ async fn put(page: &Page, key: &str, value: &str) {
     panic!("no try to set {key} to {value} comes through");
 }
 
-/// Guards the past of a real cluster: it is held, stepped through and scrubbed while the cluster runs
-/// on; what is done meanwhile is done to the present, and one key leads back to it.
+/// Guards that the past of a real cluster can be paused, stepped through and scrubbed while the
+/// cluster runs on. Actions apply to the present, and one key returns to it.
 #[tokio::test]
 async fn the_past_of_a_real_cluster_can_be_gone_about_in() -> Result<()> {
     let demo = Demo::start().await?;
@@ -160,8 +160,8 @@ async fn the_past_of_a_real_cluster_can_be_gone_about_in() -> Result<()> {
     Ok(())
 }
 
-/// Guards faults of real links and disks from the page: they are drawn, the recovery is measured, and
-/// mending ends them.
+/// Guards that the page can inject faults into real links and disks: they are drawn, the recovery
+/// is measured, and mending ends them.
 #[tokio::test]
 async fn real_links_are_cut_and_real_disks_hang() -> Result<()> {
     let demo = Demo::start().await?;
@@ -193,7 +193,7 @@ async fn real_links_are_cut_and_real_disks_hang() -> Result<()> {
         page.wait_for_leader(Some(&second)).await;
         page.click("disk-mend").await;
         page.wait("the disk to work", &format!("!{words}.includes('disk hangs')")).await;
-        // One direction by itself.
+        // A cut of a single direction.
         page.click(&format!("cut-{second}-{first}")).await;
         page.wait(
             "one way to be cut",
@@ -212,8 +212,8 @@ async fn real_links_are_cut_and_real_disks_hang() -> Result<()> {
     Ok(())
 }
 
-/// Guards against losing the cluster for good: with all servers killed the page says so, and with
-/// them back it goes on by itself; the same when the whole demo ends and is started again.
+/// Guards that the page recovers its connection: it reports when all servers are killed, and goes
+/// on once they are back. The same holds when the whole demo ends and starts again.
 #[tokio::test]
 async fn the_connection_is_lost_and_recovers() -> Result<()> {
     let demo = Demo::start().await?;
@@ -243,7 +243,7 @@ async fn the_connection_is_lost_and_recovers() -> Result<()> {
         page.wait_for_leader(None).await;
         put(page, "fruit", "pear").await;
         page.wait_for_entry("fruit = pear", &ALL).await;
-        // What was before can still be looked at.
+        // The earlier events can still be viewed.
         page.press("\u{e011}").await;
         page.wait(
             "the past",
@@ -257,8 +257,8 @@ async fn the_connection_is_lost_and_recovers() -> Result<()> {
     .await
 }
 
-/// Guards the page beside a cluster under full load: it goes on drawing, says what was left out,
-/// comes to the cluster's very state once the load ends, and its past can be gone about in.
+/// Guards that the page keeps drawing while its cluster is under full load and reports omitted
+/// events. After the load it reaches the cluster's exact state, and its past can be viewed.
 #[tokio::test]
 async fn flood() -> Result<()> {
     let demo = Demo::start().await?;
@@ -271,7 +271,7 @@ async fn flood() -> Result<()> {
               it.longest = Math.max(it.longest, now - it.last); it.last = now; \
               requestAnimationFrame(draw); }; requestAnimationFrame(draw); return true; })()";
         page.ask(count).await;
-        // As many as come in some seconds; a busy machine takes longer for them.
+        // The writes of some seconds; a busy machine takes longer.
         let (work, mut writes, mut rate) = (Work::of(page).await.expect("the browser reports it"), 0.0, 0.0);
         while writes < 2_000.0 {
             let part = Duration::from_secs(8);
@@ -289,13 +289,13 @@ async fn flood() -> Result<()> {
             work / drawn
         );
         assert!(drawn > 0.0 && work / drawn < 100.0, "{drawn} frames in {work} ms of work");
-        // Servers tell of some thousand events a second; a slow machine may not have more.
+        // Servers report a few thousand events per second; a slow machine may not produce more.
         if rate > 1_000.0 {
             let told = "/\\d left out/.test(document.querySelector('[data-testid=left-out]')?.innerText)";
             page.wait("what was left out", told).await;
         }
 
-        // The cluster's own word for how far it is.
+        // The commit index as the cluster reports it.
         let ask = format!(
             "fetch('http://{}/cluster/status').then(it => it.json()).then(it => {{ window.status_ = it }})",
             demo.server(1)
@@ -321,7 +321,8 @@ async fn flood() -> Result<()> {
         let earlier = format!("!({} >= {committed})", at("S1"));
         page.wait("an older state", &earlier).await;
         page.click("step").await;
-        // Anywhere in what is kept: the seek and the new document, without the browser's painting.
+        // Seeks all over the kept events. This measures the seek and the new document without
+        // painting.
         let seeks = "(() => { const slider = document.querySelector('[data-testid=seek]'); \
             const [min, max] = [Number(slider.min), Number(slider.max)]; const took = []; \
             const seek = async left => { \

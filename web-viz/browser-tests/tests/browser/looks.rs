@@ -16,8 +16,8 @@ async fn contrast(page: &Page) -> (f64, f64) {
     (ink, ground)
 }
 
-/// Guards both sets of colours: the system's is taken, the button changes it, and the choice is
-/// remembered.
+/// Guards both colour schemes: the page follows the system, the button changes the scheme, and the
+/// choice is saved.
 #[tokio::test]
 async fn colours_follow_the_system_and_the_person() -> Result<()> {
     let site = Site::open().await?;
@@ -39,8 +39,8 @@ async fn colours_follow_the_system_and_the_person() -> Result<()> {
     Ok(())
 }
 
-/// Guards the phone: nothing sticks out sideways, whatever is shown, every button can be hit by a
-/// finger, and the whole story works without hover and right click.
+/// Guards the page on a phone: nothing overflows sideways on any panel, and a finger can hit every
+/// button. Nothing needs hover or a right click.
 #[tokio::test]
 async fn a_phone_shows_everything_and_is_worked_by_fingers() -> Result<()> {
     let site = Site::open().await?;
@@ -67,7 +67,7 @@ async fn a_phone_shows_everything_and_is_worked_by_fingers() -> Result<()> {
             assert_eq!(targets.count(), 0, "too small for a finger in {tab}: {small:?}");
         }
         let leader = page.wait_for_leader(None).await;
-        // What was written while the logs were out of sight is what they show first.
+        // If entries were written while the logs were hidden, the logs show the newest first.
         page.slide("speed", 8).await;
         page.click("tab-store").await;
         for _ in 0..6 {

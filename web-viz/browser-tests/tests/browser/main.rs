@@ -1,4 +1,4 @@
-//! The page in a real browser; see the crate's documentation for what it needs.
+//! Tests of the page in a real browser; the crate's documentation says what they need.
 
 mod access;
 mod fast;

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use browser_tests::{Looks, Site, with_page};
 
-/// Guards the classroom without a network: a page that was open once opens again when its server is
-/// gone, with lessons, and its link still tells of the same run.
+/// Guards the page without a network: once opened, it opens again without its server, with lessons.
+/// Its link shows the same run.
 #[tokio::test]
 async fn the_page_opens_again_without_its_server() -> Result<()> {
     let mut site = Site::open().await?;

@@ -5,8 +5,8 @@ use browser_tests::{Looks, Site, with_page};
 
 const ALL: [&str; 3] = ["S1", "S2", "S3"];
 
-/// Guards the first minute: the page opens and plays, a leader comes to be, the big button crashes
-/// it, another one takes over, and the dead one comes back as a follower.
+/// Guards the first minute: the page opens and plays, a leader is elected, and the big button
+/// crashes it. Another server takes over, and the crashed server returns as a follower.
 #[tokio::test]
 async fn the_cluster_elects_and_survives_a_crash_of_its_leader() -> Result<()> {
     let site = Site::open().await?;
@@ -32,8 +32,7 @@ async fn the_cluster_elects_and_survives_a_crash_of_its_leader() -> Result<()> {
     .await
 }
 
-/// Guards the way of a write: from the form to the leader's row, to every row, to the answer, to
-/// the store.
+/// Guards that a write appears in the leader's row, in every row, in the reply, and in the store.
 #[tokio::test]
 async fn a_write_is_seen_in_the_matrix_of_all_servers() -> Result<()> {
     let site = Site::open().await?;
@@ -51,7 +50,8 @@ async fn a_write_is_seen_in_the_matrix_of_all_servers() -> Result<()> {
     .await
 }
 
-/// Guards use by keys alone: hold, step, choose, crash, restart, cut off, mend, write, help.
+/// Guards that keys do what the buttons do: pause, step, choose, crash, restart, cut off, mend,
+/// write, help.
 #[tokio::test]
 async fn keys_do_what_buttons_do() -> Result<()> {
     let site = Site::open().await?;
@@ -64,7 +64,7 @@ async fn keys_do_what_buttons_do() -> Result<()> {
         )
         .await;
         let clock = page.text("clock").await;
-        // The right arrow, more than once: several things may happen in one millisecond.
+        // The right arrow is pressed several times, because several events may share a millisecond.
         page.press("\u{e014}\u{e014}\u{e014}\u{e014}\u{e014}").await;
         page.wait(
             "a step",
@@ -103,7 +103,7 @@ async fn keys_do_what_buttons_do() -> Result<()> {
     .await
 }
 
-/// Guards shared links: an address with a seed shows that run, and the same seed the same run.
+/// Guards that an address with a seed shows that run, and that the same seed gives the same run.
 #[tokio::test]
 async fn an_address_names_a_run() -> Result<()> {
     let site = Site::open().await?;
@@ -127,7 +127,7 @@ async fn an_address_names_a_run() -> Result<()> {
     .await
 }
 
-/// Guards a paused page: it asks for no frames, so that it costs nothing.
+/// Guards that a paused page requests no frames and so costs nothing.
 #[tokio::test]
 async fn a_paused_page_draws_nothing() -> Result<()> {
     let site = Site::open().await?;
@@ -145,7 +145,7 @@ async fn a_paused_page_draws_nothing() -> Result<()> {
         )
         .await;
         page.ask("(window.frames_asked = 0)").await;
-        // Not a wait for something to happen: the check is that nothing does.
+        // This waits for a fixed time, because the check is that nothing happens.
         page.ask("new Promise(done => setTimeout(done, 500))").await;
         assert_eq!(page.ask("window.frames_asked").await, 0);
     })

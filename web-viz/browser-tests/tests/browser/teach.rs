@@ -1,4 +1,4 @@
-//! What a class does with the page: lessons, faults, members, broken rules.
+//! The use of the page in a class: lessons, faults, members, broken rules.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ async fn wait_text(page: &Page, testid: &str, words: &str) {
     page.wait(words, &condition).await;
 }
 
-/// Plays what the shown page plays, to its end.
+/// Waits until the shown page of a lesson has been played.
 async fn wait_until_played(page: &Page) {
     let held = "document.querySelector('[data-testid=play]').dataset.playing === 'false'";
     page.wait("the step to be played", held).await;
 }
 
-/// More pages than any lesson has.
+/// An upper bound for the pages of any lesson.
 const PAGES: u32 = 50;
 
-/// Goes through a lesson, page by page, until something is there.
+/// Goes through a lesson page by page until an element exists.
 async fn go_on_until(page: &Page, testid: &str) {
     for _ in 0..PAGES {
         if page.ask(&format!("document.querySelector('[data-testid={testid}]') !== null")).await
@@ -36,8 +36,8 @@ async fn go_on_until(page: &Page, testid: &str) {
     panic!("{PAGES} pages without {testid}");
 }
 
-/// Guards lessons from the list to the verdict: the question, each step, the answers with one's own
-/// choice, and the arm without the rule, in which what the file promises fails. By mouse and by keys.
+/// Guards a whole lesson, by mouse and by keys: the list, the question, each step, and the answers
+/// with the user's choice. In the run without the rule, the named property fails.
 #[tokio::test]
 async fn a_lesson_is_gone_through_in_both_arms() -> Result<()> {
     let site = Site::open().await?;
@@ -68,9 +68,9 @@ async fn a_lesson_is_gone_through_in_both_arms() -> Result<()> {
     .await
 }
 
-/// Guards every lesson and every rule in the page as it is shipped: with its rule kept a lesson goes as
-/// it tells and nothing is violated; without it the promise that it names fails. Together they break
-/// each of the 22 rules.
+/// Guards every lesson and every rule in the shipped page. With its rule, a lesson goes as told and
+/// violates nothing. Without its rule, the named property fails. Together the lessons break each of
+/// the 22 rules.
 #[tokio::test]
 async fn every_lesson_goes_as_told_in_both_arms() -> Result<()> {
     let site = Site::open().await?;
@@ -110,8 +110,8 @@ async fn every_lesson_goes_as_told_in_both_arms() -> Result<()> {
     .await
 }
 
-/// Guards broken rules: the switch stays visible, the clock stops where a promise fails, the chip
-/// names it and its list leads there from elsewhere; with the rule kept again all is well.
+/// Guards broken rules: the switch stays visible, and the clock stops at a violation. The chip
+/// names the violation, and its list jumps to it. With the rule restored, nothing is violated.
 #[tokio::test]
 async fn a_broken_rule_is_found_out() -> Result<()> {
     let site = Site::open().await?;
@@ -150,7 +150,8 @@ async fn a_broken_rule_is_found_out() -> Result<()> {
     .await
 }
 
-/// Guards the tray: a server joins, is told to lead, and the verdict on what clients saw meanwhile.
+/// Guards that, in the tray, a server joins and becomes leader, and that the page judges what
+/// clients saw meanwhile.
 #[tokio::test]
 async fn members_join_and_lead_and_clients_are_judged() -> Result<()> {
     let site = Site::open().await?;
@@ -183,7 +184,7 @@ async fn members_join_and_lead_and_clients_are_judged() -> Result<()> {
         page.click("tray-server").await;
         page.click("disk-stall").await;
         page.press("c").await;
-        // A leader whose disk hangs gives way.
+        // A leader whose disk hangs steps down.
         page.wait_for_leader(Some("S4")).await;
         page.click("disk-mend").await;
         page.wait_for_role("S4", "follower").await;

@@ -1,4 +1,4 @@
-//! Going about in a run.
+//! Time travel within a run.
 
 use anyhow::Result;
 use browser_tests::{Looks, Page, Site, with_page};
@@ -9,8 +9,8 @@ async fn wait_past(page: &Page, past: bool) {
     page.wait("the handle to be where it should", &condition).await;
 }
 
-/// Guards time travel by hand: the handle goes back, stepping back and forth shows the same again,
-/// acting there begins a branch, and the other one can be gone back to.
+/// Guards time travel: the handle goes back, and stepping back and forth shows the same state. An
+/// action in the past starts a branch, and the other branch stays reachable.
 #[tokio::test]
 async fn one_goes_back_acts_there_and_keeps_both_futures() -> Result<()> {
     let site = Site::open().await?;
@@ -21,14 +21,14 @@ async fn one_goes_back_acts_there_and_keeps_both_futures() -> Result<()> {
         page.wait_for_leader(Some(&leader)).await;
         page.click("play").await;
         let end = page.text("clock").await;
-        // One event back and forth again.
+        // Goes one event back and forth.
         page.press("\u{e012}").await; // the left arrow
         wait_past(page, true).await;
         page.press("\u{e014}").await; // the right arrow
         page.press("\u{e010}").await; // End
         wait_past(page, false).await;
         assert_eq!(page.text("clock").await, end);
-        // To the crash, the turn before the new leader and its candidacies, and to before it.
+        // Goes to 1 ms, when no leader is elected yet, and then to the next turning point.
         page.slide("seek", 1000).await;
         wait_past(page, true).await;
         assert_eq!(page.text("leader").await, "none");
@@ -65,8 +65,8 @@ async fn one_goes_back_acts_there_and_keeps_both_futures() -> Result<()> {
     .await
 }
 
-/// Guards the link: a fresh browser that opens it shows the same moment of the same run, by its digest,
-/// and stage and transport alone where that is asked for.
+/// Guards that a link opened in a fresh browser shows the same moment of the same run, by its
+/// digest. The embedded form shows only stage and transport controls.
 #[tokio::test]
 async fn a_link_shows_the_same_run_in_a_fresh_browser() -> Result<()> {
     let site = Site::open().await?;
@@ -122,13 +122,13 @@ async fn a_link_shows_the_same_run_in_a_fresh_browser() -> Result<()> {
     Ok(())
 }
 
-/// Guards files: a saved trace is opened again as a recording of the same digest, in which one can go
-/// about but not act; pictures of the stage are saved; and a wrong file is named as such.
+/// Guards files: a saved trace opens as a recording with the same digest, which can be viewed but
+/// not changed. Pictures of the stage are saved, and an invalid file is reported.
 #[tokio::test]
 async fn a_trace_is_saved_and_opened_as_a_recording() -> Result<()> {
     let site = Site::open().await?;
     with_page(site.url(), Looks::PLAIN, async |page| {
-        // What the page gives to be saved, for the test to look at.
+        // Captures the saved files for the test.
         page.ask(
             "(window.saved = {}, \
               URL.createObjectURL = blob => (blob.text().then(text => window.blob = text), 'data:,'), \

@@ -1,10 +1,10 @@
-//! Why something happened.
+//! The explanation of an event.
 
 use anyhow::Result;
 use browser_tests::{Looks, Site, with_page};
 
-/// Guards "why does it lead?": a chosen event is traced back, over the other servers' votes, to the
-/// timer that ran out, with the rule, its section and its place in the core; and one can go along.
+/// Guards that a chosen event is traced back, over the other servers' votes, to the timer that
+/// expired. Each step shows its rule, the section and the place in the core, and can be followed.
 #[tokio::test]
 async fn an_event_is_traced_back_to_what_began_it() -> Result<()> {
     let site = Site::open().await?;

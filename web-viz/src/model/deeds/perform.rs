@@ -1,4 +1,4 @@
-//! What a deed does: to the simulation, or to a live cluster.
+//! Carries out an action in the simulation or in a live cluster.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,16 @@ use raft_core::membership::MembershipChange;
 use raft_core::sim::{self, NetworkConfig};
 use raft_core::types::{EventId, NodeId};
 
-use super::conditions::{around, slower};
-use super::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
-use crate::model::desk::Request;
-use crate::model::known::Presence;
+use crate::domain::deeds::conditions::{around, slower};
+use crate::domain::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
+use crate::domain::desk::Request;
+use crate::domain::known::Presence;
+use crate::domain::run::SimSetup;
+use crate::domain::run::SourceKind;
 use crate::model::{Effect, Model, SimEffect};
-use crate::source::SourceKind;
-use crate::source::sim::SimSetup;
 
 impl Model {
-    /// Carries a permitted deed out.
+    /// Carries out an action that is permitted.
     pub(in crate::model) fn perform(&mut self, deed: Deed) -> Vec<Effect> {
         match self.source {
             SourceKind::Simulate => {
@@ -23,7 +23,7 @@ impl Model {
                     return self.change_members(deed);
                 }
                 let action = self.action(deed).map(|action| Effect::Sim(SimEffect::Act(action)));
-                // While the clock stands, what is due at once is seen at once all the same.
+                // While the clock stands, this shows the immediate effect of the action.
                 let due =
                     matches!(deed, Deed::Message(_, MessageDeed::Drop | MessageDeed::Release));
                 let happen = Effect::Sim(SimEffect::Advance(self.playback.now));
@@ -35,7 +35,7 @@ impl Model {
         }
     }
 
-    /// The simulator's action; none for what is asked of a server.
+    /// The simulator's action. `None` for requests to a server.
     fn action(&self, deed: Deed) -> Option<sim::Action> {
         Some(match deed {
             Deed::Crash(node) => sim::Action::Crash(node),
@@ -97,7 +97,7 @@ impl Model {
 
     fn disk_action(&self, node: NodeId, deed: DiskDeed) -> Option<sim::Action> {
         Some(match deed {
-            // Not permitted: simulated disks have no end.
+            // Not permitted: simulated disks have no size limit.
             DiskDeed::Fill => return None,
             DiskDeed::Stall => sim::Action::StallDisk(node),
             DiskDeed::Mend => sim::Action::MendDisk(node),
@@ -117,7 +117,7 @@ impl Model {
         })
     }
 
-    /// Asks the leader, and starts the server where a new one is to join.
+    /// Sends the request to the leader. Starts the new server first if one is to join.
     fn change_members(&mut self, deed: MemberDeed) -> Vec<Effect> {
         let mut effects = Vec::new();
         let request = match deed {
@@ -150,7 +150,7 @@ impl Model {
         effects
     }
 
-    /// The lowest number that no member has.
+    /// The lowest server number that is not a member.
     pub(in crate::model) fn free_number(&self) -> Option<NodeId> {
         let members = self.present().membership().map(raft_core::membership::Membership::members);
         let members = members.unwrap_or_default();
@@ -161,7 +161,7 @@ impl Model {
         vec![apart.clone(), self.present().roster.difference(apart).copied().collect()]
     }
 
-    /// The largest set of servers around `leader` that is no majority.
+    /// The largest set of servers with `leader` that is not a majority.
     pub(in crate::model) fn minority_with(&self, leader: NodeId) -> BTreeSet<NodeId> {
         let most = (self.present().majority() - 1).max(1);
         let others = self.present().voters().into_iter().filter(|node| *node != leader);

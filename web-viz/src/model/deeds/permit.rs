@@ -1,20 +1,20 @@
-//! Whether a deed is possible at the moment, else why not.
+//! Checks whether an action is possible now, and gives the reason if not.
 
 use raft_core::event::RoleName;
 use raft_core::types::NodeId;
 use raft_core::view::DiskHealth;
 
-use super::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+use crate::domain::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed};
+use crate::domain::known::Presence;
+use crate::domain::run::SimSetup;
+use crate::domain::run::SourceKind;
 use crate::model::Model;
-use crate::model::known::Presence;
-use crate::source::SourceKind;
-use crate::source::sim::SimSetup;
 
-/// Why a cluster somewhere else cannot be harmed from this page.
+/// The reason for a live cluster that the demo did not start.
 const NO_SUPERVISOR: &str =
     "Only servers that `native-node demo` started can be disturbed from here.";
 
-/// Why some deeds are for the simulation alone.
+/// The reason for actions that only the simulation supports.
 const ONLY_SIMULATED: &str = "This works on a simulated cluster. Switch to Simulate to try it.";
 
 const NOBODY_LEADS: &str = "Nobody leads now.";
@@ -26,16 +26,16 @@ fn unless(wrong: bool, why: impl Into<String>) -> Permit {
 }
 
 impl Model {
-    /// Whether a deed can be done now, else why not.
+    /// Checks whether an action is possible now, and gives the reason if not.
     pub(crate) fn permits(&self, deed: Deed) -> Permit {
         match self.source {
             SourceKind::Simulate => self.simulation_permits(deed),
             SourceKind::Live => self.live_permits(deed),
-            SourceKind::Replay => Err(super::RECORDED.to_owned()),
+            SourceKind::Replay => Err(crate::domain::deeds::RECORDED.to_owned()),
         }
     }
 
-    /// Whether the speed can be chosen, else why not.
+    /// Checks whether the speed can be changed, and gives the reason if not.
     pub(crate) fn permits_pacing(&self) -> Permit {
         match self.source {
             SourceKind::Simulate | SourceKind::Replay => Ok(()),
@@ -98,7 +98,8 @@ impl Model {
                 unless(same, format!("The clock of {node} runs at that rate."))
             }
             Deed::Member(deed) => self.members_permit(deed),
-            // Whether a message still flies that nobody told of, only the simulation knows.
+            // Only the simulation knows about messages that no event reported. Here they count as
+            // ended.
             Deed::Message(message, _) => {
                 let flight = self.known.view.messages.get(&message);
                 let ended = flight.is_none_or(|flight| flight.end.is_some());
@@ -188,7 +189,7 @@ impl Model {
         }
     }
 
-    /// Whether the supervisor of a live cluster can do it.
+    /// Checks whether the supervisor of a live cluster can carry out the action.
     fn live_permits(&self, deed: Deed) -> Permit {
         let asked = deed == Deed::SplitLeader || self.order(deed).is_some();
         let several = matches!(deed, Deed::Partition(groups) if groups.sets().len() > 2);

@@ -1,12 +1,11 @@
-//! The facts of a log index: what stands there, and how far it is on each server.
+//! The facts about a log index: its entry, and the entry's state on each server.
 
 use raft_core::types::{LogIndex, NodeId};
 
 use super::{Fact, NONE, list, yes_or_no};
-use crate::model::known::Known;
+use crate::domain::known::Known;
 use crate::scene::grid::{Cell, EntryState, cell, quorum};
 
-/// See the module.
 pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
     let quorum = quorum(known, index);
     let entries = known.view.nodes.values().filter_map(|node| node.entry(index));

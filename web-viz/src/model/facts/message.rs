@@ -1,22 +1,21 @@
-//! The facts of a message.
+//! The facts about a message.
 
 use raft_core::log::Entry;
-use raft_core::message::{
-    AppendResult, Body, Message, SnapshotChunk, SnapshotMeta, SnapshotProgress,
-};
+use raft_core::message::{AppendResult, Body, Message, SnapshotChunk, SnapshotProgress};
+use raft_core::snapshot::SnapshotMeta;
 use raft_core::types::LogPosition;
 use raft_core::view::{Flight, FlightEnd};
 
 use super::{Fact, list, moment, yes_or_no};
+use crate::domain::run::SourceKind;
 use crate::num::span;
-use crate::source::SourceKind;
 
-/// Entries that are told one by one.
+/// How many entries are listed one by one.
 const TOLD: usize = 4;
 
-/// All fields of a message, and how it fares.
+/// All fields of a message, and its fate.
 pub(super) fn facts(flight: &Flight, source: SourceKind) -> Vec<Fact> {
-    // Without `..`: a new field must find its place here.
+    // Without `..`, so a new field must be added here.
     let Flight { message, sent_at, due, held, end } = flight;
     let Message { from, to, seq, term, body } = message;
     let fate = match end {
@@ -45,7 +44,7 @@ fn position(index: &'static str, term: &'static str, at: LogPosition) -> [Fact; 
     [Fact::new(index, at.index.to_string()), Fact::new(term, at.term.to_string())]
 }
 
-/// The fields that only this kind of message has, in the paper's names where it has them.
+/// The fields of this kind of message, with the paper's names where it has them.
 fn fields(body: &Body) -> Vec<Fact> {
     let number = |name, number: &u64| Fact::new(name, number.to_string());
     match body {
@@ -127,7 +126,7 @@ fn fields(body: &Body) -> Vec<Fact> {
     }
 }
 
-/// `4: x = 1; 5: y = 2 and 3 more`.
+/// For example `4: x = 1 (term 2); 5: y = 2 (term 2); and 3 more`.
 fn told(entries: &[Entry]) -> String {
     let mut words: Vec<String> = entries
         .iter()

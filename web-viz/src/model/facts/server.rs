@@ -1,4 +1,4 @@
-//! The facts of a server.
+//! The facts about a server.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,15 +9,14 @@ use raft_core::types::{MILLISECOND, NodeId};
 use raft_core::view::{DiskHealth, Liveness, NodeView, VotesView};
 
 use super::{Fact, NONE, list, or_none};
-use crate::model::known::{Known, Presence};
+use crate::domain::known::{Known, Presence};
 
-/// All that is known of a server. Each fact has its place whether there is anything to say or not, so
-/// that nothing moves when that changes.
+/// All known facts about a server. Absent facts keep their rows, so nothing moves when they appear.
 pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
     let Some(node) = known.node(id) else {
         return vec![Fact::new("role", "nothing is known of it yet")];
     };
-    // Without `..`: a new field of the view must find its place here.
+    // Without `..`, so a new field of the view must be added here.
     let NodeView {
         liveness,
         role,
@@ -26,7 +25,7 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         voted_for,
         leader,
         membership,
-        // What is left of it flows by itself.
+        // `Model::flowing` shows the remaining time.
         timer: _,
         votes,
         base,
@@ -91,7 +90,7 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
     facts
 }
 
-/// `S1 S2 S3, joint with S4, learner S5`.
+/// For example `S1 S2 S3, joint with S4, learning S5`.
 fn members(membership: &Membership) -> String {
     let Membership { voters, outgoing, learners, target } = membership;
     let mut words = list(voters.iter().copied());
@@ -119,7 +118,7 @@ const fn mode_name(mode: ProgressMode) -> &'static str {
     }
 }
 
-/// `2 of 3 (S1 S2, not S3)`.
+/// For example `1 of 2 needed: S2, no from S1, 1 open`.
 fn tally(votes: Option<&VotesView>, membership: &Membership) -> String {
     let Some(VotesView { answers, needed, pre }) = votes else { return NONE.to_owned() };
     let of =
@@ -137,7 +136,7 @@ fn tally(votes: Option<&VotesView>, membership: &Membership) -> String {
     words
 }
 
-/// What several servers have in common to compare.
+/// The facts of several servers, for a comparison.
 pub(super) fn several(known: &Known, servers: &[NodeId]) -> Vec<Fact> {
     let servers: BTreeSet<NodeId> = servers.iter().copied().collect();
     let row = |id: &NodeId| {

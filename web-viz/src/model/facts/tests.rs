@@ -1,14 +1,14 @@
-//! What the inspector says.
+//! Tests of the facts that the inspector shows.
 
 use raft_core::event::{EventKind, RoleName, RoleReason};
 use raft_core::types::{Term, Time};
 
 use super::*;
 use crate::address::Place;
-use crate::model::testing::Script;
+use crate::domain::run::SimSetup;
+use crate::domain::testing::Script;
 use crate::model::{Action, UiAction};
 use crate::session::Session;
-use crate::source::sim::SimSetup;
 
 fn value(facts: &[Fact], name: &str) -> String {
     facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.clone()).unwrap_or_default()
@@ -52,8 +52,8 @@ fn a_server_is_told_in_the_papers_names() {
     assert_eq!(down.len(), facts.len(), "nothing moves");
 }
 
-/// Guards "what has just changed": after a step it is exactly what that step changed, with what it was
-/// before, until the next step.
+/// Guards that the marks after a step are exactly the changes of that step, with the previous
+/// values.
 #[test]
 fn a_step_marks_what_it_changed() {
     let mut session = opened();
@@ -73,7 +73,7 @@ fn a_step_marks_what_it_changed() {
     assert_ne!(term, "0", "an election was seen");
 }
 
-/// Guards the marks while the clock runs: they stay for a moment on the wall and then go.
+/// Guards that marks expire while the clock runs.
 #[test]
 fn a_mark_fades_while_the_clock_runs() {
     let mut session = opened();
@@ -96,7 +96,7 @@ fn a_mark_fades_while_the_clock_runs() {
     assert!((30..45).contains(&frames), "{frames} frames of 16 ms");
 }
 
-/// Guards the leader's table: a row for each follower with what the leader knows of it.
+/// Guards the leader's table: one row per follower, with the leader's view of it.
 #[test]
 fn a_leader_tells_of_its_followers() {
     let mut session = opened();
@@ -116,7 +116,7 @@ fn a_leader_tells_of_its_followers() {
     assert!(name == "timer" && left.starts_with("heartbeat"), "{left}");
 }
 
-/// Guards the fields of every kind of message that a run holds, and how a message ended.
+/// Guards that all fields of every message kind are shown, and how a message ended.
 #[test]
 fn a_message_is_told_with_all_its_fields() {
     let mut session = opened();
@@ -145,7 +145,7 @@ fn a_message_is_told_with_all_its_fields() {
     assert_eq!(moment(Time(1_234_567), SourceKind::Simulate), "1.234 s");
 }
 
-/// Guards an index: what stands there, whose disks hold it, and how far it is on each server.
+/// Guards the facts of an index: its entry, the disks that hold it, and its state on each server.
 #[test]
 fn an_index_is_told_on_every_server() {
     let mut session = opened();

@@ -1,15 +1,15 @@
-//! Gestures as a person makes them, from the pointer to what the cluster does.
+//! Tests of gestures, from the pointer to the effect on the cluster.
 
 use raft_core::types::NodeId;
 use raft_core::view::FlightEnd;
 
 use super::*;
 use crate::address::Place;
+use crate::domain::history::Jump;
+use crate::domain::run::SimSetup;
 use crate::model::Action;
-use crate::model::history::Jump;
 use crate::scene::layout::Size;
 use crate::session::Session;
-use crate::source::sim::SimSetup;
 
 fn opened(servers: u64) -> Session {
     let mut session = Session::default();
@@ -41,7 +41,7 @@ fn hand(session: &mut Session, action: HandAction) {
     session.dispatch(Action::Hand(action));
 }
 
-/// Draws a stroke from one place to another.
+/// Draws a straight stroke.
 fn stroke(session: &mut Session, from: Point, to: Point) {
     hand(session, HandAction::Press(pointer(from, 0.0)));
     for step in 1..=10 {
@@ -51,7 +51,7 @@ fn stroke(session: &mut Session, from: Point, to: Point) {
     hand(session, HandAction::Release(pointer(to, 200.0)));
 }
 
-/// A stroke that parts this server from all others.
+/// A stroke that separates this server from all others.
 fn around(session: &Session, node: u64) -> (Point, Point) {
     let layout = Layout::of(session.model.ui.stage, &session.model.known.roster);
     let at = layout.spot(NodeId(node)).unwrap().at;
@@ -60,7 +60,7 @@ fn around(session: &Session, node: u64) -> (Point, Point) {
     (middle.at(across, -260.0), middle.at(across, 260.0))
 }
 
-/// The oldest message on its way, where it is, and its lane.
+/// A message in flight, its position, and its lane.
 fn flying(session: &Session) -> (EventId, Point, (Point, Point)) {
     let model = &session.model;
     let layout = Layout::of(model.ui.stage, &model.known.roster);
@@ -100,7 +100,7 @@ fn in_the_air(model: &Model) -> bool {
     marks.iter().any(|mark| flies(&mark.id))
 }
 
-/// Guards the partition by hand: one stroke is one deed, and one Undo takes it back.
+/// Guards that a stroke is a single action, which one undo reverts.
 #[test]
 fn a_stroke_is_one_deed_and_one_undo_takes_it_back() {
     let mut session = opened(5);
@@ -116,8 +116,8 @@ fn a_stroke_is_one_deed_and_one_undo_takes_it_back() {
     assert!(session.model.known.view.cut_links.is_empty());
 }
 
-/// Guards what a stroke must not do: through nothing, given up, or in a recording, it cuts nothing,
-/// and where it is not permitted it says why.
+/// Guards that a stroke cuts nothing if it crosses no link, is cancelled, or happens in a
+/// recording, and that a refusal gives the reason.
 #[test]
 fn a_stroke_that_is_none_cuts_nothing() {
     let mut session = opened(3);
@@ -140,8 +140,8 @@ fn a_stroke_that_is_none_cuts_nothing() {
     assert_eq!(session.model.history.run.deeds, 0);
 }
 
-/// Guards the hold on a message: the clock stands while it is held and goes on afterwards; pulled back
-/// it arrives later by so much, flicked away it is lost, with the key a copy flies beside it.
+/// Guards dragging: the clock stands meanwhile. Pulling a message back delays it, a flick drops it,
+/// and the copy key duplicates it.
 #[test]
 fn a_held_message_is_delayed_lost_or_copied() {
     let mut session = opened(3);
@@ -180,8 +180,8 @@ fn a_held_message_is_delayed_lost_or_copied() {
     assert_eq!(session.model.history.run.deeds, 3);
 }
 
-/// Guards the choice of a message by pressing it: once chooses it, again lets go, and nothing is done
-/// to it.
+/// Guards that pressing a message selects it, pressing it again deselects it, and neither changes
+/// it.
 #[test]
 fn a_press_chooses_a_message() {
     let mut session = opened(3);

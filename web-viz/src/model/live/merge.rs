@@ -1,26 +1,25 @@
-//! Brings the servers' streams into one order.
+//! Merges the servers' streams into one order.
 //!
-//! Within a stream events keep their order; between streams they are put in order by time. But clocks
-//! differ, and streams come late: so a message's arrival waits until its sending was shown, and what
-//! was sent is shown earlier than its time where that is needed. No message is ever seen to arrive
-//! before it was sent, unless its sender's stream has nothing to say for [`PATIENCE`].
+//! Within a stream events keep their order; between streams they are ordered by time. But clocks
+//! differ and streams are delayed. So the arrival of a message waits until its sending was shown.
+//! The sending is shown before its time if necessary. No message is shown to arrive before it was
+//! sent, unless the sender's stream reports nothing for [`PATIENCE`].
 
 use std::collections::{BTreeMap, VecDeque};
 
 use raft_core::event::{Event, EventKind};
 use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, Time};
 
-/// How long an arrival waits for the stream of its sender.
+/// How long an arrival waits for the sender's stream.
 const PATIENCE: Micros = 1_500 * MILLISECOND;
 
-/// Sendings whose arrival has not come, at most. Most that are older were lost.
+/// The maximum number of sent messages whose arrival is pending. Most older ones were lost.
 const MOST_UNDER_WAY: usize = 10_000;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Merge {
     lanes: BTreeMap<NodeId, Lane>,
-    /// When messages were sent whose arrival was not shown.
+    /// When each message was sent whose arrival was not shown yet.
     under_way: BTreeMap<EventId, Time>,
     left_out: u64,
 }
@@ -28,61 +27,61 @@ pub(crate) struct Merge {
 /// One server's stream.
 #[derive(Clone, Debug, Default)]
 struct Lane {
-    /// Each with when it came, by the page's clock.
+    /// Each event with its arrival time, by the page's clock.
     queue: VecDeque<(Micros, Event)>,
     open: bool,
-    /// The number of the latest event that was given out.
+    /// The sequence number of the last event that was released.
     shown: u64,
-    /// The time of that event: it never goes back, whatever the server's clock does.
+    /// The time of that event. It never decreases, whatever the server's clock does.
     newest: Time,
 }
 
 impl Lane {
-    /// The time of the next event, as it would be shown.
+    /// The time at which the next event would be shown.
     fn next_time(&self) -> Option<Time> {
         self.queue.front().map(|(_, event)| event.time.max(self.newest))
     }
 
-    /// The number of the latest event that has come.
+    /// The sequence number of the latest event that has arrived.
     fn known(&self) -> u64 {
         self.queue.back().map_or(self.shown, |(_, event)| event.id.seq)
     }
 }
 
 impl Merge {
-    /// A server's stream is open, or no longer.
+    /// Notes whether a server's stream is open.
     pub(crate) fn set_open(&mut self, node: NodeId, open: bool) {
         self.lanes.entry(node).or_default().open = open;
     }
 
-    /// Takes in what came of a stream at `wall`, by the page's clock.
+    /// Queues events that arrived at `wall`, by the page's clock.
     pub(crate) fn push(&mut self, node: NodeId, events: Vec<Event>, wall: Micros) {
         let lane = self.lanes.entry(node).or_default();
         lane.queue.extend(events.into_iter().map(|event| (wall, event)));
     }
 
-    /// How many events wait.
+    /// How many events are queued.
     pub(crate) fn len(&self) -> usize {
         self.lanes.values().map(|lane| lane.queue.len()).sum()
     }
 
-    /// The newest time that was shown of a server.
+    /// The latest time that was shown for a server.
     pub(crate) fn newest(&self, node: NodeId) -> Option<Time> {
         self.lanes.get(&node).map(|lane| lane.newest)
     }
 
-    /// The time of the next event, as far as any has come.
+    /// The time of the next queued event.
     pub(crate) fn next_time(&self) -> Option<Time> {
         self.lanes.values().filter_map(Lane::next_time).min()
     }
 
-    /// How many events were left out since more came than could be shown.
+    /// How many events were skipped because more arrived than the page could show.
     pub(crate) const fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Leaves out what waits, of each stream up to the latest point that tells all of the server's
-    /// state again.
+    /// Skips the queued events of each stream up to the latest event with the full state of the
+    /// server.
     pub(crate) fn skip(&mut self) {
         for lane in self.lanes.values_mut() {
             let fresh = |(_, event): &(Micros, Event)| matches!(event.kind, EventKind::Attached(_));
@@ -94,18 +93,18 @@ impl Merge {
         self.under_way.clear();
     }
 
-    /// Forgets what waits of the servers' streams, which begin anew.
+    /// Discards the queued events of the servers' streams, which start over.
     pub(crate) fn clear(&mut self) {
         self.left_out += self.len() as u64;
         self.lanes.retain(|node, _| *node == NodeId::ENVIRONMENT);
         self.under_way.clear();
     }
 
-    /// The next event of those up to `now`, if there is one that can be shown at `wall`.
+    /// The next event up to `now` that can be shown at `wall`.
     pub(crate) fn pop(&mut self, now: Time, wall: Micros) -> Option<Event> {
         let due = |(node, lane): (&NodeId, &Lane)| Some((lane.next_time()?, *node));
         let mut after = None;
-        // The earliest that waits for nothing that is yet to come; seldom not the first.
+        // Find the earliest event that waits for nothing; it is usually the first.
         loop {
             let later = |next: &(Time, NodeId)| next.0 <= now && Some(*next) > after;
             let next = self.lanes.iter().filter_map(due).filter(later).min()?;
@@ -116,11 +115,11 @@ impl Merge {
         }
     }
 
-    /// The lane that must go on so that this one can: itself, or one with a sending that it waits for.
-    /// `None` when what it waits for has not come.
+    /// The lane that must advance to unblock this one: itself, or the lane of a sender. `None` if
+    /// the event that it waits for has not arrived.
     fn unblocked(&self, node: NodeId, wall: Micros) -> Option<NodeId> {
         let mut node = node;
-        // A longer chain would be a circle, which only a stream that makes no sense can bring.
+        // A longer chain is a cycle, which only an inconsistent stream can contain.
         for _ in 0..self.lanes.len() {
             let (came, event) = self.lanes.get(&node)?.queue.front()?;
             let EventKind::MessageReceived { message, .. } = &event.kind else { return Some(node) };
@@ -193,7 +192,7 @@ mod tests {
         std::iter::from_fn(pop).map(|event| (event.id.node.0, event.id.seq, event.time.0)).collect()
     }
 
-    /// Guards the picture against clocks that differ: the sending comes first, and at no later time.
+    /// Guards against clocks that differ: the sending is shown first, and at no later time.
     #[test]
     fn a_message_never_arrives_before_it_was_sent() {
         let mut merge = merge();
@@ -206,8 +205,8 @@ mod tests {
         assert_eq!(all(&mut merge, 1_000, 10), [(2, 6, 140)]);
     }
 
-    /// Guards the picture against a stream that says nothing: others do not wait for it for ever, and
-    /// not at all once it is closed.
+    /// Guards that other streams wait for a silent stream only for a limited time, and not at all
+    /// once it is closed.
     #[test]
     fn a_silent_stream_holds_nobody_for_long() {
         let mut silent = merge();
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(all(&mut closed, 1_000, 0), [(2, 5, 100)]);
     }
 
-    /// Guards the order by time, and the future: it stays in the queue.
+    /// Guards the order by time, and that future events stay queued.
     #[test]
     fn streams_are_woven_by_time() {
         let mut merge = merge();
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(merge.newest(NodeId(1)), Some(Time(30)));
     }
 
-    /// Guards the page against streams that make no sense.
+    /// Guards that inconsistent streams cannot block the page.
     #[test]
     fn a_circle_of_arrivals_ends() {
         let mut merge = merge();

@@ -1,15 +1,16 @@
-//! What the demo's supervisor says of its processes, links and disks, and what it can be asked to
-//! do. What it says becomes events, as the simulator has them, so that the picture is drawn from
-//! events alone and is right in the past too.
+//! The processes, links and disks that the demo's supervisor reports, and the commands that it
+//! accepts. Reports become events like those of the simulator. The picture is drawn from events
+//! alone, which makes it right in the past too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::demo::ProcessState;
 use raft_core::event::{EventKind, Fault};
 use raft_core::types::{NodeId, Time};
 use raft_core::view::DiskHealth;
 
+use crate::domain::deeds::{Deed, DiskDeed, LinkDeed};
 use crate::model::Model;
-use crate::model::deeds::{Deed, DiskDeed, LinkDeed};
 
 /// A process of the demo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,46 +18,38 @@ pub(crate) struct Process {
     pub(crate) id: NodeId,
     pub(crate) pid: Option<u32>,
     pub(crate) state: ProcessState,
-    /// The servers to which nothing passes from it.
+    /// The servers that receive nothing from it.
     pub(crate) cut_to: BTreeSet<NodeId>,
     pub(crate) disk: DiskHealth,
-}
-
-/// How a process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProcessState {
-    Running,
-    Frozen,
-    Dead,
 }
 
 /// The demo's measurement of a recovery.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct FirstWrite {
-    /// The server that was disturbed.
+    /// The server that had the fault.
     pub(crate) node: NodeId,
-    /// When.
+    /// When the fault happened.
     pub(crate) at: Time,
-    /// From the fault to the first acknowledged write, in milliseconds; `None` when there was none
-    /// in time.
+    /// From the fault to the first acknowledged write, in milliseconds; `None` if there was none in
+    /// time.
     pub(crate) after_ms: Option<f64>,
 }
 
-/// What the supervisor is asked to do.
+/// Commands to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// To a process, by the supervisor's name for it.
+    /// A command to a process, with its name in the supervisor's API.
     Node(NodeId, &'static str),
-    /// To one direction of a link.
+    /// A command to one direction of a link.
     Link(NodeId, NodeId, &'static str),
-    /// Cuts these off from all others, the first being the one that it is about.
+    /// Cuts these servers off from all others. The command counts as a fault of the first one.
     Split(Vec<NodeId>),
-    /// Links and disks are whole again.
+    /// Mends all links and disks.
     Heal,
 }
 
 impl Order {
-    /// The path under which the supervisor takes it.
+    /// The command's path in the supervisor's API.
     pub(crate) fn path(&self) -> String {
         match self {
             Self::Node(node, verb) => format!("/demo/nodes/{}/{verb}", node.0),
@@ -71,7 +64,7 @@ impl Order {
 }
 
 impl Model {
-    /// What the supervisor is asked to do for a deed, where it can.
+    /// The supervisor's command for an action, if there is one.
     pub(in crate::model) fn order(&self, deed: Deed) -> Option<Order> {
         match deed {
             Deed::Crash(node) => Some(Order::Node(node, "kill")),
@@ -85,7 +78,7 @@ impl Model {
                 Some(Order::Split(std::iter::once(leader).chain(others).collect()))
             }
             Deed::Partition(groups) => {
-                // The supervisor cuts some off from all others: the fewer.
+                // The supervisor cuts one group off from all others: the smaller one.
                 let [one, other] = <[BTreeSet<NodeId>; 2]>::try_from(groups.sets()).ok()?;
                 let apart = if one.len() > other.len() { other } else { one };
                 let leader = self.present().leader().filter(|leader| apart.contains(leader));
@@ -122,8 +115,8 @@ impl Model {
     }
 }
 
-/// What happened between two reports of the supervisor, and to whom; [`NodeId::ENVIRONMENT`] for
-/// links and disks.
+/// The changes between two reports of the supervisor, each with its server, or
+/// [`NodeId::ENVIRONMENT`] for links and disks.
 pub(super) fn changes(
     before: &BTreeMap<NodeId, Process>,
     after: &BTreeMap<NodeId, Process>,
@@ -149,25 +142,25 @@ pub(super) fn changes(
     changes
 }
 
-/// What happened to a process. That it runs again, its own events tell.
+/// The change of a process. A restart needs no event here: the server's own events report it.
 fn lives(was: &Process, now: &Process) -> Option<EventKind> {
     match (was.state, now.state) {
-        (ProcessState::Running | ProcessState::Frozen, ProcessState::Dead) => {
+        (ProcessState::Running | ProcessState::Frozen, ProcessState::Stopped) => {
             Some(EventKind::Crashed)
         }
-        // Another process in its place: its end went by unseen.
+        // Another process runs in its place, so its end was missed.
         (ProcessState::Running | ProcessState::Frozen, ProcessState::Running)
             if was.pid != now.pid =>
         {
             Some(EventKind::Crashed)
         }
-        (ProcessState::Running | ProcessState::Dead, ProcessState::Frozen) => {
+        (ProcessState::Running | ProcessState::Stopped, ProcessState::Frozen) => {
             Some(EventKind::Frozen)
         }
         (ProcessState::Frozen, ProcessState::Running) => Some(EventKind::Thawed),
         (ProcessState::Running, ProcessState::Running)
         | (ProcessState::Frozen, ProcessState::Frozen)
-        | (ProcessState::Dead, ProcessState::Running | ProcessState::Dead) => None,
+        | (ProcessState::Stopped, ProcessState::Running | ProcessState::Stopped) => None,
     }
 }
 
@@ -192,17 +185,17 @@ mod tests {
         processes.iter().map(|it| (it.id, it.clone())).collect()
     }
 
-    /// Guards what is drawn of the supervisor's reports: each change is told once, as an event.
+    /// Guards that each change in the supervisor's reports becomes one event.
     #[test]
     fn each_change_becomes_an_event() {
-        use ProcessState::{Dead, Frozen, Running};
+        use ProcessState::{Frozen, Running, Stopped};
         let well = map(&[process(1, Some(9), Running), process(2, Some(8), Running)]);
         assert_eq!(changes(&BTreeMap::new(), &well), []);
         let mut ill = well.clone();
         let first = ill.get_mut(&NodeId(1)).unwrap();
         first.cut_to.insert(NodeId(2));
         first.disk = DiskHealth::Stalled;
-        *ill.get_mut(&NodeId(2)).unwrap() = process(2, None, Dead);
+        *ill.get_mut(&NodeId(2)).unwrap() = process(2, None, Stopped);
         let cut = EventKind::LinkChanged { from: NodeId(1), to: NodeId(2), up: false };
         let told = changes(&well, &ill);
         assert_eq!(told.len(), 3, "{told:?}");

@@ -1,19 +1,18 @@
-//! Who belonged to a live cluster and who was out of sight, at any time: what no event tells.
+//! The members of a live cluster and the servers out of sight, at any time. No event reports these.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::types::{NodeId, Time};
 
-use crate::model::known::{Known, Presence};
+use crate::domain::known::{Known, Presence};
 
-/// Changes that are remembered; older ones are forgotten.
+/// How many changes are kept. Older ones are dropped.
 const KEPT: usize = 10_000;
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sights(VecDeque<Sight>);
 
-/// What holds from a time on.
+/// What is valid from this time on.
 #[derive(Clone, Debug)]
 struct Sight {
     since: Time,
@@ -22,7 +21,7 @@ struct Sight {
 }
 
 impl Sights {
-    /// Takes note of what is known now, where that is something new.
+    /// Records the current values, if they are new.
     pub(super) fn note(&mut self, known: &Known, now: Time) {
         let last = self.0.back();
         if last.is_some_and(|it| it.roster == known.roster && it.absent == known.absent) {
@@ -35,7 +34,7 @@ impl Sights {
         }
     }
 
-    /// Tells a view what was so at a time.
+    /// Restores the values at a time.
     pub(super) fn recall(&self, known: &mut Known, time: Time) {
         let after = self.0.partition_point(|it| it.since <= time);
         let Some(sight) = self.0.get(after.saturating_sub(1)) else { return };
@@ -48,7 +47,7 @@ impl Sights {
 mod tests {
     use super::*;
 
-    /// Guards the ring in the past: it has the servers that were known then, each as it was in sight.
+    /// Guards that the past shows the servers known at that time, and whether each was in sight.
     #[test]
     fn what_was_in_sight_is_recalled() {
         let (mut sights, mut known) = (Sights::default(), Known::default());

@@ -1,28 +1,27 @@
-//! Going about in the past of a live cluster, which runs on. What is shown of the present is kept
-//! aside meanwhile and goes on taking in what comes, so that the tape grows and the way back to the
-//! present is short.
+//! Shows the past of a live cluster, which runs on. Meanwhile the latest state is kept aside and
+//! still receives events. So the tape grows, and the return to the present is fast.
 
 use raft_core::event::Event;
 use raft_core::sim::Moment;
 use raft_core::types::{Micros, Time};
 
 use super::{DELAY, Live, Phase};
-use crate::model::failover::Reign;
-use crate::model::feed::Feed;
-use crate::model::history::Jump;
-use crate::model::known::Known;
-use crate::model::story::Story;
+use crate::domain::failover::Reign;
+use crate::domain::feed::Feed;
+use crate::domain::history::Jump;
+use crate::domain::known::Known;
+use crate::domain::run::SourceKind;
+use crate::domain::run::{Happened, Landed};
+use crate::domain::story::Story;
 use crate::model::{Effect, Model, Notice, SimEffect};
 use crate::shared::Shared;
-use crate::source::SourceKind;
-use crate::source::sim::{Happened, Landed};
 
-/// Events that are taken in for one frame at most: what a slow machine can bear. Then the picture
-/// falls behind, which is told.
+/// The maximum number of events per frame, which a slow machine can process. Above it the picture
+/// falls behind, and the page shows the lag.
 const MOST_AT_ONCE: usize = 2_000;
 
-/// The present while an earlier moment is shown; the other way round while the present takes in what
-/// comes.
+/// The latest state, while an earlier moment is shown. While the latest state receives events, this
+/// holds the earlier moment.
 #[derive(Clone, Debug)]
 pub(super) struct Edge {
     known: Shared<Known>,
@@ -40,9 +39,9 @@ impl Live {
 }
 
 impl Model {
-    /// The cluster as it is now, whatever moment is shown: what is done is done to it.
+    /// The cluster as it is now, whatever moment is shown. Actions apply to it.
     pub(crate) fn present(&self) -> &Known {
-        // Of others than a live cluster there is nothing later than what is shown.
+        // Only for a live cluster can the present be later than the shown moment.
         self.live.edge.as_ref().map_or(&*self.known, |edge| &*edge.known)
     }
 
@@ -58,13 +57,13 @@ impl Model {
         (watching && self.live.wall > 0).then_some(lag)
     }
 
-    /// Events of a live cluster that were left out, by its servers or by the page, to keep up.
+    /// How many events of a live cluster its servers or the page left out to keep up.
     pub(crate) fn left_out(&self) -> u64 {
         let by_servers: u64 = self.present().view.nodes.values().map(|it| it.summarised).sum();
         by_servers + self.live.merge.left_out()
     }
 
-    /// Does something to the present, whatever moment is shown.
+    /// Runs `act` on the latest state, whatever moment is shown.
     pub(super) fn at_edge<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         self.swap_edge();
         let result = act(self);
@@ -82,7 +81,7 @@ impl Model {
         std::mem::swap(&mut edge.at_end, &mut self.history.run.at_end);
     }
 
-    /// A frame: takes in what came, and lets an earlier moment that is shown go on.
+    /// Handles a frame: applies new events, and advances the earlier moment if it plays.
     pub(in crate::model) fn watch(&mut self, elapsed: f64, wall: Micros) -> Vec<Effect> {
         let mut effects = self.at_edge(|model| model.catch_up(wall));
         if self.in_the_past() && self.playback.playing {
@@ -92,7 +91,7 @@ impl Model {
         effects
     }
 
-    /// Takes in what happened up to a moment ago.
+    /// Applies the events up to [`DELAY`] ago.
     pub(super) fn catch_up(&mut self, wall: Micros) -> Vec<Effect> {
         self.live.wall = wall;
         if std::mem::take(&mut self.live.overflowed) {
@@ -115,13 +114,13 @@ impl Model {
         vec![Effect::Sim(SimEffect::Record(events, self.playback.now))]
     }
 
-    /// Holds the present moment, which becomes the past.
+    /// Stops at the present moment, which becomes the past.
     pub(in crate::model) fn hold(&mut self) -> Vec<Effect> {
         self.playback.playing = false;
         vec![Effect::Sim(SimEffect::Jump(Jump::Time(self.playback.now)))]
     }
 
-    /// Goes elsewhere in what is kept of the cluster.
+    /// Jumps to another moment that is kept of the cluster.
     pub(in crate::model) fn travel(&mut self, jump: Jump) -> Vec<Effect> {
         let here = self.at_live_edge().then_some(Jump::Time(self.playback.now));
         let end = self.live.edge.as_ref().map_or(self.playback.now, |edge| edge.now);
@@ -142,7 +141,7 @@ impl Model {
             Jump::Time(_) | Jump::Back | Jump::Branch(..) => {}
         }
         self.playback.playing = false;
-        // Where one goes back from there must be a place to go back from.
+        // `Back` needs a moment in the recording to go back from.
         let here = here.filter(|_| jump == Jump::Back);
         here.into_iter().chain([jump]).map(|jump| Effect::Sim(SimEffect::Jump(jump))).collect()
     }
@@ -154,7 +153,7 @@ impl Model {
         self.notice = None;
     }
 
-    /// What is shown of the past went on.
+    /// Handles progress of the past that plays.
     pub(in crate::model) fn relive(&mut self, happened: Happened) {
         if self.live.edge.is_none() {
             return;
@@ -171,7 +170,7 @@ impl Model {
         self.recite_live();
     }
 
-    /// An earlier moment is to be shown.
+    /// Shows an earlier moment.
     pub(in crate::model) fn revisit(&mut self, landed: Landed) {
         let Landed { view, happened } = landed;
         let edge = self.live.edge.get_or_insert_with(|| {
@@ -197,7 +196,7 @@ impl Model {
         self.ui.selection.retain(&self.known.roster);
     }
 
-    /// Says again what the page said at the moment that is shown, and who was out of sight then.
+    /// Restores what the page said at the shown moment, and which servers were out of sight then.
     fn recite_live(&mut self) {
         self.recite();
         self.live.sights.recall(self.known.change(), self.playback.now);

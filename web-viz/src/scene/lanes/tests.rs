@@ -1,4 +1,4 @@
-//! What the diagram claims.
+//! Tests of the space-time diagram.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use raft_core::types::LogPosition;
 
 use super::*;
 use crate::address::Place;
+use crate::domain::deeds::Deed;
+use crate::domain::history::Jump;
+use crate::domain::run::SimSetup;
+use crate::domain::testing::Script;
 use crate::model::Action;
-use crate::model::deeds::Deed;
-use crate::model::history::Jump;
-use crate::model::testing::Script;
 use crate::session::Session;
-use crate::source::sim::SimSetup;
 
 const WIDTH: f64 = 1000.0 + MARGIN;
 
@@ -40,8 +40,8 @@ fn drawn(flights: Vec<(EventId, Flight)>, now: u64) -> LanesScene {
     scene(&known, &Lanes::default(), now, None)
 }
 
-/// Guards the arrows: from the sender's lane at the time of sending to the receiver's at the time
-/// of arrival, and the playhead at the right edge.
+/// Guards that an arrow goes from the sender's lane at the sending time to the receiver's lane at
+/// the arrival time. The playhead is at the right edge.
 #[test]
 fn an_arrow_goes_from_sending_to_arrival() {
     let (id, sent) = flight(1, 3, 2_200);
@@ -55,8 +55,8 @@ fn an_arrow_goes_from_sending_to_arrival() {
     assert_eq!(scene.ticks.last().unwrap(), &(1000.0, "now".to_owned()));
 }
 
-/// Guards the sight of loss and of what is under way: the one ends in a cross between the lanes,
-/// the other at the playhead, as far as it has come.
+/// Guards that a lost message ends between the lanes, and a message in transit at the playhead, as
+/// far as it has come.
 #[test]
 fn what_is_lost_or_on_its_way_ends_between_the_lanes() {
     let (lost, first) = flight(1, 2, 2_000);
@@ -76,7 +76,8 @@ fn what_is_lost_or_on_its_way_ends_between_the_lanes() {
     assert!((moving.to.y - 80.0).abs() < 0.1, "half of the way: {moving:?}");
 }
 
-/// Guards the window: what ended before it is not drawn, what reaches into it is.
+/// Guards that messages that ended before the window are not drawn, and messages that reach into it
+/// are.
 #[test]
 fn the_window_ends_at_the_playhead() {
     let received = |from, at| {
@@ -89,7 +90,8 @@ fn the_window_ends_at_the_playhead() {
     assert_eq!(scene.beside, [Some(scene.arrows[1].id), None]);
 }
 
-/// Guards a busy cluster: heartbeats give way to what tells more, and the page says so.
+/// Guards that, in a busy cluster, heartbeats are left out before other messages, and the page says
+/// so.
 #[test]
 fn too_many_messages_are_thinned() {
     let mut known = Script::new(3).known();
@@ -110,7 +112,8 @@ fn too_many_messages_are_thinned() {
     assert!(all.iter().any(|it| it.sent == Time(2_499)), "the newest stay");
 }
 
-/// Guards the words of a picked message, and the way to its neighbours without a mouse.
+/// Guards the description of a picked message, and that its neighbours can be reached without a
+/// mouse.
 #[test]
 fn a_picked_message_is_told() {
     let mut known = Script::new(3).known();
@@ -129,7 +132,7 @@ fn a_picked_message_is_told() {
     assert!(picked.words.ends_with("Its receiver is not there."), "{}", picked.words);
 }
 
-/// Guards the lanes: role, term and signs at their times, the selected server marked.
+/// Guards that lanes show role, term and signs at their times, and mark the selected server.
 #[test]
 fn lanes_tell_roles_and_turns() {
     let script = Script::new(2).wait(1_800).leader(1, 1).wait(400).crash(1);
@@ -163,7 +166,7 @@ fn shown(session: &Session) -> LanesScene {
     LanesScene::of(Source { known: &model.known, lanes: &lanes, now, ui, marks: &marks })
 }
 
-/// Lets the page run until the election of another leader.
+/// Runs the page until another leader is elected.
 fn elect(session: &mut Session, old: Option<NodeId>) -> NodeId {
     for _ in 0..10_000 {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
@@ -174,8 +177,8 @@ fn elect(session: &mut Session, old: Option<NodeId>) -> NodeId {
     panic!("nobody is elected");
 }
 
-/// Guards travel in time: going back shows what was shown then, a branch has lanes of its own, and
-/// the other keeps what it had.
+/// Guards that going back in time shows the former diagram, a branch has its own lanes, and the
+/// other branch keeps its lanes.
 #[test]
 fn lanes_follow_the_way_back_and_branches() {
     let mut session = Session::default();

@@ -7,7 +7,7 @@ use raft_core::types::LogPosition;
 
 use super::super::layout::Size;
 use super::*;
-use crate::model::playback::Speed;
+use crate::domain::playback::Speed;
 
 fn flight(body: Body, sent_at: u64) -> Flight {
     let (from, to) = (NodeId(1), NodeId(2));
@@ -34,7 +34,7 @@ fn slow() -> Pace {
     Pace::of(Speed::default())
 }
 
-/// Guards the promise that a message is where the mark is: half of the time, half of the way.
+/// Guards that a mark is where its message is: half of the time, half of the way.
 #[test]
 fn a_mark_is_where_its_message_is() {
     let flight = Flight { due: Some(Time(21_000)), ..flight(heartbeat(), 1_000) };
@@ -48,7 +48,7 @@ fn a_mark_is_where_its_message_is() {
     assert_eq!(progress(&received, true, None, (Time(60_000), slow())), None);
 }
 
-/// Guards real time: what takes a tenth of a millisecond is still seen.
+/// Guards that, in real time, a message of a tenth of a millisecond is still visible.
 #[test]
 fn a_fast_message_takes_a_least_time_on_the_wall() {
     let end = Some(FlightEnd::Received { at: Time(1_100) });
@@ -59,8 +59,7 @@ fn a_fast_message_takes_a_least_time_on_the_wall() {
     assert_eq!(phase, Phase::Moving);
 }
 
-/// Guards the sight of loss: a lost message ends on its way, one to a dead server in front of
-/// it.
+/// Guards that a lost message ends on its way, and a message to a dead server ends just before it.
 #[test]
 fn a_doomed_message_visibly_ends() {
     let lost = |why| {
@@ -75,8 +74,8 @@ fn a_doomed_message_visibly_ends() {
     assert!(matches!(phase, Phase::Lost { .. }));
 }
 
-/// Guards what a person does to a message while the clock stands: it is seen to be lost at once, where
-/// it was, also one that was held.
+/// Guards that a message dropped by the user, even a held one, is shown as lost at once and in
+/// place while the clock stands.
 #[test]
 fn a_message_that_is_taken_away_ends_where_it_is() {
     let at = Time(3_000);
@@ -84,7 +83,7 @@ fn a_message_that_is_taken_away_ends_where_it_is() {
     let flying = Flight { end, due: Some(Time(21_000)), ..flight(heartbeat(), 1_000) };
     let lost = |share| Some((share, Phase::Lost { share: 0.0 }));
     assert_eq!(progress(&flying, true, None, (at, slow())), lost(0.1));
-    // Also at the very moment at which it was sent.
+    // The same holds at the moment of sending.
     let fresh = Flight { sent_at: at, ..flying.clone() };
     assert_eq!(progress(&fresh, true, None, (at, slow())), lost(0.1));
     let fresh = Flight { due: None, held: true, ..fresh };
@@ -95,8 +94,8 @@ fn a_message_that_is_taken_away_ends_where_it_is() {
     assert_eq!(progress(&still, true, None, (Time(9_000_000), slow())), Some((0.5, Phase::Moving)));
 }
 
-/// Guards Live, where nobody tells that a message was lost: it ends at a server that is down,
-/// and fades on the way to one whose news are late.
+/// Guards live clusters, which do not report lost messages. A message to a dead server ends there,
+/// and a message to a server with late news fades on its way.
 #[test]
 fn a_message_without_news_does_not_hang_about() {
     let flight = flight(heartbeat(), 0);
@@ -109,8 +108,8 @@ fn a_message_without_news_does_not_hang_about() {
     assert_eq!(at(false, 1_500), None);
 }
 
-/// Guards legibility at high speed: of twenty heartbeats a second few are drawn, but every
-/// vote is.
+/// Guards legibility at high speed: of twenty heartbeats per second few are drawn, but every vote
+/// is.
 #[test]
 fn routine_is_sampled_only_when_it_is_too_fast() {
     let mut view = raft_core::view::ClusterView::default();
@@ -133,13 +132,13 @@ fn routine_is_sampled_only_when_it_is_too_fast() {
         flights.filter(|flight| flight.message.body.name() == name).count()
     };
     assert_eq!(shown(slow(), MessageName::Heartbeat), 100);
-    // 100 beats of 50 ms are 5 s: one in 900 ms.
+    // 100 heartbeats at 50 ms take 5 s; one per 900 ms is shown.
     assert_eq!(shown(Pace::REAL, MessageName::Heartbeat), 6);
     assert_eq!(shown(Pace::REAL, MessageName::AppendEntriesReply), 6);
     assert_eq!(shown(Pace::REAL, MessageName::RequestVote), 100);
 }
 
-/// Guards the marks' places: between the two servers, and gone when one is unknown.
+/// Guards that marks lie between their two servers, and are not drawn if a server is unknown.
 #[test]
 fn marks_lie_on_their_lane() {
     let roster = BTreeSet::from([NodeId(1), NodeId(2)]);

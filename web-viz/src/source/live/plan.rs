@@ -1,26 +1,26 @@
-//! Which streams to open, and when. A browser complains loudly about every server that does not
-//! answer, so the plan asks those that do before it tries one that was lost.
+//! Decides which streams to open, and when. A browser logs an error for every server that does not
+//! answer. So the plan asks reachable servers before it retries a lost server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::demo::{Process, ProcessState};
+use api::status::StatusSummary;
 use raft_core::types::NodeId;
 
-use super::api::{Node, Status};
-use crate::model::live::ProcessState;
-
-/// Without anybody to ask, a lost server is tried again after this long, in milliseconds, …
+/// Without a server to ask, the first retry of a lost server comes after this long, in
+/// milliseconds.
 const FIRST_PAUSE: f64 = 500.0;
 
-/// … twice as long each time, up to this.
+/// The delay doubles with each retry up to this, in milliseconds.
 const LONGEST_PAUSE: f64 = 4_000.0;
 
-/// A server that the others cannot reach is tried this seldom: perhaps this page can.
+/// The retry delay for a server that the others cannot reach, in milliseconds. Perhaps this page
+/// can.
 const AGAINST_ADVICE: f64 = 20_000.0;
 
-/// While nobody is missing, a server is asked this seldom whether somebody came in, in milliseconds.
+/// How often the plan asks for new members while no server is missing, in milliseconds.
 const BETWEEN_QUESTIONS: f64 = 3_000.0;
 
-/// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stream {
     Closed { since: f64, pause: f64 },
@@ -34,20 +34,19 @@ struct Peer {
     stream: Stream,
 }
 
-/// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     peers: BTreeMap<NodeId, Peer>,
-    /// Processes of which a supervisor says that they stand still or are ended.
+    /// Processes that are frozen or have ended, according to the supervisor.
     stopped: BTreeSet<NodeId>,
-    /// Whom the server that was asked last can reach, itself included.
+    /// The servers that the last asked server can reach, including itself.
     reachable: Option<BTreeSet<NodeId>>,
-    /// When a server was last asked who belongs to the cluster.
+    /// When a server was last asked for the members.
     asked: f64,
 }
 
 impl Plan {
-    /// Takes members in. Whether that changed anything.
+    /// Adds or updates members. Returns whether anything changed.
     pub(super) fn take_members(&mut self, members: &[(NodeId, String)]) -> bool {
         let mut changed = false;
         for (node, address) in members {
@@ -58,7 +57,7 @@ impl Plan {
                     changed = true;
                 }
                 None => {
-                    // Long ago, so that it is tried at once.
+                    // Long ago, so it is tried at once.
                     let stream = Stream::Closed { since: f64::MIN, pause: 0.0 };
                     self.peers.insert(*node, Peer { address: address.clone(), stream });
                     changed = true;
@@ -68,18 +67,18 @@ impl Plan {
         changed
     }
 
-    pub(super) fn take_processes(&mut self, nodes: &[Node]) {
-        let stopped = nodes.iter().filter(|node| node.state() != ProcessState::Running);
-        self.stopped = stopped.map(|node| node.id).collect();
+    pub(super) fn take_processes(&mut self, processes: &[Process]) {
+        let stopped = processes.iter().filter(|it| it.state != ProcessState::Running);
+        self.stopped = stopped.map(|it| NodeId(it.id)).collect();
     }
 
-    pub(super) fn take_status(&mut self, status: &Status) {
+    pub(super) fn take_status(&mut self, status: &StatusSummary) {
         let peers = status.peers.iter().filter(|peer| peer.connected).map(|peer| peer.id);
         self.reachable = Some(peers.chain([status.node.id]).collect());
     }
 
-    /// A server to ask about those that are missing, and now and then about new ones; `None` when
-    /// that is not due or nobody is there to ask.
+    /// A server to ask about missing servers, and periodically about new ones. `None` if no
+    /// question is due or no server can be asked.
     pub(super) fn witness(&mut self, now: f64) -> Option<String> {
         let missing = |(node, peer): (&NodeId, &Peer)| {
             matches!(peer.stream, Stream::Closed { .. }) && !self.stopped.contains(node)
@@ -94,7 +93,7 @@ impl Plan {
         self.peers.iter().find(open).map(|(_, peer)| peer.address.clone())
     }
 
-    /// The streams to open at `now`, which from here on count as being opened.
+    /// The streams to open at `now`. They count as opening from then on.
     pub(super) fn due(&mut self, now: f64) -> Vec<(NodeId, String)> {
         let somebody_open = self.peers.values().any(|peer| peer.stream == Stream::Open);
         let mut due = Vec::new();
@@ -102,7 +101,7 @@ impl Plan {
             let Stream::Closed { since, pause } = peer.stream else { continue };
             let advised = match &self.reachable {
                 Some(reachable) if somebody_open => reachable.contains(node),
-                // Nobody can be asked, or nobody was yet.
+                // No server can be asked, or none was asked yet.
                 Some(_) | None => true,
             };
             let wait = if advised { pause } else { AGAINST_ADVICE };
@@ -120,7 +119,7 @@ impl Plan {
         }
     }
 
-    /// A stream ended, or could not be opened.
+    /// Notes that a stream ended or failed to open.
     pub(super) fn closed(&mut self, node: NodeId, now: f64) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let pause = match peer.stream {
@@ -130,7 +129,7 @@ impl Plan {
             }
         };
         peer.stream = Stream::Closed { since: now, pause };
-        // What was heard about it before is out of date.
+        // What another server reported about it before is outdated.
         if let Some(reachable) = &mut self.reachable {
             reachable.remove(&node);
         }
@@ -139,7 +138,9 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::api::{Faults, PeerStatus, Place};
+    use api::faults::Faults;
+    use api::status::{PeerSummary, ServerSummary};
+
     use super::*;
 
     fn plan() -> Plan {
@@ -154,21 +155,20 @@ mod tests {
         due.iter().map(|(node, _)| node.0).collect()
     }
 
-    fn status(of: u64, connected: &[u64]) -> Status {
-        let place = |id| Place { id: NodeId(id), client: format!("s{id}") };
+    fn status(of: u64, connected: &[u64]) -> StatusSummary {
+        let server = |id| ServerSummary { id: NodeId(id), client: format!("s{id}") };
         let peers = (1..=3)
             .filter(|id| *id != of)
-            .map(|id| PeerStatus {
+            .map(|id| PeerSummary {
                 id: NodeId(id),
                 client: format!("s{id}"),
                 connected: connected.contains(&id),
             })
             .collect();
-        Status { node: place(of), peers }
+        StatusSummary { node: server(of), peers }
     }
 
-    /// Guards reconnecting: a killed server is tried again once the others reach it, and not
-    /// hammered before.
+    /// Guards that a killed server is retried once the others reach it, and not repeatedly before.
     #[test]
     fn a_lost_server_is_tried_again_when_the_others_reach_it() {
         let mut plan = plan();
@@ -184,8 +184,8 @@ mod tests {
         assert_eq!(nodes(&plan.due(9_000.0)), [2]);
     }
 
-    /// Guards against missing a member that was added: while all is well somebody is asked now and
-    /// then, and the new one's stream is opened.
+    /// Guards that new members are found: the plan periodically asks a server, and opens the new
+    /// stream.
     #[test]
     fn a_member_that_was_added_is_found() {
         let mut plan = plan();
@@ -199,8 +199,7 @@ mod tests {
         assert_eq!(nodes(&plan.due(BETWEEN_QUESTIONS)), [4]);
     }
 
-    /// Guards the way back when every server was gone: without anybody to ask, each is tried with
-    /// growing pauses.
+    /// Guards that with no server to ask, each is retried with growing delays.
     #[test]
     fn with_nobody_to_ask_pauses_grow() {
         let mut plan = plan();
@@ -214,20 +213,29 @@ mod tests {
         assert_eq!(nodes(&plan.due(FIRST_PAUSE + 1_000.0)), [1, 2, 3]);
     }
 
-    /// Guards against knocking at the door of a process that the supervisor says is not there.
+    /// Guards that a process that the supervisor reports as stopped is not retried.
     #[test]
     fn a_stopped_process_is_left_alone() {
         let mut plan = plan();
-        let node = |id, state: &str| Node {
-            id: NodeId(id),
+        let process = |id, state| Process {
+            id,
             client: format!("s{id}"),
+            peer: format!("p{id}"),
             pid: None,
-            state: state.to_owned(),
+            state,
             faults: Faults::default(),
         };
-        plan.take_processes(&[node(1, "running"), node(2, "stopped"), node(3, "frozen")]);
+        plan.take_processes(&[
+            process(1, ProcessState::Running),
+            process(2, ProcessState::Stopped),
+            process(3, ProcessState::Frozen),
+        ]);
         assert_eq!(nodes(&plan.due(0.0)), [1]);
-        plan.take_processes(&[node(1, "running"), node(2, "running"), node(3, "frozen")]);
+        plan.take_processes(&[
+            process(1, ProcessState::Running),
+            process(2, ProcessState::Running),
+            process(3, ProcessState::Frozen),
+        ]);
         assert_eq!(nodes(&plan.due(0.0)), [2]);
     }
 }

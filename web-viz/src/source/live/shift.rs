@@ -1,18 +1,18 @@
-//! Servers' clocks against the page's. Where they agree as clocks on one network do, times are
-//! taken as they are, so that they can be compared between servers. Where a clock is far off, its
-//! times are moved as a whole, since the picture would else be empty.
+//! Corrects the clocks of servers. If a clock agrees with the page's, its times are kept, which
+//! makes them comparable between servers. If a clock is far off, all its times are shifted;
+//! otherwise the picture would be empty.
 
 use raft_core::event::{Event, EventKind, NodeState};
 use raft_core::types::{Micros, SECOND, Time};
 
-/// How far the times of a server must be moved whose newest event is of `event` while the page's
-/// clock shows `wall`, in microseconds.
+/// The shift of a server's times, in microseconds. Its newest event has the time `event` while the
+/// page's clock shows `wall`.
 pub(super) fn needed(event: Time, wall: Micros) -> i64 {
     let difference = wall.cast_signed().saturating_sub(event.0.cast_signed());
     if difference.unsigned_abs() < SECOND { 0 } else { difference }
 }
 
-/// Moves all times of the events.
+/// Shifts all times in the events.
 pub(in crate::source) fn apply(events: &mut [Event], shift: i64) {
     if shift == 0 {
         return;
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards the comparison of times between servers: small differences are left alone.
+    /// Guards that small differences stay, which keeps times comparable between servers.
     #[test]
     fn only_a_clock_that_is_far_off_is_moved() {
         let wall = 1_700_000_000 * SECOND;
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(needed(Time(wall + 5 * SECOND), wall), -5 * SECOND.cast_signed());
     }
 
-    /// Guards arcs of servers whose clock is off: the timer moves with the event.
+    /// Guards that the due times in events are shifted too: the page draws them as arcs.
     #[test]
     fn what_an_event_says_of_the_future_moves_too() {
         let id = EventId { node: NodeId(1), seq: 1 };

@@ -1,13 +1,13 @@
-//! The events with which a trace begins whose beginning is forgotten: they lead to the state then.
+//! The first events of a trace whose beginning was dropped. They restore the state at that point.
 
 use raft_core::event::{Event, EventKind, Fault};
 use raft_core::types::{EventId, NodeId, Time};
 use raft_core::view::{ClusterView, DiskHealth, Liveness};
 
-/// Numbers of these events, far from the servers' own.
+/// Sequence numbers of these events, far above the servers' own numbers.
 const NUMBERS: u64 = 1 << 47;
 
-/// See the module.
+/// The events that restore the state `view` at `time`.
 pub(super) fn events(view: &ClusterView, time: Time) -> Vec<Event> {
     let mut kinds = Vec::new();
     for (id, node) in &view.nodes {

@@ -6,7 +6,7 @@ use crate::num::px;
 use crate::scene::border::Border;
 use crate::scene::layout::Point;
 
-/// See the module.
+/// Draws the lines of a partition.
 pub(super) fn border(border: &Border) -> Html {
     html! {
         <g class="border" data-testid="border">

@@ -1,4 +1,5 @@
-//! A message on its way: its kind by shape and letter, a request solid, a reply hollow with + or −.
+//! A message in transit: shape and letter show its kind. A request is solid, a reply hollow with +
+//! or −.
 
 use raft_core::message::MessageName;
 use yew::prelude::*;
@@ -6,8 +7,8 @@ use yew::prelude::*;
 use crate::num::px;
 use crate::scene::traffic::{FlightMark, Phase};
 
-/// See the module. `size` is half the size of the mark, in pixels; `name` is what it is called, and
-/// `stop` whether the tab key stops at it.
+/// Draws a message. `size` is half the size of the mark, in pixels; `name` is the label; `stop` is
+/// whether the Tab key stops at it.
 pub(super) fn flight(mark: &FlightMark, size: f64, name: &AttrValue, stop: bool) -> Html {
     let FlightMark { id, name: kind_of, reply, entries, at, tail, phase, .. } = mark;
     let key = id.to_string();
@@ -116,7 +117,7 @@ const fn letter(name: MessageName, reply: Option<bool>) -> &'static str {
     }
 }
 
-/// The outline of a kind of message around the origin.
+/// The outline of a kind of message, around the origin.
 pub(in crate::view) fn shape(name: MessageName, size: f64) -> Html {
     match name {
         MessageName::Heartbeat | MessageName::AppendEntriesReply | MessageName::StateDigest => {

@@ -1,5 +1,4 @@
-//! The pointer on the stage: where it is and what it does goes to the model; what it is about is
-//! drawn here.
+//! The pointer on the stage: its events go to the model, and its current gesture is drawn here.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +9,8 @@ use wasm_bindgen::JsCast as _;
 use web_sys::Element;
 use yew::prelude::*;
 
-use crate::model::deeds::MessageDeed;
+use crate::dispatch::Dispatch;
+use crate::domain::deeds::MessageDeed;
 use crate::model::hand::{HandAction, Pointer};
 use crate::model::{Action, UiAction};
 use crate::num::px;
@@ -18,15 +18,14 @@ use crate::scene::drag::Drag;
 use crate::scene::layout::Point;
 use crate::scene::traffic::Hit;
 use crate::scene::{InHand, Scene};
-use crate::view::Dispatch;
 
-/// A finger that rests on a server for so long, in milliseconds, asks for its menu …
+/// A finger that rests on a server for this long, in milliseconds, opens its menu.
 const LONG_MS: u32 = 500;
 
-/// … unless it moves so far, in pixels.
+/// A finger that moves farther than this, in pixels, does not rest.
 const STRAYS: f64 = 10.0;
 
-/// What the stage listens to.
+/// The stage's pointer event handlers.
 pub(super) struct Listeners {
     pub(super) down: Callback<PointerEvent>,
     pub(super) moved: Callback<PointerEvent>,
@@ -34,10 +33,10 @@ pub(super) struct Listeners {
     pub(super) cancel: Callback<PointerEvent>,
 }
 
-/// A finger that rests on a server: where it came down, and what ends the wait.
+/// A finger that rests on a server: where it touched, and the timeout that opens the menu.
 type Rest = Rc<RefCell<Option<(Point, Timeout)>>>;
 
-/// See the module.
+/// Creates the handlers, which turn pointer events into actions.
 #[hook]
 pub(super) fn use_hand(frame: &NodeRef, scene: &Rc<Scene>, dispatch: &Dispatch) -> Listeners {
     let rest: Rest = use_mut_ref(|| None);
@@ -62,7 +61,7 @@ pub(super) fn use_hand(frame: &NodeRef, scene: &Rc<Scene>, dispatch: &Dispatch) 
                 Hit::Server(_) => {}
                 Hit::Ground if is_at_a_server(&event) => {}
                 Hit::Message(..) | Hit::Ground => {
-                    // Its moves come here from now on, wherever it goes.
+                    // The stage gets all later moves of this pointer, wherever it goes.
                     if let Some(svg) = svg(&frame) {
                         let _ = svg.set_pointer_capture(event.pointer_id());
                     }
@@ -96,15 +95,15 @@ pub(super) fn use_hand(frame: &NodeRef, scene: &Rc<Scene>, dispatch: &Dispatch) 
     }
 }
 
-/// Keeps the page from scrolling under a finger that holds a message. Chromium does not heed
-/// `touch-action` on what lies inside a drawing.
+/// Prevents scrolling under a finger that holds a message. Chromium ignores `touch-action` on
+/// elements inside an SVG.
 #[hook]
 fn use_stillness(frame: &NodeRef, holds: &Rc<RefCell<bool>>) {
     let holds = holds.clone();
     use_effect_with(frame.clone(), move |frame| {
         let listener = svg(frame).map(|svg| {
             let options = EventListenerOptions::enable_prevent_default();
-            // It comes after the pointer's own event.
+            // The touch event follows the pointer event, which sets `holds`.
             EventListener::new_with_options(&svg, "touchstart", options, move |event| {
                 if *holds.borrow() {
                     event.prevent_default();
@@ -130,13 +129,13 @@ fn pointer(event: &PointerEvent, frame: &NodeRef) -> Option<Pointer> {
     })
 }
 
-/// A server's label belongs to it.
+/// Whether an event hit a server or its label.
 fn is_at_a_server(event: &PointerEvent) -> bool {
     let element = event.target().and_then(|target| target.dyn_into::<Element>().ok());
     element.is_some_and(|element| element.closest(".server").ok().flatten().is_some())
 }
 
-/// The stroke, or how far the message was dragged.
+/// Draws the stroke, or how far the message was dragged.
 pub(super) fn in_hand(scene: &Scene) -> Html {
     match scene.hand.as_ref().map(|hand| &hand.what) {
         None => Html::default(),
@@ -164,7 +163,7 @@ const fn meaning(drag: Drag) -> &'static str {
     }
 }
 
-/// What letting go does, in words.
+/// What releasing the pointer does, in words.
 pub(super) fn words(scene: &Scene) -> Html {
     let words = scene.hand.as_ref().and_then(|hand| hand.words.clone());
     html! {

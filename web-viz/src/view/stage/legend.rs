@@ -1,11 +1,11 @@
-//! What the shapes mean, in one line.
+//! The legend of the message shapes, in one line.
 
 use raft_core::message::MessageName;
 use yew::prelude::*;
 
 use super::flight::shape;
 
-/// See the module.
+/// Shows the legend.
 pub(crate) fn legend() -> Html {
     html! {
         <ul class="legend" aria-label="Messages">

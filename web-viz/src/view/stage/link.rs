@@ -1,4 +1,4 @@
-//! A link: a hairline, or where it is cut, a gap with a bar across.
+//! A link: a hairline. A cut link has a gap with a bar across.
 
 use yew::prelude::*;
 
@@ -6,7 +6,7 @@ use crate::num::px;
 use crate::scene::layout::Point;
 use crate::scene::links::{LinkMark, LinkState};
 
-/// See the module.
+/// Draws a link.
 pub(super) fn link(mark: &LinkMark) -> Html {
     let LinkMark { ends, from, to, state, doomed, barred } = *mark;
     let class = match state {
@@ -26,7 +26,7 @@ pub(super) fn link(mark: &LinkMark) -> Html {
     };
     let at = match state {
         LinkState::Up | LinkState::Cut => 0.5,
-        // Nearer to the side that is not heard.
+        // The bar is nearer to the server whose messages are lost.
         LinkState::OneWay { forward: true } => 0.65,
         LinkState::OneWay { forward: false } => 0.35,
     };
@@ -63,7 +63,7 @@ fn line(class: &'static str, from: Point, to: Point) -> Html {
     html! { <line {class} x1={px(from.x)} y1={px(from.y)} x2={px(to.x)} y2={px(to.y)} /> }
 }
 
-/// A bar across the link: nothing passes here.
+/// A bar across the link, where messages stop.
 fn wall(from: Point, to: Point, share: f64) -> Html {
     let middle = from.towards(to, share);
     let across = from.bearing(to) + std::f64::consts::FRAC_PI_2;

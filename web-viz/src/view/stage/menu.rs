@@ -1,19 +1,19 @@
-//! The menu of a server: what can be done to it, beside it.
+//! The menu of actions on a server, shown beside it.
 
 use raft_core::types::NodeId;
 use wasm_bindgen::JsCast as _;
 use web_sys::{Element, HtmlElement, SvgElement};
 use yew::prelude::*;
 
-use crate::model::deeds::{Deed, DiskDeed, MemberDeed};
+use crate::dispatch::Dispatch;
+use crate::domain::deeds::{Deed, DiskDeed, MemberDeed};
 use crate::model::{Action, Model, UiAction};
 use crate::num::{len, px};
 use crate::scene::layout::{Layout, Point};
-use crate::view::Dispatch;
 use crate::view::parts::{Icon, glyph};
 use crate::view::tray::Offer;
 
-/// The size of the menu in pixels; style/hand.css knows it too.
+/// The size of the menu in pixels; style/hand.css repeats it.
 const WIDTH: f64 = 268.0;
 const ITEM: f64 = 42.0;
 const HEAD: f64 = 54.0;
@@ -23,7 +23,7 @@ const LINE: f64 = 17.0;
 #[derive(Clone, PartialEq)]
 pub(crate) struct MenuMark {
     node: NodeId,
-    /// Where on the stage its server's right side is.
+    /// The server's right edge on the stage.
     at: Point,
     items: Vec<Item>,
     /// Whether the server is chosen together with others.
@@ -38,7 +38,7 @@ struct Item {
     offer: Offer,
 }
 
-/// What the menu of a server offers.
+/// The menu of a server.
 pub(crate) fn menu_of(model: &Model, node: NodeId) -> MenuMark {
     let layout = Layout::of(model.ui.stage, &model.known.roster);
     let at = layout.spot(node).map_or(layout.centre, |spot| spot.at);
@@ -47,7 +47,7 @@ pub(crate) fn menu_of(model: &Model, node: NodeId) -> MenuMark {
         let offer = (deed, model.permits(deed));
         Item { label, icon, key, offer }
     };
-    // Each of these is one of two deeds, whichever is left to do.
+    // Each of these items offers one of two opposite actions.
     let either = |deed, is_second: bool, labels: [&'static str; 2], icons: [Icon; 2], key| {
         let place = usize::from(is_second);
         item(labels[place], icons[place], key, deed)
@@ -86,7 +86,7 @@ pub(super) struct MenuProps {
     pub(super) dispatch: Dispatch,
 }
 
-/// See the module.
+/// The open menu.
 #[component]
 pub(super) fn Menu(props: &MenuProps) -> Html {
     let MenuMark { node, at, items, among } = &props.menu;
@@ -117,7 +117,8 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
             event.stop_propagation();
         })
     };
-    // The finger that opened the menu lifts over it: only one that comes down there chooses.
+    // The finger that opened the menu is lifted above it. Only a press that starts in the menu
+    // chooses.
     let armed = use_mut_ref(|| false);
     let onpointerdown = {
         let armed = armed.clone();
@@ -187,14 +188,14 @@ fn draw(item: &Item, choose: &Callback<(MouseEvent, Action)>) -> Html {
     }
 }
 
-/// How high a menu is at most: reasons take lines of their own.
+/// The maximum height of a menu. Reasons take extra lines.
 fn height(items: &[Item]) -> f64 {
     let reasons = items.iter().filter_map(|item| item.offer.1.as_ref().err());
     let lines = reasons.map(|why| why.len() / 30 + 1).sum();
     HEAD + len(items.len()) * ITEM + len(lines) * LINE
 }
 
-/// Beside its server, and wholly on the screen.
+/// Places the menu beside its server, entirely on the screen.
 fn place(at: Point, height: f64, stage: &NodeRef) -> String {
     let Some(stage) = stage.cast::<Element>() else { return String::new() };
     let bounds = stage.get_bounding_client_rect();
@@ -208,7 +209,8 @@ fn place(at: Point, height: f64, stage: &NodeRef) -> String {
     )
 }
 
-/// Moves the focus to another item: from the place of the one in focus, and how many there are.
+/// Moves the focus to another item. `to` gets the position of the focused item and the number of
+/// items.
 fn go_to(list: &NodeRef, to: impl Fn(Option<usize>, usize) -> Option<usize>) {
     let Some(list) = list.cast::<Element>() else { return };
     let Ok(found) = list.query_selector_all("[role=menuitem]") else { return };

@@ -1,5 +1,5 @@
-//! The messages on their way, as one place for the keyboard: the tab key stops once, the arrows go
-//! from message to message, Enter chooses.
+//! Messages in transit as one keyboard stop: Tab stops once, arrow keys move between messages,
+//! Enter chooses.
 
 use raft_core::types::EventId;
 use wasm_bindgen::JsCast as _;
@@ -7,15 +7,15 @@ use web_sys::{Element, SvgElement};
 use yew::prelude::*;
 
 use super::flight::flight;
+use crate::dispatch::Dispatch;
 use crate::model::{Action, UiAction};
 use crate::scene::Scene;
 use crate::scene::traffic::{FlightMark, Label, Phase};
-use crate::view::Dispatch;
 
-/// See the module.
+/// Draws the messages and handles their keys.
 #[hook]
 pub(super) fn use_messages(scene: &Scene, dispatch: &Dispatch) -> Html {
-    // Names are made once a message and not in every frame.
+    // Names are cached per message, not built in every frame.
     let names = use_mut_ref(Vec::<(Label, AttrValue)>::new);
     let focused = use_state_eq(|| None::<EventId>);
     let moving = || scene.flights.iter().filter(|mark| mark.phase == Phase::Moving);
@@ -55,7 +55,7 @@ pub(super) fn use_messages(scene: &Scene, dispatch: &Dispatch) -> Html {
     let onclick = {
         let dispatch = dispatch.clone();
         Callback::from(move |event: MouseEvent| {
-            // Without a pointer, as readers for the blind click; a pointer's press comes as such.
+            // Only screen readers click without a pointer. The stage handles presses of a pointer.
             if event.detail() == 0
                 && let Some(id) = message_of(&event, &ids)
             {
@@ -70,7 +70,7 @@ pub(super) fn use_messages(scene: &Scene, dispatch: &Dispatch) -> Html {
     }
 }
 
-/// The message in which an event happened.
+/// The message that an event targets.
 fn message_of(event: &web_sys::Event, ids: &[EventId]) -> Option<EventId> {
     let element = event.target()?.dyn_into::<Element>().ok()?;
     let name = element.closest("[data-message]").ok()??.get_attribute("data-message")?;
@@ -100,7 +100,7 @@ fn key(event: &KeyboardEvent, id: EventId, ids: &[EventId], dispatch: &Dispatch)
     }
 }
 
-/// Puts the focus on a message, if it is there.
+/// Focuses a message, if it is on the stage.
 pub(crate) fn focus_message(message: EventId) {
     let found = gloo_utils::document().query_selector(&format!("[data-message=\"{message}\"]"));
     if let Some(element) = found.ok().flatten().and_then(|it| it.dyn_into::<SvgElement>().ok()) {

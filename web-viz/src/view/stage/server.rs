@@ -1,17 +1,17 @@
-//! A server: a disc in the colour of its term, its role told by the disc's shape.
+//! A server: a disc in the colour of its term; the shape shows its role.
 
 use raft_core::event::{RoleName, Timer};
 use yew::prelude::*;
 
-use crate::model::known::Presence;
+use crate::dispatch::Dispatch;
+use crate::domain::known::Presence;
 use crate::model::{Action, UiAction};
 use crate::num::{px, real};
 use crate::scene::layout::{LINE, Point};
 use crate::scene::server::{Arc, Ballot, ServerMark};
-use crate::view::Dispatch;
 use crate::view::parts::{choose_server, term_class};
 
-/// See the module. While a menu is `open`, a press is about that.
+/// Draws a server. While a menu is `open`, a press belongs to the menu.
 pub(super) fn server(mark: &ServerMark, open: bool, dispatch: &Dispatch) -> Html {
     let (id, selected) = (mark.id, mark.selected);
     let choose = {
@@ -105,7 +105,7 @@ const fn presence(presence: Presence) -> &'static str {
     }
 }
 
-/// What is left of the timer, drained clockwise.
+/// The remaining part of the timer, which drains clockwise.
 fn timer(arc: Arc, disc: f64) -> Html {
     let radius = px(disc + 9.0);
     let kind = match arc.timer {
@@ -164,7 +164,7 @@ fn face(mark: &ServerMark) -> Html {
     }
 }
 
-/// A crown on the rim, so that the leader is told from the last row and in print.
+/// A crown on the rim marks the leader, also from a distance and in print.
 fn crown(disc: f64) -> Html {
     let scale = (disc / 44.0).max(0.62);
     html! {
@@ -192,7 +192,7 @@ fn votes(ballot: &Ballot, own: Point) -> Html {
     html! { <g class="votes" data-testid="votes">{ for ballot.dots.iter().map(dot) }</g> }
 }
 
-/// A write is on its way to the disk.
+/// Shows that a disk write is pending.
 fn disk(disc: f64) -> Html {
     let offset = px(disc * 0.76);
     html! {
@@ -203,7 +203,7 @@ fn disk(disc: f64) -> Html {
     }
 }
 
-/// Its disk holds the chosen entry.
+/// Shows that the server's disk holds the chosen entry.
 fn holds(disc: f64) -> Html {
     let offset = px(disc * 0.76);
     html! {

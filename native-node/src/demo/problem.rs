@@ -1,0 +1,38 @@
+//! The errors of the demo's own routes.
+
+use axum::response::Response;
+use hyper::StatusCode as S;
+
+use super::process::DeedError;
+use crate::http::error::{answer, kind};
+
+/// The answer without the supervisor's token: only the demo's own page may control the processes.
+pub(super) fn wrong_token() -> Response {
+    let hint = "send the token of GET /demo/nodes in the header x-demo-token";
+    let detail = "this page may not control the demo's servers";
+    answer(kind(S::FORBIDDEN, "wrong_token", "Wrong token", hint), detail.to_owned())
+}
+
+/// The answer if the supervisor could not do what was asked.
+pub(super) fn refused(error: &DeedError) -> Response {
+    let kind = match error {
+        DeedError::NoSuchNode(_) => kind(
+            S::NOT_FOUND,
+            "no_such_node",
+            "No such server",
+            "GET /demo/nodes lists the servers",
+        ),
+        DeedError::NoSuchLink(_) => {
+            kind(S::NOT_FOUND, "no_such_link", "No such link", "name two different servers")
+        }
+        DeedError::WrongState { .. } => {
+            let hint = "running: kill, freeze; frozen: resume, kill; stopped: restart";
+            kind(S::CONFLICT, "wrong_state", "Wrong state", hint)
+        }
+        DeedError::System(_) => {
+            let hint = "the demo's terminal and logs may say more";
+            kind(S::INTERNAL_SERVER_ERROR, "system", "The system refused", hint)
+        }
+    };
+    answer(kind, error.to_string())
+}

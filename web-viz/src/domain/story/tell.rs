@@ -1,0 +1,440 @@
+//! The captions of all kinds of events, in two sentences each.
+
+use raft_core::event::{CommitReason, Event, EventKind, RoleName, RoleReason, Timer};
+use raft_core::log::{Entry, Payload};
+use raft_core::message::MessageName;
+use raft_core::rules::VoteRefusal;
+use raft_core::types::{LogIndex, LogPosition, NodeId, Term};
+
+use super::{Caption, Rank, Tone, calm, turn};
+use crate::domain::known::{Known, names};
+
+/// The caption of an event, if it has one.
+pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<Caption> {
+    let node = event.id.node;
+    match &event.kind {
+        EventKind::TimerFired { timer: Timer::Election } => Some(election_due(node, known)),
+        EventKind::RoleChanged { role, term, why } => role_changed(node, *role, *term, *why, known),
+        EventKind::VoteGranted { candidate, term, pre: false } if *candidate != node => Some(calm(
+            Rank::Step,
+            format!("{node} votes for {candidate} in term {term}."),
+            "A server votes once in a term, and writes its vote to disk before it answers. \
+                 That is why a term has at most one leader.",
+        )),
+        EventKind::VoteRefused { candidate, term, why, .. } => {
+            Some(vote_refused(node, *candidate, *term, *why))
+        }
+        EventKind::Crashed => Some(crashed(node, known, led)),
+        EventKind::Frozen => Some(frozen(node, led)),
+        EventKind::Thawed => Some(calm(
+            Rank::Turn,
+            format!("{node} goes on after its freeze."),
+            "It does not know how long it stood still. The first message of a higher term tells it \
+             who leads now.",
+        )),
+        EventKind::Started(state) if state.last.index > LogIndex(0) || state.term > Term(0) => {
+            Some(restarted(node, known))
+        }
+        EventKind::EntriesAppended { entries, .. } => appended(node, entries, known),
+        EventKind::CommitAdvanced { to, why: CommitReason::Majority(proof), .. } => {
+            committed(node, *to, proof, known)
+        }
+        EventKind::LogTruncated { from, .. } => Some(turn(
+            Tone::Bad,
+            format!("{node} removes its entries from index {from} on."),
+            "They were never committed, and the leader's log differs there. A follower's log \
+             always gives way to the leader's.",
+        )),
+        EventKind::LinkChanged { from, to, up } => Some(links(*from, *to, *up, known)),
+        EventKind::SnapshotInstalled { meta, .. } => Some(turn(
+            Tone::Calm,
+            format!("{node} takes over the leader's state as of index {}.", meta.last.index),
+            "It was so far behind that the leader no longer had the entries; a snapshot stands in \
+             for them.",
+        )),
+        EventKind::ConfigurationAppended { .. }
+        | EventKind::ConfigurationCommitted { .. }
+        | EventKind::TransferStarted { .. }
+        | EventKind::TransferAborted { .. }
+        | EventKind::PeerLostLog { .. } => members(event, known),
+        EventKind::Fault(it) => super::faults::fault(it),
+        EventKind::WriteFailed { .. } => Some(turn(
+            Tone::Bad,
+            format!("{node} stops: its disk refused a write."),
+            "A disk that failed once cannot be trusted with a promise, so the server makes none.",
+        )),
+        EventKind::StateDiffers { peer, index, stops, .. } => {
+            Some(state_differs(node, *peer, *index, *stops))
+        }
+        EventKind::MessageReceived { name: MessageName::AppendEntriesReply, .. } => {
+            steady(node, known)
+        }
+        EventKind::TimerFired { timer: Timer::Heartbeat }
+        | EventKind::Started(_)
+        | EventKind::VoteGranted { .. }
+        | EventKind::CommitAdvanced { .. }
+        | EventKind::MessageReceived { .. }
+        | EventKind::Attached(_)
+        | EventKind::LeaderKnown { .. }
+        | EventKind::TermChanged { .. }
+        | EventKind::VoteCounted { .. }
+        | EventKind::TimerArmed { .. }
+        | EventKind::MessageSent(_)
+        | EventKind::MessageInTransit { .. }
+        | EventKind::MessageDropped { .. }
+        | EventKind::LogCompacted { .. }
+        | EventKind::WriteStarted { .. }
+        | EventKind::WritePersisted { .. }
+        | EventKind::Applied { .. }
+        | EventKind::SnapshotSaved { .. }
+        | EventKind::SnapshotIgnored { .. }
+        | EventKind::ProgressChanged { .. }
+        | EventKind::ClientRequest { .. }
+        | EventKind::ClientAnswer { .. }
+        | EventKind::ReadsConfirmed { .. }
+        | EventKind::ConfigurationRolledBack { .. }
+        | EventKind::PeerDismissed { .. }
+        | EventKind::LeaseRead { .. }
+        | EventKind::Summarised { .. } => None,
+    }
+}
+
+/// Captions for membership changes and leadership transfers.
+fn members(event: &Event, known: &Known) -> Option<Caption> {
+    let node = event.id.node;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller tells of all other kinds")]
+    match &event.kind {
+        EventKind::ConfigurationAppended { membership, .. } if known.leads(node) => Some(calm(
+            Rank::Turn,
+            format!("{node} proposes other members: {membership}."),
+            "Members change through the log like everything else, and a server follows the newest \
+             configuration in its log even before it is committed.",
+        )),
+        EventKind::ConfigurationCommitted { membership, .. } if known.leads(node) => Some(turn(
+            Tone::Good,
+            format!("The members are now {membership}."),
+            "A majority holds the configuration on disk. From now on its voters decide.",
+        )),
+        EventKind::TransferStarted { to } => Some(turn(
+            Tone::Calm,
+            format!("{node} hands leadership over to {to}."),
+            "It takes in no more writes, brings the other's log up to date and then tells it to \
+             stand for election at once: nobody waits for a timeout.",
+        )),
+        EventKind::TransferAborted { to } => Some(turn(
+            Tone::Bad,
+            format!("{node} stays leader: {to} did not take over."),
+            "After an election timeout without a successor it takes in writes again.",
+        )),
+        EventKind::PeerLostLog { peer } => Some(turn(
+            Tone::Bad,
+            format!("{peer} lacks what it had acknowledged."),
+            "Its disk was wiped or set back. Its word counts for nothing until it is removed and \
+             joins again as a new server would.",
+        )),
+        _ => None,
+    }
+}
+
+fn election_due(node: NodeId, known: &Known) -> Caption {
+    let headline = format!("{node} has heard from no leader for too long.");
+    if known.reaches_majority(node) {
+        return calm(
+            Rank::Turn,
+            headline,
+            "Its timer ran out first. It asks the others whether they would vote for it, before it \
+             disturbs anybody with a new term.",
+        );
+    }
+    let circle = known.circle(node);
+    let alive = circle.iter().filter(|other| known.presence(**other).runs()).count();
+    calm(
+        Rank::Turn,
+        headline,
+        format!(
+            "It asks for votes, but can win only with {} of {}. With {alive} in reach it cannot, \
+             so nobody is harmed and no write is promised.",
+            known.majority(),
+            known.voters().len()
+        ),
+    )
+}
+
+fn role_changed(
+    node: NodeId,
+    role: RoleName,
+    term: Term,
+    why: RoleReason,
+    known: &Known,
+) -> Option<Caption> {
+    match role {
+        RoleName::Leader => Some(turn(
+            Tone::Good,
+            format!("{node} leads term {term}."),
+            format!(
+                "{} of {} servers voted for it: a majority, and two majorities always share a \
+                 server, so no second leader can win this term.",
+                known.majority(),
+                known.voters().len()
+            ),
+        )),
+        RoleName::Candidate => Some(calm(
+            Rank::Turn,
+            format!("{node} stands for election in term {term}."),
+            "A majority said that it would vote for it, so it opens a new term, votes for itself \
+             and asks for the others' votes.",
+        )),
+        // The caption of the expired timer already said this.
+        RoleName::PreCandidate => None,
+        RoleName::Follower => stepped_down(node, term, why),
+    }
+}
+
+fn state_differs(node: NodeId, peer: NodeId, index: LogIndex, stops: bool) -> Caption {
+    let because = if stops {
+        "A majority has another state than this server, so its answers may be wrong. It stops; nobody \
+         else is affected."
+    } else {
+        "Servers that applied the same entries must have the same state. No majority is known yet that \
+         has another one, so this server goes on."
+    };
+    turn(
+        Tone::Bad,
+        format!("{node} and {peer} have different states after index {index}."),
+        because,
+    )
+}
+
+fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
+    let because = match why {
+        RoleReason::HigherTerm => {
+            "It saw a higher term, so its own is over. Whoever is behind gives way at once."
+        }
+        RoleReason::QuorumLost => {
+            "It has heard from no majority for an election timeout. Others may have elected a new \
+             leader that it cannot see, so it stops answering clients."
+        }
+        RoleReason::DiskStalled => {
+            "Its own disk does not keep up, and a leader that cannot write should not hold office."
+        }
+        RoleReason::VotesLost => {
+            "A majority refused it. It waits again, for another time of its own choosing."
+        }
+        RoleReason::Removed => {
+            "It is not a member any more, and a majority of the others knows. The next leader comes \
+             from among them."
+        }
+        RoleReason::DiskFailed => "Its disk refused a write; it can promise nothing any more.",
+        RoleReason::UnknownCommand => {
+            "It does not know a committed command. It stops, since the others go on with another state."
+        }
+        RoleReason::StateDiffers => "A majority has another state, so it stops.",
+        RoleReason::LeaderHeard
+        | RoleReason::ElectionTimeout
+        | RoleReason::TransferAsked
+        | RoleReason::PreVotesWon
+        | RoleReason::VotesWon => return None,
+    };
+    Some(turn(Tone::Calm, format!("{node} is a follower again in term {term}."), because))
+}
+
+fn vote_refused(node: NodeId, candidate: NodeId, term: Term, why: VoteRefusal) -> Caption {
+    let because = match why {
+        VoteRefusal::StaleTerm => "The candidate's term is over; a newer one has begun.".to_owned(),
+        VoteRefusal::AlreadyVoted(other) => {
+            format!("Its vote of this term went to {other}, and a server votes once in a term.")
+        }
+        VoteRefusal::LogBehind { own, candidate: theirs } => format!(
+            "The candidate's log ends at {}, its own at {}. Whoever lacks committed entries must \
+             not lead, so servers refuse candidates whose log is behind.",
+            place(theirs),
+            place(own)
+        ),
+        VoteRefusal::LeaderAlive(leader) => {
+            format!(
+                "It has just heard from {leader}: with a leader alive there is nothing to elect."
+            )
+        }
+        VoteRefusal::Stranger => "It began without the cluster's log and does not vote until the \
+                                  others have made it a member."
+            .to_owned(),
+        VoteRefusal::JustStarted => {
+            "It has just started, and may have promised a leader to refuse \
+                                     others for a moment."
+                .to_owned()
+        }
+    };
+    calm(Rank::Step, format!("{node} refuses {candidate} its vote for term {term}."), because)
+}
+
+fn place(position: LogPosition) -> String {
+    format!("index {} of term {}", position.index, position.term)
+}
+
+pub(super) fn crashed(node: NodeId, known: &Known, led: Option<NodeId>) -> Caption {
+    let (running, all, needed) = (known.running(), known.voters().len(), known.majority());
+    if running < needed {
+        return turn(
+            Tone::Bad,
+            format!("{node} crashed. {running} of {all} is no majority."),
+            "Nobody can win an election and no write can commit until enough servers are back. \
+             The cluster stops rather than forget.",
+        );
+    }
+    if led == Some(node) {
+        return turn(
+            Tone::Bad,
+            format!("{node}, the leader, crashed."),
+            "No heartbeat comes any more. The first server whose timer runs out will stand for \
+             election. What was committed is on a majority of disks and stays.",
+        );
+    }
+    turn(
+        Tone::Bad,
+        format!("{node} crashed."),
+        format!(
+            "{running} of {all} still run. That is a majority, so the cluster goes on and {node} \
+             will be brought up to date when it is back."
+        ),
+    )
+}
+
+pub(super) fn frozen(node: NodeId, led: Option<NodeId>) -> Caption {
+    let why = if led == Some(node) {
+        "To the others a silent leader looks like a dead one: they will elect another. When it \
+         wakes, its term is over."
+    } else {
+        "It neither answers nor counts time until it goes on. The others do not wait for it."
+    };
+    turn(Tone::Bad, format!("{node} stands still."), why)
+}
+
+fn restarted(node: NodeId, known: &Known) -> Caption {
+    let headline = format!("{node} is back.");
+    match known.leader() {
+        Some(leader) => turn(
+            Tone::Good,
+            headline,
+            format!(
+                "It reads its term, its vote and its log from disk and listens as a follower. \
+                 {leader} finds the last entry that they share and sends what is missing."
+            ),
+        ),
+        None => turn(
+            Tone::Good,
+            headline,
+            "It reads its term, its vote and its log from disk and listens as a follower.",
+        ),
+    }
+}
+
+/// The prefix of the keys that the demo writes to measure recoveries.
+const PROBE: &str = "demo/";
+
+/// Whether a client requested it.
+fn asked_for(payload: &Payload) -> bool {
+    matches!(payload, Payload::Command(_)) && !payload.to_string().starts_with(PROBE)
+}
+
+fn appended(node: NodeId, entries: &[Entry], known: &Known) -> Option<Caption> {
+    let last = entries.last()?;
+    let command = asked_for(&last.payload);
+    if known.leads(node) {
+        return command.then(|| {
+            calm(
+                Rank::Turn,
+                format!("{node} takes “{}” into its log at index {}.", last.payload, last.index),
+                "A dashed cell is not committed: it is a proposal until a majority has it on disk. \
+                 The leader sends it to all and writes its own disk meanwhile.",
+            )
+        });
+    }
+    command.then(|| {
+        calm(
+            Rank::Step,
+            format!("{node} stores index {}.", last.index),
+            "It writes the entry to its disk and only then tells the leader that it has it.",
+        )
+    })
+}
+
+fn committed(
+    node: NodeId,
+    to: LogIndex,
+    proof: &[(NodeId, LogIndex)],
+    known: &Known,
+) -> Option<Caption> {
+    let entry = known.node(node)?.entry(to)?;
+    let holders = names(proof.iter().filter(|(_, index)| *index >= to).map(|(voter, _)| *voter));
+    match &entry.payload {
+        payload @ Payload::Command(_) => asked_for(payload).then(|| turn(
+            Tone::Good,
+            format!("Index {to}, “{}”, is committed.", entry.payload),
+            format!(
+                "{holders} have it on disk: a majority. Whichever server fails now, every future \
+                 leader will have it."
+            ),
+        )),
+        // A membership change has its own event.
+        Payload::Membership(_) => None,
+        Payload::Noop => Some(calm(
+            Rank::Step,
+            format!("{node} has committed the first entry of its term."),
+            format!(
+                "It is an empty one, held by {holders}. With it everything before is committed too, \
+                 and the leader knows how far."
+            ),
+        )),
+    }
+}
+
+fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
+    if known.view.cut_links.is_empty() {
+        return turn(
+            Tone::Good,
+            "All links are up again.".to_owned(),
+            "Whoever fell behind learns the newest term from the first message, and the leader \
+             mends its log.",
+        );
+    }
+    if let Some(lonely) = known.roster.iter().find(|node| known.isolated(**node)) {
+        let rest = known.voters().len() - 1;
+        let why = if rest >= known.majority() {
+            "The others are a majority and go on without it. Alone it can neither win an election \
+             nor commit a write."
+        } else {
+            "Nobody here has a majority, so nothing can commit until the link is back."
+        };
+        return turn(Tone::Bad, format!("{lonely} is cut off from all others."), why);
+    }
+    let word = if up { "mended" } else { "cut" };
+    turn(
+        if up { Tone::Good } else { Tone::Bad },
+        format!("The link from {from} to {to} is {word}."),
+        "A server counts only those that it can hear and that hear it.",
+    )
+}
+
+/// With nothing else to report, the caption explains what keeps the cluster stable.
+fn steady(node: NodeId, known: &Known) -> Option<Caption> {
+    let leader = known.leader().filter(|leader| *leader == node)?;
+    let all = known.voters().len();
+    if known.running() < all {
+        let down = known.roster.iter().copied().filter(|id| !known.presence(*id).runs());
+        return Some(calm(
+            Rank::Idle,
+            format!("{leader} leads with {} of {all} servers.", known.running()),
+            format!(
+                "Writes commit while a majority of {} runs. {} will be brought up to date later.",
+                known.majority(),
+                names(down)
+            ),
+        ));
+    }
+    Some(calm(
+        Rank::Idle,
+        format!("{leader} leads, the others follow."),
+        "Each heartbeat winds the followers' timers up again. As long as they come, nobody stands \
+         for election.",
+    ))
+}
