@@ -421,8 +421,13 @@ async fn lesson(page: &Page) {
     page.ask("document.querySelector('dialog.lessons ul button').focus()").await;
     strike(ENTER).await;
     page.wait("the lesson", "document.querySelector('.page').dataset.lesson === 'true'").await;
-    page.strike(RIGHT, true).await;
-    page.strike(LEFT, true).await;
+    // A dialog that closes gives the focus back.
+    page.wait("the list to close", "document.querySelector('dialog[open]') === null").await;
+    for (key, place) in [(RIGHT, "2 of"), (LEFT, "1 of")] {
+        page.strike(key, true).await;
+        let count = "document.querySelector('.lesson .count').innerText";
+        page.wait(place, &format!("{count}.startsWith('{place}')")).await;
+    }
     page.ask("document.querySelector('[data-testid=leave-lesson]').focus()").await;
     strike(ENTER).await;
     page.wait(
