@@ -229,7 +229,11 @@ async fn the_connection_is_lost_and_recovers() -> Result<()> {
         }
         in_sight(page, 0).await;
         for server in ALL {
-            page.click(&format!("revive-{server}")).await;
+            let button = format!("revive-{server}");
+            page.click(&button).await;
+            // The buttons after it move when it goes.
+            let gone = format!("document.querySelector('[data-testid={button}]') === null");
+            page.wait("the server to be started", &gone).await;
         }
         in_sight(page, 3).await;
         page.wait_for_leader(None).await;
