@@ -91,12 +91,12 @@ fn faults_of_modules(
     faults
 }
 
-fn fault(floors: &Floors, user: &str, used: &str) -> Option<String> {
-    match (floors.get(user), floors.get(used)) {
+fn fault(floors: &Floors, user: &str, below: &str) -> Option<String> {
+    match (floors.get(user), floors.get(below)) {
         (Some(from), Some(to)) if to < from => None,
-        (Some(_), Some(_)) => Some(format!("`{user}` uses `{used}`, which is not below it")),
+        (Some(_), Some(_)) => Some(format!("`{user}` uses `{below}`, which is not below it")),
         (None, _) => Some(format!("`{user}` is not drawn")),
-        (_, None) => Some(format!("`{used}` is not drawn")),
+        (_, None) => Some(format!("`{below}` is not drawn")),
     }
 }
 
@@ -117,7 +117,7 @@ fn imports_below(source: &Path) -> Result<BTreeMap<String, BTreeMap<String, Stri
             let module = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
             let is_root = !file.contains('/') && ["lib", "main"].contains(&module);
             let is_test = file.ends_with("tests.rs") || file.ends_with("testing.rs");
-            if !file.ends_with(".rs") || is_root || is_test {
+            if path.extension().is_none_or(|extension| extension != "rs") || is_root || is_test {
                 continue;
             }
             let used = used_by(&std::fs::read_to_string(&path)?, !file.contains('/'));

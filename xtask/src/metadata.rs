@@ -67,8 +67,8 @@ fn parse_own(json: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>> {
         let manifest = directory(&package["manifest_path"]).context("a package elsewhere")?;
         let used = package["dependencies"].as_array().into_iter().flatten();
         let used = used.filter(|used| used["kind"].as_str() != Some("dev"));
-        let user = manifest.trim_end_matches("/Cargo.toml").to_owned();
-        own.insert(user, used.filter_map(|used| directory(&used["path"])).collect());
+        let directory_name = manifest.trim_end_matches("/Cargo.toml").to_owned();
+        own.insert(directory_name, used.filter_map(|used| directory(&used["path"])).collect());
     }
     Ok(own)
 }
