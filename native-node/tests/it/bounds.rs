@@ -121,13 +121,15 @@ async fn no_lease_ends_early() {
             tokio::time::sleep(Duration::from_millis(number * 41)).await;
             let ttl_ms = if number % 2 == 0 { 200 } else { 1000 };
             let ttl = Duration::from_millis(ttl_ms);
+            // The server answered at some time after this. How late a busy machine shows the answer
+            // to this test says nothing about the lease.
+            let asked = Instant::now();
             let granted = post(cluster, leader, "/leases", &json!({"ttl_ms": ttl_ms})).await;
-            let answered = Instant::now();
             assert_eq!(granted.status, 200);
             let path = format!("/leases/{}", granted.json()["lease"]);
             let lived = eventually("its end", async || {
                 let gone = send("GET", &cluster.address(leader), &path, &[], "").await.status;
-                (gone == 404).then(|| answered.elapsed())
+                (gone == 404).then(|| asked.elapsed())
             })
             .await;
             assert!(lived >= ttl, "{lived:?} of {ttl:?}");

@@ -143,6 +143,8 @@ async fn attempts_are_paced_and_counted() {
     let nobody = vec!["127.0.0.1:9".parse().unwrap()];
     let client = Client::new(nobody, std::time::Duration::from_millis(700));
     let error = client.put(b"k", Bytes::new()).await.unwrap_err();
-    assert!(matches!(error, ClientError::Unavailable(_)), "{error}");
+    // The time may be over in the middle of an attempt.
+    let failed = matches!(error, ClientError::Unavailable(_) | ClientError::Unknown(_));
+    assert!(failed, "{error}");
     assert!((1..=8).contains(&client.retries()), "{} retries", client.retries());
 }
