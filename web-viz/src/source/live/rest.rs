@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::demo::{self, Failover, Overview};
 use api::faults::DiskFaults;
-use api::kv::{Found, Written};
+use api::kv::Written;
 use api::problem::Explanation;
 use api::status::StatusSummary;
 use gloo_net::http::{Method, RequestBuilder};
@@ -124,7 +124,7 @@ pub(super) async fn ask(ask: &Ask, address: &str, token: &str) -> AskState {
         ) => {
             return AskState::Failed(format!("a live server is not asked for {command} from here"));
         }
-        Request::Read(key) => (Method::GET, format!("/get/{}", escaped(key)), None),
+        Request::Read(key) => (Method::GET, format!("/kv/{}", escaped(key)), None),
         Request::Change(_) | Request::Transfer(_) => {
             return AskState::Failed(
                 "a live cluster's members are not changed from here".to_owned(),
@@ -137,8 +137,7 @@ pub(super) async fn ask(ask: &Ask, address: &str, token: &str) -> AskState {
             json::<Written>(answer, address)
                 .map(|done| format!("done at index {}, revision {}", done.index, done.revision))
         }
-        Request::Read(key) => json::<Found>(answer, address)
-            .map(|found| format!("{key} = {}", String::from_utf8_lossy(&found.value))),
+        Request::Read(key) => text(answer, address).map(|value| format!("{key} = {value}")),
     };
     state.map_or_else(|trouble| AskState::Failed(trouble.words), AskState::Done)
 }
@@ -177,8 +176,8 @@ async fn fetch(
     Some((response.status(), response.text().await.ok()?))
 }
 
-/// Parses a response, or explains why that failed.
-fn json<T: DeserializeOwned>(answer: Option<(u16, String)>, address: &str) -> Result<T, Trouble> {
+/// The text of an answer, or why there is none.
+fn text(answer: Option<(u16, String)>, address: &str) -> Result<String, Trouble> {
     let trouble = |words, locked| Trouble { words, locked };
     let Some((status, text)) = answer else {
         let words = format!(
@@ -197,8 +196,13 @@ fn json<T: DeserializeOwned>(answer: Option<(u16, String)>, address: &str) -> Re
         // Unauthorized, forbidden.
         return Err(trouble(words, status == 401 || status == 403));
     }
-    serde_json::from_str(&text).map_err(|_| {
+    Ok(text)
+}
+
+/// The same for an answer in JSON.
+fn json<T: DeserializeOwned>(answer: Option<(u16, String)>, address: &str) -> Result<T, Trouble> {
+    serde_json::from_str(&text(answer, address)?).map_err(|_| {
         let words = format!("{address} answers, but not like a Glassraft server of this release.");
-        trouble(words, false)
+        Trouble { words, locked: false }
     })
 }
