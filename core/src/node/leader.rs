@@ -139,7 +139,9 @@ impl Node {
             return Some(RoleReason::QuorumLost);
         }
         let stalled = self.rules.disk_stalled(self.gate.idle_since(), self.now, timeout);
-        stalled.then_some(RoleReason::DiskStalled)
+        // Without another voter, nobody could take over.
+        let has_others = self.membership().all_voters().any(|voter| voter != self.id);
+        (stalled && has_others).then_some(RoleReason::DiskStalled)
     }
 
     /// If nothing was acknowledged for a heartbeat interval, asks the follower what has arrived, to

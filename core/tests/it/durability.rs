@@ -140,6 +140,23 @@ fn a_leader_with_a_stalled_disk_steps_down() {
     assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
 }
 
+/// Guards that the only voter keeps leading while its disk hangs: nobody could take over, and its
+/// clients would only get an unknown outcome.
+#[check]
+fn the_only_voter_waits_for_its_disk() {
+    let mut cluster = Cluster::new(SimConfig { servers: 1, ..SimConfig::default() });
+    cluster.await_leader();
+    let node = cluster.sim.leader().expect("led");
+    let term = cluster.sim.replica(node).expect("runs").status().term;
+    cluster.act(Action::StallDisk(node));
+    cluster.act(Action::Write { node, command: raft_core::kv::Command::put("x", "1") });
+    cluster.pass(3 * SECOND);
+    assert_eq!(cluster.sim.leader(), Some(node));
+    cluster.act(Action::MendDisk(node));
+    cluster.await_value(&[node], "x", "1");
+    assert_eq!(cluster.sim.replica(node).expect("runs").status().term, term, "it led all along");
+}
+
 /// Guards that a leader whose disk is busy keeps leading while batches complete, however old the
 /// pending batches are. If no batch completes, it steps down.
 #[check]
