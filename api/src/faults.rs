@@ -34,7 +34,6 @@ pub struct DiskFaults {
 /// Faults of the link between this server and another server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct LinkFaults {
     /// All messages from this server to the other server are lost.
     pub cut_to: bool,

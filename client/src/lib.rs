@@ -5,6 +5,24 @@
 //! a session and a sequence number, so retries take effect once. The outcome is then known even
 //! after a broken connection or a change of leader. With [`ClientOptions::follow`] the client
 //! learns the members and the leader, and sends changes to the leader first.
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use api::kv::Consistency;
+//! use client::{Client, ClientOptions};
+//!
+//! let server = "127.0.0.1:7001".parse()?;
+//! let options = ClientOptions::new(vec![server], Duration::from_secs(5));
+//! let client = Client::with(ClientOptions { follow: true, ..options });
+//! client.put(b"greeting", "hello".into()).await?;
+//! let value = client.get(b"greeting", Consistency::Linearizable).await?;
+//! assert_eq!(value.as_deref(), Some(&b"hello"[..]));
+//! # Ok(())
+//! # }
+//! ```
 
 mod backoff;
 mod call;

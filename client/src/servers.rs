@@ -145,7 +145,6 @@ impl Servers {
 
 #[cfg(test)]
 mod tests {
-
     use api::members::Member;
     use api::members::{MemberInfo, MemberRole};
 

@@ -1,5 +1,18 @@
 //! Raft without input or output: consensus, the replicated key-value state, the events that report
 //! what happened and why, and a simulator for whole clusters.
+//!
+//! With the feature `sim`, a cluster runs in one thread, and the same seed gives the same run:
+//!
+//! ```
+//! # #[cfg(feature = "sim")] {
+//! use raft_core::sim::{SimConfig, Timeline};
+//! use raft_core::types::{SECOND, Time};
+//!
+//! let mut cluster = Timeline::new(SimConfig { seed: 1, servers: 3, ..SimConfig::default() });
+//! cluster.run_until(Time(2 * SECOND));
+//! assert!(cluster.view().leader().is_some());
+//! # }
+//! ```
 
 pub mod codec;
 pub mod config;

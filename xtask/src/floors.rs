@@ -66,6 +66,9 @@ fn faults_of_crates(
             faults.push(format!("{user}: the crate is not drawn"));
         }
     }
+    for name in floors.keys().filter(|name| !dependencies.contains_key(*name)) {
+        faults.push(format!("{DOCUMENT}: there is no crate `{name}`"));
+    }
     faults
 }
 
@@ -213,6 +216,23 @@ mod tests {
         let names = |at_top| used_by(code, at_top).into_iter().collect::<Vec<_>>().join(" ");
         assert_eq!(names(false), "a d e");
         assert_eq!(names(true), "a d e i");
+    }
+
+    #[test]
+    fn crates_that_are_not_drawn_or_not_there_are_named() {
+        let floors = &blocks(DRAWING)[0].1;
+        let on = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let dependencies = BTreeMap::from([
+            ("low".to_owned(), on(&["left"])),
+            ("left".to_owned(), on(&["low"])),
+            ("right".to_owned(), on(&[])),
+            ("new".to_owned(), on(&[])),
+        ]);
+        let faults = faults_of_crates(floors, &dependencies);
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        for (fault, words) in faults.iter().zip(["not below", "not drawn", "no crate `top`"]) {
+            assert!(fault.contains(words), "{faults:?}");
+        }
     }
 
     #[test]

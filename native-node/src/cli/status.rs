@@ -109,7 +109,7 @@ pub(crate) fn in_words(status: &ClusterStatus) -> String {
 
 fn own_row(status: &ClusterStatus) -> [String; 7] {
     let health = if status.halted {
-        "its disk failed"
+        "stopped, see its log"
     } else if status.member {
         "good"
     } else {

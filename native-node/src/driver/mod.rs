@@ -197,6 +197,7 @@ impl Run {
         if !self.proposals.is_empty() {
             self.propose();
         }
+        self.driver.metrics.reads.inc_by(self.reads.len() as u64);
         for (request, lease) in std::mem::take(&mut self.reads) {
             self.step(Input::Read { request, lease });
         }

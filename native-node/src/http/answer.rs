@@ -365,13 +365,13 @@ impl hyper::body::Body for Pieces {
 
 #[cfg(test)]
 mod tests {
-
-    use super::*;
     use api::kv::Found;
     use http_body_util::BodyExt;
     use proptest::prelude::*;
     use raft_core::kv::Versioned;
     use serde_json::Value;
+
+    use super::*;
 
     fn document(all: &[Found]) -> Document {
         let mut document = Document::default();

@@ -6,8 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use api::headers::STATE_BYTES_HEADER;
-use api::headers::{CONSISTENCY_HEADER, REVISION_HEADER};
+use api::headers::{CONSISTENCY_HEADER, REVISION_HEADER, STATE_BYTES_HEADER};
 use api::kv::Consistency;
 use axum::body::Body;
 use axum::response::Response;

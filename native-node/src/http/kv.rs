@@ -4,8 +4,7 @@
 //! `apply`. It may differ between servers and change at any time, and the replicas stay equal.
 
 use api::headers::{CONSISTENCY_HEADER, CUT_OFF_HEADER, REVISION_HEADER, STALENESS_HEADER};
-use api::kv::Consistency;
-use api::kv::{Found, Written};
+use api::kv::{Consistency, Found, Written};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;

@@ -4,8 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use api::address::Address;
-use api::members::{Member, Members};
-use api::members::{MemberInfo, MemberList, MemberRole};
+use api::members::{Member, MemberInfo, MemberList, MemberRole, Members};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Incoming;

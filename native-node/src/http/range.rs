@@ -226,10 +226,10 @@ fn page(store: &KvStore, range: &KeyRange, limit: usize) -> Page {
 
 #[cfg(test)]
 mod tests {
-
-    use super::*;
     use api::kv::Consistency;
     use raft_core::kv::Command;
+
+    use super::*;
 
     fn query(text: &str) -> Result<Query, ApiError> {
         Query::of(&format!("/kv?{text}").parse().expect("a URI"))

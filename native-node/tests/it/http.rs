@@ -367,6 +367,7 @@ async fn metrics_follow_what_happens() {
     let server = cluster.address(leader);
     for _ in 0..10 {
         send("PUT", &server, "/kv/k", &[], "1").await;
+        send("GET", &server, "/kv/k", &[], "").await;
     }
     let answer = send("GET", &server, "/metrics", &[], "").await;
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -380,6 +381,7 @@ async fn metrics_follow_what_happens() {
     assert!((value("raft_is_leader") - 1.0).abs() < f64::EPSILON);
     assert!(value("raft_term") >= 1.0);
     assert!(value("raft_proposals_total") >= 10.0);
+    assert!(value("raft_reads_total") >= 10.0);
     assert!(value("raft_commit_duration_seconds_count") >= 10.0);
     assert!(value("raft_wal_fsync_duration_seconds_count") >= 1.0);
     assert!(value("raft_wal_written_bytes_total") >= 10.0);

@@ -518,6 +518,22 @@ async fn a_server_moves_to_another_address() {
     there.put(b"k", Bytes::from_static(b"2")).await.unwrap();
 }
 
+/// Guards operators who see an alarm: the guide explains each reason for which peers are refused.
+#[test]
+fn each_reason_to_refuse_a_peer_is_explained() {
+    let code = read("native-node/src/transport/handshake.rs");
+    let codes = code.split("pub const fn code(&self)").nth(1).expect("the codes");
+    let codes = codes.split("\n    }\n").next().unwrap();
+    let codes: Vec<&str> = codes.split('"').skip(1).step_by(2).collect();
+    assert!(codes.len() > 10, "{codes:?}");
+    let guide = read("docs/OPERATIONS.md");
+    let table = guide.split("\nReasons of `GlassraftPeersRefused`:\n").nth(1).expect("a table");
+    let table = table.split("\n## ").next().unwrap();
+    for code in codes {
+        assert!(table.contains(&format!("`{code}`")), "no row for {code}");
+    }
+}
+
 /// Guards the documents' promises: each test named in a table exists.
 #[test]
 fn each_promise_names_a_test_that_exists() {
