@@ -1,4 +1,4 @@
-//! The `native-node` program; see the library of the same name.
+//! The `glassraft` program; see the library of the same name.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -276,7 +276,7 @@ async fn take(
     ensure!(
         opened.snapshot.is_some() || opened.recovered.tells_members(),
         "{}: the log is there, but nothing says any more who the members of the cluster are: the \
-         snapshots are gone. Put them back if you have them; else take this server out (`native-node \
+         snapshots are gone. Put them back if you have them; else take this server out (`glassraft \
          member remove ID`), empty its directory, start it without --new-cluster and let it in again",
         config.data.display()
     );
@@ -345,7 +345,7 @@ fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica 
     if opened.snapshot.is_none() && opened.recovered == Recovered::default() {
         tracing::warn!(
             "the data directory is empty: this server waits until it is added to a cluster \
-             (`native-node member add`). A new cluster is founded with --new-cluster"
+             (`glassraft member add`). A new cluster is founded with --new-cluster"
         );
     }
     let start = Start {

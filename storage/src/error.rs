@@ -11,10 +11,10 @@ use super::StorageId;
 /// The remedy if a server's own data is unreliable: other servers still have the data.
 const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot its vote must not \
     take part under its old identity. The rest of the cluster still holds the data: take this \
-    server out (`native-node member remove ID`), start it with an empty directory and without \
-    --new-cluster, and let it in again (`native-node member add ID=PEER/CLIENT`). If no majority \
-    of the servers has its data any more, go on with what is left (`native-node recover`) or make a \
-    new cluster of a backup (`native-node restore`)";
+    server out (`glassraft member remove ID`), start it with an empty directory and without \
+    --new-cluster, and let it in again (`glassraft member add ID=PEER/CLIENT`). If no majority \
+    of the servers has its data any more, go on with what is left (`glassraft recover`) or make a \
+    new cluster of a backup (`glassraft restore`)";
 
 /// Why the storage cannot be opened or has failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ pub enum StorageError {
         holder: String,
     },
     /// A restore was interrupted.
-    #[error("the directory {} holds a restore that was not finished. Run `native-node restore` \
+    #[error("the directory {} holds a restore that was not finished. Run `glassraft restore` \
         again with the same arguments, and start the server then", .dir.display())]
     UnfinishedRestore {
         /// The directory.

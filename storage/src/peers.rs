@@ -9,7 +9,7 @@
 //! Each server keeps this record in a file. It does not need to be complete: a server that never
 //! connected to the lost server cannot notice the change. So the rule remains that the flag is for
 //! the first start only. Adding a server again is recorded in the replicated address book
-//! (`addresses` in `native-node`); its earlier directory does not count then.
+//! (`addresses` in the crate `native-node`); its earlier directory does not count then.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};

@@ -83,7 +83,7 @@ fn beside_this_one() -> PathBuf {
     let directory = this.parent().unwrap();
     let directory =
         if directory.ends_with("deps") { directory.parent().unwrap() } else { directory };
-    let file = directory.join(format!("native-node{}", std::env::consts::EXE_SUFFIX));
+    let file = directory.join(format!("glassraft{}", std::env::consts::EXE_SUFFIX));
     assert!(file.is_file(), "{} is not built", file.display());
     file
 }

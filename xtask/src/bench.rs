@@ -46,7 +46,7 @@ pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     run(&mut cargo(["build", "--release", "--package", "native-node", "--bins"]))?;
     run(&mut cargo(["build", "--release", "--package", PACKAGE, "--bins"]))?;
     let mut speed = Command::new(program("cluster_speed"));
-    speed.arg("--server").arg(program("native-node")).arg("--output").arg(&directory);
+    speed.arg("--server").arg(program("glassraft")).arg("--output").arg(&directory);
     match find_program(&["etcd"]) {
         Some(etcd) => drop(speed.arg("--etcd").arg(etcd)),
         None => println!("bench: no `etcd` on the path (Debian: etcd-server); nothing to compare"),
@@ -74,7 +74,7 @@ pub(crate) fn page(rounds: u32, only: Option<&str>) -> Result<()> {
     speed.arg("--json").arg(&json).args(["--rounds", &rounds.to_string()]);
     speed.args(["--chromium", &Part::Browser.present().unwrap_or_default()]);
     speed.args(only.into_iter().flat_map(|name| ["--only", name]));
-    speed.env("GLASSRAFT_DIST", paths::dist()).env("GLASSRAFT_NODE_BIN", program("native-node"));
+    speed.env("GLASSRAFT_DIST", paths::dist()).env("GLASSRAFT_NODE_BIN", program("glassraft"));
     run(&mut speed)?;
     println!("bench: figures are in {}", json.display());
     Ok(())

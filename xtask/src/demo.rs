@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::process::{replace, run};
 use crate::{paths, web};
 
-/// Builds the page and the server, then replaces this process with `native-node demo`.
+/// Builds the page and the server, then replaces this process with `glassraft demo`.
 ///
 /// As a result every signal reaches the demo itself, which stops its nodes. No xtask process can
 /// outlive the demo or be killed without it.

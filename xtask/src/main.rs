@@ -103,7 +103,7 @@ enum Task {
     },
     /// Build page and server, start three real nodes and serve the page; Ctrl-C stops everything
     Demo {
-        /// Arguments for `native-node demo`
+        /// Arguments for `glassraft demo`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

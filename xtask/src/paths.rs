@@ -31,5 +31,5 @@ pub(crate) fn dist() -> PathBuf {
 
 /// The server that cargo builds in `directory` of its target directory.
 pub(crate) fn node_binary(directory: &str) -> PathBuf {
-    target().join(directory).join(format!("native-node{}", std::env::consts::EXE_SUFFIX))
+    target().join(directory).join(format!("glassraft{}", std::env::consts::EXE_SUFFIX))
 }

@@ -96,9 +96,9 @@ pub enum Halt {
     #[error(
         "after entry {index} of the log the state of this server is {own:016x}, and that of a majority \
          of the servers is {theirs:016x}: its answers may be wrong, so it must not serve. Its data \
-         directory is kept for you to look at. Take this server out (`native-node member remove ID`), \
+         directory is kept for you to look at. Take this server out (`glassraft member remove ID`), \
          start it with another, empty directory and without --new-cluster, and let it in again \
-         (`native-node member add ID=PEER/CLIENT`)"
+         (`glassraft member add ID=PEER/CLIENT`)"
     )]
     StateDiffers {
         /// The entry after which the states differ.

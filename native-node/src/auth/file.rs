@@ -25,7 +25,7 @@ pub enum TokensError {
     /// A line is invalid.
     #[error(
         "line {line} of the tokens file {} {reason}; a line is `NAME SCOPE sha256:HEX`, as \
-         `native-node token new` prints it", path.display()
+         `glassraft token new` prints it", path.display()
     )]
     Malformed {
         /// The file.
@@ -38,7 +38,7 @@ pub enum TokensError {
     /// The file contains no token, so every request would be rejected.
     #[error(
         "the tokens file {} holds no token, so nobody could come in; make one with \
-         `native-node token new --scope admin --name NAME`", path.display()
+         `glassraft token new --scope admin --name NAME`", path.display()
     )]
     Empty {
         /// The file.

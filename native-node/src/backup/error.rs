@@ -17,7 +17,7 @@ pub enum BackupError {
         error: io::Error,
     },
     /// The file is not a backup.
-    #[error("{} is no backup: it does not start like one. `native-node backup FILE` makes one", 
+    #[error("{} is no backup: it does not start like one. `glassraft backup FILE` makes one", 
         .path.display())]
     NotABackup {
         /// The file.

@@ -234,7 +234,7 @@ fn an_unfinished_restore_is_refused_and_can_be_repeated() {
     }
     let opened = Storage::open(&restore.data, identity(), storage::Options::default(), |_| {});
     let error = opened.map(|_| ()).expect_err("a restore is under way").to_string();
-    assert!(error.contains("native-node restore"), "{error}");
+    assert!(error.contains("glassraft restore"), "{error}");
     restore.run(&mut |_| {}).expect("again");
     let opened = Storage::open(&restore.data, identity(), storage::Options::default(), |_| {});
     assert!(opened.expect("it is whole").0.snapshot.is_some());

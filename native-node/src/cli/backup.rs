@@ -1,4 +1,4 @@
-//! `native-node backup` and `restore`.
+//! `glassraft backup` and `restore`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -31,10 +31,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// its name when it is complete, checked and durable on disk.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node backup monday.backup
-  native-node backup \"backup-$(date +%F)\" --output json
-  native-node backup --verify monday.backup         check a file, without a cluster
-  native-node backup last.backup --stale --endpoints 127.0.0.1:7002
+  glassraft backup monday.backup
+  glassraft backup \"backup-$(date +%F)\" --output json
+  glassraft backup --verify monday.backup         check a file, without a cluster
+  glassraft backup last.backup --stale --endpoints 127.0.0.1:7002
                                                     what one server has, when no majority is left")]
 pub(super) struct BackupArgs {
     /// The file to save to; an existing file is not overwritten
@@ -57,10 +57,10 @@ pub(super) struct BackupArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
-  native-node restore monday.backup --data new/1 --id 1 --cluster-id mine2 --members $M
-  native-node restore monday.backup --data new/2 --id 2 --cluster-id mine2 --members $M
-  native-node restore monday.backup --data new/3 --id 3 --cluster-id mine2 --members $M
-  native-node serve --id 1 --cluster-id mine2 --data new/1 --members $M        and so on
+  glassraft restore monday.backup --data new/1 --id 1 --cluster-id mine2 --members $M
+  glassraft restore monday.backup --data new/2 --id 2 --cluster-id mine2 --members $M
+  glassraft restore monday.backup --data new/3 --id 3 --cluster-id mine2 --members $M
+  glassraft serve --id 1 --cluster-id mine2 --data new/1 --members $M        and so on
 
 Who watches keys must read them anew after a restore: revisions go on from that of the backup, so
 those that came after it are given a second time. The id of an event is told apart and refused; a

@@ -1,4 +1,4 @@
-//! `native-node bench`: throughput and latency of a running cluster, as a client sees them.
+//! `glassraft bench`: throughput and latency of a running cluster, as a client sees them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,10 +22,10 @@ use super::{exit, progress};
 use crate::config::Span;
 
 /// The prefix of the keys.
-const PREFIX: &str = "native-node-bench/";
+const PREFIX: &str = "glassraft-bench/";
 
 /// The prefix of the keys for idle watchers.
-const IDLE: &str = "native-node-bench-idle/";
+const IDLE: &str = "glassraft-bench-idle/";
 
 /// The maximum recorded latency, in µs.
 const LONGEST: u64 = 60_000_000;
@@ -36,12 +36,12 @@ const LONGEST: u64 = 60_000_000;
 /// request has a scheduled time, and latencies count from then. The keys are removed at the end.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node bench                                     writes, 64 clients, 10 s
-  native-node bench --clients 1 --duration 5s           the latency of a single client
-  native-node bench --rate 1000 --duration 1m           what a cluster feels like that is not full
-  native-node bench --reads 90 --output json | jq .reads.p99_ms
-  native-node bench --reads 100 --stale --endpoints 127.0.0.1:7002    what one follower reads
-  native-node bench --clients 32 --watchers 1000        writes beside watchers of other keys
+  glassraft bench                                     writes, 64 clients, 10 s
+  glassraft bench --clients 1 --duration 5s           the latency of a single client
+  glassraft bench --rate 1000 --duration 1m           what a cluster feels like that is not full
+  glassraft bench --reads 90 --output json | jq .reads.p99_ms
+  glassraft bench --reads 100 --stale --endpoints 127.0.0.1:7002    what one follower reads
+  glassraft bench --clients 32 --watchers 1000        writes beside watchers of other keys
 
 It loads the cluster in earnest: clients of yours will notice.")]
 pub(super) struct BenchArgs {

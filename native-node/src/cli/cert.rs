@@ -1,4 +1,4 @@
-//! `native-node cert`.
+//! `glassraft cert`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -29,9 +29,9 @@ const AUTHORITY_DAYS: u32 = 3650;
 /// the existing authority, to renew certificates or to add servers.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node cert --out certs --cluster-id mine \\
+  glassraft cert --out certs --cluster-id mine \\
     --members 1=10.0.0.1:8001/10.0.0.1:7001,2=10.0.0.2:8001/10.0.0.2:7001,3=10.0.0.3:8001/10.0.0.3:7001
-  native-node serve … --tls-cert certs/node-1.pem --tls-key certs/node-1-key.pem --tls-ca certs/ca.pem \\
+  glassraft serve … --tls-cert certs/node-1.pem --tls-key certs/node-1-key.pem --tls-ca certs/ca.pem \\
     --peer-tls-cert certs/node-1.pem --peer-tls-key certs/node-1-key.pem --peer-tls-ca certs/ca.pem")]
 pub(super) struct CertArgs {
     /// The directory for the files: ca.pem, ca-key.pem, and node-N.pem and node-N-key.pem of each

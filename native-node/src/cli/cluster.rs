@@ -1,4 +1,4 @@
-//! `native-node member`, `transfer-leader` and `snapshot`.
+//! `glassraft member`, `transfer-leader` and `snapshot`.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ pub(super) struct MemberArgs {
 enum MemberDeed {
     /// Show the members and their addresses
     #[command(after_help = "Examples:
-  native-node member list
-  native-node member list --output json")]
+  glassraft member list
+  glassraft member list --output json")]
     List {
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Add a server; returns when it has caught up and is a voter
     #[command(after_help = "Examples:
-  native-node member add 4=127.0.0.1:8004/127.0.0.1:7004
-  native-node member add 4=127.0.0.1:8004/127.0.0.1:7004 --learner
+  glassraft member add 4=127.0.0.1:8004/127.0.0.1:7004
+  glassraft member add 4=127.0.0.1:8004/127.0.0.1:7004 --learner
 
 The server itself is started with an empty directory and without --new-cluster, with the members
 and itself in --members.")]
@@ -50,7 +50,7 @@ and itself in --members.")]
     },
     /// Make a learner a voter; returns when it has caught up and is a voter
     #[command(after_help = "Examples:
-  native-node member promote 4")]
+  glassraft member promote 4")]
     Promote {
         /// The server's id
         id: u64,
@@ -59,7 +59,7 @@ and itself in --members.")]
     },
     /// Remove a server from the cluster
     #[command(after_help = "Examples:
-  native-node member remove 4
+  glassraft member remove 4
 
 The leader can be removed too: another one leads then. The server itself goes on running until it is
 ended, and can be added again.")]
@@ -74,8 +74,8 @@ ended, and can be added again.")]
 /// Transfer leadership to another server.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node transfer-leader          to whoever is furthest
-  native-node transfer-leader 2")]
+  glassraft transfer-leader          to whoever is furthest
+  glassraft transfer-leader 2")]
 pub(super) struct TransferArgs {
     /// The new leader's id [default: the server with the most complete log]
     to: Option<u64>,
@@ -86,7 +86,7 @@ pub(super) struct TransferArgs {
 /// Make a server take a snapshot and compact its log.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node snapshot --endpoints 127.0.0.1:7002     of server 2")]
+  glassraft snapshot --endpoints 127.0.0.1:7002     of server 2")]
 pub(super) struct SnapshotArgs {
     #[command(flatten)]
     client: ClientArgs,

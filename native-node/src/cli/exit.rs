@@ -78,7 +78,7 @@ pub(super) fn with(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The exit code as if SIGPIPE had ended the program: the reader has closed standard output
-/// (`native-node get --prefix | head`).
+/// (`glassraft get --prefix | head`).
 const PIPE: u8 = 141;
 
 fn code(error: &anyhow::Error) -> u8 {

@@ -1,4 +1,4 @@
-//! `native-node health`.
+//! `glassraft health`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,13 +34,13 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 ///
 /// For container probes, with and without TLS. It sends no token and does not verify the server's
 /// certificate, because it connects to the same machine and receives no secret. Without --endpoint
-/// it takes the address from the server's settings: the environment of `native-node serve`, or the
+/// it takes the address from the server's settings: the environment of `glassraft serve`, or the
 /// file of --config.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node health                               alive? (a liveness probe)
-  native-node health --ready                       should requests be sent to it? (a readiness probe)
-  native-node health --endpoint https://127.0.0.1:7001")]
+  glassraft health                               alive? (a liveness probe)
+  glassraft health --ready                       should requests be sent to it? (a readiness probe)
+  glassraft health --endpoint https://127.0.0.1:7001")]
 pub(super) struct HealthArgs {
     /// Check whether the server is ready for requests, not only whether it is alive
     #[arg(long)]

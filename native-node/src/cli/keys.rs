@@ -1,4 +1,4 @@
-//! `native-node get`, `put`, `delete` and `txn`.
+//! `glassraft get`, `put`, `delete` and `txn`.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -54,13 +54,13 @@ impl KeyArg {
 /// Read a key.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node get greeting
-  native-node get greeting --stale               what the server has, without asking a majority
-  native-node get photo > photo.jpg              bytes come as they are
-  native-node get users/ --prefix                all keys that begin so
-  native-node get \"\" --prefix --output json      all keys, a line each
-  native-node get greeting --output json         with its revisions and lease
-  native-node get ff00 --hex                     a key that is no text")]
+  glassraft get greeting
+  glassraft get greeting --stale               what the server has, without asking a majority
+  glassraft get photo > photo.jpg              bytes come as they are
+  glassraft get users/ --prefix                all keys that begin so
+  glassraft get \"\" --prefix --output json      all keys, a line each
+  glassraft get greeting --output json         with its revisions and lease
+  glassraft get ff00 --hex                     a key that is no text")]
 pub(super) struct GetArgs {
     #[command(flatten)]
     key: KeyArg,
@@ -77,12 +77,12 @@ pub(super) struct GetArgs {
 /// Set a key.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node put greeting hello
-  native-node put photo --file photo.jpg
-  date | native-node put now -                   the value from standard input, to the last byte
-  native-node put lock me --if-absent            only if there is no such key
-  native-node put greeting hi --if-revision 7    only if nobody has changed it since revision 7
-  native-node put session data --lease 12        the key goes when lease 12 ends")]
+  glassraft put greeting hello
+  glassraft put photo --file photo.jpg
+  date | glassraft put now -                   the value from standard input, to the last byte
+  glassraft put lock me --if-absent            only if there is no such key
+  glassraft put greeting hi --if-revision 7    only if nobody has changed it since revision 7
+  glassraft put session data --lease 12        the key goes when lease 12 ends")]
 pub(super) struct PutArgs {
     #[command(flatten)]
     key: KeyArg,
@@ -108,9 +108,9 @@ pub(super) struct PutArgs {
 /// Remove a key.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node delete greeting
-  native-node delete users/ --prefix             all keys that begin so, at once
-  native-node delete greeting --if-revision 7    only if nobody has changed it since revision 7")]
+  glassraft delete greeting
+  glassraft delete users/ --prefix             all keys that begin so, at once
+  glassraft delete greeting --if-revision 7    only if nobody has changed it since revision 7")]
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     key: KeyArg,
@@ -267,9 +267,9 @@ async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
 /// Read and change several keys atomically.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node txn '{\"then\": [{\"put\": {\"key\": \"a\", \"value\": \"1\"}}, {\"delete\": {\"key\": \"b\"}}]}'
-  native-node txn - < transaction.json
-  native-node txn '{\"compare\": [{\"key\": \"a\", \"target\": {\"value\": \"1\"}}],
+  glassraft txn '{\"then\": [{\"put\": {\"key\": \"a\", \"value\": \"1\"}}, {\"delete\": {\"key\": \"b\"}}]}'
+  glassraft txn - < transaction.json
+  glassraft txn '{\"compare\": [{\"key\": \"a\", \"target\": {\"value\": \"1\"}}],
                     \"then\": [{\"put\": {\"key\": \"a\", \"value\": \"2\"}}],
                     \"else\": [{\"get\": {\"key\": \"a\"}}]}'
 

@@ -1,4 +1,4 @@
-//! `native-node lease`.
+//! `glassraft lease`.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ pub(super) struct LeaseArgs {
 enum LeaseDeed {
     /// Grant a lease that expires after its time to live unless it is kept alive
     #[command(after_help = "Examples:
-  native-node lease grant 30s
-  LEASE=$(native-node lease grant 30s --output json | jq .lease)
-  native-node put workers/7 here --lease $LEASE
-  native-node lease keep-alive $LEASE &")]
+  glassraft lease grant 30s
+  LEASE=$(glassraft lease grant 30s --output json | jq .lease)
+  glassraft put workers/7 here --lease $LEASE
+  glassraft lease keep-alive $LEASE &")]
     Grant {
         /// The time to live, for instance 30s
         ttl: Span,
@@ -33,8 +33,8 @@ enum LeaseDeed {
     },
     /// Keep a lease alive until this command ends
     #[command(after_help = "Examples:
-  native-node lease keep-alive 12
-  native-node lease keep-alive 12 --once")]
+  glassraft lease keep-alive 12
+  glassraft lease keep-alive 12 --once")]
     KeepAlive {
         /// The lease's id
         lease: u64,
@@ -46,7 +46,7 @@ enum LeaseDeed {
     },
     /// End a lease now and remove its keys
     #[command(after_help = "Examples:
-  native-node lease revoke 12")]
+  glassraft lease revoke 12")]
     Revoke {
         /// The lease's id
         lease: u64,
@@ -55,7 +55,7 @@ enum LeaseDeed {
     },
     /// Show a lease, its remaining time and its keys
     #[command(after_help = "Examples:
-  native-node lease show 12 --output json")]
+  glassraft lease show 12 --output json")]
     Show {
         /// The lease's id
         lease: u64,

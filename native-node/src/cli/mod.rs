@@ -28,12 +28,12 @@ use crate::demo;
 
 /// A durable key-value store built on Raft.
 #[derive(Parser)]
-#[command(name = "native-node", version, about, propagate_version = true)]
+#[command(name = "glassraft", version, about, propagate_version = true)]
 #[command(after_help = format!("Examples:
-  native-node demo                     three servers and a page to watch them
-  native-node put greeting hello       set a key
-  native-node get greeting             read it back
-  native-node status                   see who leads
+  glassraft demo                     three servers and a page to watch them
+  glassraft put greeting hello       set a key
+  glassraft get greeting             read it back
+  glassraft status                   see who leads
 
 {}", exit::CODES))]
 struct Cli {
@@ -123,9 +123,9 @@ pub fn run() -> ExitCode {
 /// Print a completion script for a shell.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node completions bash > ~/.local/share/bash-completion/completions/native-node
-  native-node completions zsh > \"${fpath[1]}/_native-node\"
-  native-node completions fish > ~/.config/fish/completions/native-node.fish")]
+  glassraft completions bash > ~/.local/share/bash-completion/completions/glassraft
+  glassraft completions zsh > \"${fpath[1]}/_glassraft\"
+  glassraft completions fish > ~/.config/fish/completions/glassraft.fish")]
 struct CompletionsArgs {
     /// The shell
     shell: Shell,
@@ -133,7 +133,7 @@ struct CompletionsArgs {
 
 fn completions(arguments: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "native-node", &mut script);
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "glassraft", &mut script);
     crate::output::bytes(&script)
 }
 

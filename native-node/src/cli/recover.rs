@@ -1,4 +1,4 @@
-//! `native-node recover`.
+//! `glassraft recover`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,14 +22,14 @@ use crate::recover::{Beginning, Survivor};
 /// old cluster.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node recover --data data/2 --show       what it has: take the survivor with the greatest
-  native-node recover --data data/2 --cluster-id mine2 --members 2=10.0.0.2:8001/10.0.0.2:7001
-  native-node serve --id 2 --cluster-id mine2 --data data/2 \\
+  glassraft recover --data data/2 --show       what it has: take the survivor with the greatest
+  glassraft recover --data data/2 --cluster-id mine2 --members 2=10.0.0.2:8001/10.0.0.2:7001
+  glassraft serve --id 2 --cluster-id mine2 --data data/2 \\
     --members 2=10.0.0.2:8001/10.0.0.2:7001
-  native-node member add 4=10.0.0.4:8001/10.0.0.4:7001       and so on, with empty directories
+  glassraft member add 4=10.0.0.4:8001/10.0.0.4:7001       and so on, with empty directories
 
 The old directory is kept, as data/2.lost-majority. Run it as the user that the server runs as. With
---peer-tls-cert, the servers need certificates for the new name (`native-node cert --help`).")]
+--peer-tls-cert, the servers need certificates for the new name (`glassraft cert --help`).")]
 pub(super) struct RecoverArgs {
     /// The data directory of the surviving server
     #[arg(long, env = "GLASSRAFT_DATA", value_name = "DIR")]

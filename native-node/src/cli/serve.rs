@@ -1,4 +1,4 @@
-//! `native-node serve`.
+//! `glassraft serve`.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -29,27 +29,27 @@ const LEFT_BEHIND: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   Three servers on one machine, each in a terminal of its own:
     M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
-    native-node serve --id 1 --cluster-id demo --data data/1 --members $M --new-cluster
-    native-node serve --id 2 --cluster-id demo --data data/2 --members $M --new-cluster
-    native-node serve --id 3 --cluster-id demo --data data/3 --members $M --new-cluster
+    glassraft serve --id 1 --cluster-id demo --data data/1 --members $M --new-cluster
+    glassraft serve --id 2 --cluster-id demo --data data/2 --members $M --new-cluster
+    glassraft serve --id 3 --cluster-id demo --data data/3 --members $M --new-cluster
   From the second start on the same without --new-cluster.
   A fourth one, and then let it in:
-    native-node serve --id 4 --cluster-id demo --data data/4 \
+    glassraft serve --id 4 --cluster-id demo --data data/4 \
       --members $M,4=127.0.0.1:8004/127.0.0.1:7004
-    native-node member add 4=127.0.0.1:8004/127.0.0.1:7004
-  With tokens and TLS, on other addresses than loopback (`native-node cert --help`):
-    native-node serve --id 1 --cluster-id mine --data data/1 --members $M --tokens-file tokens \
+    glassraft member add 4=127.0.0.1:8004/127.0.0.1:7004
+  With tokens and TLS, on other addresses than loopback (`glassraft cert --help`):
+    glassraft serve --id 1 --cluster-id mine --data data/1 --members $M --tokens-file tokens \
       --tls-cert node-1.pem --tls-key node-1-key.pem --tls-ca ca.pem \
       --peer-tls-cert node-1.pem --peer-tls-key node-1-key.pem --peer-tls-ca ca.pem
   The same from a file, and what then holds:
-    native-node serve --config node1.toml --print-config")]
+    glassraft serve --config node1.toml --print-config")]
 pub(super) struct ServeArgs {
     /// A TOML file with settings; --print-config prints an example
     #[arg(long, env = "GLASSRAFT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Create a new cluster of the servers in --members. Only for the first start of each of them.
     /// Without this flag a server with an empty directory neither votes nor campaigns until it is
-    /// added (`native-node member add`). It may have lost its log and its vote.
+    /// added (`glassraft member add`). It may have lost its log and its vote.
     #[arg(long)]
     new_cluster: bool,
     /// Print the effective settings as a TOML file, and exit

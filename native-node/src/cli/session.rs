@@ -1,4 +1,4 @@
-//! `native-node session`.
+//! `glassraft session`.
 
 use clap::{Args, Subcommand};
 use hyper::Method;
@@ -17,15 +17,15 @@ pub(super) struct SessionArgs {
 enum SessionDeed {
     /// List all sessions
     #[command(after_help = "Examples:
-  native-node session list
-  native-node session list --output json | jq '.sessions[] | select(.sequence == 0).session'")]
+  glassraft session list
+  glassraft session list --output json | jq '.sessions[] | select(.sequence == 0).session'")]
     List {
         #[command(flatten)]
         client: ClientArgs,
     },
     /// End a session; its client gets an error at the next write
     #[command(after_help = "Examples:
-  native-node session end 12")]
+  glassraft session end 12")]
     End {
         /// The session's id
         session: u64,

@@ -1,4 +1,4 @@
-//! `native-node status`.
+//! `glassraft status`.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const ASIDE: Duration = Duration::from_secs(1);
 /// Show the leader, the followers and their progress.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node status
-  native-node status --endpoints 127.0.0.1:7002     as server 2 sees it
-  native-node status --output json | jq .leader.id")]
+  glassraft status
+  glassraft status --endpoints 127.0.0.1:7002     as server 2 sees it
+  glassraft status --output json | jq .leader.id")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     client: ClientArgs,

@@ -1,4 +1,4 @@
-//! `native-node token`.
+//! `glassraft token`.
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
@@ -18,8 +18,8 @@ pub(super) struct TokenArgs {
 enum TokenDeed {
     /// Create a token and print it once, with the line for the servers' tokens file
     #[command(after_help = "Examples:
-  native-node token new --scope write --name app
-  native-node token new --scope admin --name ops --output json
+  glassraft token new --scope write --name app
+  glassraft token new --scope admin --name ops --output json
 
 The token goes to the client (GLASSRAFT_TOKEN, or a file named by GLASSRAFT_TOKEN_FILE); the line,
 which holds only its hash, goes into the file of --tokens-file on each server. Servers read that

@@ -1,4 +1,4 @@
-//! `native-node watch`.
+//! `glassraft watch`.
 
 use clap::Args;
 use client::{Told, escape};
@@ -13,10 +13,10 @@ use crate::watch::From;
 /// server. No event is lost or repeated.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node watch                        all keys
-  native-node watch users/                 those that begin so
-  native-node watch users/ --from 17       first what happened after revision 17
-  native-node watch --output json | jq .   a line a revision")]
+  glassraft watch                        all keys
+  glassraft watch users/                 those that begin so
+  glassraft watch users/ --from 17       first what happened after revision 17
+  glassraft watch --output json | jq .   a line a revision")]
 pub(super) struct WatchArgs {
     /// The prefix of the keys
     #[arg(default_value = "")]

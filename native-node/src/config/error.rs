@@ -28,7 +28,7 @@ pub enum ConfigError {
     /// A setting without a default is missing.
     #[error(
         "{what} is missing: give --{flag}, set {variable}, or write `{key} = …` in the \
-         configuration file; `native-node serve --help` shows an example"
+         configuration file; `glassraft serve --help` shows an example"
     )]
     Missing {
         /// A description of the setting.
@@ -76,7 +76,7 @@ pub enum ConfigError {
     /// Clients on other machines would send tokens without encryption.
     #[error(
         "{0} is no loopback address, and tokens and values would travel to it in the clear: give \
-         --tls-cert, --tls-key and --tls-ca (`native-node cert` makes some to try), or say \
+         --tls-cert, --tls-key and --tls-ca (`glassraft cert` makes some to try), or say \
          --insecure-bind if something else encrypts"
     )]
     InTheClear(Address),

@@ -93,7 +93,7 @@ layer! {
         /// with it; it is never sent.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_CLUSTER_SECRET_FILE" cluster_secret_file: PathBuf,
-        /// A file with the hashes of the API tokens, one line each, as `native-node token new`
+        /// A file with the hashes of the API tokens, one line each, as `glassraft token new`
         /// prints it. Reloaded on SIGHUP and when it changes [default: no authentication; the
         /// server listens on loopback only].
         #[arg(value_name = "FILE")]

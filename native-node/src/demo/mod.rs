@@ -1,4 +1,4 @@
-//! `native-node demo`: a cluster of server processes on this machine, and a web page that shows it.
+//! `glassraft demo`: a cluster of server processes on this machine, and a web page that shows it.
 //! Users can kill, freeze and restart each process and watch the recovery.
 
 mod console;
@@ -42,9 +42,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Ctrl-C stops all servers.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  native-node demo
-  native-node demo --port 9000 --dir /tmp/my-demo
-  native-node demo --nodes 5 --open
+  glassraft demo
+  glassraft demo --port 9000 --dir /tmp/my-demo
+  glassraft demo --nodes 5 --open
 While it runs, type `kill 1`, `restart 1`, `freeze 1`, `resume 1`, `cut 1 2` (the link between S1
 and S2), `cut 1>2` (only from S1 to S2), `isolate 1` (all its links), `split 1,2` (the links of S1
 and S2 to all others), `stall 1` (its disk hangs), `full 1` (its disk has no room; S1 notices within

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 static BACKUPS: Semaphore = Semaphore::const_new(MAX_BACKUPS);
 
-/// Returns the whole state at one revision, for `native-node restore`.
+/// Returns the whole state at one revision, for `glassraft restore`.
 #[utoipa::path(
     get, path = "/cluster/backup", operation_id = "backup", tag = "cluster",
     params(("consistency" = Option<Consistency>, Query, description = "`stale` gives what this \

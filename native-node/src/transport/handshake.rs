@@ -166,8 +166,8 @@ pub enum Refusal {
     #[error(
         "server {} comes with another data directory than it was known by: it has lost what it \
          promised, and must not vote. Start it with an empty --data directory and without \
-         --new-cluster, take it out (`native-node member remove {}`) and let it in again \
-         (`native-node member add {}=PEER/CLIENT`)", .0.0, .0.0, .0.0
+         --new-cluster, take it out (`glassraft member remove {}`) and let it in again \
+         (`glassraft member add {}=PEER/CLIENT`)", .0.0, .0.0, .0.0
     )]
     OtherStorage(NodeId),
     /// The proof is missing or wrong.

@@ -272,7 +272,7 @@ async fn a_flipped_bit_is_named_and_the_remedy_works() {
     assert!(!cluster.ended(damaged).await.success(), "it started on a damaged log");
     let log = std::fs::read_to_string(cluster.log(damaged)).unwrap();
     let told = &log[before..];
-    for word in [segment.to_str().unwrap(), "damaged at byte", "native-node member remove"] {
+    for word in [segment.to_str().unwrap(), "damaged at byte", "glassraft member remove"] {
         assert!(told.contains(word), "{word} is missing: {told}");
     }
 
@@ -354,7 +354,7 @@ async fn snapshots_that_cannot_be_read_stop_the_start_and_stay() {
     }
     for _ in 0..2 {
         let told = refusal_to_start(&mut cluster, 1).await;
-        for word in [paths[1].to_str().unwrap(), "is damaged at byte", "native-node restore"] {
+        for word in [paths[1].to_str().unwrap(), "is damaged at byte", "glassraft restore"] {
             assert!(told.contains(word), "{word} is missing: {told}");
         }
         let found: Vec<Vec<u8>> =

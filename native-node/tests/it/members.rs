@@ -171,7 +171,7 @@ async fn pitfall_29_a_wiped_server_that_founds_again_is_refused_until_it_is_let_
     cluster.spawn(wiped);
     eventually("the others refuse it and it says so", async || {
         let log = std::fs::read_to_string(cluster.log(wiped)).unwrap();
-        let remedy = format!("native-node member remove {wiped}");
+        let remedy = format!("glassraft member remove {wiped}");
         (log.contains("another data directory") && log.contains(&remedy)).then_some(())
     })
     .await;

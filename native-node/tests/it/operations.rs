@@ -289,10 +289,10 @@ fn the_files_for_operators_pass_their_tools() {
     run("promtool", &["check", "config", "prometheus/prometheus.yml"]);
 
     let directory = tempfile::tempdir().unwrap();
-    let unit = directory.path().join("native-node.service");
-    let text = read("ops/systemd/native-node.service");
-    let own = env!("CARGO_BIN_EXE_native-node");
-    std::fs::write(&unit, text.replace("/usr/local/bin/native-node", own)).unwrap();
+    let unit = directory.path().join("glassraft.service");
+    let text = read("ops/systemd/glassraft.service");
+    let own = env!("CARGO_BIN_EXE_glassraft");
+    std::fs::write(&unit, text.replace("/usr/local/bin/glassraft", own)).unwrap();
     run("systemd-analyze", &["verify", unit.to_str().unwrap()]);
 
     for overlay in ["base", "founding"] {
@@ -379,7 +379,7 @@ fn check_what_is_installed(configuration: &str) {
     for file in named {
         assert!(installed.contains(file), "{file} is not among {installed:?}");
     }
-    assert!(commands.contains("native-node cert --out certs --cluster-id mine --members $M"));
+    assert!(commands.contains("glassraft cert --out certs --cluster-id mine --members $M"));
     assert!(commands.contains("--new-cluster"));
 }
 

@@ -408,7 +408,7 @@ async fn watches_end_at_a_server_that_is_cut_off() {
     drop(Watch::start(&server, "/watch", None).await);
 }
 
-/// A running `native-node watch`.
+/// A running `glassraft watch`.
 struct Shown {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,

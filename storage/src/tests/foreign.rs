@@ -88,7 +88,7 @@ fn files_of_two_directories_do_not_mix() {
     disk.put(&second, other.bytes(&segment));
     let text = open_as(&disk, identity()).expect_err("mixed").to_string();
     assert!(text.contains("files of two directories of this server are mixed"), "{text}");
-    assert!(text.contains("native-node member remove"), "{text}");
+    assert!(text.contains("glassraft member remove"), "{text}");
 }
 
 /// Guards pitfall 29 if `--new-cluster` is repeated after a disk was lost. Other servers remember

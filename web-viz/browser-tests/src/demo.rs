@@ -23,7 +23,7 @@ const PATIENT: [(&str, &str); 2] =
 /// The maximum number of port ranges that are tried.
 const ATTEMPTS: u16 = 20;
 
-/// A running `native-node demo`. Dropping it kills the process.
+/// A running `glassraft demo`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Demo {
     process: Child,
@@ -62,7 +62,7 @@ impl Demo {
     }
 
     async fn start_at(port: u16, directory: TempDir) -> Result<Self> {
-        let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
+        let binary = given("GLASSRAFT_NODE_BIN", "the built glassraft")?;
         let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
         let mut process = Command::new(binary)
             .arg("demo")
@@ -76,7 +76,7 @@ impl Demo {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("native-node cannot be started")?;
+            .context("glassraft cannot be started")?;
         let stdout = process.stdout.take().context("the demo has no output")?;
         let ready = timeout(PATIENCE, ready_line(BufReader::new(stdout))).await;
         let url = ready.context("the demo is not ready in time")??;
@@ -121,7 +121,7 @@ impl Demo {
     /// # Errors
     /// Fails if the load cannot run.
     pub async fn load(&self, span: Duration, rate: Option<u32>) -> Result<f64> {
-        let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
+        let binary = given("GLASSRAFT_NODE_BIN", "the built glassraft")?;
         let servers = [1, 2, 3].map(|number| self.server(number)).join(",");
         let load = Command::new(binary)
             .args(["bench", "--output", "json", "--clients", "256", "--endpoints", &servers])

@@ -26,7 +26,7 @@ pub struct Guarded {
 impl Guarded {
     /// Starts the server, which accepts the token of [`Self::token`].
     pub async fn start() -> Result<Self> {
-        let binary = given("GLASSRAFT_NODE_BIN", "the built native-node")?;
+        let binary = given("GLASSRAFT_NODE_BIN", "the built glassraft")?;
         let dist = given("GLASSRAFT_DIST", "the directory of the built page")?;
         let directory = tempfile::tempdir().context("no directory for the server")?;
         let made = Command::new(&binary)
@@ -51,7 +51,7 @@ impl Guarded {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .context("native-node cannot be started")?;
+            .context("glassraft cannot be started")?;
         timeout(PATIENCE, accepts(&client)).await.context("the server does not serve in time")?;
         Ok(Self {
             address: client,

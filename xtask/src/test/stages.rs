@@ -218,7 +218,7 @@ fn chromium_digests() -> Result<Command> {
 
 /// The variables pass the release page and the server to the tests.
 fn browser_tests() -> Vec<Command> {
-    let mut server = cargo(["build", "--bin=native-node"]);
+    let mut server = cargo(["build", "--bin=glassraft"]);
     server.args(workspace());
     let mut tests = cargo(["test", "--no-fail-fast", "--test=browser"]);
     tests.args(workspace());

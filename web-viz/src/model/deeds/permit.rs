@@ -12,7 +12,7 @@ use crate::model::Model;
 
 /// The reason for a live cluster that the demo did not start.
 const NO_SUPERVISOR: &str =
-    "Only servers that `native-node demo` started can be disturbed from here.";
+    "Only servers that `glassraft demo` started can be disturbed from here.";
 
 /// The reason for actions that only the simulation supports.
 const ONLY_SIMULATED: &str = "This works on a simulated cluster. Switch to Simulate to try it.";
@@ -144,7 +144,7 @@ impl Model {
                 unless(well, format!("Nothing ails the disk of {node}."))
             }
             DiskDeed::Fill => Err("Simulated disks have no end. Those of a live cluster that \
-                                   `native-node demo` started can be full."
+                                   `glassraft demo` started can be full."
                 .to_owned()),
             DiskDeed::Slow => unless(disk.slow, format!("The disk of {node} is slow already.")),
             DiskDeed::Quicken => unless(!disk.slow, format!("The disk of {node} is not slow.")),
