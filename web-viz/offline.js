@@ -1,10 +1,10 @@
-// Keeps the page for times without its server: what the server gives is shown and kept, and what was
-// kept is shown when the server does not answer. Only the page's own files; no cluster is asked from here.
+// Keeps the page for times without its server. It stores each file that the server returns, and uses the
+// stored file when the server does not answer. It handles the page's own files only, and asks no cluster.
 
 const KEPT = "glassraft-page";
 const HOME = new URL("./", self.location).href;
 
-/** What an address is without search and fragment: the page is one file whatever follows. */
+/** The address without search and fragment: they do not change which file the page is. */
 function bare(address) {
   const url = new URL(address);
   return url.origin + url.pathname;
@@ -30,7 +30,7 @@ async function give(request) {
   }
 }
 
-/** Keeps what a page was loaded from before this was there, and forgets files of other versions. */
+/** Stores the files that the page loaded before this worker started. Removes files of other versions. */
 async function keep(addresses) {
   const kept = await caches.open(KEPT);
   const wanted = addresses.map(bare);

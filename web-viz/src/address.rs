@@ -26,13 +26,11 @@ pub(crate) enum Place {
 /// Errors in an address.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum AddressError {
-    #[error("This link asks for a source called “{0}”; there are simulate and live.")]
+    #[error("This link asks for an unknown source, “{0}”; use simulate or live.")]
     Source(String),
     #[error("This link's seed, “{0}”, is not a whole number.")]
     Seed(String),
-    #[error(
-        "This link breaks a rule called “{0}”; the switches of the page name those that there are."
-    )]
+    #[error("This link breaks an unknown rule, “{0}”; choose a rule under Rules.")]
     Rule(String),
     #[error("There is no lesson “{0}”; press Lessons for the list.")]
     Lesson(String),

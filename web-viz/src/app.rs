@@ -279,7 +279,7 @@ impl App {
         spawn_local(async move {
             let words = match files::copy(text).await {
                 Ok(()) => "Copied.",
-                Err(_) => "The browser keeps its clipboard shut: mark the text and copy it.",
+                Err(_) => "The browser blocks the clipboard: select the text and copy it.",
             };
             dispatch.emit(Action::Notice(words.to_owned()));
         });

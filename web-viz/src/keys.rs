@@ -18,37 +18,31 @@ pub(crate) struct Key {
 /// All shortcuts, in the order of the help.
 pub(crate) const KEYS: [Key; 24] = [
     Key { keys: &["Space"], does: "play, pause" },
-    Key { keys: &["→", "←"], does: "let the next thing happen; back to before the last one" },
-    Key {
-        keys: &[".", ","],
-        does: "the next, the previous turn on the tape: election, crash, write …",
-    },
+    Key { keys: &["→", "←"], does: "step by event, forward and back" },
+    Key { keys: &[".", ","], does: "next, previous turn on the tape: election, crash, write …" },
     Key {
         keys: &["Home", "End"],
-        does: "to the beginning; as far as it has been run, for a live cluster the present",
+        does: "the beginning; the end of the run so far, or the present of a live cluster",
     },
-    Key { keys: &["Z"], does: "undo the last thing you did, in a branch of its own" },
-    Key { keys: &["B"], does: "the next branch" },
+    Key { keys: &["Z"], does: "undo your last action, in a new branch" },
+    Key { keys: &["B"], does: "next branch" },
     Key { keys: &["="], does: "two branches side by side" },
     Key { keys: &["[", "]"], does: "slower, faster" },
-    Key { keys: &["1", "…", "9"], does: "choose a server; again to let go" },
-    Key { keys: &["⇧ 1", "…", "⇧ 9"], does: "choose a server besides the others" },
-    Key { keys: &["Menu"], does: "what can be done to the chosen server, as a menu beside it" },
-    Key { keys: &["X"], does: "crash or restart the chosen server, else the leader" },
-    Key { keys: &["F"], does: "freeze it, or let it go on" },
-    Key {
-        keys: &["P"],
-        does: "cut it, or all that are chosen, off from the others, or mend the links",
-    },
-    Key { keys: &["M", "⇧ M"], does: "choose the next, the previous message on its way" },
-    Key { keys: &["Delete", "H"], does: "lose the chosen message; hold it, or release it" },
-    Key { keys: &["W", "T"], does: "let it arrive 50 ms later; let it arrive twice" },
+    Key { keys: &["1", "…", "9"], does: "choose a server; again to clear the selection" },
+    Key { keys: &["⇧ 1", "…", "⇧ 9"], does: "choose several servers" },
+    Key { keys: &["Menu"], does: "the menu of the chosen server" },
+    Key { keys: &["X"], does: "crash or restart the chosen server, otherwise the leader" },
+    Key { keys: &["F"], does: "freeze or resume it" },
+    Key { keys: &["P"], does: "cut the chosen servers off from the others, or mend the links" },
+    Key { keys: &["M", "⇧ M"], does: "choose the next, the previous message in transit" },
+    Key { keys: &["Delete", "H"], does: "lose the chosen message; hold or release it" },
+    Key { keys: &["W", "T"], does: "delay it by 50 ms; let it arrive twice" },
     Key { keys: &["D"], does: "messages in time, as arrows between lanes; again to close" },
     Key { keys: &["L"], does: "the list of lessons" },
     Key { keys: &["⇧ →", "⇧ ←"], does: "next and previous page of the lesson" },
     Key { keys: &["C"], does: "send the client's request" },
-    Key { keys: &["S"], does: "share the run as a link, save and open traces and pictures" },
-    Key { keys: &["Esc"], does: "let go of what is chosen; give up a stroke or a drag" },
+    Key { keys: &["S"], does: "share the run as a link, save and open traces, save pictures" },
+    Key { keys: &["Esc"], does: "clear the selection; cancel a stroke or a drag" },
     Key { keys: &["?"], does: "this help; Esc closes it" },
 ];
 
@@ -155,7 +149,7 @@ mod tests {
         for key in ["Shift+3", "Shift+4", "Shift+5", "p"] {
             session.dispatch(action(key, &session.model).unwrap());
         }
-        assert!(session.model.notice.unwrap().words.contains("nobody left"));
+        assert!(session.model.notice.unwrap().words.contains("no server left"));
     }
 
     /// Guards that messages can be chosen and acted on without a mouse.

@@ -30,16 +30,16 @@ const LINK_VERSION: u16 = 3;
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(crate) enum LinkError {
     #[error(
-        "This link was cut off or changed on its way: its run cannot be read. Ask for the whole \
-         link, or for the trace as a file."
+        "This link was cut off or changed, so its run cannot be read. Ask for the whole link, or \
+         for the trace as a file."
     )]
     Unreadable,
     #[error(
-        "This link was made by another version of the page ({0}; this one reads {LINK_VERSION}). \
-         Ask for the trace as a file."
+        "This link has version {0}, and this page reads version {LINK_VERSION}. Ask for the trace \
+         as a file."
     )]
     Version(u16),
-    #[error("This link's run is too long to be repeated here. Ask for its trace as a file.")]
+    #[error("This link's run is too long to repeat here. Ask for the trace as a file.")]
     TooLong,
 }
 

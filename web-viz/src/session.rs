@@ -128,7 +128,7 @@ impl Session {
             Ok(read) => read,
             Err(error) => return vec![Action::Notice(error.to_string())],
         };
-        let words = format!("A recording of {} events. Play it, or go about in it.", events.len());
+        let words = format!("A recording of {} events. Play it, or move in time.", events.len());
         // The digest of the saved events, before their times are shifted.
         let digest = format!("{:016x}", replay::digest(&events));
         let replay = self.replay.insert(Replay::new(events));
@@ -138,8 +138,8 @@ impl Session {
         let start = replay.jump(Jump::Time(Time(0)));
         let notice = match header {
             Some(header) if header.digest != digest => format!(
-                "These are not the events that were saved: their digest is {digest} and was {}. \
-                 The file was changed, or comes from another version of the page.",
+                "These are not the saved events: their digest is {digest} and was {}. The file was \
+                 changed, or comes from another version of the page.",
                 header.digest
             ),
             _ => words,
@@ -159,8 +159,8 @@ impl Session {
         let digest = sim.link().digest;
         if digest != recall.digest {
             actions.push(Action::Notice(format!(
-                "This is not the run that was shared: its digest is {digest:016x} and was {:016x}. \
-                 The link was changed, or comes from another version of the page.",
+                "This is not the shared run: its digest is {digest:016x} and was {:016x}. The link \
+                 was changed, or comes from another version of the page.",
                 recall.digest
             )));
         }
@@ -175,8 +175,8 @@ fn play(replay: &mut Replay, effect: SimEffect) -> Vec<Action> {
             replay.append(events, end).map(Action::Forgotten).into_iter().collect()
         }
         SimEffect::Advance(_) | SimEffect::Step if let Some(landed) = replay.regain() => {
-            let words = "What came next is too long ago and was forgotten: this is the oldest \
-                         moment that is kept.";
+            let words =
+                "The page no longer has what came next. This is the oldest moment that it keeps.";
             vec![Action::Landed(Box::new(landed)), Action::Notice(words.to_owned())]
         }
         SimEffect::Advance(time) => vec![Action::Happened(replay.advance(time))],
@@ -406,7 +406,7 @@ mod tests {
     fn acting_in_the_past_and_undoing_begin_branches() {
         let mut session = opened(3);
         session.dispatch(Action::Jump(Jump::Undo));
-        assert!(session.model.notice.as_ref().unwrap().words.contains("Nothing was done"));
+        assert!(session.model.notice.as_ref().unwrap().words.contains("no action to undo"));
         play(&mut session, |model| model.known.leader().is_some());
         let (leader, elected) = (session.model.known.leader().unwrap(), session.model.playback.now);
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
@@ -472,7 +472,7 @@ mod tests {
         let other = Recall { digest: 1, ..(*recall).clone() };
         let mut fresh = Session::default();
         fresh.dispatch(Action::Open(Place::Run(session.model.setup, Rc::new(other))));
-        assert!(fresh.model.notice.as_ref().unwrap().words.contains("not the run"));
+        assert!(fresh.model.notice.as_ref().unwrap().words.contains("not the shared run"));
     }
 
     /// Guards shared links: the same setup and actions give the same run.

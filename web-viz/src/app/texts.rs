@@ -1,4 +1,4 @@
-//! Caches the text panels. A panel is rendered anew when its content changes. While very many
+//! Caches the text panels. A panel is rendered again when its content changes. While very many
 //! events happen, only one panel per frame is rendered, to keep frames short.
 
 use yew::Html;

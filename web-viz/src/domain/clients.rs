@@ -19,7 +19,7 @@ pub(crate) struct Bar {
     /// In percent of the axis.
     pub(crate) from: f64,
     pub(crate) width: f64,
-    /// The operation has no answer yet, so nobody knows whether it takes effect.
+    /// The operation has no answer yet, so its effect is unknown.
     pub(crate) open: bool,
     pub(crate) reads: bool,
     /// The operations on its key are not linearizable.

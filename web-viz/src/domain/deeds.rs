@@ -122,4 +122,4 @@ pub(crate) const LATER: Micros = 50_000;
 
 /// Why a recording permits no actions.
 pub(crate) const RECORDED: &str =
-    "This is a recording: one can look at it, but not act. Switch to Simulate to try things.";
+    "This is a recording: you can look, but not act. Switch to Simulate to act.";

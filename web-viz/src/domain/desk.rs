@@ -47,7 +47,7 @@ impl Request {
             Self::Write(command) => command.to_string(),
             Self::Read(key) => format!("get {key}"),
             Self::Change(change) => change.to_string(),
-            Self::Transfer(to) => format!("hand over to {to}"),
+            Self::Transfer(to) => format!("transfer to {to}"),
         }
     }
 }
@@ -150,12 +150,13 @@ impl Desk {
     }
 
     fn compose(&self, leader: Option<NodeId>) -> Result<Ask, String> {
-        let node = self.target.or(leader).ok_or(
-            "Nobody leads at the moment. Wait for the election, or choose a server to ask.",
-        )?;
+        let node = self
+            .target
+            .or(leader)
+            .ok_or("There is no leader now. Wait for the election, or choose a server to ask.")?;
         let key = self.key.trim();
         if key.is_empty() {
-            return Err("Give a key, for example x.".to_owned());
+            return Err("Enter a key, for example x.".to_owned());
         }
         if key.len() > MAX_KEY_BYTES {
             return Err(format!("A key has at most {MAX_KEY_BYTES} bytes."));
@@ -279,7 +280,7 @@ fn answer(request: &Request, outcome: &Outcome, node: NodeId, known: &Known) -> 
         (Outcome::ReadReady { .. }, Request::Read(key)) => {
             let stored = known.node(node).and_then(|node| node.store.get(key.as_bytes()));
             AskState::Done(stored.map_or_else(
-                || format!("{key} is not there"),
+                || format!("{key} does not exist"),
                 |found| format!("{key} = {}", String::from_utf8_lossy(&found.value)),
             ))
         }
@@ -322,10 +323,10 @@ mod tests {
     fn a_bad_form_gets_advice() {
         let mut desk = Desk::default();
         assert!(desk.submit(None).is_none());
-        assert!(desk.complaint.as_ref().unwrap().contains("Nobody leads"));
+        assert!(desk.complaint.as_ref().unwrap().contains("no leader"));
         desk.key = "  ".to_owned();
         assert!(desk.submit(Some(NodeId(1))).is_none());
-        assert!(desk.complaint.as_ref().unwrap().contains("Give a key"));
+        assert!(desk.complaint.as_ref().unwrap().contains("Enter a key"));
         desk.key = "k".repeat(MAX_KEY_BYTES + 1);
         assert!(desk.submit(Some(NodeId(1))).is_none());
         desk.key = "k".to_owned();

@@ -63,7 +63,7 @@ impl Run {
         self.branches.iter().map(|branch| branch.end.time).max().unwrap_or(Time(0))
     }
 
-    /// The shown branch after the current one, or the first if the current one is the last.
+    /// The shown branch after the current branch, or the first branch after the last.
     pub(crate) fn next_branch(&self) -> Option<BranchId> {
         let after = self.shown().map(|branch| branch.id).find(|id| *id > self.current);
         after

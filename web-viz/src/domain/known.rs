@@ -1,5 +1,5 @@
-//! The cluster as far as the page knows it: the state from its events, and the servers that are out
-//! of sight.
+//! The cluster as far as the page knows it: the state from its events, and the unreachable
+//! servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,7 +156,7 @@ impl Known {
 pub(crate) fn names(nodes: impl IntoIterator<Item = NodeId>) -> String {
     let names: Vec<String> = nodes.into_iter().map(|node| node.to_string()).collect();
     match names.as_slice() {
-        [] => "nobody".to_owned(),
+        [] => "no server".to_owned(),
         [only] => only.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(known.leadership(), Some((NodeId(2), Term(4))));
     }
 
-    /// Guards that a leader out of sight counts neither as the leader nor as down.
+    /// Guards that an unreachable leader counts neither as the leader nor as down.
     #[test]
     fn a_server_out_of_sight_does_not_lead() {
         let mut known = Script::new(3).leader(1, 1).known();
@@ -201,7 +201,7 @@ mod tests {
     /// Guards the format of server lists in sentences.
     #[test]
     fn names_read_as_prose() {
-        assert_eq!(names([]), "nobody");
+        assert_eq!(names([]), "no server");
         assert_eq!(names([NodeId(1)]), "S1");
         assert_eq!(names([1, 2, 3].map(NodeId)), "S1, S2 and S3");
     }

@@ -35,7 +35,7 @@ pub(crate) struct Stretch {
 pub(crate) enum Sign {
     /// It wins an election.
     Win,
-    /// It crashes, freezes or goes out of sight.
+    /// It crashes, freezes or becomes unreachable.
     Stop,
     /// It runs again.
     Return,

@@ -8,26 +8,28 @@ pub(crate) const fn promise(property: Property) -> (&'static str, &'static str) 
         Property::ElectionSafety => ("§5.2", "At most one leader is elected in a term."),
         Property::LeaderAppendOnly => ("§5.3", "A leader only appends to its log."),
         Property::LogMatching => {
-            ("§5.3", "Logs that hold an entry of the same index and term are equal up to it.")
+            ("§5.3", "Logs with an entry of the same index and term are equal up to it.")
         }
         Property::LeaderCompleteness => {
-            ("§5.4", "What is committed is in the log of every later leader.")
+            ("§5.4", "Committed entries are in the log of every later leader.")
         }
         Property::StateMachineSafety => {
-            ("§5.4.3", "No two servers apply different entries at one index.")
+            ("§5.4.3", "No two servers apply different entries at the same index.")
         }
-        Property::Monotonicity => ("figure 2", "Terms, commit and applied indexes never go back."),
+        Property::Monotonicity => {
+            ("figure 2", "Terms, commit indexes and applied indexes never decrease.")
+        }
         Property::Durability => {
-            ("figure 2", "Whoever is counted for a commit has the entry on disk.")
+            ("figure 2", "Servers that count for a commit have the entry on disk.")
         }
         Property::StateAgreement => {
             ("§5.4.3", "After the same entry all servers have the same state.")
         }
         Property::OneConfiguration => {
-            ("§6", "One change of the members is committed before the next begins.")
+            ("§6", "A membership change is committed before the next begins.")
         }
         Property::Linearizability => {
-            ("§8", "A read sees everything that was answered before it was asked.")
+            ("§8", "A read sees everything that was answered before it began.")
         }
         Property::ExactlyOnce => ("§8", "A request of a session takes effect once."),
     }

@@ -59,7 +59,7 @@ pub(crate) static RULES: [Rule; 22] = [
     Rule::new(
         Mutation::FixedTimeouts,
         "Random election timeouts",
-        "All election timers run equally long.",
+        "All election timeouts are equal.",
     ),
     Rule::new(
         Mutation::IgnoreStaleLog,
@@ -69,13 +69,13 @@ pub(crate) static RULES: [Rule; 22] = [
     Rule::new(
         Mutation::NoPreVote,
         "Ask before campaigning",
-        "An election starts without asking whether it can be won.",
+        "Servers start elections without asking whether they can win.",
     ),
     Rule::new(Mutation::HalfIsMajority, "More than half", "Half of the voters are enough."),
     Rule::new(
         Mutation::SkipPrevLogCheck,
-        "Check what comes before",
-        "Followers take entries whatever comes before them.",
+        "Check the previous entry",
+        "Followers append entries whatever comes before them.",
     ),
     Rule::new(
         Mutation::AlwaysTruncate,
@@ -84,18 +84,18 @@ pub(crate) static RULES: [Rule; 22] = [
     ),
     Rule::new(
         Mutation::CommitOldTerms,
-        "Count copies of the own term",
+        "Count only the current term",
         "Leaders commit entries of older terms by counting copies.",
     ),
     Rule::new(
         Mutation::CommitUnverified,
         "Commit what was verified",
-        "Followers commit as far as the leader says.",
+        "Followers commit as far as the leader has committed.",
     ),
     Rule::new(
         Mutation::AcknowledgeEarly,
         "Durable before acknowledged",
-        "Entries are acknowledged before they are on disk.",
+        "Servers acknowledge entries before they are on disk.",
     ),
     Rule::new(
         Mutation::TrustStrangers,
@@ -104,24 +104,20 @@ pub(crate) static RULES: [Rule; 22] = [
     ),
     Rule::new(
         Mutation::NoCheckQuorum,
-        "A leader must be answered",
-        "A leader that hears nobody stays in office.",
+        "A leader needs a majority",
+        "A leader that hears no majority stays leader.",
     ),
     Rule::new(
         Mutation::EagerReconfiguration,
         "Commit before changing members",
         "New leaders change the members at once.",
     ),
-    Rule::new(
-        Mutation::DirectSwitch,
-        "Joint configuration",
-        "Several voters change in a single step.",
-    ),
+    Rule::new(Mutation::DirectSwitch, "Joint consensus", "Several voters change in a single step."),
     Rule::new(Mutation::CountLearners, "Learners do not count", "Learners count like voters."),
     Rule::new(
         Mutation::UnconfirmedReads,
         "Confirm before a read",
-        "Leaders answer reads without asking anybody.",
+        "Leaders answer reads without asking a majority.",
     ),
     Rule::new(
         Mutation::ReadBeforeCommit,
@@ -131,12 +127,12 @@ pub(crate) static RULES: [Rule; 22] = [
     Rule::new(
         Mutation::TrustClocks,
         "Leases allow for drift",
-        "Leases last as if all clocks ran alike.",
+        "Leases assume that all clocks run at the same rate.",
     ),
     Rule::new(
         Mutation::KeepLeaseInTransfer,
         "No lease while handing over",
-        "A leader keeps its lease while it hands over.",
+        "A leader keeps its lease while it transfers leadership.",
     ),
     Rule::new(
         Mutation::AcceptOldSnapshot,
@@ -146,7 +142,7 @@ pub(crate) static RULES: [Rule; 22] = [
     Rule::new(
         Mutation::ExecuteRetries,
         "Remember requests",
-        "A request that is sent again is carried out again.",
+        "A retried request is executed again.",
     ),
 ];
 

@@ -89,9 +89,9 @@ impl Story {
     pub(crate) fn out_of_sight(&mut self, node: NodeId, (now, pace): (Time, Pace)) {
         let caption = turn(
             Tone::Bad,
-            format!("{node} is out of sight."),
-            "No events come from it. It may be down, or only the way to this page may be; the \
-             others' events tell how the cluster takes it.",
+            format!("{node} is unreachable."),
+            "The page gets no events from it. It may be down, or only the page cannot reach it. \
+             The events of the others show how the cluster reacts.",
         );
         self.offer(caption, now, pace);
     }
@@ -119,9 +119,9 @@ impl Story {
 fn opening() -> Caption {
     calm(
         Rank::Idle,
-        "Nobody leads yet.".to_owned(),
-        "Each server waits for a time of its own choosing, shown as the arc around it. The first \
-         to run out stands for election.",
+        "There is no leader yet.".to_owned(),
+        "Each server waits for a random time, shown as the arc around it. The first server whose \
+         timer expires starts an election.",
     )
 }
 
@@ -255,7 +255,7 @@ mod tests {
         let script = Script::new(3)
             .leader(1, 1)
             .event(1, EventKind::EntriesAppended { last, entries: vec![entry].into() });
-        assert_eq!(told(&script).caption.headline, "S1 takes “x = 1” into its log at index 1.");
+        assert_eq!(told(&script).caption.headline, "S1 appends “x = 1” at index 1.");
         let caption = told(&script.event(
             1,
             EventKind::CommitAdvanced {

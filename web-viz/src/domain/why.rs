@@ -10,7 +10,7 @@ use raft_core::types::EventId;
 use super::feed::{Feed, Line};
 pub(crate) use basis::{Basis, basis};
 
-/// The maximum length of a chain. Longer chains are cut, because nobody reads them to the end.
+/// The maximum length of a chain. Longer chains are cut.
 const LONGEST: usize = 16;
 
 /// An event and its causes, the latest first.

@@ -9,8 +9,8 @@ impl Model {
     /// with the next branch if it has no parent.
     pub(super) fn compare(&mut self, branches: Option<(BranchId, BranchId)>) -> Vec<Effect> {
         let Some((left, right)) = branches.or_else(|| self.neighbours()) else {
-            let words = "There is one branch only. Go back and do something else there, or undo \
-                         something, and there are two.";
+            let words =
+                "There is only one branch. To begin another, act in the past or undo an action.";
             self.notice = Some(Notice { words: words.to_owned() });
             return Vec::new();
         };

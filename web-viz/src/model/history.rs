@@ -46,7 +46,7 @@ impl Model {
             return self.travel(jump);
         }
         if jump == Jump::Undo && self.history.run.deeds == 0 {
-            let words = "Nothing was done to the cluster yet that could be undone.".to_owned();
+            let words = "There is no action to undo.".to_owned();
             self.notice = Some(Notice { words });
             return Vec::new();
         }

@@ -27,11 +27,11 @@ use travel::Edge;
 /// How far the picture is behind the cluster.
 const DELAY: Micros = 300 * MILLISECOND;
 
-/// A server that sends nothing for this long is out of sight. Every server has timers to report, so
+/// A server that sends nothing for this long is unreachable. Every server has timers to report, so
 /// silence is significant.
 const SILENCE: Micros = 2_500 * MILLISECOND;
 
-/// How long a server without a stream may be missing before it counts as out of sight. With a
+/// How long a server without a stream may be missing before it counts as unreachable. With a
 /// supervisor this is longer, because the supervisor's report should come first.
 const GRACE: Micros = DELAY;
 const SUPERVISED_GRACE: Micros = 900 * MILLISECOND;
@@ -184,7 +184,7 @@ impl Live {
         self.processes.as_ref()?.get(&node)
     }
 
-    /// Whether a server is out of sight. What the supervisor reports about it becomes events
+    /// Whether a server is unreachable. What the supervisor reports about it becomes events
     /// instead.
     fn is_out_of_sight(&self, node: NodeId, peer: &Peer, wall: Micros) -> bool {
         let grace = match self.process(node).map(|process| process.state) {
@@ -275,13 +275,15 @@ impl Model {
         match report {
             Report::Members(members) => self.at_edge(|model| model.members(members)),
             Report::Failed(why) => {
-                let more = format!("{why} The page goes on trying.");
+                let more = format!("{why} The page keeps retrying.");
                 self.at_edge(|model| model.trouble("No cluster answers.", more));
                 self.live.phase = Phase::Failed(why);
             }
             Report::Locked(why) => {
-                let more = format!("{why} Type one under “Cluster”; one that may read is enough.");
-                self.at_edge(|model| model.trouble("The cluster asks for a token.", more));
+                let more = format!(
+                    "{why} Enter a token under “Cluster”; a token that may read is enough."
+                );
+                self.at_edge(|model| model.trouble("The cluster asks for an API token.", more));
                 self.live.phase = Phase::Locked(why);
             }
             Report::Opened(node, wall) => self.live.set_open(node, true, wall),
@@ -310,16 +312,16 @@ impl Model {
 
     /// Starts the search for a cluster, and says where the page searches.
     pub(super) fn look(&mut self, cluster: Option<String>) {
-        let place = cluster.clone().unwrap_or_else(|| "the page's own address".to_owned());
+        let place = cluster.clone().unwrap_or_else(|| "its own address".to_owned());
         self.live.begin(cluster);
-        let why = format!("The page asks at {place} who belongs to the cluster.");
+        let why = format!("The page asks {place} for the members of the cluster.");
         self.story.say(Tone::Calm, "Looking for the cluster.", why, Time(0));
     }
 
     fn members(&mut self, members: Vec<(NodeId, String)>) {
         if self.live.phase != Phase::Watching {
-            let why = "What is seen happened a moment ago, in real time; messages are slowed down \
-                       so that they can be seen.";
+            let why = "The picture is a moment behind, in real time. Messages are slowed down to \
+                       be visible.";
             let names = names(members.iter().map(|(node, _)| *node));
             let headline = format!("Watching {names}.");
             self.story.say(Tone::Calm, &headline, why.to_owned(), self.playback.now);
@@ -332,7 +334,7 @@ impl Model {
         }
     }
 
-    /// Updates which servers are out of sight, and reports changes to the caption and the failover
+    /// Updates which servers are unreachable, and reports changes to the caption and the failover
     /// clock.
     fn note_absences(&mut self, wall: Micros) {
         let gone = |(node, peer): &(&NodeId, &Peer)| self.live.is_out_of_sight(**node, peer, wall);

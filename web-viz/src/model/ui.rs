@@ -12,7 +12,7 @@ use crate::scene::layout::Size;
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Ui {
     pub(crate) stage: Size,
-    /// The selection, wherever it was made.
+    /// The selection, which every view can set.
     pub(crate) selection: Selection,
     /// The pointer gesture on the stage.
     pub(crate) hand: Hand,

@@ -129,8 +129,8 @@ impl Model {
     fn note_present(&mut self) {
         if self.source == SourceKind::Live && self.in_the_past() {
             self.notice(
-                "This is done to the cluster as it is now, while you look at its past. End shows \
-                 the present."
+                "This applies to the cluster as it is now, but you see its past. End shows the \
+                 present."
                     .to_owned(),
             );
         }
@@ -184,7 +184,7 @@ impl Model {
         if let Ok(seed) = parse_seed(text) {
             return self.open(Place::Simulate(SimSetup { seed, ..self.setup.free() }));
         }
-        self.notice(format!("“{}” is no seed: give a whole number.", text.trim()));
+        self.notice(format!("“{}” is not a seed: enter a whole number.", text.trim()));
         Vec::new()
     }
 
@@ -192,7 +192,9 @@ impl Model {
     /// of the run are repeated.
     fn break_rule(&mut self, broken: Option<Mutation>) -> Vec<Effect> {
         if self.source == SourceKind::Live {
-            self.notice("Real servers keep all rules. Switch to Simulate to break one.".to_owned());
+            self.notice(
+                "Real servers keep all rules. Switch to Simulate to break a rule.".to_owned(),
+            );
             return Vec::new();
         }
         let scripted = self.course.is_some();
@@ -223,7 +225,7 @@ impl Model {
                 if let Some(address) = self.live.client_address(ask.node) {
                     Some(Effect::AskLive(ask, address))
                 } else {
-                    let words = format!("the address of {} is not known", ask.node);
+                    let words = format!("the address of {} is unknown", ask.node);
                     self.desk.change().settle(ask.number, AskState::Failed(words));
                     None
                 }
@@ -236,7 +238,7 @@ impl Model {
     fn burst(&mut self) -> Vec<Effect> {
         if self.source == SourceKind::Live {
             self.notice(
-                "This works on a simulated cluster. Switch to Simulate to try it.".to_owned(),
+                "This works only on a simulated cluster. Switch to Simulate to try it.".to_owned(),
             );
             return Vec::new();
         }

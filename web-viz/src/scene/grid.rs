@@ -198,7 +198,7 @@ pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
         let verdict = if committed {
             "committed"
         } else if majority {
-            "on a majority of disks, the leader will commit it"
+            "on a majority of disks; the leader will commit it"
         } else {
             "not committed"
         };
@@ -214,7 +214,7 @@ pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
         parts.push(format!("in the snapshot of {}", names(compacted)));
     }
     if parts.len() == 1 {
-        parts.push("nobody holds it yet".to_owned());
+        parts.push("no server holds it yet".to_owned());
     }
     parts.join(". ")
 }
@@ -325,6 +325,6 @@ mod tests {
             column_words(&known, LogIndex(1)),
             "Index 1. “x = 1” of term 1: held by S1 and S2, on the disk of 1 of 3 — not committed"
         );
-        assert_eq!(column_words(&known, LogIndex(2)), "Index 2. nobody holds it yet");
+        assert_eq!(column_words(&known, LogIndex(2)), "Index 2. no server holds it yet");
     }
 }

@@ -156,12 +156,12 @@ impl State {
         let name = match self.look() {
             Look::Leader => "leader",
             Look::Candidate => "candidate",
-            Look::PreCandidate => "asks whether it could win",
+            Look::PreCandidate => "pre-candidate",
             Look::Follower => "follower",
             Look::Learner => "learner",
             Look::Frozen => "frozen",
             Look::Down => "down",
-            Look::Unseen => "out of sight",
+            Look::Unseen => "unreachable",
         };
         format!("{name}, term {}", self.term)
     }
@@ -267,8 +267,8 @@ impl Plot<'_> {
         let mark = |(sign, node, at): (Sign, NodeId, Time)| {
             let words = match sign {
                 Sign::Win => format!("{node} wins the election"),
-                Sign::Stop => format!("{node} ceases to take part"),
-                Sign::Return => format!("{node} takes part again"),
+                Sign::Stop => format!("{node} stops"),
+                Sign::Return => format!("{node} runs again"),
                 Sign::Decide(to) => format!("{node} sees a majority: committed up to {to}"),
                 Sign::Learn(to) => format!("{node} learns: committed up to {to}"),
             };
@@ -358,11 +358,11 @@ fn outcome(flight: &Flight, end: End, sent: Time, at: Time) -> String {
     match flight.end {
         Some(FlightEnd::Received { .. }) => format!("It arrives after {}.", span(at.since(sent))),
         Some(FlightEnd::Dropped { why, .. }) => format!("It is lost: {why}."),
-        None if flight.held => "It is held in the air.".to_owned(),
+        None if flight.held => "It is held in transit.".to_owned(),
         None => match end {
-            End::Lost => "Its receiver is not there.".to_owned(),
-            End::Untold => "Nobody told yet that it arrived.".to_owned(),
-            End::Flying | End::Arrived => "It is on its way.".to_owned(),
+            End::Lost => "Its receiver is unavailable.".to_owned(),
+            End::Untold => "No server has reported its arrival yet.".to_owned(),
+            End::Flying | End::Arrived => "It is in transit.".to_owned(),
         },
     }
 }

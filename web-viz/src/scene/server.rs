@@ -117,7 +117,7 @@ impl ServerMark {
             let _ = write!(words, ", voted for {candidate}");
         }
         if let Some(votes) = &self.votes {
-            let _ = write!(words, ", {} of {} votes needed", votes.yes, votes.needed);
+            let _ = write!(words, ", {} of {} needed votes", votes.yes, votes.needed);
         }
         if self.holds {
             words.push_str(", its disk holds the chosen entry");
@@ -151,8 +151,8 @@ fn outsider(id: NodeId, known: &Known) -> Option<&'static str> {
 const fn ailment(node: &NodeView) -> Option<&'static str> {
     match (node.disk, node.role) {
         (DiskHealth::Well, _) => None,
-        (DiskHealth::Stalled, RoleName::Leader) => Some("leader, disk hangs"),
-        (DiskHealth::Stalled, _) => Some("disk hangs"),
+        (DiskHealth::Stalled, RoleName::Leader) => Some("leader, disk stalled"),
+        (DiskHealth::Stalled, _) => Some("disk stalled"),
         (DiskHealth::Full, RoleName::Leader) => Some("leader, disk full"),
         (DiskHealth::Full, _) => Some("disk full"),
     }
@@ -161,13 +161,13 @@ const fn ailment(node: &NodeView) -> Option<&'static str> {
 const fn title(presence: Presence, role: RoleName) -> &'static str {
     match (presence, role) {
         (Presence::Down, _) => "down",
-        (Presence::Unreachable, _) => "out of sight",
+        (Presence::Unreachable, _) => "unreachable",
         (Presence::Frozen, RoleName::Leader) => "leader, frozen",
         (Presence::Frozen, _) => "frozen",
         (Presence::Up, RoleName::Leader) => "leader",
         (Presence::Up, RoleName::Follower) => "follower",
         (Presence::Up, RoleName::Candidate) => "candidate",
-        (Presence::Up, RoleName::PreCandidate) => "asking around",
+        (Presence::Up, RoleName::PreCandidate) => "pre-candidate",
     }
 }
 
@@ -298,6 +298,6 @@ mod tests {
         assert_eq!(words, "S1, down, term 2");
         let hangs = EventKind::Fault(raft_core::event::Fault::DiskStalled { node: NodeId(1) });
         let words = scene(&Script::new(3).leader(1, 2).event(0, hangs), 0).servers[0].words.clone();
-        assert_eq!(words, "S1, leader, disk hangs, term 2");
+        assert_eq!(words, "S1, leader, disk stalled, term 2");
     }
 }

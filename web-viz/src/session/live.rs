@@ -200,7 +200,7 @@ fn process(node: u64, state: ProcessState) -> Process {
     Process { id: NodeId(node), pid, state, cut_to, disk }
 }
 
-/// Guards that the supervisor's reports and servers out of sight are shown at their time, in the
+/// Guards that the supervisor's reports and unreachable servers are shown at their time, in the
 /// past too. Actions are checked against the present.
 #[test]
 fn faults_of_real_servers_are_right_in_the_past() {
@@ -254,7 +254,7 @@ fn model_deed(from: NodeId, to: NodeId) -> Deed {
     Deed::Link(from, to, LinkDeed::Mend)
 }
 
-/// Guards that a server that went out of sight, without a supervisor, is still in sight in the
+/// Guards that a server that became unreachable, without a supervisor, is still reachable in the
 /// past.
 #[test]
 fn a_server_out_of_sight_was_in_sight_before() {

@@ -23,7 +23,7 @@ fn members_join_lead_and_leave() {
     let member = |deed| Action::Deed(Deed::Member(deed));
     let mut session = opened(3);
     session.dispatch(member(MemberDeed::AddVoter));
-    assert_eq!(session.model.notice.as_ref().unwrap().words, "Nobody leads now.");
+    assert_eq!(session.model.notice.as_ref().unwrap().words, "There is no leader now.");
     play(&mut session, |model| model.known.committed() > LogIndex(0));
     session.dispatch(member(MemberDeed::AddVoter));
     let four = NodeId(4);
@@ -267,5 +267,5 @@ fn a_message_is_held_doubled_released_and_lost() {
     assert!(matches!(end(&session.model, copy), Some(FlightEnd::Dropped { .. })));
     assert_eq!(session.model.notice, None);
     session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Drop)));
-    assert!(session.model.notice.as_ref().unwrap().words.contains("not on its way"));
+    assert!(session.model.notice.as_ref().unwrap().words.contains("no longer in transit"));
 }

@@ -201,8 +201,8 @@ impl Watch {
                     Ok(events) => self.pass_on(node, events, &mut shift),
                     Err(error) => {
                         let why = format!(
-                            "{node} sends events that this page does not understand; the page and \
-                             the server should be of one release ({error})."
+                            "This page cannot read the events of {node} ({error}). Use a page and \
+                             servers of the same release."
                         );
                         self.report(Report::Refused(why));
                         break;

@@ -210,7 +210,7 @@ impl Replay {
         self.first() + self.times.partition_point(|at| *at <= time)
     }
 
-    /// Goes to the state after `passed` events, or to the nearest one that is kept.
+    /// Goes to the state after `passed` events, or to the nearest state that is kept.
     fn land(&mut self, passed: usize) -> Landed {
         let passed = passed.clamp(self.first(), self.total());
         if passed == self.total() {

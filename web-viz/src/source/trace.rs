@@ -28,19 +28,17 @@ const VERSION: u32 = 1;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum TraceError {
     #[error(
-        "Line {line} of this file is no event ({why}). A trace has one event as JSON on each line; \
-         the page saves such files, and a server's /trace sends such lines."
+        "Line {line} of this file is no event ({why}). Choose a trace that the page saved or that \
+         a server's /trace sent."
     )]
     Line { line: usize, why: String },
     #[error("There is no event in this file. Choose a trace: one event as JSON on each line.")]
     Empty,
-    #[error(
-        "This trace has version {0}, and this page reads version {VERSION}. Take a newer page."
-    )]
+    #[error("This trace has version {0}, and this page reads version {VERSION}. Use a newer page.")]
     Version(u32),
     #[error("This trace was cut off: {found} of its {said} events are there. Get the whole file.")]
     Cut { found: usize, said: usize },
-    #[error("This trace has more than {most} events, too many to be shown. Cut it to a part.")]
+    #[error("This trace has more than {most} events, too many to show. Open a part of it.")]
     Long { most: usize },
 }
 

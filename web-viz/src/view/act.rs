@@ -69,7 +69,7 @@ pub(crate) fn Act(props: &ActProps) -> Html {
     html! {
         <div class="panel act sheet-act">
             { first_thing(props) }
-            <section class="tray" aria-label="What to do">
+            <section class="tray" aria-label="Actions">
                 { parts(props) }
                 { match props.tray {
                     Tray::Server => tray::server(props),
@@ -144,7 +144,7 @@ fn first_thing(props: &ActProps) -> Html {
             } else {
                 <button type="button" class="button danger large" aria-disabled="true">
                     { glyph(Icon::Bolt) }
-                    <span>{ "Nobody leads" }</span>
+                    <span>{ "No leader" }</span>
                 </button>
             }
             { for props.permits.down.iter().map(revive) }

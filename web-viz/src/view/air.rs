@@ -29,9 +29,9 @@ pub(super) fn air(props: &ActProps) -> Html {
     let flying: Vec<_> = flying.take(LISTED).collect();
     html! {
         <>
-            <h3>{ "Messages on their way" }</h3>
+            <h3>{ "Messages in transit" }</h3>
             if props.playing {
-                <p class="hint">{ "Pause, and lose, hold, delay or double them here." }</p>
+                <p class="hint">{ "Pause to lose, hold, delay or duplicate them here." }</p>
             } else if flying.is_empty() {
                 <p class="hint">{ "There are none." }</p>
             } else {
@@ -80,7 +80,7 @@ fn row(id: EventId, flight: &Flight, props: &ActProps) -> Html {
             </button>
             { button(("Lose", MessageDeed::Drop, "drop")) }
             { button(hold) }
-            { button(("Later", MessageDeed::Delay(LATER), "delay")) }
+            { button(("Delay", MessageDeed::Delay(LATER), "delay")) }
             { button(("Twice", MessageDeed::Duplicate, "duplicate")) }
         </li>
     }

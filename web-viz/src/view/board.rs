@@ -73,7 +73,7 @@ pub(crate) fn board(figures: &Figures) -> Html {
 fn first_write(after_ms: f64) -> Html {
     html! {
         <span
-            title="From the fault to the first write that was acknowledged after it"
+            title="From the fault to the first acknowledged write after it"
             data-testid="first-write"
         >
             { ", first write " }{ num::span(num::whole(after_ms * 1000.0)) }
@@ -84,9 +84,9 @@ fn first_write(after_ms: f64) -> Html {
 const fn lost_words(how: Loss) -> &'static str {
     match how {
         Loss::Crashed => "crashed",
-        Loss::Frozen => "stands still",
+        Loss::Frozen => "is frozen",
         Loss::CutOff => "is cut off",
         Loss::SteppedDown => "stepped down",
-        Loss::OutOfSight => "is out of sight",
+        Loss::OutOfSight => "is unreachable",
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn ClusterForm(props: &ClusterProps) -> Html {
                 <input
                     type="text"
                     inputmode="url"
-                    aria-label="Address of any server of the cluster; empty for this page's own"
+                    aria-label="The address of any server; empty for the cluster of this page."
                     placeholder="this page's"
                     value={props.address.clone()}
                     spellcheck="false"
@@ -53,7 +53,7 @@ fn token_field(token: &str, dispatch: &Dispatch) -> Html {
     html! {
         <input
             type="password"
-            aria-label="Token that lets you into this cluster"
+            aria-label="API token of this cluster"
             placeholder="token"
             value={token.to_owned()}
             autocomplete="off"

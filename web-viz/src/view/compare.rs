@@ -61,17 +61,17 @@ pub(crate) fn Compare(props: &CompareProps) -> Html {
                     </tr>
                 </thead>
                 <tbody>
-                    { row("First that differs", &first) }
-                    <tr><th class="at" colspan="3">{ format!("Both at {}, where the shorter one ends", span(at.0)) }</th></tr>
-                    { row("Leader", &|side| side.leader.map_or("nobody".to_owned(), |it| it.to_string())) }
+                    { row("First difference", &first) }
+                    <tr><th class="at" colspan="3">{ format!("Both at {}, the end of the shorter branch", span(at.0)) }</th></tr>
+                    { row("Leader", &|side| side.leader.map_or("none".to_owned(), |it| it.to_string())) }
                     { row("Term", &|side| side.term.to_string()) }
                     { row("Committed up to", &|side| format!("index {}", side.committed)) }
-                    { row("Promises", &|side| match side.violated.first() {
-                        None => "all kept".to_owned(),
-                        Some(_) => format!("{} broken", side.violated.join(", ")),
+                    { row("Properties", &|side| match side.violated.first() {
+                        None => "all hold".to_owned(),
+                        Some(_) => format!("{} violated", side.violated.join(", ")),
                     }) }
                     { for props.comparison.keys().into_iter().map(|(key, values)| {
-                        let [left, right] = values.map(|value| value.unwrap_or("not there").to_owned());
+                        let [left, right] = values.map(|value| value.unwrap_or("no value").to_owned());
                         html! {
                             <tr class="differs">
                                 <th scope="row">{ format!("Store: {key}") }</th>
@@ -90,7 +90,7 @@ pub(crate) fn Compare(props: &CompareProps) -> Html {
 
 fn first(side: &Side) -> String {
     side.first.as_ref().map_or_else(
-        || "nothing more".to_owned(),
+        || "no more events".to_owned(),
         |event| format!("{}: {event}", span(event.time.0)),
     )
 }
@@ -121,7 +121,7 @@ fn choice(column: usize, props: &CompareProps) -> Html {
 fn parting(props: &CompareProps) -> Html {
     let firsts = props.comparison.sides.iter().filter_map(|side| side.first.as_ref());
     let Some(at) = firsts.map(|event| event.time).min() else {
-        return html! { <p class="hint">{ "So far the same happened in both." }</p> };
+        return html! { <p class="hint">{ "Both branches are the same so far." }</p> };
     };
     let dispatch = props.dispatch.clone();
     let onclick = Callback::from(move |_: MouseEvent| {
@@ -130,7 +130,7 @@ fn parting(props: &CompareProps) -> Html {
     });
     html! {
         <button type="button" class="button" data-testid="to-parting" {onclick}>
-            { "Go to where they part" }
+            { "Go to the first difference" }
         </button>
     }
 }

@@ -61,9 +61,9 @@ pub(crate) fn Events(props: &EventsProps) -> Html {
                 if lines.is_empty() {
                     <p class="hint">
                         if props.filter.words.is_empty() {
-                            { "Nothing to tell yet." }
+                            { "No events yet." }
                         } else {
-                            { "No event that is shown says this; “All” shows more." }
+                            { "No shown event has these words; “All” shows more." }
                         }
                     </p>
                 }
@@ -127,7 +127,7 @@ fn search(props: &EventsProps) -> Html {
     html! {
         <input
             type="search"
-            aria-label="Show only events that say"
+            aria-label="Search in events"
             placeholder="search"
             spellcheck="false"
             autocomplete="off"

@@ -49,85 +49,85 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
 const PICTURE: [(&str, &str); 16] = [
     (
         "Term",
-        "Time is cut into terms, each with at most one leader. A server's number and colour tell \
-         the term that it knows; after a new election the others change to its colour.",
+        "Time is divided into terms, each with at most one leader. A server's number and colour \
+         show the term that it knows. After an election the others change to the new colour.",
     ),
     (
         "Leader",
-        "A full disc with a double ring and a crown. It takes all writes and sends heartbeats.",
+        "A full disc with a double ring and a crown. It accepts all writes and sends heartbeats.",
     ),
     (
         "Candidate",
-        "A dashed disc. Dots at its rim, each towards one server, are that server's vote: ticked \
-         for yes, barred for no, small while it is not known. Before it spends a term on an \
-         election it asks around whether it could win: dotted.",
+        "A dashed disc. Dots at its rim point to the other servers and show their votes. Ticked: \
+         yes. Barred: no. Small: unknown. A dotted disc is a pre-candidate, which asks whether it \
+         could win.",
     ),
     (
         "Arc",
-        "The election timer. Each heartbeat winds it up; when it runs out, the server stands for \
-         election. Each wait is drawn at random, so that seldom two stand at once.",
+        "The election timer. Each heartbeat resets it; when it expires, the server starts an \
+         election. Timeouts are random, so two servers seldom start at once.",
     ),
     (
         "Messages",
-        "They move along the links because they are on their way. Requests are solid, replies \
-         hollow with + or −. One that is lost ends in a cross.",
+        "They move along the links while they are in transit. Requests are solid, replies hollow \
+         with + or −. A lost message ends in a cross.",
     ),
     (
-        "In hand",
-        "Draw a stroke across the ring to part the servers. Pull a message back along its lane to \
-         delay it, flick it away to lose it; with the shift key it arrives twice. Press a server \
-         twice, or rest on it with a finger, for what can be done to it.",
+        "Gestures",
+        "Draw a stroke across the ring to separate servers. Pull a message back along its lane to \
+         delay it, flick it away to lose it. With the shift key it arrives twice. Press a server \
+         twice, or rest on it with a finger, for its menu.",
     ),
     (
         "Chosen",
-        "What you choose is marked wherever it is shown, and the inspector says all that is known \
-         of it. What has just changed is marked there, with what it was. A tick at a server: its \
-         disk holds the chosen entry. A dashed ring around a message: it carries it.",
+        "Every view marks what you choose, and the inspector shows all that is known of it. It \
+         also marks each new value, with the old value. A tick at a server: its disk holds the \
+         chosen entry. A dashed ring around a message: it carries the entry.",
     ),
     (
         "Messages in time",
-        "Opens at the bottom. A lane is a server, an arrow a message from its sending to its arrival; \
-         the right edge is now. A lane is thick for the leader, dashed for a candidate, dotted for one \
-         that asks around, and fades out while down. A full dot: the leader sees a majority. A ring: \
-         a follower learns of it.",
+        "Opens at the bottom. A lane is a server, an arrow a message from its sending to its \
+         arrival. The right edge is now. A lane is thick for the leader, dashed for a candidate, \
+         dotted for a pre-candidate, faint while down. A full dot: the leader sees a majority. A \
+         ring: a follower learns of it.",
     ),
     (
         "Log",
-        "One row a server, one column an index. Dashed: proposed. Solid: committed, it will never \
-         be lost. Filled: applied to the store. Underlined: on that server's disk. Choose \
-         a column to see which disks count for its majority.",
+        "A row is a server, a column an index. Dashed: proposed. Solid: committed, and never lost. \
+         Filled: applied to the store. Underlined: on that server's disk. Choose a column to see \
+         which disks count for its majority.",
     ),
     (
         "Down, frozen, cut off",
-        "A hatched disc is down. Two bars: frozen, it runs on as if no time had passed. A bar \
-         across a link: nothing passes there.",
+        "A hatched disc is down. Two bars: frozen; it later resumes as if no time had passed. A \
+         bar across a link: no message passes.",
     ),
-    ("Disk", "A small cylinder shows while a write is on its way to that server's disk."),
+    ("Disk", "A small cylinder shows that a write to that server's disk is pending."),
     (
         "Faults",
-        "On the left: a server with its disk, clock and links; the network; the members; the rules. \
-         What is not possible says why.",
+        "On the left: a server with its disk, clock and links; the network; the members; the \
+         rules. A button that cannot work now says why.",
     ),
     (
         "Events",
-        "Choose one to see why it happened: what led to it, back to what came from outside, each step \
-         with its rule, the rule's section and its line in the core.",
+        "Choose an event to see its causes, back to an external cause. Each step has its rule, the \
+         rule's section and its line in the core.",
     ),
     (
         "Safe so far",
-        "What Raft promises is checked after every event. Press the chip for the list. With a rule \
-         broken the clock stops where a promise fails.",
+        "The page checks Raft's properties after every event. Press the chip for the list. The \
+         clock stops at the first violation.",
     ),
     (
         "Live",
-        "Real servers, shown a moment late so that all have told; below the clock stands how late. Pause \
-         or go back at any time: the cluster runs on, and End shows the present. What you do is done \
-         to the cluster as it is now.",
+        "Real servers, shown with a short delay to wait for the events of all. The delay is below \
+         the clock. Pause or go back at any time: the cluster runs on, and End shows the present. \
+         Actions apply to the cluster as it is now.",
     ),
     (
         "Linearizable",
-        "The bars of the client run from call to answer: full a write, hollow a read, torn off \
-         without an answer yet. The verdict says whether one order explains them all.",
+        "The client's bars run from call to answer. Full: a write. Hollow: a read. Torn off: no \
+         answer yet. The verdict says whether a single order explains all answers.",
     ),
 ];
 
@@ -137,7 +137,7 @@ fn picture() -> Html {
         (MessageName::RequestVote, "V", "asks for a vote"),
         (MessageName::Heartbeat, "H", "heartbeat"),
         (MessageName::AppendEntries, "A", "log entries"),
-        (MessageName::InstallSnapshot, "S", "part of a snapshot"),
+        (MessageName::InstallSnapshot, "S", "chunk of a snapshot"),
     ];
     html! {
         <>
@@ -148,9 +148,9 @@ fn picture() -> Html {
             </dl>
             <h2>{ "The tape at the bottom" }</h2>
             <p>
-                { "The whole run: a colour a term, the server that leads, hatched while nobody does. \
-                   Drag the handle to go anywhere in it. What you do in the past of a simulation begins a \
-                   branch; each branch is a lane, and its letter switches to it." }
+                { "The whole run: each term has a colour and its leader; time without a leader is \
+                   hatched. Drag the handle to go anywhere. An action in the past of a simulation \
+                   begins a branch. Each branch is a lane, and its letter switches to it." }
             </p>
             <ul class="shapes">
                 { for SIGNS.iter().map(|(kind, words)| html! {

@@ -22,7 +22,7 @@ pub(crate) fn History(props: &HistoryProps) -> Html {
     if props.source == SourceKind::Live {
         return html! {
             <p class="hint" data-testid="verdict" data-state="unjudged">
-                { "The history of clients is judged in the simulation, where all of them are seen." }
+                { "The page judges histories only in the simulation, where it sees all clients." }
             </p>
         };
     }
@@ -47,8 +47,8 @@ pub(crate) fn History(props: &HistoryProps) -> Html {
         <div class="history">
             <p
                 class={classes!("history-verdict", class)}
-                title="Is there an order of all operations, each between its call and its answer, in \
-                       which every read sees the last write before it?"
+                title="In some order, each operation happens between its call and answer, and \
+                       every read sees the last write."
                 data-testid="verdict"
                 data-state={class}
             >

@@ -63,7 +63,7 @@ fn title(model: &Model) -> String {
         Selection::Message(id) => {
             let flight = model.known.view.messages.get(id);
             flight.map_or_else(
-                || "A message of long ago".to_owned(),
+                || "An old message".to_owned(),
                 |flight| flight.message.body.name().to_string(),
             )
         }
@@ -110,7 +110,7 @@ pub(crate) fn Inspector(props: &InspectorProps) -> Html {
             </header>
             if nothing {
                 <p class="hint">
-                    { "Choose a server, a message, an entry or an event: here stands all that is known of it." }
+                    { "Choose a server, a message, an entry or an event to see all that is known of it." }
                 </p>
             } else {
                 { body(props) }
@@ -125,8 +125,8 @@ fn close(props: &InspectorProps) -> Html {
         <button
             type="button"
             class="button quiet"
-            aria-label="Let go"
-            title="Let go (Esc)"
+            aria-label="Clear the selection"
+            title="Clear the selection (Esc)"
             data-testid="let-go"
             {onclick}
         >
@@ -145,7 +145,7 @@ fn actions(props: &InspectorProps) -> Html {
             type="button"
             class="button small-words"
             aria-haspopup="menu"
-            title={format!("What can be done to {node} (Menu)")}
+            title={format!("Actions on {node} (Menu)")}
             data-testid="open-menu"
             {onclick}
         >
@@ -167,7 +167,7 @@ fn body(props: &InspectorProps) -> Html {
             <dl class="given" data-testid="fields">
                 { for own.iter().map(|it| {
                     // The changing fact follows the fact that it is about.
-                    let about = matches!(it.fact.name, "because" | "fate");
+                    let about = matches!(it.fact.name, "because" | "status");
                     let flows = props.flowing.as_ref().filter(|_| about);
                     html! { <>{ fact(it) }{ for flows.map(flowing) }</> }
                 }) }
@@ -183,7 +183,7 @@ fn deed(offer: &Offer, dispatch: &Dispatch) -> Html {
         MessageDeed::Drop => ("Lose", Icon::Cross, "Del", "lose"),
         MessageDeed::Hold => ("Hold", Icon::Pause, "H", "hold"),
         MessageDeed::Release => ("Release", Icon::Play, "H", "release"),
-        MessageDeed::Delay(_) => ("Later", Icon::Clock, "W", "later"),
+        MessageDeed::Delay(_) => ("Delay", Icon::Clock, "W", "later"),
         MessageDeed::Duplicate => ("Twice", Icon::Plus, "T", "twice"),
     };
     let button = DeedButton {
@@ -210,14 +210,14 @@ fn fact(shown: &Shown) -> Html {
             | "majority by"
             | "entries"
             | "members"
-            | "fate"
+            | "status"
             | "entry"
             | "majority"
             | "held by disks of"
     );
     let spoken = match fact.name {
         "because" => Some("told-in-words two-lines"),
-        "fate" => Some("told-in-words"),
+        "status" => Some("told-in-words"),
         _ => None,
     };
     html! {
@@ -229,7 +229,7 @@ fn fact(shown: &Shown) -> Html {
             <dd>
                 <span class="value">{ &fact.value }</span>
                 if let Some(was) = shown.was() {
-                    <span class="was" title={format!("It was {was}")}>
+                    <span class="was" title={format!("Before: {was}")}>
                         { format!("← {}", was.chars().take(LONG).collect::<String>()) }
                     </span>
                 }

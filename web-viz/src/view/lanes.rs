@@ -76,8 +76,8 @@ pub(crate) fn SpaceTime(props: &SpaceTimeProps) -> Html {
                 <h2 id="lanes-title">{ "Messages in time" }</h2>
                 { told(props) }
                 <div class="controls">
-                    { beside(props, 0, Icon::Back, "message-before", "The message before") }
-                    { beside(props, 1, Icon::Step, "message-after", "The message after") }
+                    { beside(props, 0, Icon::Back, "message-before", "Previous message") }
+                    { beside(props, 1, Icon::Step, "message-after", "Next message") }
                     { windows(props) }
                     <button
                         type="button"
@@ -101,7 +101,7 @@ pub(crate) fn SpaceTime(props: &SpaceTimeProps) -> Html {
                         {width}
                         height={height.clone()}
                         role="group"
-                        aria-label="A lane a server, an arrow a message; time goes from left to right"
+                        aria-label="Lanes are servers, arrows messages; time runs from left to right"
                     >
                         { for scene.rows.iter().map(|row| ground(row, scene, &props.dispatch)) }
                         { for scene.ticks.iter().map(|tick| axis(tick, scene)) }
@@ -137,10 +137,10 @@ fn told(props: &SpaceTimeProps) -> Html {
     let words = match &scene.picked {
         Some(picked) => format!("{}: {}", clock(picked.sent, props.source), picked.words),
         None if scene.thinned => {
-            "Too many messages for this much time: older heartbeats and answers are left out."
-                .to_owned()
+            "Too many messages: older heartbeats and replies are left out.".to_owned()
         }
-        None => "Strong: a request. Light: a reply. A cross: lost. Choose an arrow to read it."
+        None => "Strong: a request. Light: a reply. A cross: lost. Choose an arrow to read its \
+                 message."
             .to_owned(),
     };
     html! {

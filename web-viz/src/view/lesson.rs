@@ -181,13 +181,13 @@ fn play(course: &Course, arm: Arm, step: usize, dispatch: &Dispatch) -> Html {
                 <p class="without">{ without(course) }</p>
             }
             if course.astray {
-                <p class="astray">{ "You went your own way, so the lesson waits." }</p>
+                <p class="astray">{ "You changed the cluster, so the lesson waits." }</p>
                 <button type="button" class="button" data-testid="lesson-again" onclick={resume}>
                     { glyph(Icon::Again) }
                     <span>{ "Play this step again" }</span>
                 </button>
             } else {
-                <ol class="commands" aria-label="What is done">
+                <ol class="commands" aria-label="Commands">
                     { for this.lines().filter(own).map(|line| command(course, line)) }
                 </ol>
                 if let Some(Err(why)) = &course.script.end {
@@ -266,15 +266,14 @@ fn verdict(course: &Course, dispatch: &Dispatch) -> Html {
                     <span><b>{ &fails }</b>{ format!(" is violated, at {}.", num::span(at.0)) }</span>
                 </p>
                 <p>
-                    { "With the rule in place the same steps violated nothing. That is what the rule \
-                       is good for: " }
+                    { "With the rule the same steps violated nothing. The rule is " }
                     <code>{ &course.scenario.header.rule }</code>
                     { format!(", {}.", course.scenario.header.section) }
                 </p>
             }
             <div class="deeds">
                 <button type="button" class="button" data-testid="lesson-alone" onclick={alone}>
-                    { "Go on alone" }
+                    { "Continue alone" }
                 </button>
                 if has_next {
                     <button type="button" class="button" data-testid="next-lesson" onclick={onward}>

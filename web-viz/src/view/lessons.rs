@@ -38,7 +38,7 @@ pub(crate) fn Lessons(props: &LessonsProps) -> Html {
                     </button>
                 </div>
                 <ul data-testid="lessons">{ list(true) }</ul>
-                <h2>{ "One rule each" }</h2>
+                <h2>{ "Single rules" }</h2>
                 <ul>{ list(false) }</ul>
             }
         </dialog>

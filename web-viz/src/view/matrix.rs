@@ -183,7 +183,7 @@ fn column(
 fn tally(count: &Quorum) -> Html {
     let reached = if count.is_reached() { "tally reached" } else { "tally" };
     html! {
-        <span class={reached} title="disks that hold it, of the voters'" data-testid="quorum">
+        <span class={reached} title="voters' disks that hold it" data-testid="quorum">
             { format!("{}/{}", count.holders.len(), count.voters) }
         </span>
     }
@@ -212,7 +212,7 @@ fn draw(node: NodeId, index: LogIndex, counts: bool, props: &MatrixProps) -> Htm
         Cell::Untold => html! {
             <span
                 class={classes!("cell", "untold", row)}
-                title="There is an entry, but its content was not told to this page"
+                title="The page does not know the content of this entry"
                 data-testid={testid}
                 data-state="untold"
             >

@@ -37,7 +37,7 @@ pub(crate) fn Promises(props: &PromisesProps) -> Html {
         <dialog class="help promises" ref={dialog} aria-labelledby="promises-title" {onclose}>
             if props.open {
                 <div class="help-head">
-                    <h2 id="promises-title">{ "What Raft promises" }</h2>
+                    <h2 id="promises-title">{ "What Raft guarantees" }</h2>
                     <button type="button" class="button quiet" aria-label="Close" {onclick}>
                         { glyph(Icon::Close) }
                     </button>

@@ -15,10 +15,10 @@ pub(super) fn rules(props: &ActProps) -> Html {
         <div class="rules">
             <p class="hint">
                 { if live {
-                    "Real servers keep all rules. Switch to Simulate to break one."
+                    "Real servers keep all rules. Switch to Simulate to break a rule."
                 } else {
-                    "Break a rule: the run begins again without it, and all that you did is done \
-                     again. The chip at the top tells what gives way."
+                    "Break a rule: the run starts again without it and repeats all your actions. \
+                     The chip at the top shows what fails."
                 } }
             </p>
             <ul data-testid="rules">

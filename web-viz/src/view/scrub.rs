@@ -34,7 +34,7 @@ pub(crate) fn scrub(model: &Model, dispatch: &Dispatch) -> Html {
     let room = if model.ui.stage.width < 600.0 { 24 } else { 100 };
     let now = model.playback.now;
     let term = model.known.view.term();
-    let leader = model.known.leader().map_or("nobody leads".to_owned(), |it| format!("{it} leads"));
+    let leader = model.known.leader().map_or("no leader".to_owned(), |it| format!("{it} leads"));
     let mut scene = TapeScene::of(&model.history, room);
     let moment = match model.source {
         SourceKind::Simulate | SourceKind::Replay => span(now.0),
@@ -133,7 +133,7 @@ fn branch(lane: &Lane, props: &ScrubProps) -> Html {
     let onclick = props.dispatch.reform(move |_: MouseEvent| Action::Jump(Jump::Branch(id, now)));
     let title = match &lane.parted {
         Some((_, parent)) => format!(
-            "Branch {}, parted from {parent} at {} and run to {}",
+            "Branch {}, from {parent} at {}, run to {}",
             lane.name,
             span(lane.from.0),
             span(lane.end.0)
@@ -216,15 +216,15 @@ pub(super) const fn sign(kind: MarkKind) -> (&'static str, &'static str) {
 
 /// The signs in words, for the help.
 pub(crate) const SIGNS: [(MarkKind, &str); 9] = [
-    (MarkKind::Stand, "stands for election"),
+    (MarkKind::Stand, "starts an election"),
     (MarkKind::Win, "wins an election"),
-    (MarkKind::Stop, "crashes or stands still"),
-    (MarkKind::Return, "is back"),
+    (MarkKind::Stop, "crashes or freezes"),
+    (MarkKind::Return, "restarts or resumes"),
     (MarkKind::Cut, "links cut"),
     (MarkKind::Mend, "links mended"),
     (MarkKind::Write, "a client's write"),
     (MarkKind::Members, "members change"),
-    (MarkKind::Violation, "a promise broken"),
+    (MarkKind::Violation, "a violation"),
 ];
 
 /// A sign outside the tape.

@@ -61,11 +61,11 @@ pub(crate) fn Share(props: &ShareProps) -> Html {
 
 fn link(props: &ShareProps) -> Html {
     let what = match props.source {
-        SourceKind::Simulate => {
-            "Whoever opens this link sees the same run, with all that was done to it, at this moment."
+        SourceKind::Simulate => "This link shows the same run, with all actions, at this moment.",
+        SourceKind::Replay => "To share a recording, save the trace and send the file.",
+        SourceKind::Live => {
+            "This link opens the same live cluster in any browser that can reach it."
         }
-        SourceKind::Replay => "A recording is shared as its file: save the trace and send it.",
-        SourceKind::Live => "Whoever opens this link, and reaches the cluster, watches it too.",
     };
     html! {
         <section>
@@ -75,7 +75,7 @@ fn link(props: &ShareProps) -> Html {
             }
             if props.source != SourceKind::Live {
                 <p class="hint">
-                    { "At " }{ span(props.now.0) }{ " the digest of all that happened is " }
+                    { "At " }{ span(props.now.0) }{ " the digest of all events is " }
                     <code data-testid="digest">{ format!("{:016x}", props.digest) }</code>
                     { ". The same run has the same digest on every machine." }
                 </p>
@@ -119,8 +119,8 @@ fn traces(props: &ShareProps) -> Html {
         <section>
             <h2>{ "Trace" }</h2>
             <p class="hint">
-                { "Every event as a line of JSON, to keep, to search and to open again here: what the \
-                   page saved, or what a server's /trace sent." }
+                { "A trace has one event as JSON on each line. The page opens saved traces and \
+                   what a server's /trace sent." }
             </p>
             <div class="buttons">
                 <button

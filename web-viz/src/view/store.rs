@@ -69,7 +69,7 @@ fn form(props: &StoreProps) -> Html {
     });
     html! {
         <form class="desk" {onsubmit}>
-            <div class="switch small" role="group" aria-label="What to ask">
+            <div class="switch small" role="group" aria-label="Operation">
                 { for Op::ALL.into_iter().map(|op| {
                     let onclick = props.dispatch.reform(move |_| Action::Desk(DeskAction::Op(op)));
                     html! {
@@ -192,7 +192,7 @@ fn table(props: &StoreProps) -> Html {
         return html! {};
     };
     // If events were left out, pairs may be missing, too.
-    let told = if node.summarised > 0 { " as far as it was told" } else { "" };
+    let told = if node.summarised > 0 { " as far as known" } else { "" };
     let caption = format!("Store of {id}{told}, applied up to index {}", node.last_applied);
     html! {
         <div class="table">
@@ -201,7 +201,7 @@ fn table(props: &StoreProps) -> Html {
                 if node.store.is_empty() {
                     <tbody><tr><td class="hint">
                         { if node.summarised > 0 {
-                            "Its pairs were left out: they are too many."
+                            "Its pairs were too many to send."
                         } else {
                             "Empty. Send a put."
                         } }

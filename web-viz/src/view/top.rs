@@ -153,8 +153,8 @@ fn badge(props: &TopProps) -> Html {
         }
         (SourceKind::Live, Phase::Watching) => {
             let (open, all) = props.streams;
-            let title = "Event streams open, of the cluster's servers".to_owned();
-            (if open > 0 { "on" } else { "off" }, format!("{open} of {all} in sight"), title)
+            let title = "Servers whose event streams are open".to_owned();
+            (if open > 0 { "on" } else { "off" }, format!("{open} of {all} connected"), title)
         }
         (SourceKind::Live, Phase::Idle | Phase::Looking) => {
             ("wait", "looking …".to_owned(), String::new())
@@ -176,8 +176,8 @@ fn badge(props: &TopProps) -> Html {
             if props.source == SourceKind::Live && props.left_out > 0 {
                 <span
                     class="left-out wide-only"
-                    title="Events that were left out: more happened than could be sent and shown. \
-                           The state that they led to is shown."
+                    title="Events that were left out: they were too many to send and show. The \
+                           state that they led to is shown."
                     data-testid="left-out"
                 >
                     { num::grouped(props.left_out) }{ " left out" }
@@ -191,8 +191,8 @@ fn badge(props: &TopProps) -> Html {
 /// Whether the properties of figure 3 have held so far.
 fn promises(props: &TopProps) -> Html {
     if props.source != SourceKind::Simulate {
-        let title = "The safety properties need all events in one order, which a live cluster and \
-                     its recordings do not give; the simulation checks them after every event";
+        let title = "Only the simulation checks the safety properties: they need all events in a \
+                     single order";
         return html! {
             <span
                 class="chip unchecked"
@@ -212,7 +212,7 @@ fn promises(props: &TopProps) -> Html {
             "holding",
             Icon::Check,
             "Safe".to_owned(),
-            "What Raft promises held after every event so far. Press for the list".to_owned(),
+            "All properties held after every event so far. Press for the list".to_owned(),
         ),
         Some(first) => (
             "chip bad",
@@ -254,7 +254,7 @@ fn broken_rule(rule: Mutation, props: &TopProps) -> Html {
         <button
             type="button"
             class="chip warn"
-            title={format!("{} Press to keep the rule again", rule.instead)}
+            title={format!("{} Press to restore the rule", rule.instead)}
             data-testid="broken-rule"
             {onclick}
         >

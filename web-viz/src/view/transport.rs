@@ -60,7 +60,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
             <button
                 type="button"
                 class="button round"
-                aria-label="Step: let the next thing happen"
+                aria-label="Step: one event forward"
                 title="Step (→)"
                 data-testid="step"
                 onclick={step}
@@ -72,7 +72,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                 // The button keeps its place, so no button moves under the finger.
                 { travel(props, props.past.then_some(Jump::End), ("to-end", ""), Icon::ToEnd, "Back to the present (End)") }
             } else if props.past {
-                { travel(props, Some(Jump::End), ("to-end", "wide-transport"), Icon::ToEnd, "As far as it has been run (End)") }
+                { travel(props, Some(Jump::End), ("to-end", "wide-transport"), Icon::ToEnd, "To the end of the run so far (End)") }
             }
             { speed(props, why_not) }
             if props.past {
@@ -80,7 +80,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                     { if live {
                         "In the past: you act on the cluster as it is now"
                     } else {
-                        "In the past: what you do begins a branch"
+                        "In the past: an action begins a branch"
                     } }
                 </span>
             }
@@ -90,7 +90,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                 if let Some(lag) = &props.lag {
                     <span
                         class="lag"
-                        title="How far the picture is behind the cluster: a moment, so that all servers have told"
+                        title="How far the picture is behind the cluster, to wait for the events of all servers"
                         data-testid="lag"
                     >
                         { lag }
@@ -101,7 +101,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                 <button
                     type="button"
                     class="button"
-                    title="Undo what you did last, in a branch of its own (Z)"
+                    title="Undo your last action, in a new branch (Z)"
                     aria-disabled={(!props.undo).then_some("true")}
                     data-testid="undo"
                     onclick={props.dispatch.reform(|_| Action::Jump(Jump::Undo))}
@@ -112,7 +112,7 @@ pub(crate) fn Transport(props: &TransportProps) -> Html {
                 <button
                     type="button"
                     class="button again"
-                    title="Begin the same run again"
+                    title="Start the same run again"
                     data-testid="again"
                     onclick={again}
                 >
@@ -132,7 +132,7 @@ fn diagram(props: &TransportProps) -> Html {
             class={classes!("button", "round", "lanes-button", props.lanes.then_some("primary"))}
             aria-label="Messages in time"
             aria-expanded={props.lanes.to_string()}
-            title="Messages in time: a lane a server, an arrow a message (D)"
+            title="Messages in time: lanes are servers, arrows messages (D)"
             data-testid="lanes-toggle"
             onclick={props.dispatch.reform(|_| Action::Ui(UiAction::Lanes(LanesAction::Toggle)))}
         >
@@ -145,8 +145,8 @@ fn diagram(props: &TransportProps) -> Html {
 fn back(props: &TransportProps) -> Html {
     html! {
         <>
-            { travel(props, props.turns.0, ("previous", "wide-transport"), Icon::Previous, "To the turn before (,)") }
-            { travel(props, Some(Jump::Back), ("back", ""), Icon::Back, "Back to before the last event (←)") }
+            { travel(props, props.turns.0, ("previous", "wide-transport"), Icon::Previous, "To the previous turn (,)") }
+            { travel(props, Some(Jump::Back), ("back", ""), Icon::Back, "Step: one event back (←)") }
         </>
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn face(offer: &Offer, dispatch: &Dispatch) -> Html {
         Deed::Crash(_) => ("Crash", Icon::Bolt, Some("X"), "crash"),
         Deed::Restart(_) => ("Restart", Icon::Power, Some("X"), "restart"),
         Deed::Freeze(_) => ("Freeze", Icon::Snow, Some("F"), "freeze"),
-        Deed::Thaw(_) => ("Go on", Icon::Snow, Some("F"), "thaw"),
+        Deed::Thaw(_) => ("Resume", Icon::Snow, Some("F"), "thaw"),
         Deed::Isolate(_) => ("Cut off", Icon::Scissors, Some("P"), "isolate"),
         Deed::Partition(_) => ("Cut them off", Icon::Scissors, Some("P"), "partition"),
         Deed::SplitLeader => ("Split", Icon::Split, None, "split"),
@@ -108,7 +108,7 @@ pub(super) fn face(offer: &Offer, dispatch: &Dispatch) -> Html {
         }
         Deed::Clock(_, ClockDeed::Rate(500)) => ("Slow", Icon::Clock, None, "clock-slow"),
         Deed::Clock(_, ClockDeed::Rate(2000)) => ("Fast", Icon::Clock, None, "clock-fast"),
-        Deed::Clock(_, ClockDeed::Rate(_)) => ("Right", Icon::Clock, None, "clock-right"),
+        Deed::Clock(_, ClockDeed::Rate(_)) => ("Normal", Icon::Clock, None, "clock-right"),
         Deed::Clock(_, ClockDeed::Jump(_)) => ("Jump", Icon::Clock, None, "clock-jump"),
         Deed::Member(deed) => return member_face(deed, offer, dispatch),
         Deed::Link(..)
@@ -125,7 +125,7 @@ pub(super) fn face(offer: &Offer, dispatch: &Dispatch) -> Html {
 
 const fn disk_words(deed: DiskDeed) -> (&'static str, &'static str) {
     match deed {
-        DiskDeed::Stall => ("Hang", "disk-stall"),
+        DiskDeed::Stall => ("Stall", "disk-stall"),
         DiskDeed::Mend => ("Mend", "disk-mend"),
         DiskDeed::Fill => ("Full", "disk-full"),
         DiskDeed::Slow => ("Slow", "disk-slow"),
@@ -182,17 +182,17 @@ pub(super) fn server(props: &ActProps) -> Html {
                 </div>
                 { group(
                     "Disk",
-                    "Hang: it finishes nothing. Tear: the power fails in the middle of a record. \
-                     Flip a bit: its checksum tells at the next start.",
+                    "Stall: it finishes no write. Tear: the power fails in the middle of a record. \
+                     Flip a bit: a checksum shows it at the next start.",
                     of(|deed| matches!(deed, Deed::Disk(..))),
                 ) }
                 { group(
                     "Clock",
-                    "Half or double speed; or half a second ahead.",
+                    "Half or double speed, or a jump of half a second.",
                     of(|deed| matches!(deed, Deed::Clock(..))),
                 ) }
                 if !links.is_empty() {
-                    <h3>{ "Links, one way each" }</h3>
+                    <h3>{ "Links, each direction" }</h3>
                     <div class="links">{ for links.into_iter().map(|offer| link(offer, node, props)) }</div>
                 }
             } else {
@@ -302,8 +302,8 @@ pub(super) fn network(props: &ActProps) -> Html {
         <div class="network">
             { for sliders.into_iter().map(|it| slider(props, it, why_not)) }
             <p class="hint">
-                { "Messages lost, arriving twice and overtaken; how long they take, and how long a \
-                   disk takes to sync. For one link or disk, choose its server." }
+                { "Messages that are lost, arrive twice or are overtaken; their delay; the time of \
+                   a disk sync. For a single link or disk, choose its server." }
             </p>
         </div>
     }
@@ -322,7 +322,7 @@ pub(super) fn members(props: &ActProps) -> Html {
                     <div><dt>{ "voters" }</dt><dd>{ list(&mut members.voters.iter().copied()) }</dd></div>
                     if members.is_joint() {
                         <div>
-                            <dt>{ "and those before" }</dt>
+                            <dt>{ "old voters" }</dt>
                             <dd>{ list(&mut members.outgoing.iter().copied()) }</dd>
                         </div>
                     }
@@ -347,7 +347,7 @@ pub(super) fn members(props: &ActProps) -> Html {
 /// The state of the newest membership request.
 fn outcome(order: &Ask) -> Html {
     let (class, words) = match &order.state {
-        AskState::Waiting => ("waiting", "under way …".to_owned()),
+        AskState::Waiting => ("waiting", "pending …".to_owned()),
         AskState::Done(words) => ("done", words.clone()),
         AskState::Failed(words) => ("failed", words.clone()),
     };

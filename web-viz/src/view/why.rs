@@ -26,9 +26,9 @@ pub(crate) struct WhyProps {
 pub(crate) fn WhyCard(props: &WhyProps) -> Html {
     let close = props.dispatch.reform(|_| Action::Ui(UiAction::Inspect(None)));
     let end = if props.why.whole {
-        "That came from outside: a timer, a client, a fault or a start."
+        "This cause is external: a timer, a client, a fault or a start."
     } else {
-        "What led to that is not remembered any more."
+        "The page no longer keeps what led to this."
     };
     html! {
         <section class="why" aria-labelledby="why-title" data-testid="why">

@@ -189,10 +189,10 @@ async fn real_links_are_cut_and_real_disks_hang() -> Result<()> {
         page.click(&format!("choose-{second}")).await;
         page.click("disk-stall").await;
         let words = format!("document.querySelector('[data-testid=server-{second}]').outerHTML");
-        page.wait("the disk to hang", &format!("{words}.includes('disk hangs')")).await;
+        page.wait("the disk to hang", &format!("{words}.includes('disk stalled')")).await;
         page.wait_for_leader(Some(&second)).await;
         page.click("disk-mend").await;
-        page.wait("the disk to work", &format!("!{words}.includes('disk hangs')")).await;
+        page.wait("the disk to work", &format!("!{words}.includes('disk stalled')")).await;
         // A cut of a single direction.
         page.click(&format!("cut-{second}-{first}")).await;
         page.wait(

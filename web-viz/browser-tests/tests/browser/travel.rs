@@ -57,10 +57,7 @@ async fn one_goes_back_acts_there_and_keeps_both_futures() -> Result<()> {
         )
         .await;
         let compared = page.text("comparison").await;
-        assert!(
-            compared.contains("First that differs") && compared.contains("Leader"),
-            "{compared}"
-        );
+        assert!(compared.contains("First difference") && compared.contains("Leader"), "{compared}");
     })
     .await
 }

@@ -23,7 +23,7 @@ pub(crate) struct Conditions {
 }
 
 /// The faults of a disk.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fault by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fault")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DiskState {
     pub(crate) stalled: bool,

@@ -10,48 +10,48 @@ pub(super) fn fault(fault: &Fault) -> Option<Caption> {
         Fault::MessageHeld { .. } | Fault::MessageCopied { .. } => return None,
         Fault::DiskStalled { node } => (
             Tone::Bad,
-            format!("The disk of {node} hangs."),
-            "What is not on disk is not promised: it acknowledges no entry and gives no vote. A \
-             leader that cannot write gives way to another.",
+            format!("The disk of {node} is stalled."),
+            "It acknowledges no entry and gives no vote before it is on disk. A leader that cannot \
+             write steps down.",
         ),
         Fault::DiskFull { node } => (
             Tone::Bad,
-            format!("The disk of {node} has no room."),
-            "It takes no more of what clients write, and a leader gives way to another. What it \
-             acknowledged stays.",
+            format!("The disk of {node} is full."),
+            "It accepts no more writes of clients, and a leader transfers leadership. It keeps \
+             what it acknowledged.",
         ),
         Fault::DiskMended { node } => (
             Tone::Good,
             format!("The disk of {node} works again."),
-            "What waited is written now, and acknowledged.",
+            "It writes and acknowledges what was pending.",
         ),
         Fault::SnapshotNotSaved { node } => (
             Tone::Bad,
             format!("{node} could not save its snapshot."),
-            "It keeps its log as it is and tries again later. Nothing is lost.",
+            "It keeps its log and retries later. Nothing is lost.",
         ),
         Fault::RecordTorn { node, .. } => (
             Tone::Bad,
-            format!("The power of {node} failed in the middle of a record."),
-            "Its checksum tells at the next start, which cuts the torn record off. Nobody was told \
-             that it was there.",
+            format!("The power of {node} failed while it wrote a record."),
+            "At the next start the checksum shows this, and the server cuts the record off. It had \
+             acknowledged nothing in it.",
         ),
         Fault::BitFlipped { node } => (
             Tone::Bad,
-            format!("A bit on the disk of {node} has changed."),
-            "A checksum tells at the next start, and then the server refuses to run: it may have \
-             promised what it no longer has. Wipe it, remove it, and add it anew.",
+            format!("A bit on the disk of {node} changed."),
+            "At the next start a checksum shows this. The server then refuses to run: acknowledged \
+             data may be lost. Wipe it, remove it, and add it again.",
         ),
         Fault::Wiped { node } => (
             Tone::Bad,
-            format!("The disk of {node} is empty."),
-            "It has forgotten its votes and its log, so it neither votes nor counts until it was \
-             removed from the cluster and added to it again.",
+            format!("The disk of {node} is wiped."),
+            "It lost its votes and its log. It neither votes nor counts until it is removed from \
+             the cluster and added again.",
         ),
         Fault::ClockSet { node, rate_permille: 1000, .. } => (
             Tone::Calm,
             format!("The clock of {node} was set."),
-            "Raft's safety never hangs on clocks. They only say when to become impatient.",
+            "Clocks decide when timers expire. For safety, only leases depend on them.",
         ),
         Fault::ClockSet { node, rate_permille, .. } => (
             Tone::Bad,
@@ -59,8 +59,8 @@ pub(super) fn fault(fault: &Fault) -> Option<Caption> {
                 "The clock of {node} is {}.",
                 if *rate_permille > 1000 { "fast" } else { "slow" }
             ),
-            "It is more or less patient than the others. That can cost elections, but no safety: only \
-             leases count on clocks.",
+            "Its timers expire sooner or later than those of the others. That can cause elections, \
+             but for safety only leases depend on clocks.",
         ),
     };
     Some(turn(tone, headline, why))

@@ -1,5 +1,5 @@
 //! Captions for a load under which servers leave out events. They show the commit rate, because
-//! nobody could read the single events.
+//! single events would be unreadable.
 
 use raft_core::event::{Event, EventKind, Timer};
 use raft_core::types::{LogIndex, Micros, SECOND, Time};
@@ -70,7 +70,7 @@ fn told(per_second: f64) -> Caption {
     calm(
         Rank::Step,
         format!("About {count} entries a second are committed."),
-        "That is more than can be told one by one. Servers leave out what no screen could show, and \
-         say how much; each is shown as of a moment within the last fifth of a second.",
+        "That is too much to show one by one. Servers leave out events and report how many. Each \
+         server is shown as it was at most 0.2 s ago.",
     )
 }

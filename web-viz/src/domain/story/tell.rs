@@ -28,8 +28,8 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         EventKind::Frozen => Some(frozen(node, led)),
         EventKind::Thawed => Some(calm(
             Rank::Turn,
-            format!("{node} goes on after its freeze."),
-            "It does not know how long it stood still. The first message of a higher term tells it \
+            format!("{node} resumes after its freeze."),
+            "It does not know how long it was frozen. The first message of a higher term tells it \
              who leads now.",
         )),
         EventKind::Started(state) if state.last.index > LogIndex(0) || state.term > Term(0) => {
@@ -42,15 +42,15 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         EventKind::LogTruncated { from, .. } => Some(turn(
             Tone::Bad,
             format!("{node} removes its entries from index {from} on."),
-            "They were never committed, and the leader's log differs there. A follower's log \
-             always gives way to the leader's.",
+            "They were never committed, and the leader's log differs there. A follower always \
+             adopts the leader's log.",
         )),
         EventKind::LinkChanged { from, to, up } => Some(links(*from, *to, *up, known)),
         EventKind::SnapshotInstalled { meta, .. } => Some(turn(
             Tone::Calm,
-            format!("{node} takes over the leader's state as of index {}.", meta.last.index),
-            "It was so far behind that the leader no longer had the entries; a snapshot stands in \
-             for them.",
+            format!("{node} installs the leader's snapshot at index {}.", meta.last.index),
+            "It was so far behind that the leader no longer had the entries. A snapshot replaces \
+             them.",
         )),
         EventKind::ConfigurationAppended { .. }
         | EventKind::ConfigurationCommitted { .. }
@@ -60,8 +60,8 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         EventKind::Fault(it) => super::faults::fault(it),
         EventKind::WriteFailed { .. } => Some(turn(
             Tone::Bad,
-            format!("{node} stops: its disk refused a write."),
-            "A disk that failed once cannot be trusted with a promise, so the server makes none.",
+            format!("{node} stops: its disk failed to write."),
+            "A disk that failed once cannot be trusted, so the server acknowledges nothing.",
         )),
         EventKind::StateDiffers { peer, index, stops, .. } => {
             Some(state_differs(node, *peer, *index, *stops))
@@ -102,13 +102,13 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
 /// Captions for membership changes and leadership transfers.
 fn members(event: &Event, known: &Known) -> Option<Caption> {
     let node = event.id.node;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller tells of all other kinds")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller handles all other kinds")]
     match &event.kind {
         EventKind::ConfigurationAppended { membership, .. } if known.leads(node) => Some(calm(
             Rank::Turn,
-            format!("{node} proposes other members: {membership}."),
-            "Members change through the log like everything else, and a server follows the newest \
-             configuration in its log even before it is committed.",
+            format!("{node} proposes new members: {membership}."),
+            "A membership change is a log entry. A server uses the newest configuration in its \
+             log, even before it is committed.",
         )),
         EventKind::ConfigurationCommitted { membership, .. } if known.leads(node) => Some(turn(
             Tone::Good,
@@ -117,20 +117,20 @@ fn members(event: &Event, known: &Known) -> Option<Caption> {
         )),
         EventKind::TransferStarted { to } => Some(turn(
             Tone::Calm,
-            format!("{node} hands leadership over to {to}."),
-            "It takes in no more writes, brings the other's log up to date and then tells it to \
-             stand for election at once: nobody waits for a timeout.",
+            format!("{node} transfers leadership to {to}."),
+            "It accepts no more writes and brings the other's log up to date. Then it tells the \
+             other to start an election at once, without a timeout.",
         )),
         EventKind::TransferAborted { to } => Some(turn(
             Tone::Bad,
             format!("{node} stays leader: {to} did not take over."),
-            "After an election timeout without a successor it takes in writes again.",
+            "After an election timeout without a successor it accepts writes again.",
         )),
         EventKind::PeerLostLog { peer } => Some(turn(
             Tone::Bad,
-            format!("{peer} lacks what it had acknowledged."),
-            "Its disk was wiped or set back. Its word counts for nothing until it is removed and \
-             joins again as a new server would.",
+            format!("{peer} lost acknowledged entries."),
+            "Its disk was wiped or set back. It does not count until it is removed and joins again \
+             as a new server.",
         )),
         _ => None,
     }
@@ -142,8 +142,8 @@ fn election_due(node: NodeId, known: &Known) -> Caption {
         return calm(
             Rank::Turn,
             headline,
-            "Its timer ran out first. It asks the others whether they would vote for it, before it \
-             disturbs anybody with a new term.",
+            "Its timer expired first. It asks the others whether they would vote for it, before it \
+             starts a new term.",
         );
     }
     let circle = known.circle(node);
@@ -152,8 +152,8 @@ fn election_due(node: NodeId, known: &Known) -> Caption {
         Rank::Turn,
         headline,
         format!(
-            "It asks for votes, but can win only with {} of {}. With {alive} in reach it cannot, \
-             so nobody is harmed and no write is promised.",
+            "It asks for votes, but needs {} of {} to win. With {alive} in reach it cannot win, \
+             and no write commits.",
             known.majority(),
             known.voters().len()
         ),
@@ -172,17 +172,16 @@ fn role_changed(
             Tone::Good,
             format!("{node} leads term {term}."),
             format!(
-                "{} of {} servers voted for it: a majority, and two majorities always share a \
-                 server, so no second leader can win this term.",
+                "{} of {} servers voted for it: a majority. Two majorities always share a server, \
+                 so no second leader can win this term.",
                 known.majority(),
                 known.voters().len()
             ),
         )),
         RoleName::Candidate => Some(calm(
             Rank::Turn,
-            format!("{node} stands for election in term {term}."),
-            "A majority said that it would vote for it, so it opens a new term, votes for itself \
-             and asks for the others' votes.",
+            format!("{node} starts an election in term {term}."),
+            "It starts a new term, votes for itself and asks for the others' votes.",
         )),
         // The caption of the expired timer already said this.
         RoleName::PreCandidate => None,
@@ -192,11 +191,11 @@ fn role_changed(
 
 fn state_differs(node: NodeId, peer: NodeId, index: LogIndex, stops: bool) -> Caption {
     let because = if stops {
-        "A majority has another state than this server, so its answers may be wrong. It stops; nobody \
-         else is affected."
+        "A majority has another state than this server, so its answers may be wrong. It stops, and \
+         the others continue."
     } else {
-        "Servers that applied the same entries must have the same state. No majority is known yet that \
-         has another one, so this server goes on."
+        "Servers that applied the same entries must have the same state. No majority is known to \
+         differ, so this server continues."
     };
     turn(
         Tone::Bad,
@@ -208,25 +207,24 @@ fn state_differs(node: NodeId, peer: NodeId, index: LogIndex, stops: bool) -> Ca
 fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
     let because = match why {
         RoleReason::HigherTerm => {
-            "It saw a higher term, so its own is over. Whoever is behind gives way at once."
+            "It saw a higher term, so its own is over. A leader or candidate steps down at once."
         }
         RoleReason::QuorumLost => {
             "It has heard from no majority for an election timeout. Others may have elected a new \
              leader that it cannot see, so it stops answering clients."
         }
         RoleReason::DiskStalled => {
-            "Its own disk does not keep up, and a leader that cannot write should not hold office."
+            "Its own disk does not keep up, and a leader that cannot write should not lead."
         }
-        RoleReason::VotesLost => {
-            "A majority refused it. It waits again, for another time of its own choosing."
-        }
+        RoleReason::VotesLost => "A majority refused it. It waits again for a random time.",
         RoleReason::Removed => {
-            "It is not a member any more, and a majority of the others knows. The next leader comes \
-             from among them."
+            "It is no longer a member, and a majority of the others knows it. One of them becomes \
+             the next leader."
         }
-        RoleReason::DiskFailed => "Its disk refused a write; it can promise nothing any more.",
+        RoleReason::DiskFailed => "Its disk failed to write, so it acknowledges nothing any more.",
         RoleReason::UnknownCommand => {
-            "It does not know a committed command. It stops, since the others go on with another state."
+            "It does not know a committed command. It stops, because its state would differ from \
+             that of the others."
         }
         RoleReason::StateDiffers => "A majority has another state, so it stops.",
         RoleReason::LeaderHeard
@@ -240,27 +238,30 @@ fn stepped_down(node: NodeId, term: Term, why: RoleReason) -> Option<Caption> {
 
 fn vote_refused(node: NodeId, candidate: NodeId, term: Term, why: VoteRefusal) -> Caption {
     let because = match why {
-        VoteRefusal::StaleTerm => "The candidate's term is over; a newer one has begun.".to_owned(),
+        VoteRefusal::StaleTerm => {
+            "The candidate's term is over; a newer term has begun.".to_owned()
+        }
         VoteRefusal::AlreadyVoted(other) => {
-            format!("Its vote of this term went to {other}, and a server votes once in a term.")
+            format!("It voted for {other} in this term, and a server votes once in a term.")
         }
         VoteRefusal::LogBehind { own, candidate: theirs } => format!(
-            "The candidate's log ends at {}, its own at {}. Whoever lacks committed entries must \
-             not lead, so servers refuse candidates whose log is behind.",
+            "The candidate's log ends at {}, its own at {}. A leader must have all committed \
+             entries, so servers refuse candidates that are behind.",
             place(theirs),
             place(own)
         ),
         VoteRefusal::LeaderAlive(leader) => {
             format!(
-                "It has just heard from {leader}: with a leader alive there is nothing to elect."
+                "It has just heard from {leader}. While a leader is active, no election is needed."
             )
         }
-        VoteRefusal::Stranger => "It began without the cluster's log and does not vote until the \
-                                  others have made it a member."
-            .to_owned(),
+        VoteRefusal::Stranger => {
+            "It started without the cluster's log. It does not vote until the others make it a \
+             member."
+                .to_owned()
+        }
         VoteRefusal::JustStarted => {
-            "It has just started, and may have promised a leader to refuse \
-                                     others for a moment."
+            "It has just started, and may have promised a leader to refuse others for a moment."
                 .to_owned()
         }
     };
@@ -277,36 +278,36 @@ pub(super) fn crashed(node: NodeId, known: &Known, led: Option<NodeId>) -> Capti
         return turn(
             Tone::Bad,
             format!("{node} crashed. {running} of {all} is no majority."),
-            "Nobody can win an election and no write can commit until enough servers are back. \
-             The cluster stops rather than forget.",
+            "No server can win an election and no write can commit until enough servers are back. \
+             No committed entry is lost.",
         );
     }
     if led == Some(node) {
         return turn(
             Tone::Bad,
             format!("{node}, the leader, crashed."),
-            "No heartbeat comes any more. The first server whose timer runs out will stand for \
-             election. What was committed is on a majority of disks and stays.",
+            "Heartbeats stop. The first server whose timer expires starts an election. Committed \
+             entries stay: they are on a majority of disks.",
         );
     }
     turn(
         Tone::Bad,
         format!("{node} crashed."),
         format!(
-            "{running} of {all} still run. That is a majority, so the cluster goes on and {node} \
-             will be brought up to date when it is back."
+            "{running} of {all} still run, which is a majority. The cluster continues, and {node} \
+             catches up when it is back."
         ),
     )
 }
 
 pub(super) fn frozen(node: NodeId, led: Option<NodeId>) -> Caption {
     let why = if led == Some(node) {
-        "To the others a silent leader looks like a dead one: they will elect another. When it \
-         wakes, its term is over."
+        "To the others a frozen leader looks like a crashed leader, so they elect another. When it \
+         resumes, its term is over."
     } else {
-        "It neither answers nor counts time until it goes on. The others do not wait for it."
+        "It neither answers nor counts time until it resumes. The others do not wait for it."
     };
-    turn(Tone::Bad, format!("{node} stands still."), why)
+    turn(Tone::Bad, format!("{node} is frozen."), why)
 }
 
 fn restarted(node: NodeId, known: &Known) -> Caption {
@@ -316,14 +317,14 @@ fn restarted(node: NodeId, known: &Known) -> Caption {
             Tone::Good,
             headline,
             format!(
-                "It reads its term, its vote and its log from disk and listens as a follower. \
-                 {leader} finds the last entry that they share and sends what is missing."
+                "It reads its term, vote and log from disk and starts as a follower. {leader} \
+                 finds the last entry that they share and sends the rest."
             ),
         ),
         None => turn(
             Tone::Good,
             headline,
-            "It reads its term, its vote and its log from disk and listens as a follower.",
+            "It reads its term, vote and log from disk and starts as a follower.",
         ),
     }
 }
@@ -343,17 +344,17 @@ fn appended(node: NodeId, entries: &[Entry], known: &Known) -> Option<Caption> {
         return command.then(|| {
             calm(
                 Rank::Turn,
-                format!("{node} takes “{}” into its log at index {}.", last.payload, last.index),
-                "A dashed cell is not committed: it is a proposal until a majority has it on disk. \
-                 The leader sends it to all and writes its own disk meanwhile.",
+                format!("{node} appends “{}” at index {}.", last.payload, last.index),
+                "Its cell is dashed: it is not committed until a majority has it on disk. The \
+                 leader sends it to all and writes it to its own disk meanwhile.",
             )
         });
     }
     command.then(|| {
         calm(
             Rank::Step,
-            format!("{node} stores index {}.", last.index),
-            "It writes the entry to its disk and only then tells the leader that it has it.",
+            format!("{node} appends index {}.", last.index),
+            "It writes the entry to its disk, and only then acknowledges it.",
         )
     })
 }
@@ -371,18 +372,18 @@ fn committed(
             Tone::Good,
             format!("Index {to}, “{}”, is committed.", entry.payload),
             format!(
-                "{holders} have it on disk: a majority. Whichever server fails now, every future \
-                 leader will have it."
+                "{holders} have it on disk: a majority. Whichever server fails now, every later \
+                 leader has it."
             ),
         )),
         // A membership change has its own event.
         Payload::Membership(_) => None,
         Payload::Noop => Some(calm(
             Rank::Step,
-            format!("{node} has committed the first entry of its term."),
+            format!("{node} commits the first entry of its term."),
             format!(
-                "It is an empty one, held by {holders}. With it everything before is committed too, \
-                 and the leader knows how far."
+                "It is empty, and {holders} hold it. It also commits everything before it, so the \
+                 leader now knows the commit index."
             ),
         )),
     }
@@ -393,17 +394,17 @@ fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
         return turn(
             Tone::Good,
             "All links are up again.".to_owned(),
-            "Whoever fell behind learns the newest term from the first message, and the leader \
-             mends its log.",
+            "Servers that fell behind learn the newest term from the first message, and the leader \
+             repairs their logs.",
         );
     }
     if let Some(lonely) = known.roster.iter().find(|node| known.isolated(**node)) {
         let rest = known.voters().len() - 1;
         let why = if rest >= known.majority() {
-            "The others are a majority and go on without it. Alone it can neither win an election \
-             nor commit a write."
+            "The others are a majority and continue without it. Alone it can neither win an \
+             election nor commit a write."
         } else {
-            "Nobody here has a majority, so nothing can commit until the link is back."
+            "No side has a majority, so nothing can commit until the link is back."
         };
         return turn(Tone::Bad, format!("{lonely} is cut off from all others."), why);
     }
@@ -411,7 +412,7 @@ fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
     turn(
         if up { Tone::Good } else { Tone::Bad },
         format!("The link from {from} to {to} is {word}."),
-        "A server counts only those that it can hear and that hear it.",
+        "A server counts only servers that it hears and that hear it.",
     )
 }
 
@@ -425,7 +426,7 @@ fn steady(node: NodeId, known: &Known) -> Option<Caption> {
             Rank::Idle,
             format!("{leader} leads with {} of {all} servers.", known.running()),
             format!(
-                "Writes commit while a majority of {} runs. {} will be brought up to date later.",
+                "Writes commit while a majority of {} runs. {} will catch up later.",
                 known.majority(),
                 names(down)
             ),
@@ -434,7 +435,7 @@ fn steady(node: NodeId, known: &Known) -> Option<Caption> {
     Some(calm(
         Rank::Idle,
         format!("{leader} leads, the others follow."),
-        "Each heartbeat winds the followers' timers up again. As long as they come, nobody stands \
-         for election.",
+        "Each heartbeat resets the followers' timers. While heartbeats arrive, no follower starts \
+         an election.",
     ))
 }

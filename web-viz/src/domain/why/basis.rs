@@ -71,7 +71,7 @@ pub(crate) fn basis(kind: &EventKind) -> Option<Basis> {
         EventKind::RoleChanged { why, .. } => role(*why),
         EventKind::TermChanged { why, .. } => term(*why),
         EventKind::VoteGranted { .. } => rule!(
-            "A vote goes to the first who asks in a term, if its log is at least as up to date.",
+            "A server votes for a term's first candidate whose log is at least as up to date.",
             "§5.2, §5.4.1",
             "grant_vote"
         ),
@@ -82,34 +82,34 @@ pub(crate) fn basis(kind: &EventKind) -> Option<Basis> {
         EventKind::TimerArmed { timer, .. } | EventKind::TimerFired { timer } => due(*timer),
         EventKind::MessageSent(message) => message_sent(message.body.name()),
         EventKind::EntriesAppended { .. } => rule!(
-            "A follower stores entries only where it holds the one before them.",
+            "A follower appends entries only if it holds the entry before them.",
             "§5.3",
             "accept_entries"
         ),
         EventKind::LogTruncated { .. } => rule!(
-            "An entry whose term differs from the leader's goes, with all after it.",
+            "A follower removes an entry whose term differs from the leader's, and all after it.",
             "§5.3",
             "truncate_without_conflict"
         ),
         EventKind::CommitAdvanced { why, .. } => commit(why)?,
-        EventKind::Applied { .. } => known("What is committed is applied, in order.", "§5.3"),
+        EventKind::Applied { .. } => known("Servers apply committed entries in order.", "§5.3"),
         EventKind::WriteStarted { .. } | EventKind::WritePersisted { .. } => rule!(
-            "Term, vote and entries are on disk before anybody hears of them.",
+            "Term, vote and entries are on disk before a server answers.",
             "figure 2",
             "acknowledges_durable_only"
         ),
         EventKind::LogCompacted { .. } | EventKind::SnapshotSaved { .. } => rule!(
-            "A snapshot takes the place of the entries that made it.",
+            "A snapshot replaces the entries that it covers.",
             "§7",
             "keep_log_after_snapshot"
         ),
         EventKind::SnapshotInstalled { .. } | EventKind::SnapshotIgnored { .. } => rule!(
-            "A follower takes its leader's state over only where that is newer.",
+            "A follower installs a snapshot only if it is newer than its state.",
             "§7",
             "accept_snapshot"
         ),
         EventKind::ConfigurationAppended { .. } => rule!(
-            "One change of the members at a time, by a leader that has committed in its term.",
+            "One membership change at a time, by a leader that has committed in its term.",
             "§6",
             "may_change_membership"
         ),
@@ -122,24 +122,24 @@ pub(crate) fn basis(kind: &EventKind) -> Option<Basis> {
             "confirms_reads"
         ),
         EventKind::LeaseRead { .. } => rule!(
-            "While nobody else can have been elected, the leader need not ask.",
+            "While no other server can have been elected, the leader need not ask.",
             "dissertation §6.4.1",
             "lease_span"
         ),
-        EventKind::TransferStarted { .. } | EventKind::TransferAborted { .. } => {
-            known("A leader may ask one that holds its log to stand at once.", "dissertation §3.10")
-        }
-        EventKind::ClientAnswer { .. } => {
-            known("A client hears of its write when it is committed and applied.", "§5.3")
-        }
-        EventKind::LeaderKnown { .. } => known("Each term has one leader at most.", "§5.2"),
-        EventKind::ProgressChanged { .. } => {
-            known("A leader keeps the next entry to send to each follower.", "§5.3")
-        }
-        EventKind::PeerLostLog { .. } => known(
-            "What a server acknowledged it must still hold, or it counts no more.",
-            "figure 2",
+        EventKind::TransferStarted { .. } | EventKind::TransferAborted { .. } => known(
+            "A leader may tell a server that holds its log to start an election at once.",
+            "dissertation §3.10",
         ),
+        EventKind::ClientAnswer { .. } => {
+            known("A client gets an answer when its write is committed and applied.", "§5.3")
+        }
+        EventKind::LeaderKnown { .. } => known("Each term has at most one leader.", "§5.2"),
+        EventKind::ProgressChanged { .. } => {
+            known("A leader knows the next entry to send to each follower.", "§5.3")
+        }
+        EventKind::PeerLostLog { .. } => {
+            known("A server that lost acknowledged entries no longer counts.", "figure 2")
+        }
         EventKind::StateDiffers { .. } => {
             known("Servers that applied the same entries have the same state.", "§5.4.3")
         }
@@ -163,55 +163,57 @@ pub(crate) fn basis(kind: &EventKind) -> Option<Basis> {
 
 fn term(why: TermReason) -> Basis {
     match why {
-        TermReason::Campaign => known("A candidate begins a new term.", "§5.2"),
-        TermReason::SeenInMessage => known("Whoever sees a higher term follows in it.", "§5.1"),
+        TermReason::Campaign => known("A candidate starts a new term.", "§5.2"),
+        TermReason::SeenInMessage => {
+            known("A server that sees a higher term follows in it.", "§5.1")
+        }
     }
 }
 
 fn due(timer: Timer) -> Basis {
     match timer {
         Timer::Election => rule!(
-            "Whoever hears from no leader for a random election timeout stands for election.",
+            "A server that hears from no leader for a random election timeout starts an election.",
             "§5.2",
             "election_timeout"
         ),
-        Timer::Heartbeat => known("A leader shows that it lives, so that nobody stands.", "§5.2"),
+        Timer::Heartbeat => known("A leader sends heartbeats to prevent elections.", "§5.2"),
     }
 }
 
 fn role(why: RoleReason) -> Basis {
     match why {
         RoleReason::ElectionTimeout => rule!(
-            "Whoever hears from no leader for a random election timeout stands for election.",
+            "A server that hears from no leader for a random election timeout starts an election.",
             "§5.2",
             "election_timeout"
         ),
         RoleReason::PreVotesWon => rule!(
-            "It asks first whether it could win, so that it disturbs nobody in vain.",
+            "It first asks whether it could win, to avoid useless elections.",
             "dissertation §9.6",
             "asks_before_campaign"
         ),
         RoleReason::VotesWon => {
-            rule!("More than half of the voters make a leader.", "§5.2", "has_majority")
+            rule!("More than half of the voters elect a leader.", "§5.2", "has_majority")
         }
         RoleReason::VotesLost => {
-            rule!("So many refused that no majority is left.", "§5.2", "is_blocked")
+            rule!("So many refused that it cannot win.", "§5.2", "is_blocked")
         }
-        RoleReason::HigherTerm => known("Whoever sees a higher term follows in it.", "§5.1"),
+        RoleReason::HigherTerm => known("A server that sees a higher term follows in it.", "§5.1"),
         RoleReason::LeaderHeard => {
             known("A candidate that hears the leader of its term follows it.", "§5.2")
         }
         RoleReason::QuorumLost => rule!(
-            "A leader that no majority answers for an election timeout steps down.",
+            "A leader steps down if no majority answers for an election timeout.",
             "dissertation §6.2",
             "lost_quorum"
         ),
-        RoleReason::DiskStalled => rule!(
-            "A leader whose own disk hangs can commit nothing, and makes way.",
-            "figure 2",
-            "disk_stalled"
-        ),
-        RoleReason::DiskFailed => known("Without a disk nothing can be promised.", "figure 2"),
+        RoleReason::DiskStalled => {
+            rule!("A leader whose own disk is stalled steps down.", "figure 2", "disk_stalled")
+        }
+        RoleReason::DiskFailed => {
+            known("A server without a disk acknowledges nothing.", "figure 2")
+        }
         RoleReason::UnknownCommand => {
             known("A server that cannot apply a committed entry stops.", "§5.3")
         }
@@ -219,10 +221,10 @@ fn role(why: RoleReason) -> Basis {
             known("Servers that applied the same entries have the same state.", "§5.4.3")
         }
         RoleReason::TransferAsked => {
-            known("The leader asked it to stand at once.", "dissertation §3.10")
+            known("The leader told it to start an election at once.", "dissertation §3.10")
         }
         RoleReason::Removed => known(
-            "A leader that is no member steps down once that is committed.",
+            "A removed leader steps down once its removal is committed.",
             "dissertation §4.2.2",
         ),
     }
@@ -233,22 +235,25 @@ fn refusal(why: VoteRefusal) -> Basis {
         VoteRefusal::StaleTerm => {
             rule!("A candidate of an earlier term gets no vote.", "§5.1", "grant_vote")
         }
-        VoteRefusal::AlreadyVoted(_) => rule!("One vote a term.", "§5.2", "grant_vote"),
+        VoteRefusal::AlreadyVoted(_) => {
+            rule!("A server votes once in a term.", "§5.2", "grant_vote")
+        }
         VoteRefusal::LogBehind { .. } => rule!(
-            "No vote for a log that ends before one's own: the leader must hold all that is committed.",
+            "A server votes for no log that is behind its own: a leader must have all committed \
+             entries.",
             "§5.4.1",
             "grant_vote"
         ),
         VoteRefusal::LeaderAlive(_) => rule!(
-            "Whoever has just heard from a leader refuses others.",
+            "A server that has just heard from a leader refuses candidates.",
             "dissertation §4.2.3",
             "refuse_unheard"
         ),
         VoteRefusal::Stranger => {
-            known("A server without the cluster's log may have voted and forgotten it.", "figure 2")
+            known("A server without the cluster's log may have forgotten a vote.", "figure 2")
         }
         VoteRefusal::JustStarted => rule!(
-            "It may owe a leader from before its restart that it refuses others.",
+            "Before its restart it may have promised a leader to refuse others.",
             "dissertation §6.4.1",
             "refuse_unheard"
         ),
@@ -258,17 +263,18 @@ fn refusal(why: VoteRefusal) -> Basis {
 fn commit(why: &CommitReason) -> Option<Basis> {
     let basis = match why {
         CommitReason::Majority(_) => rule!(
-            "Committed is what a majority holds on disk, if it is of the leader's own term.",
+            "An entry of the leader's own term is committed when a majority has it on disk.",
             "§5.3, §5.4.2",
             "may_commit"
         ),
         CommitReason::LeaderCommit => rule!(
-            "A follower commits as far as the leader says and its log is known to be the same.",
+            "A follower commits as far as the leader has committed and their logs are known to \
+             match.",
             "§5.3",
             "follower_commit"
         ),
         CommitReason::Recovered => return None,
-        CommitReason::Snapshot => known("A snapshot holds only what is committed.", "§7"),
+        CommitReason::Snapshot => known("A snapshot holds only committed entries.", "§7"),
     };
     Some(basis)
 }
@@ -276,32 +282,34 @@ fn commit(why: &CommitReason) -> Option<Basis> {
 fn message_sent(name: MessageName) -> Basis {
     match name {
         MessageName::PreVote | MessageName::PreVoteReply => rule!(
-            "It asks first whether it could win, so that it disturbs nobody in vain.",
+            "It first asks whether it could win, to avoid useless elections.",
             "dissertation §9.6",
             "asks_before_campaign"
         ),
         MessageName::RequestVote => known("A candidate asks all others for their vote.", "§5.2"),
         MessageName::RequestVoteReply => {
-            rule!("A vote is given once it is on disk.", "figure 2", "vote_is_durable")
+            rule!("A server sends a vote once it is on disk.", "figure 2", "vote_is_durable")
         }
-        MessageName::AppendEntries => known("A leader sends its followers what they lack.", "§5.3"),
-        MessageName::Heartbeat => {
-            known("A leader shows that it lives, so that nobody stands.", "§5.2")
+        MessageName::AppendEntries => {
+            known("A leader sends followers the entries that they lack.", "§5.3")
         }
+        MessageName::Heartbeat => known("A leader sends heartbeats to prevent elections.", "§5.2"),
         MessageName::AppendEntriesReply => rule!(
             "A follower acknowledges only what its disk holds.",
             "figure 2",
             "acknowledges_durable_only"
         ),
         MessageName::InstallSnapshot | MessageName::InstallSnapshotReply => {
-            known("Who needs entries that are gone gets the state instead.", "§7")
+            known("A follower that needs removed entries gets a snapshot instead.", "§7")
         }
-        MessageName::TimeoutNow => {
-            known("A leader may ask one that holds its log to stand at once.", "dissertation §3.10")
-        }
-        MessageName::ReadIndex | MessageName::ReadIndexReply => {
-            known("A follower asks the leader how far it must be to answer.", "dissertation §6.4")
-        }
+        MessageName::TimeoutNow => known(
+            "A leader may tell a server that holds its log to start an election at once.",
+            "dissertation §3.10",
+        ),
+        MessageName::ReadIndex | MessageName::ReadIndexReply => known(
+            "A follower asks the leader which index it must apply before it answers.",
+            "dissertation §6.4",
+        ),
         MessageName::StateDigest => {
             known("Servers that applied the same entries have the same state.", "§5.4.3")
         }

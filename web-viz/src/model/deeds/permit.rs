@@ -11,13 +11,13 @@ use crate::domain::run::SourceKind;
 use crate::model::Model;
 
 /// The reason for a live cluster that the demo did not start.
-const NO_SUPERVISOR: &str =
-    "Only servers that `glassraft demo` started can be disturbed from here.";
+const NO_SUPERVISOR: &str = "The page can disturb only servers that `glassraft demo` started.";
 
 /// The reason for actions that only the simulation supports.
-const ONLY_SIMULATED: &str = "This works on a simulated cluster. Switch to Simulate to try it.";
+const ONLY_SIMULATED: &str =
+    "This works only on a simulated cluster. Switch to Simulate to try it.";
 
-const NOBODY_LEADS: &str = "Nobody leads now.";
+const NOBODY_LEADS: &str = "There is no leader now.";
 
 type Permit = Result<(), String>;
 
@@ -41,7 +41,7 @@ impl Model {
             SourceKind::Simulate | SourceKind::Replay => Ok(()),
             SourceKind::Live if self.in_the_past() => Ok(()),
             SourceKind::Live => Err(
-                "A live cluster runs at its own speed. What was can be played at any: pause, or go \
+                "A live cluster runs at its own speed. To play its past at any speed, pause or go \
                  back."
                     .to_owned(),
             ),
@@ -59,7 +59,7 @@ impl Model {
                     self.present().presence(node) != Presence::Down,
                     format!("{node} is running."),
                 )?;
-                let why = format!("The checksums on the disk of {node} do not fit. Wipe it first.");
+                let why = format!("A checksum on the disk of {node} is wrong. Wipe it first.");
                 unless(self.conditions.disk(node).damaged, why)
             }
             Deed::Freeze(node) => self.require_up(node),
@@ -74,7 +74,7 @@ impl Model {
                 unless(leads, format!("{node} leads already."))
             }
             Deed::Isolate(_) | Deed::SplitLeader if self.present().roster.len() < 2 => {
-                Err("One server alone has nobody to be cut off from.".to_owned())
+                Err("There is no other server to cut it off from.".to_owned())
             }
             Deed::Isolate(node) => {
                 let cut = self.present().isolated(node);
@@ -82,7 +82,7 @@ impl Model {
             }
             Deed::Partition(groups) => {
                 let alone = groups.sets().len() < 2;
-                unless(alone, "There is nobody left to cut them off from.")?;
+                unless(alone, "There is no server left to cut them off from.")?;
                 let apart = groups.are_apart(self.present());
                 unless(apart, "They are cut off already. Mend the links first.")
             }
@@ -95,7 +95,7 @@ impl Model {
             Deed::Disk(node, deed) => self.disk_permits(node, deed),
             Deed::Clock(node, ClockDeed::Rate(rate)) => {
                 let same = self.conditions.rate(node) == rate;
-                unless(same, format!("The clock of {node} runs at that rate."))
+                unless(same, format!("The clock of {node} runs at that rate already."))
             }
             Deed::Member(deed) => self.members_permit(deed),
             // Only the simulation knows about messages that no event reported. Here they count as
@@ -103,7 +103,7 @@ impl Model {
             Deed::Message(message, _) => {
                 let flight = self.known.view.messages.get(&message);
                 let ended = flight.is_none_or(|flight| flight.end.is_some());
-                unless(ended, "This message is not on its way any more.")
+                unless(ended, "This message is no longer in transit.")
             }
             Deed::Clock(_, ClockDeed::Jump(_))
             | Deed::Loss(_)
@@ -123,8 +123,8 @@ impl Model {
         let cut = self.present().view.cut_links.contains(&(from, to));
         let slow = self.conditions.slow_links.contains(&(from, to));
         match deed {
-            LinkDeed::Cut => unless(cut, format!("Nothing passes from {from} to {to} already.")),
-            LinkDeed::Mend => unless(!cut, format!("The link from {from} to {to} is whole.")),
+            LinkDeed::Cut => unless(cut, format!("The link from {from} to {to} is cut already.")),
+            LinkDeed::Mend => unless(!cut, format!("The link from {from} to {to} is not cut.")),
             LinkDeed::Slow => {
                 unless(slow, format!("The link from {from} to {to} is slow already."))
             }
@@ -138,13 +138,15 @@ impl Model {
         let disk = self.conditions.disk(node);
         let down = self.present().presence(node) == Presence::Down;
         match deed {
-            DiskDeed::Stall => unless(disk.stalled, format!("The disk of {node} hangs already.")),
+            DiskDeed::Stall => {
+                unless(disk.stalled, format!("The disk of {node} is stalled already."))
+            }
             DiskDeed::Mend => {
                 let well = !disk.stalled && !disk.fails;
-                unless(well, format!("Nothing ails the disk of {node}."))
+                unless(well, format!("The disk of {node} has no fault."))
             }
-            DiskDeed::Fill => Err("Simulated disks have no end. Those of a live cluster that \
-                                   `glassraft demo` started can be full."
+            DiskDeed::Fill => Err("Simulated disks are never full. Disks of a live cluster that \
+                                   `glassraft demo` started can be."
                 .to_owned()),
             DiskDeed::Slow => unless(disk.slow, format!("The disk of {node} is slow already.")),
             DiskDeed::Quicken => unless(!disk.slow, format!("The disk of {node} is not slow.")),
@@ -171,15 +173,18 @@ impl Model {
         match deed {
             MemberDeed::AddVoter | MemberDeed::AddLearner => {
                 let most = SimSetup::MOST;
-                unless(self.free_number().is_none(), format!("{most} servers are the most here."))
+                unless(
+                    self.free_number().is_none(),
+                    format!("The page shows at most {most} servers."),
+                )
             }
             MemberDeed::Promote(node) => {
-                unless(!members.learners.contains(&node), format!("{node} is no learner."))
+                unless(!members.learners.contains(&node), format!("{node} is not a learner."))
             }
             MemberDeed::Remove(node) => {
-                unless(!members.contains(node), format!("{node} is no member."))?;
+                unless(!members.contains(node), format!("{node} is not a member."))?;
                 let last = members.voters.len() == 1 && members.voters.contains(&node);
-                unless(last, "The last voter cannot leave.")
+                unless(last, "The last voter cannot be removed.")
             }
             MemberDeed::Transfer(node) => {
                 unless(node == leader, format!("{node} leads already."))?;
@@ -195,17 +200,17 @@ impl Model {
         let several = matches!(deed, Deed::Partition(groups) if groups.sets().len() > 2);
         unless(
             several,
-            "Real servers are parted in two at a time. Cut once more for the third part.",
+            "One cut separates real servers into two groups. Cut again for a third group.",
         )?;
         unless(!asked, ONLY_SIMULATED)?;
         unless(!self.live.is_supervised(), NO_SUPERVISOR)?;
         if deed == Deed::Heal {
             let ill = self.live.ails_anything() || !self.present().view.cut_links.is_empty();
-            return unless(!ill, "No link is cut and no disk is disturbed.");
+            return unless(!ill, "No link is cut and no disk has a fault.");
         }
         let Deed::Disk(node, disk) = deed else { return self.simulation_permits(deed) };
         let (is, why) = match disk {
-            DiskDeed::Stall => (DiskHealth::Stalled, "hangs already."),
+            DiskDeed::Stall => (DiskHealth::Stalled, "is stalled already."),
             DiskDeed::Fill => (DiskHealth::Full, "is full already."),
             DiskDeed::Mend
             | DiskDeed::Slow

@@ -10,17 +10,15 @@ pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
     let quorum = quorum(known, index);
     let entries = known.view.nodes.values().filter_map(|node| node.entry(index));
     let newest = entries.max_by_key(|entry| entry.term);
-    let words = newest.map_or_else(
-        || "nothing that this page was told".to_owned(),
-        |entry| entry.payload.to_string(),
-    );
+    let words =
+        newest.map_or_else(|| "unknown to this page".to_owned(), |entry| entry.payload.to_string());
     let reached = if quorum.is_reached() { "reached" } else { "not reached" };
     let mut facts = vec![
         Fact::new("entry", words),
         Fact::new("term", newest.map_or_else(|| NONE.to_owned(), |entry| entry.term.to_string())),
         Fact::new(
             "majority",
-            format!("{reached}: {} hold it, {} are needed", quorum.holders.len(), quorum.needed),
+            format!("{reached}: {} hold it, {} needed", quorum.holders.len(), quorum.needed),
         ),
         Fact::new("held by disks of", list(quorum.holders)),
     ];
@@ -30,9 +28,9 @@ pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
 
 fn row(known: &Known, node: NodeId, index: LogIndex) -> [Fact; 3] {
     let (term, state, durable) = match cell(known, node, index) {
-        Cell::Empty { .. } => (NONE.to_owned(), "not there", NONE),
+        Cell::Empty { .. } => (NONE.to_owned(), "no entry", NONE),
         Cell::Compacted => (NONE.to_owned(), "in its snapshot", "yes"),
-        Cell::Untold => (NONE.to_owned(), "there, untold", NONE),
+        Cell::Untold => (NONE.to_owned(), "content unknown", NONE),
         Cell::Entry(entry) => {
             let state = match entry.state {
                 EntryState::Proposed => "proposed",

@@ -21,10 +21,10 @@ pub(super) fn facts(flight: &Flight, source: SourceKind) -> Vec<Fact> {
     let fate = match end {
         Some(FlightEnd::Received { at }) => format!("arrived after {}", span(at.since(*sent_at))),
         Some(FlightEnd::Dropped { why, .. }) => format!("lost: {why}"),
-        None if *held => "held in the air".to_owned(),
-        None => "on its way".to_owned(),
+        None if *held => "held in transit".to_owned(),
+        None => "in transit".to_owned(),
     };
-    let due = due.map_or_else(|| "not known".to_owned(), |due| moment(due, source));
+    let due = due.map_or_else(|| "unknown".to_owned(), |due| moment(due, source));
     let mut facts = vec![
         Fact::new("from", from.to_string()),
         Fact::new("to", to.to_string()),
@@ -35,7 +35,7 @@ pub(super) fn facts(flight: &Flight, source: SourceKind) -> Vec<Fact> {
         Fact::new("event", seq.to_string()),
         Fact::new("sent", moment(*sent_at, source)),
         Fact::new("due", due),
-        Fact::new("fate", fate),
+        Fact::new("status", fate),
     ]);
     facts
 }
@@ -94,7 +94,7 @@ fn fields(body: &Body) -> Vec<Fact> {
             let log = position("last_included_index", "last_included_term", *last);
             let rest = [
                 Fact::new("members", list(membership.members())),
-                Fact::new("offset", format!("{} bytes of key", cursor.0.len())),
+                Fact::new("offset", format!("key of {} bytes", cursor.0.len())),
                 Fact::new("data", format!("{} bytes", data.len())),
                 Fact::new("done", yes_or_no(next.is_none())),
                 number("round", round),
@@ -105,7 +105,7 @@ fn fields(body: &Body) -> Vec<Fact> {
             let log = position("last_included_index", "last_included_term", *last);
             let result = match result {
                 SnapshotProgress::Wants(cursor) => {
-                    Fact::new("wants from", format!("{} bytes of key", cursor.0.len()))
+                    Fact::new("wants from", format!("key of {} bytes", cursor.0.len()))
                 }
                 SnapshotProgress::Installed { match_index } => {
                     Fact::new("match_index", match_index.to_string())
@@ -121,7 +121,7 @@ fn fields(body: &Body) -> Vec<Fact> {
         Body::StateDigest { index, digest, reply } => vec![
             Fact::new("index", index.to_string()),
             Fact::new("digest", format!("{digest:016x}")),
-            Fact::new("answers another digest", yes_or_no(*reply)),
+            Fact::new("reply", yes_or_no(*reply)),
         ],
     }
 }

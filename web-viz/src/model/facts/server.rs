@@ -14,7 +14,7 @@ use crate::domain::known::{Known, Presence};
 /// All known facts about a server. Absent facts keep their rows, so nothing moves when they appear.
 pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
     let Some(node) = known.node(id) else {
-        return vec![Fact::new("role", "nothing is known of it yet")];
+        return vec![Fact::new("role", "unknown so far")];
     };
     // Without `..`, so a new field of the view must be added here.
     let NodeView {
@@ -46,7 +46,7 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
     } = node;
     let role = match (known.presence(id), liveness) {
         (Presence::Up, Liveness::Up) => role.to_string(),
-        (Presence::Unreachable, _) => format!("{role}, out of sight"),
+        (Presence::Unreachable, _) => format!("{role}, unreachable"),
         (_, Liveness::Frozen) => format!("{role}, frozen"),
         (_, Liveness::Up | Liveness::Down) => format!("down, was {role}"),
     };
@@ -64,7 +64,7 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         Fact::new("last_log_index", last.index.to_string()),
         Fact::new("last_log_term", last.term.to_string()),
         Fact::new("durable index", durable_index.to_string()),
-        Fact::new("asked of disk", submitted_index.to_string()),
+        Fact::new("submitted index", submitted_index.to_string()),
         Fact::new("disk", health(*disk)),
         Fact::new("entries in log", entries.len().to_string()),
         Fact::new("revision", store.revision().to_string()),
@@ -90,11 +90,11 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
     facts
 }
 
-/// For example `S1 S2 S3, joint with S4, learning S5`.
+/// For example `S1 S2 S3, joint with S4, learners S5`.
 fn members(membership: &Membership) -> String {
     let Membership { voters, outgoing, learners, target } = membership;
     let mut words = list(voters.iter().copied());
-    let others = [("joint with", outgoing), ("learning", learners), ("to become", target)];
+    let others = [("joint with", outgoing), ("learners", learners), ("to become", target)];
     for (what, nodes) in others.into_iter().filter(|(_, nodes)| !nodes.is_empty()) {
         let _ = write!(words, ", {what} {}", list(nodes.iter().copied()));
     }
@@ -104,7 +104,7 @@ fn members(membership: &Membership) -> String {
 const fn health(disk: DiskHealth) -> &'static str {
     match disk {
         DiskHealth::Well => "works",
-        DiskHealth::Stalled => "hangs",
+        DiskHealth::Stalled => "stalled",
         DiskHealth::Full => "full",
     }
 }
@@ -123,7 +123,7 @@ fn tally(votes: Option<&VotesView>, membership: &Membership) -> String {
     let Some(VotesView { answers, needed, pre }) = votes else { return NONE.to_owned() };
     let of =
         |wanted: bool| answers.iter().filter(move |(_, yes)| **yes == wanted).map(|(id, _)| *id);
-    let what = if *pre { "asked first: " } else { "" };
+    let what = if *pre { "pre-votes: " } else { "" };
     let against: Vec<NodeId> = of(false).collect();
     let silent = membership.voters.iter().filter(|id| !answers.contains_key(id)).count();
     let mut words = format!("{what}{} of {needed} needed: {}", of(true).count(), list(of(true)));

@@ -141,7 +141,7 @@ fn a_message_is_told_with_all_its_fields() {
     let ended = session.model.known.view.messages.iter().find(|(_, it)| it.end.is_some());
     let id = *ended.unwrap().0;
     session.dispatch(Action::Ui(UiAction::Pick(id)));
-    assert!(shown(&session, "fate").fact.value.starts_with("arrived after"));
+    assert!(shown(&session, "status").fact.value.starts_with("arrived after"));
     assert_eq!(moment(Time(1_234_567), SourceKind::Simulate), "1.234 s");
 }
 

@@ -1,4 +1,4 @@
-//! The members of a live cluster and the servers out of sight, at any time. No event reports these.
+//! The members of a live cluster and the unreachable servers, at any time. No event reports these.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -47,7 +47,7 @@ impl Sights {
 mod tests {
     use super::*;
 
-    /// Guards that the past shows the servers known at that time, and whether each was in sight.
+    /// Guards that the past shows the servers known at that time, and whether each was reachable.
     #[test]
     fn what_was_in_sight_is_recalled() {
         let (mut sights, mut known) = (Sights::default(), Known::default());

@@ -134,7 +134,7 @@ impl Model {
                 return Vec::new();
             }
             Jump::Undo => {
-                let words = "What is done to real servers is done: it can be mended, not undone.";
+                let words = "Actions on real servers can be mended, not undone.";
                 self.notice = Some(Notice { words: words.to_owned() });
                 return Vec::new();
             }
@@ -196,7 +196,7 @@ impl Model {
         self.ui.selection.retain(&self.known.roster);
     }
 
-    /// Restores what the page said at the shown moment, and which servers were out of sight then.
+    /// Restores what the page said at the shown moment, and which servers were unreachable then.
     fn recite_live(&mut self) {
         self.recite();
         self.live.sights.recall(self.known.change(), self.playback.now);

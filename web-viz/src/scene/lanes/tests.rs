@@ -129,7 +129,7 @@ fn a_picked_message_is_told() {
     let mut known = gone.known();
     known.view.messages.extend([flight(1, 2, 2_000)]);
     let picked = self::scene(&known, &Lanes::default(), 2_500, Some(id)).picked.unwrap();
-    assert!(picked.words.ends_with("Its receiver is not there."), "{}", picked.words);
+    assert!(picked.words.ends_with("Its receiver is unavailable."), "{}", picked.words);
 }
 
 /// Guards that lanes show role, term and signs at their times, and mark the selected server.

@@ -122,12 +122,12 @@ pub(super) async fn ask(ask: &Ask, address: &str, token: &str) -> AskState {
             | Command::AdvanceClock { .. }
             | Command::RaiseSemantics { .. }),
         ) => {
-            return AskState::Failed(format!("a live server is not asked for {command} from here"));
+            return AskState::Failed(format!("this page does not send {command} to live servers"));
         }
         Request::Read(key) => (Method::GET, format!("/kv/{}", escaped(key)), None),
         Request::Change(_) | Request::Transfer(_) => {
             return AskState::Failed(
-                "a live cluster's members are not changed from here".to_owned(),
+                "this page does not change the members of a live cluster".to_owned(),
             );
         }
     };
@@ -181,8 +181,8 @@ fn text(answer: Option<(u16, String)>, address: &str) -> Result<String, Trouble>
     let trouble = |words, locked| Trouble { words, locked };
     let Some((status, text)) = answer else {
         let words = format!(
-            "Nothing answers at {address}, or it does not let this page in (a server does with \
-             --cors-origins {}).",
+            "No server answers at {address}, or it does not allow this page. To allow it, start \
+             servers with --cors-origins {}.",
             own_origin()
         );
         return Err(trouble(words, false));
@@ -190,7 +190,7 @@ fn text(answer: Option<(u16, String)>, address: &str) -> Result<String, Trouble>
     if status >= 400 {
         let problem = serde_json::from_str::<Explanation>(&text);
         let words = problem.map_or_else(
-            |_| format!("{address} is no Glassraft server: it answers {status}."),
+            |_| format!("{address} is not a Glassraft server: it answers {status}."),
             |problem| format!("{}; {}", problem.detail, problem.hint),
         );
         // Unauthorized, forbidden.

@@ -57,14 +57,14 @@ pub(crate) fn menu_of(model: &Model, node: NodeId) -> MenuMark {
     let crash = either(crash, restarts, ["Crash", "Restart"], [Icon::Bolt, Icon::Power], Some("X"));
     let freeze = model.toggle_freeze(node);
     let thaws = matches!(freeze, Deed::Thaw(_));
-    let freeze = either(freeze, thaws, ["Freeze", "Let it go on"], [Icon::Snow; 2], Some("F"));
+    let freeze = either(freeze, thaws, ["Freeze", "Resume"], [Icon::Snow; 2], Some("F"));
     let isolate = model.toggle_isolate(node);
     let mends = isolate == Deed::Heal;
     let icons = [Icon::Scissors, Icon::Link];
     let isolate = either(isolate, mends, ["Cut off", "Mend the links"], icons, Some("P"));
     let stall = model.toggle_stall(node);
     let mends = matches!(stall, Deed::Disk(_, DiskDeed::Mend));
-    let labels = ["Stall its disk", "Let its disk go on"];
+    let labels = ["Stall its disk", "Mend its disk"];
     let stall = either(stall, mends, labels, [Icon::Disk; 2], None);
     let slow = model.toggle_slow_disk(node);
     let mends = matches!(slow, Deed::Disk(_, DiskDeed::Quicken));
@@ -141,7 +141,7 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
             <div
                 class="menu"
                 role="menu"
-                aria-label={format!("What to do to {node}")}
+                aria-label={format!("Actions on {node}")}
                 ref={list}
                 style={place(*at, height(items) + if *among { ITEM } else { 0.0 }, &props.stage)}
                 data-testid="menu"
@@ -153,7 +153,7 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
                 if *among {
                     <button type="button" role="menuitem" tabindex="-1" onclick={also}>
                         { glyph(Icon::Cross) }
-                        <span>{ "Not among the chosen" }</span>
+                        <span>{ "Remove from the selection" }</span>
                     </button>
                 }
             </div>
