@@ -89,14 +89,14 @@ impl FromStr for Address {
         if let Some(inside) = host.strip_prefix('[') {
             let address = inside.strip_suffix(']').map(str::parse::<Ipv6Addr>);
             if !matches!(address, Some(Ok(_))) {
-                return Err(error("what stands in brackets is no IPv6 address"));
+                return Err(error("the text in brackets is not an IPv6 address"));
             }
         } else if host.parse::<Ipv6Addr>().is_ok() {
-            return Err(error("an IPv6 address stands in brackets"));
+            return Err(error("an IPv6 address needs brackets"));
         } else if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
             return Err(error(
-                "the host holds a character that no host has (a name with others is written as \
-                 its DNS form, which begins with xn--)",
+                "the host contains an invalid character (write an international name in its DNS \
+                 form, which begins with xn--)",
             ));
         } else if host.len() > MAX_HOST_BYTES {
             return Err(error("the host is longer than 253 characters"));

@@ -49,10 +49,10 @@ pub struct LinkFaults {
 #[derive(Debug, thiserror::Error)]
 pub enum FaultsError {
     /// The delay is above [`MAX_DELAY_MS`].
-    #[error("delay_ms is {0}, but at most {MAX_DELAY_MS}; use cut_to to stop a link")]
+    #[error("delay_ms is {0}, but must be at most {MAX_DELAY_MS}; use cut_to to stop a link")]
     Delay(u64),
     /// The drop rate is above 1000 per mille.
-    #[error("drop_permille is {0}, but at most 1000")]
+    #[error("drop_permille is {0}, but must be at most 1000")]
     Drop(u32),
 }
 

@@ -30,7 +30,7 @@ impl PartialSchema for JsonBytes {
     fn schema() -> RefOr<Schema> {
         let text = Object::builder()
             .schema_type(Type::String)
-            .description(Some("Bytes that are text, as they are."));
+            .description(Some("Bytes that are text, unchanged."));
         let digits =
             Object::builder().schema_type(Type::String).pattern(Some("^([0-9a-fA-F]{2})*$"));
         let hex = Object::builder()
@@ -38,11 +38,11 @@ impl PartialSchema for JsonBytes {
             .property("hex", digits)
             .required("hex")
             .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-            .description(Some("Bytes that are no text, two hexadecimal digits each."));
+            .description(Some("Other bytes, with two hexadecimal digits each."));
         let either = OneOf::builder()
             .item(text)
             .item(hex)
-            .description(Some("Bytes: a string where they are text, else `{\"hex\": …}`."));
+            .description(Some("Bytes: a string if they are text, otherwise `{\"hex\": …}`."));
         RefOr::T(Schema::OneOf(either.build()))
     }
 }

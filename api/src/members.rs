@@ -37,7 +37,7 @@ pub enum MembersError {
     )]
     Notation(String),
     /// The part before `=` is not a valid id.
-    #[error("`{0}` is not a server id: ids are whole numbers from 1 on")]
+    #[error("`{0}` is not a server id: an id is a whole number from 1 on")]
     Id(String),
     /// An address is invalid.
     #[error(transparent)]
@@ -46,13 +46,13 @@ pub enum MembersError {
     #[error("server {} appears twice among the members", .0.0)]
     TwiceId(NodeId),
     /// An address appears twice.
-    #[error("address {0} appears twice among the members; each server needs two of its own")]
+    #[error("address {0} appears twice among the members; each server needs its own two")]
     TwiceAddress(Address),
     /// A wildcard address, at which a server can listen but cannot be reached.
     #[error(
-        "server {id} cannot be reached at {address}, which stands for all addresses of whatever machine \
-         uses it: write the address where the others find the server, and give --client or --peer \
-         to listen on all addresses", id = .0.0, address = .1
+        "server {id} cannot be reached at {address}, which means all addresses of a \
+         machine. Write the address at which the other servers find it. To listen on all \
+         addresses, use --client or --peer", id = .0.0, address = .1
     )]
     Unspecified(NodeId, Address),
     /// The list is empty.

@@ -13,7 +13,7 @@ pub fn role() -> Schema {
 /// The schema of how a leader sends to a follower.
 pub fn progress_mode() -> Schema {
     use ProgressMode as M;
-    names("How the leader sends to it", &[M::Probe, M::Replicate, M::Snapshot, M::Lost])
+    names("How the leader sends entries to it", &[M::Probe, M::Replicate, M::Snapshot, M::Lost])
 }
 
 /// The schema of an enum whose values serialize to names.

@@ -67,8 +67,8 @@ pub async fn once(cluster: &mut Cluster) -> Result<Duration> {
     let killed = cluster.kill(leader)?;
     begin.notify_waiters();
     let first = timeout(PATIENCE, asking.join_next()).await;
-    let first = first.context("nobody took a write for 30 s")?.context("nobody was asked")?;
-    let took = first.context("a client ended in a bug")? - killed;
+    let first = first.context("no write succeeded for 30 s")?.context("no server was asked")?;
+    let took = first.context("a client panicked")? - killed;
     asking.shutdown().await;
     cluster.spawn(leader)?;
     cluster.caught_up(leader).await?;

@@ -19,7 +19,7 @@ impl Figure {
     /// # Panics
     /// When there are no rounds.
     pub fn of(mut rounds: Vec<f64>) -> Self {
-        assert!(!rounds.is_empty(), "something was measured");
+        assert!(!rounds.is_empty(), "there is at least one round");
         rounds.sort_by(f64::total_cmp);
         let at = |quarter: usize| rounds[(rounds.len() - 1) * quarter / 4];
         Self { median: at(2), lower: at(1), upper: at(3) }

@@ -19,7 +19,7 @@ pub struct Machine {
     pub threads: usize,
     /// The operating system.
     pub system: String,
-    /// The active compiler (assumed to be the one that built this program).
+    /// The active compiler (assumed to have built this program).
     pub rustc: String,
     /// The version of raft-rs in Cargo.lock.
     pub raft_rs: String,
@@ -155,7 +155,7 @@ pub fn grouped(number: f64) -> String {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
-        write!(text, "{digit}").expect("a string takes all");
+        write!(text, "{digit}").expect("writing to a String does not fail");
     }
     text
 }

@@ -62,11 +62,11 @@ fn run_loaded(seed: u64) -> u64 {
             number += 1;
             let key = format!("key{}", number % 1000);
             let command = Command::put(key, number.to_string());
-            simulation.act(Action::Write { node, command }).expect("a leader that runs");
+            simulation.act(Action::Write { node, command }).expect("the leader runs");
         }
         events += simulation.take_events().len() as u64;
     }
-    assert!(number > 19_000, "there is a leader nearly all the time");
+    assert!(number > 19_000, "there is nearly always a leader");
     assert_eq!(simulation.violations(), [], "seed {seed}");
     events
 }

@@ -127,7 +127,7 @@ async fn restart(cluster: &mut Cluster, server: usize) -> Result<Duration> {
     cluster.leader().await?;
     let begun = Instant::now();
     cluster.spawn(server)?;
-    eventually("it is ready", async || {
+    eventually("the server is ready", async || {
         let (status, _) = call(cluster, server, "GET", "/readyz").await?;
         (status == 200).then_some(())
     })

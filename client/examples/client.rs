@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
 
     client.put(b"greeting", Bytes::from_static(b"hello")).await?;
     let value = client.get(b"greeting", Consistency::Linearizable).await?;
-    println!("{}", String::from_utf8_lossy(&value.context("somebody has removed it")?));
+    println!("{}", String::from_utf8_lossy(&value.context("another client removed the key")?));
 
     // Concurrent operations share HTTP requests.
     let grouped = client.grouped();

@@ -36,9 +36,7 @@ pub struct Token(HeaderValue);
 
 /// The error for text that cannot be a token.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the token is empty or holds characters that no token has: it is one line of visible ASCII"
-)]
+#[error("the token is empty or has invalid characters: a token is one line of visible ASCII")]
 pub struct BadToken;
 
 impl Token {
@@ -76,9 +74,7 @@ pub enum TlsError {
         why: String,
     },
     /// The system's certificates cannot be read.
-    #[error(
-        "cannot read the system's certificates: {0}; name those of your servers' issuer (--ca)"
-    )]
+    #[error("cannot read the system's certificates: {0}; give your servers' issuer with --ca")]
     System(String),
 }
 
@@ -94,7 +90,7 @@ impl Tls {
             roots.add(certificate).map_err(|failure| error(failure.to_string()))?;
         }
         if roots.is_empty() {
-            return Err(error("it holds none".to_owned()));
+            return Err(error("it contains no certificate".to_owned()));
         }
         Ok(Self::of(roots))
     }
@@ -115,7 +111,7 @@ fn builder()
 -> tokio_rustls::rustls::ConfigBuilder<ClientConfig, tokio_rustls::rustls::WantsVerifier> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring has the suites of the default versions")
+        .expect("ring supports the default TLS versions")
 }
 
 /// The pool of connections, with the token and the scheme for requests.
@@ -164,7 +160,7 @@ impl Connections {
         ticket: Option<Ticket>,
     ) -> Result<Response<Incoming>, NoAnswer> {
         if self.token_stays_here && self.token.is_some() && !server.is_loopback() {
-            let why = "the token would travel there in the clear, without TLS";
+            let why = "without TLS, the token would be sent there in the clear";
             return Err(NoAnswer::NotSent(why.to_owned()));
         }
         let uri = format!("{}://{server}{}", self.scheme, call.path);

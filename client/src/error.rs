@@ -20,7 +20,7 @@ pub enum ClientError {
         hint: String,
     },
     /// No server could carry out the request in time; nothing happened.
-    #[error("no server could do it in time; the last one said: {0}")]
+    #[error("no server completed the request in time; the last error: {0}")]
     Unavailable(String),
     /// A write may or may not have happened.
     #[error("the outcome is unknown: {0}; read the key before you write it again")]
@@ -39,7 +39,7 @@ impl ClientError {
     }
 
     /// Whether the error settles a request that an earlier attempt may have delivered. Errors about
-    /// authentication, load or the session say nothing about that attempt.
+    /// authentication, load or the session do not settle that attempt.
     pub(super) fn settles(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {

@@ -137,7 +137,7 @@ impl Grouped {
 
     async fn ask(&self, operation: Operation) -> Result<Outcome, ClientError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || ClientError::Unknown("the client's runtime is ending".to_owned());
+        let gone = || ClientError::Unknown("the client's runtime is shutting down".to_owned());
         self.queue.send(Waiting { operation, reply }).await.map_err(|_| gone())?;
         match answer.await.map_err(|_| gone())?? {
             Outcome::Error(problem) => Err(refusal(&problem)),
@@ -163,7 +163,7 @@ fn written(outcome: &Outcome) -> Result<Written, ClientError> {
 }
 
 fn other() -> ClientError {
-    ClientError::Unknown("the server answered something else than was asked".to_owned())
+    ClientError::Unknown("the server's answer does not fit the request".to_owned())
 }
 
 /// Sends a batch with all operations in the queue whenever fewer than [`EXCHANGES`] are in flight.

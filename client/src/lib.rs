@@ -452,7 +452,7 @@ enum Attempt {
     No(ClientError),
 }
 
-const NOBODY: &str = "there is no server to ask";
+const NOBODY: &str = "no server is known";
 const SILENCE: &str = "no answer in time";
 
 /// Waits before the next round; none if the deadline is too close.

@@ -42,7 +42,7 @@ fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
             option if option.starts_with('-') => {
                 return Err(format!("unknown option {option}; {USAGE}"));
             }
-            _ if wish.file.is_some() => return Err(format!("one scenario at a time; {USAGE}")),
+            _ if wish.file.is_some() => return Err(format!("give one scenario only; {USAGE}")),
             _ => wish.file = Some(argument),
         }
     }
@@ -77,7 +77,7 @@ fn read(name: &str) -> Result<(String, String), String> {
         Ok(text) => Ok((name.to_owned(), text)),
         Err(error) => match scenario::find(name) {
             Some(source) => Ok((format!("core/scenarios/{}", source.file), source.text.to_owned())),
-            None => Err(format!("cannot read {name}: {error}; without FILE you get a list")),
+            None => Err(format!("cannot read {name}: {error}; omit FILE to list the scenarios")),
         },
     }
 }
@@ -99,7 +99,7 @@ fn rule(name: &str) -> Result<Mutation, String> {
     let all = Mutation::ALL;
     all.iter().copied().find(|rule| words(*rule) == wanted).ok_or_else(|| {
         let known: Vec<String> = all.into_iter().map(words).collect();
-        format!("there is no rule {name}; there is {}", known.join(", "))
+        format!("there is no rule {name}; use one of {}", known.join(", "))
     })
 }
 

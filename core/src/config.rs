@@ -90,8 +90,8 @@ impl Default for Config {
 pub enum ConfigError {
     /// The maximum election timeout is not above the minimum.
     #[error(
-        "the election timeout must be a range: its maximum ({max} µs) must be above its minimum \
-         ({min} µs), else candidates split the votes for ever"
+        "the maximum election timeout ({max} µs) must be above the minimum ({min} µs). With equal \
+         timeouts, candidates may split the votes for ever"
     )]
     EmptyElectionRange {
         /// The minimum given.
@@ -101,8 +101,9 @@ pub enum ConfigError {
     },
     /// The heartbeat interval is 0 or above half of the minimum election timeout.
     #[error(
-        "the heartbeat interval ({heartbeat} µs) must be above 0 and at most half of the minimum \
-         election timeout ({election} µs), else one late heartbeat deposes a healthy leader"
+        "the heartbeat interval ({heartbeat} µs) must be above 0. It must be at most half of the \
+         minimum election timeout ({election} µs). Otherwise a single late heartbeat deposes a \
+         healthy leader"
     )]
     SlowHeartbeat {
         /// The interval given.
@@ -115,13 +116,13 @@ pub enum ConfigError {
     Zero(&'static str),
     /// `max_in_flight_bytes` is above half of [`PEER_QUEUE_BYTES`].
     #[error(
-        "max_in_flight_bytes ({0}) must be at most {max}, half of the queue to a peer: what the queue \
-         drops would have to be sent again",
+        "max_in_flight_bytes ({0}) must be at most {max}, half of the queue to a peer. A full \
+         queue drops messages, and the leader must send them again",
         max = PEER_QUEUE_BYTES / 2
     )]
     Window(usize),
     /// The clock drift leaves no time for a lease.
-    #[error("a clock drift of {0} in 1000 leaves no time for a lease; give less than 1000")]
+    #[error("a clock drift of {0} in 1000 leaves no time for a lease; use less than 1000")]
     Drift(u64),
 }
 

@@ -90,7 +90,7 @@ impl Consensus {
     pub fn take_committed(&mut self) -> impl Iterator<Item = &Entry> {
         let (from, to) = (self.handed_out, self.node.commit_index);
         self.handed_out = to;
-        let count = usize::try_from(to.0 - from.0).expect("they are in memory");
+        let count = usize::try_from(to.0 - from.0).expect("the entries are in memory");
         self.node.log.from(from.next()).take(count)
     }
 }

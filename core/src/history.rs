@@ -136,8 +136,8 @@ pub fn check(history: &[Operation]) -> Result<(), Box<NotLinearizable>> {
 }
 
 /// Drops operations of unknown outcome that changed nothing or whose value no operation saw. An
-/// order with such an operation explains as much without it. Each one that stays can double the
-/// search.
+/// order with such an operation explains as much without it. Each operation that stays can double
+/// the search.
 fn drop_unseen(operations: &mut Vec<&Operation>) {
     let sightings = Sightings::of(operations);
     operations.retain(|it| it.returned.is_some() || sightings.may_tell_of(&it.effect));
@@ -148,7 +148,7 @@ impl fmt::Display for NotLinearizable {
         let key = String::from_utf8_lossy(&self.key);
         writeln!(
             f,
-            "no order explains the operations on {key:?} (at most {} of those that returned):",
+            "no order explains all operations on {key:?} (at most {} of those that returned):",
             self.explained
         )?;
         for operation in &self.operations {

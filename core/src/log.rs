@@ -147,7 +147,7 @@ impl Log {
     /// # Panics
     /// If `first` is compacted: the caller must send a snapshot instead.
     pub fn batch(&self, first: LogIndex, max_bytes: usize) -> (Entries, usize) {
-        assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
+        assert!(first > self.base.index, "entries up to {} are compacted", self.base.index);
         let Some((block, place)) = self.find(first) else { return (Entries::default(), 0) };
         let rest = &self.blocks[block][place..];
         let mut bytes = 0;
@@ -178,7 +178,7 @@ impl Log {
     /// # Panics
     /// If `first` is compacted.
     pub fn from(&self, first: LogIndex) -> impl Iterator<Item = &Entry> {
-        assert!(first > self.base.index, "entries up to {} are compacted away", self.base.index);
+        assert!(first > self.base.index, "entries up to {} are compacted", self.base.index);
         let (block, place) = self.find(first).unwrap_or((self.blocks.len(), 0));
         self.blocks.iter().skip(block).flatten().skip(place)
     }
@@ -235,7 +235,7 @@ impl Log {
     /// # Panics
     /// If `from` is compacted: the entries in a snapshot are committed.
     pub fn truncate(&mut self, from: LogIndex) {
-        assert!(from > self.base.index, "a snapshot is never truncated");
+        assert!(from > self.base.index, "the entries of a snapshot are never truncated");
         let Some((block, place)) = self.find(from) else { return };
         self.bytes -= self.from(from).map(Entry::size).sum::<usize>();
         self.blocks.truncate(block + 1);
@@ -399,7 +399,7 @@ mod tests {
             }
             Step::Compact { back } => {
                 let index = LogIndex(last.index.0.saturating_sub(*back)).max(base.index);
-                let to = LogPosition { term: log.term_at(index).expect("it is held"), index };
+                let to = LogPosition { term: log.term_at(index).expect("the log holds it"), index };
                 naive.entries.retain(|entry| entry.index > to.index);
                 naive.base = to;
                 log.compact(to);
@@ -413,10 +413,10 @@ mod tests {
             Step::Shed { max_memory, back } => {
                 let index = LogIndex(last.index.0.saturating_sub(*back));
                 log.shed(*max_memory, index);
-                assert!(log.base().index <= index.max(base.index), "no more than was allowed");
+                assert!(log.base().index <= index.max(base.index), "not too much is removed");
                 let next = naive.entries.iter().find(|entry| entry.index > log.base().index);
                 let may_go = next.is_some_and(|entry| entry.index <= index);
-                assert!(log.memory() <= *max_memory || !may_go, "as much as was asked for");
+                assert!(log.memory() <= *max_memory || !may_go, "enough is removed");
                 naive.base = log.base();
                 naive.entries.retain(|entry| entry.index > log.base().index);
             }

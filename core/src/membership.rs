@@ -230,7 +230,7 @@ impl fmt::Display for MembershipChange {
             Self::AddVoter(node) => write!(f, "add {node} as a voter"),
             Self::AddLearner(node) => write!(f, "add {node} as a learner"),
             Self::Remove(node) => write!(f, "remove {node}"),
-            Self::SetVoters(voters) => write!(f, "let {{{}}} vote", List(voters)),
+            Self::SetVoters(voters) => write!(f, "set the voters to {{{}}}", List(voters)),
         }
     }
 }
@@ -238,18 +238,18 @@ impl fmt::Display for MembershipChange {
 impl fmt::Display for ChangeRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::InProgress => "another change of the members is under way",
+            Self::InProgress => "another change of the members is in progress",
             Self::NoCommitInTerm => "the leader has not committed in its own term yet",
-            Self::NothingToChange => "it would change nothing",
+            Self::NothingToChange => "the change would have no effect",
             Self::NoSuchMember => "there is no such member",
             Self::NoVoters => "no voter would remain",
             Self::DidNotCatchUp => {
-                "the new server took nothing for the promotion timeout and was removed again"
+                "the new server made no progress for the promotion timeout and was removed again"
             }
             Self::TooSlow => {
-                "the new server takes entries more slowly than they are written and was removed again"
+                "the new server is too slow for the rate of writes and was removed again"
             }
-            Self::Transferring => "the leader is handing over its office",
+            Self::Transferring => "the leader is transferring its leadership",
         })
     }
 }

@@ -250,10 +250,10 @@ impl Replica {
             halt,
             outputs,
         } = self;
-        assert!(matches!(halt, None | Some(Halt::DiskFailed)), "nothing else fails");
-        assert!(timekeeper.is_none(), "nothing ends with time");
+        assert!(matches!(halt, None | Some(Halt::DiskFailed)), "only the disk fails");
+        assert!(timekeeper.is_none(), "leases and sessions are not explored");
         assert!(outputs.is_empty(), "the driver takes all outputs after each step");
-        assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is on its way");
+        assert!(transfers.is_empty() && compaction.is_idle(), "no snapshot is being sent or saved");
         node.hash_behaviour(hasher);
         let snapshot = compaction.latest().last;
         (store.digest(), last_applied, snapshot, pending.len()).hash(hasher);
@@ -355,7 +355,7 @@ impl Replica {
             let bytes = proposal.command.len();
             assert!(
                 bytes <= MAX_COMMAND_BYTES,
-                "a command of {bytes} bytes is checked at the door"
+                "the server must refuse a command of {bytes} bytes"
             );
             let operation = || Operation::Write(proposal.command.clone());
             self.record_request(proposal.request, operation);

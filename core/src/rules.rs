@@ -54,17 +54,17 @@ pub enum VoteRefusal {
 impl fmt::Display for VoteRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StaleTerm => f.write_str("that term has passed"),
+            Self::StaleTerm => f.write_str("that term is outdated"),
             Self::AlreadyVoted(candidate) => write!(f, "it has voted for {candidate}"),
             Self::LogBehind { own, candidate } => {
                 write!(f, "the candidate's log ends at index {candidate}, its own at {own}")
             }
             Self::LeaderAlive(leader) => write!(f, "it has just heard from the leader {leader}"),
             Self::Stranger => {
-                f.write_str("it began without the cluster's log and does not vote yet")
+                f.write_str("it started without the cluster's log and does not vote yet")
             }
             Self::JustStarted => {
-                f.write_str("it has just started and may have promised a leader not to")
+                f.write_str("it has just started and may have promised a leader not to vote")
             }
         }
     }

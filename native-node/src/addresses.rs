@@ -92,7 +92,7 @@ fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Er
     all.retain(|id, member| match serde_json::from_value::<Member>(member.clone()) {
         Ok(_) => true,
         Err(error) => {
-            tracing::error!("server {id} cannot be found, add it anew with its addresses: {error}");
+            tracing::error!("the addresses of server {id} are not readable, add it again: {error}");
             false
         }
     });
@@ -113,7 +113,7 @@ impl Book {
         let Some(found) = store.get(BOOK) else { return Self::default() };
         let book: Self = serde_json::from_slice(&found.value).unwrap_or_else(|error| {
             // Only this program writes the book.
-            tracing::error!("the book of addresses is not readable: {error}");
+            tracing::error!("the address book is not readable: {error}");
             Self::default()
         });
         Self { revision: found.mod_revision, ..book }
@@ -132,7 +132,7 @@ impl Book {
         Command::delete(Bytes::from_static(BOOK))
     }
 
-    /// The command that stores this book, if nobody has changed the book since it was read.
+    /// The command that stores this book, if the book has not changed since it was read.
     pub fn replace(&self) -> Command {
         let expected = match self.revision {
             0 => Expected::Absent,

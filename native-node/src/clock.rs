@@ -6,11 +6,11 @@ use raft_core::types::Time;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-/// Microseconds since 1970. The wall clock sets the start; then a clock counts that nobody sets and
-/// that also counts while the machine sleeps. Events of one run never go back in time, and a
-/// changed wall clock moves no timer. After a sleep, leases have ended, and a leader knows that it
-/// has not heard from others for long. The runtime's own timers stop during a sleep. What is
-/// overdue is noticed with the first message, request or timer after it.
+/// Microseconds since 1970. The wall clock sets the start. After that a clock counts that cannot be
+/// set, and that also counts while the machine sleeps. Events of one run never go back in time, and
+/// a changed wall clock moves no timer. After a sleep, leases have ended, and a leader knows that
+/// it has not heard from others for long. The runtime's own timers stop during a sleep. The first
+/// message, request or timer after it notices what is overdue.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Duration,

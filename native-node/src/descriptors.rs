@@ -54,16 +54,16 @@ pub fn share(wanted: usize) -> anyhow::Result<Shares> {
     let shares = shares(limit);
     ensure!(
         shares.clients as u64 >= FEWEST,
-        "this process may have {limit} files open, and a server needs at least {LEAST}: raise the \
-         limit (`ulimit -n`, or LimitNOFILE of the unit)"
+        "this process may open {limit} files, but a server needs at least {LEAST}. Raise the \
+         limit (`ulimit -n`, or LimitNOFILE of the systemd unit)"
     );
     let allowed = shares.clients;
     if allowed < wanted {
         tracing::warn!(
             limit,
-            "this process may have so many files open that {allowed} connections of clients fit \
-             instead of {wanted} (--max-connections): raise the limit (`ulimit -n`, or LimitNOFILE \
-             of the unit) if you need more"
+            "the limit on open files allows {allowed} client connections instead of {wanted} \
+             (--max-connections). If you need more, raise the limit (`ulimit -n`, or LimitNOFILE \
+             of the systemd unit)"
         );
     }
     Ok(Shares { clients: wanted.min(allowed), ..shares })

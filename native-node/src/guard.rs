@@ -78,23 +78,23 @@ impl Guard {
         let open = !client.ip().is_loopback();
         match (security.tokens_file.is_some(), security.tls.is_some()) {
             (false, _) if open => tracing::warn!(
-                "no tokens are asked for: everybody who can reach {client} may read and write \
+                "clients need no token: everybody who can reach {client} may read and write \
                  everything (--insecure-bind without --tokens-file)"
             ),
             (false, _) => tracing::info!(
-                "no tokens are asked for: every program on this machine may read and write \
-                 everything, and no other machine can come in (--tokens-file)"
+                "clients need no token: every program on this machine may read and write \
+                 everything. Other machines cannot connect; to allow them, give --tokens-file"
             ),
             (true, false) if open => tracing::warn!(
-                "tokens and values travel to {client} in the clear, unless something else encrypts \
-                 (--insecure-bind without --tls-cert)"
+                "tokens and values are sent to {client} in the clear, unless another layer \
+                 encrypts (--insecure-bind without --tls-cert)"
             ),
             (true, _) => {}
         }
         if !peer.ip().is_loopback() && security.peer_tls.is_none() {
             tracing::warn!(
-                "servers prove that they know the secret, but all that they say to {peer} travels \
-                 in the clear (--peer-tls-cert)"
+                "servers authenticate with the secret, but their messages to {peer} are sent in \
+                 the clear (--peer-tls-cert)"
             );
         }
     }

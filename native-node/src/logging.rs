@@ -1,9 +1,9 @@
 //! The log, which never stops or delays the server.
 //!
 //! Lines go to standard error through a bounded queue and a dedicated thread. A line that cannot be
-//! written is dropped and counted: nobody reads the pipe, its reader has ended, or the file system
-//! is full. `tracing-subscriber` alone writes in the thread that logs. It also prints a message
-//! about each failed write, which panics when standard error itself is closed.
+//! written is dropped and counted: the pipe is full, its reader has ended, or the file system is
+//! full. `tracing-subscriber` alone writes in the thread that logs. It also prints a message about
+//! each failed write, which panics when standard error itself is closed.
 //!
 //! Repeated lines are limited: each place in the code may log [`BURST`] lines at once, and then one
 //! line per second. Suppressed lines are counted, and [`tell_left_out`] reports them.
@@ -69,7 +69,7 @@ pub fn left_out() -> u64 {
 /// Starts the log on standard error.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("--log: `{filter}` is no filter; write for instance `info`"))?;
+        .with_context(|| format!("--log: `{filter}` is not a filter; write for instance `info`"))?;
     let (sender, receiver) = mpsc::sync_channel(QUEUE_LINES);
     thread::Builder::new()
         .name("log".to_owned())
@@ -145,7 +145,7 @@ pub fn tell_left_out() {
     let told = with_limits(Limits::take_left_out);
     for (place, count) in told {
         let (file, line) = (place.file().unwrap_or_default(), place.line().unwrap_or_default());
-        tracing::warn!(count, "more lines like those of {file}:{line} were left out");
+        tracing::warn!(count, "more lines from {file}:{line} were left out");
     }
 }
 

@@ -116,9 +116,13 @@ impl SnapshotMetrics {
         let mut gauge = |name: &str, help: &str, metric: &Gauge<f64, AtomicU64>| {
             registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
         };
-        gauge("raft_snapshot_last_timestamp", "When the newest was saved", &self.saved_at);
-        gauge("raft_snapshot_last_duration", "What saving the newest took", &self.took);
-        let (name, help) = ("raft_snapshot_last_size", "Length of the newest");
+        gauge(
+            "raft_snapshot_last_timestamp",
+            "Time of the newest snapshot, since 1970",
+            &self.saved_at,
+        );
+        gauge("raft_snapshot_last_duration", "Duration of saving the newest snapshot", &self.took);
+        let (name, help) = ("raft_snapshot_last_size", "Size of the newest snapshot");
         registry.register_with_unit(name, help, Unit::Bytes, self.bytes.clone());
     }
 }
@@ -214,19 +218,19 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
     };
     let it = metrics.clone();
     registry.register("raft_leader_changes", "Changes of the known leader", it.leader_changes);
-    registry.register("raft_proposals", "Commands taken from clients", it.proposals);
-    registry.register("raft_reads", "Linearizable reads taken from clients", it.reads);
-    registry.register("raft_proposal_batch_size", "Commands that shared a batch", it.batch);
+    registry.register("raft_proposals", "Commands accepted from clients", it.proposals);
+    registry.register("raft_reads", "Linearizable reads accepted from clients", it.reads);
+    registry.register("raft_proposal_batch_size", "Commands per batch", it.batch);
     let duration = &mut |name: &str, help: &str, metric: Histogram| {
         registry.register_with_unit(name, help, Unit::Seconds, metric);
     };
     duration(
         "raft_commit_duration",
-        "From a command's arrival to its commit and application",
+        "Time from the arrival of a command until it is applied",
         it.commit_duration,
     );
-    duration("raft_wal_fsync_duration", "One synchronisation of the log", it.fsync_duration);
-    duration("raft_snapshot_save_duration", "One snapshot until durable", it.snapshot_duration);
+    duration("raft_wal_fsync_duration", "Duration of a sync of the log", it.fsync_duration);
+    duration("raft_snapshot_save_duration", "Duration of saving a snapshot", it.snapshot_duration);
     registry.register_with_unit(
         "raft_wal_written",
         "Bytes written to the log",
@@ -239,7 +243,7 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
         "Snapshots that could not be saved",
         it.snapshot_failures,
     );
-    registry.register("raft_peer_messages_received", "Messages from peers", it.messages);
+    registry.register("raft_peer_messages_received", "Messages received from peers", it.messages);
     registry.register(
         "raft_peer_messages_refused",
         "Messages from peers that no correct server sends",
@@ -247,12 +251,12 @@ fn register_driver(registry: &mut Registry) -> DriverMetrics {
     );
     registry.register(
         "raft_state_differences",
-        "Digests of members that differed from this server's after the same entry",
+        "State digests of members that differed from this server's after the same entry",
         it.differences,
     );
     registry.register(
         "raft_append_deferred",
-        "AppendEntries of which not all entries were taken in, since the disk could not follow",
+        "AppendEntries that were not fully accepted because the disk could not follow",
         it.deferred,
     );
     metrics
@@ -284,11 +288,11 @@ fn register_http(registry: &mut Registry) -> HttpMetrics {
         Unit::Seconds,
         it.duration,
     );
-    registry.register("http_forwarded_requests", "Requests passed to the leader", it.forwarded);
+    registry.register("http_forwarded_requests", "Requests forwarded to the leader", it.forwarded);
     registry.register("http_connections", "Open client connections", it.connections.open);
     registry.register(
         "http_connections_refused",
-        "Client connections that were cut before a request, by reason",
+        "Client connections that were closed before a request, by reason",
         it.connections.refused,
     );
     metrics

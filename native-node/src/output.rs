@@ -7,7 +7,7 @@ use std::thread;
 
 /// The error if standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write to standard output: {0}; what was asked for is done")]
+#[error("cannot write to standard output: {0}; the command itself is done")]
 pub(crate) struct OutputError(#[from] pub(crate) io::Error);
 
 /// Prints a line and flushes.

@@ -55,18 +55,18 @@ pub enum RecoverError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The server is not a founder of the new cluster.
-    #[error("server {0} is not among --members, which are the servers of the new cluster")]
+    #[error("server {0} is not in --members, the list of the servers of the new cluster")]
     NotAMember(NodeId),
     /// A later release wrote the log.
     #[error(
-        "what follows entry {0} of the log is a command that this release does not know: recover with \
-         the release that wrote it, else that and all that follows is lost"
+        "after entry {0} of the log is a command that this release does not know. Recover with the \
+         release that wrote it, or the command and all later entries are lost"
     )]
     UnknownCommand(LogIndex),
     /// The new cluster has the name of the old one.
     #[error(
-        "{0:?} is the name of the cluster that lost its majority. A server of that one that came \
-         back would take the new ones for its own and overwrite them: choose another --cluster-id"
+        "{0:?} is the name of the cluster that lost its majority. A server of that cluster could \
+         overwrite the data of the new cluster: choose another --cluster-id"
     )]
     SameCluster(String),
 }

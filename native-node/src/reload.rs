@@ -39,7 +39,7 @@ pub async fn run(watched: Vec<Watched>, mut hangups: Signal) {
             _ = hangups.recv() => true,
         };
         if told && watched.is_empty() {
-            tracing::info!("SIGHUP: there are no tokens or certificates to read anew");
+            tracing::info!("SIGHUP: there are no tokens or certificates to reload");
         }
         for (seen, files) in &mut watched {
             let (files, before) = (Arc::clone(files), *seen);
@@ -58,9 +58,9 @@ impl Watched {
             return now;
         }
         match (self.apply)() {
-            Ok(()) => tracing::info!("read the {} anew", self.what),
+            Ok(()) => tracing::info!("reloaded the {}", self.what),
             Err(error) => tracing::error!(
-                "the {} cannot be used, those from before go on holding: {error:#}",
+                "cannot reload the {}; the previous version stays in effect: {error:#}",
                 self.what
             ),
         }

@@ -97,7 +97,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
     let (known, spoken) = (taken.known(&addresses), taken.spoken());
     let replica = start_replica(&config, taken.opened, clock);
     let (tracer, hub, frames) = trace::channel(clock.now());
-    supervisor.spawn("the task that makes frames of events", frames);
+    supervisor.spawn("the task that encodes events", frames);
     let (faults, deliver) = (taken.faults.clone(), deliver_to(inbox.clone()));
     let (outgoing, links) = taken.transport.start(known, spoken, &supervisor, faults, deliver);
     let peers = Peers::new(config.id, config.members.clone(), addresses.clone(), outgoing);
@@ -189,7 +189,7 @@ pub async fn serve(config: ServeConfig, stop: CancellationToken) -> anyhow::Resu
         registry: metrics.registry,
         web_dir: config.web_dir.clone(),
     };
-    supervisor.spawn("the task that reads files anew", reload::run(guard.watched, hangups));
+    supervisor.spawn("the task that reloads files", reload::run(guard.watched, hangups));
     Guard::tell(&config.security, client, peer);
     announce(&config, client, peer);
     supervise::notify(&[NotifyState::Ready]);
@@ -272,12 +272,13 @@ async fn take(
         }
     });
     let (opened, storage) =
-        opening.await.context("opening the data directory ended in a bug")??;
+        opening.await.context("a bug ended the opening of the data directory")??;
     ensure!(
         opened.snapshot.is_some() || opened.recovered.tells_members(),
-        "{}: the log is there, but nothing says any more who the members of the cluster are: the \
-         snapshots are gone. Put them back if you have them; else take this server out (`glassraft \
-         member remove ID`), empty its directory, start it without --new-cluster and let it in again",
+        "{}: the log exists, but the snapshots are gone, and the members of the cluster are \
+         unknown. Put the snapshots back if you have them. Otherwise remove this server \
+         (`glassraft member remove ID`), empty its directory, start it without --new-cluster, and \
+         add it again",
         config.data.display()
     );
     Ok(Taken { storage, opened, transport, listener, faults })
@@ -304,8 +305,8 @@ async fn found_cluster(
     }
     ensure!(
         taken.opened.snapshot.is_none() && taken.opened.recovered == Recovered::default(),
-        "{} holds the data of a server that has been running; start it without --new-cluster, or \
-         give a new cluster an empty --data directory",
+        "{} contains the data of a server that ran before. Start it without --new-cluster, or use \
+         an empty --data directory for a new cluster",
         config.data.display()
     );
     let meta = SnapshotMeta { last: LogPosition::ZERO, membership: config.members.membership() };
@@ -321,13 +322,13 @@ async fn found_cluster(
                 return Err(anyhow::Error::new(error).context("cannot write the first snapshot"));
             }
             Some(_) => {}
-            None => bail!("the storage ended before it began"),
+            None => bail!("the storage stopped at the start"),
         }
     }
     let (peers, digest) = (taken.storage.peers(), snapshot.store.digest());
     tokio::task::spawn_blocking(move || peers.note_founding(digest))
         .await
-        .context("founding the cluster ended in a bug")??;
+        .context("a bug ended the creation of the cluster")??;
     taken.opened.snapshot = Some(snapshot);
     Ok(())
 }
@@ -345,7 +346,7 @@ fn start_replica(config: &ServeConfig, opened: Opened, clock: Clock) -> Replica 
     if opened.snapshot.is_none() && opened.recovered == Recovered::default() {
         tracing::warn!(
             "the data directory is empty: this server waits until it is added to a cluster \
-             (`glassraft member add`). A new cluster is founded with --new-cluster"
+             (`glassraft member add`). To create a new cluster, give --new-cluster"
         );
     }
     let start = Start {

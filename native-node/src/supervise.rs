@@ -182,11 +182,11 @@ impl Pulse {
     }
 }
 
-/// Ends the process if it has not ended by itself in this time.
+/// Ends the process if it has not ended in this time.
 pub fn end_within(patience: Duration) {
     let waiting = move || {
         thread::sleep(patience);
-        end_at_once("did not end in time: ending at once");
+        end_at_once("did not stop in time: ending immediately");
     };
     // Without the thread, the service manager or a second signal ends a stuck process.
     drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
@@ -218,10 +218,10 @@ pub fn watch(
         while !pulse.0.over.load(Relaxed) {
             match pulse.glance(&mut seen) {
                 0 => turned(),
-                STUCK => tracing::error!("the driver has not turned for {STUCK} s"),
+                STUCK => tracing::error!("the driver has made no progress for {STUCK} s"),
                 GIVE_UP => logging::die(&format!(
-                    "the server ends: its driver has not turned for {GIVE_UP} s, because of a bug \
-                     or a machine that is far too slow"
+                    "the server ends: its driver has made no progress for {GIVE_UP} s. The cause \
+                     is a bug, or the machine is far too slow"
                 )),
                 _ => {}
             }

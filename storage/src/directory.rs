@@ -187,7 +187,7 @@ impl Directory {
     /// The free space on the disk, in bytes.
     pub(super) fn free_bytes(&self) -> Result<u64, StorageError> {
         let free = self.disk.free_bytes(&self.path);
-        free.map_err(|error| self.or_gone("ask for the free space of", error))
+        free.map_err(|error| self.or_gone("read the free space of", error))
     }
 
     /// Converts an error of an operation on the directory, which may have been removed.
@@ -232,7 +232,7 @@ pub(super) fn lock(
     match disk.lock(&path, &holder).map_err(io_error("lock", &path))? {
         Lock::Taken(guard) => Ok(guard),
         Lock::HeldBy(holder) => {
-            let unknown = "a process that did not say its name".to_owned();
+            let unknown = "an unknown process".to_owned();
             let holder = if holder.is_empty() { unknown } else { holder };
             Err(StorageError::Locked { dir: dir.to_owned(), holder })
         }

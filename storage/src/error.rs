@@ -9,19 +9,19 @@ use raft_core::types::{LogIndex, NodeId};
 use super::StorageId;
 
 /// The remedy if a server's own data is unreliable: other servers still have the data.
-const HELP_DAMAGE: &str = "Do not delete anything by hand: a server that forgot its vote must not \
-    take part under its old identity. The rest of the cluster still holds the data: take this \
-    server out (`glassraft member remove ID`), start it with an empty directory and without \
-    --new-cluster, and let it in again (`glassraft member add ID=PEER/CLIENT`). If no majority \
-    of the servers has its data any more, go on with what is left (`glassraft recover`) or make a \
-    new cluster of a backup (`glassraft restore`)";
+const HELP_DAMAGE: &str = "Do not delete anything by hand. A server that forgot its vote must not \
+    run under its old identity. The rest of the cluster still holds the data. Remove this server \
+    (`glassraft member remove ID`). Start it with an empty directory and without --new-cluster. \
+    Then add it again (`glassraft member add ID=PEER/CLIENT`). If no majority of the servers \
+    has its data, continue with the remaining data (`glassraft recover`). Or make a new cluster \
+    from a backup (`glassraft restore`)";
 
 /// Why the storage cannot be opened or has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// A system call failed.
-    #[error("cannot {action} {}: {source}. Check the disk; one that fails must be replaced before \
-        the server starts again", .path.display())]
+    #[error("cannot {action} {}: {source}. Check the disk. Replace a faulty disk before you start \
+        the server again", .path.display())]
     Io {
         /// The operation, as a verb.
         action: &'static str,
@@ -31,8 +31,8 @@ pub enum StorageError {
         source: io::Error,
     },
     /// The operating system denied access.
-    #[error("cannot {action} {}: {source}. The directory and all in it must belong to the user \
-        that runs the server, on a file system that can be written: see `ls -ld` and `chown`", 
+    #[error("cannot {action} {}: {source}. The directory and all its files must belong to the user \
+        that runs the server. The file system must be writable. See `ls -ld` and `chown`", 
         .path.display())]
     NotAllowed {
         /// The operation, as a verb.
@@ -43,9 +43,9 @@ pub enum StorageError {
         source: io::Error,
     },
     /// The disk is full.
-    #[error("the disk that holds {} is full: {needed} bytes are needed and {free} are free. Make \
-        room; a server that runs goes on by itself as soon as there is some. --segment-bytes and \
-        --keep-free-bytes say how much is asked for", .path.display())]
+    #[error("the disk that holds {} is full: {needed} bytes are needed and {free} are free. Free \
+        some space; a running server then continues without a restart. --segment-bytes and \
+        --keep-free-bytes set how much it needs", .path.display())]
     DiskFull {
         /// The file or directory.
         path: PathBuf,
@@ -55,8 +55,8 @@ pub enum StorageError {
         free: u64,
     },
     /// Another process uses the directory.
-    #[error("the data directory {} is in use by {holder}. Stop that one first, or give this \
-        server a directory of its own", .dir.display())]
+    #[error("the data directory {} is in use by {holder}. Stop that process first, or \
+        give this server its own directory", .dir.display())]
     Locked {
         /// The directory.
         dir: PathBuf,
@@ -64,15 +64,15 @@ pub enum StorageError {
         holder: String,
     },
     /// A restore was interrupted.
-    #[error("the directory {} holds a restore that was not finished. Run `glassraft restore` \
-        again with the same arguments, and start the server then", .dir.display())]
+    #[error("the directory {} holds an unfinished restore. Run `glassraft restore` again \
+        with the same arguments, and then start the server", .dir.display())]
     UnfinishedRestore {
         /// The directory.
         dir: PathBuf,
     },
     /// A majority of the cluster has another state.
-    #[error("{why}. That was found when the server ran last, so it does not start with this state. \
-        Only if you know that this state is the right one, remove {}", .path.display())]
+    #[error("{why}. The server found this in its last run, so it does not start with this state. \
+        Only if you know that this state is right, remove {}", .path.display())]
     StateDiffers {
         /// The file with the finding.
         path: PathBuf,
@@ -80,8 +80,8 @@ pub enum StorageError {
         why: String,
     },
     /// A restore needs an empty directory.
-    #[error("the directory {} is not empty (it contains {found}). A backup is restored into an \
-        empty directory, or one that is not there yet", .dir.display())]
+    #[error("the directory {} is not empty (it contains {found}). Restore a backup \
+        into an empty or a new directory", .dir.display())]
     NotEmpty {
         /// The directory.
         dir: PathBuf,
@@ -90,7 +90,7 @@ pub enum StorageError {
     },
     /// The directory contains files of other programs.
     #[error("the directory {} is not empty and holds no data of this program (it contains \
-        {found}). Give the server an empty directory, or one that it has used before", 
+        {found}). Give the server an empty directory, or its own directory", 
         .dir.display())]
     NotOurs {
         /// The directory.
@@ -100,7 +100,7 @@ pub enum StorageError {
     },
     /// The file belongs to another cluster.
     #[error("{} belongs to cluster {found:?}, but this server is of cluster {expected:?}. Start \
-        it with the cluster's own name or with another data directory", .path.display())]
+        it with the name of that cluster or with another data directory", .path.display())]
     OtherCluster {
         /// The file.
         path: PathBuf,
@@ -110,8 +110,9 @@ pub enum StorageError {
         expected: String,
     },
     /// The file belongs to another server.
-    #[error("{} belongs to server {found}, but this is server {expected}. Two servers must never \
-        share a data directory or a copy of one: start this one with its own", .path.display())]
+    #[error("{} belongs to server {found}, but this is server {expected}. Servers must not \
+        share a data directory or copies of it. Start this server with its own directory",
+        .path.display())]
     OtherNode {
         /// The file.
         path: PathBuf,
@@ -121,9 +122,9 @@ pub enum StorageError {
         expected: NodeId,
     },
     /// The file belongs to another directory of the same server.
-    #[error("{} was written in data directory {found}, but it lies in data directory {expected}: \
-        files of two directories of this server are mixed. Put each back where it was. \
-        {HELP_DAMAGE}", .path.display())]
+    #[error("{} belongs to data directory {found}, not {expected}: files of two directories of \
+        this server are mixed. Put each file back into its directory. {HELP_DAMAGE}",
+        .path.display())]
     OtherDirectory {
         /// The file.
         path: PathBuf,
@@ -133,15 +134,15 @@ pub enum StorageError {
         expected: StorageId,
     },
     /// The path is not a directory.
-    #[error("{} is a file, and a data directory is needed there: give another path with --data", 
+    #[error("{} is a file, but a data directory is needed: give another path with --data", 
         .dir.display())]
     NotADirectory {
         /// The path.
         dir: PathBuf,
     },
     /// The file has a format that this program does not know.
-    #[error("{} has format {found}, and this program reads format {known}. Start the version of \
-        the program that wrote it (a higher number is a newer one)", .path.display())]
+    #[error("{} has format {found}, but this program reads format {known}. Start the version of \
+        the program that wrote it (a higher number is newer)", .path.display())]
     OtherVersion {
         /// The file.
         path: PathBuf,
@@ -170,8 +171,8 @@ pub enum StorageError {
         because: String,
     },
     /// Entries between the snapshot and the log are missing.
-    #[error("the log in {} starts after entry {log_base}, but {snapshot}: the entries between are \
-        missing. {HELP_DAMAGE}", .dir.display())]
+    #[error("the log in {} starts after entry {log_base}, but {snapshot}: the entries between them \
+        are missing. {HELP_DAMAGE}", .dir.display())]
     Gap {
         /// The directory.
         dir: PathBuf,
@@ -181,11 +182,12 @@ pub enum StorageError {
         snapshot: String,
     },
     /// The storage was closed before the write was durable.
-    #[error("the storage was closed before this was written; it is not durable")]
+    #[error("the storage was closed before this write was durable")]
     Closed,
     /// The disk does not respond.
-    #[error("the disk that holds {} has not answered for {} s. Check the disk, and what it hangs on; \
-        what was not confirmed by then may be lost, nothing else is", .dir.display(), .since.as_secs())]
+    #[error("the disk that holds {} has not answered for {} s. Check the disk and its \
+        connection. Unconfirmed writes may be lost; confirmed writes are not",
+        .dir.display(), .since.as_secs())]
     Hangs {
         /// The directory.
         dir: PathBuf,
@@ -194,8 +196,8 @@ pub enum StorageError {
     },
     /// A thread of the storage panicked.
     #[error(
-        "the storage stopped because of a bug: {what}. Please report it with the log; restart \
-        the server to go on from what is durable"
+        "the storage stopped because of a bug: {what}. Please report it with the log. Restart \
+        the server to continue from the durable state"
     )]
     Bug {
         /// A description.

@@ -188,9 +188,9 @@ impl<T: Serialize + DeserializeOwned> Head<T> {
 }
 
 fn u16_at(bytes: &[u8; PREFIX_BYTES], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes of a prefix"))
+    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("the slice has two bytes"))
 }
 
 fn u32_at(bytes: &[u8; PREFIX_BYTES], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes of a prefix"))
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("the slice has four bytes"))
 }

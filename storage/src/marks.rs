@@ -22,7 +22,7 @@ impl Directory {
         let digest = u64::from_str_radix(text.trim(), 16).ok();
         if digest.is_none() {
             let file = self.path.join(FOUNDED);
-            tracing::warn!(file = %file.display(), "cannot tell with which state this server began");
+            tracing::warn!(file = %file.display(), "cannot read the founding state of this server");
         }
         Ok(digest)
     }

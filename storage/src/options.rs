@@ -23,7 +23,7 @@ pub struct Identity {
 }
 
 /// A random number in each file of a data directory, chosen when the directory is first used. Other
-/// servers thereby notice if a server returns with another directory.
+/// servers notice by it if a server returns with another directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageId(u64);
 
@@ -33,7 +33,7 @@ impl StorageId {
     /// # Panics
     /// If the operating system provides no random bytes.
     pub fn random() -> Self {
-        Self(getrandom::u64().expect("the system gives random bytes"))
+        Self(getrandom::u64().expect("the system provides random bytes"))
     }
 }
 
@@ -49,7 +49,7 @@ pub struct Options {
     /// The size of a log segment, in bytes. A directory has at least three: the current segment and
     /// two in reserve. A larger write gets a larger segment.
     pub segment_bytes: u64,
-    /// The approximate maximum size of a group that one `fdatasync` makes durable, in bytes.
+    /// The approximate maximum size of a group that a single `fdatasync` makes durable, in bytes.
     pub max_batch_bytes: usize,
     /// The size of pending writes, in bytes, above which the storage asks for a pause
     /// ([`Acceptance::Backlogged`]).

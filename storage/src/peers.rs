@@ -57,7 +57,7 @@ impl KnownPeers {
                 tracing::warn!(
                     file = %path.display(),
                     kept_as = %kept_as.display(),
-                    "cannot tell which servers were met: {why}"
+                    "cannot read which servers this server has met: {why}"
                 );
                 BTreeMap::new()
             }
@@ -113,7 +113,7 @@ impl KnownPeers {
             // The cluster must work even on a full disk. The record stays in memory while this
             // server runs, and is saved with the next record.
             Err(StorageError::Io { source, .. }) if is_full(&source) => {
-                tracing::warn!(%peer, "the disk is too full to remember that this server was met");
+                tracing::warn!(%peer, "the disk is full: the data about this peer is not saved");
             }
             Err(error) => return Err(error),
         }
@@ -138,7 +138,7 @@ impl KnownPeers {
 fn read(directory: &Directory) -> Result<Result<BTreeMap<NodeId, Met>, String>, StorageError> {
     let path = directory.peers();
     let Some(file) = directory.open(&path)? else { return Ok(Ok(BTreeMap::new())) };
-    let size = file.size().map_err(io_error("ask for the size of", &path))?;
+    let size = file.size().map_err(io_error("read the size of", &path))?;
     let Some(length) = usize::try_from(size).ok().filter(|_| size <= MAX_BYTES) else {
         return Ok(Err(format!("it is {size} bytes long")));
     };

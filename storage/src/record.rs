@@ -149,7 +149,7 @@ fn header_crc(header: &[u8; HEADER_BYTES], salt: u64, offset: u64) -> u32 {
 }
 
 fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes of a header"))
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("the slice has four bytes"))
 }
 
 #[cfg(test)]

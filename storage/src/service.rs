@@ -345,7 +345,7 @@ pub(super) fn prepare(directory: &Directory, options: &Options) -> Result<Prepar
             file = %cut.path.display(),
             offset = cut.offset,
             bytes = cut.bytes,
-            "the last write was under way when the server stopped, and is cut off"
+            "removed the last write, which was incomplete when the server stopped"
         );
     }
     let (id, fresh) = (directory.id, contents.is_fresh());
@@ -390,7 +390,7 @@ fn recover_log(
 fn without_fallback(loaded: &mut Loaded) -> StorageError {
     let (_, mut error) = loaded.damaged.remove(0);
     if let StorageError::Damaged { what, .. } = &mut error {
-        what.push_str("; and no older snapshot and log together hold what it held");
+        what.push_str("; no older snapshot with the log can replace it");
     }
     error
 }

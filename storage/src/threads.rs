@@ -73,8 +73,8 @@ pub(super) fn spawn_spares(
             match room {
                 Room::Full => {
                     tracing::warn!(
-                        "the disk is full: until there is space new writes are refused, but for \
-                         those that remove something"
+                        "the disk is full: until there is space, the server refuses new writes, \
+                         except those that remove data"
                     );
                     (shared.events)(StorageEvent::DiskFull);
                 }

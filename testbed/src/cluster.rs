@@ -284,7 +284,7 @@ impl Cluster {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         change(&mut command);
         let node = self.node(id);
-        assert!(node.child.is_none(), "server {id} runs already");
+        assert!(node.child.is_none(), "server {id} already runs");
         node.child = Some(command.spawn().unwrap());
     }
 
@@ -304,7 +304,7 @@ impl Cluster {
     /// Waits until a server ends by itself.
     pub async fn ended(&mut self, id: usize) -> ExitStatus {
         let child = self.node(id).child.as_mut().expect("it runs");
-        let status = eventually("it ends", async || child.try_wait().unwrap()).await;
+        let status = eventually("the server ends", async || child.try_wait().unwrap()).await;
         self.node(id).child = None;
         status
     }
@@ -335,7 +335,7 @@ impl Cluster {
 
     /// Waits until a majority names the same leader, and returns it.
     pub async fn leader(&self) -> usize {
-        eventually("a leader is known to a majority", async || {
+        eventually("a majority knows the leader", async || {
             let mut named = Vec::new();
             for id in self.ids() {
                 let leader = self.status(id).await.and_then(|status| status.leader);
@@ -442,7 +442,7 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
         if let Some(found) = condition().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

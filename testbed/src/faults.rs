@@ -47,7 +47,7 @@ impl Cluster {
     pub async fn set_faults(&self, id: usize, faults: &Faults) {
         let client = self.client_of(vec![self.address(id)], Duration::from_secs(1));
         let body = Bytes::from(serde_json::to_vec(faults).unwrap());
-        eventually("the server takes its faults", async || {
+        eventually("the server accepts its faults", async || {
             client.request(&Method::PUT, "/faults", body.clone()).await.ok()
         })
         .await;

@@ -79,5 +79,5 @@ async fn ask(server: &Address, path: &str) -> std::io::Result<u16> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     let status = std::str::from_utf8(answer.get(9..12).unwrap_or_default()).unwrap_or_default();
-    status.parse().map_err(|_| std::io::Error::other(format!("{} bytes, no answer", answer.len())))
+    status.parse().map_err(|_| std::io::Error::other(format!("{} bytes, no status", answer.len())))
 }

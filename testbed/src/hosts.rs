@@ -109,7 +109,7 @@ impl Hosts {
     }
 
     fn ip_in_router(&self, arguments: &str) {
-        ip(&format!("-n {} {arguments}", self.name)).expect("the router was built by us");
+        ip(&format!("-n {} {arguments}", self.name)).expect("the router exists");
     }
 }
 

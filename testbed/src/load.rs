@@ -122,7 +122,7 @@ pub struct Seen {
 }
 
 impl Load {
-    /// Starts clients. Each request goes to a varying server first, and to the others if that one
+    /// Starts clients. Each request goes to a varying server first, and to the others if the first
     /// cannot help.
     pub fn start(clients: u64, servers: &[Address]) -> Self {
         Self::with(LoadOptions::new(clients), servers)
@@ -177,7 +177,7 @@ impl Load {
     /// Waits until `count` more writes are acknowledged.
     pub async fn more_writes(&self, count: u64) {
         let goal = self.acknowledged() + count;
-        eventually("clients get writes through", async || {
+        eventually("clients succeed with writes", async || {
             (self.acknowledged() >= goal).then_some(())
         })
         .await;
@@ -303,13 +303,13 @@ fn written<T>(result: &Result<T, ClientError>) -> Option<bool> {
     match result {
         Ok(_) => Some(true),
         Err(ClientError::Unknown(why)) => {
-            println!("a write of unknown outcome: {why}");
+            println!("a write with unknown outcome: {why}");
             Some(false)
         }
         Err(ClientError::Unavailable(_)) => None,
         // The session ended while no server was reachable: an earlier attempt may have succeeded.
         Err(refused) if refused.has_code("no_such_session") => Some(false),
-        Err(refused @ ClientError::Refused { .. }) => panic!("a good write was refused: {refused}"),
+        Err(refused @ ClientError::Refused { .. }) => panic!("valid write was refused: {refused}"),
     }
 }
 
@@ -355,7 +355,7 @@ impl Seen {
 
 /// Removes all keys with a prefix that ends with a slash.
 pub async fn remove_all(client: &Client, prefix: &str) {
-    let start = prefix.strip_suffix('/').expect("a prefix of its own");
+    let start = prefix.strip_suffix('/').expect("the prefix ends with a slash");
     // The byte after a slash is `0`.
     let range = json!({"start": prefix, "end": format!("{start}0")});
     let body = json!({"then": [{"delete_range": range}]});
@@ -374,7 +374,7 @@ pub async fn judge(mut seen: Seen, client: &Client) {
         panic!("{violation}");
     }
     let missing = seen.missing(client).await;
-    assert!(missing.is_empty(), "acknowledged, and not found again: {missing:?}");
+    assert!(missing.is_empty(), "acknowledged writes are missing: {missing:?}");
     let (operations, kept) = (seen.operations.len(), seen.kept.len());
     println!("{operations} operations are linearizable; {kept} acknowledged writes are found");
 }

@@ -17,7 +17,7 @@ impl Cluster {
     pub async fn take_out(&self, id: usize) {
         let client = self.client_of_others(id);
         let path = format!("/cluster/members/{id}");
-        eventually("it is no member any more", async || {
+        eventually("the server is no longer a member", async || {
             drop(client.json(&Method::DELETE, &path, None).await);
             (role(&client, id).await?.is_none()).then_some(())
         })
@@ -29,7 +29,7 @@ impl Cluster {
         let client = self.client_of_others(id);
         let (peer, address) = (self.peer_address(id), self.address(id));
         let body = json!({"id": id, "peer": peer.to_string(), "client": address.to_string()});
-        eventually("it votes", async || {
+        eventually("the server is a voter", async || {
             drop(client.json(&Method::POST, "/cluster/members", Some(&body)).await);
             (role(&client, id).await?? == "voter").then_some(())
         })
@@ -45,7 +45,7 @@ impl Cluster {
 
     /// Waits until a server has applied all but at most 50 of the leader's committed entries.
     pub async fn caught_up(&self, id: usize) {
-        eventually("it has caught up", async || {
+        eventually("the server has caught up", async || {
             let leader = self.status(self.leader().await).await?;
             let own = self.status(id).await?;
             (own.applied_index.0 + 50 >= leader.commit_index.0).then_some(())

@@ -74,7 +74,7 @@ static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 /// Sets the path of the program under test. Panics if a server was started or the path was set
 /// before.
 pub fn set_program(file: PathBuf) {
-    PROGRAM.set(file).expect("named before the first server is started");
+    PROGRAM.set(file).expect("the program is set once, before the first server starts");
 }
 
 /// Path where Cargo puts the program; test binaries are in a subdirectory of it.
@@ -98,5 +98,5 @@ pub async fn run_to_end(mut command: Command) -> Output {
         return output.unwrap();
     }
     kill_process(pid, Signal::KILL).unwrap();
-    panic!("it goes on running: {command:?}");
+    panic!("it still runs: {command:?}");
 }

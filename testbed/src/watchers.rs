@@ -90,7 +90,7 @@ impl Watchers {
 
     /// Waits until all watchers have started and reached a revision.
     pub async fn reach(&self, revision: u64) {
-        eventually("watchers see everything", async || {
+        eventually("all watchers reach the revision", async || {
             let reached = |it: &AtomicU64| it.load(Ordering::Relaxed) > revision;
             self.shared.beyond.iter().all(reached).then_some(())
         })
@@ -170,7 +170,7 @@ impl Sequence {
             Told::Change(change) => change["revision"].as_u64().unwrap(),
             Told::Bookmark(revision) => *revision,
         };
-        assert!(revision >= self.reached, "{revision} comes after {}", self.reached);
+        assert!(revision >= self.reached, "revision {revision} comes after {}", self.reached);
         match told {
             // A server of the first release sends no bookmark before the first change.
             Told::Bookmark(_) if self.changes.is_empty() => {
@@ -215,17 +215,17 @@ pub fn judge(sequences: &[Sequence], kept: &[Bytes]) {
         let mut latest: BTreeMap<&str, &Seen> = BTreeMap::new();
         let mut before = sequence.began.unwrap_or_default();
         for seen in &sequence.changes {
-            assert!(seen.key.starts_with(&sequence.prefix), "{seen:?} is nothing it watches");
-            assert!(seen.revision >= before, "{seen:?} comes after {before}");
+            assert!(seen.key.starts_with(&sequence.prefix), "{seen:?} is outside the prefix");
+            assert!(seen.revision >= before, "{seen:?} comes after revision {before}");
             before = seen.revision;
             if let Some(previous) = latest.insert(&seen.key, seen) {
                 assert!(
                     follows(previous, seen),
-                    "between {previous:?} and {seen:?} one is missing"
+                    "between {previous:?} and {seen:?} a change is missing"
                 );
             }
             let same = *agreed.entry((seen.revision, &seen.key)).or_insert(seen);
-            assert_eq!(same, seen, "watchers disagree");
+            assert_eq!(same, seen, "two watchers saw different changes");
         }
     }
     // A change that a watcher saw must be seen by all that watched at the time.
@@ -237,13 +237,13 @@ pub fn judge(sequences: &[Sequence], kept: &[Bytes]) {
         for ((revision, key), _) in during.filter(|((_, key), _)| key.starts_with(&sequence.prefix))
         {
             let seen = saw.contains(&(*revision, *key));
-            assert!(seen, "{key} at {revision} is missing after {began}");
+            assert!(seen, "{key} at revision {revision} is missing after {began}");
         }
     }
     for key in kept {
         let key = std::str::from_utf8(key).unwrap();
         let seen = agreed.keys().any(|(_, seen)| *seen == key);
-        assert!(seen, "{key} was acknowledged, and no watcher saw it");
+        assert!(seen, "{key} was acknowledged, but no watcher saw it");
     }
 }
 

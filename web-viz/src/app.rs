@@ -6,8 +6,6 @@ mod files;
 mod picture;
 mod texts;
 
-use std::rc::Rc;
-
 use gloo_events::{EventListener, EventListenerOptions};
 use gloo_render::{AnimationFrame, request_animation_frame};
 use gloo_timers::callback::Timeout;
@@ -19,34 +17,16 @@ use crate::dispatch::Dispatch;
 use crate::keys;
 use crate::model::live::Report;
 use crate::model::reading::Reading;
-use crate::model::{Action, Effect, List, Save, UiAction};
-use crate::num;
-use crate::scene::marks::Marks;
-use crate::scene::{self, Scene};
+use crate::model::{Action, Effect, Save, UiAction};
+use crate::panel::share::Links;
+use crate::panel::stage::focus_message;
+use crate::panel::tabs::{side_tabs, tabs};
+use crate::panel::{
+    act, board, caption, compare, events, help, inspector, lanes, lesson, matrix, notice, promises,
+    scrub, share, stage, store, top, transport,
+};
 use crate::session::Session;
 use crate::source::live::LiveSource;
-use crate::view::act::{Act, permits};
-use crate::view::board::{Figures, board};
-use crate::view::caption::caption;
-use crate::view::compare::Compare;
-use crate::view::events::{Events, clock};
-use crate::view::help::Help;
-use crate::view::history::History;
-use crate::view::inspector::inspector;
-use crate::view::lanes::lanes;
-use crate::view::lesson::Lesson;
-use crate::view::lessons::Lessons;
-use crate::view::matrix::Matrix;
-use crate::view::notice::notice;
-use crate::view::promises::Promises;
-use crate::view::scrub::scrub;
-use crate::view::share::Share;
-use crate::view::stage::{Stage, focus_message, menu_of};
-use crate::view::store::Store;
-use crate::view::tabs::{side_tabs, tabs};
-use crate::view::top::Top;
-use crate::view::transport::Transport;
-use crate::view::tray::newest_order;
 use texts::{Panel, Texts};
 
 /// Messages to the root component.
@@ -145,65 +125,44 @@ impl Component for App {
 
     fn view(&self, _ctx: &Context<Self>) -> Html {
         let model = &self.session.model;
-        let reading = &model.reading;
-        let marks = Marks::of(&model.ui.selection, &reading.known);
+        let dispatch = &self.dispatch;
         html! {
             <div
                 class={classes!("page", model.ui.embedded.then_some("embedded"))}
                 data-sheet={model.ui.sheet.name()}
                 data-lesson={model.course.is_some().to_string()}
             >
-                { self.top() }
+                { top::panel(model, dispatch) }
                 <main>
                     <div class="centre">
-                        { caption(&model.story) }
-                        { self.board() }
-                        { self.stage(&marks) }
-                        { tabs(model.ui.sheet, model.course.is_some(), model.ui.lanes.open, &self.dispatch) }
+                        { caption::panel(model) }
+                        { board::panel(model) }
+                        { stage::panel(model, dispatch) }
+                        { tabs(model.ui.sheet, model.course.is_some(), model.ui.lanes.open, dispatch) }
                         { self.texts.panel(Panel::Matrix) }
                     </div>
                     <div class="left">
-                        if let Some(course) = &model.course {
-                            <Lesson course={course.clone()} dispatch={self.dispatch.clone()} />
-                        }
-                        { self.acting() }
+                        { lesson::panel(model, dispatch) }
+                        { act::panel(model, dispatch) }
                     </div>
                     <div class="side">
-                        { side_tabs(model.ui.sheet, &self.dispatch) }
+                        { side_tabs(model.ui.sheet, dispatch) }
                         { self.texts.panel(Panel::Store) }
                         { self.texts.panel(Panel::Events) }
-                        { inspector(model, &self.dispatch) }
+                        { inspector::panel(model, dispatch) }
                     </div>
                 </main>
                 <footer class="dock">
-                    { lanes(model, &marks, &self.dispatch) }
+                    { lanes::panel(model, dispatch) }
                     { self.texts.panel(Panel::Tape) }
-                    <Transport
-                        source={model.source}
-                        playing={model.playback.playing}
-                        past={model.in_the_past()}
-                        speed={model.playback.speed}
-                        clock={clock(reading.now, model.source)}
-                        lag={reading.lag.map(num::behind).map(AttrValue::from)}
-                        pacing={model.permits_pacing()}
-                        turns={(model.turn_before(), model.turn_after())}
-                        undo={model.history.run.deeds > 0}
-                        lanes={model.ui.lanes.open}
-                        dispatch={self.dispatch.clone()}
-                    />
+                    { transport::panel(model, dispatch) }
                 </footer>
-                { notice(model.notice.as_ref(), &self.dispatch) }
-                <Help open={model.ui.help} dispatch={self.dispatch.clone()} />
-                <Lessons open={model.ui.list == Some(List::Lessons)} dispatch={self.dispatch.clone()} />
-                { self.share() }
-                { self.compare() }
-                <Promises
-                    open={model.ui.list == Some(List::Promises)}
-                    violations={model.violations.clone()}
-                    breach={model.breach.clone()}
-                    feed={model.feed.clone()}
-                    dispatch={self.dispatch.clone()}
-                />
+                { notice::panel(model, dispatch) }
+                { help::panel(model, dispatch) }
+                { lesson::list::panel(model, dispatch) }
+                { share::panel(model, self.links(), &self.load, dispatch) }
+                { compare::panel(model, dispatch) }
+                { promises::panel(model, dispatch) }
             </div>
         }
     }
@@ -265,11 +224,12 @@ impl App {
     fn read_on(&mut self) {
         let mut texts = std::mem::take(&mut self.texts);
         let Reading { number, crowded, .. } = self.session.model.reading;
+        let (model, dispatch) = (&self.session.model, &self.dispatch);
         texts.follow(number, crowded, |panel| match panel {
-            Panel::Matrix => self.matrix(),
-            Panel::Store => self.store(),
-            Panel::Events => self.events(),
-            Panel::Tape => scrub(&self.session.model, &self.dispatch),
+            Panel::Matrix => matrix::panel(model, dispatch),
+            Panel::Store => store::panel(model, dispatch),
+            Panel::Events => events::panel(model, dispatch),
+            Panel::Tape => scrub::panel(model, dispatch),
         });
         self.texts = texts;
     }
@@ -305,163 +265,14 @@ impl App {
         });
     }
 
-    fn compare(&self) -> Html {
-        let Some(comparison) = &self.session.model.comparison else { return Html::default() };
-        let branches = self.session.model.history.run.shown().map(|branch| branch.id);
-        html! {
-            <Compare
-                comparison={comparison.clone()}
-                branches={branches.collect::<Vec<_>>()}
-                dispatch={self.dispatch.clone()}
-            />
-        }
-    }
-
-    fn share(&self) -> Html {
+    /// The addresses of the shown run, while the dialog to share it is open.
+    fn links(&self) -> Option<Links> {
         let model = &self.session.model;
-        if !model.ui.share {
-            return Html::default();
-        }
-        let fragment = model.place().fragment();
-        let link = browser::address("", &fragment);
-        let frame = browser::address("?embed=1", &fragment);
-        html! {
-            <Share
-                open={true}
-                source={model.source}
-                {link}
-                embedded={format!("<iframe src=\"{frame}\" width=\"800\" height=\"600\"></iframe>")}
-                digest={model.digest}
-                now={model.playback.now}
-                load={self.load.clone()}
-                dispatch={self.dispatch.clone()}
-            />
-        }
-    }
-
-    fn top(&self) -> Html {
-        let model = &self.session.model;
-        html! {
-            <Top
-                source={model.source}
-                seed={model.setup.seed}
-                digest={model.digest}
-                breach={model.breach.clone()}
-                broken={model.broken_rule()}
-                phase={model.live.phase.clone()}
-                streams={model.live.streams()}
-                left_out={model.reading.left_out}
-                theme={model.ui.theme}
-                dispatch={self.dispatch.clone()}
-            />
-        }
-    }
-
-    fn board(&self) -> Html {
-        let model = &self.session.model;
-        let (known, now) = (&model.known, model.playback.now);
-        let vacancy = model.reign.vacancy();
-        board(&Figures {
-            leader: known.leader(),
-            term: known.view.term(),
-            running: (known.running(), known.voters().len(), known.majority()),
-            vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
-            failover: model.reign.last,
-            first_write: model.first_write(),
+        model.ui.share.then(|| {
+            let fragment = model.place().fragment();
+            let address = |query| browser::address(query, &fragment);
+            Links { link: address(""), frame: address("?embed=1") }
         })
-    }
-
-    fn stage(&self, marks: &Marks) -> Html {
-        let model = &self.session.model;
-        let scene = Scene::of(scene::Source {
-            known: &model.known,
-            read: &model.reading.known,
-            now: model.playback.now,
-            pace: model.pace(),
-            size: model.ui.stage,
-            marks,
-            gesture: model.ui.hand.gesture(),
-            refused: model.hand_refused(),
-        });
-        let menu = model.ui.menu.map(|node| menu_of(model, node));
-        html! { <Stage scene={Rc::new(scene)} {menu} dispatch={self.dispatch.clone()} /> }
-    }
-
-    fn matrix(&self) -> Html {
-        let model = &self.session.model;
-        let reading = &model.reading;
-        html! {
-            <Matrix
-                known={reading.known.clone()}
-                marks={Marks::of(&model.ui.selection, &reading.known)}
-                dispatch={self.dispatch.clone()}
-            />
-        }
-    }
-
-    fn store(&self) -> Html {
-        let model = &self.session.model;
-        let reading = &model.reading;
-        html! {
-            <Store
-                desk={model.desk.clone()}
-                known={reading.known.clone()}
-                selected={model.ui.selection.server()}
-                dispatch={self.dispatch.clone()}
-            >
-                <History
-                    clients={reading.clients.clone()}
-                    source={model.source}
-                    now={model.playback.now}
-                />
-            </Store>
-        }
-    }
-
-    fn events(&self) -> Html {
-        let model = &self.session.model;
-        let reading = &model.reading;
-        let marks = Marks::of(&model.ui.selection, &reading.known);
-        html! {
-            <Events
-                feed={reading.feed.clone()}
-                filter={model.ui.filter.clone()}
-                chosen={(marks.event, marks.message)}
-                roster={reading.known.roster.clone()}
-                source={model.source}
-                dispatch={self.dispatch.clone()}
-            />
-        }
-    }
-
-    fn acting(&self) -> Html {
-        let model = &self.session.model;
-        let selected = model.ui.selection.server();
-        let process = selected.and_then(|node| model.live.process(node));
-        let process = process.map(|process| match process.pid {
-            Some(pid) => format!("pid {pid}"),
-            None => "ended".to_owned(),
-        });
-        html! {
-            <Act
-                known={model.reading.known.clone()}
-                servers={model.ui.selection.servers()}
-                {selected}
-                message={model.ui.selection.message()}
-                permits={permits(model)}
-                tray={model.ui.tray}
-                playing={model.playback.playing}
-                conditions={model.conditions.clone()}
-                setup={model.setup}
-                broken={model.broken_rule()}
-                order={newest_order(model)}
-                source={model.source}
-                cluster={model.live.typed.clone()}
-                token={model.live.wants_token().then(|| model.live.token.clone())}
-                {process}
-                dispatch={self.dispatch.clone()}
-            />
-        }
     }
 }
 

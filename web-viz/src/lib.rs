@@ -5,9 +5,9 @@
 //! browser, keys, clock ──Action──> model::Model ──Effect──> source (Sim, Live), browser
 //!                                       ^                          │
 //!                                       └────────── events ────────┘
-//! view (components) <── scene (geometry) <── Model
+//! panel (components) <── scene (geometry) <── Model
 //! ```
-//! `model` and `scene` are pure and tested natively; `view` only turns them into elements; what
+//! `model` and `scene` are pure and tested natively; a `panel` only turns them into elements; what
 //! touches the browser lives in `app` and `source::live`.
 
 mod address;
@@ -18,11 +18,11 @@ mod keys;
 mod link;
 mod model;
 mod num;
+mod panel;
 mod scene;
 mod session;
 mod shared;
 mod source;
-mod view;
 
 /// Renders the page into the document's body.
 pub fn run() {

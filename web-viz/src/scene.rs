@@ -4,13 +4,11 @@
 pub(crate) mod border;
 pub(crate) mod drag;
 pub(crate) mod grid;
-pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod links;
 pub(crate) mod marks;
 pub(crate) mod server;
 pub(crate) mod stroke;
-pub(crate) mod tape;
 pub(crate) mod traffic;
 
 use raft_core::types::{EventId, Term, Time};

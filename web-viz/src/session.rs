@@ -256,8 +256,8 @@ mod tests {
     use crate::domain::feed::{Filter, Weight};
     use crate::domain::tape::MarkKind;
     use crate::model::{DeskAction, UiAction};
+    use crate::panel::scrub::geometry::TapeScene;
     use crate::scene::grid::{Cell, EntryState, cell};
-    use crate::scene::tape::TapeScene;
 
     /// Runs the page frame by frame, as a browser does, until `done`. Panics after two minutes of
     /// frames.

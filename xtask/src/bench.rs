@@ -49,7 +49,7 @@ pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     speed.arg("--server").arg(program("glassraft")).arg("--output").arg(&directory);
     match find_program(&["etcd"]) {
         Some(etcd) => drop(speed.arg("--etcd").arg(etcd)),
-        None => println!("bench: no `etcd` on the path (Debian: etcd-server); nothing to compare"),
+        None => println!("bench: no `etcd` on the path (Debian: etcd-server); it is not measured"),
     }
     speed.arg(what);
     for (name, figure) in figures {
@@ -84,14 +84,15 @@ pub(crate) fn page(rounds: u32, only: Option<&str>) -> Result<()> {
 /// runner's name.
 fn simulator_in_wasm(rounds: u32, directory: &Path) -> Result<(PathBuf, String)> {
     setup::ensure(&[Part::Wasm, Part::WasmBindgen, Part::Node], Report::Changes)?;
-    let toolchain = WasmToolchain::detect().context("no Rust for wasm; `cargo xtask setup`")?;
+    let toolchain = WasmToolchain::detect().context("no Rust for wasm; run `cargo xtask setup`")?;
     let mut build = cargo(["build", "--release", "--package", PACKAGE, "--lib"]);
     build.args(["--target", setup::TARGET]);
     toolchain.apply(&mut build);
     run(&mut build)?;
     let library = paths::wasm_target().join(setup::TARGET).join("release").join("bench.wasm");
     let module = directory.join("wasm");
-    let bindgen = find_program(&["wasm-bindgen"]).context("wasm-bindgen is not found")?;
+    let bindgen =
+        find_program(&["wasm-bindgen"]).context("no wasm-bindgen; run `cargo xtask setup`")?;
     let mut bind = Command::new(bindgen);
     bind.args(["--target", "nodejs", "--out-dir"]).arg(&module).arg(library);
     with_tools_on_path(&mut bind);

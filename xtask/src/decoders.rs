@@ -20,12 +20,12 @@ const MEMORY: u32 = 768;
 /// Runs all targets, or only `only`, for `seconds` seconds in total.
 pub(crate) fn fuzz(seconds: u64, only: Option<&str>) -> Result<()> {
     let host = probe(Command::new("rustc").args(["--print", "host-tuple"]))
-        .context("rustc does not say for which machine it builds")?;
+        .context("rustc does not print its host target")?;
     let (host, directory) = (host.trim(), paths::target().join("fuzz-decoders"));
     // Fuzz the same dependency versions that the workspace uses.
     std::fs::copy(paths::root().join("Cargo.lock"), paths::root().join("fuzz/Cargo.lock"))
         .context("cannot copy Cargo.lock")?;
-    println!("building with coverage; the first time takes minutes");
+    println!("building with coverage; the first build takes minutes");
     run_logged(
         Command::new("cargo")
             .current_dir(paths::root().join("fuzz"))
@@ -89,7 +89,7 @@ fn fuzz_one(
         let last: Vec<&str> = text.lines().rev().take(25).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         bail!(
-            "{target}: an input was found that ends the program; it is in {}\n{}",
+            "{target}: an input makes the program fail; it is in {}\n{}",
             found.display(),
             last.join("\n")
         );

@@ -45,7 +45,8 @@ pub(crate) fn check() -> Result<()> {
 fn cargo_deny() -> Result<()> {
     if find_program(&["cargo-deny"]).is_none() {
         println!(
-            "cargo-deny is not installed (`cargo install --locked cargo-deny`): no advisories"
+            "cargo-deny is not installed (`cargo install --locked cargo-deny`): \
+             advisories are not checked"
         );
         return Ok(());
     }
@@ -65,7 +66,7 @@ fn cargo_deny() -> Result<()> {
     reach.args(["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=10"]);
     reach.args(["ls-remote", "--exit-code", database, "HEAD"]).env("GIT_TERMINAL_PROMPT", "0");
     if probe(&mut reach).is_none() {
-        println!("{database} cannot be reached: no advisories");
+        println!("{database} cannot be reached: advisories are not checked");
         return Ok(());
     }
     run(deny().arg("advisories"))
@@ -123,7 +124,7 @@ impl Policy {
             faults.push(format!("is banned: {reason}"));
         }
         match &package.license {
-            None => faults.push("names no licence".to_owned()),
+            None => faults.push("has no licence".to_owned()),
             Some(license) if self.allows(license) => {}
             Some(license) => faults.push(format!("has a licence that is not allowed: {license}")),
         }
@@ -205,7 +206,7 @@ mod tests {
         let cases = [
             (package("good", CRATES_IO, Some("MIT")), ""),
             (package("openssl", CRATES_IO, Some("MIT")), "openssl 1.0.0: is banned: a C library"),
-            (package("bare", CRATES_IO, None), "bare 1.0.0: names no licence"),
+            (package("bare", CRATES_IO, None), "bare 1.0.0: has no licence"),
             (
                 package("fork", "git+https://example.org/fork#1234", Some("MIT")),
                 "fork 1.0.0: comes from git+https://example.org/fork#1234",

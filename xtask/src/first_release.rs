@@ -40,7 +40,7 @@ fn check_out(directory: &Path, source: &Path) -> Result<()> {
     let known = git(&["cat-file", "-e", &format!("{COMMIT}^{{commit}}")]).output();
     ensure!(
         known.context("cannot start git")?.status.success(),
-        "the first release ({COMMIT}) is not in the history here; fetch all of it: \
+        "the first release ({COMMIT}) is not in this clone; fetch the whole history: \
          `git fetch --unshallow`"
     );
     fs::create_dir_all(directory)?;

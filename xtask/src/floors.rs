@@ -32,7 +32,7 @@ pub(crate) fn check() -> Result<()> {
     if !faults.is_empty() {
         bail!("imports that the floors of {DOCUMENT} do not allow:\n  {}", faults.join("\n  "));
     }
-    println!("the imports of {} crates and {} drawn ones go down", crates.len(), blocks.len() - 1);
+    println!("imports of {} crates, and inside {} crates, go down", crates.len(), blocks.len() - 1);
     Ok(())
 }
 
@@ -63,7 +63,7 @@ fn faults_of_crates(
             faults.extend(fault(floors, user, name).map(|why| format!("{user}/Cargo.toml: {why}")));
         }
         if !floors.contains_key(user) && used.is_empty() {
-            faults.push(format!("{user}: the crate is not drawn"));
+            faults.push(format!("{user}: the crate is not in the floors"));
         }
     }
     for name in floors.keys().filter(|name| !dependencies.contains_key(*name)) {
@@ -81,7 +81,7 @@ fn faults_of_modules(
     let mut faults = Vec::new();
     for (user, used) in imports {
         if !floors.contains_key(user) {
-            faults.push(format!("{of}/src/{user}: the module is not drawn"));
+            faults.push(format!("{of}/src/{user}: the module is not in the floors"));
             continue;
         }
         for (name, file) in used.iter().filter(|(name, _)| imports.contains_key(*name)) {
@@ -98,8 +98,8 @@ fn fault(floors: &Floors, user: &str, below: &str) -> Option<String> {
     match (floors.get(user), floors.get(below)) {
         (Some(from), Some(to)) if to < from => None,
         (Some(_), Some(_)) => Some(format!("`{user}` uses `{below}`, which is not below it")),
-        (None, _) => Some(format!("`{user}` is not drawn")),
-        (_, None) => Some(format!("`{below}` is not drawn")),
+        (None, _) => Some(format!("`{user}` is not in the floors")),
+        (_, None) => Some(format!("`{below}` is not in the floors")),
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
         ]);
         let faults = faults_of_crates(floors, &dependencies);
         assert_eq!(faults.len(), 3, "{faults:?}");
-        for (fault, words) in faults.iter().zip(["not below", "not drawn", "no crate `top`"]) {
+        for (fault, words) in faults.iter().zip(["not below", "not in", "no crate `top`"]) {
             assert!(fault.contains(words), "{faults:?}");
         }
     }
@@ -244,7 +244,7 @@ mod tests {
         ]);
         let faults = faults_of_modules("low", floors, &imports);
         assert_eq!(faults.len(), 2, "{faults:?}");
-        assert!(faults[0].contains("z: the module is not drawn"), "{faults:?}");
+        assert!(faults[0].contains("z: the module is not in"), "{faults:?}");
         assert!(faults[1].contains("no module `b`"), "{faults:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! The build automation of this workspace; see `cargo xtask help`.
 
 mod bench;
+mod bless;
 mod decoders;
 mod demo;
 mod deps;
@@ -19,6 +20,7 @@ mod test;
 mod tidy;
 mod version;
 mod web;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +73,8 @@ enum Task {
     Verify,
     /// Apply clippy's suggestions and format the code
     Fix,
+    /// Record the core's golden files anew, after an intended change of the protocol or of a text
+    Bless,
     /// Simulate random clusters under random faults on all cores: --seeds N, --from S, --minutes M,
     /// --break RULE
     #[command(disable_help_flag = true)]
@@ -186,6 +190,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Test => return test::test(),
         Task::Verify => return Ok(test::verify()),
         Task::Fix => fix::fix()?,
+        Task::Bless => bless::bless()?,
     }
     Ok(ExitCode::SUCCESS)
 }

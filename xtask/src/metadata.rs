@@ -64,7 +64,7 @@ fn parse_own(json: &[u8]) -> Result<BTreeMap<String, BTreeSet<String>>> {
     };
     let mut own = BTreeMap::new();
     for package in packages.iter().filter(|package| package["source"].is_null()) {
-        let manifest = directory(&package["manifest_path"]).context("a package elsewhere")?;
+        let manifest = directory(&package["manifest_path"]).context("a package outside")?;
         let used = package["dependencies"].as_array().into_iter().flatten();
         let used = used.filter(|used| used["kind"].as_str() != Some("dev"));
         let directory_name = manifest.trim_end_matches("/Cargo.toml").to_owned();

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::paths;
 use crate::process::probe;
+use crate::{paths, words};
 
 /// Maximum length of a source file, in lines; test files may be longer.
 const LONGEST: usize = 500;
@@ -40,6 +40,7 @@ pub(crate) fn check() -> Result<()> {
 fn faults_of(name: &str, text: &str) -> Vec<String> {
     let mut faults = machine_paths(name, text);
     faults.extend(conflicts(name, text));
+    faults.extend(words::faults(name, text));
     if Path::new(name).extension().is_some_and(|extension| extension == "rs") {
         faults.extend(rust_faults(name, text));
     }
@@ -53,7 +54,7 @@ fn machine_paths(name: &str, text: &str) -> Vec<String> {
         [["/ro", "ot/"], ["/ho", "me/"], ["/Us", "ers/"], ["C:", "\\Users"]].map(|h| h.concat());
     numbered(text)
         .filter(|(_, line)| homes.iter().any(|home| mentions(line, home)))
-        .map(|(number, _)| format!("{name}:{number}: a path of one machine"))
+        .map(|(number, _)| format!("{name}:{number}: a path of a single machine"))
         .collect()
 }
 
@@ -61,7 +62,7 @@ fn machine_paths(name: &str, text: &str) -> Vec<String> {
 fn conflicts(name: &str, text: &str) -> Vec<String> {
     numbered(text)
         .filter(|(_, line)| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))
-        .map(|(number, _)| format!("{name}:{number}: a conflict that nobody resolved"))
+        .map(|(number, _)| format!("{name}:{number}: a conflict that is not resolved"))
         .collect()
 }
 
@@ -76,17 +77,17 @@ fn mentions(line: &str, home: &str) -> bool {
 fn rust_faults(name: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !begins_with_docs(text) {
-        faults.push(format!("{name}:1: begins without a `//!` that says what it is for"));
+        faults.push(format!("{name}:1: begins without a `//!` comment about its purpose"));
     }
     let lines = text.lines().count();
     if lines > LONGEST && !is_test(name) {
-        faults.push(format!("{name}: {lines} lines; more than {LONGEST} usually hold two things"));
+        faults.push(format!("{name}: {lines} lines, more than {LONGEST}: split the file"));
     }
     // Split to keep this check from matching its own source.
     let left_over = [["dbg", "!("], ["todo", "!("], ["unimplemented", "!("]].map(|l| l.concat());
     for (number, line) in numbered(text) {
         if let Some(found) = left_over.iter().find(|found| line.contains(found.as_str())) {
-            faults.push(format!("{name}:{number}: `{found}` was left behind"));
+            faults.push(format!("{name}:{number}: `{found}` must be removed"));
         }
     }
     faults
@@ -130,7 +131,7 @@ mod tests {
             ("src/a.rs", format!("//! A.\n{later}"), "src/a.rs:2: `todo"),
             ("src/a.rs", format!("//! A.\n{}", "x\n".repeat(500)), "src/a.rs: 501 lines"),
             ("index.html", "a\n<<<<<<< HEAD".to_owned(), "index.html:2: a conflict"),
-            ("README.md", format!("\nrun {home}me/x"), "README.md:2: a path of one machine"),
+            ("README.md", format!("\nrun {home}me/x"), "README.md:2: a path of a single machine"),
         ];
         for (name, text, expected) in cases {
             let faults = faults_of(name, &text);

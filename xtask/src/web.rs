@@ -60,9 +60,9 @@ fn trunk() -> Result<Command> {
     let lock = std::fs::read_to_string(paths::root().join("Cargo.lock"));
     setup::check_wasm_bindgen(&lock.context("cannot read Cargo.lock")?)?;
     setup::ensure(&setup::PAGE, Report::Changes)?;
-    let program = find_program(&["trunk"]).context("trunk was installed, yet it is not found")?;
+    let program = find_program(&["trunk"]).context("trunk was installed, but it is not found")?;
     let toolchain =
-        WasmToolchain::detect().context("the wasm target was installed, yet it is not found")?;
+        WasmToolchain::detect().context("the wasm target was installed, but it is not found")?;
     let mut command = Command::new(program);
     command.current_dir(paths::root());
     toolchain.apply(&mut command);

@@ -183,7 +183,7 @@ async fn fail_over(options: &Options, kills: usize) -> Result<()> {
 
 async fn snapshot(options: &Options, keys: u64, seconds: u64) -> Result<()> {
     let cluster = start(options, Contender::Glassraft, None).await?;
-    let mut cluster = cluster.context("it was asked for")?;
+    let mut cluster = cluster.context("the server did not start")?;
     let lasting = Duration::from_secs(seconds);
     let load = Load { work: Work::Put, clients: 64, lasting, keys };
     let report = snapshots::measure(&mut cluster, load, 3).await?;
@@ -193,7 +193,7 @@ async fn snapshot(options: &Options, keys: u64, seconds: u64) -> Result<()> {
 
 async fn trace(options: &Options, rounds: usize, seconds: u64) -> Result<()> {
     let cluster = start(options, Contender::Glassraft, None).await?;
-    let cluster = cluster.context("it was asked for")?;
+    let cluster = cluster.context("the server did not start")?;
     load::fill(&cluster, KEYS).await?;
     let lasting = Duration::from_secs(seconds);
     let load = Load { work: Work::Put, clients: 256, lasting, keys: KEYS };

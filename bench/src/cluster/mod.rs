@@ -141,9 +141,9 @@ impl Cluster {
         let Some(mut child) = self.servers[server].child.take() else {
             bail!("server {} does not run", server + 1);
         };
-        child.kill().context("cannot end a server")?;
+        child.kill().context("cannot stop a server")?;
         let at = Instant::now();
-        child.wait().context("a server's end is not told")?;
+        child.wait().context("cannot wait for the end of a server")?;
         Ok(at)
     }
 
@@ -221,7 +221,7 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
             return Ok(it);
         }
         if Instant::now() > deadline {
-            bail!("waited {} s in vain for: {what}", PATIENCE.as_secs());
+            bail!("timed out after {} s waiting for: {what}", PATIENCE.as_secs());
         }
         sleep(Duration::from_millis(20)).await;
     }

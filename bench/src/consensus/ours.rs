@@ -95,7 +95,7 @@ impl Ours {
                         written = Some(write.id);
                     }
                     Output::Respond(..) | Output::SaveSnapshot(_) => {
-                        unreachable!("nobody asked for that")
+                        unreachable!("the load causes no such output")
                     }
                 }
             }

@@ -93,7 +93,7 @@ impl Ours {
                     Output::Respond(_, outcome) => {
                         self.answers += u64::from(matches!(outcome, Outcome::Applied { .. }));
                     }
-                    Output::SaveSnapshot(_) => unreachable!("nobody asked for that"),
+                    Output::SaveSnapshot(_) => unreachable!("the load causes no such output"),
                 }
             }
             let Some(write) = written else { return moved };
@@ -125,7 +125,7 @@ impl Cluster for Ours {
                     tally.add(command);
                 }
             }
-            assert_eq!(tally.commands, server.replica.store().revision(), "a change each");
+            assert_eq!(tally.commands, server.replica.store().revision(), "a change a command");
             tally
         })
     }

@@ -95,7 +95,7 @@ impl RaftRs {
     fn turn(&mut self, turn: usize) -> bool {
         let server = &mut self.servers[turn];
         while let Some(message) = self.inboxes[turn].pop_front() {
-            server.node.step(message).expect("messages of a correct cluster");
+            server.node.step(message).expect("a correct cluster sends valid messages");
         }
         if !server.node.has_ready() {
             return false;
@@ -146,7 +146,7 @@ impl Application {
             }
             self.handed_out.add(black_box(&entry.data));
             let Some(store) = &mut self.store else { continue };
-            let command = Command::decode(&entry.data).expect("what was encoded");
+            let command = Command::decode(&entry.data).expect("an encoded command can be decoded");
             let applied = store.apply(command);
             if let Some(request) = self.pending.pop_front() {
                 self.answers.push((request, applied));
@@ -181,7 +181,7 @@ impl Cluster for RaftRs {
             let application = &server.application;
             assert!(application.pending.is_empty(), "every client has its answer");
             if let Some(store) = &application.store {
-                assert_eq!(application.handed_out.commands, store.revision(), "a change each");
+                assert_eq!(application.handed_out.commands, store.revision(), "a change a command");
             }
             application.handed_out
         })

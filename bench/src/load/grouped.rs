@@ -34,7 +34,7 @@ impl GroupedClient {
             }
             Operation::Get(key) | Operation::StaleGet(key) => {
                 let found = self.client.get(key_name(key).into()).await?;
-                ensure!(found.is_some(), "a key is gone");
+                ensure!(found.is_some(), "a key is missing");
             }
         }
         Ok(())

@@ -83,7 +83,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(u16, usize, usize)>> {
         None => Some(0),
     };
     let status = response.code.ok_or_else(|| bad("no status"))?;
-    Ok(Some((status, head, length.ok_or_else(|| bad("a content-length that is no number"))?)))
+    Ok(Some((status, head, length.ok_or_else(|| bad("a content-length that is not a number"))?)))
 }
 
 /// Encodes a request, with a body unless it is GET.

@@ -39,7 +39,7 @@ impl HttpClient {
         if status.is_err() {
             self.connection = None;
         }
-        ensure!(status? == 200, "an answer that is an error");
+        ensure!(status? == 200, "the server answered with an error");
         Ok(())
     }
 }

@@ -221,7 +221,7 @@ pub async fn fill(cluster: &Cluster, keys: u64) -> Result<()> {
         });
     }
     while let Some(ended) = tasks.join_next().await {
-        ended.context("a client ended in a bug")?.context("cannot write the keys")?;
+        ended.context("a client panicked")?.context("cannot write the keys")?;
     }
     Ok(())
 }
@@ -250,7 +250,7 @@ pub async fn run(cluster: &Cluster, interface: Interface, load: Load) -> Result<
     sleep_until(until.into()).await;
     let after = cluster.usage();
     while let Some(ended) = tasks.join_next().await {
-        ended.context("a client ended in a bug")?;
+        ended.context("a client panicked")?;
     }
     let tally = tally.borrow();
     let succeeded = tally.latencies.len();
@@ -274,7 +274,7 @@ impl Prober {
     /// Connects to a server.
     pub async fn connect(contender: Contender, address: &str) -> Result<Self> {
         let mut clients = connect(Interface::usual(contender), &[address.to_owned()], 1).await?;
-        Ok(Self(clients.pop().context("one client was asked for")?))
+        Ok(Self(clients.pop().context("there is no client")?))
     }
 
     /// Writes a key; fails if the write is not acknowledged.

@@ -31,11 +31,11 @@ pub(crate) fn failure(seed: u64, broken: Option<Mutation>, failed: &Failed) -> S
         Some(reason) => {
             let _ = writeln!(
                 text,
-                "  {short} of its {long} deeds, on {servers} servers, are enough: {reason}"
+                "  {short} of its {long} actions, on {servers} servers, are enough: {reason}"
             );
         }
         None => {
-            let _ = writeln!(text, "  it does not fail again with its {long} deeds alone");
+            let _ = writeln!(text, "  it does not fail again with its {long} actions alone");
         }
     }
     for deed in failed.shrunk.iter().take(DEEDS) {
@@ -46,7 +46,7 @@ pub(crate) fn failure(seed: u64, broken: Option<Mutation>, failed: &Failed) -> S
         let _ = writeln!(text, "    … and {} more", short - DEEDS);
     }
     if !failed.tail.is_empty() {
-        let _ = writeln!(text, "  proven by");
+        let _ = writeln!(text, "  these events show it");
     }
     for event in &failed.tail {
         let _ = writeln!(text, "    {event}");

@@ -76,29 +76,29 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MessageHeld { message } => write!(f, "Message {message} is held in the air"),
+            Self::MessageHeld { message } => write!(f, "Message {message} is held in transit"),
             Self::MessageCopied { message, due: Some(due) } => {
-                write!(f, "Message {message} flies twice, its copy will arrive at {due}")
+                write!(f, "Message {message} is copied, and the copy will arrive at {due}")
             }
             Self::MessageCopied { message, due: None } => {
-                write!(f, "Message {message} is in the air twice, both held")
+                write!(f, "Message {message} is copied, and both are held")
             }
-            Self::DiskStalled { node } => write!(f, "The disk of {node} finishes nothing any more"),
-            Self::DiskMended { node } => write!(f, "The disk of {node} goes on"),
-            Self::DiskFull { node } => write!(f, "The disk of {node} has no room"),
+            Self::DiskStalled { node } => write!(f, "The disk of {node} stops finishing writes"),
+            Self::DiskMended { node } => write!(f, "The disk of {node} works again"),
+            Self::DiskFull { node } => write!(f, "The disk of {node} is full"),
             Self::SnapshotNotSaved { node } => {
                 write!(f, "The disk of {node} cannot save a snapshot")
             }
             Self::RecordTorn { node, write, entries: 0 } => {
-                write!(f, "Batch {write} is torn on the disk of {node}, as its checksum tells")
+                write!(f, "Batch {write} is torn on the disk of {node}; its checksum shows it")
             }
             Self::RecordTorn { node, write, entries } => write!(
                 f,
-                "Batch {write} is torn on the disk of {node}, of which {entries} entries are \
-                 taken for whole"
+                "Batch {write} is torn on the disk of {node}; {entries} of its entries are read as \
+                 complete"
             ),
             Self::BitFlipped { node } => write!(f, "A bit on the disk of {node} changes"),
-            Self::Wiped { node } => write!(f, "The disk of {node} is emptied"),
+            Self::Wiped { node } => write!(f, "The disk of {node} is erased"),
             Self::ClockSet { node, time, rate_permille } => write!(
                 f,
                 "The clock of {node} shows {time} and runs at {rate_permille} thousandths of true \

@@ -14,10 +14,12 @@ use crate::types::NodeId;
 /// Writes who did what on one line: `S1 votes for S2 in term 3`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.id.node == NodeId::ENVIRONMENT {
-            write!(f, "{}", self.kind)
-        } else {
-            write!(f, "{} {}", self.id.node, self.kind)
+        match (self.id.node, &self.kind) {
+            (NodeId::ENVIRONMENT, kind) => write!(f, "{kind}"),
+            (receiver, EventKind::MessageDropped { message, why }) => {
+                write!(f, "{receiver} drops message {message}: {why}")
+            }
+            (node, kind) => write!(f, "{node} {kind}"),
         }
     }
 }
@@ -38,9 +40,9 @@ impl fmt::Display for EventKind {
                     state.role, state.term, state.last
                 )
             }
-            Self::Crashed => f.write_str("crashes and forgets all that its disk had not finished"),
+            Self::Crashed => f.write_str("crashes and loses all unfinished writes"),
             Self::Frozen => f.write_str("freezes"),
-            Self::Thawed => f.write_str("goes on after a freeze"),
+            Self::Thawed => f.write_str("resumes after a freeze"),
             Self::RoleChanged { role, term, why } => {
                 write!(f, "becomes {role} in term {term}: {why}")
             }
@@ -64,12 +66,12 @@ impl fmt::Display for EventKind {
             }
             Self::VoteCounted { voter, granted, pre, votes, needed } => write!(
                 f,
-                "counts {}{} from {voter}: {votes} of {needed} needed",
-                if *pre { "a pre-vote " } else { "a vote " },
+                "counts {} ({}) from {voter}: {votes} of {needed} needed",
+                if *pre { "a pre-vote" } else { "a vote" },
                 if *granted { "yes" } else { "no" },
             ),
             Self::TimerArmed { timer, due } => write!(f, "sets its {timer} timer to {due}"),
-            Self::TimerFired { timer } => write!(f, "has its {timer} timer run out"),
+            Self::TimerFired { timer } => write!(f, "sees its {timer} timer expire"),
             Self::MessageSent(message) => write!(f, "sends {message}"),
             Self::MessageInTransit { message, due } => {
                 write!(f, "Message {message} will arrive at {due}")
@@ -81,16 +83,16 @@ impl fmt::Display for EventKind {
             Self::EntriesAppended { last, entries } => {
                 write!(f, "appends ")?;
                 entry_list(f, entries)?;
-                write!(f, ", its log now ends at index {last}")
+                write!(f, "; its log now ends at index {last}")
             }
             Self::LogTruncated { from, last } => {
                 write!(
                     f,
-                    "removes its entries from index {from} on, its log now ends at index {last}"
+                    "removes its entries from index {from} on; its log now ends at index {last}"
                 )
             }
             Self::LogCompacted { to } => {
-                write!(f, "forgets its log up to index {to}, which a snapshot covers")
+                write!(f, "removes its log up to index {to} from memory")
             }
             Self::WriteStarted { write, last_index } => {
                 write!(f, "hands batch {write} to its disk, with the log up to index {last_index}")
@@ -102,26 +104,26 @@ impl fmt::Display for EventKind {
                 write!(f, "cannot write batch {write} and stops: its disk can no longer be trusted")
             }
             Self::ConfigurationAppended { position, membership } => {
-                write!(f, "follows the members {membership} from index {position} on")
+                write!(f, "uses the members {membership} from index {position} on")
             }
             Self::ConfigurationCommitted { index, membership } => {
-                write!(f, "knows the members {membership} of index {index} to be committed")
+                write!(f, "learns that the members {membership} of index {index} are committed")
             }
             Self::ConfigurationRolledBack { membership } => {
-                write!(f, "goes back to the members {membership}, as its log was cut")
+                write!(f, "returns to the members {membership}, because it truncated its log")
             }
             Self::CommitAdvanced { from, to, why } => {
                 write!(f, "moves its commit index from {from} to {to}: {why}")
             }
             Self::Applied { position, digest, .. } => {
-                write!(f, "applies index {position}, its state is now {digest:016x}")
+                write!(f, "applies index {position}; its state now has digest {digest:016x}")
             }
             Self::SnapshotSaved { meta } => {
                 write!(f, "has a snapshot of the state at index {} on disk", meta.last)
             }
             Self::SnapshotInstalled { meta, digest } => write!(
                 f,
-                "replaces its state by the leader's at index {}, which is {digest:016x}",
+                "replaces its state with the leader's at index {}, digest {digest:016x}",
                 meta.last
             ),
             Self::SnapshotIgnored { last, why } => {
@@ -129,21 +131,21 @@ impl fmt::Display for EventKind {
             }
             Self::ProgressChanged { peer, progress } => write!(
                 f,
-                "knows {peer} to hold index {}, sends from {} on ({}, {} under way)",
+                "knows that {peer} holds index {}, and sends from index {} on ({}, {} in flight)",
                 progress.match_index, progress.next_index, progress.mode, progress.in_flight
             ),
             Self::PeerDismissed { peer } => {
                 write!(f, "sends nothing more to {peer}, which has left the cluster")
             }
             Self::PeerLostLog { peer } => {
-                write!(f, "finds that {peer} lacks what it had acknowledged, and counts it no more")
+                write!(f, "finds that {peer} lost acknowledged entries, and no longer counts it")
             }
-            Self::TransferStarted { to } => write!(f, "begins to hand leadership over to {to}"),
+            Self::TransferStarted { to } => write!(f, "starts to transfer leadership to {to}"),
             Self::TransferAborted { to } => {
-                write!(f, "stays leader, since {to} did not take over in time")
+                write!(f, "stays leader, because {to} did not take over in time")
             }
             Self::ClientRequest { request, operation } => {
-                write!(f, "is asked by a client ({request}): {operation}")
+                write!(f, "receives a client's request ({request}): {operation}")
             }
             Self::ClientAnswer { request, outcome } => {
                 write!(f, "answers the client ({request}): {outcome}")
@@ -151,14 +153,14 @@ impl fmt::Display for EventKind {
             Self::ReadsConfirmed { round, reads } => {
                 write!(
                     f,
-                    "is confirmed as leader by a majority in round {round}, {reads} reads go on"
+                    "is confirmed as leader by a majority in round {round}; reads answered: {reads}"
                 )
             }
             Self::LeaseRead { request } => {
-                write!(f, "answers {request} by its lease, nobody else can lead now")
+                write!(f, "answers {request} by its lease, because no other server can lead now")
             }
             Self::LinkChanged { from, to, up: true } => {
-                write!(f, "The link {from} -> {to} is mended")
+                write!(f, "The link {from} -> {to} is restored")
             }
             Self::LinkChanged { from, to, up: false } => {
                 write!(f, "The link {from} -> {to} is cut")
@@ -167,9 +169,9 @@ impl fmt::Display for EventKind {
             Self::Summarised { events } => write!(f, "was too busy to report {events} events"),
             Self::StateDiffers { peer, index, own, theirs, stops } => write!(
                 f,
-                "finds that its state after index {index} is {own:016x} and that of {peer} \
-                 {theirs:016x}{}",
-                if *stops { ", as of a majority: it stops" } else { "" }
+                "finds that its state after index {index} has digest {own:016x}, and that of \
+                 {peer} has {theirs:016x}{}",
+                if *stops { "; a majority has the latter, so it stops" } else { "" }
             ),
         }
     }
@@ -185,13 +187,13 @@ impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PreVote { next_term, last_log } => {
-                write!(f, "for term {next_term}, its log ends at index {last_log}")
+                write!(f, "for term {next_term}; its log ends at index {last_log}")
             }
             Self::PreVoteReply { next_term, granted } => {
                 write!(f, "{} for term {next_term}", yes_or_no(*granted))
             }
             Self::RequestVote { last_log, transfer } => {
-                let asked = if *transfer { ", the leader asked it to" } else { "" };
+                let asked = if *transfer { ", and the leader asked it to campaign" } else { "" };
                 write!(f, "its log ends at index {last_log}{asked}")
             }
             Self::RequestVoteReply { granted } => f.write_str(yes_or_no(*granted)),
@@ -205,14 +207,14 @@ impl fmt::Display for Body {
             Self::AppendEntriesReply {
                 result: AppendResult::Rejected { prev_log, hint }, ..
             } => {
-                write!(f, "does not hold index {prev_log}, perhaps {hint}")
+                write!(f, "does not hold index {prev_log}, but perhaps {hint}")
             }
             Self::InstallSnapshot { chunk, .. } => write!(
                 f,
                 "{} bytes of the state at index {}{}",
                 chunk.data.len(),
                 chunk.meta.last,
-                if chunk.next.is_none() { ", the last part" } else { "" }
+                if chunk.next.is_none() { ", the last chunk" } else { "" }
             ),
             Self::InstallSnapshotReply { last, result, .. } => match result {
                 SnapshotProgress::Wants(_) => write!(f, "wants more of the state at index {last}"),
@@ -221,16 +223,16 @@ impl fmt::Display for Body {
                 }
             },
             Self::TimeoutNow => f.write_str("campaign at once"),
-            Self::ReadIndex { .. } => f.write_str("up to where must its reads see?"),
+            Self::ReadIndex { .. } => f.write_str("asks which index to apply before its reads"),
             Self::ReadIndexReply { read_index: Some(index), .. } => {
-                write!(f, "up to index {index}")
+                write!(f, "index {index}")
             }
-            Self::ReadIndexReply { read_index: None, .. } => f.write_str("it cannot tell"),
+            Self::ReadIndexReply { read_index: None, .. } => f.write_str("it does not know"),
             Self::StateDigest { index, digest, reply: false } => {
-                write!(f, "its state after index {index} is {digest:016x}")
+                write!(f, "its state after index {index} has digest {digest:016x}")
             }
             Self::StateDigest { index, digest, reply: true } => {
-                write!(f, "no, its state after index {index} is {digest:016x}")
+                write!(f, "different: its state after index {index} has digest {digest:016x}")
             }
         }
     }
@@ -262,7 +264,7 @@ impl fmt::Display for Payload {
             Self::Noop => f.write_str("no-op"),
             Self::Command(bytes) => match Command::decode(bytes) {
                 Ok(command) => write!(f, "{command}"),
-                Err(_) => write!(f, "{} bytes that are no command", bytes.len()),
+                Err(_) => write!(f, "{} bytes that are not a command", bytes.len()),
             },
             Self::Membership(membership) => write!(f, "members {membership}"),
         }
@@ -276,7 +278,7 @@ impl fmt::Display for Operation {
             Self::Read => f.write_str("read"),
             Self::ChangeMembership(change) => write!(f, "{change}"),
             Self::TransferLeadership(Some(to)) => write!(f, "let {to} lead"),
-            Self::TransferLeadership(None) => f.write_str("let another server lead"),
+            Self::TransferLeadership(None) => f.write_str("let any other server lead"),
         }
     }
 }
@@ -288,13 +290,13 @@ impl fmt::Display for Outcome {
                 write!(f, "done at index {position}, {applied}")
             }
             Self::ReadReady { read_index } => {
-                write!(f, "read now, everything up to index {read_index} is there")
+                write!(f, "read now: everything up to index {read_index} is applied")
             }
-            Self::Malformed => f.write_str("this is no command that this version knows"),
+            Self::Malformed => f.write_str("this release does not know this command"),
             Self::NotLeader { leader: Some(leader) } => write!(f, "ask {leader}, the leader"),
             Self::NotLeader { leader: None } => f.write_str("no leader is known here"),
-            Self::Unknown => f.write_str("it is not known what became of it"),
-            Self::Halted => f.write_str("it has stopped, nothing is accepted any more"),
+            Self::Unknown => f.write_str("its outcome is unknown"),
+            Self::Halted => f.write_str("the server has stopped and accepts no requests"),
             Self::MembershipChanged { membership, .. } => {
                 write!(f, "the members are now {membership}")
             }
@@ -308,10 +310,12 @@ impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Membership(refusal) => write!(f, "{refusal}"),
-            Self::NotAVoter => f.write_str("the server that should lead does not vote"),
-            Self::AlreadyLeads => f.write_str("it leads already"),
-            Self::TransferInProgress => f.write_str("leadership is being handed over already"),
-            Self::TransferTimedOut => f.write_str("the server that should lead did not take over"),
+            Self::NotAVoter => f.write_str("the server that should lead is not a voter"),
+            Self::AlreadyLeads => f.write_str("the server that should lead already leads"),
+            Self::TransferInProgress => f.write_str("another leadership transfer is in progress"),
+            Self::TransferTimedOut => {
+                f.write_str("the server that should lead did not take over in time")
+            }
         }
     }
 }
@@ -327,7 +331,7 @@ impl fmt::Display for CommitReason {
                 }
                 f.write_str(")")
             }
-            Self::LeaderCommit => f.write_str("the leader says so"),
+            Self::LeaderCommit => f.write_str("the leader has committed it"),
             Self::Recovered => f.write_str("it was known before the restart"),
             Self::Snapshot => f.write_str("a snapshot holds only committed entries"),
         }
@@ -341,7 +345,7 @@ impl fmt::Display for DropReason {
             Self::Lost => f.write_str("the network lost it"),
             Self::ReceiverDown => f.write_str("the receiver is down"),
             Self::QueueFull => f.write_str("the queue to the receiver is full"),
-            Self::Refused(why) => write!(f, "the receiver refuses it, {why}"),
+            Self::Refused(why) => write!(f, "the receiver refuses it, because {why}"),
         }
     }
 }
@@ -374,9 +378,9 @@ words! {
         LeaderHeard => "another server leads this term",
         QuorumLost => "it heard from no majority for an election timeout",
         DiskStalled => "its own disk did not finish a write within an election timeout",
-        DiskFailed => "its disk refused a write",
+        DiskFailed => "its disk failed to write",
         Removed => "it is not a member any more",
-        UnknownCommand => "a committed command is not one that it knows",
+        UnknownCommand => "it does not know a committed command",
         StateDiffers => "its state differs from that of a majority",
     }
     TermReason {
@@ -388,18 +392,18 @@ words! {
         Heartbeat => "heartbeat",
     }
     MessageRefusal {
-        WrongAddress => "it is addressed wrongly",
-        ImpossibleNumber => "its term or an index in it is out of all bounds",
-        Malformed => "it makes no sense",
+        WrongAddress => "its sender or receiver is wrong",
+        ImpossibleNumber => "its term or an index in it is too high",
+        Malformed => "it is malformed",
         SecondLeader => "another server leads its term",
-        NotTheLeader => "its sender does not lead",
+        NotTheLeader => "its sender is not the leader",
         ContradictsCommitted => "it contradicts what is committed",
-        Unasked => "nobody asked for it",
+        Unasked => "it answers a message that was never sent",
     }
     SnapshotRefusal {
-        NotNewer => "its own state is as new or newer",
-        OutOfSequence => "the part does not continue what was received",
-        Damaged => "the parts do not add up",
+        NotNewer => "its own state is at least as new",
+        OutOfSequence => "the chunk does not continue the received chunks",
+        Damaged => "the chunks do not form the announced state",
         Busy => "another snapshot is being saved",
     }
     ProgressMode {

@@ -291,7 +291,7 @@ mod tests {
             ("nothing", true, vec![]),
             ("a read of nothing", true, vec![operation(0, Some(1), Read(None))]),
             (
-                "a read of what was never written",
+                "a read of a value that was never written",
                 false,
                 vec![operation(0, Some(1), Read(value(1)))],
             ),
@@ -301,7 +301,7 @@ mod tests {
                 vec![operation(0, Some(1), Write(value(1))), operation(2, Some(3), Read(None))],
             ),
             (
-                "a read beside a write sees either",
+                "a read during a write sees the old or the new value",
                 true,
                 vec![operation(0, Some(5), Write(value(1))), operation(2, Some(3), Read(None))],
             ),
@@ -334,7 +334,7 @@ mod tests {
                 ],
             ),
             (
-                "two swaps cannot both take the same value",
+                "two swaps cannot both replace the same value",
                 false,
                 vec![
                     operation(0, Some(1), Write(value(1))),
@@ -343,7 +343,7 @@ mod tests {
                 ],
             ),
             (
-                "a swap cannot miss what is there",
+                "a swap cannot miss a value that exists",
                 false,
                 vec![
                     operation(0, Some(1), Write(value(1))),
@@ -351,7 +351,7 @@ mod tests {
                 ],
             ),
             (
-                "an unknown write whose value nobody read may be why a swap missed",
+                "a swap may miss because of an unknown write that no client read",
                 true,
                 vec![
                     operation(0, Some(1), Write(value(1))),

@@ -50,8 +50,8 @@ impl Durability {
             let durable = self.durable.get(voter).copied().unwrap_or_default();
             if durable < to && !self.forgetful.contains(voter) {
                 let explanation = format!(
-                    "{leader} commits index {to} and counts {voter}, whose disk holds its log up to \
-                     index {durable} only"
+                    "{leader} commits index {to} and counts {voter}, whose disk holds its log \
+                     only up to index {durable}"
                 );
                 return Err((explanation, Vec::new()));
             }

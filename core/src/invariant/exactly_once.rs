@@ -50,8 +50,8 @@ impl ExactlyOnce {
                 }
                 let (session, sequence) = request;
                 let explanation = format!(
-                    "request {sequence} of session {session} took effect at index {first}, and takes \
-                     effect again at index {} on {node}",
+                    "request {sequence} of session {session} took effect at index {first}, and \
+                     again at index {} on {node}",
                     position.index
                 );
                 Err((explanation, vec![by]))

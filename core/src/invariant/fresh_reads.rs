@@ -57,8 +57,8 @@ fn seen(node: NodeId, read_index: LogIndex, asked: Option<(LogIndex, EventId)>) 
     match asked {
         Some((known, by)) if known > read_index => {
             let explanation = format!(
-                "{node} lets a read see the state up to index {read_index}, though index {known} was \
-                 answered to a client before the read was asked"
+                "{node} lets a read see the state up to index {read_index}. A client had an answer \
+                 from index {known} before that read"
             );
             Err((explanation, vec![by]))
         }

@@ -84,8 +84,8 @@ impl LeaderCompleteness {
         for (later, Elected { by: election, log }) in self.leaders.range(entry.in_term.next()..) {
             if index > log.base().index && log.term_at(index) != Some(entry.entry_term) {
                 let explanation = format!(
-                    "{} commits index {index} of term {} in term {}, but {}, the leader of term \
-                     {later}, does not hold it",
+                    "{} commits index {index} of term {} in term {}, but {} leads term {later} \
+                     without it",
                     entry.by.node, entry.entry_term, entry.in_term, election.node
                 );
                 return Err((explanation, vec![*election]));

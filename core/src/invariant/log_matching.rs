@@ -44,8 +44,8 @@ impl LogMatching {
             }
             if seen.previous_term != previous.term {
                 let explanation = format!(
-                    "{} and {node} hold the same entry at index {position}, but before it entries \
-                     of terms {} and {}",
+                    "{} and {node} hold the same entry at index {position}, after entries of \
+                     different terms, {} and {}",
                     first.node, seen.previous_term, previous.term
                 );
                 return Err((explanation, vec![first]));

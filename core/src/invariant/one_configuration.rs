@@ -46,8 +46,8 @@ impl OneConfiguration {
                 server.open.push((position.index, event.id));
                 if let Some((index, appended)) = before.filter(|_| server.leads) {
                     let explanation = format!(
-                        "{node} leads and appends a configuration at index {}, while the one at \
-                         index {index} is not committed",
+                        "{node} leads and appends a configuration at index {}, before the \
+                         configuration at index {index} is committed",
                         position.index
                     );
                     return Err((explanation, vec![appended]));

@@ -27,7 +27,8 @@ impl StateAgreement {
             return Ok(());
         }
         let explanation = format!(
-            "after index {position} the state of {} is {first:016x}, that of {} {digest:016x}",
+            "after index {position} the state of {} has digest {first:016x}, and that of {} has \
+             {digest:016x}",
             by.node, event.id.node
         );
         Err((explanation, vec![by]))

@@ -43,8 +43,8 @@ impl Change {
 /// Some changes after a revision are no longer kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the changes after revision {asked} are not kept any more; those after {kept} are. Read the \
-     keys anew and watch from their revision on"
+    "the changes after revision {asked} are no longer kept; those after revision {kept} are. Read \
+     the keys again and watch from their revision on"
 )]
 pub struct Compacted {
     /// The requested revision.
@@ -284,7 +284,7 @@ mod tests {
         for revision in 1..=2 * MAX_CHANGES as u64 {
             changes.push(change(revision, 1));
         }
-        assert_eq!(changes.kept(), 5, "nothing is lost that is unread");
+        assert_eq!(changes.kept(), 5, "no unread change is lost");
         changes.set_unread_after(7);
         assert_eq!(changes.kept(), 7);
         for revision in 0..UNREAD_FACTOR * MAX_CHANGES {

@@ -196,7 +196,7 @@ pub enum Refusal {
     /// The session does not exist, or has ended. It is unknown whether an earlier attempt took
     /// effect.
     NoSuchSession,
-    /// The session has executed a later request, and it remembers only the answer to that one.
+    /// The session has executed a later request, and it remembers only the later answer.
     SupersededRequest,
     /// The inner command is not allowed in a session or named request, for example a session
     /// request.
@@ -338,16 +338,16 @@ impl fmt::Display for Command {
                 write!(f, "{} = {} if it is {expected}", Brief(key), Brief(value))
             }
             Self::Transaction(transaction) => write!(f, "{transaction}"),
-            Self::GrantLease { ttl } => write!(f, "a lease of {} ms", ttl / 1000),
+            Self::GrantLease { ttl } => write!(f, "grant a lease of {} ms", ttl / 1000),
             Self::KeepLeaseAlive(lease) => write!(f, "keep lease {lease} alive"),
             Self::RevokeLease(lease) => write!(f, "end lease {lease}"),
-            Self::OpenSession { ttl } => write!(f, "a session of {} ms", ttl / 1000),
+            Self::OpenSession { ttl } => write!(f, "open a session of {} ms", ttl / 1000),
             Self::CloseSession(session) => write!(f, "end session {session}"),
             Self::InSession { session, sequence, command } => {
                 write!(f, "request {sequence} of session {session}: ")?;
                 match Self::decode(command) {
                     Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => {
-                        f.write_str("no command")
+                        f.write_str("not a command")
                     }
                     Ok(command) => write!(f, "{command}"),
                 }
@@ -356,13 +356,13 @@ impl fmt::Display for Command {
                 f.write_str("once: ")?;
                 match Self::decode(command) {
                     Ok(Self::InSession { .. } | Self::Once { .. }) | Err(_) => {
-                        f.write_str("no command")
+                        f.write_str("not a command")
                     }
                     Ok(command) => write!(f, "{command}"),
                 }
             }
-            Self::AdvanceClock { to } => write!(f, "the time is {} ms", to / 1000),
-            Self::RaiseSemantics { to } => write!(f, "apply by rules {}", to.0),
+            Self::AdvanceClock { to } => write!(f, "set the clock to {} ms", to / 1000),
+            Self::RaiseSemantics { to } => write!(f, "apply commands by rules {}", to.0),
         }
     }
 }
@@ -370,8 +370,8 @@ impl fmt::Display for Command {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absent => f.write_str("not there"),
-            Self::Present => f.write_str("there"),
+            Self::Absent => f.write_str("absent"),
+            Self::Present => f.write_str("present"),
             Self::Value(value) => write!(f, "{}", Brief(value)),
             Self::Revision(revision) => write!(f, "of revision {revision}"),
         }
@@ -394,11 +394,11 @@ impl fmt::Display for Applied {
                 write!(f, "the comparison failed, revision {}", self.revision)
             }
             Answer::Lease { id, ttl } => write!(f, "lease {id} lasts {} ms", ttl / 1000),
-            Answer::LeaseRevoked { keys } => write!(f, "the lease ended with {keys} keys"),
+            Answer::LeaseRevoked { keys } => write!(f, "the lease ended and {keys} keys with it"),
             Answer::Session(id) => write!(f, "session {id}"),
             Answer::SessionClosed => f.write_str("the session ended"),
-            Answer::Semantics { now } => write!(f, "rules {} hold", now.0),
-            Answer::Clock { keys } => write!(f, "the time was taken in, {keys} keys ended"),
+            Answer::Semantics { now } => write!(f, "rules {} apply", now.0),
+            Answer::Clock { keys } => write!(f, "the clock is set, {keys} keys expired"),
             Answer::Refused(refusal) => write!(f, "refused: {refusal}"),
         }
     }
@@ -409,14 +409,14 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NoSuchLease => "there is no such lease, or it has ended",
             Self::NoSuchSession => "there is no such session, or it has ended",
-            Self::SupersededRequest => "the session has gone on to a later request",
-            Self::NotInSession => "this cannot be asked in a session",
+            Self::SupersededRequest => "the session has already executed a later request",
+            Self::NotInSession => "this request is not possible in a session",
             Self::TimeToLive => {
-                "a time to live is at least 1 ms and at most a year, of a session at most a day"
+                "a time to live must be 1 ms to 1 year, for a session at most 1 day"
             }
-            Self::TooMany => "there are as many of them as the store keeps",
-            Self::Malformed => "this is no command that this version knows",
-            Self::NameReused => "another request had the same name",
+            Self::TooMany => "the store already holds the maximum number of them",
+            Self::Malformed => "this release does not know this command",
+            Self::NameReused => "another request has already used this name",
             Self::ResultTooLarge => "the transaction reads more than an answer may hold",
         })
     }

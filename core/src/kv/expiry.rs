@@ -3,8 +3,8 @@
 //!
 //! The log advances the clock only at times. An item granted between two clock entries would expire
 //! early if it counted from the earlier one. Instead it counts from the second clock entry after
-//! the grant. The first one may already be in flight when the leader applies the grant and answers.
-//! The leader proposes the next clock entry only after it has applied the last one
+//! the grant. The first entry may already be in flight when the leader applies the grant and
+//! answers. The leader proposes the next clock entry only after it has applied the last one
 //! (`replica/timekeeper.rs`).
 
 use imbl::{OrdMap, OrdSet};

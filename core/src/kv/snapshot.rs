@@ -117,16 +117,18 @@ pub enum ChunkError {
     #[error(transparent)]
     Malformed(#[from] codec::DecodeError),
     /// The state follows rules of a later release.
-    #[error("the state follows rules {rules}, which a later release knows; start that one")]
+    #[error(
+        "the state follows rules {rules}, which this release does not know; start a later release"
+    )]
     LaterRelease {
         /// The number of these rules.
         rules: u16,
     },
     /// The next chunk would not begin after this one, so the transfer would never end.
-    #[error("the chunk of a snapshot leads nowhere")]
+    #[error("the next chunk of the snapshot does not start after this chunk")]
     NoProgress,
     /// All chunks arrived, but they do not form the announced state.
-    #[error("the chunks of the snapshot do not add up to its digest {expected:016x}")]
+    #[error("the chunks of the snapshot do not match its digest {expected:016x}")]
     Digest {
         /// The digest that the sender announced.
         expected: u64,
@@ -158,7 +160,7 @@ impl Snapshot {
         };
         let data = codec::encode(&chunk);
         let limit = MAX_ENCODED_CHUNK_BYTES.max(max_bytes.saturating_add(CHUNK_OVERHEAD));
-        assert!(data.len() <= limit, "a chunk of {} bytes could not be sent", data.len());
+        assert!(data.len() <= limit, "a chunk of {} bytes is too long to send", data.len());
         (data.into(), next)
     }
 }

@@ -275,7 +275,7 @@ impl KvStore {
     fn raise_semantics(&mut self, to: Semantics) -> Result<Answer, UnknownCommand> {
         if to > Semantics::LATEST {
             let (to, known) = (to.0, Semantics::LATEST.0);
-            return Err(UnknownCommand(format!("apply by rules {to}, of which {known} are known")));
+            return Err(UnknownCommand(format!("apply by rules {to}, newer than {known}")));
         }
         self.semantics = self.semantics.max(to);
         Ok(Answer::Semantics { now: self.semantics })

@@ -26,7 +26,7 @@ impl Entries {
     /// If the range is out of bounds.
     #[must_use]
     pub fn part(&self, part: Range<usize>) -> Self {
-        assert!(part.start <= part.end && part.end <= self.range.len(), "a part of the whole");
+        assert!(part.start <= part.end && part.end <= self.range.len(), "the range is within");
         let start = self.range.start;
         Self { block: self.block.clone(), range: start + part.start..start + part.end }
     }

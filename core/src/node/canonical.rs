@@ -39,7 +39,7 @@ impl Node {
             received_digests,
         } = self;
         let idle = outputs.is_empty() && chunk_requests.is_empty() && received_chunks.is_empty();
-        assert!(idle && received_digests.is_empty(), "between two steps nothing is left to do");
+        assert!(idle && received_digests.is_empty(), "no work is left between two steps");
         (id, hard_state, self.membership(), commit_index, timer, halted).hash(hasher);
         log.base().hash(hasher);
         log.iter().for_each(|entry| entry.hash(hasher));

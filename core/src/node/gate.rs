@@ -242,7 +242,7 @@ impl Gate {
     pub(crate) fn release(&mut self, term: Term) -> Option<Held> {
         let ready = self.held.iter().position(|held| held.after <= self.durable)?;
         let held = self.held.remove(ready).expect("just found");
-        assert_eq!(held.term, term, "messages of earlier terms are forgotten when the term grows");
+        assert_eq!(held.term, term, "a new term discards messages of earlier terms");
         Some(held)
     }
 }

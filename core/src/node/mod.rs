@@ -5,9 +5,9 @@
 //! of keys and values. The [`crate::replica::Replica`] around it connects it with the state
 //! machine.
 //!
-//! The protocol, in the order of the paper: [`election`] (§5.2, §5.4.1), [`leader`] and
-//! [`follower`] (§5.3, §5.4.2), [`membership`] (§6), [`snapshot`] (§7), [`read`] (§8), and
-//! [`transfer`] (dissertation §3.10). [`gate`] holds messages back until what they depend on is
+//! The protocol, in the paper's order: [`election`] (§5.2, §5.4.1), [`leader`] and [`follower`]
+//! (§5.3, §5.4.2), [`membership`] (§6), [`snapshot`] (§7), [`read`] (§8), and [`transfer`]
+//! (dissertation §3.10). [`gate`] holds messages back until what they depend on is
 //! durable. [`promise`] keeps a voter's promise to its leader, [`sanity`] refuses messages that no
 //! correct peer sends, and [`crate::rules`] makes every decision.
 
@@ -115,7 +115,7 @@ pub(crate) struct NodeStart {
 impl Node {
     /// Creates a follower with what its disk held.
     pub(crate) fn new(start: NodeStart, now: Time) -> Self {
-        assert!(start.id != NodeId::ENVIRONMENT, "servers count from 1");
+        assert!(start.id != NodeId::ENVIRONMENT, "server numbers start at 1");
         let gate = Gate::new(start.log.base().index, start.log.last().index);
         let entries = start.log.iter();
         let configurations = Configurations::new(start.commit_index, start.membership, entries);
@@ -357,7 +357,7 @@ impl Node {
 
     fn advance_term(&mut self, term: Term, why: TermReason) {
         let from = self.current_term();
-        assert!(term > from, "terms only grow");
+        assert!(term > from, "terms only increase");
         // A stranger's index is valid only for the leader that sent it.
         let stranger_until = self.hard_state.stranger_until.map(|_| LogIndex::default());
         self.hard_state = HardState { current_term: term, voted_for: None, stranger_until };
@@ -486,7 +486,7 @@ impl Node {
         let seq = self.recorder.next_seq();
         let message = Message { from: self.id, to, seq, term: self.current_term(), body };
         let id = self.recorder.emit(|| EventKind::MessageSent(message.clone()));
-        assert_eq!(id, EventId { node: self.id, seq }, "a message is named by its sending");
+        assert_eq!(id, EventId { node: self.id, seq }, "a message has the number of its sending");
         self.outputs.push(NodeOutput::Send(message));
     }
 

@@ -253,7 +253,7 @@ impl Replica {
     fn take_chunk(&mut self, chunk: ReceivedChunk) {
         let ReceivedChunk { from, meta, cursor, data, next, round } = chunk;
         let (last, now) = (meta.last, self.node.now());
-        // A different snapshot is better than a failed one that waits for its retry.
+        // A different snapshot is better than a failed snapshot that waits for its retry.
         self.compaction.saving.take_if(|saving| {
             saving.from.is_some()
                 && saving.not_before.is_some_and(|earliest| earliest > now)

@@ -78,13 +78,13 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
     /// The disk failed to persist a batch.
-    #[error("the disk refused a write")]
+    #[error("the disk failed to write")]
     DiskFailed,
     /// This release does not know a committed command.
     #[error(
         "entry {position} of the log is a command that this release does not know ({command}). It \
-         was not skipped, and nothing is lost: start this server again with the release that the \
-         leader runs, or a later one"
+         was not skipped, and nothing is lost. Start this server again with the leader's release \
+         or a later release"
     )]
     UnknownCommand {
         /// The position of the command.
@@ -94,11 +94,11 @@ pub enum Halt {
     },
     /// A majority of the voters has a different state.
     #[error(
-        "after entry {index} of the log the state of this server is {own:016x}, and that of a majority \
-         of the servers is {theirs:016x}: its answers may be wrong, so it must not serve. Its data \
-         directory is kept for you to look at. Take this server out (`glassraft member remove ID`), \
-         start it with another, empty directory and without --new-cluster, and let it in again \
-         (`glassraft member add ID=PEER/CLIENT`)"
+        "the state of this server after log entry {index} is {own:016x}. A majority of the servers \
+         has the state {theirs:016x}. This server's answers may be wrong, so it must not serve. \
+         Its data directory is kept for you to examine. Remove this server \
+         (`glassraft member remove ID`). Start it with another, empty directory and without \
+         --new-cluster. Then add it again (`glassraft member add ID=PEER/CLIENT`)"
     )]
     StateDiffers {
         /// The entry after which the states differ.

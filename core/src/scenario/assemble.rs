@@ -71,21 +71,21 @@ impl Reader<'_> {
                 let phase = Phase::Introduction;
                 self.steps.push(Step { phase, title, line, blocks: Vec::new() });
             }
-            1 => return Err(self.fault(line, "a scenario has one title")),
+            1 => return Err(self.fault(line, "a scenario must have a single title")),
             2 => {
                 let phase = phase(&title).map_err(|message| self.fault(line, message))?;
                 if self.steps.last().is_some_and(|last| last.phase >= phase) {
-                    return Err(self.fault(line, format!("`{phase}` comes too late or twice")));
+                    return Err(self.fault(line, format!("`{phase}` is too late or appears twice")));
                 }
                 self.steps.push(Step { phase, title, line, blocks: Vec::new() });
             }
             3 => {
                 let phase = self.steps.last().map(|last| last.phase);
-                let phase = phase.ok_or_else(|| self.fault(line, "a step before the title"))?;
+                let phase = phase.ok_or_else(|| self.fault(line, "the title must come first"))?;
                 self.steps.push(Step { phase, title, line, blocks: Vec::new() });
             }
             _ => {
-                return Err(self.fault(line, "headings have three levels: title, part, step"));
+                return Err(self.fault(line, "use three levels of headings: title, part, step"));
             }
         }
         Ok(())
@@ -93,7 +93,7 @@ impl Reader<'_> {
 
     fn push(&mut self, block: Block, line: usize) -> Result<(), Fault> {
         let Some(step) = self.steps.last_mut() else {
-            return Err(self.fault(line, "the title, `# …`, comes first"));
+            return Err(self.fault(line, "the title, `# …`, must come first"));
         };
         step.blocks.push(block);
         Ok(())
@@ -108,7 +108,7 @@ impl Reader<'_> {
     }
 
     fn finish(self) -> Result<Scenario, Fault> {
-        let title = self.title.clone().ok_or_else(|| self.fault(1, "a scenario has a title"))?;
+        let title = self.title.clone().ok_or_else(|| self.fault(1, "a scenario needs a title"))?;
         let question = self.question()?;
         if self.header.lesson.is_some() {
             self.require_all_parts(question.as_ref())?;
@@ -117,7 +117,7 @@ impl Reader<'_> {
         if header.breaks.is_none()
             && let Some(line) = steps.iter().flat_map(Step::lines).find(|line| line.only.is_some())
         {
-            let message = "nothing is broken in this scenario: `kept:` and `broken:` need `breaks`";
+            let message = "`kept:` and `broken:` need the key `breaks` in the header";
             return Err(Fault { file, line: line.number, message: message.to_owned() });
         }
         Ok(Scenario { file, title, header, steps, question })
@@ -147,7 +147,7 @@ impl Reader<'_> {
             })
             .collect();
         if choices.iter().filter(|choice| choice.right).count() != 1 {
-            return Err(self.fault(line, format!("one answer begins with `{RIGHT}`")));
+            return Err(self.fault(line, format!("exactly one answer must begin with `{RIGHT}`")));
         }
         Ok(Some(Question { choices }))
     }
@@ -155,11 +155,11 @@ impl Reader<'_> {
     fn require_all_parts(&self, question: Option<&Question>) -> Result<(), Fault> {
         for phase in [Phase::Predict, Phase::Run, Phase::Explain, Phase::Break] {
             if !self.steps.iter().any(|step| step.phase == phase) {
-                return Err(self.fault(1, format!("a lesson has a part `## {phase}`")));
+                return Err(self.fault(1, format!("a lesson needs a part `## {phase}`")));
             }
         }
         if question.is_none() {
-            return Err(self.fault(1, "a lesson asks a question: a numbered list in `Predict`"));
+            return Err(self.fault(1, "a lesson needs a question: a numbered list in `Predict`"));
         }
         for (key, missing) in [
             ("breaks", self.header.breaks.is_none()),
@@ -167,7 +167,7 @@ impl Reader<'_> {
             ("rule", self.header.rule.is_empty()),
         ] {
             if missing {
-                return Err(self.fault(1, format!("a lesson's header has `{key}: …`")));
+                return Err(self.fault(1, format!("a lesson's header needs `{key}: …`")));
             }
         }
         Ok(())

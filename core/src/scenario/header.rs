@@ -86,7 +86,7 @@ impl Header {
         let fault = |message| Fault { file: file.to_owned(), line: first, message };
         if header.breaks.is_some() != header.fails.is_some() {
             return Err(fault(
-                "`breaks` (the rule) and `fails` (what fails without it) come together".to_owned(),
+                "`breaks` (the rule) and `fails` (the property) must appear together".to_owned(),
             ));
         }
         header.config.node.validate().map_err(|error| fault(error.to_string()))?;

@@ -92,7 +92,7 @@ impl Scene<'_> {
     /// The answer to the latest request with these words.
     fn answer(&self, request: &str) -> Result<Answer, String> {
         let id = self.record.request(request).ok_or_else(|| {
-            format!("nobody has asked `{request}` yet; asked were: {}", self.record.asked())
+            format!("no client has sent `{request}` yet; sent so far: {}", self.record.asked())
         })?;
         let Some(outcome) = self.record.outcome(id) else { return Ok(Answer::Open) };
         let reading = self.simulation.readings().iter().find(|reading| reading.request == id);

@@ -116,7 +116,7 @@ impl Reader<'_> {
             Tag::Heading { level, .. } => self.begin(Inside::Heading(*level), line),
             Tag::CodeBlock(CodeBlockKind::Fenced(language)) if language.as_ref() == LANGUAGE => {
                 if depth > 0 {
-                    let why = "a `raft` block stands by itself, not in a list";
+                    let why = "a `raft` block must not be in a list";
                     self.push(line, Part::Misplaced(why.to_owned()));
                 }
                 self.begin(Inside::Commands, line + 1);
@@ -124,7 +124,7 @@ impl Reader<'_> {
             Tag::CodeBlock(CodeBlockKind::Fenced(language))
                 if language.eq_ignore_ascii_case(LANGUAGE) =>
             {
-                let why = "the language of a block is written `raft`";
+                let why = "write the language of the block as `raft`";
                 self.push(line, Part::Misplaced(why.to_owned()));
             }
             Tag::List(Some(_)) if depth == 0 => {

@@ -30,7 +30,7 @@ impl Runner {
             Command::Expect(condition) => self.expect(world, condition).map(|()| true),
             Command::Message(deed, query) => self.message(world, *deed, query).map(|()| true),
             Command::InSession { node, sequence, change } => {
-                let session = self.record.session().ok_or("no session was opened yet")?;
+                let session = self.record.session().ok_or("no session is open yet")?;
                 let (node, command) = (*node, change.in_session(session, *sequence));
                 let request = act(world, Action::Write { node, command })?;
                 self.asked(line, request, now);
@@ -75,7 +75,7 @@ impl Runner {
         let flying: Vec<EventId> = query.among(world.simulation()).map(|it| it.id).collect();
         if flying.is_empty() {
             let summary = self.scene(world.simulation()).summary();
-            return Err(format!("no {query} is on its way {summary}"));
+            return Err(format!("no {query} is in transit {summary}"));
         }
         for message in &flying {
             let message = *message;
@@ -118,7 +118,7 @@ impl Runner {
             let next = world.simulation().next_at();
             if next.is_none_or(|next| next > limit) {
                 return Err(format!(
-                    "this did not come {}",
+                    "this did not happen in time; {}",
                     self.scene(world.simulation()).summary()
                 ));
             }
@@ -135,7 +135,7 @@ impl Runner {
         if self.holds(world, condition)? {
             return Ok(());
         }
-        Err(format!("this is not so {}", self.scene(world.simulation()).summary()))
+        Err(format!("this does not hold {}", self.scene(world.simulation()).summary()))
     }
 
     fn holds(&mut self, world: &impl World, condition: &Condition) -> Result<bool, String> {

@@ -24,7 +24,7 @@ pub(super) fn unknown(
         Some(_) | None => String::new(),
     };
     let list = known.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
-    Unknown(format!("unknown {what} `{word}`{hint} There is {list}", hint = period(&hint)))
+    Unknown(format!("unknown {what} `{word}`{hint} Use one of {list}", hint = period(&hint)))
 }
 
 fn period(hint: &str) -> String {
@@ -89,6 +89,6 @@ mod tests {
         assert!(error.contains("did you mean `vote twice`?"), "{error}");
         assert!(variants::<Mutation>().contains(&"vote_twice"));
         let lost = unknown("word", "zzz", ["vote"]).to_string();
-        assert_eq!(lost, "unknown word `zzz`. There is `vote`");
+        assert_eq!(lost, "unknown word `zzz`. Use one of `vote`");
     }
 }

@@ -181,10 +181,10 @@ pub enum ActionError {
     #[error("there is no server {0}")]
     NoSuchServer(NodeId),
     /// A server with this number already exists.
-    #[error("there is a server {0} already; choose another number")]
+    #[error("server {0} already exists; choose another number")]
     Exists(NodeId),
     /// The server number is not in 1 to [`MAX_SERVERS`].
-    #[error("servers count from S1 to S{MAX_SERVERS}")]
+    #[error("a server is S1 to S{MAX_SERVERS}")]
     ServerNumber,
     /// The server is down.
     #[error("{0} is down; restart it first")]
@@ -202,10 +202,10 @@ pub enum ActionError {
     #[error("{0} leads and has no election timer")]
     Leads(NodeId),
     /// The value is not in 0 to 1000.
-    #[error("{0} in 1000 is not possible; give 0 to 1000")]
+    #[error("{0} in 1000 is not possible; use 0 to 1000")]
     Permille(u16),
     /// The minimum is larger than the maximum.
-    #[error("a delay from {min} to {max} µs is not possible; the first must not be the larger")]
+    #[error("a delay from {min} to {max} µs is not possible; give the shorter time first")]
     Delay {
         /// The given minimum, in µs.
         min: Micros,
@@ -213,25 +213,25 @@ pub enum ActionError {
         max: Micros,
     },
     /// The server's disk is damaged.
-    #[error("the disk of {0} is damaged, as its checksums tell; wipe it and add the server again")]
+    #[error("the checksums on the disk of {0} show damage; wipe it and add the server again")]
     Damaged(NodeId),
     /// The server's disk holds no data that could be damaged.
-    #[error("the disk of {0} holds nothing that could be damaged")]
+    #[error("the disk of {0} holds no data to damage")]
     Empty(NodeId),
     /// The server's disk is already stalled.
-    #[error("the disk of {0} has stalled already")]
+    #[error("the disk of {0} is already stalled")]
     Stalled(NodeId),
     /// The server's disk has no fault.
-    #[error("nothing ails the disk of {0}")]
+    #[error("the disk of {0} has no fault")]
     Healthy(NodeId),
     /// The clock rate is not in 1 to 100,000 thousandths of true time.
-    #[error("a clock cannot run at {0} thousandths of true time; give 1 to 100,000")]
+    #[error("a clock cannot run at {0} thousandths of true time; use 1 to 100,000")]
     ClockRate(u32),
     /// The message is no longer in transit.
-    #[error("the message {0} is not on its way any more")]
+    #[error("message {0} is no longer in transit")]
     NotFlying(EventId),
     /// The message is already held.
-    #[error("the message {0} is held already")]
+    #[error("message {0} is already held")]
     Held(EventId),
 }
 

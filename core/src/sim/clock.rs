@@ -2,7 +2,7 @@
 
 use crate::types::Time;
 
-/// Maps true time to the time that one server's clock shows.
+/// Maps true time to the time that a server's clock shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     /// At this true time …

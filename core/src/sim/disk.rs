@@ -218,13 +218,13 @@ impl Disk {
     /// Returns the record, and how many of its entries survive.
     pub(super) fn tear(&mut self, random: &mut Random) -> Option<(WriteId, u64)> {
         let before = random.between(0, self.waiting.len() as u64);
-        self.make_durable(usize::try_from(before).expect("a number of waiting batches"));
+        self.make_durable(usize::try_from(before).expect("the number is small"));
         let mut torn = self.waiting.pop_front()?;
         self.waiting.clear();
         let (id, mut kept) = (torn.id, 0);
         if !self.config.checksums {
             kept = random.between(0, torn.entries.len() as u64);
-            let whole = usize::try_from(kept).expect("a number of entries");
+            let whole = usize::try_from(kept).expect("the number is small");
             torn.entries = torn.entries.part(0..whole);
             self.durable.apply(torn);
         }
@@ -288,7 +288,7 @@ impl Durable {
             })
             .collect();
         let hit = random.between(0, commands.len() as u64);
-        if let Some(command) = commands.get_mut(usize::try_from(hit).expect("a number of entries"))
+        if let Some(command) = commands.get_mut(usize::try_from(hit).expect("the number is small"))
         {
             let mut bytes = command.to_vec();
             for at in (0..bytes.len()).rev() {

@@ -79,7 +79,7 @@ impl Simulation {
     /// When the configuration is invalid (see [`crate::config::Config::validate`]) or has no
     /// servers.
     pub fn new(config: SimConfig) -> Self {
-        config.node.validate().expect("the caller validates what people enter");
+        config.node.validate().expect("the caller has validated the configuration");
         assert!(config.servers > 0, "a cluster has at least one server");
         let random = Random::new(config.seed);
         let ids = (1..=config.servers).map(NodeId);

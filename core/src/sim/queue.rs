@@ -42,7 +42,7 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<(Time, Happening)> {
         let Reverse((time, number)) = self.order.pop()?;
-        let happening = self.happenings.remove(&number).expect("every number has its happening");
+        let happening = self.happenings.remove(&number).expect("every number has a happening");
         Some((time, happening))
     }
 

@@ -228,7 +228,7 @@ impl fmt::Display for Failure {
             Self::Promise(what) => write!(f, "a promise to a leader is broken: {what}"),
             Self::Answer(what) => write!(f, "a client got a wrong answer: {what}"),
             Self::Alarm(what) => write!(f, "states are reported to differ: {what}"),
-            Self::Nonsense(why) => write!(f, "a server refused a message of another: {why}"),
+            Self::Nonsense(why) => write!(f, "a server refused a message of another server: {why}"),
         }
     }
 }

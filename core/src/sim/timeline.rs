@@ -313,7 +313,7 @@ impl Timeline {
     /// The latest checkpoint of a branch or its ancestors for which `fits` returns true.
     fn nearest(&self, id: BranchId, fits: impl Fn(&Point) -> bool) -> Point {
         let mut limit = None;
-        let mut branch = self.get(id).expect("the caller has seen it");
+        let mut branch = self.get(id).expect("the caller names an existing branch");
         // At the moment of parting, the parent branch may have done what this branch has not.
         let journal = &branch.journal;
         loop {
@@ -326,10 +326,10 @@ impl Timeline {
                 return found.clone();
             }
             let Some((parent, at)) = branch.parted else {
-                return branch.checkpoints.values().next().expect("the beginning is kept").clone();
+                return branch.checkpoints.values().next().expect("the start is kept").clone();
             };
             limit = Some(limit.map_or(at, |limit: Moment| limit.min(at)));
-            branch = self.get(parent).expect("branches stay");
+            branch = self.get(parent).expect("branches are never removed");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The same seed gives bit-identical events natively, in wasm under Node and in Chromium.
 //!
 //! All builds compare with one recorded list. After an intended change of the protocol or of an
-//! event, `GLASSRAFT_BLESS=1 cargo test -p raft-core --features wire digests` records a new list.
+//! event, `cargo xtask bless` records a new list.
 
 use std::fmt::Write as _;
 

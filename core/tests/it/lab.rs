@@ -106,6 +106,7 @@ pub(crate) fn value_at(sim: &Simulation, node: NodeId, key: &str) -> Option<Stri
 pub(crate) struct Alone {
     pub(crate) replica: Replica,
     pub(crate) now: Time,
+    pub(crate) events: Vec<Event>,
     pub(crate) sent: Vec<Message>,
     pub(crate) writes: Vec<Write>,
     pub(crate) answers: Vec<(RequestId, Outcome)>,
@@ -149,6 +150,7 @@ impl Alone {
         let mut alone = Self {
             replica,
             now: Time(0),
+            events: Vec::new(),
             sent: Vec::new(),
             writes: Vec::new(),
             answers: Vec::new(),
@@ -193,11 +195,8 @@ impl Alone {
         assert_eq!(status.role, RoleName::Leader);
         alone.accept(S2, status.last.index.0);
         alone.sent.clear();
+        alone.events.clear();
         alone
-    }
-
-    pub(crate) fn id(&self) -> NodeId {
-        self.replica.status().id
     }
 
     pub(crate) fn step(&mut self, input: Input) {
@@ -206,7 +205,7 @@ impl Alone {
     }
 
     fn take(&mut self) {
-        self.replica.events().for_each(drop);
+        self.events.extend(self.replica.events());
         for output in self.replica.outputs() {
             match output {
                 Output::Persist(write) => {

@@ -30,10 +30,14 @@ mod reads;
 mod recorded;
 mod replication;
 mod scenarios;
+#[cfg(not(target_family = "wasm"))]
+mod scripts;
 mod sessions;
 mod simulator;
 mod snapshots;
 mod timeline;
+#[cfg(not(target_family = "wasm"))]
+mod transcripts;
 mod transfer;
 mod views;
 mod wire;

@@ -49,7 +49,16 @@ fn every_pitfall_has_its_test() {
         for (name, file) in links {
             let text = std::fs::read_to_string(&file)
                 .unwrap_or_else(|error| panic!("pitfall {}: {}: {error}", row[0], file.display()));
-            if file.extension().is_some_and(|extension| extension == "rs") {
+            let is = |wanted: &str| file.extension().is_some_and(|extension| extension == wanted);
+            if is("txt") {
+                let named = format!("itfall {}", row[0]);
+                let told = text.lines().filter(|line| line.starts_with('#')).any(|line| {
+                    let rest = line.split(&named).nth(1);
+                    rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+                });
+                assert!(told, "pitfall {} is not in {}", row[0], file.display());
+            }
+            if is("rs") {
                 let (function, attributes) =
                     (format!("fn {name}()"), ["#[check]", "#[test]", "#[tokio::test]"]);
                 let at = text.find(&function);

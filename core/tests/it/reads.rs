@@ -26,31 +26,6 @@ fn a_cut_off_leader_answers_no_read() {
     raft_core::history::check(&cluster.sim.history()).expect("linearizable");
 }
 
-/// Guards pitfall 8: a round that began before a read does not confirm it. One later round answers
-/// all waiting reads.
-#[check]
-fn only_a_round_that_began_after_the_read_confirms_it() {
-    let mut alone = Alone::leader();
-    alone.step(Input::Read { request: RequestId(1), lease: false });
-    alone.step(Input::Read { request: RequestId(2), lease: false });
-    alone.step(Input::Read { request: RequestId(3), lease: false });
-    let rounds = |sent: &[raft_core::message::Message]| -> Vec<u64> {
-        sent.iter()
-            .filter_map(|message| match &message.body {
-                Body::AppendEntries { round, .. } if message.to == S2 => Some(*round),
-                _ => None,
-            })
-            .collect()
-    };
-    let first = rounds(&alone.sent);
-    assert_eq!(first.len(), 1, "the first read begins a round, the others wait");
-    alone.accept(S2, 1);
-    assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(1) })]);
-    assert_eq!(rounds(&alone.sent).len(), 2, "one more round for both that waited");
-    alone.accept(S2, 1);
-    assert_eq!(alone.answers.len(), 3);
-}
-
 /// Guards pitfall 8, found by a random run: a re-elected leader must not count an answer to its
 /// earlier term for a current round. Therefore the answer to a stale message names no round.
 #[check]
@@ -84,33 +59,6 @@ fn an_answer_to_a_message_of_an_earlier_term_names_no_round() {
         assert!(matches!(answer.body, Body::AppendEntriesReply { round: 0, .. }), "{answer:?}");
         assert_eq!(answer.term, Term(5), "it tells the newer term");
     }
-}
-
-/// Guards pitfall 6: before the first commit of its term a leader does not know what is
-/// committed, so a read waits.
-#[check]
-fn a_new_leader_reads_only_after_its_first_commit() {
-    let mut alone = Alone::new();
-    alone.time_out();
-    alone.receive(S2, 0, Body::PreVoteReply { next_term: Term(1), granted: true });
-    alone.persist_all();
-    alone.receive(S2, 1, Body::RequestVoteReply { granted: true });
-    alone.step(Input::Read { request: RequestId(1), lease: false });
-    alone.accept(S2, 0);
-    assert!(alone.answers.is_empty());
-    alone.persist_all();
-    alone.accept(S2, 1);
-    alone.accept(S2, 1);
-    assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(1) })]);
-}
-
-/// Guards that a leader that steps down refuses waiting reads. Clients can retry elsewhere.
-#[check]
-fn a_deposed_leader_refuses_waiting_reads() {
-    let mut alone = Alone::leader();
-    alone.step(Input::Read { request: RequestId(1), lease: false });
-    alone.receive(S2, 2, Body::RequestVoteReply { granted: false });
-    assert_eq!(alone.answers, [(RequestId(1), Outcome::NotLeader { leader: None })]);
 }
 
 /// Guards dissertation §6.4: a follower answers reads from its own state after it has applied the
@@ -160,23 +108,6 @@ fn a_follower_asks_again_and_gives_up_without_a_leader() {
             )
     });
     assert!(refused);
-}
-
-/// Guards pitfall 8 at a follower: an answer to an earlier question confirms nothing.
-#[check]
-fn a_follower_takes_the_answer_to_its_own_question_only() {
-    let mut alone = Alone::new();
-    alone.receive(S2, 1, heartbeat(0));
-    alone.persist_all();
-    alone.take_sent();
-    alone.step(Input::Read { request: RequestId(1), lease: false });
-    let asked = alone.take_sent().pop().expect("a question");
-    let Body::ReadIndex { question } = asked.body else { panic!("{asked}") };
-    let reply = |question| Body::ReadIndexReply { question, read_index: Some(LogIndex(0)) };
-    alone.receive(S2, 1, reply(question - 1));
-    assert!(alone.answers.is_empty());
-    alone.receive(S2, 1, reply(question));
-    assert_eq!(alone.answers, [(RequestId(1), Outcome::ReadReady { read_index: LogIndex(0) })]);
 }
 
 fn heartbeat(commit: u64) -> Body {

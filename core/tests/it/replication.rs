@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use raft_core::event::Outcome;
 use raft_core::kv::Command;
 use raft_core::log::{Entry, Payload};
 use raft_core::message::{AppendResult, Body};
 use raft_core::sim::Action;
-use raft_core::types::{LogIndex, LogPosition, NodeId, RequestId, SECOND, Term};
+use raft_core::types::{LogIndex, LogPosition, NodeId, SECOND, Term};
 
 use crate::lab::{Alone, Cluster, S1, S2, S3, check, value_at};
 
@@ -56,98 +55,6 @@ fn a_divergent_log_is_mended() {
         cluster.await_value(&all, "kept", "1");
         assert_eq!(value_at(&cluster.sim, old, "lost1"), None);
     }
-}
-
-/// Guards figure 2, step 3, and pitfall 11: a late message with fewer entries does not truncate the
-/// log.
-#[check]
-fn a_late_message_removes_nothing() {
-    let mut alone = Alone::new();
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2)], 0));
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1)], 0));
-    assert_eq!(alone.replica.status().last, LogPosition::new(1, 2));
-}
-
-/// Guards pitfall 12: a follower commits only entries that it has verified with this leader.
-#[check]
-fn a_follower_commits_only_what_is_verified() {
-    let mut alone = Alone::new();
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2)], 0));
-    // A new leader, whose log differs at index 2, reports commit index 3.
-    alone.receive(S3, 3, append(LogPosition::new(1, 1), Vec::new(), 3));
-    assert_eq!(alone.replica.status().commit_index, LogIndex(1));
-}
-
-/// Guards that backing up skips whole terms (§5.3): one rejection skips all entries that cannot
-/// match.
-#[check]
-fn a_rejection_names_the_last_position_that_could_agree() {
-    let mut alone = Alone::new();
-    let own = vec![noop(1, 1), noop(2, 2), noop(2, 3), noop(2, 4)];
-    alone.receive(S2, 2, append(LogPosition::ZERO, own, 0));
-    alone.persist_all();
-    alone.take_sent();
-    alone.receive(S3, 5, append(LogPosition::new(1, 4), Vec::new(), 0));
-    alone.persist_all();
-    let result =
-        AppendResult::Rejected { prev_log: LogPosition::new(1, 4), hint: LogPosition::new(1, 1) };
-    let answer = alone.take_sent().pop().expect("an answer");
-    assert_eq!(answer.body, Body::AppendEntriesReply { round: 1, result });
-}
-
-/// Guards §5.4.2 and figure 8: a majority does not commit an entry of an older term. An entry of
-/// the leader's own term commits both.
-#[check]
-fn older_terms_commit_only_through_the_own() {
-    let mut alone = Alone::new();
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1)], 0));
-    alone.persist_all();
-    alone.time_out();
-    alone.receive(S2, 1, Body::PreVoteReply { next_term: Term(2), granted: true });
-    alone.persist_all();
-    alone.receive(S2, 2, Body::RequestVoteReply { granted: true });
-    alone.persist_all();
-    alone.accept(S2, 1);
-    assert_eq!(alone.replica.status().commit_index, LogIndex(0));
-    alone.accept(S2, 2);
-    assert_eq!(alone.replica.status().commit_index, LogIndex(2));
-}
-
-/// Guards that entries with gaps or impossible terms, and acknowledgements of entries that were
-/// never sent, change nothing.
-#[check]
-fn malformed_messages_change_nothing() {
-    let mut alone = Alone::new();
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 3)], 9));
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(9, 1)], 9));
-    alone.receive(S2, 1, append(LogPosition::new(0, 7), Vec::new(), 9));
-    alone.receive(S2, 1, append(LogPosition::new(1, u64::MAX), vec![noop(1, u64::MAX)], u64::MAX));
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, u64::MAX)], u64::MAX));
-    assert_eq!(alone.replica.status().last, LogPosition::ZERO);
-    assert_eq!(alone.replica.status().commit_index, LogIndex(0));
-    let mut leader = Alone::leader();
-    leader.propose(1, "x", "1");
-    for never_sent in [3, u64::MAX / 2, u64::MAX] {
-        leader.accept(S2, never_sent);
-    }
-    leader.persist_all();
-    let status = leader.replica.status();
-    assert_eq!((status.peers[&S2].match_index, status.commit_index), (LogIndex(1), LogIndex(1)));
-    assert_eq!(status.refused_messages, 3);
-    leader.accept(S2, 2);
-    assert_eq!(leader.replica.status().commit_index, LogIndex(2));
-}
-
-/// Guards pitfall 37: when a leader steps down, it answers uncommitted writes as unknown, because
-/// they may still commit.
-#[check]
-fn a_write_in_doubt_is_answered_as_unknown() {
-    let mut alone = Alone::leader();
-    alone.propose(1, "x", "1");
-    alone.receive(S2, 2, append(LogPosition::new(1, 1), Vec::new(), 1));
-    assert_eq!(alone.answers, [(RequestId(1), Outcome::Unknown)]);
-    alone.propose(2, "y", "1");
-    assert_eq!(alone.answers[1], (RequestId(2), Outcome::NotLeader { leader: Some(S2) }));
 }
 
 /// Guards that a follower that does not answer gets no more than the window allows.
@@ -262,42 +169,6 @@ fn a_heartbeat_that_overtakes_entries_is_accepted() {
     alone.receive(S2, 1, answer);
     assert_eq!(with_entries(&alone, S2), 0, "they are on their way");
     assert_eq!(alone.replica.status().peers[&S2].in_flight, 2);
-}
-
-/// Guards against lost answers: a later heartbeat commits, and its answer acknowledges, all that
-/// this leader's messages have verified.
-#[check]
-fn a_heartbeat_acknowledges_what_came_before() {
-    let mut alone = Alone::new();
-    alone.receive(S2, 1, append(LogPosition::ZERO, vec![noop(1, 1), noop(1, 2), noop(1, 3)], 0));
-    alone.persist_all();
-    alone.take_sent();
-    alone.receive(S2, 1, append(LogPosition::new(1, 1), Vec::new(), 3));
-    assert_eq!(alone.replica.status().commit_index, LogIndex(3));
-    let result = AppendResult::Accepted { match_index: LogIndex(3) };
-    let answer = alone.take_sent().pop().expect("an answer").body;
-    assert_eq!(answer, Body::AppendEntriesReply { round: 1, result });
-    // What an earlier leader's messages verified does not count.
-    alone.receive(S3, 2, append(LogPosition::new(1, 1), Vec::new(), 0));
-    alone.persist_all();
-    let result = AppendResult::Accepted { match_index: LogIndex(1) };
-    let answer = alone.take_sent().pop().expect("an answer").body;
-    assert_eq!(answer, Body::AppendEntriesReply { round: 1, result });
-}
-
-/// Guards that a late rejection does not resend an entry that was acknowledged in between.
-#[check]
-fn a_late_rejection_resends_nothing() {
-    let mut alone = Alone::leader();
-    for request in 0..4 {
-        alone.propose(request, "x", "1");
-    }
-    alone.accept(S2, 3);
-    alone.take_sent();
-    let (prev_log, hint) = (LogPosition::new(1, 5), LogPosition::new(1, 1));
-    let result = AppendResult::Rejected { prev_log, hint };
-    alone.receive(S2, 1, Body::AppendEntriesReply { round: 1, result });
-    assert_eq!(with_entries(&alone, S2), 0);
 }
 
 /// Guards that replication continues under heavy message loss.

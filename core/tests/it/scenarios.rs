@@ -203,27 +203,27 @@ fn faults_name_file_line_and_what_was_expected() {
         (lines("elect S9"), "a.md:4: there is no server S9"),
         (lines("expect S9 leads"), "a.md:4: there is no server S9"),
         (lines("expect S1 leeds"), "a.md:4: unknown verb `leeds`; did you mean `leads`?"),
-        (lines("expect S1 leads"), "a.md:4: this is not so at 0.000 ms:"),
-        (lines("wait until S1 leads within 1 s"), "a.md:4: this did not come at"),
+        (lines("expect S1 leads"), "a.md:4: this does not hold at 0.000 ms:"),
+        (lines("wait until S1 leads within 1 s"), "a.md:4: this did not happen in time; at"),
         (lines("wait 5"), "a.md:4: expected a unit"),
         (lines("wait 5 minutes"), "a.md:4: expected a time such as `200 ms`"),
-        (lines("drop RequestVote S1 -> S2"), "a.md:4: no RequestVote S1 -> S2 is on its way"),
+        (lines("drop RequestVote S1 -> S2"), "a.md:4: no RequestVote S1 -> S2 is in transit"),
         (lines("drop RequestVode S1 -> S2"), "did you mean `RequestVote`?"),
         (lines("expect violated Log Macthing"), "did you mean `Log Matching`?"),
-        (lines("expect answer to get x at S1 is 1"), "a.md:4: nobody has asked `get x at S1`"),
+        (lines("expect answer to get x at S1 is 1"), "a.md:4: no client has sent `get x at S1`"),
         (lines("restart S1"), "a.md:4: S1 is running; crash it first"),
-        (lines("kept: elect S1"), "a.md:4: nothing is broken in this scenario"),
-        (lines("put x = \"1 at S1"), "a.md:4: a `\"` is never closed"),
+        (lines("kept: elect S1"), "a.md:4: `kept:` and `broken:` need the key `breaks`"),
+        (lines("put x = \"1 at S1"), "a.md:4: a `\"` is not closed"),
         ("# A\n## Runn\n".to_owned(), "a.md:2: unknown part `Runn`; did you mean `Run`?"),
-        ("# A\n## Run\n## Predict\n".to_owned(), "a.md:3: `Predict` comes too late or twice"),
-        ("# A\n# B\n".to_owned(), "a.md:2: a scenario has one title"),
-        ("text\n".to_owned(), "a.md:1: the title, `# …`, comes first"),
+        ("# A\n## Run\n## Predict\n".to_owned(), "a.md:3: `Predict` is too late or appears twice"),
+        ("# A\n# B\n".to_owned(), "a.md:2: a scenario must have a single title"),
+        ("text\n".to_owned(), "a.md:1: the title, `# …`, must come first"),
         ("---\nservres: 3\n---\n# A\n".to_owned(), "a.md:2: unknown key `servres`"),
         ("---\nservers: 0\n---\n# A\n".to_owned(), "a.md:2: expected 1 to 9 servers"),
         ("---\nbreaks: votes twice\n---\n# A\n".to_owned(), "did you mean `vote twice`?"),
         ("---\nbreaks: vote twice\n---\n# A\n".to_owned(), "`fails`"),
-        ("---\nlesson: 1\n---\n# A\n".to_owned(), "a lesson has a part `## Predict`"),
-        ("# A\n```Raft\n```\n".to_owned(), "a.md:2: the language of a block is written `raft`"),
+        ("---\nlesson: 1\n---\n# A\n".to_owned(), "a lesson needs a part `## Predict`"),
+        ("# A\n```Raft\n```\n".to_owned(), "a.md:2: write the language of the block as `raft`"),
     ];
     for (text, expected) in cases {
         let fault = fault_of(&text);
@@ -247,8 +247,8 @@ fn a_question_has_one_right_answer() {
     assert_eq!(question.choices[1].comment, "Since so.");
     for (answers, expected) in [
         ("1. No.\n", "2 choices in `Predict`, but 1 comments"),
-        ("1. No.\n2. No.\n", "one answer begins with `**Right.**`"),
-        ("1. **Right.** a\n2. **Right.** b\n", "one answer begins with `**Right.**`"),
+        ("1. No.\n2. No.\n", "one answer must begin with `**Right.**`"),
+        ("1. **Right.** a\n2. **Right.** b\n", "one answer must begin with `**Right.**`"),
     ] {
         assert!(fault_of(&text(answers)).contains(expected));
     }

@@ -139,7 +139,7 @@ fn two_branches_are_compared_by_their_first_difference() {
     timeline.run_until(Time(2 * SECOND));
     let difference = timeline.compare(BranchId(0), BranchId(1)).expect("they differ");
     let right = difference.right.expect("the new write").to_string();
-    assert!(right.contains("is asked by a client"), "{right}");
+    assert!(right.contains("receives a client's request"), "{right}");
     assert_ne!(difference.left.map(|it| it.to_string()), Some(right));
     assert_eq!(timeline.compare(BranchId(0), BranchId(0)), None);
     assert_eq!(timeline.compare(BranchId(0), BranchId(5)), None);

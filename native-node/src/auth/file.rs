@@ -37,15 +37,15 @@ pub enum TokensError {
     },
     /// The file contains no token, so every request would be rejected.
     #[error(
-        "the tokens file {} holds no token, so nobody could come in; make one with \
-         `glassraft token new --scope admin --name NAME`", path.display()
+        "the tokens file {} contains no token, so every request would be rejected; create a token \
+         with `glassraft token new --scope admin --name NAME`", path.display()
     )]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// The file contains too many tokens.
-    #[error("the tokens file {} holds more than {MOST} tokens", path.display())]
+    #[error("the tokens file {} contains more than {MOST} tokens", path.display())]
     TooMany {
         /// The file.
         path: PathBuf,
@@ -86,7 +86,7 @@ fn parse_line(line: &str) -> Result<Grant, &'static str> {
     let (Some(name), Some(scope), Some(hash), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err("has not exactly three words");
+        return Err("does not have exactly three words");
     };
     if name.len() > MAX_NAME_BYTES {
         return Err("has a name of more than 64 bytes");

@@ -17,15 +17,15 @@ pub enum BackupError {
         error: io::Error,
     },
     /// The file is not a backup.
-    #[error("{} is no backup: it does not start like one. `glassraft backup FILE` makes one", 
+    #[error("{} is not a backup: its first bytes are wrong. `glassraft backup FILE` makes a backup",
         .path.display())]
     NotABackup {
         /// The file.
         path: PathBuf,
     },
     /// This release does not know the file's format.
-    #[error("{} has format {found}, and this program reads format {known}. Use the release of the \
-        program that made it (a higher number is a newer one)", .path.display())]
+    #[error("{} has format {found}, but this program reads format {known}. Use the release that \
+        made the file; a higher number is a newer release", .path.display())]
     OtherVersion {
         /// The file.
         path: PathBuf,
@@ -35,8 +35,8 @@ pub enum BackupError {
         known: String,
     },
     /// The file is cut off.
-    #[error("{} is cut off after {bytes} bytes: its end is missing. Copy it again from where it \
-        was made, or use another backup", .path.display())]
+    #[error("{} is cut off after {bytes} bytes: its end is missing. Copy it again from its source, \
+        or use another backup", .path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -44,8 +44,8 @@ pub enum BackupError {
         bytes: u64,
     },
     /// The file is damaged.
-    #[error("{} is damaged at byte {offset}: {what}. Nothing of it can be trusted: copy it again \
-        from where it was made, or use another backup", .path.display())]
+    #[error("{} is damaged at byte {offset}: {what}. Do not trust any part of it: copy it again \
+        from its source, or use another backup", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -42,7 +42,7 @@ pub fn load(
         Some(_) | None => Err(BackupError::Damaged {
             path: path.to_owned(),
             offset: PREFIX_BYTES as u64,
-            what: "its contents are not the state that it announces".to_owned(),
+            what: "its contents do not match its header".to_owned(),
         }),
     }
 }
@@ -78,10 +78,10 @@ fn walk(
     }
     let end: End = reader.decode(Kind::End)?;
     if end.chunks != chunks {
-        return Err(reader.damaged(format!("{chunks} chunks are there of {}", end.chunks)));
+        return Err(reader.damaged(format!("it has {chunks} chunks instead of {}", end.chunks)));
     }
     if reader.fill(&mut [0])? > 0 {
-        return Err(reader.damaged("something follows its end".to_owned()));
+        return Err(reader.damaged("there is data after its end".to_owned()));
     }
     Ok(head)
 }
@@ -155,7 +155,7 @@ impl Reader<'_> {
         }
         let length = u32_at(&header, 0);
         if length as usize > codec::MAX_BYTES {
-            let what = format!("part {} is longer than any that is written", self.number);
+            let what = format!("part {} is longer than the maximum", self.number);
             return Err(self.damaged(what));
         }
         // A wrong length must not allocate more memory than the file has bytes.
@@ -169,7 +169,7 @@ impl Reader<'_> {
             return Err(self.truncated(header.len() + taken));
         }
         if crc != u32_at(&header, 16) || !right {
-            let what = format!("part {} is not there or has a wrong checksum", self.number);
+            let what = format!("part {} is missing or has a wrong checksum", self.number);
             return Err(self.damaged(what));
         }
         let value = codec::decode(&payload).map_err(|error| self.damaged(error.to_string()))?;

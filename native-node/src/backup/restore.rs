@@ -52,14 +52,12 @@ pub enum RestoreError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The server is not a founding server.
-    #[error(
-        "server {0} is not among --members; each founding server is restored with the same list"
-    )]
+    #[error("server {0} is not in --members; restore each initial server with the same list")]
     NotAMember(NodeId),
     /// The cluster has the name of the backup's cluster.
-    #[error("{file} is a backup of cluster {name:?} itself. A server of the old cluster that came \
-        back would take the new ones for its own and overwrite them: choose another --cluster-id. \
-        Only if all old servers are gone for good, with their directories, give --reuse-cluster-id",
+    #[error("{file} is a backup of the same cluster, {name:?}. A server of the old cluster could \
+        overwrite the data of the new cluster: choose another --cluster-id. If all old servers and \
+        their directories are permanently gone, give --reuse-cluster-id",
         file = .file.display())]
     SameCluster {
         /// The backup file.

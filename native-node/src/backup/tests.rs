@@ -142,7 +142,7 @@ fn a_cut_or_longer_file_is_refused() {
     }
     let longer = [&sample.bytes[..], b"x"].concat();
     let error = sample.read(&longer).expect_err("something follows").to_string();
-    assert!(error.contains("follows its end"), "{error}");
+    assert!(error.contains("after its end"), "{error}");
 }
 
 /// Guards chains: parts of two backups do not make a valid backup.

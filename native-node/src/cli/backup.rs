@@ -35,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(30);
   glassraft backup \"backup-$(date +%F)\" --output json
   glassraft backup --verify monday.backup         check a file, without a cluster
   glassraft backup last.backup --stale --endpoints 127.0.0.1:7002
-                                                    what one server has, when no majority is left")]
+                                                    the state of one server, without a quorum")]
 pub(super) struct BackupArgs {
     /// The file to save to; an existing file is not overwritten
     file: PathBuf,
@@ -51,9 +51,9 @@ pub(super) struct BackupArgs {
 
 /// Create a server's data directory from a backup.
 ///
-/// Restore the backup for each initial server of a new cluster, with the same file, cluster name
-/// and list of members. Then start all servers without --new-cluster. Keys, revisions, leases with
-/// their remaining time, and sessions are restored; the members come from the list.
+/// Run it for each initial server of a new cluster, with the same file, cluster name and members.
+/// Then start all servers without --new-cluster. Keys, revisions, leases with their remaining time,
+/// and sessions are restored; the members come from the list.
 #[derive(Args)]
 #[command(after_help = "Examples:
   M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
@@ -62,9 +62,9 @@ pub(super) struct BackupArgs {
   glassraft restore monday.backup --data new/3 --id 3 --cluster-id mine2 --members $M
   glassraft serve --id 1 --cluster-id mine2 --data new/1 --members $M        and so on
 
-Who watches keys must read them anew after a restore: revisions go on from that of the backup, so
-those that came after it are given a second time. The id of an event is told apart and refused; a
-bare revision is not.")]
+Clients that watch keys must read the keys again after a restore. Revisions continue from the
+revision of the backup, so later revisions are used a second time. The servers reject event ids of
+the lost changes. They cannot detect bare revisions.")]
 pub(super) struct RestoreArgs {
     /// The backup file
     file: PathBuf,
@@ -80,8 +80,8 @@ pub(super) struct RestoreArgs {
     /// The initial servers of the new cluster, including this server, as ID=PEER/CLIENT
     #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST")]
     members: Members,
-    /// Allow the cluster name of the backup. Only if all servers of that cluster are permanently
-    /// gone, with their data directories
+    /// Allow the cluster name of the backup. Use it only if all servers of that cluster and their
+    /// data directories are permanently gone
     #[arg(long)]
     reuse_cluster_id: bool,
     /// How to print the result
@@ -95,9 +95,9 @@ pub(super) async fn backup(arguments: BackupArgs) -> anyhow::Result<()> {
         let head = load(&file)?;
         let path = file.display();
         return client
-            .print(&document(&file, &head), |_| format!("{path} is whole: {}", in_words(&head)));
+            .print(&document(&file, &head), |_| format!("{path} is valid: {}", in_words(&head)));
     }
-    ensure!(!file.exists(), "{} is there already; choose another name", file.display());
+    ensure!(!file.exists(), "{} already exists; choose another name", file.display());
     let consistency = if stale { "stale" } else { "linearizable" };
     let path = format!("/cluster/backup?consistency={consistency}");
     let from = if stale { client.client_of_these(Duration::ZERO) } else { client.client() }?;
@@ -109,7 +109,7 @@ pub(super) async fn backup(arguments: BackupArgs) -> anyhow::Result<()> {
         receive(answer, &part).await?;
         // On another thread, to handle signals meanwhile.
         let checking = tokio::task::spawn_blocking(move || backup::check(&part, &mut |_| {}));
-        Ok::<_, anyhow::Error>(checking.await.context("checking the backup ended in a bug")??)
+        Ok::<_, anyhow::Error>(checking.await.context("a bug ended the check of the backup")??)
     };
     let head = tokio::select! {
         head = saving => head?,
@@ -148,8 +148,8 @@ pub(super) fn restore(arguments: RestoreArgs) -> anyhow::Result<()> {
     });
     let (data, revision) = (data.display(), restored.revision);
     let text = format!(
-        "{data} holds {} at revision {revision}, for {id} of cluster {}. Restore it for the other \
-         founding servers too, then start them all without --new-cluster",
+        "{data} contains {} at revision {revision}, for {id} of cluster {}. Restore the backup for \
+         the other initial servers too. Then start all servers without --new-cluster",
         keys(restored.backup.keys),
         restore.cluster_id,
     );
@@ -177,7 +177,7 @@ async fn receive(answer: Response<Incoming>, path: &Path) -> anyhow::Result<()> 
     loop {
         let broken = |why: String| {
             let why =
-                format!("the server's stream broke off ({why}); nothing was saved, try again");
+                format!("the server's answer ended early ({why}); nothing was saved, try again");
             ClientError::Unavailable(why)
         };
         match timeout(SILENCE, body.frame()).await {
@@ -188,7 +188,7 @@ async fn receive(answer: Response<Incoming>, path: &Path) -> anyhow::Result<()> 
             }
             Ok(Some(Err(error))) => return Err(broken(error.to_string()).into()),
             Ok(None) => break,
-            Err(_) => return Err(broken("nothing came for long".to_owned()).into()),
+            Err(_) => return Err(broken("no data arrived in time".to_owned()).into()),
         }
     }
     let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
@@ -205,7 +205,7 @@ struct Unfinished {
 impl Unfinished {
     /// Creates the file in the directory of the final file.
     fn beside(file: &Path) -> anyhow::Result<Self> {
-        let Some(name) = file.file_name() else { bail!("{} names no file", file.display()) };
+        let Some(name) = file.file_name() else { bail!("{} does not name a file", file.display()) };
         let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
         let path = file.with_file_name(name);
         // The backup contains all data of clients.
@@ -216,9 +216,13 @@ impl Unfinished {
 
     /// Renames the file durably to its final name, unless that file exists.
     fn finish(self, file: &Path) -> anyhow::Result<()> {
-        ensure!(!file.exists(), "{} has appeared meanwhile and stays as it is", file.display());
+        ensure!(
+            !file.exists(),
+            "{} was created in the meantime and is not overwritten",
+            file.display()
+        );
         std::fs::rename(&self.path, file)
-            .with_context(|| format!("cannot give the backup the name {}", file.display()))?;
+            .with_context(|| format!("cannot rename the backup to {}", file.display()))?;
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         File::open(directory)
@@ -246,7 +250,7 @@ fn document(file: &Path, head: &BackupHead) -> Value {
 fn in_words(head: &BackupHead) -> String {
     let made = SystemTime::UNIX_EPOCH + Duration::from_millis(head.made_at_ms);
     format!(
-        "{} at revision {} of cluster {}, made by S{} on {}",
+        "{} at revision {} of cluster {}, created by S{} at {}",
         keys(head.keys),
         head.revision,
         head.cluster_id,

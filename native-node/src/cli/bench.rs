@@ -38,12 +38,12 @@ const LONGEST: u64 = 60_000_000;
 #[command(after_help = "Examples:
   glassraft bench                                     writes, 64 clients, 10 s
   glassraft bench --clients 1 --duration 5s           the latency of a single client
-  glassraft bench --rate 1000 --duration 1m           what a cluster feels like that is not full
+  glassraft bench --rate 1000 --duration 1m           the latency below the maximum load
   glassraft bench --reads 90 --output json | jq .reads.p99_ms
-  glassraft bench --reads 100 --stale --endpoints 127.0.0.1:7002    what one follower reads
-  glassraft bench --clients 32 --watchers 1000        writes beside watchers of other keys
+  glassraft bench --reads 100 --stale --endpoints 127.0.0.1:7002    the reads of one follower
+  glassraft bench --clients 32 --watchers 1000        writes while clients watch other keys
 
-It loads the cluster in earnest: clients of yours will notice.")]
+The benchmark puts a high load on the cluster and slows down its other clients.")]
 pub(super) struct BenchArgs {
     /// The number of concurrent clients
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
@@ -113,7 +113,10 @@ struct Plan {
 pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     let BenchArgs { clients, duration, rate, value_size, reads, stale, watchers, keys, client } =
         arguments;
-    ensure!(value_size <= raft_core::kv::MAX_VALUE_BYTES, "no value can be so large");
+    ensure!(
+        value_size <= raft_core::kv::MAX_VALUE_BYTES,
+        "--value-size is too large: a value has at most 1 MiB"
+    );
     let value = Bytes::from(vec![b'v'; value_size]);
     let loader = client.client_of_these(Duration::ZERO)?;
     // Fail early if the cluster does not accept writes.
@@ -144,7 +147,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
         signal = interrupted => {
             workers.shutdown().await;
             remove_keys(&plan.client).await?;
-            return Err(anyhow::Error::new(signal).context("nothing was measured to the end"));
+            return Err(anyhow::Error::new(signal).context("the measurement is incomplete"));
         }
     }
     let mut seen = Seen::new();
@@ -155,7 +158,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     drop(watching);
     remove_keys(&plan.client).await?;
     if let (Some(error), 0) = (&seen.last_error, seen.reads.len() + seen.writes.len()) {
-        anyhow::bail!("no request had success; the last error: {error}");
+        anyhow::bail!("no request succeeded; the last error: {error}");
     }
     let answer = json!({
         "clients": clients, "watchers": watchers, "seconds": elapsed.as_secs_f64(), "value_bytes": value_size,
@@ -168,7 +171,7 @@ pub(super) async fn run(arguments: BenchArgs) -> anyhow::Result<()> {
     client.print(&answer, in_words)
 }
 
-/// Starts watchers of keys that nobody writes; returns when all watches are open.
+/// Starts watchers of keys that do not change; returns when all watches are open.
 async fn begin_to_watch(client: &Client, count: u64) -> anyhow::Result<JoinSet<()>> {
     /// How many connections are opened at the same time.
     const AT_ONCE: usize = 64;
@@ -194,7 +197,7 @@ async fn remove_keys(client: &Client) -> Result<(), ClientError> {
 /// Waits until the end and shows the progress.
 async fn watch(plan: &Plan, start: Instant) {
     const GLANCE: Duration = Duration::from_millis(250);
-    let bar = progress::spinner("loading".to_owned());
+    let bar = progress::spinner("measuring".to_owned());
     while Instant::now() < plan.end {
         sleep_until((Instant::now() + GLANCE).min(plan.end).into()).await;
         let done = plan.done.load(Ordering::Relaxed);
@@ -279,7 +282,7 @@ fn in_words(answer: &Value) -> String {
     }
     if answer["errors"] != 0 {
         let last = answer["last_error"].as_str().unwrap_or_default();
-        lines.push(format!("{} errors; the last one: {last}", answer["errors"]));
+        lines.push(format!("{} errors; the last error: {last}", answer["errors"]));
     }
     lines.join("\n")
 }

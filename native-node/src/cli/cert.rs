@@ -24,9 +24,9 @@ const AUTHORITY_DAYS: u32 = 3650;
 
 /// Create a certificate authority and a certificate for each server.
 ///
-/// For tests, and for clusters without their own certificate authority. Anybody with ca-key.pem can
-/// create certificates: keep it away from the servers. A second run with the same directory uses
-/// the existing authority, to renew certificates or to add servers.
+/// Use it for tests, and for clusters without their own certificate authority. Anybody who has
+/// ca-key.pem can create certificates: do not copy it to the servers. A second run with the same
+/// directory uses the existing authority, to renew certificates or to add servers.
 #[derive(Args)]
 #[command(after_help = "Examples:
   glassraft cert --out certs --cluster-id mine \\
@@ -38,7 +38,7 @@ pub(super) struct CertArgs {
     /// server
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The cluster's name: certificates call server N `node-N.NAME`
+    /// The cluster's name; the certificate of server N has the DNS name `node-N.NAME`
     #[arg(long, env = "GLASSRAFT_CLUSTER_ID", value_name = "NAME")]
     cluster_id: String,
     /// The servers; a certificate is valid for the hosts of both addresses and for this machine
@@ -53,13 +53,13 @@ pub(super) struct CertArgs {
 pub(super) fn run(arguments: CertArgs) -> Result<()> {
     let CertArgs { out, cluster_id, members, days } = arguments;
     std::fs::create_dir_all(&out)
-        .with_context(|| format!("cannot make the directory {}", out.display()))?;
+        .with_context(|| format!("cannot create the directory {}", out.display()))?;
     let mut made = Vec::new();
     let authority = authority(&out, &cluster_id, &mut made)?;
     for (id, member) in members.iter() {
         let key = KeyPair::generate()?;
         let params = server(id, &cluster_id, member, days)
-            .with_context(|| format!("server {} cannot have a certificate", id.0))?;
+            .with_context(|| format!("cannot create a certificate for server {}", id.0))?;
         let certificate = params.signed_by(&key, &authority)?;
         let name = |what| out.join(format!("node-{}{what}.pem", id.0));
         write(&name("-key"), &key.serialize_pem(), 0o600)?;
@@ -80,7 +80,7 @@ fn authority(
         let read = |path: &Path| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
         };
-        let cannot = || format!("{} holds no authority that can sign", out.display());
+        let cannot = || format!("{} contains no usable certificate authority", out.display());
         let key = KeyPair::from_pem(&read(&key)?).with_context(cannot)?;
         return Issuer::from_ca_cert_pem(&read(&cert)?, key).with_context(cannot);
     }
@@ -91,7 +91,7 @@ fn authority(
     write(&key, &own.serialize_pem(), 0o600)?;
     write(&cert, &params.self_signed(&own)?.pem(), 0o644)?;
     let (cert, key) = (cert.display(), key.display());
-    made.push(format!("{cert}  a new authority; keep {key} away from the servers"));
+    made.push(format!("{cert}  a new authority; do not copy {key} to the servers"));
     Ok(Issuer::new(params, own))
 }
 

@@ -36,8 +36,8 @@ enum MemberDeed {
   glassraft member add 4=127.0.0.1:8004/127.0.0.1:7004
   glassraft member add 4=127.0.0.1:8004/127.0.0.1:7004 --learner
 
-The server itself is started with an empty directory and without --new-cluster, with the members
-and itself in --members.")]
+Start the new server with an empty directory and without --new-cluster. List the members and the new
+server in its --members.")]
     Add {
         /// The server's id and addresses
         #[arg(value_name = "ID=PEER/CLIENT")]
@@ -61,8 +61,8 @@ and itself in --members.")]
     #[command(after_help = "Examples:
   glassraft member remove 4
 
-The leader can be removed too: another one leads then. The server itself goes on running until it is
-ended, and can be added again.")]
+The leader can be removed too; another server then becomes leader. The removed server runs until you
+stop it, and can be added again.")]
     Remove {
         /// The server's id
         id: u64,
@@ -74,7 +74,7 @@ ended, and can be added again.")]
 /// Transfer leadership to another server.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  glassraft transfer-leader          to whoever is furthest
+  glassraft transfer-leader          to the server with the most complete log
   glassraft transfer-leader 2")]
 pub(super) struct TransferArgs {
     /// The new leader's id [default: the server with the most complete log]
@@ -86,7 +86,7 @@ pub(super) struct TransferArgs {
 /// Make a server take a snapshot and compact its log.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  glassraft snapshot --endpoints 127.0.0.1:7002     of server 2")]
+  glassraft snapshot --endpoints 127.0.0.1:7002     on server 2")]
 pub(super) struct SnapshotArgs {
     #[command(flatten)]
     client: ClientArgs,
@@ -102,7 +102,7 @@ pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
         MemberDeed::Add { server, learner, client } => {
             let mut servers = server.iter();
             let (Some((id, member)), None) = (servers.next(), servers.next()) else {
-                bail!("servers join one at a time");
+                bail!("add one server at a time");
             };
             let body = json!({
                 "id": id, "peer": member.peer, "client": member.client, "learner": learner,
@@ -131,7 +131,8 @@ pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
     match client.output {
         Output::Json => line(&answer.to_string()),
         Output::Text => {
-            let list = serde_json::from_value(answer).context("the answer lists no members")?;
+            let list = serde_json::from_value(answer)
+                .context("the server's answer is not a list of members")?;
             line(in_words(&list).trim_end())
         }
     }
@@ -149,7 +150,9 @@ pub(super) async fn snapshot(arguments: SnapshotArgs) -> anyhow::Result<()> {
     // Send the request to the given servers only, in this order: each server has its own snapshots.
     let these = client.client_of_these(Duration::ZERO)?;
     let answer = these.json(&Method::POST, "/cluster/snapshot", None).await?;
-    client.print(&answer, |it| format!("a snapshot holds all up to {}", it["snapshot_index"]))
+    client.print(&answer, |it| {
+        format!("the newest snapshot contains all entries up to {}", it["snapshot_index"])
+    })
 }
 
 /// The members as text, one line each, and the list in the format of `--members`.

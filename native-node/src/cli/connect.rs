@@ -17,8 +17,8 @@ pub(super) use crate::output::line;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ClientArgs {
-    /// The servers' addresses for clients. One suffices; the others are tried in turn. Write
-    /// https:// before an address for TLS
+    /// The servers' addresses for clients. One address is enough; the client tries the others in
+    /// turn. Write https:// before an address for TLS
     #[arg(
         long,
         env = "GLASSRAFT_ENDPOINTS",
@@ -33,12 +33,12 @@ pub(super) struct ClientArgs {
     /// A file with the API token [env: GLASSRAFT_TOKEN holds the token itself]
     #[arg(long, env = "GLASSRAFT_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A PEM file with the certificate authorities of the servers; enables TLS [default: those that
-    /// the system trusts]
+    /// A PEM file with the certificate authorities of the servers; enables TLS [default: the
+    /// system's authorities]
     #[arg(long, env = "GLASSRAFT_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Send the token to other machines without TLS, where others can read and use it. Only if
-    /// something else encrypts
+    /// Send the token to other machines without TLS. Others could read and use it, so give this
+    /// only if another layer encrypts
     #[arg(long, env = "GLASSRAFT_INSECURE")]
     insecure: bool,
     /// How to print the response
@@ -111,8 +111,8 @@ impl ClientArgs {
             && let Some(server) = servers.iter().find(|server| !server.is_loopback())
         {
             bail!(
-                "the token would travel to {server} in the clear: write https:// before the \
-                 endpoints, give --ca, or say --insecure if something else encrypts"
+                "the token would be sent to {server} in the clear. Write https:// before the \
+                 endpoints, or give --ca. If another layer encrypts, give --insecure"
             );
         }
         let patience = self.timeout.0.max(least);
@@ -125,7 +125,7 @@ impl ClientArgs {
         let wanted = says(true) || self.ca.is_some();
         ensure!(
             !(wanted && says(false)),
-            "either all servers speak TLS or none: write https:// for all"
+            "either all endpoints use TLS or none: write https:// for all"
         );
         if !wanted {
             return Ok(None);
@@ -155,7 +155,7 @@ fn token(file: Option<&Path>) -> anyhow::Result<Option<Token>> {
         (None, Ok(text)) => text,
         (None, Err(std::env::VarError::NotPresent)) => return Ok(None),
         (None, Err(std::env::VarError::NotUnicode(_))) => {
-            bail!("GLASSRAFT_TOKEN holds bytes that no token has")
+            bail!("GLASSRAFT_TOKEN is not a token: it is not valid UTF-8")
         }
     };
     Ok(Some(Token::new(&text)?))

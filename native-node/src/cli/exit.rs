@@ -11,15 +11,15 @@ use crate::logging;
 use crate::output::OutputError;
 
 /// The meaning of the exit codes, for `--help`.
-pub(super) const CODES: &str = "Exit codes, whatever becomes of standard output and standard error:
+pub(super) const CODES: &str = "Exit codes, even if standard output or standard error is closed:
   0    done
-  1    refused, not found, or wrong: nothing happened
-  2    the command line is not understood
+  1    refused, not found, or invalid: nothing happened
+  2    the command line is invalid
   3    no server could do it in time: nothing happened
   4    the outcome is unknown: it may have happened
   5    done, but the answer could not be written to standard output
-  128+N  ended by signal N; 141 (SIGPIPE) also when whoever reads standard output has ended:
-       what was asked for is done";
+  128+N  ended by signal N; 141 (SIGPIPE) also if the reader of standard output has closed it:
+       the command itself is done";
 
 /// The error if a signal ended the command.
 #[derive(Debug, thiserror::Error)]

@@ -32,14 +32,14 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// Check whether a server is alive or ready.
 ///
-/// For container probes, with and without TLS. It sends no token and does not verify the server's
-/// certificate, because it connects to the same machine and receives no secret. Without --endpoint
-/// it takes the address from the server's settings: the environment of `glassraft serve`, or the
-/// file of --config.
+/// Use it for container probes, with and without TLS. It sends no token. It does not verify the
+/// server's certificate, because it connects to the same machine and receives no secret. Without
+/// --endpoint it takes the address from the environment of `glassraft serve`, or from the file of
+/// --config.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  glassraft health                               alive? (a liveness probe)
-  glassraft health --ready                       should requests be sent to it? (a readiness probe)
+  glassraft health                               for a liveness probe
+  glassraft health --ready                       for a readiness probe
   glassraft health --endpoint https://127.0.0.1:7001")]
 pub(super) struct HealthArgs {
     /// Check whether the server is ready for requests, not only whether it is alive

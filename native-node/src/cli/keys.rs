@@ -46,7 +46,7 @@ impl KeyArg {
         };
         let bytes: Option<Bytes> = digits.chunks(2).map(pair).collect();
         bytes.with_context(|| {
-            format!("`{}` is no even number of hexadecimal digits, as --hex wants it", self.key)
+            format!("`{}` is invalid: --hex needs an even number of hexadecimal digits", self.key)
         })
     }
 }
@@ -55,12 +55,12 @@ impl KeyArg {
 #[derive(Args)]
 #[command(after_help = "Examples:
   glassraft get greeting
-  glassraft get greeting --stale               what the server has, without asking a majority
-  glassraft get photo > photo.jpg              bytes come as they are
-  glassraft get users/ --prefix                all keys that begin so
-  glassraft get \"\" --prefix --output json      all keys, a line each
+  glassraft get greeting --stale               the server's own state, without a quorum
+  glassraft get photo > photo.jpg              the value as raw bytes
+  glassraft get users/ --prefix                all keys with this prefix
+  glassraft get \"\" --prefix --output json      all keys, one per line
   glassraft get greeting --output json         with its revisions and lease
-  glassraft get ff00 --hex                     a key that is no text")]
+  glassraft get ff00 --hex                     a key that is not text")]
 pub(super) struct GetArgs {
     #[command(flatten)]
     key: KeyArg,
@@ -79,10 +79,10 @@ pub(super) struct GetArgs {
 #[command(after_help = "Examples:
   glassraft put greeting hello
   glassraft put photo --file photo.jpg
-  date | glassraft put now -                   the value from standard input, to the last byte
-  glassraft put lock me --if-absent            only if there is no such key
-  glassraft put greeting hi --if-revision 7    only if nobody has changed it since revision 7
-  glassraft put session data --lease 12        the key goes when lease 12 ends")]
+  date | glassraft put now -                   the value from standard input, unchanged
+  glassraft put lock me --if-absent            only if the key does not exist
+  glassraft put greeting hi --if-revision 7    only if it last changed at revision 7
+  glassraft put session data --lease 12        removed when lease 12 ends")]
 pub(super) struct PutArgs {
     #[command(flatten)]
     key: KeyArg,
@@ -109,8 +109,8 @@ pub(super) struct PutArgs {
 #[derive(Args)]
 #[command(after_help = "Examples:
   glassraft delete greeting
-  glassraft delete users/ --prefix             all keys that begin so, at once
-  glassraft delete greeting --if-revision 7    only if nobody has changed it since revision 7")]
+  glassraft delete users/ --prefix             all keys with this prefix, in one change
+  glassraft delete greeting --if-revision 7    only if it last changed at revision 7")]
 pub(super) struct DeleteArgs {
     #[command(flatten)]
     key: KeyArg,
@@ -142,7 +142,9 @@ pub(super) async fn get(arguments: GetArgs) -> anyhow::Result<()> {
                 found => found?,
             };
             if let Some(why) = found.headers.get(CUT_OFF_HEADER).and_then(|why| why.to_str().ok()) {
-                logging::say(&format!("note: this may be old, the server is cut off ({why})"));
+                logging::say(&format!(
+                    "note: this may be old, the server receives no updates ({why})"
+                ));
             }
             output::bytes(&found.body)?;
             // End the line on a terminal; a file gets only the bytes.
@@ -174,8 +176,8 @@ async fn get_all(
         let page = match cluster.json(&Method::GET, &path, None).await {
             Err(error) if error.has_code("revision_not_held") => {
                 return Err(anyhow::Error::new(error).context(
-                    "the keys printed so far are not all: the server that had them at one \
-                     revision does not have them any more; run the command again",
+                    "the output is incomplete: the server no longer holds the state at that \
+                     revision; run the command again",
                 ));
             }
             page => page?,
@@ -257,9 +259,9 @@ async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
     let cluster = client.client()?;
     let answer = cluster.send(call).await?;
     cluster.close().await;
-    let answer = serde_json::from_slice(&answer.body).context("the server's answer is no JSON")?;
+    let answer = serde_json::from_slice(&answer.body).context("the server's answer is not JSON")?;
     client.print(&answer, |answer| {
-        let there = if answer["existed"] == false { "; the key was not there before" } else { "" };
+        let there = if answer["existed"] == false { "; the key did not exist before" } else { "" };
         format!("done; the store is at revision {}{there}", answer["revision"])
     })
 }
@@ -273,8 +275,8 @@ async fn write(client: &ClientArgs, call: &Call) -> anyhow::Result<()> {
                     \"then\": [{\"put\": {\"key\": \"a\", \"value\": \"2\"}}],
                     \"else\": [{\"get\": {\"key\": \"a\"}}]}'
 
-The answer is JSON: whether the comparisons held, and a result for each operation. It is an answer
-either way, so the exit code is 0 even if they did not hold.")]
+The answer is JSON: whether the comparisons held, and a result for each operation. The exit code is
+0 even if the comparisons did not hold.")]
 pub(super) struct TxnArgs {
     /// The transaction as JSON; `-` reads it from standard input
     transaction: String,
@@ -289,7 +291,7 @@ pub(super) async fn txn(arguments: TxnArgs) -> anyhow::Result<()> {
     } else {
         transaction
     };
-    let _: IgnoredAny = serde_json::from_str(&body).context("the transaction is no JSON")?;
+    let _: IgnoredAny = serde_json::from_str(&body).context("the transaction is not JSON")?;
     let cluster = client.client()?;
     // Send the original text: parsing it into a value would drop the first of two equal fields.
     let answer = cluster.request(&Method::POST, "/txn", body.into()).await?;

@@ -74,8 +74,9 @@ pub(super) async fn run(arguments: LeaseArgs) -> anyhow::Result<()> {
         LeaseDeed::KeepAlive { lease, once, client } => keep_alive(&client, lease, once).await,
         LeaseDeed::Revoke { lease, client } => {
             let answer = ask(&client, Method::DELETE, &format!("/leases/{lease}"), None).await?;
-            client
-                .print(&answer, |it| format!("the lease is over; {} keys went with it", it["keys"]))
+            client.print(&answer, |it| {
+                format!("the lease has ended; {} keys were removed", it["keys"])
+            })
         }
         LeaseDeed::Show { lease, client } => {
             let path = format!("/leases/{lease}");
@@ -86,7 +87,7 @@ pub(super) async fn run(arguments: LeaseArgs) -> anyhow::Result<()> {
                 });
                 let (left, ttl) = (time(it, "remaining_ms"), time(it, "ttl_ms"));
                 format!(
-                    "lease {lease} ends in {left} of {ttl}; its keys:{}",
+                    "lease {lease} has {left} of {ttl} left; its keys:{}",
                     keys.collect::<String>()
                 )
             })
@@ -100,7 +101,7 @@ async fn keep_alive(client: &ClientArgs, lease: u64, once: bool) -> anyhow::Resu
     loop {
         let answer = cluster.json(&Method::POST, &path, None).await?;
         let told =
-            client.print(&answer, |it| format!("lease {lease} has {} more", time(it, "ttl_ms")));
+            client.print(&answer, |it| format!("lease {lease} renewed for {}", time(it, "ttl_ms")));
         if once {
             cluster.close().await;
             return told;

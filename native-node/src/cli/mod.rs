@@ -30,10 +30,10 @@ use crate::demo;
 #[derive(Parser)]
 #[command(name = "glassraft", version, about, propagate_version = true)]
 #[command(after_help = format!("Examples:
-  glassraft demo                     three servers and a page to watch them
+  glassraft demo                     three servers, and a web page that shows them
   glassraft put greeting hello       set a key
-  glassraft get greeting             read it back
-  glassraft status                   see who leads
+  glassraft get greeting             read the key
+  glassraft status                   show the leader
 
 {}", exit::CODES))]
 struct Cli {
@@ -92,7 +92,10 @@ pub fn run() -> ExitCode {
     // Without a handler the signal would end the process; with it the write returns an error.
     let told = Arc::default();
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, told) {
-        eprintln!("warning: a limit of the system on the size of files would end this: {error}");
+        eprintln!(
+            "warning: cannot handle SIGXFSZ, so a file above the system's size limit ends this \
+             process: {error}"
+        );
     }
     let result = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(*arguments),

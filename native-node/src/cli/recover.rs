@@ -16,19 +16,18 @@ use crate::recover::{Beginning, Survivor};
 
 /// Continue with the state of one server after a permanent loss of the quorum.
 ///
-/// Reads the data directory of a stopped server and creates the directory of a server of a new
-/// cluster from it. All entries of its log are kept, even if they may be uncommitted. Entries that
-/// only the lost servers had are lost. The new cluster has another name and rejects servers of the
-/// old cluster.
+/// Creates a data directory for a new cluster from the data directory of a stopped server. All
+/// entries of its log are kept, even if they may be uncommitted. Entries that only the lost servers
+/// had are lost. The new cluster has another name and rejects servers of the old cluster.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  glassraft recover --data data/2 --show       what it has: take the survivor with the greatest
+  glassraft recover --data data/2 --show       its last term and index: use the highest
   glassraft recover --data data/2 --cluster-id mine2 --members 2=10.0.0.2:8001/10.0.0.2:7001
   glassraft serve --id 2 --cluster-id mine2 --data data/2 \\
     --members 2=10.0.0.2:8001/10.0.0.2:7001
-  glassraft member add 4=10.0.0.4:8001/10.0.0.4:7001       and so on, with empty directories
+  glassraft member add 4=10.0.0.4:8001/10.0.0.4:7001       more servers, with empty directories
 
-The old directory is kept, as data/2.lost-majority. Run it as the user that the server runs as. With
+The old directory is kept as data/2.lost-majority. Run the command as the user of the server. With
 --peer-tls-cert, the servers need certificates for the new name (`glassraft cert --help`).")]
 pub(super) struct RecoverArgs {
     /// The data directory of the surviving server
@@ -45,8 +44,9 @@ pub(super) struct RecoverArgs {
         required_unless_present = "show"
     )]
     cluster_id: Option<String>,
-    /// The servers of the new cluster, including this server, as ID=PEER/CLIENT. Usually only this
-    /// server; add others later. For more initial servers repeat the command with --id and --into
+    /// The servers of the new cluster, including this server, as ID=PEER/CLIENT. Usually, list only
+    /// this server and add others later. For more initial servers, repeat the command with --id and
+    /// --into
     #[arg(long, env = "GLASSRAFT_MEMBERS", value_name = "LIST", required_unless_present = "show")]
     members: Option<Members>,
     /// The server's id [default: the surviving server's id]
@@ -65,8 +65,8 @@ pub(super) fn run(arguments: &RecoverArgs) -> anyhow::Result<()> {
     let aside = beside(data, "lost-majority");
     if !data.exists() && aside.as_ref().is_ok_and(|aside| aside.exists()) {
         bail!(
-            "{} is not there, but {} is: an earlier run was interrupted. Rename that one back to \
-             {} and run the command again",
+            "an earlier run was interrupted: {} does not exist, but {} does. Rename the latter \
+             back to {} and run the command again",
             data.display(),
             aside?.display(),
             data.display()
@@ -82,14 +82,18 @@ pub(super) fn run(arguments: &RecoverArgs) -> anyhow::Result<()> {
     let in_place = arguments.into.is_none();
     if in_place {
         let aside = beside(data, "lost-majority")?;
-        ensure!(!aside.exists(), "{} is there already: move it away first", aside.display());
+        ensure!(
+            !aside.exists(),
+            "{} already exists: move it to another place first",
+            aside.display()
+        );
     }
     let made = match &arguments.into {
         Some(into) => into.clone(),
         None => beside(data, "recovered")?,
     };
     if in_place && made.exists() && Storage::is_free_for_restore(&made).is_err() {
-        bail!("{} is left from an earlier run: remove it first", made.display());
+        bail!("{} is left over from an earlier run: remove it first", made.display());
     }
     let id = arguments.id.map_or(survivor.identity.node, NodeId);
     let beginning = Beginning {
@@ -107,8 +111,8 @@ pub(super) fn run(arguments: &RecoverArgs) -> anyhow::Result<()> {
         "data": place, "id": id, "cluster_id": cluster_id, "new_revision": revision,
     });
     let text = format!(
-        "\n{} holds that state for {id} of cluster {cluster_id}. Start it with --cluster-id \
-         {cluster_id} and --members {members}, without --new-cluster",
+        "\n{} contains this state for {id} of cluster {cluster_id}. Start the server with \
+         --cluster-id {cluster_id} and --members {members}, without --new-cluster",
         place.display()
     );
     print(arguments.output, &survivor, answer, &text)
@@ -120,8 +124,8 @@ fn exchange(data: &Path, made: &Path) -> anyhow::Result<()> {
     let renamed = std::fs::rename(data, &aside).and_then(|()| std::fs::rename(made, data));
     renamed.with_context(|| {
         format!(
-            "the new directory is complete at {}, but it cannot be put in the place of {}; if that \
-             is where a file system is mounted, use --into",
+            "the new directory {} is complete, but it cannot replace {}. If a file system is \
+             mounted there, use --into",
             made.display(),
             data.display()
         )
@@ -136,7 +140,7 @@ fn exchange(data: &Path, made: &Path) -> anyhow::Result<()> {
 /// The path of a sibling directory: the same name with an ending.
 fn beside(data: &Path, ending: &str) -> anyhow::Result<PathBuf> {
     let name = data.file_name().with_context(|| {
-        format!("{} has no name that an ending could be added to: use --into", data.display())
+        format!("the path {} does not end with a name: use --into", data.display())
     })?;
     let mut name = name.to_owned();
     name.push(".");
@@ -160,8 +164,8 @@ fn print(
     match output {
         Output::Json => line(&answer.to_string()),
         Output::Text => line(&format!(
-            "{} of cluster {} has entries up to index {} of term {}, revision {}; it did not know \
-             of the last {unsure} that they are committed{text}",
+            "{} of cluster {} has entries up to index {} of term {}, revision {}. It did not know \
+             whether the last {unsure} entries were committed{text}",
             identity.node,
             identity.cluster,
             last.index.0,

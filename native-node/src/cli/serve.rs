@@ -27,29 +27,29 @@ const LEFT_BEHIND: Duration = Duration::from_millis(100);
 /// flag has precedence over the environment, and the environment over the file.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  Three servers on one machine, each in a terminal of its own:
+  Three servers on one machine, each in its own terminal:
     M=1=127.0.0.1:8001/127.0.0.1:7001,2=127.0.0.1:8002/127.0.0.1:7002,3=127.0.0.1:8003/127.0.0.1:7003
     glassraft serve --id 1 --cluster-id demo --data data/1 --members $M --new-cluster
     glassraft serve --id 2 --cluster-id demo --data data/2 --members $M --new-cluster
     glassraft serve --id 3 --cluster-id demo --data data/3 --members $M --new-cluster
-  From the second start on the same without --new-cluster.
-  A fourth one, and then let it in:
+  Later starts use the same commands without --new-cluster.
+  Start a fourth server, and add it to the cluster:
     glassraft serve --id 4 --cluster-id demo --data data/4 \
       --members $M,4=127.0.0.1:8004/127.0.0.1:7004
     glassraft member add 4=127.0.0.1:8004/127.0.0.1:7004
-  With tokens and TLS, on other addresses than loopback (`glassraft cert --help`):
+  Use tokens and TLS, for addresses other than loopback (`glassraft cert --help`):
     glassraft serve --id 1 --cluster-id mine --data data/1 --members $M --tokens-file tokens \
       --tls-cert node-1.pem --tls-key node-1-key.pem --tls-ca ca.pem \
       --peer-tls-cert node-1.pem --peer-tls-key node-1-key.pem --peer-tls-ca ca.pem
-  The same from a file, and what then holds:
+  Read settings from a file, and print the settings that are in effect:
     glassraft serve --config node1.toml --print-config")]
 pub(super) struct ServeArgs {
     /// A TOML file with settings; --print-config prints an example
     #[arg(long, env = "GLASSRAFT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Create a new cluster of the servers in --members. Only for the first start of each of them.
-    /// Without this flag a server with an empty directory neither votes nor campaigns until it is
-    /// added (`glassraft member add`). It may have lost its log and its vote.
+    /// Create a new cluster of the servers in --members. Use it only for the first start of each
+    /// server. Without this flag a server with an empty directory neither votes nor campaigns until
+    /// it is added (`glassraft member add`). Such a server may have lost its log and its vote.
     #[arg(long)]
     new_cluster: bool,
     /// Print the effective settings as a TOML file, and exit
@@ -65,7 +65,8 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     let mut config = ServeConfig::resolve(arguments.layer.over(file))?;
     config.new_cluster = arguments.new_cluster;
     if arguments.print_config {
-        let text = toml::to_string(&config.to_layer()).context("a setting has no TOML form")?;
+        let text =
+            toml::to_string(&config.to_layer()).context("cannot write the settings as TOML")?;
         return output::bytes(text.as_bytes());
     }
     logging::start(&config.log, config.log_format)?;
@@ -75,8 +76,8 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     ended
 }
 
-/// Idle threads for blocking work are kept this long: if the system runs out of threads, it would
-/// not create them again.
+/// How long idle threads for blocking work are kept. The system may run out of threads and could
+/// then not create them again.
 const KEPT: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Runs the server after logging was started.
@@ -110,15 +111,15 @@ fn end_on_signal(stop: CancellationToken, config: &ServeConfig) -> anyhow::Resul
     let listening = move || {
         for (number, _) in signals.forever().enumerate() {
             if number > 0 {
-                supervise::end_at_once("told to end twice: ending at once");
+                supervise::end_at_once("received a second signal: ending immediately");
             }
-            tracing::info!("told to end: finishing what was accepted");
+            tracing::info!("received a signal to stop: finishing accepted requests");
             supervise::end_within(patience);
             stop.cancel();
         }
     };
     let thread = std::thread::Builder::new().name("signals".to_owned());
-    thread.spawn(listening).context("cannot start the thread that takes signals")?;
+    thread.spawn(listening).context("cannot start the thread that handles signals")?;
     Ok(())
 }
 
@@ -130,14 +131,14 @@ fn end_with_parent(stop: CancellationToken) {
     {
         use rustix::process::{Signal, set_parent_process_death_signal};
         if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-            tracing::warn!("frozen, this server would outlive its parent: {error}");
+            tracing::warn!("if this server is frozen, it does not end with its parent: {error}");
         }
     }
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
         let mut buffer = [0; 256];
         while matches!(input.read(&mut buffer), Ok(count) if count > 0) {}
-        tracing::info!("the program that started this server has ended; ending too");
+        tracing::info!("the program that started this server has ended; the server stops");
         stop.cancel();
     });
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: SessionArgs) -> anyhow::Result<()> {
             client.print(&json!({"sessions": sessions}), |it| {
                 let line = |it: &Value| {
                     format!(
-                        "session {}: {} writes, ends in {} s of {} s\n",
+                        "session {}: sequence {}, {} s of {} s left\n",
                         it["session"],
                         it["sequence"],
                         seconds(it, "remaining_ms"),
@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: SessionArgs) -> anyhow::Result<()> {
             let path = format!("/sessions/{session}");
             let answer = cluster.json(&Method::DELETE, &path, None).await?;
             cluster.close().await;
-            client.print(&answer, |_| format!("session {session} is over"))
+            client.print(&answer, |_| format!("session {session} has ended"))
         }
     }
 }

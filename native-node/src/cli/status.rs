@@ -17,7 +17,7 @@ const ASIDE: Duration = Duration::from_secs(1);
 #[derive(Args)]
 #[command(after_help = "Examples:
   glassraft status
-  glassraft status --endpoints 127.0.0.1:7002     as server 2 sees it
+  glassraft status --endpoints 127.0.0.1:7002     the view of server 2
   glassraft status --output json | jq .leader.id")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
@@ -68,12 +68,12 @@ async fn best_view(args: &ClientArgs) -> anyhow::Result<ClusterStatus> {
 pub(crate) fn in_words(status: &ClusterStatus) -> String {
     let leader = match &status.leader {
         Some(leader) => format!("{} leads ({})", leader.id, leader.client),
-        None => "nobody leads".to_owned(),
+        None => "no server leads".to_owned(),
     };
     let outside = if status.member {
         ""
     } else {
-        ", which is not a member of the cluster: it was removed or not let in yet"
+        ", which is not a member of the cluster: it was removed or not added yet"
     };
     let mut text = format!(
         "cluster {}: {leader} in term {}, as {} sees it{outside}\n\
@@ -91,7 +91,7 @@ pub(crate) fn in_words(status: &ClusterStatus) -> String {
         status.state.digest,
     );
     let mut rows =
-        vec![["", "ROLE", "CLIENTS AT", "HAS", "BEHIND", "ROUND TRIP", "HEALTH"].map(String::from)];
+        vec![["", "ROLE", "ADDRESS", "INDEX", "LAG", "ROUND TRIP", "HEALTH"].map(String::from)];
     rows.extend(status.peers.iter().map(|peer| peer_row(status, peer)));
     rows.push(own_row(status));
     rows[1..].sort();
@@ -109,7 +109,7 @@ pub(crate) fn in_words(status: &ClusterStatus) -> String {
 
 fn own_row(status: &ClusterStatus) -> [String; 7] {
     let health = if status.halted {
-        "stopped, see its log"
+        "stopped; see its log"
     } else if status.member {
         "good"
     } else {

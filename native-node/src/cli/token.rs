@@ -21,15 +21,16 @@ enum TokenDeed {
   glassraft token new --scope write --name app
   glassraft token new --scope admin --name ops --output json
 
-The token goes to the client (GLASSRAFT_TOKEN, or a file named by GLASSRAFT_TOKEN_FILE); the line,
-which holds only its hash, goes into the file of --tokens-file on each server. Servers read that
-file anew on SIGHUP, or by themselves within some seconds. To take a token back, remove its line.")]
+Give the token to the client (GLASSRAFT_TOKEN, or a file named by GLASSRAFT_TOKEN_FILE). Add the
+line to the file of --tokens-file on each server; it contains only the token's hash. The servers
+reload the file on SIGHUP, or within some seconds after a change. To revoke a token, remove its
+line.")]
     New {
-        /// The token's scope: read (keys, status, metrics, trace), write (also writes to keys,
-        /// leases and sessions), or admin (everything)
+        /// The scope: read (keys, status, metrics, trace), write (also writes of keys, leases and
+        /// sessions), or admin (everything)
         #[arg(long)]
         scope: Scope,
-        /// The owner's name, a note in the tokens file
+        /// The owner's name, for the tokens file and the audit log
         #[arg(long, value_name = "NAME")]
         name: String,
         /// How to print the token
@@ -43,14 +44,14 @@ pub(super) fn run(arguments: TokenArgs) -> anyhow::Result<()> {
     let TokenDeed::New { scope, name, output } = arguments.deed;
     ensure!(
         (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic() && c != '#'),
-        "`{}` cannot name a token: use 1 to 64 letters, digits or signs, without spaces or `#`",
+        "`{}` cannot be a token name: use 1 to 64 visible ASCII characters, but no `#`",
         name.escape_debug()
     );
-    let token = Token::generate().context("the system gives no random bytes")?;
+    let token = Token::generate().context("cannot get random bytes from the system")?;
     let line = token.line(&name, scope);
     crate::output::line(&match output {
         Output::Text => format!(
-            "token (shown this once; give it to the client):\n{}\n\n\
+            "token (shown only once; give it to the client):\n{}\n\n\
              line for the tokens file of each server:\n{line}",
             token.reveal()
         ),

@@ -14,9 +14,9 @@ use crate::watch::From;
 #[derive(Args)]
 #[command(after_help = "Examples:
   glassraft watch                        all keys
-  glassraft watch users/                 those that begin so
-  glassraft watch users/ --from 17       first what happened after revision 17
-  glassraft watch --output json | jq .   a line a revision")]
+  glassraft watch users/                 keys with this prefix
+  glassraft watch users/ --from 17       also changes after revision 17
+  glassraft watch --output json | jq .   one line per revision")]
 pub(super) struct WatchArgs {
     /// The prefix of the keys
     #[arg(default_value = "")]
@@ -30,7 +30,8 @@ pub(super) struct WatchArgs {
 
 fn position(text: &str) -> Result<String, String> {
     let read: Result<From, _> = text.parse();
-    read.map(|_| text.to_owned()).map_err(|_| "no revision and no id of an event".to_owned())
+    read.map(|_| text.to_owned())
+        .map_err(|_| "neither a revision nor the id of an event".to_owned())
 }
 
 pub(super) async fn run(arguments: WatchArgs) -> anyhow::Result<()> {
@@ -59,6 +60,6 @@ fn in_words(revision: &Value, change: &Value) -> String {
     let key = text(&change["key"]);
     match change["type"].as_str() {
         Some("put") => format!("{revision}: {key} = {}", text(&change["value"])),
-        _ => format!("{revision}: {key} is gone"),
+        _ => format!("{revision}: {key} was removed"),
     }
 }

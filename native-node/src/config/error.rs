@@ -18,7 +18,7 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The configuration file is invalid.
-    #[error("the configuration file {} is wrong: {error}", path.display())]
+    #[error("the configuration file {} is invalid: {error}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -50,38 +50,38 @@ pub enum ConfigError {
     },
     /// The cluster's name has an invalid length or invalid characters.
     #[error(
-        "`{0}` cannot name a cluster: use 1 to 64 letters, digits, dots, dashes or underscores"
+        "`{0}` cannot be a cluster name: use 1 to 64 letters, digits, dots, dashes or underscores"
     )]
     ClusterId(String),
     /// Other machines could connect as clients without authentication.
     #[error(
-        "{0} is no loopback address, and nothing would prove who a client is: listen on 127.0.0.1, \
-         make clients show tokens with --tokens-file, or say --insecure-bind if everybody who can \
-         reach it may read and write everything"
+        "{0} is not a loopback address, and clients would need no token. Listen on 127.0.0.1, or \
+         require tokens with --tokens-file. If everybody who can reach the address may read and \
+         write everything, give --insecure-bind"
     )]
     Exposed(Address),
     /// Other machines could connect as servers without authentication.
     #[error(
-        "{0} is no loopback address, and nothing would prove who a server is: listen on 127.0.0.1, \
-         or give the servers certificates with --peer-tls-cert or a secret with \
-         --cluster-secret-file (`openssl rand -hex 32` makes one)"
+        "{0} is not a loopback address, and servers would not authenticate each other. Listen on \
+         127.0.0.1, or give all servers certificates (--peer-tls-cert) or a secret \
+         (--cluster-secret-file). `openssl rand -hex 32` creates a secret"
     )]
     PeersExposed(Address),
     /// Clients on other machines could inject faults.
     #[error(
-        "--allow-faults lets clients break this server, so it is for loopback only: listen for \
-         clients on 127.0.0.1 instead of {0}, or leave --allow-faults out"
+        "--allow-faults lets clients break this server, so it works only on loopback. Listen for \
+         clients on 127.0.0.1 instead of {0}, or remove --allow-faults"
     )]
     FaultsExposed(Address),
     /// Clients on other machines would send tokens without encryption.
     #[error(
-        "{0} is no loopback address, and tokens and values would travel to it in the clear: give \
-         --tls-cert, --tls-key and --tls-ca (`glassraft cert` makes some to try), or say \
-         --insecure-bind if something else encrypts"
+        "{0} is not a loopback address, and tokens and values would be sent to it in the clear. \
+         Give --tls-cert, --tls-key and --tls-ca; `glassraft cert` creates certificates for tests. \
+         If another layer encrypts, give --insecure-bind"
     )]
     InTheClear(Address),
     /// Some of three files that belong together are missing.
-    #[error("{0} go together: give all three or none")]
+    #[error("{0} belong together: give all three or none")]
     Incomplete(&'static str),
     /// The list of members is invalid.
     #[error(transparent)]
@@ -90,7 +90,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Raft(#[from] raft_core::config::ConfigError),
     /// The size is above the maximum size of a frame between servers.
-    #[error("{0} must be at most {1} bytes, since a frame between servers must hold it")]
+    #[error("{0} must be at most {1} bytes, to fit into a frame between servers")]
     TooLarge(&'static str, usize),
     /// The number is out of range.
     #[error("{0} must be from {1} to {2}")]
@@ -100,7 +100,7 @@ pub enum ConfigError {
     Zero(&'static str),
     /// The text is not a web origin.
     #[error(
-        "`{0}` is no web origin; write scheme://host[:port], for instance http://127.0.0.1:7000"
+        "`{0}` is not a web origin; write scheme://host[:port], for instance http://127.0.0.1:7000"
     )]
     Origin(String),
     /// The file with the cluster secret cannot be used.

@@ -74,7 +74,7 @@ layer! {
         /// The number of threads for network and consensus [default: 1].
         #[arg(value_name = "N")]
         "GLASSRAFT_WORKER_THREADS" worker_threads: usize,
-        /// Stop when standard input ends, to not outlive the program that started the server.
+        /// Stop when standard input ends: the server then ends with the program that started it.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_EXIT_WITH_PARENT" exit_with_parent: bool,
         /// Which log lines to print, for instance `info` or `native_node=debug` [default: info].
@@ -94,16 +94,16 @@ layer! {
         #[arg(value_name = "FILE")]
         "GLASSRAFT_CLUSTER_SECRET_FILE" cluster_secret_file: PathBuf,
         /// A file with the hashes of the API tokens, one line each, as `glassraft token new`
-        /// prints it. Reloaded on SIGHUP and when it changes [default: no authentication; the
-        /// server listens on loopback only].
+        /// prints it. The server reloads it on SIGHUP and when it changes. Without it, the server
+        /// requires no token, and listens for clients on loopback only [default: none].
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TOKENS_FILE" tokens_file: PathBuf,
         /// Serve /metrics without a token, for a Prometheus that has no token [default: false].
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_OPEN_METRICS" open_metrics: bool,
         /// The certificate for clients, in PEM, with its chain up to the certificate authority.
-        /// Needs --tls-key and --tls-ca. Certificates and keys are reloaded on SIGHUP and when they
-        /// change.
+        /// It needs --tls-key and --tls-ca. The server reloads certificates and keys on SIGHUP and
+        /// when they change.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TLS_CERT" tls_cert: PathBuf,
         /// The key of --tls-cert, in PEM.
@@ -114,8 +114,8 @@ layer! {
         #[arg(value_name = "FILE")]
         "GLASSRAFT_TLS_CA" tls_ca: PathBuf,
         /// The certificate for other servers, in PEM. It names server N of cluster C with the DNS
-        /// name node-N.C. Needs --peer-tls-key and --peer-tls-ca. The server then rejects servers
-        /// without such a certificate.
+        /// name node-N.C. It needs --peer-tls-key and --peer-tls-ca. The server then rejects
+        /// servers without such a certificate.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_PEER_TLS_CERT" peer_tls_cert: PathBuf,
         /// The key of --peer-tls-cert, in PEM.
@@ -124,17 +124,17 @@ layer! {
         /// The certificate authorities of the other servers' --peer-tls-cert, in PEM.
         #[arg(value_name = "FILE")]
         "GLASSRAFT_PEER_TLS_CA" peer_tls_ca: PathBuf,
-        /// Web origins whose pages may use the API, for instance http://127.0.0.1:7000, separated
-        /// by commas [default: only the server's own].
+        /// Web origins whose pages may use the API, for instance http://127.0.0.1:7000. Separate
+        /// several origins with commas [default: only the server's own].
         #[arg(value_delimiter = ',', value_name = "ORIGIN")]
         "GLASSRAFT_CORS_ORIGINS" cors_origins: Vec<String>,
-        /// Listen for clients on other addresses than loopback without tokens or without TLS. Only
-        /// for networks where everybody may have full access, or behind something that encrypts.
-        /// Servers authenticate each other in any case [default: false].
+        /// Listen for clients on addresses other than loopback without tokens or without TLS. Use
+        /// it only in networks where everybody may have full access, or behind a layer that
+        /// encrypts. Servers authenticate each other in any case [default: false].
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_INSECURE_BIND" insecure_bind: bool,
-        /// Let clients inject faults with PUT /faults: cut links, stall or fill the disk. Only for
-        /// demonstrations and tests, and only on loopback [default: false].
+        /// Let clients inject faults with PUT /faults: cut links, stall or fill the disk. Use it
+        /// only for demonstrations and tests. It works only on loopback [default: false].
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_ALLOW_FAULTS" allow_faults: bool,
     }
@@ -153,8 +153,8 @@ layer! {
         /// How often a leader sends heartbeats [default: 50ms].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_HEARTBEAT_INTERVAL" heartbeat_interval: Span,
-        /// The maximum size of the entries in one message, in bytes; a single larger entry is sent
-        /// alone [default: 1048576].
+        /// The maximum size of the entries in one message, in bytes [default: 1048576]. A single
+        /// larger entry is sent alone.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_BATCH_BYTES" max_batch_bytes: usize,
         /// The maximum number of unanswered messages with entries per follower [default: 32].
@@ -174,8 +174,8 @@ layer! {
         /// saving a received snapshot takes longer.
         #[arg(value_name = "TIME")]
         "GLASSRAFT_PROMOTION_TIMEOUT" promotion_timeout: Span,
-        /// Let leaders answer reads with consistency=lease without contacting a quorum. Needs
-        /// clocks that run about equally fast [default: false]. Must be the same on all servers:
+        /// Let leaders answer reads with consistency=lease without contacting a quorum. It needs
+        /// clocks that run about equally fast [default: false]. It must be the same on all servers:
         /// stop all servers before you change it.
         #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         "GLASSRAFT_LEASE_READS" lease_reads: bool,
@@ -223,14 +223,15 @@ layer! {
         /// [default: 8192].
         #[arg(value_name = "N")]
         "GLASSRAFT_MAX_REQUESTS" max_requests: usize,
-        /// The maximum size of client requests in progress and of pending writes, in bytes; the
-        /// server rejects more with 429 [default: 67108864].
+        /// The maximum size of client requests in progress and of pending writes, in bytes
+        /// [default: 67108864]. The server rejects more with 429.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_REQUEST_BYTES" max_request_bytes: usize,
-        /// The size of the state, in bytes, from which on the leader rejects writes that enlarge
-        /// it, with 507 `quota_exceeded`. Deletions are still accepted. Counts keys, values,
-        /// leases, sessions and stored responses in memory, about 200 bytes for each besides its
-        /// contents. 0 means no limit [default: 2147483648]. Use the same on all servers.
+        /// The quota of the state, in bytes; 0 means no limit [default: 2147483648]. When the state
+        /// reaches it, the leader rejects writes that enlarge the state, with 507
+        /// `quota_exceeded`. It still accepts deletions. The size counts keys, values, leases,
+        /// sessions and stored responses in memory. Each takes about 200 bytes besides its
+        /// contents. Use the same quota on all servers.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_QUOTA_BYTES" quota_bytes: u64,
         /// The maximum size of keys and values in responses in progress, in bytes [default:
@@ -253,7 +254,7 @@ layer! {
         /// disconnected.
         #[arg(value_name = "BYTES")]
         "GLASSRAFT_MAX_WATCH_BYTES" max_watch_bytes: usize,
-        /// The timeout for a request's header, for its body, for a TLS handshake, and for an idle
+        /// The timeout for a request header, a request body, a TLS handshake, and an idle
         /// connection [default: 15s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_CLIENT_READ_TIMEOUT" client_read_timeout: Span,

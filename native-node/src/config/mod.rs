@@ -127,7 +127,7 @@ impl ServeConfig {
         let id = server
             .id
             .map(NodeId)
-            .ok_or_else(|| missing("this server's number", "id", "GLASSRAFT_ID", "server.id"))?;
+            .ok_or_else(|| missing("this server's id", "id", "GLASSRAFT_ID", "server.id"))?;
         let members = server.members.ok_or_else(|| {
             missing("the list of members", "members", "GLASSRAFT_MEMBERS", "server.members.1")
         })?;

@@ -114,7 +114,7 @@ impl Security {
         let secret = text.trim_ascii();
         if secret.len() < SHORTEST {
             return Err(error(format!(
-                "it has {} bytes, fewer than {SHORTEST}; make one with `openssl rand -hex 32`",
+                "it has {} bytes, fewer than {SHORTEST}; create it with `openssl rand -hex 32`",
                 secret.len()
             )));
         }

@@ -22,7 +22,7 @@ pub enum SpanError {
     #[error("`{0}` is not a duration; write a number with its unit, for instance 150ms or 5s")]
     Malformed(String),
     /// The duration is above the maximum.
-    #[error("`{0}` is longer than ten years, which is the most")]
+    #[error("`{0}` is too long: the maximum is ten years")]
     TooLong(String),
 }
 

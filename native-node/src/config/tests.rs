@@ -89,8 +89,8 @@ fn unusable_settings_are_refused_with_a_remedy() {
         (&["--max-batch-bytes=99000000"], "--max-batch-bytes"),
         (&["--segment-bytes=1000"], "--segment-bytes must be from 65536 to 1073741824"),
         (&["--snapshots-kept=1"], "--snapshots-kept must be from 2"),
-        (&["--cors-origins=*"], "no web origin"),
-        (&["--cors-origins=http://a/b"], "no web origin"),
+        (&["--cors-origins=*"], "not a web origin"),
+        (&["--cors-origins=http://a/b"], "not a web origin"),
     ] {
         let error = ServeConfig::resolve(with(arguments)).expect_err(words).to_string();
         assert!(error.contains(words), "{arguments:?}: {error}");

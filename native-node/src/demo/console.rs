@@ -79,9 +79,10 @@ fn shown(words: &[&str]) -> String {
 }
 
 fn help() {
-    tell(&format!("commands: {COMMANDS}"));
+    tell(&format!("unknown command; the commands are {COMMANDS}"));
 }
 
 /// The commands, for the help text.
-pub(super) const COMMANDS: &str = "kill N, restart N, freeze N, resume N, cut N M, cut N>M, \
-    isolate N, split N,M, stall N, full N, mend-disk N, heal [N [M]], status, quit";
+pub(super) const COMMANDS: &str = "kill N, restart N, freeze N, resume N. For links: \
+    cut N M, cut N>M, isolate N, split N,M. For disks: stall N, full N, mend-disk N. For all: \
+    heal [N [M]], status, quit";

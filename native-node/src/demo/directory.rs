@@ -35,13 +35,13 @@ pub(super) struct Claim {
 /// Creates or checks the directory, and locks it.
 pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
     let shown = directory.display();
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {shown}"))?;
     let lock = directory.join("demo.lock");
-    let lock = File::create(&lock).with_context(|| format!("cannot make {}", lock.display()))?;
+    let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            bail!("another demo runs in {shown}; end it, or choose another place with --dir")
+            bail!("another demo runs in {shown}; stop it, or choose another directory with --dir")
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock {shown}"));
@@ -53,11 +53,11 @@ pub(super) fn claim(directory: &Path, nodes: u16) -> anyhow::Result<Claim> {
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let made: Made = toml::from_str(&text)
-            .with_context(|| format!("{} is no demo's file", path.display()))?;
+            .with_context(|| format!("{} is not a file of a demo", path.display()))?;
         if made.nodes != nodes {
             bail!(
-                "{shown} holds a cluster of {} servers; run it with --nodes {}, or choose another \
-                 place with --dir",
+                "{shown} contains a cluster of {} servers; run it with --nodes {}, or choose \
+                 another directory with --dir",
                 made.nodes,
                 made.nodes
             );
@@ -76,7 +76,7 @@ fn make_secret(path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut secret = [0_u8; 32];
-    getrandom::fill(&mut secret).context("the system gives no random bytes")?;
+    getrandom::fill(&mut secret).context("cannot get random bytes from the system")?;
     let text = secret.map(|byte| format!("{byte:02x}")).concat();
     // Rename when complete: the next start would accept a partial secret.
     let unfinished = path.with_extension("part");
@@ -88,7 +88,7 @@ fn make_secret(path: &Path) -> anyhow::Result<()> {
         file.sync_all()?;
         fs::rename(&unfinished, path)
     };
-    make().with_context(|| format!("cannot make {}", path.display()))
+    make().with_context(|| format!("cannot create {}", path.display()))
 }
 
 impl Claim {
@@ -100,7 +100,7 @@ impl Claim {
 
     fn write(&self) -> anyhow::Result<()> {
         let made = Made { nodes: self.nodes, founded: self.founded };
-        let text = toml::to_string(&made).context("the demo's file has no form")?;
+        let text = toml::to_string(&made).context("cannot write the demo's settings as TOML")?;
         fs::write(&self.path, text).with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

@@ -50,9 +50,9 @@ pub(super) async fn measure(node: u64, deed: &'static str, others: Vec<Address>)
 /// The result as text, in one line.
 pub(super) fn in_words(measured: &Failover) -> String {
     let Failover { node, deed, first_write_ms, leader, .. } = measured;
-    let leader = leader.map_or("nobody leads".to_owned(), |leader| format!("S{leader} leads"));
+    let leader = leader.map_or("no server leads".to_owned(), |leader| format!("S{leader} leads"));
     match first_write_ms {
         Some(ms) => format!("{deed} S{node}: first write after {ms:.0} ms; {leader}"),
-        None => format!("{deed} S{node}: no write for {PATIENCE:?}; {leader}"),
+        None => format!("{deed} S{node}: no write succeeded within {PATIENCE:?}; {leader}"),
     }
 }

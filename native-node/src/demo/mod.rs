@@ -45,10 +45,21 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
   glassraft demo
   glassraft demo --port 9000 --dir /tmp/my-demo
   glassraft demo --nodes 5 --open
-While it runs, type `kill 1`, `restart 1`, `freeze 1`, `resume 1`, `cut 1 2` (the link between S1
-and S2), `cut 1>2` (only from S1 to S2), `isolate 1` (all its links), `split 1,2` (the links of S1
-and S2 to all others), `stall 1` (its disk hangs), `full 1` (its disk has no room; S1 notices within
-16 MiB of writes), `mend-disk 1`, `heal`, `heal 1`, `status` or `quit`. Faults of links and disks outlast a restart of the server.")]
+
+Type these commands while the demo runs:
+  kill 1, restart 1     kill the process of S1, or start it again
+  freeze 1, resume 1    pause the process of S1, or continue it
+  cut 1 2               cut the link between S1 and S2
+  cut 1>2               cut the link only from S1 to S2
+  isolate 1             cut all links of S1
+  split 1,2             cut the links of S1 and S2 to all other servers
+  stall 1               the disk of S1 hangs
+  full 1                the disk of S1 is full; S1 notices it within 16 MiB of writes
+  mend-disk 1           the disk of S1 works again
+  heal, heal 1          end all faults of links and disks, or those of S1
+  status, quit          show the processes, or stop the demo
+
+Faults of links and disks outlast a restart of the server.")]
 pub struct DemoArgs {
     /// The directory for the servers' data and logs
     #[arg(long, value_name = "DIR", default_value = ".demo")]
@@ -74,8 +85,8 @@ pub struct DemoArgs {
 /// Runs the demo until it is told to stop.
 pub fn run(arguments: DemoArgs) -> anyhow::Result<()> {
     crate::logging::start("warn", LogFormat::Text)?;
-    // A single thread, which lives as long as the process: servers end when the thread that started
-    // them ends.
+    // A single thread, which lives as long as the process. Servers end with the thread that started
+    // them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(demo(arguments));
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -95,7 +106,7 @@ async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
     let supervisor = Arc::new(Supervisor::start(plan, claim.founded)?);
     let result = attend(&arguments, &supervisor, claim, listener, stop.clone()).await;
     stop.cancel();
-    tell("ending the servers");
+    tell("stopping the servers");
     supervisor.end_all().await;
     result
 }
@@ -156,11 +167,11 @@ fn introduce(arguments: &DemoArgs, supervisor: &Supervisor, built: bool) {
     ));
     tell(&format!("  curl http://127.0.0.1:{last}/get/greeting"));
     tell(&format!("  curl http://127.0.0.1:{first}/cluster/status"));
-    tell(&format!("Here: {} (or Ctrl-C)", console::COMMANDS));
+    tell(&format!("Commands: {} (or Ctrl-C)", console::COMMANDS));
     if !built {
         tell(&format!(
             "The page is not built: {} has no index.html. Build it with `cargo xtask web`, or \
-             name another directory with --web-dir.",
+             choose another directory with --web-dir.",
             arguments.web_dir.display()
         ));
     }
@@ -182,7 +193,7 @@ async fn await_leader(supervisor: &Supervisor) -> anyhow::Result<()> {
         }
         if Instant::now() > deadline {
             bail!(
-                "no leader within {START_PATIENCE:?}; the servers' logs in {} say more",
+                "no leader within {START_PATIENCE:?}; see the servers' logs in {}",
                 supervisor.plan().directory().display()
             );
         }
@@ -204,7 +215,7 @@ fn check_ports(arguments: &DemoArgs, plan: &Plan) -> anyhow::Result<()> {
 }
 
 fn in_use(port: u16, what: &str) -> String {
-    format!("port {port} for {what} cannot be used; choose others with --port")
+    format!("port {port} for {what} cannot be used; choose other ports with --port")
 }
 
 fn end_on_signal(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {

@@ -61,7 +61,7 @@ pub(super) fn router(supervisor: Arc<Supervisor>, web_dir: &Path) -> Router {
 
 /// The page if the directory contains no built page.
 const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Page not built</title>\
-    <p>The page is not built. Run <code>cargo xtask web</code> and start the demo again, or name \
+    <p>The page is not built. Run <code>cargo xtask web</code> and start the demo again. Or give \
     the directory of a built page with <code>--web-dir</code>.";
 
 async fn check_origin(

@@ -42,7 +42,9 @@ impl Plan {
         log_filter: &str,
     ) -> anyhow::Result<Self> {
         let address = |offset: u16| -> anyhow::Result<Address> {
-            let port = port.checked_add(offset).context("--port leaves no room for the servers")?;
+            let port = port
+                .checked_add(offset)
+                .context("--port is too high: the servers use the ports above it")?;
             Ok(format!("127.0.0.1:{port}").parse()?)
         };
         let node = |number: u16| -> anyhow::Result<NodePlan> {

@@ -9,7 +9,7 @@ use crate::http::error::{answer, kind};
 /// The answer without the supervisor's token: only the demo's own page may control the processes.
 pub(super) fn wrong_token() -> Response {
     let hint = "send the token of GET /demo/nodes in the header x-demo-token";
-    let detail = "this page may not control the demo's servers";
+    let detail = "the request has no token of this demo, so it may not control the servers";
     answer(kind(S::FORBIDDEN, "wrong_token", "Wrong token", hint), detail.to_owned())
 }
 
@@ -26,12 +26,12 @@ pub(super) fn refused(error: &DeedError) -> Response {
             kind(S::NOT_FOUND, "no_such_link", "No such link", "name two different servers")
         }
         DeedError::WrongState { .. } => {
-            let hint = "running: kill, freeze; frozen: resume, kill; stopped: restart";
+            let hint = "if running: kill, freeze; if frozen: resume, kill; if stopped: restart";
             kind(S::CONFLICT, "wrong_state", "Wrong state", hint)
         }
         DeedError::System(_) => {
-            let hint = "the demo's terminal and logs may say more";
-            kind(S::INTERNAL_SERVER_ERROR, "system", "The system refused", hint)
+            let hint = "see the demo's terminal and the servers' logs";
+            kind(S::INTERNAL_SERVER_ERROR, "system", "System error", hint)
         }
     };
     answer(kind, error.to_string())

@@ -32,7 +32,7 @@ pub(super) enum DeedError {
     #[error("S{0} has no link to itself")]
     NoSuchLink(u64),
     /// The action is not possible in the current state.
-    #[error("S{id} is {state}, so there is nothing to {deed}")]
+    #[error("S{id} is {state}, so {deed} is not possible")]
     WrongState {
         /// The server's id.
         id: u64,
@@ -91,7 +91,7 @@ impl Node {
         }
     }
 
-    /// Reaps an ended process, so that its id is not used for a signal again.
+    /// Reaps an ended process. Its id is then not used for a signal again.
     pub(super) fn reap(&mut self) -> Option<std::process::ExitStatus> {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
         (self.child, self.frozen) = (None, false);
@@ -143,7 +143,7 @@ impl Node {
         if let Some(pid) = pid.and_then(Pid::from_raw)
             && let Err(error) = kill_process(pid, signal)
         {
-            tracing::warn!("cannot signal S{}: {error}", self.plan.id);
+            tracing::warn!("cannot send a signal to S{}: {error}", self.plan.id);
         }
     }
 }

@@ -159,7 +159,7 @@ impl Supervisor {
             for node in self.lock().iter_mut() {
                 if let Some(status) = node.reap() {
                     let log = node.plan.log.display();
-                    tell(&format!("S{} has ended ({status}); {log} says why", node.plan.id));
+                    tell(&format!("S{} has ended ({status}); see {log}", node.plan.id));
                 }
             }
             sleep(WATCH_INTERVAL).await;

@@ -12,8 +12,8 @@ pub(super) struct Alarms {
 }
 
 impl Alarms {
-    /// Reports what is new. A faulty peer must not flood the log, so a line is logged only each
-    /// time the number doubles.
+    /// Reports new refusals and differences. A faulty peer must not flood the log, so a line is
+    /// logged only each time the number doubles.
     pub(super) fn tell(&mut self, status: &Status, metrics: &DriverMetrics) {
         let messages = status.refused_messages;
         if messages > self.refused {
@@ -23,8 +23,8 @@ impl Alarms {
             {
                 tracing::error!(
                     %peer, messages,
-                    "refused a message that no correct server sends: {why}; check that server's \
-                     release, disk and memory"
+                    "refused a message that no correct server sends: {why}. Check the release, \
+                     disk and memory of that server"
                 );
             }
             self.refused = messages;
@@ -36,7 +36,7 @@ impl Alarms {
             {
                 tracing::error!(
                     %peer, %index, own = format!("{own:016x}"), theirs = format!("{theirs:016x}"),
-                    "after the same entry another member has another state: see \
+                    "another member has another state after the same entry; see \
                      GlassraftStateDiffers in docs/OPERATIONS.md"
                 );
             }

@@ -168,7 +168,7 @@ impl Driver {
         if let Halt::StateDiffers { .. } = &why
             && let Err(error) = self.storage.note_difference(&why.to_string())
         {
-            tracing::error!("cannot note that the state of this server is wrong: {error}");
+            tracing::error!("cannot mark the state of this server as wrong: {error}");
         }
         Ended::Halted(why)
     }
@@ -351,7 +351,7 @@ impl Run {
     /// retried until it succeeds once. If all disks are full, leadership must not circulate.
     fn hand_over(&mut self) {
         if self.driver.replica.status().role == RoleName::Leader {
-            tracing::info!("handing leadership over: another disk may have room");
+            tracing::info!("transferring leadership: another disk may have free space");
             let request = self.waiting.add_own_transfer();
             self.step(Input::TransferLeadership { request, to: None });
         }
@@ -397,7 +397,7 @@ impl Run {
                 tracing::warn!(
                     bytes,
                     quota,
-                    "the state is as large as --quota-bytes allows: what makes it larger is refused"
+                    "the state has reached --quota-bytes: writes that enlarge it are rejected"
                 );
             } else {
                 tracing::info!(bytes, quota, "the state is smaller than --quota-bytes again");

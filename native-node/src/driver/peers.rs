@@ -80,7 +80,7 @@ impl Peers {
         known.min().unwrap_or(Semantics::LATEST)
     }
 
-    /// These rules hold: servers that do not know them must not take part.
+    /// These rules apply from now on: connections of servers that do not know them are refused.
     pub(super) fn require(&self, rules: Semantics) {
         self.outgoing.spoken().require(rules);
     }
@@ -90,10 +90,10 @@ impl Peers {
     pub(super) fn met(&mut self, peer: NodeId, address: Address) {
         let heard_at = Instant::now();
         if self.met.len() >= MAX_MET && !self.met.contains_key(&peer) {
-            tracing::warn!(%peer, "too many servers came in that are not known here");
+            tracing::warn!(%peer, "too many unknown servers have connected");
             return;
         }
-        tracing::info!(%peer, %address, "a server came in that is no member here");
+        tracing::info!(%peer, %address, "a server that is not a member has connected");
         self.met.insert(peer, Met { address, heard_at });
         self.changed = true;
     }

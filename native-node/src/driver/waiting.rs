@@ -130,7 +130,7 @@ impl WaitingList {
             Waiting::OwnTransfer => {
                 tracing::warn!(
                     ?error,
-                    "leadership was not handed over; it is tried again while the disk is full"
+                    "leadership was not transferred; it is retried while the disk is full"
                 );
                 self.own_transfer_failed = true;
             }

@@ -6,8 +6,8 @@
 //! other. A connection stays open while its link is cut, as in a network that drops packets. A
 //! request over it then runs into its deadline.
 //!
-//! **Invariant:** Faults act at three places that exist anyway: where a message enters or leaves
-//! its connection, where a request is forwarded, and in the disk's trait.
+//! **Invariant:** Faults act at three places only: where a message enters or leaves its connection,
+//! where a request is forwarded, and in the disk's trait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Injector {
     /// Replaces the current faults.
     pub fn set(&self, faults: Faults) {
         if **self.faults.load() != faults {
-            tracing::warn!(?faults, "faults were set by command");
+            tracing::warn!(?faults, "the injected faults changed");
         }
         self.disk.stall(faults.disk.stalled);
         self.disk.fill(faults.disk.full);

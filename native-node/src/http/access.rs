@@ -49,7 +49,7 @@ impl Access {
         }
         let shown = shown(route, headers)?;
         let tokens = tokens.load();
-        let grant = tokens.find(shown).ok_or(ApiError::Unauthorized("the token is not known"))?;
+        let grant = tokens.find(shown).ok_or(ApiError::Unauthorized("the token is unknown"))?;
         if grant.scope >= needs {
             Ok(true)
         } else {
@@ -70,7 +70,7 @@ fn shown(route: Route, headers: &HeaderMap) -> Result<&[u8], ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     if let Some(value) = values.next() {
         if values.next().is_some() {
-            return Err(ApiError::Unauthorized("there are two Authorization headers"));
+            return Err(ApiError::Unauthorized("there is more than one Authorization header"));
         }
         let (scheme, token) = value.as_bytes().split_at_checked(7).unwrap_or_default();
         if scheme.eq_ignore_ascii_case(b"bearer ") {
@@ -87,7 +87,7 @@ fn shown(route: Route, headers: &HeaderMap) -> Result<&[u8], ApiError> {
             return Ok(token.as_bytes());
         }
     }
-    Err(ApiError::Unauthorized("the request shows no token"))
+    Err(ApiError::Unauthorized("the request has no token"))
 }
 
 #[cfg(test)]

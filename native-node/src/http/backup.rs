@@ -36,14 +36,14 @@ static BACKUPS: Semaphore = Semaphore::const_new(MAX_BACKUPS);
 /// Returns the whole state at one revision, for `glassraft restore`.
 #[utoipa::path(
     get, path = "/cluster/backup", operation_id = "backup", tag = "cluster",
-    params(("consistency" = Option<Consistency>, Query, description = "`stale` gives what this \
-        server has, even without a majority")),
+    params(("consistency" = Option<Consistency>, Query, description = "`stale` returns the state \
+        of this server, even without a quorum")),
     responses((
         status = 200, description = "The backup, which ends with its own checksum", body = Vec<u8>,
         content_type = "application/octet-stream",
         headers(
-            ("x-raft-revision" = u64, description = "Everything up to this revision is in it"),
-            ("x-raft-state-bytes" = u64, description = "The lengths of all keys and values"),
+            ("x-raft-revision" = u64, description = "The revision of the state in the backup"),
+            ("x-raft-state-bytes" = u64, description = "The total length of all keys and values"),
         ),
     )),
 )]
@@ -102,7 +102,7 @@ async fn make(
         let sent = tokio::select! {
             () = draining.cancelled() => {
                 // Aborts the connection, if it still exists.
-                drop(sender.try_send(Err(io::Error::other("the server is about to end"))));
+                drop(sender.try_send(Err(io::Error::other("the server is stopping"))));
                 return;
             }
             sent = timeout(PATIENCE, sender.send(Ok(piece))) => sent,

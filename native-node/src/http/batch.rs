@@ -88,7 +88,7 @@ enum Step {
 #[utoipa::path(
     post, path = "/batch", tag = "keys", request_body = Batch,
     params(RedirectOption, IdempotencyHeader),
-    responses((status = 200, description = "A result for each, which may be an error",
+    responses((status = 200, description = "A result for each operation, which may be an error",
         body = BatchResults)),
 )]
 pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
@@ -146,7 +146,7 @@ pub(super) async fn batch(app: &App, request: Request<Incoming>) -> Result<Respo
 /// Parses the body and checks each operation against the store's bounds.
 fn steps(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Step>, ApiError> {
     if headers.contains_key(SESSION_HEADER) || headers.contains_key(SEQUENCE_HEADER) {
-        let why = "a batch belongs to no session; give it an Idempotency-Key";
+        let why = "a batch cannot belong to a session; use an Idempotency-Key";
         return Err(ApiError::BadSession(why));
     }
     let name = headers::idempotency_key(headers)?;

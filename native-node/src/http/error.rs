@@ -208,93 +208,93 @@ impl ApiError {
         use StatusCode as S;
         match self {
             Self::NoLeader => kind(S::SERVICE_UNAVAILABLE, "no_leader", "No leader",
-                "nothing happened; send it again after Retry-After, when an election has ended").retryable(),
+                "nothing happened; retry after Retry-After, when a leader is elected").retryable(),
             Self::NotLeader(_) => kind(S::SERVICE_UNAVAILABLE, "not_leader", "Not the leader",
-                "nothing happened; send it again, to the leader named here if there is one").retryable(),
+                "nothing happened; retry, at the server in `leader` if it is given").retryable(),
             Self::NotAMember(_) => kind(S::SERVICE_UNAVAILABLE, "not_a_member", "Not a member of the cluster",
-                "nothing happened; send it to a member, such as the leader named here if there is one. To let this server in: `glassraft member add`").retryable(),
-            Self::LeaderUnreachable(..) => kind(S::SERVICE_UNAVAILABLE, "leader_unreachable", "Leader not reachable",
-                "nothing happened; send it again after Retry-After, when there is a new leader").retryable(),
-            Self::Redirect(..) => kind(S::TEMPORARY_REDIRECT, "redirect", "The leader is elsewhere",
+                "nothing happened; send it to a member, for instance the server in `leader`. `glassraft member add` adds this server").retryable(),
+            Self::LeaderUnreachable(..) => kind(S::SERVICE_UNAVAILABLE, "leader_unreachable", "Leader unreachable",
+                "nothing happened; retry after Retry-After, when there is a new leader").retryable(),
+            Self::Redirect(..) => kind(S::TEMPORARY_REDIRECT, "redirect", "Another server is the leader",
                 "send it to the address in Location").retryable(),
             Self::OutcomeUnknown => kind(S::GATEWAY_TIMEOUT, "outcome_unknown", "Outcome unknown",
-                "the write may have happened, happen yet, or never happen: read the key before you send it again. With an Idempotency-Key or in a session simply send it again"),
+                "the write may have happened, or may still happen: read the key before you retry. With an Idempotency-Key or in a session, a retry is safe"),
             Self::ReadTimeout => kind(S::GATEWAY_TIMEOUT, "read_timeout", "Read not confirmed in time",
-                "send it again, or add ?consistency=stale to read what this server has").retryable(),
-            Self::Overloaded => kind(S::TOO_MANY_REQUESTS, "overloaded", "Too much under way",
-                "nothing happened; send it again after Retry-After, and fewer at once").retryable(),
+                "retry, or add ?consistency=stale to read the state of this server").retryable(),
+            Self::Overloaded => kind(S::TOO_MANY_REQUESTS, "overloaded", "Server overloaded",
+                "nothing happened; retry after Retry-After, with fewer requests at once").retryable(),
             Self::TooManyConnections => kind(S::SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections",
-                "nothing happened; use fewer connections or another server, or start this one with a greater --max-connections").retryable(),
+                "nothing happened; use fewer connections or another server, or restart this server with a higher --max-connections").retryable(),
             Self::DiskFull => kind(S::INSUFFICIENT_STORAGE, "disk_full", "Disk full",
-                "nothing happened; free space on the leader's disk, or delete keys: writes then go on by themselves").retryable(),
+                "nothing happened; free space on the leader's disk, or delete keys. The leader then accepts writes again").retryable(),
             Self::QuotaExceeded { .. } => kind(S::INSUFFICIENT_STORAGE, "quota_exceeded", "State too large",
-                "nothing happened; remove keys or end leases, which is still possible, or raise --quota-bytes"),
-            Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is ending",
+                "nothing happened; delete keys or end leases, which is still possible, or raise --quota-bytes"),
+            Self::Stopping => kind(S::SERVICE_UNAVAILABLE, "stopping", "Server is stopping",
                 "nothing happened; send it to another server").retryable(),
             Self::UnknownCommand => kind(S::NOT_IMPLEMENTED, "unknown_command", "Unknown command",
                 "run the same release on all servers"),
             Self::TooLarge { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_large", "Too large",
-                "split it into smaller values"),
+                "split the data into smaller values"),
             Self::AnswerTooLarge => kind(S::PAYLOAD_TOO_LARGE, "answer_too_large", "Too much for one answer",
-                "what was to be written is written; read less at once, or page by page with GET /kv"),
-            Self::SlowBody => kind(S::REQUEST_TIMEOUT, "slow_body", "Body came too slowly",
-                "nothing happened; send it again").retryable(),
-            Self::BrokenBody => kind(S::BAD_REQUEST, "broken_body", "Body broke off",
-                "send the whole body, with its right length").retryable(),
-            Self::UnexpectedBody => kind(S::BAD_REQUEST, "unexpected_body", "Body not wanted",
-                "send GET, HEAD and DELETE without a body; what is meant stands in the path and after `?`"),
+                "the writes of the request happened; read less at once, or page by page with GET /kv"),
+            Self::SlowBody => kind(S::REQUEST_TIMEOUT, "slow_body", "Body not received in time",
+                "nothing happened; retry").retryable(),
+            Self::BrokenBody => kind(S::BAD_REQUEST, "broken_body", "Body incomplete",
+                "send the whole body, with its correct length").retryable(),
+            Self::UnexpectedBody => kind(S::BAD_REQUEST, "unexpected_body", "Body not allowed",
+                "send GET, HEAD and DELETE without a body; use the path and the query parameters"),
             Self::EncodedBody => kind(S::UNSUPPORTED_MEDIA_TYPE, "encoded_body", "Content-Encoding not supported",
-                "send the body as it is, without Content-Encoding"),
+                "send the body without Content-Encoding"),
             Self::UnknownTransferCoding => kind(S::NOT_IMPLEMENTED, "unknown_transfer_coding", "Transfer-Encoding not supported",
-                "send the body with a Content-Length, or with Transfer-Encoding: chunked alone"),
-            Self::UnknownExpectation => kind(S::EXPECTATION_FAILED, "unknown_expectation", "Expectation not met",
+                "send the body with a Content-Length, or only with Transfer-Encoding: chunked"),
+            Self::UnknownExpectation => kind(S::EXPECTATION_FAILED, "unknown_expectation", "Expect header not supported",
                 "send it without Expect, or with Expect: 100-continue"),
-            Self::BadHeader(_) => kind(S::BAD_REQUEST, "bad_header", "Header not understood",
-                "nothing happened; correct or leave out the header that is named here"),
+            Self::BadHeader(_) => kind(S::BAD_REQUEST, "bad_header", "Invalid header",
+                "nothing happened; correct or remove the header that `detail` names"),
             Self::BadJson(_) => kind(S::BAD_REQUEST, "bad_json", "Not the expected JSON",
-                "for instance {\"key\": \"…\", \"value\": \"…\"} for POST /set; bytes that are no text as {\"hex\": \"…\"}"),
-            Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Not a key",
+                "for instance, send {\"key\": \"…\", \"value\": \"…\"} to POST /set; write bytes that are not text as {\"hex\": \"…\"}"),
+            Self::BadKey(_) => kind(S::BAD_REQUEST, "bad_key", "Invalid key",
                 "write the key percent-encoded after the route, for instance /get/my%20key"),
-            Self::BadQuery(_) => kind(S::BAD_REQUEST, "bad_query", "Wrong parameter",
-                "reads take consistency=linearizable|lease|stale, max_staleness=5s with stale, min_revision=N, all take redirect=true|false; /docs lists the others"),
-            Self::BadCondition(_) => kind(S::BAD_REQUEST, "bad_condition", "Condition not understood",
-                "send If-Match: \"REVISION\" with the key's ETag, If-Match: * for a key that exists, or If-None-Match: * for one that does not"),
-            Self::BadIdempotencyKey(_) => kind(S::BAD_REQUEST, "bad_idempotency_key", "Idempotency-Key not understood",
-                "send one that no other request has, for instance a UUID, and the same one with each try of the same request"),
+            Self::BadQuery(_) => kind(S::BAD_REQUEST, "bad_query", "Invalid parameter",
+                "reads take consistency=linearizable|lease|stale, max_staleness=5s (only with stale), min_revision=N. Reads and writes take redirect=true|false; /docs lists all parameters"),
+            Self::BadCondition(_) => kind(S::BAD_REQUEST, "bad_condition", "Invalid condition",
+                "send If-Match: \"REVISION\" (the key's ETag), If-Match: * (the key exists), or If-None-Match: * (it does not exist)"),
+            Self::BadIdempotencyKey(_) => kind(S::BAD_REQUEST, "bad_idempotency_key", "Invalid Idempotency-Key",
+                "use a unique name for each request, for instance a UUID, and the same name for its retries"),
             Self::RevisionNotReached { .. } => kind(S::GATEWAY_TIMEOUT, "revision_not_reached", "Revision not reached in time",
-                "send it again, perhaps to another server, or read without min_revision").retryable(),
+                "retry, perhaps at another server, or read without min_revision").retryable(),
             Self::RevisionNotHeld(_) => kind(S::GONE, "revision_not_held", "Revision no longer held",
-                "read the range from its start; the pages of one read are held by the server that gave the first, for a minute after each"),
-            Self::BadSession(_) => kind(S::BAD_REQUEST, "bad_session", "Session not understood",
-                "open a session with POST /sessions; send x-raft-session with its number and x-raft-sequence, counting up, with each write"),
-            Self::BadMember(_) => kind(S::BAD_REQUEST, "bad_member", "Cannot be a member so",
+                "read the range from its start. Only the server of the first page holds that state, for a minute after each page"),
+            Self::BadSession(_) => kind(S::BAD_REQUEST, "bad_session", "Invalid use of a session",
+                "open a session with POST /sessions. With each write, send its id as x-raft-session, and an increasing x-raft-sequence"),
+            Self::BadMember(_) => kind(S::BAD_REQUEST, "bad_member", "Invalid member",
                 "send {\"id\": 4, \"peer\": \"HOST:PORT\", \"client\": \"HOST:PORT\"}, with addresses that no other server has"),
-            Self::TooMany { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_many", "Too many",
-                "split it"),
-            Self::ConditionFailed(_) => kind(S::PRECONDITION_FAILED, "condition_failed", "The key is not as expected",
-                "nothing happened; read the key and decide anew"),
+            Self::TooMany { .. } => kind(S::PAYLOAD_TOO_LARGE, "too_many", "Too many items",
+                "split the request"),
+            Self::ConditionFailed(_) => kind(S::PRECONDITION_FAILED, "condition_failed", "Condition not met",
+                "nothing happened; read the key and decide again"),
             Self::StoreRefused(refusal) => store_refusal(*refusal),
             Self::LeaderRefused(refusal) => leader_refusal(*refusal),
             Self::Compacted(_) => kind(S::GONE, "compacted", "Changes no longer kept",
-                "read the keys anew and watch from the revision of that answer"),
+                "read the keys again and watch from the revision of that answer"),
             Self::RevisionUnknown { .. } => kind(S::BAD_REQUEST, "revision_unknown", "Revision unknown",
-                "it belongs to another cluster, or to this one before it was restored: read the keys anew and watch from the revision of that answer"),
-            Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Other history",
-                "the cluster was restored, or is another one: read the keys anew and watch from the revision of that answer"),
+                "it belongs to another cluster, or the cluster was restored. Read the keys again and watch from the revision of that answer"),
+            Self::HistoryChanged { .. } => kind(S::GONE, "history_changed", "Different history",
+                "it belongs to another cluster, or the cluster was restored. Read the keys again and watch from the revision of that answer"),
             Self::KeyNotFound => kind(S::NOT_FOUND, "key_not_found", "No such key",
                 "set it with POST /set"),
             Self::RouteNotFound => kind(S::NOT_FOUND, "route_not_found", "No such route",
                 "routes: GET /get/{key}, POST /set, GET|PUT|DELETE /kv/{key}, GET /kv, POST /txn, POST /batch, GET /watch, \
-                 /leases, /sessions, GET /cluster/status, /cluster/members, POST /cluster/leader, \
-                 POST /cluster/snapshot, GET /cluster/backup, /livez, /readyz, /metrics, /trace; /docs describes them"),
-            Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method",
+                 /leases, /sessions. For the cluster: GET /cluster/status, /cluster/members, POST /cluster/leader, \
+                 POST /cluster/snapshot, GET /cluster/backup. Others: /livez, /readyz, /metrics, /trace. /docs describes them"),
+            Self::MethodNotAllowed(_) => kind(S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed",
                 "use one of the methods in the Allow header"),
             Self::Origin(_) => kind(S::FORBIDDEN, "origin_not_allowed", "Origin not allowed",
-                "start the server with --cors-origins to let this page in"),
-            Self::Unauthorized(_) => kind(S::UNAUTHORIZED, "unauthorized", "Token needed",
-                "send the header `Authorization: Bearer TOKEN`; whoever runs the servers makes one with `glassraft token new`"),
+                "to allow this page, start the server with --cors-origins"),
+            Self::Unauthorized(_) => kind(S::UNAUTHORIZED, "unauthorized", "Token required",
+                "send the header `Authorization: Bearer TOKEN`. The operator of the servers creates tokens with `glassraft token new`"),
             Self::Forbidden { .. } => kind(S::FORBIDDEN, "insufficient_scope", "Token does not allow this",
-                "use a token of the scope that is named here"),
+                "use a token with the scope that `detail` names"),
             Self::WebSocketOnly => kind(S::UPGRADE_REQUIRED, "websocket_only", "WebSocket only",
                 "connect with a WebSocket client, for instance `websocat ws://HOST:PORT/trace`"),
         }
@@ -302,46 +302,55 @@ impl ApiError {
 
     fn detail(&self) -> String {
         match self {
-            Self::NoLeader => "no server is known to lead at present".to_owned(),
-            Self::NotLeader(None) => "this server does not lead and knows of no leader".to_owned(),
-            Self::NotLeader(Some(leader)) => format!("{} leads, not this server", leader.id),
+            Self::NoLeader => "no leader is known at present".to_owned(),
+            Self::NotLeader(None) => "this server is not the leader and knows no leader".to_owned(),
+            Self::NotLeader(Some(leader)) => {
+                format!("{} is the leader, not this server", leader.id)
+            }
             Self::NotAMember(_) => {
-                "this server is not a member of the cluster: it was removed or not let in yet"
+                "this server is not a member of the cluster: it was removed or not added yet"
                     .to_owned()
             }
             Self::LeaderUnreachable(leader, why) => {
-                format!("{} at {} leads but cannot be reached: {why}", leader.id, leader.client)
+                format!(
+                    "{} at {} is the leader, but is unreachable: {why}",
+                    leader.id, leader.client
+                )
             }
-            Self::Redirect(leader, _) => format!("{} leads", leader.id),
-            Self::OutcomeUnknown => "the write was not seen to commit in time".to_owned(),
+            Self::Redirect(leader, _) => format!("{} is the leader", leader.id),
+            Self::OutcomeUnknown => "this server did not see the write commit in time".to_owned(),
             Self::ReadTimeout => "no majority confirmed the read in time".to_owned(),
-            Self::Overloaded => "this server has as many requests under way as it may".to_owned(),
+            Self::Overloaded => {
+                "this server has reached a limit on requests in progress".to_owned()
+            }
             Self::TooManyConnections => {
-                "this server has as many client connections as it may".to_owned()
+                "this server has reached its limit of client connections".to_owned()
             }
             Self::DiskFull => "the leader's disk has no room for more writes".to_owned(),
             Self::QuotaExceeded { quota } => {
-                format!("the state takes {quota} bytes or more, which is its quota")
+                format!("the state has reached its quota of {quota} bytes")
             }
-            Self::Stopping => "this server is about to end".to_owned(),
+            Self::Stopping => "this server is stopping".to_owned(),
             Self::UnknownCommand => {
                 "the command committed, but this release cannot apply it".to_owned()
             }
             Self::TooLarge { what, limit } => format!("the {what} is larger than {limit} bytes"),
             Self::AnswerTooLarge => {
-                format!("one answer shows {MAX_SHOWN_BYTES} bytes of keys and values at most")
+                format!("one answer contains at most {MAX_SHOWN_BYTES} bytes of keys and values")
             }
-            Self::SlowBody => "the request's body did not come in time".to_owned(),
+            Self::SlowBody => "the request's body did not arrive in time".to_owned(),
             Self::BrokenBody => "the request's body ended before its announced length".to_owned(),
             Self::BadJson(why) | Self::BadQuery(why) | Self::BadMember(why) => why.clone(),
-            Self::UnexpectedBody => "a request with this method has no body".to_owned(),
+            Self::UnexpectedBody => "a request with this method must have no body".to_owned(),
             Self::EncodedBody => {
                 "the request's body is encoded, for instance compressed".to_owned()
             }
             Self::UnknownTransferCoding => {
-                "the request's body is encoded for its way in an unknown way".to_owned()
+                "the request's body has an unknown Transfer-Encoding".to_owned()
             }
-            Self::UnknownExpectation => "the request expects something unknown".to_owned(),
+            Self::UnknownExpectation => {
+                "the Expect header of the request is not supported".to_owned()
+            }
             Self::BadKey(why)
             | Self::BadHeader(why)
             | Self::BadCondition(why)
@@ -349,14 +358,16 @@ impl ApiError {
             | Self::BadSession(why)
             | Self::Unauthorized(why) => (*why).to_owned(),
             Self::RevisionNotReached { wanted, at } => {
-                format!("revision {wanted} was waited for, but the store is at {at}")
+                format!("the read waited for revision {wanted}, but the store is at {at}")
             }
             Self::RevisionNotHeld(revision) => {
-                format!("the keys as they were at revision {revision} are not held here")
+                format!("this server does not hold the state at revision {revision}")
             }
             Self::TooMany { what, limit } => format!("there are more than {limit} {what}"),
-            Self::ConditionFailed(None) => "the key was not as it had to be".to_owned(),
-            Self::ConditionFailed(Some(None)) => "the key is not there".to_owned(),
+            Self::ConditionFailed(None) => "the key did not meet the condition".to_owned(),
+            Self::ConditionFailed(Some(None)) | Self::KeyNotFound => {
+                "the key does not exist".to_owned()
+            }
             Self::ConditionFailed(Some(Some(found))) => self::found(found),
             Self::StoreRefused(refusal) => refusal.to_string(),
             Self::LeaderRefused(refusal) => in_words(*refusal),
@@ -365,16 +376,15 @@ impl ApiError {
                 format!("the leader knows no revision {asked}: the newest is {at}")
             }
             Self::HistoryChanged { asked } => {
-                format!("at revision {asked} the keys were not those that the id stands for")
+                format!("the keys at revision {asked} differ from those of the event id")
             }
-            Self::KeyNotFound => "the key has no value".to_owned(),
-            Self::RouteNotFound => "nothing is served at this path".to_owned(),
+            Self::RouteNotFound => "the server has no such path".to_owned(),
             Self::MethodNotAllowed(_) => "the route exists, but not with this method".to_owned(),
             Self::Origin(what) => what.clone(),
             Self::Forbidden { has, needs } => {
-                format!("this needs a token of scope {needs}; the one shown has scope {has}")
+                format!("the request needs a token of scope {needs}; its token has scope {has}")
             }
-            Self::WebSocketOnly => "the event stream is a WebSocket".to_owned(),
+            Self::WebSocketOnly => "the event stream needs a WebSocket".to_owned(),
         }
     }
 

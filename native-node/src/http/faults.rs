@@ -39,10 +39,10 @@ pub(super) async fn faults(app: &App, request: Request<Incoming>) -> Result<Resp
     Ok(show_faults(app, injector))
 }
 
-/// Shows the injected faults. Only if the server runs with `--allow-faults`.
+/// Shows the injected faults. The route exists only with `--allow-faults`.
 #[utoipa::path(
     get, path = "/faults", tag = "faults",
-    responses((status = 200, description = "The faults that hold", body = Faults)),
+    responses((status = 200, description = "The injected faults", body = Faults)),
 )]
 fn show_faults(app: &App, injector: &Injector) -> Response {
     signed(app, json(&*injector.faults()))
@@ -51,7 +51,7 @@ fn show_faults(app: &App, injector: &Injector) -> Response {
 /// Replaces all injected faults.
 #[utoipa::path(
     put, path = "/faults", tag = "faults", request_body = Faults,
-    responses((status = 200, description = "The faults that hold", body = Faults)),
+    responses((status = 200, description = "The injected faults", body = Faults)),
 )]
 fn set_faults(injector: &Injector, body: &[u8]) -> Result<(), ApiError> {
     let wanted: Faults = request::json_body(body)?;
@@ -63,7 +63,7 @@ fn set_faults(injector: &Injector, body: &[u8]) -> Result<(), ApiError> {
 /// Removes all injected faults.
 #[utoipa::path(
     delete, path = "/faults", tag = "faults",
-    responses((status = 200, description = "None hold any more", body = Faults)),
+    responses((status = 200, description = "No faults", body = Faults)),
 )]
 fn end_faults(injector: &Injector) {
     injector.set(Faults::default());

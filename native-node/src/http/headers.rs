@@ -50,11 +50,11 @@ pub(super) struct SessionHeaders {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described here, read by name")]
 pub(super) struct IdempotencyHeader {
-    /// A name that the client makes and that no other request has. The request takes effect once,
-    /// however often it is sent. Each retry gets the same answer for 10 minutes, which count only
-    /// while the cluster has a leader. If too many answers are remembered, the oldest are removed,
-    /// but none within a minute. Transaction results over 4 KiB are not remembered. Not together
-    /// with a session.
+    /// A name from the client that no other request has. The request takes effect once, even if it
+    /// is sent again. Each retry gets the same answer for 10 minutes, which count only while the
+    /// cluster has a leader. If too many answers are remembered, the oldest are removed, but none
+    /// within a minute. Transaction results over 4 KiB are not remembered. A write cannot have both
+    /// this header and a session.
     #[param(rename = "idempotency-key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     idempotency_key: Option<String>,
 }
@@ -98,7 +98,7 @@ impl Condition {
     /// Parses the headers; `None` if the write is unconditional.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
         let text = |name: &HeaderName| {
-            let unclear = |_| ApiError::BadCondition("a condition can stand only once, as text");
+            let unclear = |_| ApiError::BadCondition("a condition can appear only once, as text");
             single(headers, name).map_err(unclear)
         };
         match (text(&IF_MATCH)?, text(&IF_NONE_MATCH)?) {
@@ -110,7 +110,7 @@ impl Condition {
                 let revision = digits.and_then(|digits| digits.parse().ok());
                 match revision.filter(|revision| *revision > 0) {
                     Some(revision) => Ok(Some(Self::Revision(revision))),
-                    None => Err(ApiError::BadCondition("If-Match holds no revision in quotes")),
+                    None => Err(ApiError::BadCondition("If-Match contains no revision in quotes")),
                 }
             }
             (None, Some(_)) => Err(ApiError::BadCondition("If-None-Match can only be *")),
@@ -141,7 +141,7 @@ impl Condition {
 pub(super) fn once(headers: &HeaderMap, command: Command) -> Result<Command, ApiError> {
     let number = |name: &HeaderName| {
         let wrong =
-            || ApiError::BadSession("session and sequence are numbers from 1 on, each once");
+            || ApiError::BadSession("session and sequence must be numbers from 1 on, each once");
         let text = single(headers, name).map_err(|_| wrong())?;
         let Some(text) = text else { return Ok(None) };
         text.parse().ok().filter(|number| *number > 0).map(Some).ok_or_else(wrong)
@@ -158,14 +158,16 @@ pub(super) fn once(headers: &HeaderMap, command: Command) -> Result<Command, Api
         }
         (Some(session), Some(sequence)) => Ok(command.in_session(SessionId(session), sequence)),
         (Some(_), None) | (None, Some(_)) => {
-            Err(ApiError::BadSession("x-raft-session and x-raft-sequence go together"))
+            Err(ApiError::BadSession("x-raft-session and x-raft-sequence belong together"))
         }
     }
 }
 
 /// The request's `Idempotency-Key`, if it has one.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let wrong = ApiError::BadIdempotencyKey("it is 1 to 255 visible ASCII characters, once");
+    let wrong = ApiError::BadIdempotencyKey(
+        "it must have 1 to 255 visible ASCII characters, and appear once",
+    );
     match single(headers, &IDEMPOTENCY_KEY) {
         Ok(None) => Ok(None),
         Ok(Some(name))

@@ -22,8 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[utoipa::path(
     get, path = "/livez", tag = "health",
     responses(
-        (status = 200, description = "It does", body = String, content_type = "text/plain"),
-        (status = 503, description = "What does not hold, a line each", body = String,
+        (status = 200, description = "The process works", body = String,
+            content_type = "text/plain"),
+        (status = 503, description = "The failed checks, one per line", body = String,
             content_type = "text/plain"),
     ),
 )]
@@ -46,8 +47,9 @@ struct Options {
 #[utoipa::path(
     get, path = "/readyz", tag = "health", params(Options),
     responses(
-        (status = 200, description = "They should", body = String, content_type = "text/plain"),
-        (status = 503, description = "What does not hold, a line each", body = String,
+        (status = 200, description = "The server is ready", body = String,
+            content_type = "text/plain"),
+        (status = 503, description = "The failed checks, one per line", body = String,
             content_type = "text/plain"),
     ),
 )]
@@ -106,7 +108,7 @@ fn report(app: &App, checks: &[(&str, bool)], verbose: bool) -> Response {
 /// Returns the metrics in the OpenMetrics text format, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
-    responses((status = 200, description = "All of them", body = String,
+    responses((status = 200, description = "All metrics", body = String,
         content_type = "application/openmetrics-text")),
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {

@@ -56,7 +56,7 @@ impl Document {
 #[utoipa::path(
     get, path = "/get/{key}", tag = "keys",
     params(("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions),
-    responses((status = 200, description = "The key is there", body = Found)),
+    responses((status = 200, description = "The key exists", body = Found)),
 )]
 pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     read(app, request, "/get/", |key, found| {
@@ -74,13 +74,13 @@ pub(super) async fn get_json(app: &App, request: Request<Incoming>) -> Result<Re
     get, path = "/kv/{key}", tag = "keys",
     params(
         ("key" = String, Path, description = "1 to 4096 bytes, percent-encoded"), ReadOptions,
-        ("if-none-match" = Option<String>, Header, description = "ETags that are known already"),
+        ("if-none-match" = Option<String>, Header, description = "The ETags that the client knows"),
     ),
     responses(
         (
             status = 200, description = "The value", body = Vec<u8>,
             content_type = "application/octet-stream",
-            headers(("etag" = String, description = "The key's mod revision in quotes")),
+            headers(("etag" = String, description = "The key's `mod_revision` in quotes")),
         ),
         (status = 304, description = "The value has one of the ETags in `If-None-Match`"),
     ),
@@ -123,7 +123,7 @@ pub(super) async fn set(app: &App, request: Request<Incoming>) -> Result<Respons
 
 /// Sets a key to the bytes of the body.
 ///
-/// With `If-Match` or `If-None-Match`, only if the condition holds.
+/// With `If-Match` or `If-None-Match` the write happens only if the condition holds.
 #[utoipa::path(
     put, path = "/kv/{key}", tag = "keys",
     request_body(content = Vec<u8>, content_type = "application/octet-stream",
@@ -151,7 +151,7 @@ pub(super) async fn put_raw(app: &App, request: Request<Incoming>) -> Result<Res
 
 /// Removes a key, if it exists.
 ///
-/// With `If-Match`, only if the condition holds.
+/// With `If-Match` the removal happens only if the condition holds.
 #[utoipa::path(
     delete, path = "/kv/{key}", tag = "keys",
     params(
@@ -338,7 +338,9 @@ fn written(position: LogPosition, applied: &Applied, most: usize) -> Result<Outg
 
 /// In a session, the remembered answer may belong to another request with the same number.
 pub(super) const fn other_request() -> ApiError {
-    ApiError::BadSession("the number in x-raft-sequence was used for another kind of request")
+    ApiError::BadSession(
+        "the number in x-raft-sequence was already used for another kind of request",
+    )
 }
 
 /// A JSON response.

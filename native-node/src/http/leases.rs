@@ -51,7 +51,7 @@ struct SessionTimeToLive {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListOptions {
-    /// Only sessions with higher numbers than this [default: 0].
+    /// Only sessions with higher ids than this [default: 0].
     after: Option<u64>,
     /// The maximum number of sessions, up to 1000 [default: 100].
     #[param(maximum = 1000)]
@@ -68,16 +68,16 @@ struct ListOptions {
 struct SessionList {
     /// The number of all sessions.
     total: usize,
-    /// The listed sessions, in the order of their numbers.
+    /// The listed sessions, in the order of their ids.
     sessions: Vec<ListedSession>,
-    /// Whether there are more sessions, with higher numbers.
+    /// Whether there are more sessions, with higher ids.
     more: bool,
 }
 
 /// A session.
 #[derive(Serialize, ToSchema)]
 struct ListedSession {
-    /// The number of the session.
+    /// The session's id.
     #[schema(value_type = u64)]
     session: SessionId,
     /// How long it lasts after each write, in ms.
@@ -91,7 +91,7 @@ struct ListedSession {
 /// A lease that was granted or renewed.
 #[derive(Serialize, ToSchema)]
 struct Granted {
-    /// The number of the lease.
+    /// The lease's id.
     #[schema(value_type = u64)]
     lease: LeaseId,
     /// How long the lease lasts from now on, in ms.
@@ -108,7 +108,7 @@ struct Ended {
 /// A lease.
 #[derive(Serialize, ToSchema)]
 struct Shown {
-    /// The number of the lease.
+    /// The lease's id.
     #[schema(value_type = u64)]
     lease: LeaseId,
     /// How long it lasts after each keep-alive, in ms.
@@ -122,7 +122,7 @@ struct Shown {
 /// An opened session.
 #[derive(Serialize, ToSchema)]
 struct Opened {
-    /// The number of the session, for `x-raft-session`.
+    /// The session's id, for `x-raft-session`.
     #[schema(value_type = u64)]
     session: SessionId,
 }
@@ -179,7 +179,7 @@ fn plain(
 #[utoipa::path(
     post, path = "/leases", operation_id = "grant_lease", tag = "leases", request_body = TimeToLive,
     params(RedirectOption, SessionHeaders, IdempotencyHeader),
-    responses((status = 200, description = "It begins", body = Granted)),
+    responses((status = 200, description = "The lease begins", body = Granted)),
 )]
 async fn grant(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
@@ -192,8 +192,11 @@ async fn grant(app: &App, request: Request<Incoming>) -> Result<Response, ApiErr
 /// Renews a lease.
 #[utoipa::path(
     post, path = "/leases/{lease}/keep-alive", operation_id = "keep_lease_alive", tag = "leases",
-    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders, IdempotencyHeader),
-    responses((status = 200, description = "It begins anew", body = Granted)),
+    params(
+        ("lease" = u64, Path, description = "The lease's id"),
+        RedirectOption, SessionHeaders, IdempotencyHeader,
+    ),
+    responses((status = 200, description = "The lease begins again", body = Granted)),
 )]
 async fn keep_alive(
     app: &App,
@@ -206,8 +209,11 @@ async fn keep_alive(
 /// Ends a lease and removes its keys.
 #[utoipa::path(
     delete, path = "/leases/{lease}", operation_id = "revoke_lease", tag = "leases",
-    params(("lease" = u64, Path, description = "Its number"), RedirectOption, SessionHeaders, IdempotencyHeader),
-    responses((status = 200, description = "It has ended", body = Ended)),
+    params(
+        ("lease" = u64, Path, description = "The lease's id"),
+        RedirectOption, SessionHeaders, IdempotencyHeader,
+    ),
+    responses((status = 200, description = "The lease has ended", body = Ended)),
 )]
 async fn revoke(
     app: &App,
@@ -217,7 +223,7 @@ async fn revoke(
     write(app, request, plain(Command::RevokeLease(lease)), ended).await
 }
 
-/// Opens a session, in which a write takes effect once however often it is sent.
+/// Opens a session, in which a write takes effect once, even if it is sent again.
 ///
 /// The session remembers the answer to its latest write, and ends when it is idle for its time to
 /// live. There are at most 10,000 sessions. A further session replaces the session that was idle
@@ -227,7 +233,7 @@ async fn revoke(
     post, path = "/sessions", operation_id = "open_session", tag = "sessions",
     request_body = SessionTimeToLive,
     params(RedirectOption),
-    responses((status = 200, description = "It begins", body = Opened)),
+    responses((status = 200, description = "The session begins", body = Opened)),
 )]
 async fn open(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {
@@ -238,18 +244,18 @@ async fn open(app: &App, request: Request<Incoming>) -> Result<Response, ApiErro
     write(app, request, parse, opened).await
 }
 
-/// Lists sessions, in the order of their numbers.
+/// Lists sessions, in the order of their ids.
 #[utoipa::path(
     get, path = "/sessions", operation_id = "list_sessions", tag = "sessions",
     params(ListOptions),
-    responses((status = 200, description = "Some of them", body = SessionList)),
+    responses((status = 200, description = "A part of the sessions", body = SessionList)),
 )]
 async fn list(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
     let options: ListOptions = request::query(&parts.uri)?;
     let limit = options.limit.unwrap_or(100);
     if limit > MAX_LISTED {
-        return Err(ApiError::TooMany { what: "sessions at once", limit: MAX_LISTED });
+        return Err(ApiError::TooMany { what: "sessions in one list", limit: MAX_LISTED });
     }
     let first = SessionId(options.after.unwrap_or_default()).next();
     let (consistency, redirect) = (options.consistency, options.redirect);
@@ -273,8 +279,8 @@ async fn list(app: &App, request: Request<Incoming>) -> Result<Response, ApiErro
 /// Ends a session.
 #[utoipa::path(
     delete, path = "/sessions/{session}", operation_id = "close_session", tag = "sessions",
-    params(("session" = u64, Path, description = "Its number"), RedirectOption),
-    responses((status = 200, description = "It has ended", body = Closed)),
+    params(("session" = u64, Path, description = "The session's id"), RedirectOption),
+    responses((status = 200, description = "The session has ended", body = Closed)),
 )]
 async fn close(
     app: &App,
@@ -312,8 +318,8 @@ fn closed(_: LogPosition, applied: &Applied, _: usize) -> Result<Outgoing, ApiEr
 /// Shows a lease and its keys.
 #[utoipa::path(
     get, path = "/leases/{lease}", operation_id = "show_lease", tag = "leases",
-    params(("lease" = u64, Path, description = "Its number"), ReadOptions),
-    responses((status = 200, description = "It lasts yet", body = Shown)),
+    params(("lease" = u64, Path, description = "The lease's id"), ReadOptions),
+    responses((status = 200, description = "The lease exists", body = Shown)),
 )]
 async fn show(app: &App, request: Request<Incoming>, id: LeaseId) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();

@@ -108,7 +108,7 @@ pub(crate) async fn serve<S>(
     drop(listener);
     tasks.close();
     if timeout(limits.shutdown_grace, tasks.wait()).await.is_err() {
-        tracing::warn!("some requests were not finished within the grace and are cut off");
+        tracing::warn!("some requests did not finish within --shutdown-grace and are aborted");
     }
 }
 
@@ -176,7 +176,7 @@ impl Door {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
                 self.connections.refused("tls");
-                tracing::debug!("a client's connection is not encrypted: {error}");
+                tracing::debug!("the TLS handshake with a client failed: {error}");
                 None
             }
             Err(_) => {
@@ -213,7 +213,7 @@ async fn accept(
             }
             // Probably out of file descriptors: an immediate retry would spin.
             if pause.told.is_none_or(|at| at.elapsed() >= QUIET) {
-                tracing::error!("cannot accept clients' connections, trying on: {error}");
+                tracing::error!("cannot accept clients' connections, retrying: {error}");
                 pause.told = Some(Instant::now());
             }
             sleep(pause.next).await;

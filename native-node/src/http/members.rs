@@ -56,7 +56,7 @@ struct Join {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Voters {
-    /// The ids of all servers that are to vote.
+    /// The ids of all voters after the change.
     #[schema(value_type = Vec<u64>)]
     voters: std::collections::BTreeSet<NodeId>,
 }
@@ -65,7 +65,7 @@ struct Voters {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Heir {
-    /// The id of the next leader. Without it, the most suitable server is chosen.
+    /// The id of the next leader. Without it, the leader chooses the most suitable server.
     #[schema(value_type = Option<u64>)]
     to: Option<NodeId>,
 }
@@ -142,13 +142,18 @@ impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Join(id, addresses, learner) => {
-                write!(f, "server {} {}", id.0, if *learner { "learns" } else { "votes" })?;
+                write!(
+                    f,
+                    "add server {} as a {}",
+                    id.0,
+                    if *learner { "learner" } else { "voter" }
+                )?;
                 let Some(Member { peer, client }) = addresses else { return Ok(()) };
-                write!(f, ", found at {peer} by servers and {client} by clients")
+                write!(f, ", at {peer} for servers and {client} for clients")
             }
-            Self::Leave(id) => write!(f, "server {} leaves", id.0),
+            Self::Leave(id) => write!(f, "remove server {}", id.0),
             Self::Voters(voters) => {
-                f.write_str("the voters are")?;
+                f.write_str("set the voters:")?;
                 voters.iter().try_for_each(|id| write!(f, " {}", id.0))
             }
         }
@@ -162,23 +167,23 @@ impl fmt::Display for Wish {
 /// is complete. A server that makes no progress for `--promotion-timeout` is removed again.
 #[utoipa::path(
     post, path = "/cluster/members", operation_id = "add_member", tag = "cluster", request_body = Join,
-    responses((status = 200, description = "The members then", body = MemberList)),
+    responses((status = 200, description = "The members after the change", body = MemberList)),
 )]
 fn join(wanted: Join) -> Result<Wish, ApiError> {
     let Join { id, peer, client, learner } = wanted;
     let bad = |what: &str| ApiError::BadMember(what.to_owned());
     if id == NodeId::ENVIRONMENT {
-        return Err(bad("servers count from 1"));
+        return Err(bad("server ids start at 1"));
     }
     let addresses = match (peer, client) {
         (Some(peer), Some(client)) => Some(Member { peer, client }),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
-            return Err(bad("`peer` and `client` go together: two addresses of the same server"));
+            return Err(bad("`peer` and `client` belong together: give both addresses or none"));
         }
     };
     if addresses.iter().any(|it| it.peer.port() == 0 || it.client.port() == 0) {
-        return Err(bad("a server cannot be found at port 0"));
+        return Err(bad("the port of a server cannot be 0"));
     }
     Ok(Wish::Join(id, addresses, learner))
 }
@@ -189,7 +194,7 @@ fn join(wanted: Join) -> Result<Wish, ApiError> {
 /// both sets of voters must agree.
 #[utoipa::path(
     put, path = "/cluster/members", operation_id = "set_voters", tag = "cluster", request_body = Voters,
-    responses((status = 200, description = "The members then", body = MemberList)),
+    responses((status = 200, description = "The members after the change", body = MemberList)),
 )]
 fn set_voters(wanted: Voters) -> Wish {
     Wish::Voters(wanted.voters)
@@ -200,8 +205,8 @@ fn set_voters(wanted: Voters) -> Wish {
 /// A removed server that still runs is not ready, and answers reads with `not_a_member`.
 #[utoipa::path(
     delete, path = "/cluster/members/{id}", operation_id = "remove_member", tag = "cluster",
-    params(("id" = u64, Path, description = "Its number")),
-    responses((status = 200, description = "The members then", body = MemberList)),
+    params(("id" = u64, Path, description = "The server's id")),
+    responses((status = 200, description = "The members after the change", body = MemberList)),
 )]
 const fn leave(id: NodeId) -> Wish {
     Wish::Leave(id)
@@ -265,7 +270,7 @@ async fn change(app: &App, wish: Wish) -> Result<Membership, Failure> {
     };
     let known = app.addresses.all();
     let unknown = |id: &NodeId| {
-        let what = format!("no address of server {} is known; add it with its addresses", id.0);
+        let what = format!("no address of server {} is known; send its addresses too", id.0);
         Failure::Api(ApiError::BadMember(what))
     };
     let change = match wish {
@@ -370,16 +375,18 @@ fn list(app: &App, membership: &Membership) -> MemberList {
 /// Transfers leadership to another server.
 #[utoipa::path(
     post, path = "/cluster/leader", operation_id = "transfer_leadership", tag = "cluster",
-    request_body(content = Option<Heir>, description = "May be empty"),
-    responses((status = 200, description = "It leads", body = Elected)),
+    request_body(content = Option<Heir>, description = "The body may be empty"),
+    responses((status = 200, description = "The new leader", body = Elected)),
 )]
 pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     request::no_parameters(&parts.uri)?;
     let (body, permit) = request::body(app, body).await?;
     let Heir { to } = if body.is_empty() { Heir::default() } else { request::json_body(&body)? };
-    let deed =
-        to.map_or_else(|| "another server leads".to_owned(), |to| format!("server {} leads", to.0));
+    let deed = to.map_or_else(
+        || "transfer leadership".to_owned(),
+        |to| format!("transfer leadership to server {}", to.0),
+    );
     let answer = match app.handle.transfer_leadership(to, permit).await {
         Ok(leader) => Ok(signed(app, json(&Elected { leader }))),
         Err(error) => elsewhere(app, error.into(), &parts, body).await,
@@ -391,9 +398,9 @@ pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Re
 #[utoipa::path(
     post, path = "/cluster/snapshot", operation_id = "take_snapshot", tag = "cluster",
     responses(
-        (status = 200, description = "It is on disk", body = Saved),
-        (status = 202, description = "It is still being written; the snapshot before it is named",
-            body = Saved),
+        (status = 200, description = "The snapshot is on disk", body = Saved),
+        (status = 202, description = "The server still writes it; the answer names the previous \
+            snapshot", body = Saved),
     ),
 )]
 pub(super) async fn snapshot(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {

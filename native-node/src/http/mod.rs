@@ -218,7 +218,7 @@ pub fn register(registry: &mut Registry, handle: &Handle, links: &Links) {
     );
     registry.register(
         "raft_peer_stale_messages",
-        "Messages from servers that came too late to say anything",
+        "Messages from servers that arrived too late and were dropped",
         links.stale.clone(),
     );
     let (handle, links) = (handle.clone(), links.clone());

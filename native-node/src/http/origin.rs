@@ -12,7 +12,7 @@ use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 
 use super::error::ApiError;
 
-/// The origins that one server accepts.
+/// The origins that a server accepts.
 #[derive(Clone, Debug)]
 pub struct Origins {
     allowed: Arc<[String]>,
@@ -41,7 +41,7 @@ impl Origins {
     pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let host = text(headers, &HOST);
         if self.loopback_only && !host.is_none_or(is_loopback) {
-            let what = "this server listens on loopback only and is asked for by another name";
+            let what = "this server listens on loopback only, but Host has another name";
             return Err(ApiError::Origin(what.to_owned()));
         }
         let Some(origin) = text(headers, &ORIGIN) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! A connection with backpressure and timeouts. While the client does not take its answer, the
+//! A connection with backpressure and timeouts. While the client does not read its answer, the
 //! server reads nothing from it, and disconnects it after a timeout. The connection closes in a way
 //! that delivers the last answer.
 //!
@@ -36,7 +36,7 @@ pub(super) struct Paced<S> {
     /// Cancelled when there is no time to linger: the server stops, or another client needs the
     /// place.
     hurry: CancellationToken,
-    /// When the client is disconnected; set while it does not take pending data.
+    /// When the client is disconnected; set while it does not read pending data.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The bytes that it took since the deadline was set.
     taken: usize,

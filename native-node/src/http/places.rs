@@ -1,6 +1,6 @@
 //! Limits client connections, and chooses which connection to close when there is no place left.
 //!
-//! **Invariant:** Idle clients do not keep others out: when all places are taken, the connection
+//! **Invariant:** Idle clients do not keep others out. When all places are taken, the connection
 //! that has waited longest without a request is closed, unless it has shown an API token. A few
 //! reserved places admit health checks, metrics, and requests that other servers forward. Other
 //! requests are rejected there.

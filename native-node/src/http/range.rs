@@ -84,7 +84,7 @@ struct Page {
 #[utoipa::path(
     get, path = "/kv", operation_id = "get_range", tag = "keys",
     params(RangeParameters, PageParameters, ReadOptions),
-    responses((status = 200, description = "A page of them", body = Page)),
+    responses((status = 200, description = "A page of the keys", body = Page)),
 )]
 pub(super) async fn get(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
@@ -128,8 +128,10 @@ async fn state_at(app: &App, revision: u64) -> Result<KvStore, Unseen> {
         Ordering::Equal => Ok(newest),
         Ordering::Greater => Err(Unseen::Api(ApiError::RevisionNotHeld(revision))),
         Ordering::Less => {
-            let why =
-                format!("revision {revision} is yet to come: the newest is {}", newest.revision());
+            let why = format!(
+                "revision {revision} does not exist yet: the newest is {}",
+                newest.revision()
+            );
             Err(Unseen::Api(ApiError::BadQuery(why)))
         }
     }
@@ -171,7 +173,7 @@ pub(super) fn key_range(uri: &Uri) -> Result<KeyRange, ApiError> {
     let mut range = KeyRange::all();
     for (name, key) in request::parameters(uri) {
         if name == "end" && key.is_empty() {
-            let why = "`end` is empty: leave it out for all keys up to the last";
+            let why = "`end` is empty: omit it to read up to the last key";
             return Err(ApiError::BadQuery(why.to_owned()));
         }
         let given = match name {

@@ -13,21 +13,21 @@ pub(super) const fn store_refusal(refusal: Refusal) -> Kind {
     use StatusCode as S;
     match refusal {
         Refusal::NoSuchLease => kind(S::NOT_FOUND, "no_such_lease", "No such lease",
-            "grant another one with POST /leases"),
+            "grant another lease with POST /leases"),
         Refusal::NoSuchSession => kind(S::GONE, "no_such_session", "No such session",
-            "whether an earlier try took effect cannot be told: read, then open another session with POST /sessions"),
-        Refusal::SupersededRequest => kind(S::CONFLICT, "superseded_request", "Session has gone on",
-            "a later write of the session took effect; its sequence must count up"),
-        Refusal::NotInSession => kind(S::BAD_REQUEST, "not_in_session", "Not in a session",
+            "an earlier try may have taken effect: read the key, then open another session with POST /sessions"),
+        Refusal::SupersededRequest => kind(S::CONFLICT, "superseded_request", "Superseded by a later write",
+            "a later write of the session took effect; increase x-raft-sequence with each write"),
+        Refusal::NotInSession => kind(S::BAD_REQUEST, "not_in_session", "Not allowed in a session",
             "send it without x-raft-session and Idempotency-Key"),
         Refusal::TimeToLive => kind(S::BAD_REQUEST, "bad_ttl", "Time to live out of range",
-            "send {\"ttl_ms\": N} with N from 1 to a year, for a session to a day"),
+            "send {\"ttl_ms\": N}, with N of at most a year for a lease, or a day for a session"),
         Refusal::TooMany => kind(S::TOO_MANY_REQUESTS, "too_many_leases", "Too many leases, sessions or idempotency keys",
-            "nothing happened; end leases and sessions that are not used any more (GET /sessions lists sessions), or send it again in a minute: then sessions and idempotency keys that were not used since make room"),
+            "nothing happened; end unused leases and sessions (GET /sessions lists sessions), or retry in a minute. Sessions and idempotency keys that are unused for a minute can be replaced"),
         Refusal::NameReused => kind(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Idempotency-Key of another request",
-            "nothing happened; send another request with another Idempotency-Key"),
+            "nothing happened; use a different Idempotency-Key for a different request"),
         Refusal::ResultTooLarge => kind(S::PAYLOAD_TOO_LARGE, "result_too_large", "Transaction reads too much",
-            "nothing happened; read fewer or smaller keys in one transaction, about 2 MiB of keys and values together"),
+            "nothing happened; read at most about 2 MiB of keys and values in one transaction"),
         Refusal::Malformed => kind(S::NOT_IMPLEMENTED, "unknown_command", "Unknown command",
             "run the same release on all servers"),
     }
@@ -39,30 +39,30 @@ pub(super) const fn leader_refusal(refusal: RequestRefusal) -> Kind {
     use ChangeRefusal as C;
     use StatusCode as S;
     match refusal {
-        RequestRefusal::Membership(C::InProgress) => kind(S::CONFLICT, "change_in_progress", "Another change is under way",
-            "send it again when GET /cluster/members shows that nobody is joining or leaving").retryable(),
+        RequestRefusal::Membership(C::InProgress) => kind(S::CONFLICT, "change_in_progress", "Another change is in progress",
+            "retry when GET /cluster/members shows no server that is joining or leaving").retryable(),
         RequestRefusal::Membership(C::NoCommitInTerm) => kind(S::SERVICE_UNAVAILABLE, "no_commit_in_term", "The leader is new",
-            "send it again after Retry-After").retryable(),
+            "retry after Retry-After").retryable(),
         RequestRefusal::Membership(C::NothingToChange) => kind(S::CONFLICT, "nothing_to_change", "Nothing to change",
             "GET /cluster/members shows the members"),
         RequestRefusal::Membership(C::NoSuchMember) => kind(S::NOT_FOUND, "no_such_member", "No such member",
             "GET /cluster/members shows the members"),
         RequestRefusal::Membership(C::NoVoters) => kind(S::CONFLICT, "no_voters", "No voter would remain",
-            "add a server before you remove the last one"),
+            "add a server before you remove the last voter"),
         RequestRefusal::Membership(C::DidNotCatchUp) => kind(S::CONFLICT, "did_not_catch_up", "The new server did not catch up",
-            "see that it runs, that its peer address is right, and that the servers reach each other; then add it again"),
+            "check that it runs, that its peer address is correct, and that the servers reach each other. Then add it again"),
         RequestRefusal::Membership(C::TooSlow) => kind(S::CONFLICT, "too_slow", "The new server is too slow",
-            "give it a faster disk or connection, or write less while it catches up; then add it again"),
-        RequestRefusal::Membership(C::Transferring) => kind(S::SERVICE_UNAVAILABLE, "transferring", "Leadership is being handed over",
-            "send it again after Retry-After").retryable(),
+            "give it a faster disk or network, or write less until it has caught up. Then add it again"),
+        RequestRefusal::Membership(C::Transferring) => kind(S::SERVICE_UNAVAILABLE, "transferring", "Leadership transfer in progress",
+            "retry after Retry-After").retryable(),
         RequestRefusal::NotAVoter => kind(S::CONFLICT, "not_a_voter", "Not a voter",
-            "name a server that votes and answers; GET /cluster/status shows which"),
-        RequestRefusal::AlreadyLeads => kind(S::CONFLICT, "already_leads", "It leads already",
+            "choose a voter that answers; GET /cluster/status shows the voters"),
+        RequestRefusal::AlreadyLeads => kind(S::CONFLICT, "already_leads", "Already the leader",
             "there is nothing to do"),
-        RequestRefusal::TransferInProgress => kind(S::CONFLICT, "transfer_in_progress", "Another hand-over is under way",
-            "send it again after an election timeout").retryable(),
-        RequestRefusal::TransferTimedOut => kind(S::GATEWAY_TIMEOUT, "transfer_timed_out", "Not taken over in time",
-            "the old leader or another one leads; name a server that runs and is not far behind").retryable(),
+        RequestRefusal::TransferInProgress => kind(S::CONFLICT, "transfer_in_progress", "Another transfer is in progress",
+            "retry after an election timeout").retryable(),
+        RequestRefusal::TransferTimedOut => kind(S::GATEWAY_TIMEOUT, "transfer_timed_out", "Transfer not completed in time",
+            "the old leader or another server leads; choose a server that runs and is not far behind").retryable(),
     }
 }
 
@@ -70,12 +70,12 @@ pub(super) fn in_words(refusal: RequestRefusal) -> String {
     match refusal {
         RequestRefusal::Membership(refusal) => refusal.to_string(),
         RequestRefusal::NotAVoter => {
-            "the server that should lead does not vote, or has not been heard of".to_owned()
+            "the chosen server is not a voter, or has not answered this leader".to_owned()
         }
-        RequestRefusal::AlreadyLeads => "the server that should lead does so already".to_owned(),
-        RequestRefusal::TransferInProgress => "a hand-over is under way".to_owned(),
+        RequestRefusal::AlreadyLeads => "the chosen server is already the leader".to_owned(),
+        RequestRefusal::TransferInProgress => "a leadership transfer is in progress".to_owned(),
         RequestRefusal::TransferTimedOut => {
-            "the server that should lead did not take over within an election timeout, or another did"
+            "the chosen server did not become leader within an election timeout, or another did"
                 .to_owned()
         }
     }

@@ -45,8 +45,8 @@ pub struct ReadOptions {
     /// this server last confirmed its state longer ago, it first confirms it with the leader.
     #[param(value_type = Option<String>, pattern = "^[0-9]+(us|ms|s|m|h)$")]
     pub max_staleness: Option<Span>,
-    /// Waits until the answering server has applied this revision, for as long as a request may
-    /// take. A client then sees here what it has written or read elsewhere.
+    /// Waits until the answering server has applied this revision, at most for the request timeout.
+    /// A client then sees here what it wrote or read at another server.
     pub min_revision: Option<u64>,
     /// Redirects to the leader instead of forwarding the request.
     pub redirect: bool,
@@ -56,7 +56,7 @@ impl ReadOptions {
     /// Rejects options that contradict each other.
     pub fn check(&self) -> Result<(), ApiError> {
         if self.max_staleness.is_some() && self.consistency != Consistency::Stale {
-            let why = "max_staleness goes with consistency=stale: all others read nothing old";
+            let why = "max_staleness needs consistency=stale: other reads are never old";
             return Err(ApiError::BadQuery(why.to_owned()));
         }
         Ok(())
@@ -111,7 +111,7 @@ pub fn check_parameters(uri: &Uri) -> Result<(), ApiError> {
     let mut names: Vec<&str> = parameters(uri).map(|(name, _)| name).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(ApiError::BadQuery(format!("`{}` stands twice", pair[0]))),
+        Some(pair) => Err(ApiError::BadQuery(format!("`{}` appears twice", pair[0]))),
         None => Ok(()),
     }
 }
@@ -168,7 +168,7 @@ pub fn check_key(key: &[u8]) -> Result<(), ApiError> {
         return Err(ApiError::BadKey("the key is empty"));
     }
     if is_reserved(key) {
-        return Err(ApiError::BadKey("keys that begin with the bytes FF FF are the cluster's own"));
+        return Err(ApiError::BadKey("keys that begin with the bytes FF FF belong to the cluster"));
     }
     if key.len() > MAX_KEY_BYTES {
         return Err(ApiError::TooLarge { what: "key", limit: MAX_KEY_BYTES });

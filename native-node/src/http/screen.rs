@@ -65,21 +65,21 @@ pub(super) fn screen<B: Body>(route: Route, request: &Request<B>) -> Result<(), 
         } else if *name == CONTENT_RANGE {
             if !reads {
                 return Err(ApiError::BadHeader(
-                    "Content-Range: no part of a value can be written",
+                    "Content-Range: a part of a value cannot be written",
                 ));
             }
         } else if *name == IF_MATCH {
             if !is_file && (reads || route != Route::Kv) {
-                return Err(ApiError::BadCondition("If-Match is for PUT and DELETE of a key"));
+                return Err(ApiError::BadCondition("If-Match is only for PUT and DELETE of a key"));
             }
         } else if *name == IF_NONE_MATCH {
             if !reads && route != Route::Kv {
-                return Err(ApiError::BadCondition("If-None-Match is for PUT of a key"));
+                return Err(ApiError::BadCondition("If-None-Match is only for PUT of a key"));
             }
         } else if *name == IDEMPOTENCY_KEY || *name == SESSION_HEADER || *name == SEQUENCE_HEADER {
             if !reads && is_of_the_cluster {
                 return Err(ApiError::BadHeader(
-                    "Idempotency-Key and sessions are for writes of keys and leases",
+                    "Idempotency-Key and sessions are only for writes of keys and leases",
                 ));
             }
         } else if (*name == IF_MODIFIED_SINCE
@@ -88,7 +88,7 @@ pub(super) fn screen<B: Body>(route: Route, request: &Request<B>) -> Result<(), 
             || *name == DAV_IF)
             && !reads
         {
-            return Err(ApiError::BadCondition("only If-Match and If-None-Match are understood"));
+            return Err(ApiError::BadCondition("only If-Match and If-None-Match are supported"));
         }
     }
     match hosts {
@@ -96,13 +96,13 @@ pub(super) fn screen<B: Body>(route: Route, request: &Request<B>) -> Result<(), 
             return Err(ApiError::BadHeader("Host is missing"));
         }
         0 | 1 => {}
-        _ => return Err(ApiError::BadHeader("Host stands more than once")),
+        _ => return Err(ApiError::BadHeader("Host appears more than once")),
     }
     if origins > 1 {
-        return Err(ApiError::BadHeader("Origin stands more than once"));
+        return Err(ApiError::BadHeader("Origin appears more than once"));
     }
     if ids > 1 {
-        return Err(ApiError::BadHeader("Last-Event-ID stands more than once"));
+        return Err(ApiError::BadHeader("Last-Event-ID appears more than once"));
     }
     Ok(())
 }

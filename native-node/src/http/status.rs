@@ -49,7 +49,9 @@ enum ProgressSource {
 /// progress is left out.
 #[utoipa::path(
     get, path = "/cluster/status", operation_id = "status", tag = "cluster", params(Options),
-    responses((status = 200, description = "Also without a leader", body = ClusterStatus)),
+    responses(
+        (status = 200, description = "The status, also without a leader", body = ClusterStatus),
+    ),
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,

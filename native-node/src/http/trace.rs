@@ -54,7 +54,7 @@ enum Format {
 /// Streams the server's events over a WebSocket.
 #[utoipa::path(
     get, path = "/trace", operation_id = "trace", tag = "cluster", params(Options),
-    responses((status = 101, description = "Messages of events follow")),
+    responses((status = 101, description = "Messages with events follow")),
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,

@@ -32,13 +32,13 @@ const MAX_PARTS: usize = 128;
     "else": [{"get": {"key": "a"}}],
 }))]
 struct Body {
-    /// All must hold; an empty list holds.
+    /// The comparisons. All must hold; an empty list holds.
     #[serde(default)]
     compare: Vec<JsonComparison>,
-    /// Carried out if all comparisons hold.
+    /// The operations to execute if all comparisons hold.
     #[serde(default)]
     then: Vec<JsonOperation>,
-    /// Carried out otherwise.
+    /// The operations to execute otherwise.
     #[serde(default, rename = "else")]
     otherwise: Vec<JsonOperation>,
 }
@@ -59,7 +59,7 @@ struct Done {
 #[utoipa::path(
     post, path = "/txn", tag = "keys", request_body = Body,
     params(RedirectOption, SessionHeaders, IdempotencyHeader),
-    responses((status = 200, description = "One of the two lists was carried out", body = Done)),
+    responses((status = 200, description = "One of the two lists was executed", body = Done)),
 )]
 pub(super) async fn transact(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let parse = |_: &Parts, options: WriteOptions, body: &Bytes| {

@@ -40,7 +40,8 @@ struct Parameters {
     /// Changes after this revision, or after the event with this id [default: from now on].
     #[param(pattern = "^[0-9]+(-[0-9a-f]{1,16})?$")]
     from: Option<String>,
-    /// With `stale`, also at a server that knows no leader, where there may be no changes for long.
+    /// With `stale`, a server that knows no leader accepts the watch too. It may send no changes
+    /// for long.
     consistency: Option<Consistency>,
 }
 
@@ -48,7 +49,7 @@ struct Parameters {
 ///
 /// The server sends three kinds of server-sent events. A `change` contains the changes of one
 /// revision. A `bookmark` says that nothing else happened up to its revision. It is sent at least
-/// every ten seconds while nothing changes. An `error` is the last event of a stream that the
+/// every five seconds while nothing changes. An `error` is the last event of a stream that the
 /// server ends; its data is a problem.
 ///
 /// The id of an event is its revision and a digest. A client that sends it to any server, as
@@ -57,11 +58,11 @@ struct Parameters {
     get, path = "/watch", operation_id = "watch", tag = "keys",
     params(
         RangeParameters, Parameters,
-        ("last-event-id" = Option<String>, Header, description = "As `from`, before which it counts: \
-            browsers send it when they come back"),
+        ("last-event-id" = Option<String>, Header, description = "Like `from`, with precedence; \
+            browsers send it when they reconnect"),
     ),
     responses((
-        status = 200, description = "The changes, as they happen", body = String,
+        status = 200, description = "The stream of changes", body = String,
         content_type = "text/event-stream",
         headers(("x-raft-revision" = u64, description = "Changes after this revision follow")),
     )),
@@ -99,7 +100,8 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<From>, ApiError> {
 
 fn position(name: &str, text: &[u8]) -> Result<From, ApiError> {
     let position = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    position.ok_or_else(|| ApiError::BadQuery(format!("{name} is no revision and no event's id")))
+    position
+        .ok_or_else(|| ApiError::BadQuery(format!("{name} is neither a revision nor an event id")))
 }
 
 async fn begin(app: &App, wanted: Wanted) -> Result<Watch, ApiError> {

@@ -53,7 +53,7 @@ impl Running {
                     if !self.draining.is_cancelled() {
                         failed = failed.or(Some("the listener for clients"));
                     }
-                    tracing::info!("no requests are left; ending");
+                    tracing::info!("no requests are left; stopping");
                     drop(self.inbox.send(Inbox::Stop));
                     break (&mut self.driver).await;
                 }
@@ -123,7 +123,7 @@ impl Leaving {
             && let Ok(permit) = handle.admit(0)
         {
             match timeout_at(deadline, handle.transfer_leadership(None, permit)).await {
-                Ok(Ok(heir)) => tracing::info!(%heir, "handed leadership over"),
+                Ok(Ok(heir)) => tracing::info!(%heir, "transferred leadership"),
                 // It became leader a moment ago and has not heard from any voter yet.
                 Ok(Err(RequestError::Refused(RequestRefusal::NotAVoter)))
                     if tokio::time::Instant::now() < deadline =>
@@ -131,8 +131,8 @@ impl Leaving {
                     sleep(Duration::from_millis(10)).await;
                     continue;
                 }
-                Ok(Err(error)) => tracing::warn!(?error, "could not hand leadership over"),
-                Err(_) => tracing::warn!("could not hand leadership over in time"),
+                Ok(Err(error)) => tracing::warn!(?error, "could not transfer leadership"),
+                Err(_) => tracing::warn!("could not transfer leadership in time"),
             }
             break;
         }
@@ -147,7 +147,7 @@ async fn close(storage: Arc<Storage>) -> anyhow::Result<()> {
         return Ok(());
     };
     let closing = tokio::task::spawn_blocking(move || storage.close());
-    closing.await.context("closing the data directory ended in a bug")??;
-    tracing::info!("everything is on disk; goodbye");
+    closing.await.context("a bug ended the closing of the data directory")??;
+    tracing::info!("everything is on disk; the server ends");
     Ok(())
 }

@@ -45,7 +45,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_file_iter(path).map_err(wrong)?;
     let found: Vec<_> = found.collect::<Result<_, _>>().map_err(wrong)?;
     if found.is_empty() {
-        return Err(TlsError::new(path, &"it holds no certificate in PEM"));
+        return Err(TlsError::new(path, &"it contains no certificate in PEM"));
     }
     Ok(found)
 }

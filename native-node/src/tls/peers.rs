@@ -1,6 +1,6 @@
 //! Mutual TLS between servers: each shows a certificate of the cluster's authority with its name.
 //!
-//! Server N of cluster C has the DNS name `node-N.C`, wherever it runs: the certificate states the
+//! Server N of cluster C has the DNS name `node-N.C` on every machine: the certificate states the
 //! server's identity, not its address. Each side detects a server that uses another server's
 //! address or number.
 
@@ -88,7 +88,7 @@ fn server_name(id: NodeId, cluster_id: &str) -> Result<ServerName<'static>, Stri
     let name = peer_name(id, cluster_id);
     ServerName::try_from(name.clone()).map_err(|_| {
         format!(
-            "`{name}` is no DNS name, which mutual TLS needs; choose a --cluster-id of letters, \
+            "`{name}` is not a DNS name, which mutual TLS needs; choose a --cluster-id of letters, \
              digits and dashes"
         )
     })

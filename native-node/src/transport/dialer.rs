@@ -33,8 +33,8 @@ pub(super) enum LinkError {
     #[error("cannot reach {0}: {1}")]
     Unreachable(Address, std::io::Error),
     #[error(
-        "no encrypted connection to {0}, which must run with --peer-tls-cert too and show a \
-         certificate that names it: {1}"
+        "no encrypted connection to {0}: {1}. It must run with --peer-tls-cert too, and its \
+         certificate must name it"
     )]
     Tls(Address, std::io::Error),
     #[error("no answer from {0} within {1:?}")]
@@ -45,15 +45,15 @@ pub(super) enum LinkError {
     RefusedByPeer(Refusal),
     #[error("not trusted: {0}")]
     RefusedByUs(Refusal),
-    #[error("it speaks a protocol without this lane")]
+    #[error("its protocol does not have this lane")]
     NoSuchLane,
-    #[error("it speaks a later protocol by now")]
+    #[error("it now speaks a later protocol")]
     Outdated,
-    #[error("it speaks a protocol whose release does not know what this cluster follows")]
+    #[error("its release does not know the rules that this cluster follows")]
     Forbidden,
     #[error("a piece of a frame could not be sent within {WRITE_TIMEOUT:?}")]
     WriteTimeout,
-    #[error("nothing came back for {0:?}")]
+    #[error("no answer came for {0:?}")]
     Silent(Duration),
     #[error("the other side closed the connection")]
     Closed,
@@ -263,6 +263,6 @@ pub(super) fn count(refused: &Refused, refusal: &Refusal) {
 async fn resolve(address: &Address) -> std::io::Result<SocketAddr> {
     let mut found = lookup_host(address.to_string()).await?;
     found.next().ok_or_else(|| {
-        std::io::Error::new(ErrorKind::NotFound, format!("{} has no address", address.host()))
+        std::io::Error::new(ErrorKind::NotFound, format!("{} has no IP address", address.host()))
     })
 }

@@ -45,15 +45,15 @@ impl Door {
         }
         let refused = |what: &str| Err(Refusal::Request(what.to_owned()));
         if *request.uri() != *PATH {
-            return refused("another path is asked for");
+            return refused("the request has another path");
         }
         if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return refused("a subprotocol is asked for");
+            return refused("the request has a subprotocol");
         }
         match only_host(headers) {
-            None => refused("there must be one Host"),
+            None => refused("the request must have one Host"),
             Some(host) if self.loopback_only && !self.answers_to(host) => {
-                refused("this server listens on loopback and is asked for by another name")
+                refused("this server listens on loopback, but Host has another name")
             }
             Some(_) => Ok(()),
         }

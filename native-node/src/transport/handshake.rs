@@ -16,9 +16,9 @@
 //!
 //! The first Hello uses the newest protocol. A dialer that is refused for its version retries with
 //! the previous version ([`super::version`]). A proof covers the Hello as sent, including its
-//! version, so nobody in between can change the version of a successful handshake. A forged refusal
-//! leads to the older protocol. On such a connection heartbeats may wait behind entries, as in that
-//! release.
+//! version, so an attacker in between cannot change the version of a successful handshake. A forged
+//! refusal leads to the older protocol. On such a connection heartbeats may wait behind entries, as
+//! in that release.
 
 use api::address::Address;
 use hmac::{Hmac, KeyInit, Mac};
@@ -118,8 +118,8 @@ pub enum Refusal {
     Garbage(String),
     /// The other side does not speak this protocol version.
     #[error(
-        "protocol {} does not fit protocol {} of the other side; run the same release on all servers, \
-         or during an upgrade the one and the next",
+        "protocol {} does not fit protocol {} of the other side. Run the same release on all \
+         servers, or two consecutive releases during an upgrade",
         theirs.escape_debug(), ours.escape_debug()
     )]
     Version {
@@ -130,7 +130,7 @@ pub enum Refusal {
     },
     /// The dialer belongs to another cluster.
     #[error(
-        "server {} belongs to cluster `{}`, not to that of the other side; compare --cluster-id",
+        "server {} belongs to cluster `{}`, but the other side does not; compare --cluster-id",
         from.0, theirs.escape_debug()
     )]
     Cluster {
@@ -141,7 +141,7 @@ pub enum Refusal {
     },
     /// The dialer reached another server: two servers have the same ID, or an address is wrong.
     #[error(
-        "server {} wanted server {}, but this is server {}; compare the peer addresses in --members",
+        "server {} wanted server {}, but reached server {}; compare the addresses in --members",
         from.0, wanted.0, actual.0
     )]
     WrongServer {
@@ -153,20 +153,20 @@ pub enum Refusal {
         actual: NodeId,
     },
     /// The dialer has the acceptor's ID, or an ID that no server may have.
-    #[error("two servers have the number {}; give each a number of its own with --id", .0.0)]
+    #[error("two servers have the id {}; give each server its own --id", .0.0)]
     SameNumber(NodeId),
     /// The lease settings of the two servers differ.
     #[error(
-        "server {} reads by other leases; give all servers the same --lease-reads, \
-         --max-clock-drift-permille and --election-timeout-min: end all of them before you change \
-         these", .0.0
+        "server {} has other lease settings. Give all servers the same --lease-reads, \
+         --max-clock-drift-permille and --election-timeout-min. Stop all servers before you change \
+         these settings", .0.0
     )]
     Lease(NodeId),
     /// The dialer lost its promises and does not know it.
     #[error(
-        "server {} comes with another data directory than it was known by: it has lost what it \
-         promised, and must not vote. Start it with an empty --data directory and without \
-         --new-cluster, take it out (`glassraft member remove {}`) and let it in again \
+        "server {} has another data directory than before. It lost its log and its vote, and must \
+         not vote. Start it with an empty --data directory and without --new-cluster. Then remove \
+         it (`glassraft member remove {}`), and add it again \
          (`glassraft member add {}=PEER/CLIENT`)", .0.0, .0.0, .0.0
     )]
     OtherStorage(NodeId),
@@ -184,14 +184,14 @@ pub enum Refusal {
     Slow,
     /// The TLS handshake failed.
     #[error(
-        "no certificate of this cluster was shown ({}); with --peer-tls-cert all servers need one \
-         that the same authority signed", .0.escape_debug()
+        "no certificate of this cluster was shown ({}). With --peer-tls-cert all servers need \
+         certificates that the same authority signed", .0.escape_debug()
     )]
     Tls(String),
     /// The certificate does not name the dialer.
     #[error(
-        "the certificate does not name server {}; give each server one of its own, with the DNS \
-         name node-{}.CLUSTER", .0.0, .0.0
+        "the certificate does not name server {}; give each server its own certificate, with the \
+         DNS name node-{}.CLUSTER", .0.0, .0.0
     )]
     Certificate(NodeId),
     /// The request came from a web page.
@@ -203,8 +203,9 @@ pub enum Refusal {
     /// Two servers founded the cluster with different states.
     #[error(
         "server {} began this cluster with another state ({theirs:016x}) than the other side \
-         ({ours:016x}): both were restored from different backups, or only one of them was. Stop the \
-         founding servers, and restore all of them from one backup file into empty directories", from.0
+         ({ours:016x}). They were restored from different backups, or only one server was \
+         restored. Stop the initial servers, and restore them all from one backup into empty \
+         directories", from.0
     )]
     Founding {
         /// The dialer.
@@ -257,8 +258,9 @@ impl Hello {
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let garbage = |what: &str| Refusal::Garbage(what.to_owned());
         let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| garbage("wrong first bytes"))?;
-        let (versions, rest) =
-            rest.split_first_chunk::<4>().ok_or_else(|| garbage("cut off in the versions"))?;
+        let (versions, rest) = rest
+            .split_first_chunk::<4>()
+            .ok_or_else(|| garbage("its version numbers are cut off"))?;
         let [p0, p1, f0, f1] = *versions;
         let theirs = (u16::from_le_bytes([p0, p1]), u16::from_le_bytes([f0, f1]));
         let version = Version::of(theirs).ok_or_else(|| Refusal::Version {

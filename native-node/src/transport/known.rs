@@ -73,6 +73,6 @@ impl Known {
 
 /// A peer that cannot be remembered is refused and retries.
 fn forgetful(from: NodeId, error: &dyn std::fmt::Display) -> Refusal {
-    tracing::warn!(peer = %from, "cannot remember that this server was met: {error}");
+    tracing::warn!(peer = %from, "cannot record that this server connected: {error}");
     Refusal::Busy
 }

@@ -195,7 +195,7 @@ async fn serve(
         () = spoken.forbidden(hello.version) => {
             tracing::warn!(
                 peer = %hello.from, protocol = hello.version.numbers().0,
-                "cut a peer's connection: this cluster follows rules that its release does not know"
+                "closed a peer's connection: its release does not know the rules of this cluster"
             );
         }
         end = hall.receive_all(socket, &hello) => {
@@ -349,7 +349,7 @@ impl Hall {
         (number, replaced)
     }
 
-    /// Removes an ended connection, unless a newer one has replaced it.
+    /// Removes an ended connection, unless a newer connection has replaced it.
     fn leave(&self, hello: &Hello, number: u64) {
         let mut current = self.current();
         let key = (hello.from, hello.lane);
@@ -367,7 +367,7 @@ impl Hall {
         let mut stamped = None;
         loop {
             let bytes = match timeout(IDLE_TIMEOUT, socket.next()).await {
-                Err(_) => return format!("nothing was heard for {IDLE_TIMEOUT:?}"),
+                Err(_) => return format!("no data arrived for {IDLE_TIMEOUT:?}"),
                 Ok(None | Some(Ok(Frame::Close(_)))) => return "closed".to_owned(),
                 Ok(Some(Err(error))) => return error.to_string(),
                 Ok(Some(Ok(Frame::Binary(bytes)))) => bytes,
@@ -430,7 +430,9 @@ impl Hall {
     fn expel(&self, hello: &Hello, what: &str) -> String {
         count(&self.shared.links.refused, &Refusal::Garbage(String::new()));
         if self.may_log() {
-            tracing::warn!(peer = %hello.from, "cut a peer's connection: {}", what.escape_debug());
+            tracing::warn!(
+                peer = %hello.from, "closed a peer's connection: {}", what.escape_debug()
+            );
         }
         what.to_owned()
     }

@@ -45,7 +45,7 @@ impl Outgoing {
         Self { shared, known, supervisor, peers, leaving }
     }
 
-    /// Starts a task that ends by itself or with the server.
+    /// Starts a task that ends with the server at the latest.
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let end = self.supervisor.end().clone();
         self.supervisor.tasks().spawn(end.run_until_cancelled_owned(work));
@@ -54,7 +54,7 @@ impl Outgoing {
     /// Puts a message into the bounded queue of its lane. Never waits.
     pub fn send(&self, message: Message) {
         let Some(peer) = self.peers.get(&message.to) else {
-            tracing::debug!(to = %message.to, "a message to a server without an address");
+            tracing::debug!(to = %message.to, "dropped a message to a server without an address");
             return;
         };
         let queue = &peer.queues[Lane::of(&message.body) as usize];

@@ -197,7 +197,7 @@ impl<'a> Sending<'a> {
                 Ok(())
             }
             Some(Ok(Frame::Text(_) | Frame::Binary(_) | Frame::Ping(_) | Frame::Frame(_))) => {
-                let what = "data on a connection that carries none this way";
+                let what = "data in the wrong direction of a connection";
                 Err(LinkError::RefusedByUs(Refusal::Garbage(what.to_owned())))
             }
         }

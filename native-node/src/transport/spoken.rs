@@ -53,8 +53,8 @@ impl Spoken {
             let (before, now) = (before.numbers().0, version.numbers().0);
             tracing::warn!(
                 %peer, before, now,
-                "this server spoke a later protocol before: it was set back to the release before, or \
-                 somebody in between changes what servers say"
+                "this server spoke a later protocol before. It runs an earlier release now, or \
+                 somebody on the network changes its messages"
             );
         }
         Agreed { spoken: self.clone(), peer, version }

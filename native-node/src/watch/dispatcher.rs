@@ -327,7 +327,7 @@ impl Dispatcher {
                 return;
             }
             tracing::warn!(
-                "a watcher that takes a large event too slowly is cut: --max-watch-bytes"
+                "disconnected a watcher that reads a large event too slowly (--max-watch-bytes)"
             );
             self.watchers[&id].queue.break_off();
         }

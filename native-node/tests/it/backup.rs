@@ -137,7 +137,7 @@ async fn a_backup_is_whole_or_not_there() {
     };
     assert_eq!(run(&[]).await.0, Some(0));
     let (code, why) = run(&[]).await;
-    assert!(code == Some(1) && why.contains("there already"), "{why}");
+    assert!(code == Some(1) && why.contains("already exists"), "{why}");
     assert_eq!(run(&["--verify"]).await.0, Some(0));
     let mut bytes = std::fs::read(&file).unwrap();
     let middle = bytes.len() / 2;

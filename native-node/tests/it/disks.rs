@@ -177,7 +177,7 @@ async fn a_leader_whose_disk_is_full_tries_again_to_hand_over() {
         .await;
     }
     eventually("the transfer fails", async || {
-        says(&cluster, leader, "leadership was not handed over").then_some(())
+        says(&cluster, leader, "leadership was not transferred").then_some(())
     })
     .await;
     assert_eq!(cluster.status(leader).await.unwrap().role, RoleName::Leader);
@@ -509,7 +509,7 @@ async fn connections_leave_the_descriptors_that_the_log_needs() {
     .await;
     end_of(&mut cluster, 1).await;
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
-    assert!(log.contains("connections of clients fit"), "it says what it makes of the limit");
+    assert!(log.contains("client connections instead of"), "it says what it makes of the limit");
 }
 
 /// Guards a server that reaches its file size limit (`ulimit -f`): it ends with an error message,

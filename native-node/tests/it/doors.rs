@@ -497,7 +497,7 @@ async fn what_a_known_server_may_not_say_ends_its_connection() {
         while next(&mut socket).await.is_some() {}
     }
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
-    let lines = log.lines().filter(|line| line.contains("cut a peer's connection")).count();
+    let lines = log.lines().filter(|line| line.contains("closed a peer's connection")).count();
     assert!((1..50).contains(&lines), "{lines} lines");
     // A valid message takes effect: server 1 adopts the term of server 2's vote request.
     let mut socket = welcomed(&cluster, &Secret::new(None)).await;

@@ -72,7 +72,10 @@ async fn a_server_that_was_removed_says_so() {
     command.args(["get", "k", "--stale", "--endpoints", &address(out)]);
     let output = run_to_end(command).await;
     let note = String::from_utf8_lossy(&output.stderr);
-    assert!(output.stdout == b"v" && note.contains("cut off (not-a-member)"), "{output:?}");
+    assert!(
+        output.stdout == b"v" && note.contains("receives no updates (not-a-member)"),
+        "{output:?}"
+    );
     let mut cluster = cluster;
     for id in cluster.ids().filter(|id| *id != out) {
         cluster.kill(id);

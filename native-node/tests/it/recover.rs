@@ -184,7 +184,7 @@ async fn what_cannot_be_recovered_is_said() {
     let aside = data.with_file_name("data-1.lost-majority");
     std::fs::create_dir(&aside).unwrap();
     let (code, why) = recover(&data).await;
-    assert!(code == Some(1) && why.contains("lost-majority is there already"), "{why}");
+    assert!(code == Some(1) && why.contains("lost-majority already exists"), "{why}");
     cluster.spawn(1);
     cluster.leader().await;
 }

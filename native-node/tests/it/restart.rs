@@ -56,7 +56,7 @@ async fn a_data_directory_belongs_to_one_process_of_one_server() {
     let text = refuse(&["--cluster-id=test", "--id=2", &members]).await;
     assert!(text.contains("error: "), "{text}");
     let text = refuse(&["--cluster-id=test", "--id=1", &members, "--new-cluster"]).await;
-    assert!(text.contains("start it without --new-cluster"), "{text}");
+    assert!(text.contains("Start it without --new-cluster"), "{text}");
 }
 
 /// Guards start-up on a port in use: the error names it, and the flag that changes it.

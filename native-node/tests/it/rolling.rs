@@ -32,7 +32,7 @@ async fn a_rolling_restart_fails_no_write() {
     let doubts = load.unknown();
     assert_eq!(doubts, 0, "{doubts} writes were left in doubt by three restarts");
     let log = std::fs::read_to_string(cluster.log(first)).unwrap();
-    assert!(log.contains("handed leadership over"), "{log}");
+    assert!(log.contains("transferred leadership"), "{log}");
     let seen = load.finish().await;
     judge(seen, &cluster.any_client()).await;
     cluster.converged().await;

@@ -137,9 +137,9 @@ async fn a_task_that_ends_ends_the_server_visibly() {
         ("the driver", "end"),
         ("the listener for other servers", "panic"),
         ("the listener for other servers", "end"),
-        ("the task that makes frames of events", "panic"),
+        ("the task that encodes events", "panic"),
         ("the timer of compactions", "end"),
-        ("the task that reads files anew", "panic"),
+        ("the task that reloads files", "panic"),
         ("the connection to another server", "end"),
         ("raft-log", "panic"),
         ("raft-snapshots", "panic"),
@@ -194,7 +194,7 @@ async fn a_server_that_is_stuck_ends_at_the_second_signal() {
     })
     .await;
     server.signal(Signal::TERM);
-    eventually("it hears the first signal", said("told to end: finishing")).await;
+    eventually("it hears the first signal", said("received a signal to stop: finishing")).await;
     server.signal(Signal::TERM);
     assert_eq!(server.status().await.code(), Some(1));
 }
@@ -233,7 +233,10 @@ async fn a_driver_that_hangs_fails_its_health_and_ends_the_server() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let log = std::fs::read_to_string(cluster.log(1)).unwrap();
-    assert!(!status.success() && log.contains("its driver has not turned"), "{status}:\n{log}");
+    assert!(
+        !status.success() && log.contains("its driver has made no progress"),
+        "{status}:\n{log}"
+    );
     assert!(alive_until > begun && failed > 1, "{failed} probes failed: {log}");
     assert!(alive_until.elapsed() > Duration::from_secs(20), "it passed for alive: {log}");
 }

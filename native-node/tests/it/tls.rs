@@ -163,7 +163,7 @@ async fn a_cluster_with_every_lock_works() {
         if status.leader.unwrap().id != status.node.place.id {
             redirected += 1;
             let error = asked.expect_err("a redirect").to_string();
-            assert!(error.contains("redirect") || error.contains("leads"), "{error}");
+            assert!(error.contains("redirect") || error.contains("is the leader"), "{error}");
         }
     }
     assert_eq!(redirected, 2);

@@ -285,17 +285,17 @@ async fn what_administrators_do_stands_in_the_log() {
     let join = r#"{"id": 9, "peer": "127.0.0.1:1", "client": "ä:2"}"#;
     for (id, method, path, body, status, deed) in [
         (leader, "POST", "/cluster/snapshot", "", 200, ""),
-        (leader, "DELETE", "/cluster/members/9", "", 404, "server 9 leaves"),
-        (follower, "DELETE", "/cluster/members/9", "", 404, "server 9 leaves"),
+        (leader, "DELETE", "/cluster/members/9", "", 404, "remove server 9"),
+        (follower, "DELETE", "/cluster/members/9", "", 404, "remove server 9"),
         (
             leader,
             "PUT",
             "/cluster/members",
             r#"{"voters": [1, 2, 3]}"#,
             409,
-            "the voters are 1 2 3",
+            "set the voters: 1 2 3",
         ),
-        (leader, "POST", "/cluster/leader", r#"{"to": 9}"#, 409, "server 9 leads"),
+        (leader, "POST", "/cluster/leader", r#"{"to": 9}"#, 409, "transfer leadership to server 9"),
         (leader, "POST", "/cluster/members", join, 400, ""),
         (leader, "GET", "/cluster/backup", "", 200, ""),
     ] {
@@ -465,7 +465,7 @@ async fn tokens_are_read_anew_on_sighup() {
         text += std::str::from_utf8(&bytes[..read]).unwrap();
     }
 
-    for (bad, words) in [(&*fresh.token, "line 1"), ("", "holds no token")] {
+    for (bad, words) in [(&*fresh.token, "line 1"), ("", "contains no token")] {
         std::fs::write(it.file(), bad).unwrap();
         it.cluster.signal(1, Signal::HUP);
         eventually("the log says why", async || it.log(1).contains(words).then_some(())).await;
@@ -539,7 +539,7 @@ async fn no_token_stands_in_the_logs() {
         drop(connect_async(request).await);
         it.cluster.signal(id, Signal::HUP);
         eventually("it was read anew", async || {
-            it.log(id).contains("read the tokens anew").then_some(())
+            it.log(id).contains("reloaded the tokens").then_some(())
         })
         .await;
     }

@@ -78,7 +78,7 @@ pub trait DiskFile: Send + fmt::Debug {
     /// The size of the file, in bytes.
     fn size(&self) -> io::Result<u64>;
 
-    /// Extends the file to at least `bytes` of allocated space, so that later writes into it cannot
+    /// Extends the file to at least `bytes` of allocated space. Later writes into it then cannot
     /// fail because the disk is full. Existing contents stay; the rest reads as zeros.
     fn preallocate(&self, bytes: u64) -> io::Result<()>;
 

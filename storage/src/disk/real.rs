@@ -38,7 +38,7 @@ fn wait_out<T>(what: &Path, mut operation: impl FnMut() -> io::Result<T>) -> io:
         };
         if told.is_none_or(|told: Instant| told.elapsed() > TELL) {
             let (what, waited) = (what.display(), started.elapsed());
-            tracing::warn!(%what, ?waited, "the system has too little to spare, waiting: {error}");
+            tracing::warn!(%what, ?waited, "the system is short of a resource, retrying: {error}");
             told = Some(Instant::now());
         }
         thread::sleep(pause);

@@ -92,7 +92,7 @@ fn open_all(directory: &Directory, sequences: &[u64]) -> Result<Vec<SegmentFile>
         if pair[0] + 1 != pair[1] {
             return Err(StorageError::Missing {
                 path: directory.segment(pair[0] + 1),
-                because: "the segments before and after it are there".to_owned(),
+                because: "the segments before and after it exist".to_owned(),
             });
         }
     }
@@ -116,9 +116,9 @@ impl SegmentFile {
         let segment = Self { path, file, head, start };
         if segment.head.body.sequence != sequence {
             let found = segment.head.body.sequence;
-            return Err(segment.damaged(0, format!("it is segment {found} by what it says")));
+            return Err(segment.damaged(0, format!("its head names segment {found}")));
         }
-        let size = segment.file.size().map_err(io_error("ask for the size of", &segment.path))?;
+        let size = segment.file.size().map_err(io_error("read the size of", &segment.path))?;
         if size < segment.head.body.capacity {
             let expected = segment.head.body.capacity;
             return Err(segment.damaged(size, format!("it ends here instead of at {expected}")));
@@ -152,7 +152,7 @@ impl SegmentFile {
                 }
                 Err(broken) => {
                     let what = format!(
-                        "record {} {}, and the next segment goes on after record {}",
+                        "record {} {}, but the next segment begins after record {}",
                         replay.next_record,
                         broken.in_words(),
                         end - 1
@@ -178,7 +178,7 @@ impl SegmentFile {
                 Ok(record) if record.header.kind == Kind::Continued => {
                     return Err(StorageError::Missing {
                         path: directory.segment(self.head.body.sequence + 1),
-                        because: format!("{} says that it follows", self.path.display()),
+                        because: format!("{} names it as the next segment", self.path.display()),
                     });
                 }
                 Ok(record) => {
@@ -207,8 +207,8 @@ impl SegmentFile {
     }
 
     /// The last record may exist only in the page cache. Its writer died before the sync, or the
-    /// sync failed and the system no longer knows that the bytes are not on disk. Write them again,
-    /// so that recovered data is durable (pitfall 30).
+    /// sync failed and the system no longer knows that the bytes are not on disk. Write them again
+    /// to make the recovered data durable (pitfall 30).
     fn make_durable(&self, bytes: &[u8], start: u64, end: u64) -> Result<(), StorageError> {
         let at = |offset: u64| usize::try_from(offset).expect("the file is in memory");
         let last = bytes.get(at(start)..at(end).min(bytes.len())).unwrap_or_default();
@@ -250,7 +250,7 @@ impl SegmentFile {
             Kind::Writes => replay.apply_all(record.payload),
             Kind::Seal => Ok(()),
             kind @ (Kind::Continued | Kind::Chunk | Kind::End) => {
-                Err(format!("a record of kind {kind:?} has no place here"))
+                Err(format!("a record of kind {kind:?} is not allowed here"))
             }
         };
         replay.next_record += 1;
@@ -273,9 +273,9 @@ enum Broken {
 impl Broken {
     fn in_words(&self) -> String {
         match self {
-            Self::NoHeader => "is not there or has a wrong checksum".to_owned(),
-            Self::OtherNumber(found) => format!("is not there but record {found}"),
-            Self::Payload => "has contents that do not fit its checksum".to_owned(),
+            Self::NoHeader => "is missing or has a wrong checksum".to_owned(),
+            Self::OtherNumber(found) => format!("is missing (record {found} is in its place)"),
+            Self::Payload => "does not match its checksum".to_owned(),
         }
     }
 }
@@ -311,13 +311,13 @@ impl Replay {
         let head = &file.head.body;
         if head.first_record != self.next_record {
             let what = format!(
-                "it starts with record {}, but record {} comes next",
+                "it starts with record {}, but record {} must come next",
                 head.first_record, self.next_record
             );
             return Err(file.damaged(0, what));
         }
         if head.state != self.state {
-            let what = "it does not go on from the state that the segments before it lead to";
+            let what = "it does not continue from the state of the segments before it";
             return Err(file.damaged(0, what.to_owned()));
         }
         self.segments.push(Segment::new(head.sequence, head.capacity));
@@ -329,7 +329,7 @@ impl Replay {
         while let Some((length, rest)) = payload.split_first_chunk() {
             let length = u32::from_le_bytes(*length) as usize;
             let (bytes, rest) =
-                rest.split_at_checked(length).ok_or("a write reaches past its record")?;
+                rest.split_at_checked(length).ok_or("a write extends past its record")?;
             let write: Write = codec::decode(bytes).map_err(|error| error.to_string())?;
             self.apply(&write)?;
             payload = rest;

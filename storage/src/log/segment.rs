@@ -71,8 +71,8 @@ pub(crate) struct Started {
     pub(crate) offset: u64,
 }
 
-/// Turns a spare into a segment, durably. Writes the head before the rename, so that each named
-/// segment has a head. `None` if somebody has removed the spare.
+/// Turns a spare into a segment, durably. Writes the head before the rename: each named segment
+/// has a head. `None` if somebody has removed the spare.
 pub(crate) fn start(
     directory: &Directory,
     spare: Spare,

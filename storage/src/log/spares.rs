@@ -118,7 +118,7 @@ impl Spares {
             let path = directory.spare(*number);
             state.next_number = state.next_number.max(*number);
             let Some(file) = directory.open(&path)? else { continue };
-            let size = file.size().map_err(io_error("ask for the size of", &path))?;
+            let size = file.size().map_err(io_error("read the size of", &path))?;
             // A crash may have happened before all space was allocated, or after a head was
             // written.
             let usable = size == segment_bytes

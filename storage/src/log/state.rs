@@ -90,7 +90,7 @@ impl LogState {
 
     fn truncate(&mut self, from: LogIndex) -> Result<(), String> {
         if from <= self.base.index {
-            return Err(format!("entry {from} is cut off, but a snapshot covers it"));
+            return Err(format!("entry {from} is truncated, but a snapshot covers it"));
         }
         if from <= self.last_index {
             self.last_index = from.previous();

@@ -89,7 +89,7 @@ impl LogWriter {
         }
         for write in writes {
             if let Err(misfit) = self.state.apply(write) {
-                panic!("write {} does not follow from those before it: {misfit}", write.id);
+                panic!("write {} does not fit the writes before it: {misfit}", write.id);
             }
             if let Some(segment) = self.segments.back_mut() {
                 segment.note(&write.entries);

@@ -140,7 +140,7 @@ pub(crate) fn read(
     let snapshot = reader.read_chunks(expected.meta)?;
     let (keys, digest) = (snapshot.store.len() as u64, snapshot.store.digest());
     if (keys, digest) != (expected.keys, expected.digest) {
-        return Err(reader.damaged("its contents are not the state that it announces".to_owned()));
+        return Err(reader.damaged("its contents do not match its head".to_owned()));
     }
     reader.read_end()?;
     Ok(snapshot)
@@ -175,11 +175,11 @@ impl<'a> Reader<'a> {
         let file = directory.disk.open(path).map_err(io_error("open", path))?;
         let (head, start) =
             Head::<SnapshotHead>::read(&*file, path, FileType::Snapshot, directory)?;
-        let size = file.size().map_err(io_error("ask for the size of", path))?;
+        let size = file.size().map_err(io_error("read the size of", path))?;
         let reader = Self { path, file, salt: head.salt, offset: start, size, number: 1 };
         let found = head.body.meta.last;
         if found != position {
-            let what = format!("it is the snapshot of entry {found} by what it says");
+            let what = format!("its head names the snapshot of entry {found}");
             return Err(reader.damaged(what));
         }
         Ok((reader, head.body))
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         let payload = self.read_record(Kind::End)?;
         let end: End = codec::decode(&payload).map_err(|error| self.damaged(error.to_string()))?;
         if end.chunks != chunks || self.offset != self.size {
-            return Err(self.damaged("it does not end where it says".to_owned()));
+            return Err(self.damaged("its end does not match its last record".to_owned()));
         }
         Ok(())
     }
@@ -223,13 +223,13 @@ impl<'a> Reader<'a> {
             .filter(|header| header.end(self.offset) <= self.size)
             .ok_or_else(|| {
                 let number = self.number;
-                self.damaged(format!("record {number} is not there or has a wrong checksum"))
+                self.damaged(format!("record {number} is missing or has a wrong checksum"))
             })?;
         let mut payload = vec![0; header.payload_bytes as usize];
         let from = self.offset + HEADER_BYTES as u64;
         let read = self.file.read_at(from, &mut payload).map_err(io_error("read", self.path))?;
         if read < payload.len() || !header.fits(&payload) {
-            let what = format!("record {} does not fit its checksum", self.number);
+            let what = format!("record {} does not match its checksum", self.number);
             return Err(self.damaged(what));
         }
         self.offset = header.end(self.offset);

@@ -81,7 +81,7 @@ impl SnapshotStore {
                     Err(error) => return Err(error),
                 }
             }
-            let bytes = open.size().map_err(io_error("ask for the size of", &path))?;
+            let bytes = open.size().map_err(io_error("read the size of", &path))?;
             kept.insert(0, Kept { position: *position, bytes });
         }
         let (chunk_bytes, keep) = (options.snapshot_chunk_bytes, options.snapshots_kept.max(2));
@@ -98,7 +98,7 @@ impl SnapshotStore {
             tracing::warn!(
                 %error,
                 kept_as = %aside.display(),
-                "going on from the snapshot before it and the log"
+                "continuing with an older snapshot and the log"
             );
         }
         Ok(())
@@ -162,7 +162,7 @@ impl SnapshotStore {
             if self.directory.open(&path)?.is_some() {
                 kept.push(known);
             } else {
-                tracing::warn!(file = %path.display(), "this snapshot was removed by somebody");
+                tracing::warn!(file = %path.display(), "this snapshot file was removed");
             }
         }
         self.kept = kept;
@@ -176,7 +176,7 @@ impl SnapshotStore {
         let path = self.directory.snapshot(newest.position);
         let readable = file::check(&self.directory, &path, newest.position);
         if let Err(error) = readable.and_then(|()| self.prune(1)) {
-            tracing::error!(%error, "the snapshots before the newest must stay");
+            tracing::error!(%error, "cannot remove the snapshots before the newest");
             return false;
         }
         tracing::warn!("the disk is full: only the newest snapshot is kept");

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let local = tokio::task::LocalSet::new();
     let run = local.run_until(async { tokio::task::spawn_local(soak.run()).await });
     let Ok(report) = runtime.block_on(run) else {
-        eprintln!("soak: failed; again with `cargo xtask soak --seed {seed}`");
+        eprintln!("soak: failed; repeat it with `cargo xtask soak --seed {seed}`");
         return ExitCode::FAILURE;
     };
     println!("\n{report}");

@@ -192,7 +192,7 @@ impl Link {
             tokio::select! {
                 _ = async { tokio::join!(there, back) } => return,
                 changed = fate.wait_for(|fate| *fate != born) => {
-                    *changed.expect("the link is there")
+                    *changed.expect("the link exists")
                 }
             }
         };

@@ -68,7 +68,7 @@ impl Way {
     /// Waits until the direction is not silent.
     async fn not_silent(&self) -> Quality {
         let mut quality = self.quality.subscribe();
-        *quality.wait_for(|quality| !quality.silent).await.expect("the way is there")
+        *quality.wait_for(|quality| !quality.silent).await.expect("the direction exists")
     }
 
     /// Forwards a direction of a connection until it ends; starts with `first`, which was already

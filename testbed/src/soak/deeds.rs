@@ -287,7 +287,7 @@ async fn corrupt(cluster: &mut Cluster, id: usize, rng: &mut Rng) {
     flip(&logs[rng.usize(..logs.len())], rng, 100_000);
     let before = std::fs::read_to_string(cluster.log(id)).unwrap().len();
     cluster.spawn(id);
-    let refused = eventually("it starts or refuses to", async || {
+    let refused = eventually("the server starts or refuses to start", async || {
         if cluster.has_ended(id) {
             return Some(true);
         }
@@ -299,7 +299,7 @@ async fn corrupt(cluster: &mut Cluster, id: usize, rng: &mut Rng) {
         let told = &log[before..];
         assert!(
             told.contains(".log") && told.contains("member remove"),
-            "a refusal must say where the damage is and what to do: {told}"
+            "the server must say where the damage is and what to do: {told}"
         );
         rejoin_empty(cluster, id).await;
     }

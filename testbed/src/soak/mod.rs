@@ -122,11 +122,11 @@ impl Soak {
         println!("soak: seed {}, {servers} servers, {:?}", self.seed, self.time);
         let mut report = Report::new(self.seed, servers);
         let deeds = Deed::named(&self.only, &self.skip);
-        assert!(!deeds.is_empty(), "no fault has such a name: see docs/SOAK.md for the names");
+        assert!(!deeds.is_empty(), "no fault has such a name; docs/SOAK.md lists the names");
         // Declared before the cluster, to be dropped after it.
         let groups: Vec<_> = (0..servers).map_while(|_| MemoryGroup::new(MAX_MEMORY)).collect();
         if groups.is_empty() {
-            println!("no control groups for memory here: it is only looked at");
+            println!("soak: no control groups here; memory is measured, but not limited");
         }
         let mut cluster = Cluster::prepare(servers, &ARGUMENTS);
         let token = cluster.ask_for_tokens();
@@ -240,8 +240,8 @@ impl Window<'_> {
         self.report.add(deed.name(), outage, recovery, &figures);
         assert!(
             figures.memory <= MAX_MEMORY && figures.disk <= MAX_DISK && figures.files <= MAX_FILES,
-            "{}: a server used too much: {figures:?}; at most {MAX_MEMORY} bytes of memory, \
-             {MAX_DISK} of disk and {MAX_FILES} open files are right",
+            "{}: a server used too much: {figures:?}. Allowed are {MAX_MEMORY} bytes of memory, \
+             {MAX_DISK} of disk and {MAX_FILES} open files",
             deed.name()
         );
     }
@@ -249,11 +249,11 @@ impl Window<'_> {
     /// Checks, after all faults are removed, that what clients were told is true.
     async fn judge(&mut self, mut seen: Seen) {
         let ended = self.cluster.ended_by_themselves();
-        assert!(ended.is_empty(), "servers {ended:?} ended by themselves");
+        assert!(ended.is_empty(), "servers {ended:?} ended unexpectedly");
         let client = self.cluster.any_client();
         seen.read_the_end(&client).await;
         let missing = seen.missing(&client).await;
-        assert!(missing.is_empty(), "acknowledged, and not found again: {missing:?}");
+        assert!(missing.is_empty(), "acknowledged writes are missing: {missing:?}");
         self.report.operations += seen.operations.len() as u64;
         self.report.kept += seen.kept.len() as u64;
         let history = seen.clone();
@@ -284,7 +284,7 @@ async fn fill_leader(cluster: &Cluster, leader: usize) {
         let status = cluster.status(leader).await?;
         status.leader.filter(|place| place.id.0 != leader as u64).map(drop)
     };
-    eventually("another one leads, whose disk has room", other).await;
+    eventually("another server leads, whose disk has space", other).await;
 }
 
 /// Fills all disks and checks that reads still succeed.
@@ -294,9 +294,9 @@ async fn fill_all(cluster: &Cluster, leader: usize) {
         let error = client.put(b"fill", FILLER).await.err()?;
         error.to_string().contains("no room").then_some(())
     };
-    eventually("the full disks are noticed", full).await;
+    eventually("the leader notices the full disks", full).await;
     let read = async || client.get(b"fill", Consistency::Linearizable).await.ok().flatten();
-    let read = eventually("reads go on", read).await;
+    let read = eventually("reads still succeed", read).await;
     assert_eq!(read.len(), FILLER.len());
 }
 

@@ -110,11 +110,12 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(
             f,
-            "seed {}, {} servers, {} s, {} windows: {} acknowledged writes, {} of unknown outcome; \
-             {} operations judged ({} windows not: search too long); {} writes of keys of their \
-             own, all found; longest without a write {longest} ms; at most {} MiB of memory, {} \
-             MiB of disk and {} open files a server; beside hostile clients {} of {} requests \
-             failed, and the slowest answer about health took {} ms",
+            "Seed {}, {} servers, {} s, {} windows: {} acknowledged writes, {} with unknown \
+             outcome. {} operations were judged (in {} windows the search took too long). {} \
+             writes of keys that are written once were all found. The longest time without a \
+             write was {longest} ms. A server used at most {} MiB of memory, {} MiB of disk and \
+             {} open files. Beside hostile clients {} of {} requests failed, and the slowest \
+             health check took {} ms.",
             self.seed,
             self.servers,
             self.seconds,

@@ -42,7 +42,7 @@ pub(super) async fn log(field: &mut Field<'_>, id: usize, reader: Reader, time: 
     let pipe = reading.await.unwrap();
     let unread = (reader == Reader::Stops).then_some(pipe);
     field.watch(time).await;
-    eventually("lines that are lost are counted", async || {
+    eventually("the server counts lost log lines", async || {
         (lost_lines(field.cluster, id).await? > 0.0).then_some(())
     })
     .await;
@@ -80,9 +80,9 @@ pub(super) async fn files(field: &mut Field<'_>, id: usize, time: Duration) {
     restart_in_order(field.cluster, id, |_| ()).await;
     field.cluster.apply(&field.base.plan).await;
     strangers::molest(field, Kind::HalfOpen, &[id], time).await;
-    assert!(!field.cluster.has_ended(id), "server {id} did not bear to have few files");
+    assert!(!field.cluster.has_ended(id), "server {id} ended with few file descriptors");
     let open = field.cluster.open_files(id).unwrap_or(0);
-    assert!(open <= FEW, "server {id} has {open} files open");
+    assert!(open <= FEW, "server {id} has {open} open files");
     field.cluster.limit(id, usual);
     restart_in_order(field.cluster, id, |_| ()).await;
     field.cluster.apply(&field.base.plan).await;

@@ -326,7 +326,7 @@ fn progress(
 }
 
 /// When, and at which fraction of its way, a lost message ends on the screen.
-pub(super) fn doomed(
+pub(crate) fn doomed(
     sent: Time,
     at: Time,
     due: Option<Time>,

@@ -13,11 +13,11 @@ use crate::domain::playback::Speed;
 use crate::keys;
 use crate::model::hand::{HandAction, Pointer};
 use crate::model::{DeskAction, LessonAction, Tray, UiAction};
+use crate::panel::act::tray::offers;
 use crate::scene::grid::{Cell, cell};
 use crate::scene::layout::{Point, Size};
 use crate::scene::marks::Marks;
 use crate::scene::{Scene, Source};
-use crate::view::tray::offers;
 
 /// The number of actions per person, and the number of persons.
 const STEPS: usize = 400;

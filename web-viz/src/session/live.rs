@@ -26,7 +26,7 @@ use crate::domain::playback::Speed;
 use crate::domain::tape::MarkKind;
 use crate::model::UiAction;
 use crate::model::live::{Order, Process, Report};
-use crate::scene::tape::TapeScene;
+use crate::panel::scrub::geometry::TapeScene;
 
 /// The start time of the servers, by all clocks.
 const BEGIN: Micros = 1_790_000_000 * SECOND;

@@ -154,7 +154,7 @@ pub(crate) fn ensure(parts: &[Part], report: Report) -> Result<()> {
                 println!("setup: {title}: installed in {seconds:.0} s ({found})");
                 installed += 1;
             }
-            (Ok(()), None) => failures.push(failure(part, "installed, yet it is not found")),
+            (Ok(()), None) => failures.push(failure(part, "installed, but it is not found")),
             (Err(error), _) => failures.push(failure(part, &format!("{error:#}"))),
         }
     }
@@ -162,7 +162,7 @@ pub(crate) fn ensure(parts: &[Part], report: Report) -> Result<()> {
         println!("setup: {installed} installed in {:.0} s", start.elapsed().as_secs_f64());
     }
     if !failures.is_empty() {
-        bail!("set-up is not complete\n{}", failures.concat());
+        bail!("set-up is not complete:\n{}", failures.concat());
     }
     if report == Report::Everything && installed == 0 {
         println!("setup: nothing to do");

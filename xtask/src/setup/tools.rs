@@ -50,8 +50,8 @@ pub(crate) fn check_wasm_bindgen(lock: &str) -> Result<()> {
     for version in locked.filter_map(|package| field(package, "version")) {
         if version != WASM_BINDGEN.version {
             bail!(
-                "Cargo.lock has wasm-bindgen {version} where this workspace uses {}; a package that \
-                 needs it must take it from [workspace.dependencies], with web-sys, js-sys and \
+                "Cargo.lock has wasm-bindgen {version} where this workspace uses {}. Take it from \
+                 [workspace.dependencies] in every package, with web-sys, js-sys and \
                  wasm-bindgen-futures",
                 WASM_BINDGEN.version
             );
@@ -81,7 +81,7 @@ impl Tool {
             match run_logged(&mut self.binstall(), &paths::log(self.package)) {
                 Ok(()) => return Ok(()),
                 Err(error) => println!(
-                    "setup: no ready-made {} after {:.0} s, building it: {error:#}",
+                    "setup: no pre-built {} after {:.0} s, building it: {error:#}",
                     self.package,
                     begun.elapsed().as_secs_f64()
                 ),

@@ -114,7 +114,7 @@ pub(crate) fn install() -> Result<()> {
     let begun = Instant::now();
     let Err(by_rustup) = add_by_rustup() else { return Ok(()) };
     let seconds = begun.elapsed().as_secs_f64();
-    println!("setup: rustup cannot give it ({seconds:.0} s); trying Debian's compiler");
+    println!("setup: rustup cannot install it ({seconds:.0} s); trying Debian's compiler");
     add_by_debian().map_err(|by_debian| {
         anyhow!("by rustup: {by_rustup:#}\nby Debian's {}: {by_debian:#}", PACKAGES.join(", "))
     })
@@ -128,7 +128,7 @@ fn add_by_rustup() -> Result<()> {
     run_logged(Command::new("rustup").args(["target", "add", TARGET]), &log)?;
     // With some mirrors rustup reports success but installs nothing.
     if WasmToolchain::detect().is_none() {
-        bail!("`rustup target add` said nothing, but the target is not there");
+        bail!("`rustup target add` reported no error, but the target is missing");
     }
     Ok(())
 }

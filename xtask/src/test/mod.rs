@@ -40,7 +40,7 @@ fn conclude(stages: &[Stage]) -> ExitCode {
     let sum = total(&outcomes);
     print!("\n{}", table(&outcomes, start.elapsed()));
     if sum.failed > 0 {
-        println!("failed, with their output above: {}", failed_names(&outcomes).join(", "));
+        println!("failed (see their output above): {}", failed_names(&outcomes).join(", "));
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

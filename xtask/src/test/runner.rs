@@ -33,17 +33,17 @@ fn run_counting(command: &mut Command, tally: &mut Tally) -> Result<()> {
         .spawn()
         .with_context(|| format!("cannot start `{shown}`"))?;
     let (sender, lines) = channel();
-    let output = child.stdout.take().expect("standard output was asked for");
-    let errors = child.stderr.take().expect("standard error was asked for");
+    let output = child.stdout.take().expect("standard output is piped");
+    let errors = child.stderr.take().expect("standard error is piped");
     read(output, sender.clone(), |line| println!("{line}"));
     read(errors, sender, |line| eprintln!("{line}"));
-    let status = child.wait().with_context(|| format!("lost sight of `{shown}`"))?;
+    let status = child.wait().with_context(|| format!("cannot wait for `{shown}`"))?;
     let ended = drain(&lines, tally);
     if !status.success() {
         bail!("`{shown}` failed with {status}");
     }
     if !ended {
-        bail!("`{shown}` left a process behind that still holds its output");
+        bail!("`{shown}` left a process that still holds its output");
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
 
 /// Creates a cargo command for the wasm target.
 fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
-    let toolchain = WasmToolchain::detect().context("no Rust for wasm; `cargo xtask setup`")?;
+    let toolchain = WasmToolchain::detect().context("no Rust for wasm; run `cargo xtask setup`")?;
     let (subcommand, rest) = arguments.split_first().expect("a subcommand is given");
     let mut command = cargo([subcommand, "--target", setup::TARGET]);
     command.args(rest);
@@ -135,7 +135,7 @@ fn wasm<const N: usize>(arguments: [&str; N]) -> Result<Command> {
 fn workspace() -> Vec<&'static str> {
     let mut select = vec!["--workspace", "--all-features"];
     if Part::Protoc.present().is_none() {
-        println!("note: without protoc (`cargo xtask setup`) the package bench is left out");
+        println!("note: no protoc; run `cargo xtask setup` to include the package bench");
         select.push("--exclude=bench");
     }
     select
@@ -211,7 +211,8 @@ fn chromium_digests() -> Result<Command> {
     command.args(["--", "digests"]);
     command.env("WASM_BINDGEN_USE_BROWSER", "1");
     command.env("WASM_BINDGEN_TEST_TIMEOUT", "600");
-    let driver = find_program(&["chromedriver"]).context("no chromedriver; `cargo xtask setup`")?;
+    let driver =
+        find_program(&["chromedriver"]).context("no chromedriver; run `cargo xtask setup`")?;
     command.env("CHROMEDRIVER", driver);
     Ok(command)
 }

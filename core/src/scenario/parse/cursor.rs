@@ -20,7 +20,7 @@ impl Cursor {
             }
         }
         if line.matches('"').count() % 2 == 1 {
-            return Err("a `\"` is never closed".to_owned());
+            return Err("a `\"` is not closed".to_owned());
         }
         Ok(Self { words, next: 0 })
     }

@@ -93,7 +93,7 @@ impl Load {
 
     /// The largest value that clients write, in bytes.
     pub(super) fn largest(&self) -> usize {
-        usize::try_from(self.sizes.largest.max(self.sizes.usual)).expect("at most a value's bound")
+        usize::try_from(self.sizes.largest.max(self.sizes.usual)).expect("a value fits in memory")
     }
 
     /// Sends client requests, most often to the leader.
@@ -134,7 +134,7 @@ impl Load {
     fn nth_value(&self, number: u64) -> String {
         let bytes = match self.sizes.usual {
             0 => 0,
-            usual => usize::try_from(number * 7919 % usual).expect("at most a value's bound"),
+            usual => usize::try_from(number * 7919 % usual).expect("a value fits in memory"),
         };
         format!("{number:-<bytes$}")
     }
@@ -145,7 +145,7 @@ impl Load {
         let command = match random.between(0, 4) {
             0 | 1 => {
                 let bytes = random.between(1, self.sizes.largest + 1);
-                let bytes = usize::try_from(bytes).expect("at most a value's bound");
+                let bytes = usize::try_from(bytes).expect("a value fits in memory");
                 Command::put(key(), vec![b'v'; bytes])
             }
             2 => Command::compare_and_set(key(), Expected::Absent, "no"),
@@ -277,7 +277,7 @@ impl Load {
             });
             let values: Vec<_> = values.collect();
             if results.len() == 4 && values.windows(2).any(|pair| pair[0] != pair[1]) {
-                return Err("a transaction saw half of another one");
+                return Err("a transaction saw only a part of another transaction");
             }
         }
         match (self.asked.remove(&request), &applied.answer) {

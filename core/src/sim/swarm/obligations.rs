@@ -62,14 +62,14 @@ impl Obligations<'_> {
         if self.wait(span, |simulation| simulation.unanswered().next().is_none())? {
             return Ok(());
         }
-        let (request, node) = self.simulation.unanswered().next().expect("one waits");
+        let (request, node) = self.simulation.unanswered().next().expect("a request waits");
         fails(format!("{node} never answers {request:?}"))
     }
 
     /// Every voter can vote and be elected.
     fn every_voter_votes(&mut self) -> Judged {
         let Some(membership) = self.leader().map(|it| it.status().membership) else {
-            return fails("the leader is gone though nothing fails".to_owned());
+            return fails("there is no leader though nothing fails".to_owned());
         };
         let stranger =
             |simulation: &Simulation, id| simulation.replica(id).is_some_and(Replica::is_stranger);
@@ -79,7 +79,7 @@ impl Obligations<'_> {
             return Ok(());
         }
         let idle: Vec<_> = voters.iter().filter(|id| stranger(self.simulation, **id)).collect();
-        fails(format!("{idle:?} belong to the voters and never vote"))
+        fails(format!("the voters {idle:?} never become able to vote"))
     }
 
     /// A server releases the snapshot of a transfer once the follower has it.
@@ -92,7 +92,7 @@ impl Obligations<'_> {
         if self.wait(self.span(10_000), free)? {
             return Ok(());
         }
-        fails("a snapshot stays pinned though no transfer is under way".to_owned())
+        fails("a snapshot stays pinned though its transfer should be over".to_owned())
     }
 
     /// In an idle cluster the leader and the term stay, and no server does more than heartbeats
@@ -115,7 +115,7 @@ impl Obligations<'_> {
         }
         let after = leader(self);
         if before != after {
-            return fails(format!("the leader changes at rest, from {before:?} to {after:?}"));
+            return fails(format!("the leader changes while idle, from {before:?} to {after:?}"));
         }
         let beats = span / self.simulation.config().node.heartbeat_interval + 1;
         let clocks = span / self.simulation.config().node.clock_interval + 1;
@@ -123,7 +123,7 @@ impl Obligations<'_> {
         let most = 20 * servers * (beats + 2 * clocks) + 200;
         let events = events.len() as u64;
         if events > most {
-            return fails(format!("{events} events at rest, where {most} would be many"));
+            return fails(format!("{events} events while idle, but at most {most} are expected"));
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Obligations<'_> {
                 simulation.unanswered().any(|(request, _)| asked.contains(&request))
             };
             if !self.wait(limit, |simulation| !open(simulation))? {
-                return fails(format!("{node} does not answer reads though nothing else happens"));
+                return fails(format!("{node} does not answer reads in an idle cluster"));
             }
             let done = self.simulation.readings().iter().rev().take(asked.len());
             if done.filter(|reading| asked.contains(&reading.request)).count() < asked.len() {
@@ -188,7 +188,7 @@ impl Obligations<'_> {
             matches!(event.kind, EventKind::MessageDropped { .. }) && event.id.node == leader
         });
         if lost.count() > 0 {
-            return fails(format!("{leader} floods its queue to {follower}, which lags"));
+            return fails(format!("{leader} overfills its queue to {follower}, which lags"));
         }
         let sent = self.simulation.sent_bytes(leader, follower) - sent;
         let beats =
@@ -203,7 +203,7 @@ impl Obligations<'_> {
         let fair = 2 * lacking + 150 * beats + 4_000;
         if self.leader_id() == Some(leader) && sent > fair {
             return fails(format!(
-                "{leader} sends {sent} bytes to {follower}, which lacked {lacking} (fair: {fair})"
+                "{leader} sends {sent} bytes to {follower}, which lacked {lacking} (limit: {fair})"
             ));
         }
         Ok(())
@@ -234,7 +234,7 @@ impl Obligations<'_> {
         });
         let failures = failures.count();
         if failures > 30 {
-            return fails(format!("{node} tries {failures} times in vain to save a snapshot"));
+            return fails(format!("{node} fails to save a snapshot too often: {failures} times"));
         }
         let saved =
             |simulation: &Simulation| simulation.replica(node).map(|it| it.status().snapshot_index);
@@ -245,7 +245,7 @@ impl Obligations<'_> {
         if self.wait(self.span(1_000) + 120 * SECOND, again)? {
             return Ok(());
         }
-        fails(format!("{node} takes no snapshot though its disk is mended"))
+        fails(format!("{node} takes no snapshot though its disk works again"))
     }
 
     /// A leader with a slow disk that still finishes writes is not deposed, however many writes
@@ -274,7 +274,7 @@ impl Obligations<'_> {
         self.pass(5 * timeout)?;
         let now = self.leader().map(|it| (it.status().id, it.status().term));
         if now != Some(leader) {
-            return fails(format!("{} is deposed since its disk is busy", leader.0));
+            return fails(format!("{} is deposed because its disk is busy", leader.0));
         }
         self.converges(None).map(|_| ())
     }
@@ -318,7 +318,7 @@ impl Obligations<'_> {
         self.converges(None)?;
         let votes = self.leader().is_some_and(|it| it.status().membership.voters.contains(&new));
         if !votes {
-            return fails(format!("{new} is not let in while clients write"));
+            return fails(format!("{new} does not become a voter while clients write"));
         }
         self.every_voter_votes()
     }
@@ -353,14 +353,14 @@ impl Obligations<'_> {
             let Some(replica) = self.simulation.replica(node) else { continue };
             if let Some(leader) = replica.status().leader {
                 return fails(format!(
-                    "{node} takes {leader} for the leader, long after it is gone"
+                    "{node} still names {leader} as the leader, long after it is gone"
                 ));
             }
             let key = bytes::Bytes::from_static(b"end");
             let _ = self.simulation.act(Action::Read { node, key, lease: false });
         }
         if !self.wait(self.span(10_000), |simulation| simulation.unanswered().next().is_none())? {
-            return fails("a read waits for ever where nobody leads".to_owned());
+            return fails("a read without a leader waits for ever".to_owned());
         }
         for node in self.simulation.ids() {
             let _ = self.simulation.act(Action::Restart(node));

@@ -93,7 +93,7 @@ fn end_faults(simulation: &mut Simulation, calm: Calm) {
         };
         act(Action::SetClock { node, jump: 0, rate_permille: 1000 });
         act(Action::MendDisk(node));
-        // A frozen server may learn only now that one of its writes failed.
+        // A frozen server may learn only now that its write failed.
         act(Action::Thaw(node));
         if simulation.replica(node).is_some_and(|replica| replica.status().halted) {
             let _ = simulation.act(Action::Crash(node));

@@ -28,7 +28,7 @@ impl Obligations<'_> {
             (copy.now().after(recovery::bound(&copy, self.calm)), self.calm.round_trip());
         while !has_stopped(&copy, spoiled) {
             if copy.now() > limit {
-                return fails(format!("{spoiled} goes on with a state that nobody else has"));
+                return fails(format!("{spoiled} continues with a state that no other server has"));
             }
             // While the leader sends a snapshot, more writes could make another snapshot necessary.
             // This never ends if the log keeps little (`keep_bytes`): seed 53761.
@@ -40,7 +40,7 @@ impl Obligations<'_> {
             copy.take_events();
         }
         match voters.into_iter().find(|id| *id != spoiled && has_stopped(&copy, *id)) {
-            Some(other) => fails(format!("{other} stops, and it is {spoiled} whose state differs")),
+            Some(other) => fails(format!("{other} stops, but the state of {spoiled} is wrong")),
             None => Ok(()),
         }
     }

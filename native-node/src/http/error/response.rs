@@ -95,7 +95,7 @@ impl ApiError {
 
 /// Describes a key that does not meet a condition.
 pub(super) fn found(found: &Found) -> String {
-    format!("the key is there, last changed at revision {}", found.mod_revision)
+    format!("the key exists, last changed at revision {}", found.mod_revision)
 }
 
 /// The form of an error in an answer with several results.

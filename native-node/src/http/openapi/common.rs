@@ -33,8 +33,8 @@ pub(super) struct Common;
 impl Modify for Common {
     fn modify(&self, api: &mut OpenApi) {
         let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(
-            "Where the servers are run with tokens: one whose scope is at least the one that is \
-             named. A scope holds those below it: `admin`, `write`, `read`.",
+            "If the servers require tokens: an API token with at least the scope that is named. \
+             `admin` includes `write`, and `write` includes `read`.",
         ));
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
@@ -70,18 +70,18 @@ impl Modify for Common {
                     response.headers.insert(name.to_owned(), header(kind, text).into());
                 };
                 if id != "metrics" {
-                    add("x-raft-node", Type::Integer, "The number of the server that answered");
+                    add("x-raft-node", Type::Integer, "The id of the server that answered");
                 }
                 if reads || writes {
-                    let text = "The server that passed the request on to the one that answered";
+                    let text = "The id of the server that forwarded the request";
                     add("x-raft-forwarded-by", Type::Integer, text);
-                    let text = "The store's revision that the answer shows or made";
+                    let text = "The store's revision that the request saw or created";
                     add("x-raft-revision", Type::Integer, text);
                 }
                 if reads {
-                    let text = "What was in effect, see the parameter `consistency`";
+                    let text = "The consistency of the read; see the parameter `consistency`";
                     add("x-raft-consistency", Type::String, text);
-                    let text = "With `max_staleness`, of a stale read: how old what it saw is at most, \
+                    let text = "The maximum age of the state of a stale read with `max_staleness`, \
                                 in ms";
                     add("x-raft-staleness-ms", Type::Integer, text);
                 }

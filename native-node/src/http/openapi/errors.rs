@@ -73,7 +73,7 @@ fn response(status: u16, errors: &[ApiError]) -> Response {
     let more = match status {
         307 => Some(("location", Type::String, "The same path at the leader")),
         401 => Some(("www-authenticate", Type::String, "`Bearer`")),
-        429 | 503 => Some(("retry-after", Type::Integer, "When to try again, in seconds")),
+        429 | 503 => Some(("retry-after", Type::Integer, "When to retry, in seconds")),
         _ => None,
     };
     if let Some((name, kind, text)) = more {
@@ -86,7 +86,7 @@ fn response(status: u16, errors: &[ApiError]) -> Response {
 fn table() -> String {
     let mut text = String::from(
         "\n\nErrors are `application/problem+json` (RFC 9457) with a stable `code`:\n\n\
-         | code | status | what to do | the same request again |\n| --- | --- | --- | --- |\n",
+         | code | status | what to do | retry the same request |\n| --- | --- | --- | --- |\n",
     );
     for error in all() {
         let (code, status, hint) = (error.code(), error.status().as_u16(), error.hint());
@@ -101,7 +101,7 @@ fn table() -> String {
 pub(in crate::http) fn codes() -> Schema {
     let codes = all().into_iter().map(|error| Value::from(error.code()));
     let object = Object::builder().schema_type(Type::String).enum_values(Some(codes));
-    Schema::Object(object.description(Some("Does not change between releases")).build())
+    Schema::Object(object.description(Some("The code does not change between releases")).build())
 }
 
 /// All errors, one of each code.

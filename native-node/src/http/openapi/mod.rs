@@ -37,11 +37,11 @@ pub(super) use errors::codes;
     servers((url = "/", description = "Any server of the cluster")),
     tags(
         (name = "keys", description = "Reading, writing and watching keys"),
-        (name = "leases", description = "Keys that go when their lease ends"),
-        (name = "sessions", description = "Writes that take effect once, however often they are sent"),
-        (name = "cluster", description = "The servers themselves"),
-        (name = "faults", description = "What goes wrong on command, for tests"),
-        (name = "health", description = "For machines that watch the server"),
+        (name = "leases", description = "Leases, which remove keys when they end"),
+        (name = "sessions", description = "Sessions, in which a write takes effect once"),
+        (name = "cluster", description = "The servers of the cluster"),
+        (name = "faults", description = "Injected faults, for tests"),
+        (name = "health", description = "Monitoring of the server"),
     ),
     paths(
         kv::get_json, kv::set, kv::get_raw, kv::put_raw, kv::delete, range::get, txn::transact,
@@ -79,7 +79,7 @@ pub(super) async fn document(State(app): State<Arc<App>>) -> Response {
     signed(&app, ([(CONTENT_TYPE, json)], DOCUMENT.clone()))
 }
 
-/// Shows this description as a page, without the help of other servers.
+/// Shows this description as a page, which loads nothing from other sites.
 #[utoipa::path(
     get, path = "/docs", tag = "health", operation_id = "docs",
     responses((status = 308, description = "The page is at `/docs/`")),
