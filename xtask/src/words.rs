@@ -13,7 +13,7 @@ const ON_A_SCREEN: usize = 18;
 /// Maximum number of words of a sentence in a comment or a document.
 const IN_A_DOCUMENT: usize = 25;
 
-/// Strings with fewer words are names, formats and the like.
+/// Strings with fewer words of some length are names, formats, drawings and the like.
 const SHORTEST_TEXT: usize = 4;
 
 /// Phrases that a reader stumbles over, in lower case, and what to write instead.
@@ -109,7 +109,7 @@ fn strings(tokens: TokenStream, found: &mut Vec<Text>) -> Vec<(usize, usize)> {
             TokenTree::Literal(literal) => {
                 let line = literal.span().start().line;
                 let text = content(&literal.to_string());
-                if text.split_whitespace().count() >= SHORTEST_TEXT {
+                if words(&text) >= SHORTEST_TEXT {
                     // Indented lines are examples.
                     let lines = text.lines().filter(|line| !line.starts_with("  "));
                     let content = lines.collect::<Vec<_>>().join("\n\n");
@@ -210,6 +210,12 @@ fn plain(text: &str) -> String {
     plain + rest
 }
 
+/// Number of words of at least three letters. The path of a drawing has none.
+fn words(text: &str) -> usize {
+    let letters = |word: &&str| word.chars().filter(|c| c.is_alphabetic()).count() >= 3;
+    text.split(|c: char| !c.is_alphabetic()).filter(letters).count()
+}
+
 /// Splits at the ends of sentences and at empty lines.
 fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
@@ -285,6 +291,8 @@ mod tests {
         assert_eq!(faults("core/src/tests.rs", "//! Whoever.\n"), Vec::<String>::new());
         assert_eq!(faults("core/src/a.rs", "//! Whoever.\n").len(), 1);
         assert_eq!(faults("core/src/a.rs", "const A: u32 = 17;\n"), Vec::<String>::new());
+        let drawing = format!("const A: &str = \"{}\";", "M1 2 ".repeat(20));
+        assert_eq!(faults("core/src/a.rs", &drawing), Vec::<String>::new());
     }
 
     /// Guards strings that continue on the next line.

@@ -482,7 +482,7 @@ mod tests {
         for sequence in 0..100 {
             command = command.in_session(SessionId(1), sequence);
         }
-        assert!(command.to_string().ends_with("no command"));
+        assert!(command.to_string().ends_with("not a command"));
         let json = serde_json::to_string(&command).expect("commands have a JSON form");
         assert!(json.matches("in_session").count() == 1, "{json}");
         let back: Command = serde_json::from_str(&json).expect("and back");
