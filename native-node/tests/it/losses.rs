@@ -62,7 +62,7 @@ async fn a_member_that_returns_at_once_is_connected_once() {
     judge(load.finish().await, &cluster.any_client()).await;
     cluster.converged().await;
     let log = std::fs::read_to_string(cluster.log(leader)).unwrap();
-    let connected = format!(" connected peer=S{follower} ");
+    let connected = format!(" INFO connected peer=S{follower} ");
     let times = log.lines().filter(|line| line.contains(&connected)).count();
     assert!((1..=4).contains(&times), "{times} connections to server {follower}");
 }
