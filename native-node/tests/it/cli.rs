@@ -196,7 +196,7 @@ async fn a_watch_goes_on_at_another_server() {
     cluster.kill(1);
     done(&cluster, &["put", "k/2", "b", "--timeout=20s"]).await;
     done(&cluster, &["delete", "k/1", "--timeout=20s"]).await;
-    shows("1: k/1 = a\n3: k/2 = b\n4: k/1 is gone\n").await;
+    shows("1: k/1 = a\n3: k/2 = b\n4: k/1 was removed\n").await;
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
