@@ -12,7 +12,7 @@ async fn the_page_opens_again_without_its_server() -> Result<()> {
     with_page(&format!("{url}/#source=simulate&seed=3&servers=5"), Looks::PLAIN, async |page| {
         page.wait_for_leader(None).await;
         let kept = "caches.open('glassraft-page').then(kept => kept.keys()) \
-                    .then(kept => ['.wasm', '.js', '.css', '.woff2', '/'] \
+                    .then(kept => ['.wasm', '.js', '.woff2', '/'] \
                       .every(end => kept.some(file => file.url.endsWith(end))))";
         page.wait("the page to be kept", kept).await;
         site.close().await;
