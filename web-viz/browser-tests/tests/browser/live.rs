@@ -52,7 +52,7 @@ async fn a_cluster_that_asks_for_a_token_gets_one() -> Result<()> {
         .await;
         page.fill("token", "wrong").await;
         page.click("connect").await;
-        page.wait("the answer", "document.body.innerText.includes('the token is not known')").await;
+        page.wait("the answer", "document.body.innerText.includes('the token is unknown')").await;
         page.fill("token", server.token()).await;
         page.click("connect").await;
         page.wait_for_leader(None).await;

@@ -27,7 +27,7 @@ async fn an_event_is_traced_back_to_what_began_it() -> Result<()> {
             format!("document.querySelector('[data-testid=why]')?.innerText.includes('{words}')")
         };
         for words in
-            ["a majority voted for it", "because", "§5.2", "core/src/rules.rs:", "from outside"]
+            ["a majority voted for it", "because", "§5.2", "core/src/rules.rs:", "external"]
         {
             page.wait(words, &says(words)).await;
         }

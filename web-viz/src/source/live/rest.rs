@@ -191,7 +191,7 @@ fn text(answer: Option<(u16, String)>, address: &str) -> Result<String, Trouble>
         let problem = serde_json::from_str::<Explanation>(&text);
         let words = problem.map_or_else(
             |_| format!("{address} is not a Glassraft server: it answers {status}."),
-            |problem| format!("{}; {}", problem.detail, problem.hint),
+            |problem| format!("{}; {}.", problem.detail, problem.hint.trim_end_matches('.')),
         );
         // Unauthorized, forbidden.
         return Err(trouble(words, status == 401 || status == 403));
