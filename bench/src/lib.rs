@@ -30,6 +30,8 @@ pub mod report;
 pub mod simulator;
 #[cfg(not(target_family = "wasm"))]
 pub mod snapshots;
+#[cfg(not(target_family = "wasm"))]
+pub mod versions;
 #[cfg(target_family = "wasm")]
 pub mod wasm;
 #[cfg(not(target_family = "wasm"))]

@@ -38,8 +38,9 @@ pub(crate) fn core(rounds: u32) -> Result<()> {
     Ok(())
 }
 
-/// Measures three real servers, and three of etcd if `etcd` is on the path.
-pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
+/// Measures three real servers, and three of etcd if `etcd` is on the path, or of the build
+/// `before`.
+pub(crate) fn cluster(what: &str, figures: &[(&str, u32)], before: Option<&Path>) -> Result<()> {
     setup::ensure(&[Part::Protoc], Report::Changes)?;
     let directory = paths::target().join("bench");
     std::fs::create_dir_all(&directory).context("cannot create target/bench")?;
@@ -48,12 +49,16 @@ pub(crate) fn cluster(what: &str, figures: &[(&str, u32)]) -> Result<()> {
     let mut speed = Command::new(program("cluster_speed"));
     speed.arg("--server").arg(program("glassraft")).arg("--output").arg(&directory);
     match find_program(&["etcd"]) {
+        _ if before.is_some() => {}
         Some(etcd) => drop(speed.arg("--etcd").arg(etcd)),
         None => println!("bench: no `etcd` on the path (Debian: etcd-server); it is not measured"),
     }
     speed.arg(what);
     for (name, figure) in figures {
         speed.args([format!("--{name}"), figure.to_string()]);
+    }
+    if let Some(before) = before {
+        speed.arg("--before").arg(before);
     }
     run(&mut speed)?;
     println!("bench: figures are in {}", directory.join(format!("{what}.json")).display());

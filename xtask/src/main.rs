@@ -131,6 +131,18 @@ enum Bench {
         #[arg(long, default_value_t = 4)]
         seconds: u32,
     },
+    /// Measure this server beside another build of it, for instance that of the last release
+    Versions {
+        /// Path of the other server program
+        #[arg(long, value_name = "PROGRAM")]
+        before: PathBuf,
+        /// Number of pairs of turns for each figure; the median is reported
+        #[arg(long, default_value_t = 40)]
+        rounds: u32,
+        /// Duration of each turn, in seconds
+        #[arg(long, default_value_t = 1)]
+        seconds: u32,
+    },
     /// Measure the time from kill -9 of the leader to the first write, also for etcd with equal
     /// timeouts
     Failover {
@@ -199,15 +211,20 @@ fn measure(what: &Bench) -> Result<()> {
     match what {
         Bench::Core { rounds } => bench::core(*rounds),
         Bench::Etcd { rounds, seconds } => {
-            bench::cluster("etcd", &[("rounds", *rounds), ("seconds", *seconds)])
+            bench::cluster("etcd", &[("rounds", *rounds), ("seconds", *seconds)], None)
         }
-        Bench::Failover { kills } => bench::cluster("failover", &[("kills", *kills)]),
+        Bench::Versions { before, rounds, seconds } => bench::cluster(
+            "versions",
+            &[("rounds", *rounds), ("seconds", *seconds)],
+            Some(before.as_path()),
+        ),
+        Bench::Failover { kills } => bench::cluster("failover", &[("kills", *kills)], None),
         Bench::Snapshot { keys, seconds } => {
-            bench::cluster("snapshot", &[("keys", *keys), ("seconds", *seconds)])
+            bench::cluster("snapshot", &[("keys", *keys), ("seconds", *seconds)], None)
         }
         Bench::Page { rounds, only } => bench::page(*rounds, only.as_deref()),
         Bench::Trace { rounds, seconds } => {
-            bench::cluster("trace", &[("rounds", *rounds), ("seconds", *seconds)])
+            bench::cluster("trace", &[("rounds", *rounds), ("seconds", *seconds)], None)
         }
     }
 }

@@ -10,6 +10,7 @@ use bench::etcd::{self, CLIENTS, Comparison};
 use bench::failover::{self, ELECTION_TIMEOUT, Failovers};
 use bench::load::{self, Interface, Load, Work};
 use bench::report::{Machine, first_line};
+use bench::versions::{self, Versions};
 use bench::{disk, plot, snapshots, watching};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -56,6 +57,18 @@ enum What {
         /// Number of clients; repeatable, 1, 64, 256 and 1000 by default
         #[arg(long)]
         clients: Vec<usize>,
+    },
+    /// Measure this build of the server beside another one
+    Versions {
+        /// Path of the other server program
+        #[arg(long)]
+        before: PathBuf,
+        /// Number of pairs of turns for each figure
+        #[arg(long)]
+        rounds: usize,
+        /// Duration of each turn, in seconds
+        #[arg(long)]
+        seconds: u64,
     },
     /// Measure the time from kill -9 of the leader to the first write
     Failover {
@@ -113,6 +126,9 @@ async fn perform(cli: Cli) -> Result<()> {
             let clients = if clients.is_empty() { CLIENTS.to_vec() } else { clients };
             compare(&options, rounds, seconds, &work, &clients).await
         }
+        What::Versions { before, rounds, seconds } => {
+            side_by_side(&options, before, rounds, seconds).await
+        }
         What::Failover { kills } => fail_over(&options, kills).await,
         What::Snapshot { keys, seconds } => snapshot(&options, keys, seconds).await,
         What::Trace { rounds, seconds } => trace(&options, rounds, seconds).await,
@@ -159,6 +175,40 @@ async fn compare(
     println!("{comparison}");
     write(options, "etcd", &comparison)?;
     plot::comparison(&comparison, &options.output.join("etcd.svg"))
+}
+
+async fn side_by_side(
+    options: &Options,
+    before: PathBuf,
+    pairs: usize,
+    seconds: u64,
+) -> Result<()> {
+    let cluster = async |program: PathBuf, name: &str| {
+        let directory = options.output.join("data").join(name);
+        let contender = Contender::Glassraft;
+        let setup = Setup { contender, program, directory, election_timeout: None };
+        let cluster = Cluster::start(setup).await?;
+        load::fill(&cluster, KEYS).await?;
+        Ok::<_, anyhow::Error>(cluster)
+    };
+    let before = cluster(before, "before").await?;
+    let now = cluster(options.server.clone(), "now").await?;
+    let mut rows = Vec::new();
+    for work in Work::ALL {
+        for clients in versions::CLIENTS {
+            for interface in [Interface::Http, Interface::Grouped] {
+                if interface.can(work) {
+                    eprintln!("{}, {clients} clients, {}", work.name(), interface.name());
+                    let lasting = Duration::from_secs(seconds);
+                    let load = Load { work, clients, lasting, keys: KEYS };
+                    rows.push(versions::measure([&before, &now], interface, load, pairs).await?);
+                }
+            }
+        }
+    }
+    let report = Versions { machine: Machine::this(), seconds, rows };
+    println!("{report}");
+    write(options, "versions", &report)
 }
 
 async fn fail_over(options: &Options, kills: usize) -> Result<()> {

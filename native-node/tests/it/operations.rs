@@ -570,3 +570,32 @@ fn each_promise_names_a_test_that_exists() {
         }
     }
 }
+
+/// Guards the decisions: each file that a record names exists, and contains the tests named there.
+#[test]
+fn each_decision_names_what_enforces_it() {
+    let records = std::fs::read_dir(root().join("docs/decisions")).unwrap();
+    let records = records.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let records: Vec<_> = records.filter(|name| name.starts_with('0')).collect();
+    assert!(records.len() >= 12, "{records:?}");
+    for record in records {
+        let text = read(&format!("docs/decisions/{record}"));
+        let items = text.split("\n## Enforced by\n").nth(1).expect(&record);
+        let (mut files, mut tests) = (0, 0);
+        for item in items.split("\n- ") {
+            let mut file = None;
+            for name in item.split('`').skip(1).step_by(2) {
+                if name.contains('/') {
+                    let path = root().join(name);
+                    assert!(path.exists(), "{record}: there is no {name}");
+                    file = path.is_file().then(|| std::fs::read_to_string(&path).unwrap());
+                    files += 1;
+                } else if let Some(code) = file.as_ref().filter(|_| name.contains('_')) {
+                    assert!(code.contains(name), "{record}: no `{name}` in its file");
+                    tests += usize::from(code.contains(&format!("fn {name}(")));
+                }
+            }
+        }
+        assert!(files > 0 && tests > 0, "{record}: {files} files, {tests} tests");
+    }
+}

@@ -102,6 +102,7 @@ impl Selection {
 }
 
 /// The message that an event is about, by the ID of the flight.
+#[expect(clippy::wildcard_enum_match_arm, reason = "few kinds concern a message")]
 pub(crate) fn message_of(event: &Event) -> Option<EventId> {
     match &event.kind {
         // Both start a flight, which has the ID of the event.
@@ -110,59 +111,12 @@ pub(crate) fn message_of(event: &Event) -> Option<EventId> {
         | EventKind::MessageReceived { message, .. }
         | EventKind::MessageDropped { message, .. }
         | EventKind::Fault(Fault::MessageHeld { message }) => Some(*message),
-        EventKind::Fault(
-            Fault::DiskStalled { .. }
-            | Fault::DiskFull { .. }
-            | Fault::DiskMended { .. }
-            | Fault::SnapshotNotSaved { .. }
-            | Fault::RecordTorn { .. }
-            | Fault::BitFlipped { .. }
-            | Fault::Wiped { .. }
-            | Fault::ClockSet { .. },
-        )
-        | EventKind::Started(_)
-        | EventKind::Attached(_)
-        | EventKind::Crashed
-        | EventKind::Frozen
-        | EventKind::Thawed
-        | EventKind::RoleChanged { .. }
-        | EventKind::LeaderKnown { .. }
-        | EventKind::TermChanged { .. }
-        | EventKind::VoteGranted { .. }
-        | EventKind::VoteRefused { .. }
-        | EventKind::VoteCounted { .. }
-        | EventKind::TimerArmed { .. }
-        | EventKind::TimerFired { .. }
-        | EventKind::EntriesAppended { .. }
-        | EventKind::LogTruncated { .. }
-        | EventKind::LogCompacted { .. }
-        | EventKind::WriteStarted { .. }
-        | EventKind::WritePersisted { .. }
-        | EventKind::WriteFailed { .. }
-        | EventKind::ConfigurationAppended { .. }
-        | EventKind::ConfigurationCommitted { .. }
-        | EventKind::ConfigurationRolledBack { .. }
-        | EventKind::CommitAdvanced { .. }
-        | EventKind::Applied { .. }
-        | EventKind::SnapshotSaved { .. }
-        | EventKind::SnapshotInstalled { .. }
-        | EventKind::SnapshotIgnored { .. }
-        | EventKind::ProgressChanged { .. }
-        | EventKind::PeerDismissed { .. }
-        | EventKind::PeerLostLog { .. }
-        | EventKind::TransferStarted { .. }
-        | EventKind::TransferAborted { .. }
-        | EventKind::ClientRequest { .. }
-        | EventKind::ClientAnswer { .. }
-        | EventKind::ReadsConfirmed { .. }
-        | EventKind::LeaseRead { .. }
-        | EventKind::LinkChanged { .. }
-        | EventKind::StateDiffers { .. }
-        | EventKind::Summarised { .. } => None,
+        _ => None,
     }
 }
 
 /// The log index that an event is about.
+#[expect(clippy::wildcard_enum_match_arm, reason = "few kinds concern a log index")]
 pub(crate) fn index_of(kind: &EventKind) -> Option<LogIndex> {
     let index = match kind {
         EventKind::EntriesAppended { last, .. } | EventKind::SnapshotIgnored { last, .. } => {
@@ -181,37 +135,7 @@ pub(crate) fn index_of(kind: &EventKind) -> Option<LogIndex> {
         EventKind::SnapshotSaved { meta } | EventKind::SnapshotInstalled { meta, .. } => {
             meta.last.index
         }
-        EventKind::Started(_)
-        | EventKind::Attached(_)
-        | EventKind::Crashed
-        | EventKind::Frozen
-        | EventKind::Thawed
-        | EventKind::RoleChanged { .. }
-        | EventKind::LeaderKnown { .. }
-        | EventKind::TermChanged { .. }
-        | EventKind::VoteGranted { .. }
-        | EventKind::VoteRefused { .. }
-        | EventKind::VoteCounted { .. }
-        | EventKind::TimerArmed { .. }
-        | EventKind::TimerFired { .. }
-        | EventKind::MessageSent(_)
-        | EventKind::MessageInTransit { .. }
-        | EventKind::MessageReceived { .. }
-        | EventKind::MessageDropped { .. }
-        | EventKind::WriteFailed { .. }
-        | EventKind::ConfigurationRolledBack { .. }
-        | EventKind::ProgressChanged { .. }
-        | EventKind::PeerDismissed { .. }
-        | EventKind::PeerLostLog { .. }
-        | EventKind::TransferStarted { .. }
-        | EventKind::TransferAborted { .. }
-        | EventKind::ClientRequest { .. }
-        | EventKind::ClientAnswer { .. }
-        | EventKind::ReadsConfirmed { .. }
-        | EventKind::LeaseRead { .. }
-        | EventKind::LinkChanged { .. }
-        | EventKind::Fault(_)
-        | EventKind::Summarised { .. } => return None,
+        _ => return None,
     };
     (index > LogIndex(0)).then_some(index)
 }
