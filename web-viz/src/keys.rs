@@ -16,7 +16,7 @@ pub(crate) struct Key {
 }
 
 /// All shortcuts, in the order of the help.
-pub(crate) const KEYS: [Key; 24] = [
+pub(crate) const KEYS: &[Key] = &[
     Key { keys: &["Space"], does: "play, pause" },
     Key { keys: &["→", "←"], does: "step by event, forward and back" },
     Key { keys: &[".", ","], does: "next, previous turn on the tape: election, crash, write …" },

@@ -71,6 +71,11 @@ enum Task {
     Test,
     /// Run the quick part of `test`: formatting, tidiness, dependencies, clippy; writes nothing
     Verify,
+    /// Build the page and run its tests in Chromium: all, or those whose name contains NAME
+    Browser {
+        /// Part of a test's name, for example `live` or `phone`; without it all are run
+        name: Option<String>,
+    },
     /// Apply clippy's suggestions and format the code
     Fix,
     /// Record the core's golden files anew, after an intended change of the protocol or of a text
@@ -201,6 +206,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Scenario { file, breaks, print } => scenario::play(file, breaks, print)?,
         Task::Test => return test::test(),
         Task::Verify => return Ok(test::verify()),
+        Task::Browser { name } => return Ok(test::browser(name)),
         Task::Fix => fix::fix()?,
         Task::Bless => bless::bless()?,
     }

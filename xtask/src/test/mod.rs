@@ -24,6 +24,11 @@ pub(crate) fn verify() -> ExitCode {
     conclude(&stages::quick())
 }
 
+/// Builds the page and runs its tests in a browser: all, or those whose name contains `name`.
+pub(crate) fn browser(name: Option<String>) -> ExitCode {
+    conclude(&stages::browser(name))
+}
+
 /// Result of a stage.
 struct Outcome {
     name: &'static str,

@@ -104,9 +104,21 @@ pub(crate) fn all() -> Result<Vec<Stage>> {
         Stage::check("page", web::build_within_budget),
     ]);
     if has_browser_tests {
-        stages.push(Stage::commands("browser tests", Kind::Tests, || Ok(browser_tests())));
+        stages.push(browser_stage(None));
     }
     Ok(stages)
+}
+
+/// The page and its tests in a browser: all, or those whose name contains `name`.
+pub(crate) fn browser(name: Option<String>) -> Vec<Stage> {
+    vec![Stage::check("page", web::build), browser_stage(name)]
+}
+
+fn browser_stage(name: Option<String>) -> Stage {
+    Stage::commands("browser tests", Kind::Tests, move || {
+        setup::ensure(&[Part::Axe, Part::Browser], Report::Changes)?;
+        Ok(browser_tests(name.as_deref()))
+    })
 }
 
 /// These tests need a browser, the page and the server, so the native tests exclude them.
@@ -218,11 +230,11 @@ fn chromium_digests() -> Result<Command> {
 }
 
 /// The variables pass the release page and the server to the tests.
-fn browser_tests() -> Vec<Command> {
+fn browser_tests(name: Option<&str>) -> Vec<Command> {
     let mut server = cargo(["build", "--bin=glassraft"]);
     server.args(workspace());
     let mut tests = cargo(["test", "--no-fail-fast", "--test=browser"]);
-    tests.args(workspace());
+    tests.args(workspace()).arg("--").args(name);
     tests.env("GLASSRAFT_DIST", paths::dist());
     tests.env("GLASSRAFT_AXE", setup::axe());
     tests.env("GLASSRAFT_NODE_BIN", paths::node_binary("debug"));

@@ -5,7 +5,6 @@ use yew::prelude::*;
 use crate::domain::story::{Story, Tone};
 use crate::model::Model;
 
-/// Shows the caption.
 /// The panel, from the model.
 pub(crate) fn panel(model: &Model) -> Html {
     caption(&model.story)

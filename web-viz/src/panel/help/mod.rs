@@ -51,7 +51,7 @@ pub(crate) fn Help(props: &HelpProps) -> Html {
     }
 }
 
-const PICTURE: [(&str, &str); 16] = [
+const PICTURE: &[(&str, &str)] = &[
     (
         "Term",
         "Time is divided into terms, each with at most one leader. A server's number and colour \

@@ -6,7 +6,6 @@ use super::parts::{Icon, glyph};
 use crate::dispatch::Dispatch;
 use crate::model::{Action, Model, Notice};
 
-/// Shows the current notice, if any.
 /// The panel, from the model.
 pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
     notice(model.notice.as_ref(), dispatch)

@@ -17,7 +17,6 @@ use raft_core::types::{
 };
 use raft_core::view::DiskHealth;
 
-use super::*;
 use crate::address::Place;
 use crate::domain::deeds::{Deed, DiskDeed, LinkDeed};
 use crate::domain::feed::{Filter, Weight};
@@ -27,6 +26,7 @@ use crate::domain::tape::MarkKind;
 use crate::model::UiAction;
 use crate::model::live::{Order, Process, Report};
 use crate::panel::scrub::geometry::TapeScene;
+use crate::session::*;
 
 /// The start time of the servers, by all clocks.
 const BEGIN: Micros = 1_790_000_000 * SECOND;

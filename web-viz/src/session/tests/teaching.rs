@@ -4,8 +4,7 @@ use raft_core::rules::Mutation;
 use raft_core::types::{LogIndex, NodeId};
 use raft_core::view::FlightEnd;
 
-use super::tests::{opened, play};
-use super::*;
+use super::{opened, play};
 use crate::address::Place;
 use crate::domain::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
 use crate::domain::lessons;
@@ -15,6 +14,7 @@ use crate::model::course::Page;
 use crate::scene::layout::Size;
 use crate::scene::marks::Marks;
 use crate::scene::{Scene, Source};
+use crate::session::*;
 
 /// Guards membership changes by buttons: a new server joins, votes, and leads after a transfer. It
 /// leaves the ring once it was removed and switched off.

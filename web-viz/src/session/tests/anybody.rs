@@ -4,7 +4,6 @@
 use raft_core::rules::Mutation;
 use raft_core::types::{EventId, LogIndex, NodeId};
 
-use super::*;
 use crate::address::Place;
 use crate::domain::deeds::{Deed, MessageDeed};
 use crate::domain::desk::Op;
@@ -18,13 +17,15 @@ use crate::scene::grid::{Cell, cell};
 use crate::scene::layout::{Point, Size};
 use crate::scene::marks::Marks;
 use crate::scene::{Scene, Source};
+use crate::session::*;
 
 /// The number of actions per person, and the number of persons.
 const STEPS: usize = 400;
 const PERSONS: u64 = 24;
 
 /// The keys with a function, and a key without one.
-const KEYS: [&str; 34] = [
+const KEYS: &[&str] = &[
+    "ContextMenu",
     " ",
     "ArrowRight",
     "ArrowLeft",
@@ -89,7 +90,7 @@ fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
     let flying: Vec<EventId> = model.known.view.messages.keys().copied().collect();
     Some(match dice.below(24) {
         0..=6 => Action::Frame { elapsed: 16.0, wall: 0 },
-        7..=10 => return keys::action(dice.pick(&KEYS)?, model),
+        7..=10 => return keys::action(dice.pick(KEYS)?, model),
         11 => Action::Deed(dice.pick(&offers(model))?),
         12 => Action::Ui(UiAction::Tray(dice.pick(&Tray::ALL)?)),
         13 => Action::Deed(Deed::Message(
