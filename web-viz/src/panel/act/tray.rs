@@ -52,9 +52,8 @@ pub(super) fn server_offers(model: &Model, node: NodeId) -> Vec<Deed> {
     ];
     if model.toggle_stall(node) == disk(DiskDeed::Mend) {
         // The toggle of the stall is already a mend button.
-        offers.retain(|deed| *deed != disk(DiskDeed::Mend));
-        offers.insert(4, disk(DiskDeed::Mend));
-        offers.remove(5);
+        let last = offers.iter().rposition(|deed| *deed == disk(DiskDeed::Mend));
+        last.map(|last| offers.remove(last));
     }
     for peer in model.present().roster.iter().copied().filter(|peer| *peer != node) {
         offers.extend([
