@@ -351,7 +351,8 @@ impl Rules {
     }
 
     /// Whether a leader steps down because its disk has not finished a write since `started`.
-    /// Otherwise heartbeats would keep it leader though it may never commit anything.
+    /// Otherwise heartbeats would keep it leader though it may never commit anything. The caller
+    /// exempts the only voter: no other server could lead.
     pub fn disk_stalled(self, started: Option<Time>, now: Time, timeout: Micros) -> bool {
         started.is_some_and(|started| now.since(started) >= timeout)
     }
