@@ -282,6 +282,9 @@ impl Command {
 
     /// Whether servers of the first release know this encoded command. They silently skip unknown
     /// commands, and their state would then differ.
+    ///
+    /// A command inside an envelope is not looked at: all commands that clients may send so far are of
+    /// the first release.
     pub fn is_of_first_release(bytes: &[u8]) -> bool {
         // The encoding starts with the variant; later releases append theirs.
         const VARIANTS: u8 = 13;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use raft_core::event::{Event, EventKind, Outcome};
-use raft_core::kv::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use raft_core::kv::{Answer, Applied, Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use raft_core::membership::MembershipChange;
 use raft_core::types::{NodeId, RequestId};
 
@@ -245,6 +245,10 @@ fn answer(request: &Request, outcome: &Outcome, node: NodeId, known: &Known) -> 
                 |found| format!("{key} = {}", String::from_utf8_lossy(&found.value)),
             ))
         }
+        // A command that the state refuses is applied too: it changed nothing.
+        (Outcome::Applied { applied: Applied { answer: Answer::Refused(_), .. }, .. }, _) => {
+            AskState::Failed(outcome.to_string())
+        }
         (
             Outcome::Applied { .. }
             | Outcome::ReadReady { .. }
@@ -265,7 +269,8 @@ fn answer(request: &Request, outcome: &Outcome, node: NodeId, known: &Known) -> 
 
 #[cfg(test)]
 mod tests {
-    use raft_core::types::{EventId, Time};
+    use raft_core::kv::Refusal;
+    use raft_core::types::{EventId, LogPosition, Time};
 
     use super::*;
     use crate::domain::testing::Script;
@@ -317,6 +322,25 @@ mod tests {
         desk.taken(1, RequestId(8));
         assert!(desk.observe(&answered(1, 8, hint), &known).is_none(), "asked for S1, not another");
         assert!(matches!(desk.asks[0].state, AskState::Failed(_)));
+    }
+
+    /// Guards that a command that changed nothing is not shown as done.
+    #[test]
+    fn a_refused_command_is_not_done() {
+        let known = Script::new(3).known();
+        for (answer, is_done) in [
+            (Answer::Done { existed: false }, true),
+            (Answer::Refused(Refusal::NoSuchLease), false),
+        ] {
+            let mut desk = Desk::default();
+            desk.submit(Some(NodeId(1)));
+            desk.taken(0, RequestId(7));
+            let applied = Applied { revision: 1, answer };
+            let outcome = Outcome::Applied { position: LogPosition::new(1, 2), applied };
+            desk.observe(&answered(1, 7, outcome), &known);
+            let state = &desk.asks[0].state;
+            assert_eq!(matches!(state, AskState::Done(_)), is_done, "{state:?}");
+        }
     }
 
     /// Guards that a pending write is reported as neither done nor undone if its server crashes.
