@@ -116,6 +116,8 @@ fn strings(tokens: TokenStream, found: &mut Vec<Text>) -> Vec<(usize, usize)> {
                     found.push(Text { line, content, most: ON_A_SCREEN });
                 }
             }
+            // `#[cfg(test)] mod tests;` has no body here.
+            TokenTree::Punct(punct) if punct.as_char() == ';' => skip_next_body = false,
             TokenTree::Ident(_) | TokenTree::Punct(_) => {}
         }
     }
@@ -288,6 +290,8 @@ mod tests {
     fn tests_are_not_read() {
         let code = "fn a() {}\n#[cfg(test)]\nmod tests {\n    // Whoever.\n    const A: &str = \"one may do so that it is\";\n}\n";
         assert_eq!(faults("core/src/a.rs", code), Vec::<String>::new());
+        let elsewhere = "#[cfg(test)]\nmod tests;\nfn a() { let _ = \"write this down so that nothing ends\"; }\n";
+        assert_eq!(faults("core/src/a.rs", elsewhere).len(), 1, "the next body is no test");
         assert_eq!(faults("core/src/tests.rs", "//! Whoever.\n"), Vec::<String>::new());
         assert_eq!(faults("core/src/a.rs", "//! Whoever.\n").len(), 1);
         assert_eq!(faults("core/src/a.rs", "const A: u32 = 17;\n"), Vec::<String>::new());
