@@ -15,7 +15,7 @@ pub(super) const CODES: &str = "Exit codes, even if standard output or standard 
   0    done
   1    refused, not found, or invalid: nothing happened
   2    the command line is invalid
-  3    no server could do it in time: nothing happened
+  3    no server completed it in time: nothing happened
   4    the outcome is unknown: it may have happened
   5    done, but the answer could not be written to standard output
   128+N  ended by signal N; 141 (SIGPIPE) also if the reader of standard output has closed it:
