@@ -14,7 +14,7 @@ pub use reason::{
     CommitReason, DropReason, MessageRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason,
     Timer,
 };
-pub use request::{Operation, Outcome, RequestRefusal};
+pub use request::{Outcome, RequestKind, RequestRefusal};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::Write;
@@ -274,7 +274,7 @@ pub enum EventKind {
         /// The request.
         request: RequestId,
         /// What the client asks for.
-        operation: Operation,
+        operation: RequestKind,
     },
     /// The server answered a request.
     ClientAnswer {

@@ -23,7 +23,7 @@ pub use status::Status;
 use timekeeper::Timekeeper;
 
 use crate::durable::Recovered;
-use crate::event::{CommitReason, Event, EventKind, Operation, Outcome, RoleReason};
+use crate::event::{CommitReason, Event, EventKind, Outcome, RequestKind, RoleReason};
 use crate::kv::{Applied, Command, KvStore, Snapshot, UnknownCommand};
 use crate::limits::{MAX_COMMAND_BYTES, Semantics};
 use crate::log::{Entry, Log, Payload};
@@ -145,15 +145,15 @@ impl Replica {
             Input::ReceiveAged { message, age } => self.node.receive(message, age),
             Input::Propose(proposals) => self.propose(proposals),
             Input::Read { request, lease } => {
-                self.record_request(request, || Operation::Read);
+                self.record_request(request, || RequestKind::Read);
                 self.node.read(request, lease);
             }
             Input::ChangeMembership { request, change } => {
-                self.record_request(request, || Operation::ChangeMembership(change.clone()));
+                self.record_request(request, || RequestKind::ChangeMembership(change.clone()));
                 self.node.change_membership(request, &change);
             }
             Input::TransferLeadership { request, to } => {
-                self.record_request(request, || Operation::TransferLeadership(to));
+                self.record_request(request, || RequestKind::TransferLeadership(to));
                 self.node.transfer_leadership(request, to);
             }
             Input::Persisted(write) => self.node.persisted(write),
@@ -357,7 +357,7 @@ impl Replica {
                 bytes <= MAX_COMMAND_BYTES,
                 "the server must refuse a command of {bytes} bytes"
             );
-            let operation = || Operation::Write(proposal.command.clone());
+            let operation = || RequestKind::Write(proposal.command.clone());
             self.record_request(proposal.request, operation);
         }
         let (requests, commands): (Vec<RequestId>, Vec<Bytes>) =
@@ -377,7 +377,7 @@ impl Replica {
         }
     }
 
-    fn record_request(&mut self, request: RequestId, operation: impl FnOnce() -> Operation) {
+    fn record_request(&mut self, request: RequestId, operation: impl FnOnce() -> RequestKind) {
         self.node
             .recorder
             .emit_cause(|| EventKind::ClientRequest { request, operation: operation() });

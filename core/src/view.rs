@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use node::{DiskHealth, Liveness, NodeView, TimerView, VotesView};
 
-use crate::event::{DropReason, Event, EventKind, Fault, Operation, Outcome};
+use crate::event::{DropReason, Event, EventKind, Fault, Outcome, RequestKind};
 use crate::message::Message;
 use crate::types::{EventId, NodeId, RequestId, Term, Time};
 
@@ -79,7 +79,7 @@ pub struct RequestView {
     /// The number of the request on that server.
     pub request: RequestId,
     /// The requested operation.
-    pub operation: Operation,
+    pub operation: RequestKind,
     /// When the client sent the request.
     pub asked_at: Time,
     /// The answer and its time.
@@ -204,7 +204,7 @@ impl ClusterView {
         }
     }
 
-    fn asked(&mut self, event: &Event, request: RequestId, operation: &Operation) {
+    fn asked(&mut self, event: &Event, request: RequestId, operation: &RequestKind) {
         if self.requests.len() >= REQUESTS {
             self.requests.remove(0);
         }

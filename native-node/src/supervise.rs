@@ -95,7 +95,7 @@ impl Supervisor {
 pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Option<T> {
     const AFTER: Duration = Duration::from_millis(500);
     let planted = std::env::var("GLASSRAFT_PLANTED").unwrap_or_default();
-    let Some((deed, _)) = planted.split_once(':').filter(|(_, task)| *task == name) else {
+    let Some((fault, _)) = planted.split_once(':').filter(|(_, task)| *task == name) else {
         return Some(work.await);
     };
     // Pinned here: a hanging task keeps what it holds.
@@ -103,7 +103,7 @@ pub async fn planted<T>(name: &'static str, work: impl Future<Output = T>) -> Op
     if let Ok(done) = tokio::time::timeout(AFTER, &mut work).await {
         return Some(done);
     }
-    match deed {
+    match fault {
         "panic" => panic!("planted"),
         "hang" => loop {
             thread::park();

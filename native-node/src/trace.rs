@@ -242,7 +242,8 @@ fn slim(event: &mut Event) {
         EventKind::EntriesAppended { entries, .. } => slim_shared(entries),
         EventKind::MessageSent(message) => slim_message(message),
         EventKind::ClientRequest {
-            operation: raft_core::event::Operation::Write(command), ..
+            operation: raft_core::event::RequestKind::Write(command),
+            ..
         } => slim_command(command),
         EventKind::Crashed
         | EventKind::Frozen

@@ -129,7 +129,7 @@ pub(crate) fn parse_seed(text: &str) -> Result<u64, AddressError> {
 #[cfg(test)]
 mod tests {
     use raft_core::rules::Mutation;
-    use raft_core::sim::{Action, Deed, Moment};
+    use raft_core::sim::{Action, JournalEntry, Moment};
     use raft_core::types::{NodeId, Time};
 
     use super::*;
@@ -149,8 +149,8 @@ mod tests {
 
     fn recall() -> Recall {
         let at = Moment { happened: 3, time: Time(40) };
-        let journal = vec![Deed { at, action: Action::Crash(NodeId(2)) }];
-        Recall { journal, at, deeds: 1, digest: 99 }
+        let journal = vec![JournalEntry { at, action: Action::Crash(NodeId(2)) }];
+        Recall { journal, at, actions: 1, digest: 99 }
     }
 
     /// Guards that a shared link parses to what was written.

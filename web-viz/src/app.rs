@@ -191,7 +191,7 @@ impl App {
                 Effect::Connect(address, token) => self.live.connect(address, token),
                 Effect::Disconnect => self.live.disconnect(),
                 Effect::AskLive(ask, address) => self.live.ask(ask, &address),
-                Effect::Supervise(order) => self.live.supervise(&order),
+                Effect::Supervise(action) => self.live.supervise(&action),
                 // The session has carried it out.
                 Effect::Sim(_) => {}
             }

@@ -1,14 +1,14 @@
 //! What the page knows of a cluster and of a run. It knows nothing of the page's views or of the
 //! source that reports.
 
+pub(crate) mod actions;
 pub(crate) mod clients;
+pub(crate) mod cluster;
 pub(crate) mod compare;
-pub(crate) mod deeds;
-pub(crate) mod desk;
 pub(crate) mod failover;
 pub(crate) mod feed;
+pub(crate) mod form;
 pub(crate) mod history;
-pub(crate) mod known;
 pub(crate) mod lanes;
 pub(crate) mod lessons;
 pub(crate) mod playback;

@@ -2,11 +2,11 @@
 
 use raft_core::types::{NodeId, Time};
 
-use crate::domain::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::actions::{ClusterAction, LATER, MessageAction};
 use crate::domain::history::Jump;
 use crate::domain::lanes::LanesAction;
 use crate::domain::selection::Selection;
-use crate::model::hand::{Hand, HandAction};
+use crate::model::gesture::{Gesture, GestureAction};
 use crate::model::{Action, LessonAction, List, Model, UiAction};
 
 /// One line of the help.
@@ -49,8 +49,9 @@ pub(crate) const KEYS: &[Key] = &[
 /// The action of a key. `key` is the browser's name of the key.
 pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
     let server = || model.ui.selection.server().or_else(|| model.present().leader());
-    let message =
-        |deed| model.ui.selection.message().map(|id| Action::Deed(Deed::Message(id, deed)));
+    let message = |action| {
+        model.ui.selection.message().map(|id| Action::Cluster(ClusterAction::Message(id, action)))
+    };
     match key {
         " " => Some(Action::TogglePlay),
         "ArrowRight" => Some(Action::Step),
@@ -64,21 +65,21 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "b" | "B" => model.next_branch().map(Action::Jump),
         "[" => Some(Action::Speed(model.playback.speed.slower())),
         "]" => Some(Action::Speed(model.playback.speed.faster())),
-        "x" | "X" => server().map(|node| Action::Deed(model.toggle_crash(node))),
-        "f" | "F" => server().map(|node| Action::Deed(model.toggle_freeze(node))),
+        "x" | "X" => server().map(|node| Action::Cluster(model.toggle_crash(node))),
+        "f" | "F" => server().map(|node| Action::Cluster(model.toggle_freeze(node))),
         "p" | "P" => {
             let servers = model.ui.selection.servers();
             if servers.len() > 1 {
-                return Some(Action::Deed(model.toggle_apart(&servers)));
+                return Some(Action::Cluster(model.toggle_apart(&servers)));
             }
-            server().map(|node| Action::Deed(model.toggle_isolate(node)))
+            server().map(|node| Action::Cluster(model.toggle_isolate(node)))
         }
         "m" | "M" => model.message_beside(true).map(|id| Action::Ui(UiAction::Reach(id))),
         "Shift+M" => model.message_beside(false).map(|id| Action::Ui(UiAction::Reach(id))),
-        "Delete" => message(MessageDeed::Drop),
-        "h" | "H" => model.ui.selection.message().map(|id| Action::Deed(model.toggle_hold(id))),
-        "w" | "W" => message(MessageDeed::Delay(LATER)),
-        "t" | "T" => message(MessageDeed::Duplicate),
+        "Delete" => message(MessageAction::Drop),
+        "h" | "H" => model.ui.selection.message().map(|id| Action::Cluster(model.toggle_hold(id))),
+        "w" | "W" => message(MessageAction::Delay(LATER)),
+        "t" | "T" => message(MessageAction::Duplicate),
         "ContextMenu" => server().map(|node| Action::Ui(UiAction::Menu(Some(node)))),
         "d" | "D" => Some(Action::Ui(UiAction::Lanes(LanesAction::Toggle))),
         "l" | "L" => Some(Action::Ui(UiAction::List(Some(List::Lessons)))),
@@ -88,13 +89,15 @@ pub(crate) fn action(key: &str, model: &Model) -> Option<Action> {
         "?" => Some(Action::Ui(UiAction::Help(!model.ui.help))),
         "s" | "S" => Some(Action::Ui(UiAction::Share(true))),
         "Escape" if model.ui.help => Some(Action::Ui(UiAction::Help(false))),
-        "Escape" if model.ui.hand != Hand::Free => Some(Action::Hand(HandAction::GiveUp)),
+        "Escape" if model.ui.gesture != Gesture::Free => {
+            Some(Action::Gesture(GestureAction::GiveUp))
+        }
         "Escape" if model.ui.menu.is_some() => Some(Action::Ui(UiAction::Menu(None))),
         "Escape" => Some(Action::Ui(UiAction::Select(None))),
         _ => {
             let also = key.strip_prefix("Shift+");
             let node = also.unwrap_or(key).parse().ok().map(NodeId);
-            node.filter(|node| model.known.roster.contains(node)).map(|node| {
+            node.filter(|node| model.cluster.roster.contains(node)).map(|node| {
                 let again = model.ui.selection == Selection::Servers(vec![node]);
                 Action::Ui(match also {
                     Some(_) => UiAction::SelectAlso(node),
@@ -120,11 +123,14 @@ mod tests {
         assert!(action("x", &session.model).is_none(), "nobody leads and nobody is selected");
         session.dispatch(action("2", &session.model).unwrap());
         assert_eq!(session.model.ui.selection.server(), Some(NodeId(2)));
-        assert!(matches!(action("x", &session.model), Some(Action::Deed(Deed::Crash(NodeId(2))))));
+        assert!(matches!(
+            action("x", &session.model),
+            Some(Action::Cluster(ClusterAction::Crash(NodeId(2))))
+        ));
         session.dispatch(action("x", &session.model).unwrap());
         assert!(matches!(
             action("X", &session.model),
-            Some(Action::Deed(Deed::Restart(NodeId(2))))
+            Some(Action::Cluster(ClusterAction::Restart(NodeId(2))))
         ));
         session.dispatch(action("2", &session.model).unwrap());
         assert_eq!(session.model.ui.selection, Selection::Nothing);
@@ -142,10 +148,10 @@ mod tests {
         for key in ["1", "Shift+2", "p"] {
             session.dispatch(action(key, &session.model).unwrap());
         }
-        assert_eq!(session.model.known.view.cut_links.len(), 12);
-        assert!(session.model.known.linked(NodeId(1), NodeId(2)));
+        assert_eq!(session.model.cluster.view.cut_links.len(), 12);
+        assert!(session.model.cluster.linked(NodeId(1), NodeId(2)));
         session.dispatch(action("p", &session.model).unwrap());
-        assert!(session.model.known.view.cut_links.is_empty());
+        assert!(session.model.cluster.view.cut_links.is_empty());
         for key in ["Shift+3", "Shift+4", "Shift+5", "p"] {
             session.dispatch(action(key, &session.model).unwrap());
         }
@@ -165,7 +171,7 @@ mod tests {
         let focus = session.dispatch(action("m", &session.model).unwrap());
         let message = session.model.ui.selection.message().unwrap();
         assert!(matches!(focus[..], [crate::model::Effect::Focus(id)] if id == message));
-        let flight = |session: &Session| session.model.known.view.messages[&message].clone();
+        let flight = |session: &Session| session.model.cluster.view.messages[&message].clone();
         let due = flight(&session).due.unwrap();
         session.dispatch(action("w", &session.model).unwrap());
         assert_eq!(flight(&session).due, Some(due.after(LATER)));

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use raft_core::codec;
-use raft_core::sim::{Deed, Moment};
+use raft_core::sim::{JournalEntry, Moment};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -12,12 +12,12 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recall {
     /// All actions of the branch, including those after the playhead.
-    pub(crate) journal: Vec<Deed>,
+    pub(crate) journal: Vec<JournalEntry>,
     /// The playhead position.
     pub(crate) at: Moment,
     /// How many actions of the journal are applied at the playhead. An action of the same moment
     /// can still be pending.
-    pub(crate) deeds: usize,
+    pub(crate) actions: usize,
     /// The digest at the playhead, which verifies that the run is the same.
     pub(crate) digest: u64,
 }
@@ -78,7 +78,7 @@ impl Recall {
             });
         }
         let recall: Self = codec::decode(packed).map_err(|_| LinkError::Unreadable)?;
-        let moments = recall.journal.iter().map(|deed| deed.at).chain([recall.at]);
+        let moments = recall.journal.iter().map(|entry| entry.at).chain([recall.at]);
         if moments.map(|at| at.happened).max().unwrap_or(0) > LONGEST {
             return Err(LinkError::TooLong);
         }
@@ -99,22 +99,22 @@ mod tests {
 
     use super::*;
 
-    fn recall(deeds: u64) -> Recall {
-        let deed = |number| Deed {
+    fn recall(actions: u64) -> Recall {
+        let entry = |number| JournalEntry {
             at: Moment { happened: number * 40, time: Time(number * 31_337) },
             action: Action::Crash(NodeId(1 + number % 5)),
         };
-        let at = Moment { happened: deeds * 41, time: Time(deeds * 40_000) };
-        Recall { journal: (0..deeds).map(deed).collect(), at, deeds: 3, digest: u64::MAX - 7 }
+        let at = Moment { happened: actions * 41, time: Time(actions * 40_000) };
+        Recall { journal: (0..actions).map(entry).collect(), at, actions: 3, digest: u64::MAX - 7 }
     }
 
     /// Guards that links decode to what was encoded, and stay short enough to send.
     #[test]
     fn a_run_is_read_back_from_its_text() {
-        for deeds in [0, 1, 50, 500] {
-            let text = recall(deeds).encode();
-            assert_eq!(*Recall::decode(&text).unwrap(), recall(deeds));
-            assert!(text.len() as u64 <= 80 + 16 * deeds, "{deeds}: {}", text.len());
+        for actions in [0, 1, 50, 500] {
+            let text = recall(actions).encode();
+            assert_eq!(*Recall::decode(&text).unwrap(), recall(actions));
+            assert!(text.len() as u64 <= 80 + 16 * actions, "{actions}: {}", text.len());
         }
     }
 

@@ -1,12 +1,12 @@
 //! The state of the page, and how an action changes it. It is pure: what must happen outside (in
 //! the simulation, in a live cluster, in the browser) is returned as effects.
 
+mod actions;
 mod compare;
 pub(crate) mod course;
-mod deeds;
 mod effect;
 pub(crate) mod facts;
-pub(crate) mod hand;
+pub(crate) mod gesture;
 mod history;
 pub(crate) mod live;
 pub(crate) mod reading;
@@ -25,15 +25,15 @@ use raft_core::sim::{BranchId, Moment};
 use raft_core::types::{Micros, NodeId, RequestId};
 
 use crate::address::Place;
+use crate::domain::actions::ClusterAction;
+use crate::domain::actions::conditions::Conditions;
 use crate::domain::clients::Clients;
+use crate::domain::cluster::ClusterModel;
 use crate::domain::compare::Comparison;
-use crate::domain::deeds::Deed;
-use crate::domain::deeds::conditions::Conditions;
-use crate::domain::desk::{Desk, Op};
-use crate::domain::failover::Reign;
+use crate::domain::failover::LeaderHistory;
 use crate::domain::feed::Feed;
+use crate::domain::form::{ClientForm, Op};
 use crate::domain::history::{History, Jump};
-use crate::domain::known::Known;
 use crate::domain::playback::{Pace, Playback, Speed};
 use crate::domain::run::SourceKind;
 use crate::domain::run::{Happened, Landed, SimSetup};
@@ -43,10 +43,10 @@ use crate::link::Recall;
 use crate::model::course::Course;
 pub(crate) use crate::model::effect::{Effect, Save, SimEffect};
 use crate::model::facts::Facts;
-use crate::model::hand::{Hand, HandAction};
+use crate::model::gesture::{Gesture, GestureAction};
 use crate::model::live::{Live, Report};
 use crate::model::reading::Reading;
-pub(crate) use crate::model::ui::{List, Sheet, Theme, Tray, Ui, UiAction};
+pub(crate) use crate::model::ui::{FaultPanel, List, Sheet, Theme, Ui, UiAction};
 use crate::shared::Shared;
 
 #[derive(Clone, Debug)]
@@ -63,13 +63,13 @@ pub(crate) struct Model {
     pub(crate) link: Option<Rc<Recall>>,
     /// Two branches that are shown side by side.
     pub(crate) comparison: Option<Comparison>,
-    pub(crate) known: Shared<Known>,
+    pub(crate) cluster: Shared<ClusterModel>,
     pub(crate) feed: Shared<Feed>,
     /// The part of the state that is shown as text.
     pub(crate) reading: Reading,
     pub(crate) story: Story,
-    pub(crate) reign: Reign,
-    pub(crate) desk: Shared<Desk>,
+    pub(crate) leaders: LeaderHistory,
+    pub(crate) form: Shared<ClientForm>,
     /// The requests of all clients of the simulation, and the answers.
     pub(crate) clients: Shared<Clients>,
     /// Raft properties that the simulation saw violated, oldest first.
@@ -118,12 +118,12 @@ pub(crate) enum Action {
     SeedTyped(String),
     /// Repeat the same run with this rule broken, or with all rules kept.
     Break(Option<Mutation>),
-    Deed(Deed),
+    Cluster(ClusterAction),
     Lesson(LessonAction),
     /// A pointer action on the stage.
-    Hand(HandAction),
+    Gesture(GestureAction),
     Ui(UiAction),
-    Desk(DeskAction),
+    ClientForm(FormAction),
     /// Send the request of the client form.
     Submit,
     /// Write the form's key, and read it from every server at the same time.
@@ -131,7 +131,7 @@ pub(crate) enum Action {
     /// The simulation accepted a request and assigned an ID to it.
     Asked(u64, RequestId),
     /// A request got an answer that is not an event.
-    Answered(u64, crate::domain::desk::AskState),
+    Answered(u64, crate::domain::form::AskState),
     /// The simulation ran.
     Happened(Happened),
     /// The simulation jumped to another moment.
@@ -184,7 +184,7 @@ pub(crate) enum LessonAction {
 
 /// Changes of the client form.
 #[derive(Clone, Debug)]
-pub(crate) enum DeskAction {
+pub(crate) enum FormAction {
     Op(Op),
     Key(String),
     Value(String),
@@ -202,12 +202,12 @@ impl Default for Model {
             history: History::default(),
             link: None,
             comparison: None,
-            known: Shared::new(Known::default()),
+            cluster: Shared::new(ClusterModel::default()),
             feed: Shared::new(Feed::default()),
             reading: Reading::default(),
             story: Story::default(),
-            reign: Reign::default(),
-            desk: Shared::new(Desk::default()),
+            leaders: LeaderHistory::default(),
+            form: Shared::new(ClientForm::default()),
             clients: Shared::default(),
             violations: Vec::new(),
             breach: None,
@@ -256,19 +256,19 @@ impl Model {
     /// Discards everything about the cluster that was shown.
     fn clear(&mut self, roster: BTreeSet<NodeId>) {
         self.live.forget_edge();
-        self.known = Shared::new(Known { roster, ..Known::default() });
+        self.cluster = Shared::new(ClusterModel { roster, ..ClusterModel::default() });
         self.feed = Shared::new(Feed::default());
         self.story = Story::default();
-        self.reign = Reign::default();
+        self.leaders = LeaderHistory::default();
         self.history = History::default();
         self.link = None;
         self.comparison = None;
-        self.desk.change().asks.clear();
+        self.form.change().asks.clear();
         self.clients = Shared::default();
         self.violations.clear();
         self.breach = None;
         self.ui.selection = Selection::Nothing;
-        self.ui.hand = Hand::Free;
+        self.ui.gesture = Gesture::Free;
         self.ui.menu = None;
         self.notice = None;
     }
@@ -276,20 +276,20 @@ impl Model {
     /// Applies one new event to every part of the state that reports it.
     fn observe(&mut self, event: Event) -> Option<Effect> {
         let pace = self.pace();
-        let known = self.known.change();
-        let led = known.leader();
-        known.view.observe(&event);
+        let cluster = self.cluster.change();
+        let led = cluster.leader();
+        cluster.view.observe(&event);
         if matches!(event.kind, EventKind::Started(_) | EventKind::Attached(_)) {
-            known.widen_roster();
+            cluster.widen_roster();
         }
         if self.source == SourceKind::Simulate && may_retire(&event.kind) {
-            known.drop_retired();
+            cluster.drop_retired();
         }
-        self.history.record(&event, known, self.playback.now);
-        self.reign.observe(&event, known);
-        self.story.observe(&event, known, led, pace);
+        self.history.record(&event, cluster, self.playback.now);
+        self.leaders.observe(&event, cluster);
+        self.story.observe(&event, cluster, led, pace);
         let again = match self.source {
-            SourceKind::Simulate => self.desk.change().observe(&event, known),
+            SourceKind::Simulate => self.form.change().observe(&event, cluster),
             SourceKind::Live | SourceKind::Replay => None,
         };
         self.enlist(event);
@@ -299,7 +299,7 @@ impl Model {
     /// Adds an event that the view already contains to the event list.
     fn enlist(&mut self, event: Event) {
         let heeded = if let EventKind::MessageSent(message) = &event.kind {
-            self.known.presence(message.to).runs()
+            self.cluster.presence(message.to).runs()
         } else {
             true
         };

@@ -1,6 +1,6 @@
 //! The panels of the page, one folder each: how it looks (`mod.rs`), its style (`style.css`), and
-//! what only it needs. A panel turns the model and the scene into elements, and clicks into actions.
-//! It makes no decisions.
+//! what only it needs. A panel turns the model and the scene into elements, and clicks into
+//! actions. It makes no decisions.
 //!
 //! `app.rs` places each panel by its function `panel`.
 

@@ -13,7 +13,7 @@ pub(crate) mod traffic;
 
 use raft_core::types::{EventId, Term, Time};
 
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::domain::playback::Pace;
 use border::Border;
 use drag::{Drag, Pull};
@@ -30,18 +30,18 @@ pub(crate) struct Scene {
     /// The line of a partition, if a line can show it.
     pub(crate) border: Option<Border>,
     pub(crate) flights: Vec<traffic::FlightMark>,
-    pub(crate) hand: Option<HandMark>,
+    pub(crate) gesture: Option<GestureMark>,
 }
 
 /// What the pointer on the stage does, as drawn.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct HandMark {
+pub(crate) struct GestureMark {
     pub(crate) what: InHand,
     /// What releasing the pointer does.
     pub(crate) words: Option<String>,
 }
 
-/// What a [`HandMark`] shows.
+/// What a [`GestureMark`] shows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum InHand {
     Stroke(Vec<Point>),
@@ -56,7 +56,7 @@ pub(crate) enum InHand {
 
 /// What the pointer is doing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Gesture<'a> {
+pub(crate) enum DrawnGesture<'a> {
     None,
     /// It draws a stroke.
     Stroke(&'a [Point]),
@@ -67,14 +67,14 @@ pub(crate) enum Gesture<'a> {
 /// The inputs of a [`Scene`].
 #[derive(Clone)]
 pub(crate) struct Source<'a> {
-    pub(crate) known: &'a Known,
-    /// The state that texts and numbers show, which may lag behind `known`.
-    pub(crate) read: &'a Known,
+    pub(crate) cluster: &'a ClusterModel,
+    /// The state that texts and numbers show, which may lag behind `cluster`.
+    pub(crate) read: &'a ClusterModel,
     pub(crate) now: Time,
     pub(crate) pace: Pace,
     pub(crate) size: Size,
     pub(crate) marks: &'a Marks,
-    pub(crate) gesture: Gesture<'a>,
+    pub(crate) gesture: DrawnGesture<'a>,
     /// Why the pointer's pending action is not permitted.
     pub(crate) refused: Option<String>,
 }
@@ -82,30 +82,30 @@ pub(crate) struct Source<'a> {
 impl Scene {
     /// The scene of the cluster at `now`.
     pub(crate) fn of(source: Source<'_>) -> Self {
-        let Source { known, read, now, pace, size, marks, gesture, refused } = source;
-        let layout = Layout::of(size, &known.roster);
-        let servers = known
+        let Source { cluster, read, now, pace, size, marks, gesture, refused } = source;
+        let layout = Layout::of(size, &cluster.roster);
+        let servers = cluster
             .roster
             .iter()
-            .map(|node| server::ServerMark::of(*node, (known, read), now, &layout, marks))
+            .map(|node| server::ServerMark::of(*node, (cluster, read), now, &layout, marks))
             .collect();
-        let border = Border::of(known, &layout);
-        let mut links = links::marks(known, &layout);
+        let border = Border::of(cluster, &layout);
+        let mut links = links::marks(cluster, &layout);
         for link in &mut links {
             let met = border.as_ref().and_then(|border| border.met(link.from, link.to));
             link.barred = met.is_none();
         }
         let ground = traffic::Ground { layout: &layout, border: border.as_ref() };
-        let flights = traffic::marks(known, now, pace, ground, marks);
-        let term = known.view.term();
-        let mut scene = Self { term, layout, servers, links, border, flights, hand: None };
+        let flights = traffic::marks(cluster, now, pace, ground, marks);
+        let term = cluster.view.term();
+        let mut scene = Self { term, layout, servers, links, border, flights, gesture: None };
         match gesture {
-            Gesture::None => {}
-            Gesture::Stroke(path) => scene.draw_stroke(path, known),
-            Gesture::Drag(id, pull) => scene.drag(id, pull),
+            DrawnGesture::None => {}
+            DrawnGesture::Stroke(path) => scene.draw_stroke(path, cluster),
+            DrawnGesture::Drag(id, pull) => scene.drag(id, pull),
         }
-        if let Some(hand) = scene.hand.as_mut().filter(|_| refused.is_some()) {
-            hand.words = refused;
+        if let Some(gesture) = scene.gesture.as_mut().filter(|_| refused.is_some()) {
+            gesture.words = refused;
         }
         scene
     }
@@ -115,18 +115,18 @@ impl Scene {
         traffic::hit(&self.flights, &self.layout, at, touch)
     }
 
-    fn draw_stroke(&mut self, path: &[Point], known: &Known) {
+    fn draw_stroke(&mut self, path: &[Point], cluster: &ClusterModel) {
         // A press without movement is not a stroke.
         let [first, .., last] = path else { return };
         if path.len() < 3 && first.distance(*last) < 8.0 {
             return;
         }
-        let cut = stroke::cut(path, known, &self.layout);
+        let cut = stroke::cut(path, cluster, &self.layout);
         for link in &mut self.links {
             link.doomed = cut.takes(link.ends);
         }
         let (what, words) = (InHand::Stroke(path.to_vec()), Some(cut.words()));
-        self.hand = Some(HandMark { what, words });
+        self.gesture = Some(GestureMark { what, words });
     }
 
     fn drag(&mut self, id: EventId, pull: &Pull) {
@@ -135,6 +135,6 @@ impl Scene {
             (mark.at, mark.tail) = (at, at);
         }
         let what = InHand::Message { id, from, at, drag: pull.meaning() };
-        self.hand = Some(HandMark { what, words: pull.words() });
+        self.gesture = Some(GestureMark { what, words: pull.words() });
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use raft_core::sim;
 use raft_core::types::Time;
 
-use crate::domain::desk::{Ask, AskState, Request};
+use crate::domain::form::{Ask, AskState, Request};
 use crate::domain::history::Jump;
 use crate::domain::run::SimSetup;
 use crate::link::Recall;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use raft_core::rules::Mutation;
-use raft_core::sim::{Deed, Failure, SimConfig, Simulation, Swarm, judge, shrink};
+use raft_core::sim::{Failure, JournalEntry, SimConfig, Simulation, Swarm, judge, shrink};
 
 /// The maximum number of runs to shrink a failure.
 const TRIES: u64 = 2_000;
@@ -15,11 +15,11 @@ pub(crate) struct Failed {
     pub(crate) reason: Reason,
     /// The configuration of the cluster.
     pub(crate) config: SimConfig,
-    /// The number of deeds in the seed's own run.
+    /// The number of actions in the seed's own run.
     pub(crate) troubles: usize,
-    /// The few deeds that are enough for a failure of the same kind.
-    pub(crate) shrunk: Vec<Deed>,
-    /// Why the run with these deeds fails; `None` if it does not fail.
+    /// The few actions that are enough for a failure of the same kind.
+    pub(crate) shrunk: Vec<JournalEntry>,
+    /// Why the run with these actions fails; `None` if it does not fail.
     pub(crate) shrunk_reason: Option<Reason>,
     /// The events of the short run that prove its first violation.
     pub(crate) tail: Vec<String>,
@@ -52,7 +52,7 @@ pub(crate) fn run(seed: u64, broken: Option<Mutation>) -> Result<u64, Box<Failed
     };
     let config = swarm.simulation().config().clone();
     let troubles = swarm.troubles();
-    let fails = |deeds: &[Deed]| reason.is_like(again(&config, deeds).1.as_ref());
+    let fails = |actions: &[JournalEntry]| reason.is_like(again(&config, actions).1.as_ref());
     let shrunk = shrink(troubles, TRIES, fails);
     let (simulation, shrunk_reason) = again(&config, &shrunk);
     let tail = simulation.as_ref().map(tail).unwrap_or_default();
@@ -60,8 +60,8 @@ pub(crate) fn run(seed: u64, broken: Option<Mutation>) -> Result<u64, Box<Failed
     Err(Box::new(Failed { reason, config, troubles, shrunk, shrunk_reason, tail }))
 }
 
-fn again(config: &SimConfig, deeds: &[Deed]) -> (Option<Simulation>, Option<Reason>) {
-    match caught(|| judge(config.clone(), deeds)) {
+fn again(config: &SimConfig, actions: &[JournalEntry]) -> (Option<Simulation>, Option<Reason>) {
+    match caught(|| judge(config.clone(), actions)) {
         Ok((simulation, Ok(()))) => (Some(simulation), None),
         Ok((simulation, Err(failure))) => (Some(simulation), Some(Reason::Failure(failure))),
         Err(panic) => (None, Some(Reason::Panic(panic))),

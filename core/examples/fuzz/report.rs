@@ -6,8 +6,8 @@ use raft_core::rules::Mutation;
 
 use crate::judge::Failed;
 
-/// The maximum number of deeds that are printed.
-const DEEDS: usize = 40;
+/// The maximum number of actions that are printed.
+const ACTIONS: usize = 40;
 
 /// Parses the name of a rule, as a journal writes it.
 pub(crate) fn parse_rule(name: &str) -> Result<Mutation, String> {
@@ -38,12 +38,12 @@ pub(crate) fn failure(seed: u64, broken: Option<Mutation>, failed: &Failed) -> S
             let _ = writeln!(text, "  it does not fail again with its {long} actions alone");
         }
     }
-    for deed in failed.shrunk.iter().take(DEEDS) {
-        let action = serde_json::to_string(&deed.action).unwrap_or_default();
-        let _ = writeln!(text, "    {:>14}  {action}", deed.at.time.to_string());
+    for entry in failed.shrunk.iter().take(ACTIONS) {
+        let action = serde_json::to_string(&entry.action).unwrap_or_default();
+        let _ = writeln!(text, "    {:>14}  {action}", entry.at.time.to_string());
     }
-    if short > DEEDS {
-        let _ = writeln!(text, "    … and {} more", short - DEEDS);
+    if short > ACTIONS {
+        let _ = writeln!(text, "    … and {} more", short - ACTIONS);
     }
     if !failed.tail.is_empty() {
         let _ = writeln!(text, "  these events show it");

@@ -8,7 +8,7 @@ use crate::types::{LogIndex, LogPosition, NodeId};
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Operation {
+pub enum RequestKind {
     /// A write, as an encoded [`crate::kv::Command`].
     Write(#[serde(with = "crate::kv::readable")] bytes::Bytes),
     /// A linearizable read.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    CommitReason, DropReason, Event, EventKind, MessageRefusal, Operation, Outcome, ProgressMode,
+    CommitReason, DropReason, Event, EventKind, MessageRefusal, Outcome, ProgressMode, RequestKind,
     RequestRefusal, RoleName, RoleReason, SnapshotRefusal, TermReason, Timer,
 };
 use crate::kv::Command;
@@ -271,7 +271,7 @@ impl fmt::Display for Payload {
     }
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for RequestKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write(command) => write!(f, "{}", Payload::Command(command.clone())),

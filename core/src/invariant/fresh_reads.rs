@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Verdict;
-use crate::event::{Event, EventKind, Operation, Outcome};
+use crate::event::{Event, EventKind, Outcome, RequestKind};
 use crate::types::{EventId, LogIndex, NodeId, RequestId};
 
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ impl FreshReads {
     pub(super) fn observe(&mut self, event: &Event) -> Verdict {
         let node = event.id.node;
         match &event.kind {
-            EventKind::ClientRequest { request, operation: Operation::Read } => {
+            EventKind::ClientRequest { request, operation: RequestKind::Read } => {
                 if let Some(known) = self.known {
                     self.waiting.insert((node, *request), known);
                 }

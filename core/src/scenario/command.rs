@@ -100,7 +100,7 @@ pub enum Command {
         permille: u32,
     },
     /// Does something to messages in transit.
-    Message(Deed, MessageQuery),
+    Message(MessageAction, MessageQuery),
     /// Sets the delay of one direction of one link from now on.
     Slow {
         /// The sending server.
@@ -137,7 +137,7 @@ pub struct MessageQuery {
 
 /// What can be done to a message in transit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum MessageAction {
     /// The message is lost.
     Drop,
     /// The message stays in transit until it is released.

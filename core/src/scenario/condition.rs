@@ -95,7 +95,7 @@ pub enum Condition {
         /// The request as written in its line.
         request: String,
         /// The answer.
-        answer: Answer,
+        answer: Reply,
     },
     /// The guarantee was violated.
     Violated(Guarantee),
@@ -130,7 +130,7 @@ pub enum Refusal {
 
 /// How a request ended, from the client's view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// There is no answer yet.
     Open,
     /// The request was carried out.

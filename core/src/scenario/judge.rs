@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use super::command::{Kind, MessageQuery};
-use super::condition::{Answer, AtLeast, Condition, Refusal};
+use super::condition::{AtLeast, Condition, Refusal, Reply};
 use super::runner::Record;
 use crate::event::{Event, EventKind, Outcome, RoleName, RoleReason};
 use crate::kv;
@@ -90,31 +90,31 @@ impl Scene<'_> {
     }
 
     /// The answer to the latest request with these words.
-    fn answer(&self, request: &str) -> Result<Answer, String> {
+    fn answer(&self, request: &str) -> Result<Reply, String> {
         let id = self.record.request(request).ok_or_else(|| {
             format!("no client has sent `{request}` yet; sent so far: {}", self.record.asked())
         })?;
-        let Some(outcome) = self.record.outcome(id) else { return Ok(Answer::Open) };
+        let Some(outcome) = self.record.outcome(id) else { return Ok(Reply::Open) };
         let reading = self.simulation.readings().iter().find(|reading| reading.request == id);
         if let Some(reading) = reading {
             let text = |value: &bytes::Bytes| String::from_utf8_lossy(value).into_owned();
-            return Ok(Answer::Value(reading.value.as_ref().map(text)));
+            return Ok(Reply::Value(reading.value.as_ref().map(text)));
         }
         Ok(match outcome {
             Outcome::Applied { applied, .. } => match &applied.answer {
-                kv::Answer::Refused(_) => Answer::Refused,
+                kv::Answer::Refused(_) => Reply::Refused,
                 kv::Answer::Compared { succeeded: false, .. }
-                | kv::Answer::Transaction { succeeded: false, .. } => Answer::Failed,
-                _ => Answer::Done,
+                | kv::Answer::Transaction { succeeded: false, .. } => Reply::Failed,
+                _ => Reply::Done,
             },
             Outcome::ReadReady { .. }
             | Outcome::MembershipChanged { .. }
-            | Outcome::Transferred { .. } => Answer::Done,
-            Outcome::Unknown => Answer::Unknown,
+            | Outcome::Transferred { .. } => Reply::Done,
+            Outcome::Unknown => Reply::Unknown,
             Outcome::NotLeader { .. }
             | Outcome::Halted
             | Outcome::Malformed
-            | Outcome::Refused(_) => Answer::Refused,
+            | Outcome::Refused(_) => Reply::Refused,
         })
     }
 

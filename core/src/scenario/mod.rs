@@ -31,8 +31,8 @@ mod words;
 use std::fmt;
 
 pub use assemble::RIGHT;
-pub use command::{Command, Deed, Kind, MessageQuery};
-pub use condition::{Answer, AtLeast, Condition, Refusal};
+pub use command::{Command, Kind, MessageAction, MessageQuery};
+pub use condition::{AtLeast, Condition, Refusal, Reply};
 pub use guarantee::Guarantee;
 pub use header::Header;
 pub use library::{LIBRARY, Source, find};

@@ -5,7 +5,7 @@ mod cursor;
 
 use std::collections::BTreeSet;
 
-use super::command::{Command, Deed, Kind, MessageQuery};
+use super::command::{Command, Kind, MessageAction, MessageQuery};
 use super::condition::Condition;
 use super::words;
 use super::{Arm, Line};
@@ -147,10 +147,10 @@ fn command(words: &mut Cursor) -> Result<Command, String> {
             let permille = percent.checked_mul(10).and_then(|it| u32::try_from(it).ok());
             Command::Clock { node, permille: permille.ok_or_else(|| words.fault("a rate"))? }
         }
-        "drop" => Command::Message(Deed::Drop, message(words)?),
-        "hold" => Command::Message(Deed::Hold, message(words)?),
-        "release" => Command::Message(Deed::Release, message(words)?),
-        "duplicate" => Command::Message(Deed::Duplicate, message(words)?),
+        "drop" => Command::Message(MessageAction::Drop, message(words)?),
+        "hold" => Command::Message(MessageAction::Hold, message(words)?),
+        "release" => Command::Message(MessageAction::Release, message(words)?),
+        "duplicate" => Command::Message(MessageAction::Duplicate, message(words)?),
         "slow" => {
             let (from, (), to) = (words.node()?, words.word("->")?, words.node()?);
             words.word("to")?;

@@ -1,7 +1,7 @@
 //! Carries out one command.
 
 use super::Line;
-use super::command::{Command, Deed, MessageQuery};
+use super::command::{Command, MessageAction, MessageQuery};
 use super::condition::Condition;
 use super::guarantee::Guarantee;
 use super::runner::{Runner, World};
@@ -28,7 +28,7 @@ impl Runner {
                 self.wait_until(world, condition, limit, until)
             }
             Command::Expect(condition) => self.expect(world, condition).map(|()| true),
-            Command::Message(deed, query) => self.message(world, *deed, query).map(|()| true),
+            Command::Message(what, query) => self.message(world, *what, query).map(|()| true),
             Command::InSession { node, sequence, change } => {
                 let session = self.record.session().ok_or("no session is open yet")?;
                 let (node, command) = (*node, change.in_session(session, *sequence));
@@ -65,11 +65,11 @@ impl Runner {
         }
     }
 
-    /// Does `deed` to every message that the query selects. There must be at least one message.
+    /// Does `what` to every message that the query selects. There must be at least one message.
     fn message(
         &mut self,
         world: &mut impl World,
-        deed: Deed,
+        what: MessageAction,
         query: &MessageQuery,
     ) -> Result<(), String> {
         let flying: Vec<EventId> = query.among(world.simulation()).map(|it| it.id).collect();
@@ -79,16 +79,16 @@ impl Runner {
         }
         for message in &flying {
             let message = *message;
-            let action = match deed {
-                Deed::Drop => Action::Drop(message),
-                Deed::Hold => Action::Hold(message),
-                Deed::Release => Action::Release(message),
-                Deed::Duplicate => Action::Duplicate(message),
+            let action = match what {
+                MessageAction::Drop => Action::Drop(message),
+                MessageAction::Hold => Action::Hold(message),
+                MessageAction::Release => Action::Release(message),
+                MessageAction::Duplicate => Action::Duplicate(message),
             };
             act(world, action)?;
         }
         // A released message must arrive before the next line begins.
-        while deed == Deed::Release && is_flying(world.simulation(), &flying) {
+        while what == MessageAction::Release && is_flying(world.simulation(), &flying) {
             world.step();
             self.record.take_in(world);
         }

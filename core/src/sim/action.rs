@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, DiskFaults};
-use super::{Deed, NetworkConfig, Simulation};
+use super::{JournalEntry, NetworkConfig, Simulation};
 use crate::event::RoleName;
 use crate::kv::Command;
 use crate::membership::MembershipChange;
@@ -240,7 +240,7 @@ impl Simulation {
     /// identifies its answer.
     pub fn act(&mut self, action: Action) -> Result<Option<RequestId>, ActionError> {
         self.check(&action)?;
-        self.journal.push(Deed { at: self.moment(), action: action.clone() });
+        self.journal.push(JournalEntry { at: self.moment(), action: action.clone() });
         match action {
             Action::Crash(node) => self.crash(node),
             Action::Restart(node) => self.start(node),

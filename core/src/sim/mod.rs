@@ -31,7 +31,7 @@ use disk::SyncEnd;
 use network::Network;
 pub use network::{Flying, NetworkConfig};
 use queue::{Happening, Queue};
-pub use run::{Deed, Moment, SimConfig};
+pub use run::{JournalEntry, Moment, SimConfig};
 use server::Server;
 pub use shrink::shrink;
 pub use swarm::{Failure, Outcome, Swarm, judge};
@@ -65,7 +65,7 @@ pub struct Simulation {
     events: Vec<Event>,
     digest: StableHasher,
     checker: Checker,
-    journal: Vec<Deed>,
+    journal: Vec<JournalEntry>,
     /// How many happenings were processed.
     happened: u64,
     /// The requests without an answer, each with the server that owes it and that server's run.
@@ -107,12 +107,12 @@ impl Simulation {
     }
 
     /// Replays a journal up to `until`.
-    pub fn replay(config: SimConfig, journal: &[Deed], until: Moment) -> Self {
+    pub fn replay(config: SimConfig, journal: &[JournalEntry], until: Moment) -> Self {
         let mut simulation = Self::new(config);
-        for deed in journal.iter().take_while(|deed| deed.at <= until) {
-            simulation.run_to(deed.at);
+        for entry in journal.iter().take_while(|entry| entry.at <= until) {
+            simulation.run_to(entry.at);
             // Only a journal that was tampered with holds impossible actions. They are skipped.
-            let _ = simulation.act(deed.action.clone());
+            let _ = simulation.act(entry.action.clone());
         }
         simulation.run_to(until);
         simulation
@@ -136,7 +136,7 @@ impl Simulation {
     }
 
     /// The actions that were taken, and when.
-    pub fn journal(&self) -> &[Deed] {
+    pub fn journal(&self) -> &[JournalEntry] {
         &self.journal
     }
 

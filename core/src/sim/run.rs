@@ -71,7 +71,7 @@ pub struct Moment {
 
 /// An action that was taken, and when.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Deed {
+pub struct JournalEntry {
     /// When it was taken.
     pub at: Moment,
     /// The action.

@@ -1,12 +1,16 @@
 //! Shortens a failing run: leaves out what the failure does not need ("delta debugging", Zeller
 //! 2002).
 
-use super::Deed;
+use super::JournalEntry;
 
-/// Returns some of the deeds, in their order, with which the run still fails. No single deed can be
-/// left out, unless the search ended after `tries` runs.
-pub fn shrink(deeds: &[Deed], tries: u64, mut fails: impl FnMut(&[Deed]) -> bool) -> Vec<Deed> {
-    let mut kept = deeds.to_vec();
+/// Returns some of the actions, in their order, with which the run still fails. No single action
+/// can be left out, unless the search ended after `tries` runs.
+pub fn shrink(
+    actions: &[JournalEntry],
+    tries: u64,
+    mut fails: impl FnMut(&[JournalEntry]) -> bool,
+) -> Vec<JournalEntry> {
+    let mut kept = actions.to_vec();
     let mut left = tries;
     let mut size = kept.len().div_ceil(2);
     while size > 0 && left > 0 {
@@ -14,7 +18,7 @@ pub fn shrink(deeds: &[Deed], tries: u64, mut fails: impl FnMut(&[Deed]) -> bool
         let mut shorter = false;
         while from < kept.len() && left > 0 {
             let to = (from + size).min(kept.len());
-            let rest: Vec<Deed> = kept[..from].iter().chain(&kept[to..]).cloned().collect();
+            let rest: Vec<JournalEntry> = kept[..from].iter().chain(&kept[to..]).cloned().collect();
             left -= 1;
             if fails(&rest) {
                 kept = rest;
@@ -35,25 +39,25 @@ pub fn shrink(deeds: &[Deed], tries: u64, mut fails: impl FnMut(&[Deed]) -> bool
 #[cfg(test)]
 mod tests {
     use super::shrink;
-    use crate::sim::{Action, Deed, Moment};
+    use crate::sim::{Action, JournalEntry, Moment};
     use crate::types::{NodeId, Time};
 
-    fn deed(number: u64) -> Deed {
+    fn entry(number: u64) -> JournalEntry {
         let at = Moment { happened: number, time: Time(number) };
-        Deed { at, action: Action::Crash(NodeId(number)) }
+        JournalEntry { at, action: Action::Crash(NodeId(number)) }
     }
 
-    /// Guards that shrinking keeps exactly the deeds that the failure needs, in order.
+    /// Guards that shrinking keeps exactly the actions that the failure needs, in order.
     #[test]
     fn what_is_not_needed_is_left_out() {
-        let deeds: Vec<Deed> = (1..=200).map(deed).collect();
+        let actions: Vec<JournalEntry> = (1..=200).map(entry).collect();
         for needed in [vec![], vec![7], vec![1, 200], vec![3, 50, 51, 117], vec![198, 199, 200]] {
             let mut runs = 0;
-            let left = shrink(&deeds, 10_000, |rest| {
+            let left = shrink(&actions, 10_000, |rest| {
                 runs += 1;
-                needed.iter().all(|number| rest.contains(&deed(*number)))
+                needed.iter().all(|number| rest.contains(&entry(*number)))
             });
-            assert_eq!(left, needed.iter().copied().map(deed).collect::<Vec<_>>());
+            assert_eq!(left, needed.iter().copied().map(entry).collect::<Vec<_>>());
             assert!(runs < 400, "{runs} runs for {needed:?}");
         }
     }
@@ -61,13 +65,13 @@ mod tests {
     /// Guards that shrinking ends after the given number of runs, with what it has.
     #[test]
     fn shrinking_ends_after_the_given_number_of_runs() {
-        let deeds: Vec<Deed> = (1..=200).map(deed).collect();
+        let actions: Vec<JournalEntry> = (1..=200).map(entry).collect();
         let mut runs = 0;
-        let left = shrink(&deeds, 10, |rest| {
+        let left = shrink(&actions, 10, |rest| {
             runs += 1;
-            rest.contains(&deed(100))
+            rest.contains(&entry(100))
         });
         assert_eq!(runs, 10);
-        assert!(left.contains(&deed(100)));
+        assert!(left.contains(&entry(100)));
     }
 }

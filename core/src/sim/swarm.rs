@@ -17,7 +17,7 @@ use load::Load;
 use members::Members;
 use promises::Promises;
 
-use super::{Deed, SimConfig, Simulation};
+use super::{JournalEntry, SimConfig, Simulation};
 use crate::event::{DropReason, Event, EventKind, MessageRefusal};
 use crate::history;
 use crate::invariant::Violation;
@@ -40,7 +40,7 @@ pub struct Swarm {
     load: Load,
     watch: Watch,
     events: u64,
-    /// The number of deeds in the safety phase.
+    /// The number of actions in the safety phase.
     troubles: usize,
 }
 
@@ -111,8 +111,8 @@ impl Swarm {
         &self.simulation
     }
 
-    /// The deeds of the safety phase. Together with the configuration they determine the run.
-    pub fn troubles(&self) -> &[Deed] {
+    /// The actions of the safety phase. Together with the configuration they determine the run.
+    pub fn troubles(&self) -> &[JournalEntry] {
         let journal = self.simulation.journal();
         journal.get(..self.troubles).unwrap_or(journal)
     }
@@ -141,20 +141,20 @@ impl Swarm {
     }
 }
 
-/// Runs the safety phase with these deeds at their times, and then the recovery. Skips impossible
-/// deeds. Judges shrunk runs as [`Swarm::run`] does, but not the answers that clients check
+/// Runs the safety phase with these actions at their times, and then the recovery. Skips impossible
+/// actions. Judges shrunk runs as [`Swarm::run`] does, but not the answers that clients check
 /// themselves.
-pub fn judge(config: SimConfig, troubles: &[Deed]) -> (Simulation, Result<(), Failure>) {
+pub fn judge(config: SimConfig, troubles: &[JournalEntry]) -> (Simulation, Result<(), Failure>) {
     let mut simulation = Simulation::new(config);
     let verdict = judge_in(&mut simulation, troubles);
     (simulation, verdict)
 }
 
-fn judge_in(simulation: &mut Simulation, troubles: &[Deed]) -> Result<(), Failure> {
+fn judge_in(simulation: &mut Simulation, troubles: &[JournalEntry]) -> Result<(), Failure> {
     let mut watch = Watch::default();
-    for deed in troubles {
-        simulation.run_until(deed.at.time);
-        let _ = simulation.act(deed.action.clone());
+    for entry in troubles {
+        simulation.run_until(entry.at.time);
+        let _ = simulation.act(entry.action.clone());
         let events = simulation.take_events();
         judge_properties(simulation)?;
         judge_messages(simulation, &events)?;

@@ -9,7 +9,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 
-use super::{Action, ActionError, Deed, Moment, SimConfig, Simulation};
+use super::{Action, ActionError, JournalEntry, Moment, SimConfig, Simulation};
 use crate::event::Event;
 use crate::types::{RequestId, Time};
 use crate::view::ClusterView;
@@ -47,9 +47,9 @@ pub struct BranchInfo {
     /// How far the branch has been run.
     pub end: Moment,
     /// The number of actions in the branch.
-    pub deeds: usize,
+    pub actions: usize,
     /// The number of actions that the parent branch does not share.
-    pub own_deeds: usize,
+    pub own_actions: usize,
 }
 
 /// The first event in which two branches differ.
@@ -77,9 +77,9 @@ pub struct Timeline {
 #[derive(Clone, Debug)]
 struct Branch {
     parted: Option<(BranchId, Moment)>,
-    /// All deeds of the branch, including those that its parent shares.
-    journal: Vec<Deed>,
-    /// How many of the deeds the parent shares.
+    /// All actions of the branch, including those that its parent shares.
+    journal: Vec<JournalEntry>,
+    /// How many of the actions the parent shares.
     shared: usize,
     end: Moment,
     /// By the number of events before each checkpoint.
@@ -99,12 +99,12 @@ impl Timeline {
         Self::of(config, Vec::new())
     }
 
-    /// A run that replays the journal, up to and including its last deed.
-    pub fn of(config: SimConfig, journal: Vec<Deed>) -> Self {
+    /// A run that replays the journal, up to and including its last action.
+    pub fn of(config: SimConfig, journal: Vec<JournalEntry>) -> Self {
         let mut present = Point::new(config.clone());
         let events = present.take_in();
         let checkpoints = BTreeMap::from([(present.view.events, present.clone())]);
-        let end = journal.last().map_or(present.moment(), |deed| deed.at);
+        let end = journal.last().map_or(present.moment(), |entry| entry.at);
         let first = Branch { parted: None, journal, shared: 0, end, checkpoints };
         let mut timeline = Self {
             config,
@@ -152,8 +152,8 @@ impl Timeline {
             id: BranchId(id),
             parted: branch.parted,
             end: branch.end,
-            deeds: branch.journal.len(),
-            own_deeds: branch.journal.len().saturating_sub(branch.shared),
+            actions: branch.journal.len(),
+            own_actions: branch.journal.len().saturating_sub(branch.shared),
         })
     }
 
@@ -176,7 +176,7 @@ impl Timeline {
     }
 
     /// All actions of the current branch, including those after the present moment.
-    pub fn journal(&self) -> &[Deed] {
+    pub fn journal(&self) -> &[JournalEntry] {
         &self.branch().journal
     }
 
@@ -234,16 +234,16 @@ impl Timeline {
         self.jump(|point| point.moment() <= moment, Target::Moment(moment));
     }
 
-    /// Jumps to just before the deed with this number in the branch's journal, or to the end if
-    /// there is no such deed.
-    pub fn seek_before(&mut self, deed: usize) {
-        let Some(at) = self.branch().journal.get(deed).map(|deed| deed.at) else {
+    /// Jumps to just before the action with this number in the branch's journal, or to the end if
+    /// there is no such action.
+    pub fn seek_before(&mut self, number: usize) {
+        let Some(at) = self.branch().journal.get(number).map(|entry| entry.at) else {
             self.seek(self.branch().end);
             return;
         };
         let before =
-            |point: &Point| point.moment() <= at && point.simulation.journal().len() <= deed;
-        self.jump(before, Target::Deed(deed, at));
+            |point: &Point| point.moment() <= at && point.simulation.journal().len() <= number;
+        self.jump(before, Target::BeforeAction(number, at));
     }
 
     /// Jumps to the last moment at this time in this branch, or to the end if the time lies beyond
@@ -289,8 +289,8 @@ impl Timeline {
     }
 
     /// Moves the present to a new branch with this `journal`. The old branch shares the first
-    /// `shared` deeds.
-    fn begin_branch(&mut self, journal: Vec<Deed>, shared: usize) {
+    /// `shared` actions.
+    fn begin_branch(&mut self, journal: Vec<JournalEntry>, shared: usize) {
         let end = self.moment();
         let parted = Some((self.current, end));
         self.branches.push(Branch { parted, journal, shared, end, checkpoints: BTreeMap::new() });
@@ -352,15 +352,15 @@ impl Timeline {
         loop {
             let done = self.present.simulation.journal().len();
             let moment = self.moment();
-            let Some(deed) = self.branch().journal.get(done).filter(|_| !target.precedes(done))
+            let Some(entry) = self.branch().journal.get(done).filter(|_| !target.precedes(done))
             else {
                 return;
             };
-            let due = deed.at <= moment || target.allows(deed.at);
-            if deed.at.happened > moment.happened || !due {
+            let due = entry.at <= moment || target.allows(entry.at);
+            if entry.at.happened > moment.happened || !due {
                 return;
             }
-            let (at, action) = (deed.at, deed.action.clone());
+            let (at, action) = (entry.at, entry.action.clone());
             self.present.rest_until(at.time);
             if self.present.simulation.act(action).is_err() {
                 // Only a journal that was tampered with holds an impossible action. It is removed.

@@ -1,7 +1,8 @@
 //! Each checker reports its property when a rule is broken or a fault is planted.
 
 use raft_core::event::{
-    CommitReason, Event, EventKind, NodeState, Operation, Outcome, RoleName, RoleReason, TermReason,
+    CommitReason, Event, EventKind, NodeState, Outcome, RequestKind, RoleName, RoleReason,
+    TermReason,
 };
 use raft_core::history;
 use raft_core::invariant::{Checker, Property};
@@ -211,7 +212,7 @@ fn linearizability_fails_at_the_read_that_misses_something() {
     };
     let answer =
         |request, outcome| EventKind::ClientAnswer { request: RequestId(request), outcome };
-    let read = EventKind::ClientRequest { request: RequestId(2), operation: Operation::Read };
+    let read = EventKind::ClientRequest { request: RequestId(2), operation: RequestKind::Read };
     let ready = |index| answer(2, Outcome::ReadReady { read_index: LogIndex(index) });
     let run = |index| vec![(S1, answer(1, done.clone())), (S2, read.clone()), (S2, ready(index))];
     assert_eq!(violations(run(5)), []);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use raft_core::event::{DropReason, Event, EventKind};
 use raft_core::kv::Command;
-use raft_core::sim::{Action, ActionError, Deed, SimConfig, Simulation, Swarm};
+use raft_core::sim::{Action, ActionError, JournalEntry, SimConfig, Simulation, Swarm};
 use raft_core::types::{EventId, MILLISECOND, NodeId, SECOND, Time};
 
 use crate::lab::{Cluster, S1, S2, S3, check, value_at};
@@ -18,7 +18,7 @@ fn a_journal_gives_the_same_run_again() {
         swarm.run().unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         let run = swarm.simulation();
         let text = serde_json::to_string(run.journal()).expect("a journal is serialisable");
-        let journal: Vec<Deed> = serde_json::from_str(&text).expect("and back");
+        let journal: Vec<JournalEntry> = serde_json::from_str(&text).expect("and back");
         let again = Simulation::replay(run.config().clone(), &journal, run.moment());
         assert_eq!(again.digest(), run.digest(), "seed {seed}");
     }

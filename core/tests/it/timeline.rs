@@ -2,13 +2,15 @@
 //! future.
 
 use raft_core::kv::Command;
-use raft_core::sim::{Action, BranchId, Deed, Moment, SimConfig, Simulation, Swarm, Timeline};
+use raft_core::sim::{
+    Action, BranchId, JournalEntry, Moment, SimConfig, Simulation, Swarm, Timeline,
+};
 use raft_core::types::{MILLISECOND, SECOND, Time};
 
 use crate::lab::{S1, check, value_at};
 
 /// The timeline of a random run, with its configuration and journal.
-fn recorded(seed: u64) -> (Timeline, SimConfig, Vec<Deed>) {
+fn recorded(seed: u64) -> (Timeline, SimConfig, Vec<JournalEntry>) {
     let mut swarm = Swarm::new(seed, None);
     swarm.run().unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
     let (config, journal) =
@@ -25,7 +27,7 @@ fn seeking_gives_the_same_run_as_replaying() {
         let whole = timeline.simulation().digest();
         assert_eq!(whole, Simulation::replay(config.clone(), &journal, end).digest());
         // Moments at which something was done, and just before it.
-        let mut moments: Vec<Moment> = journal.iter().step_by(17).map(|deed| deed.at).collect();
+        let mut moments: Vec<Moment> = journal.iter().step_by(17).map(|entry| entry.at).collect();
         let before =
             |moment: &Moment| Moment { happened: moment.happened.saturating_sub(1), ..*moment };
         let more: Vec<Moment> = moments.iter().map(before).collect();
@@ -43,7 +45,7 @@ fn seeking_gives_the_same_run_as_replaying() {
     }
 }
 
-/// Guards that stepping through the past repeats the run, including its deeds.
+/// Guards that stepping through the past repeats the run, including its actions.
 #[check]
 fn stepping_in_the_past_repeats_what_was_done() {
     let (mut timeline, _, _) = recorded(3);
@@ -82,7 +84,7 @@ fn acting_in_the_past_parts_and_keeps_the_old_future() {
     let infos: Vec<_> = timeline.branches().collect();
     assert_eq!(infos.len(), 2);
     assert_eq!(infos[1].parted, Some((BranchId(0), parted)));
-    assert_eq!((infos[0].deeds, infos[1].deeds), (2, 2));
+    assert_eq!((infos[0].actions, infos[1].actions), (2, 2));
     assert!(timeline.switch(BranchId(0)));
     assert_eq!(timeline.simulation().digest(), old);
     assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("old"));
@@ -94,10 +96,10 @@ fn acting_in_the_past_parts_and_keeps_the_old_future() {
     assert!(!timeline.switch(BranchId(7)));
 }
 
-/// Guards undo: seeking reaches the state before a deed, although the deed has the same moment.
-/// Continuing without the deed keeps the old future.
+/// Guards undo: seeking reaches the state before an action, although the action has the same
+/// moment. Continuing without the action keeps the old future.
 #[check]
-fn a_deed_is_taken_back_by_parting_right_before_it() {
+fn an_action_is_taken_back_by_parting_right_before_it() {
     let mut timeline = Timeline::new(SimConfig { manual_elections: true, ..SimConfig::default() });
     timeline.act(Action::Elect(S1)).expect("possible");
     timeline.run_until(Time(SECOND));
@@ -115,7 +117,7 @@ fn a_deed_is_taken_back_by_parting_right_before_it() {
     timeline.run_until(Time(3 * SECOND));
     assert_eq!(value_at(timeline.simulation(), S1, "x").as_deref(), Some("kept"));
     assert_eq!(timeline.journal().len(), 2);
-    let own: Vec<_> = timeline.branches().map(|branch| branch.own_deeds).collect();
+    let own: Vec<_> = timeline.branches().map(|branch| branch.own_actions).collect();
     assert_eq!(own, [3, 0]);
     // The new branch finds its own past, not the other branch's checkpoint at the same moment.
     timeline.seek_time(Time(1500 * MILLISECOND));

@@ -45,7 +45,7 @@ fn the_view_agrees_with_the_servers_after_every_step() {
         config.node.keep_entries = 3;
         let mut sim = Simulation::new(config);
         let mut view = ClusterView::default();
-        let deeds = [
+        let actions = [
             (2, Action::Crash(S1)),
             (3, Action::Partition(vec![[S2].into()])),
             (5, Action::Heal),
@@ -55,8 +55,8 @@ fn the_view_agrees_with_the_servers_after_every_step() {
         ];
         let mut writes = 0_u32;
         for tenth in 0..120 {
-            for (_, deed) in deeds.iter().filter(|(second, _)| second * 10 == tenth) {
-                sim.act(deed.clone()).expect("the script is possible");
+            for (_, action) in actions.iter().filter(|(second, _)| second * 10 == tenth) {
+                sim.act(action.clone()).expect("the script is possible");
             }
             for node in [S1, S2, S3] {
                 writes += 1;

@@ -18,11 +18,11 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(90);
 #[derive(Args)]
 pub(super) struct MemberArgs {
     #[command(subcommand)]
-    deed: MemberDeed,
+    command: MemberCommand,
 }
 
 #[derive(Subcommand)]
-enum MemberDeed {
+enum MemberCommand {
     /// Show the members and their addresses
     #[command(after_help = "Examples:
   glassraft member list
@@ -94,12 +94,12 @@ pub(super) struct SnapshotArgs {
 
 pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
     const MEMBERS: &str = "/cluster/members";
-    let (client, answer) = match arguments.deed {
-        MemberDeed::List { client } => {
+    let (client, answer) = match arguments.command {
+        MemberCommand::List { client } => {
             let answer = client.client()?.json(&Method::GET, MEMBERS, None).await?;
             (client, answer)
         }
-        MemberDeed::Add { server, learner, client } => {
+        MemberCommand::Add { server, learner, client } => {
             let mut servers = server.iter();
             let (Some((id, member)), None) = (servers.next(), servers.next()) else {
                 bail!("add one server at a time");
@@ -114,7 +114,7 @@ pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
             let answer = answer?;
             (client, answer)
         }
-        MemberDeed::Promote { id, client } => {
+        MemberCommand::Promote { id, client } => {
             let patient = client.patient_client(JOIN_PATIENCE)?;
             let bar = progress::spinner(format!("S{id} catches up"));
             let answer = patient.json(&Method::POST, MEMBERS, Some(&json!({"id": id}))).await;
@@ -122,7 +122,7 @@ pub(super) async fn member(arguments: MemberArgs) -> anyhow::Result<()> {
             let answer = answer?;
             (client, answer)
         }
-        MemberDeed::Remove { id, client } => {
+        MemberCommand::Remove { id, client } => {
             let path = format!("{MEMBERS}/{id}");
             let answer = client.client()?.json(&Method::DELETE, &path, None).await?;
             (client, answer)

@@ -14,11 +14,11 @@ use crate::output;
 #[derive(Args)]
 pub(super) struct LeaseArgs {
     #[command(subcommand)]
-    deed: LeaseDeed,
+    command: LeaseCommand,
 }
 
 #[derive(Subcommand)]
-enum LeaseDeed {
+enum LeaseCommand {
     /// Grant a lease that expires after its time to live unless it is kept alive
     #[command(after_help = "Examples:
   glassraft lease grant 30s
@@ -65,20 +65,20 @@ enum LeaseDeed {
 }
 
 pub(super) async fn run(arguments: LeaseArgs) -> anyhow::Result<()> {
-    match arguments.deed {
-        LeaseDeed::Grant { ttl, client } => {
+    match arguments.command {
+        LeaseCommand::Grant { ttl, client } => {
             let body = json!({"ttl_ms": u64::try_from(ttl.0.as_millis()).unwrap_or(u64::MAX)});
             let answer = ask(&client, Method::POST, "/leases", Some(&body)).await?;
             client.print(&answer, |it| format!("lease {} for {}", it["lease"], time(it, "ttl_ms")))
         }
-        LeaseDeed::KeepAlive { lease, once, client } => keep_alive(&client, lease, once).await,
-        LeaseDeed::Revoke { lease, client } => {
+        LeaseCommand::KeepAlive { lease, once, client } => keep_alive(&client, lease, once).await,
+        LeaseCommand::Revoke { lease, client } => {
             let answer = ask(&client, Method::DELETE, &format!("/leases/{lease}"), None).await?;
             client.print(&answer, |it| {
                 format!("the lease has ended; {} keys were removed", it["keys"])
             })
         }
-        LeaseDeed::Show { lease, client } => {
+        LeaseCommand::Show { lease, client } => {
             let path = format!("/leases/{lease}");
             let answer = client.client()?.json(&Method::GET, &path, None).await?;
             client.print(&answer, |it| {

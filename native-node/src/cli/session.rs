@@ -10,11 +10,11 @@ use super::connect::ClientArgs;
 #[derive(Args)]
 pub(super) struct SessionArgs {
     #[command(subcommand)]
-    deed: SessionDeed,
+    command: SessionCommand,
 }
 
 #[derive(Subcommand)]
-enum SessionDeed {
+enum SessionCommand {
     /// List all sessions
     #[command(after_help = "Examples:
   glassraft session list
@@ -35,8 +35,8 @@ enum SessionDeed {
 }
 
 pub(super) async fn run(arguments: SessionArgs) -> anyhow::Result<()> {
-    match arguments.deed {
-        SessionDeed::List { client } => {
+    match arguments.command {
+        SessionCommand::List { client } => {
             let sessions = all(&client).await?;
             client.print(&json!({"sessions": sessions}), |it| {
                 let line = |it: &Value| {
@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: SessionArgs) -> anyhow::Result<()> {
                 if lines.is_empty() { "no sessions".to_owned() } else { lines.trim().to_owned() }
             })
         }
-        SessionDeed::End { session, client } => {
+        SessionCommand::End { session, client } => {
             let cluster = client.client()?;
             let path = format!("/sessions/{session}");
             let answer = cluster.json(&Method::DELETE, &path, None).await?;

@@ -11,11 +11,11 @@ use crate::auth::{Scope, Token};
 #[derive(Args)]
 pub(super) struct TokenArgs {
     #[command(subcommand)]
-    deed: TokenDeed,
+    command: TokenCommand,
 }
 
 #[derive(Subcommand)]
-enum TokenDeed {
+enum TokenCommand {
     /// Create a token and print it once, with the line for the servers' tokens file
     #[command(after_help = "Examples:
   glassraft token new --scope write --name app
@@ -41,7 +41,7 @@ line.")]
 
 /// Creates a token.
 pub(super) fn run(arguments: TokenArgs) -> anyhow::Result<()> {
-    let TokenDeed::New { scope, name, output } = arguments.deed;
+    let TokenCommand::New { scope, name, output } = arguments.command;
     ensure!(
         (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic() && c != '#'),
         "`{}` cannot be a token name: use 1 to 64 visible ASCII characters, but no `#`",

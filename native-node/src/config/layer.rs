@@ -5,17 +5,21 @@
 
 use std::path::PathBuf;
 
-use super::span::Span;
 use api::address::Address;
 use api::members::Members;
 use clap::Args;
+use raft_core::config::Config as RaftConfig;
 use serde::{Deserialize, Serialize};
 
-/// Declares a layer. Each field is optional, on the command line, in the environment and in TOML.
+use super::Limits;
+use super::span::Span;
+
+/// Declares a layer. Each field is optional, on the command line, in the environment and in TOML. A
+/// layer `=> T` also converts from and to `T`, whose fields have the same names.
 macro_rules! layer {
     (
         $(#[$struct_doc:meta])*
-        $name:ident ($heading:literal) {
+        $name:ident ($heading:literal) $(=> $settings:ty)? {
             $( $(#[$doc:meta])* $env:literal $field:ident: $type:ty, )*
         }
     ) => {
@@ -37,6 +41,25 @@ macro_rules! layer {
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $( $field: self.$field.or(below.$field), )* }
+            }
+        }
+
+        layer!(@convert $name $($settings)? { $($field)* });
+    };
+    (@convert $name:ident { $($field:ident)* }) => {};
+    (@convert $name:ident $settings:ty { $($field:ident)* }) => {
+        impl $name {
+            /// The settings, with defaults for those that this layer does not have.
+            pub(super) fn resolve(self) -> $settings {
+                let mut settings = <$settings>::default();
+                $( if let Some(value) = self.$field { settings.$field = value.into(); } )*
+                settings
+            }
+        }
+
+        impl From<&$settings> for $name {
+            fn from(settings: &$settings) -> Self {
+                Self { $( $field: Some(settings.$field.into()), )* }
             }
         }
     };
@@ -142,7 +165,7 @@ layer! {
 
 layer! {
     /// Raft's timeouts, batches and compaction.
-    RaftLayer ("Raft") {
+    RaftLayer ("Raft") => RaftConfig {
         /// The minimum election timeout: the time without a leader after which a follower campaigns
         /// (§5.2) [default: 150ms].
         #[arg(value_name = "TIME")]
@@ -197,7 +220,7 @@ layer! {
 
 layer! {
     /// How the server stores its data on disk.
-    StorageLayer ("Storage") {
+    StorageLayer ("Storage") => storage::Options {
         /// The size of a log file, in bytes, allocated when the file is created [default:
         /// 16777216]. A directory has at least three files: the current one and two in reserve.
         #[arg(value_name = "BYTES")]
@@ -215,7 +238,7 @@ layer! {
 
 layer! {
     /// Limits on clients, and timeouts.
-    LimitsLayer ("Limits") {
+    LimitsLayer ("Limits") => Limits {
         /// How long a request may wait for its commit or its read [default: 5s].
         #[arg(value_name = "TIME")]
         "GLASSRAFT_REQUEST_TIMEOUT" request_timeout: Span,

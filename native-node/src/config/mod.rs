@@ -135,6 +135,7 @@ impl ServeConfig {
             .get(id)
             .cloned()
             .ok_or_else(|| ConfigError::NotAMember { id, members: members.clone() })?;
+        let limits = limits.resolve();
         let config = Self {
             id,
             cluster_id: server.cluster_id.ok_or_else(|| {
@@ -158,9 +159,13 @@ impl ServeConfig {
             log: server.log.unwrap_or_else(|| "info".to_owned()),
             log_format: server.log_format.unwrap_or_default(),
             security: Security::resolve(security)?,
-            raft: resolve_raft(&raft, &limits),
-            storage: resolve_storage(&storage),
-            limits: resolve_limits(&limits),
+            // No client waits longer for a read.
+            raft: RaftConfig {
+                read_timeout: Span(limits.request_timeout).into(),
+                ..raft.resolve()
+            },
+            storage: storage.resolve(),
+            limits,
         };
         config.validate()?;
         Ok(config)
@@ -168,7 +173,6 @@ impl ServeConfig {
 
     /// Converts the settings to a layer with every field set: a complete configuration file.
     pub fn to_layer(&self) -> Layer {
-        let limits = &self.limits;
         Layer {
             server: ServerLayer {
                 id: Some(self.id.0),
@@ -184,41 +188,9 @@ impl ServeConfig {
                 log_format: Some(self.log_format),
             },
             security: self.security.to_layer(),
-            raft: RaftLayer {
-                election_timeout_min: Some(Span::micros(self.raft.election_timeout_min)),
-                election_timeout_max: Some(Span::micros(self.raft.election_timeout_max)),
-                heartbeat_interval: Some(Span::micros(self.raft.heartbeat_interval)),
-                max_batch_bytes: Some(self.raft.max_batch_bytes),
-                max_in_flight: Some(self.raft.max_in_flight),
-                max_chunk_bytes: Some(self.raft.max_chunk_bytes),
-                compact_after_entries: Some(self.raft.compact_after_entries),
-                compact_after_bytes: Some(self.raft.compact_after_bytes),
-                keep_entries: Some(self.raft.keep_entries),
-                keep_bytes: Some(self.raft.keep_bytes),
-                promotion_timeout: Some(Span::micros(self.raft.promotion_timeout)),
-                lease_reads: Some(self.raft.lease_reads),
-                max_clock_drift_permille: Some(self.raft.max_clock_drift_permille),
-            },
-            storage: StorageLayer {
-                segment_bytes: Some(self.storage.segment_bytes),
-                keep_free_bytes: Some(self.storage.keep_free_bytes),
-                snapshots_kept: Some(self.storage.snapshots_kept),
-            },
-            limits: LimitsLayer {
-                request_timeout: Some(Span(limits.request_timeout)),
-                max_requests: Some(limits.max_requests),
-                max_request_bytes: Some(limits.max_request_bytes),
-                quota_bytes: Some(limits.quota_bytes),
-                max_answer_bytes: Some(limits.max_answer_bytes),
-                max_connections: Some(limits.max_connections),
-                max_watchers: Some(limits.max_watchers),
-                max_watch_bytes: Some(limits.max_watch_bytes),
-                client_read_timeout: Some(Span(limits.client_read_timeout)),
-                client_write_timeout: Some(Span(limits.client_write_timeout)),
-                shutdown_delay: Some(Span(limits.shutdown_delay)),
-                shutdown_grace: Some(Span(limits.shutdown_grace)),
-                compact_interval: Some(Span(limits.compact_interval)),
-            },
+            raft: (&self.raft).into(),
+            storage: (&self.storage).into(),
+            limits: (&self.limits).into(),
         }
     }
 
@@ -276,64 +248,6 @@ pub(crate) fn check_cluster_id(name: &str) -> Result<(), ConfigError> {
         Ok(())
     } else {
         Err(ConfigError::ClusterId(name.to_owned()))
-    }
-}
-
-fn resolve_raft(layer: &RaftLayer, limits: &LimitsLayer) -> RaftConfig {
-    let default = RaftConfig::default();
-    // No client waits longer for a read.
-    let read_timeout = resolve_limits(limits).request_timeout.as_micros();
-    let micros = |span: Option<Span>, or: u64| span.map_or(or, Span::as_micros);
-    RaftConfig {
-        election_timeout_min: micros(layer.election_timeout_min, default.election_timeout_min),
-        election_timeout_max: micros(layer.election_timeout_max, default.election_timeout_max),
-        heartbeat_interval: micros(layer.heartbeat_interval, default.heartbeat_interval),
-        max_batch_bytes: layer.max_batch_bytes.unwrap_or(default.max_batch_bytes),
-        max_in_flight: layer.max_in_flight.unwrap_or(default.max_in_flight),
-        max_in_flight_bytes: default.max_in_flight_bytes,
-        max_chunk_bytes: layer.max_chunk_bytes.unwrap_or(default.max_chunk_bytes),
-        compact_after_entries: layer.compact_after_entries.unwrap_or(default.compact_after_entries),
-        compact_after_bytes: layer.compact_after_bytes.unwrap_or(default.compact_after_bytes),
-        keep_entries: layer.keep_entries.unwrap_or(default.keep_entries),
-        keep_bytes: layer.keep_bytes.unwrap_or(default.keep_bytes),
-        promotion_timeout: micros(layer.promotion_timeout, default.promotion_timeout),
-        lease_reads: layer.lease_reads.unwrap_or(default.lease_reads),
-        max_clock_drift_permille: layer
-            .max_clock_drift_permille
-            .unwrap_or(default.max_clock_drift_permille),
-        clock_interval: default.clock_interval,
-        digest_every: default.digest_every,
-        read_timeout: u64::try_from(read_timeout).unwrap_or(u64::MAX),
-    }
-}
-
-fn resolve_storage(layer: &StorageLayer) -> storage::Options {
-    let default = storage::Options::default();
-    storage::Options {
-        segment_bytes: layer.segment_bytes.unwrap_or(default.segment_bytes),
-        keep_free_bytes: layer.keep_free_bytes.unwrap_or(default.keep_free_bytes),
-        snapshots_kept: layer.snapshots_kept.unwrap_or(default.snapshots_kept),
-        ..default
-    }
-}
-
-fn resolve_limits(layer: &LimitsLayer) -> Limits {
-    let default = Limits::default();
-    let duration = |span: Option<Span>, or: Duration| span.map_or(or, |span| span.0);
-    Limits {
-        request_timeout: duration(layer.request_timeout, default.request_timeout),
-        max_requests: layer.max_requests.unwrap_or(default.max_requests),
-        max_request_bytes: layer.max_request_bytes.unwrap_or(default.max_request_bytes),
-        quota_bytes: layer.quota_bytes.unwrap_or(default.quota_bytes),
-        max_answer_bytes: layer.max_answer_bytes.unwrap_or(default.max_answer_bytes),
-        max_connections: layer.max_connections.unwrap_or(default.max_connections),
-        max_watchers: layer.max_watchers.unwrap_or(default.max_watchers),
-        max_watch_bytes: layer.max_watch_bytes.unwrap_or(default.max_watch_bytes),
-        client_read_timeout: duration(layer.client_read_timeout, default.client_read_timeout),
-        client_write_timeout: duration(layer.client_write_timeout, default.client_write_timeout),
-        shutdown_delay: duration(layer.shutdown_delay, default.shutdown_delay),
-        shutdown_grace: duration(layer.shutdown_grace, default.shutdown_grace),
-        compact_interval: duration(layer.compact_interval, default.compact_interval),
     }
 }
 

@@ -31,15 +31,30 @@ impl Span {
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
+}
 
-    /// A duration in microseconds, the core's unit.
-    pub const fn micros(micros: Micros) -> Self {
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        span.0
+    }
+}
+
+/// The core counts microseconds.
+impl From<Micros> for Span {
+    fn from(micros: Micros) -> Self {
         Self(Duration::from_micros(micros))
     }
+}
 
-    /// The duration in microseconds.
-    pub fn as_micros(self) -> Micros {
-        Micros::try_from(self.0.as_micros()).unwrap_or(Micros::MAX)
+impl From<Span> for Micros {
+    fn from(span: Span) -> Self {
+        Self::try_from(span.0.as_micros()).unwrap_or(Self::MAX)
     }
 }
 

@@ -3,12 +3,11 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
+use api::demo::Action;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::Disturbance;
-use super::process;
-use super::process::{Deed, DeedError};
+use super::process::{self, ActionError};
 use super::supervisor::Supervisor;
 use crate::output::tell;
 
@@ -44,24 +43,15 @@ fn obey(supervisor: &Arc<Supervisor>, stop: &CancellationToken, line: &str) {
 }
 
 /// Executes a command; `None` if the command is unknown.
-fn act(supervisor: &Arc<Supervisor>, words: &[&str]) -> Option<Result<(), DeedError>> {
-    let disturbance = match *words {
-        ["heal"] => Disturbance::HealAll,
-        [name, id] if Deed::named(name).is_some() => {
-            return Some(supervisor.act(number(id)?, Deed::named(name)?));
-        }
-        ["cut", way] if way.contains('>') => {
-            let (from, to) = way.split_once('>')?;
-            Disturbance::CutOneWay(number(from)?, number(to)?)
-        }
-        ["split", apart] => Disturbance::split(&apart.replace(['S', 's'], ""))?,
-        [name, id] => Disturbance::of_node(name, number(id)?)?,
-        [name @ ("cut" | "heal"), one, other] => {
-            Disturbance::of_link(name, number(one)?, number(other)?)?
-        }
-        _ => return None,
+fn act(supervisor: &Arc<Supervisor>, words: &[&str]) -> Option<Result<(), ActionError>> {
+    let (name, servers) = match *words {
+        ["cut", way] if way.contains('>') => ("cut-one-way", way.split('>').collect()),
+        ["split", apart] => ("split", apart.split(',').collect()),
+        [name, ref servers @ ..] => (name, servers.to_vec()),
+        [] => return None,
     };
-    Some(supervisor.disturb(disturbance))
+    let servers: Option<Vec<u64>> = servers.into_iter().map(number).collect();
+    Some(supervisor.act(&Action::named(name, &servers?)?))
 }
 
 /// Parses `1`, `S1` or `s1`.

@@ -20,14 +20,14 @@ const ATTEMPT: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures the time until a write to `others` succeeds.
-pub(super) async fn measure(node: u64, deed: &'static str, others: Vec<Address>) -> Failover {
+pub(super) async fn measure(node: u64, action: &'static str, others: Vec<Address>) -> Failover {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     let start = Instant::now();
     let client = Client::new(others, ATTEMPT);
     let value = Bytes::from(at_ms.to_string());
     let mut measured =
-        Failover { node, deed: deed.to_owned(), at_ms, first_write_ms: None, leader: None };
+        Failover { node, action: action.to_owned(), at_ms, first_write_ms: None, leader: None };
     while start.elapsed() < PATIENCE {
         match client.put(KEY, value.clone()).await {
             Ok(_) => {
@@ -49,10 +49,10 @@ pub(super) async fn measure(node: u64, deed: &'static str, others: Vec<Address>)
 
 /// The result as text, in one line.
 pub(super) fn in_words(measured: &Failover) -> String {
-    let Failover { node, deed, first_write_ms, leader, .. } = measured;
+    let Failover { node, action, first_write_ms, leader, .. } = measured;
     let leader = leader.map_or("no server leads".to_owned(), |leader| format!("S{leader} leads"));
     match first_write_ms {
-        Some(ms) => format!("{deed} S{node}: first write after {ms:.0} ms; {leader}"),
-        None => format!("{deed} S{node}: no write succeeded within {PATIENCE:?}; {leader}"),
+        Some(ms) => format!("{action} S{node}: first write after {ms:.0} ms; {leader}"),
+        None => format!("{action} S{node}: no write succeeded within {PATIENCE:?}; {leader}"),
     }
 }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use hyper::StatusCode as S;
 
-use super::process::DeedError;
+use super::process::ActionError;
 use crate::http::error::{answer, kind};
 
 /// The answer without the supervisor's token: only the demo's own page may control the processes.
@@ -14,22 +14,22 @@ pub(super) fn wrong_token() -> Response {
 }
 
 /// The answer if the supervisor could not do what was asked.
-pub(super) fn refused(error: &DeedError) -> Response {
+pub(super) fn refused(error: &ActionError) -> Response {
     let kind = match error {
-        DeedError::NoSuchNode(_) => kind(
+        ActionError::NoSuchNode(_) => kind(
             S::NOT_FOUND,
             "no_such_node",
             "No such server",
             "GET /demo/nodes lists the servers",
         ),
-        DeedError::NoSuchLink(_) => {
+        ActionError::NoSuchLink(_) => {
             kind(S::NOT_FOUND, "no_such_link", "No such link", "name two different servers")
         }
-        DeedError::WrongState { .. } => {
+        ActionError::WrongState { .. } => {
             let hint = "if running: kill, freeze; if frozen: resume, kill; if stopped: restart";
             kind(S::CONFLICT, "wrong_state", "Wrong state", hint)
         }
-        DeedError::System(_) => {
+        ActionError::System(_) => {
             let hint = "see the demo's terminal and the servers' logs";
             kind(S::INTERNAL_SERVER_ERROR, "system", "System error", hint)
         }

@@ -2,29 +2,16 @@
 
 use std::process::Child;
 
-use api::demo::{Process, ProcessState};
+use api::demo::{Process, ProcessAction, ProcessState};
 use api::faults::Faults;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::faults;
 use super::plan::{NodePlan, Plan};
 
-/// An action on a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// SIGKILL: the process ends immediately.
-    Kill,
-    /// Starts the process again with the data on its disk.
-    Restart,
-    /// SIGSTOP: the process pauses; its connections stay open.
-    Freeze,
-    /// SIGCONT: the process continues.
-    Resume,
-}
-
 /// Why an action failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DeedError {
+pub(super) enum ActionError {
     /// There is no such server.
     #[error("there is no server {0}")]
     NoSuchNode(u64),
@@ -32,14 +19,14 @@ pub(super) enum DeedError {
     #[error("S{0} has no link to itself")]
     NoSuchLink(u64),
     /// The action is not possible in the current state.
-    #[error("S{id} is {state}, so {deed} is not possible")]
+    #[error("S{id} is {state}, so {action} is not possible")]
     WrongState {
         /// The server's id.
         id: u64,
         /// The state of the process.
         state: &'static str,
         /// The action.
-        deed: &'static str,
+        action: &'static str,
     },
     /// The process could not be started.
     #[error("{0:#}")]
@@ -103,23 +90,28 @@ impl Node {
         self.child.is_some()
     }
 
-    pub(super) fn act(&mut self, plan: &Plan, founded: bool, deed: Deed) -> Result<(), DeedError> {
-        match (self.state(), deed) {
-            (ProcessState::Running | ProcessState::Frozen, Deed::Kill) => self.kill(),
-            (ProcessState::Stopped, Deed::Restart) => {
-                self.start(plan, founded).map_err(DeedError::System)?;
+    pub(super) fn act(
+        &mut self,
+        plan: &Plan,
+        founded: bool,
+        action: ProcessAction,
+    ) -> Result<(), ActionError> {
+        match (self.state(), action) {
+            (ProcessState::Running | ProcessState::Frozen, ProcessAction::Kill) => self.kill(),
+            (ProcessState::Stopped, ProcessAction::Restart) => {
+                self.start(plan, founded).map_err(ActionError::System)?;
             }
-            (ProcessState::Running, Deed::Freeze) => {
+            (ProcessState::Running, ProcessAction::Freeze) => {
                 self.signal(Signal::STOP);
                 self.frozen = true;
             }
-            (ProcessState::Frozen, Deed::Resume) => {
+            (ProcessState::Frozen, ProcessAction::Resume) => {
                 self.signal(Signal::CONT);
                 self.frozen = false;
             }
-            (state, deed) => {
-                let (id, state, deed) = (self.plan.id, state.name(), deed.name());
-                return Err(DeedError::WrongState { id, state, deed });
+            (state, action) => {
+                let (id, state, action) = (self.plan.id, state.name(), action.name());
+                return Err(ActionError::WrongState { id, state, action });
             }
         }
         Ok(())
@@ -145,24 +137,6 @@ impl Node {
         {
             tracing::warn!("cannot send a signal to S{}: {error}", self.plan.id);
         }
-    }
-}
-
-impl Deed {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Restart => "restart",
-            Self::Freeze => "freeze",
-            Self::Resume => "resume",
-        }
-    }
-
-    /// Parses an action.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Kill, Self::Restart, Self::Freeze, Self::Resume]
-            .into_iter()
-            .find(|deed| deed.name() == name)
     }
 }
 

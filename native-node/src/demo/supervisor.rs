@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::demo::{Failover, Process};
+use api::demo::{Action, Failover, Process};
 use api::faults::Faults;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::failover;
-use super::faults::{self, Disturbance, Wanted};
+use super::faults::{self, Wanted};
 use super::plan::{NodePlan, Plan};
-use super::process::{Deed, DeedError, Node};
+use super::process::{ActionError, Node};
 use crate::output::tell;
 
 /// How often the supervisor checks the processes.
@@ -87,25 +87,19 @@ impl Supervisor {
         self.failover.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Carries out an action; after a fault, also measures the recovery.
-    pub(super) fn act(self: &Arc<Self>, id: u64, deed: Deed) -> Result<(), DeedError> {
-        self.lock()
-            .iter_mut()
-            .find(|node| node.plan.id == id)
-            .ok_or(DeedError::NoSuchNode(id))?
-            .act(&self.plan, self.founded.load(Ordering::Relaxed), deed)?;
-        if matches!(deed, Deed::Kill | Deed::Freeze) {
-            self.measure(id, deed.name());
+    /// Carries out an action; after an interruption, also measures the recovery.
+    pub(super) fn act(self: &Arc<Self>, action: &Action) -> Result<(), ActionError> {
+        if let Action::Process(id, change) = *action {
+            self.lock()
+                .iter_mut()
+                .find(|node| node.plan.id == id)
+                .ok_or(ActionError::NoSuchNode(id))?
+                .act(&self.plan, self.founded.load(Ordering::Relaxed), change)?;
+        } else {
+            self.wanted().change(action)?;
         }
-        Ok(())
-    }
-
-    /// Changes faults of links and disks; after a fault, also measures the recovery.
-    pub(super) fn disturb(self: &Arc<Self>, change: Disturbance) -> Result<(), DeedError> {
-        let measured = change.measured();
-        self.wanted().change(change)?;
-        if let Some((id, name)) = measured {
-            self.measure(id, name);
+        if let Some(id) = action.interrupts() {
+            self.measure(id, action.name());
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The description of an administrator's change, which the answer carries for the audit log.
 #[derive(Clone, Debug)]
-pub(super) struct Deed(pub(super) String);
+pub(super) struct AuditedChange(pub(super) String);
 
 /// The service of one connection; `router` serves the routes with little load.
 pub(super) fn service(
@@ -176,14 +176,15 @@ impl Audited {
     }
 
     fn tell(self, seat: &Seat, response: &Response) {
-        let deed = response.extensions().get::<Deed>().map(|Deed(deed)| &**deed);
+        let change =
+            response.extensions().get::<AuditedChange>().map(|AuditedChange(change)| &**change);
         tracing::info!(
             target: "audit",
             token = self.token.as_deref().unwrap_or("none"),
             from = %seat.from(),
             forwarded_by = self.forwarded_by,
             status = response.status().as_u16(),
-            deed,
+            change,
             "audit: {}", self.what
         );
     }

@@ -135,12 +135,14 @@ struct Closed {}
 pub(super) async fn leases(app: &App, request: Request<Incoming>) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let rest = path.strip_prefix("/leases").unwrap_or_default();
-    let (id, deed) = match rest.strip_prefix('/') {
+    let (id, action) = match rest.strip_prefix('/') {
         None => (None, ""),
-        Some(rest) => rest.split_once('/').map_or((Some(rest), ""), |(id, deed)| (Some(id), deed)),
+        Some(rest) => {
+            rest.split_once('/').map_or((Some(rest), ""), |(id, action)| (Some(id), action))
+        }
     };
     let id = id.map(number).transpose()?.map(LeaseId);
-    match (request.method().clone(), id, deed) {
+    match (request.method().clone(), id, action) {
         (Method::POST, None, _) => grant(app, request).await,
         (Method::GET | Method::HEAD, Some(id), "") => show(app, request, id).await,
         (Method::POST, Some(id), "keep-alive") => keep_alive(app, request, id).await,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
-use super::dispatch::Deed;
+use super::dispatch::AuditedChange;
 use super::error::ApiError;
 use super::kv::json;
 use super::{App, request, signed};
@@ -118,7 +118,7 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
         (&Method::DELETE, Some(id)) => leave(id),
         _ => return Err(ApiError::RouteNotFound),
     };
-    let deed = wish.to_string();
+    let description = wish.to_string();
     let changed = if app.handle.leads() {
         change(app, wish).await
     } else {
@@ -128,13 +128,13 @@ pub(super) async fn members(app: &App, request: Request<Incoming>) -> Result<Res
         Ok(membership) => Ok(signed(app, json(&list(app, &membership)))),
         Err(failure) => elsewhere(app, failure, &parts, body).await,
     };
-    Ok(done(deed, answer))
+    Ok(done(description, answer))
 }
 
 /// The answer to an administrator, with a description of the change for the audit log.
-fn done(deed: String, answer: Result<Response, ApiError>) -> Response {
+fn done(description: String, answer: Result<Response, ApiError>) -> Response {
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    response.extensions_mut().insert(Deed(deed));
+    response.extensions_mut().insert(AuditedChange(description));
     response
 }
 
@@ -383,7 +383,7 @@ pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Re
     request::no_parameters(&parts.uri)?;
     let (body, permit) = request::body(app, body).await?;
     let Heir { to } = if body.is_empty() { Heir::default() } else { request::json_body(&body)? };
-    let deed = to.map_or_else(
+    let description = to.map_or_else(
         || "transfer leadership".to_owned(),
         |to| format!("transfer leadership to server {}", to.0),
     );
@@ -391,7 +391,7 @@ pub(super) async fn transfer(app: &App, request: Request<Incoming>) -> Result<Re
         Ok(leader) => Ok(signed(app, json(&Elected { leader }))),
         Err(error) => elsewhere(app, error.into(), &parts, body).await,
     };
-    Ok(done(deed, answer))
+    Ok(done(description, answer))
 }
 
 /// Takes a snapshot on this server, and answers once it is on disk.

@@ -203,8 +203,8 @@ impl Seats {
     fn choose(&mut self, now: u64) {
         let waiting = self.taken.iter();
         let waiting = waiting.filter_map(|(number, line)| {
-            let (deed, long) = line.waits(now)?;
-            Some((deed, Reverse(long), *number))
+            let (activity, long) = line.waits(now)?;
+            Some((activity, Reverse(long), *number))
         });
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable();
@@ -231,8 +231,8 @@ impl Line {
 
     /// What the connection does and for how long, if it may be closed to make room.
     fn waits(&self, now: u64) -> Option<(u64, Duration)> {
-        let (deed, long) = self.state(now);
-        (long >= MOMENT && matches!(deed, SILENT | IDLE)).then_some((deed, long))
+        let (activity, long) = self.state(now);
+        (long >= MOMENT && matches!(activity, SILENT | IDLE)).then_some((activity, long))
     }
 }
 
@@ -264,8 +264,8 @@ impl Seat {
 
     /// Marks the connection as idle after an answer; `known` if the request had a known token.
     pub(super) fn is_idle(&self, known: bool) {
-        let deed = if known { KNOWN } else { IDLE };
-        self.line.state.store(self.room.now() << 2 | deed, Relaxed);
+        let activity = if known { KNOWN } else { IDLE };
+        self.line.state.store(self.room.now() << 2 | activity, Relaxed);
     }
 
     /// Whether no request is pending.
@@ -313,9 +313,9 @@ mod tests {
     }
 
     /// Pretends that the connection has done this for this long.
-    fn since(seat: &Seat, deed: u64, long: Duration) {
+    fn since(seat: &Seat, activity: u64, long: Duration) {
         let long = u64::try_from(long.as_micros()).expect("short");
-        seat.line.state.store((seat.room.now() - long) << 2 | deed, Relaxed);
+        seat.line.state.store((seat.room.now() - long) << 2 | activity, Relaxed);
     }
 
     /// A listener that started long ago.

@@ -19,7 +19,7 @@
 //! **Invariant:** Each window has its own keys, which are judged and then removed. The search
 //! through a history, memory and disk stay bounded, however long the soak runs.
 
-mod deeds;
+mod faults;
 mod field;
 mod figures;
 mod links;
@@ -41,10 +41,10 @@ use crate::load::{InSession, Load, LoadOptions, Seen};
 use crate::network::Network;
 use crate::usage::MemoryGroup;
 use crate::watchers::{self, Watchers};
-use deeds::Deed;
+use faults::Fault;
 use field::{Base, Field, UNLIMITED};
 use figures::Figures;
-pub use report::{DeedReport, Report};
+pub use report::{FaultReport, Report};
 
 /// Configuration of a soak.
 #[derive(Clone, Debug, Default)]
@@ -121,8 +121,8 @@ impl Soak {
         let servers = self.servers.unwrap_or_else(|| rng.u16(3..=5));
         println!("soak: seed {}, {servers} servers, {:?}", self.seed, self.time);
         let mut report = Report::new(self.seed, servers);
-        let deeds = Deed::named(&self.only, &self.skip);
-        assert!(!deeds.is_empty(), "no fault has such a name; docs/SOAK.md lists the names");
+        let faults = Fault::named(&self.only, &self.skip);
+        assert!(!faults.is_empty(), "no fault has such a name; docs/SOAK.md lists the names");
         // Declared before the cluster, to be dropped after it.
         let groups: Vec<_> = (0..servers).map_while(|_| MemoryGroup::new(MAX_MEMORY)).collect();
         if groups.is_empty() {
@@ -145,7 +145,7 @@ impl Soak {
                 cluster: &mut cluster,
                 network: &network,
                 far: &far,
-                deeds: &deeds,
+                faults: &faults,
                 token: &token,
                 rng: &mut rng,
                 report: &mut report,
@@ -167,7 +167,7 @@ struct Window<'a> {
     /// Client addresses of the servers over the simulated network.
     far: &'a [Address],
     token: &'a str,
-    deeds: &'a [Deed],
+    faults: &'a [Fault],
     rng: &'a mut Rng,
     report: &'a mut Report,
 }
@@ -195,9 +195,9 @@ impl Window<'_> {
         load.more_writes(20).await;
         let mut names = Vec::new();
         for _ in 0..self.rng.u32(1..=3) {
-            let deed = self.deeds[self.rng.usize(..self.deeds.len())];
-            names.push(deed.name());
-            self.disturb(deed, &base, &load).await;
+            let fault = self.faults[self.rng.usize(..self.faults.len())];
+            names.push(fault.name());
+            self.disturb(fault, &base, &load).await;
         }
         self.cluster.heal().await;
         for (from, to) in self.network.pairs() {
@@ -218,7 +218,7 @@ impl Window<'_> {
     }
 
     /// Runs a fault, from its start to the first write after its end.
-    async fn disturb(&mut self, deed: Deed, base: &Base, load: &Load) {
+    async fn disturb(&mut self, fault: Fault, base: &Base, load: &Load) {
         load.more_writes(1).await;
         load.take_longest_gap();
         let mut field = Field {
@@ -230,19 +230,19 @@ impl Window<'_> {
             token: self.token,
             figures: Figures::default(),
         };
-        deed.perform(&mut field).await;
+        fault.perform(&mut field).await;
         let healed = Instant::now();
         load.more_writes(1).await;
         let recovery = healed.elapsed();
         let mut figures = field.figures;
         figures.look(self.cluster);
         let outage = load.take_longest_gap();
-        self.report.add(deed.name(), outage, recovery, &figures);
+        self.report.add(fault.name(), outage, recovery, &figures);
         assert!(
             figures.memory <= MAX_MEMORY && figures.disk <= MAX_DISK && figures.files <= MAX_FILES,
             "{}: a server used too much: {figures:?}. Allowed are {MAX_MEMORY} bytes of memory, \
              {MAX_DISK} of disk and {MAX_FILES} open files",
-            deed.name()
+            fault.name()
         );
     }
 

@@ -42,12 +42,12 @@ pub struct Report {
     /// Number of those that failed or have an unknown outcome.
     pub failed: u64,
     /// Results by the name of the fault.
-    pub deeds: BTreeMap<&'static str, DeedReport>,
+    pub faults: BTreeMap<&'static str, FaultReport>,
 }
 
 /// Results of a kind of fault, each from its start to the first write after its end.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct DeedReport {
+pub struct FaultReport {
     /// For each run, the longest time without an acknowledged write, in ms.
     pub outages_ms: Vec<u64>,
     /// For each run, the time from its end to the next acknowledged write, in ms.
@@ -72,19 +72,19 @@ impl Report {
             slowest_health_ms: 0,
             asked: 0,
             failed: 0,
-            deeds: BTreeMap::new(),
+            faults: BTreeMap::new(),
         }
     }
 
     pub(super) fn add(
         &mut self,
-        deed: &'static str,
+        fault: &'static str,
         outage: Duration,
         recovery: Duration,
         used: &Figures,
     ) {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
-        let of_kind = self.deeds.entry(deed).or_default();
+        let of_kind = self.faults.entry(fault).or_default();
         of_kind.outages_ms.push(millis(outage));
         of_kind.recoveries_ms.push(millis(recovery));
         self.max_memory = self.max_memory.max(used.memory);
@@ -100,12 +100,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| fault | times | outage median, ms | outage max, ms | recovery max, ms |")?;
         writeln!(f, "| --- | ---: | ---: | ---: | ---: |")?;
-        for (name, DeedReport { outages_ms, recoveries_ms }) in &self.deeds {
+        for (name, FaultReport { outages_ms, recoveries_ms }) in &self.faults {
             let (times, max) = (outages_ms.len(), outages_ms.iter().max().unwrap_or(&0));
             let recovery = recoveries_ms.iter().max().unwrap_or(&0);
             writeln!(f, "| {name} | {times} | {} | {max} | {recovery} |", median(outages_ms))?;
         }
-        let longest = self.deeds.values().flat_map(|it| &it.outages_ms).max().unwrap_or(&0);
+        let longest = self.faults.values().flat_map(|it| &it.outages_ms).max().unwrap_or(&0);
         let mib = |bytes: u64| bytes >> 20;
         writeln!(f)?;
         writeln!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 
-use super::deeds::restart_in_order;
+use super::faults::restart_in_order;
 use super::{Field, strangers};
 use crate::cluster::{Cluster, Limits, eventually};
 use crate::hostile::Kind;

@@ -29,7 +29,7 @@ const FLIGHTS: &str = "document.querySelectorAll('[data-testid=flight]').length"
 pub async fn crowd(page: &Page) {
     page.slide("speed", 8).await;
     page.wait_for_leader(None).await;
-    page.click("tray-network").await;
+    page.click("faults-network").await;
     page.slide("delay", 240).await;
     page.press(" ").await;
     page.slide("speed", 1).await;

@@ -7,10 +7,10 @@ use raft_core::event::Event;
 use raft_core::sim::{BranchId, BranchInfo, Moment};
 use raft_core::types::{NodeId, Time};
 
-use super::desk::Ask;
-use super::failover::Reign;
+use super::cluster::ClusterModel;
+use super::failover::LeaderHistory;
 use super::feed::Feed;
-use super::known::Known;
+use super::form::Ask;
 use super::lanes::Lanes;
 use super::story::Story;
 use super::tape::Tape;
@@ -38,13 +38,13 @@ pub(crate) struct Run {
     /// Whether the position is the end of the current branch.
     pub(crate) at_end: bool,
     /// How many actions were taken up to here.
-    pub(crate) deeds: usize,
+    pub(crate) actions: usize,
     pub(crate) branches: Vec<BranchInfo>,
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Self { current: BranchId(0), at_end: true, deeds: 0, branches: Vec::new() }
+        Self { current: BranchId(0), at_end: true, actions: 0, branches: Vec::new() }
     }
 }
 
@@ -53,7 +53,7 @@ impl Run {
     pub(crate) fn shown(&self) -> impl Iterator<Item = &BranchInfo> {
         self.branches.iter().filter(|branch| {
             let bare =
-                branch.own_deeds == 0 && branch.parted.is_some_and(|(_, at)| at == branch.end);
+                branch.own_actions == 0 && branch.parted.is_some_and(|(_, at)| at == branch.end);
             !bare || branch.id == self.current
         })
     }
@@ -86,7 +86,7 @@ pub(crate) fn branch_name(branch: BranchId) -> String {
 pub(crate) struct Turn {
     pub(crate) number: u64,
     pub(crate) story: Story,
-    pub(crate) reign: Reign,
+    pub(crate) leaders: LeaderHistory,
     pub(crate) asks: Rc<VecDeque<Ask>>,
 }
 
@@ -151,13 +151,13 @@ impl History {
     }
 
     /// Records a new event.
-    pub(crate) fn record(&mut self, event: &Event, known: &Known, now: Time) {
-        self.past().lanes.change().observe(event, known, now);
+    pub(crate) fn record(&mut self, event: &Event, cluster: &ClusterModel, now: Time) {
+        self.past().lanes.change().observe(event, cluster, now);
     }
 
     /// Records a change of a server that no event reported.
-    pub(crate) fn look(&mut self, node: NodeId, known: &Known, now: Time) {
-        self.past().lanes.change().look(node, known, now);
+    pub(crate) fn look(&mut self, node: NodeId, cluster: &ClusterModel, now: Time) {
+        self.past().lanes.change().look(node, cluster, now);
     }
 
     /// Records how far a live cluster has come.
@@ -181,5 +181,5 @@ impl History {
 
 /// The only branch of a recording.
 pub(crate) const fn whole(end: Moment) -> BranchInfo {
-    BranchInfo { id: BranchId(0), parted: None, end, deeds: 0, own_deeds: 0 }
+    BranchInfo { id: BranchId(0), parted: None, end, actions: 0, own_actions: 0 }
 }

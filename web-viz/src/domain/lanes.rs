@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use raft_core::event::{CommitReason, Event, EventKind, Fault, RoleName};
 use raft_core::types::{LogIndex, MILLISECOND, Micros, NodeId, SECOND, Term, Time};
 
-use super::known::{Known, Presence};
+use super::cluster::{ClusterModel, Presence};
 
 /// How many stretches are kept per server, and how many signs in total. Older ones are dropped.
 const KEPT: usize = 10_000;
@@ -72,9 +72,9 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Applies an event that `known` already contains.
-    pub(crate) fn observe(&mut self, event: &Event, known: &Known, now: Time) {
-        let (node, number) = (event.id.node, known.view.events);
+    /// Applies an event that `cluster` already contains.
+    pub(crate) fn observe(&mut self, event: &Event, cluster: &ClusterModel, now: Time) {
+        let (node, number) = (event.id.node, cluster.view.events);
         if let EventKind::Fault(Fault::ClockSet { node, time, rate_permille }) = event.kind {
             let setting = Setting { at: event.time, local: time, rate_permille, number };
             self.clocks.entry(node).or_default().push(setting);
@@ -85,15 +85,15 @@ impl Lanes {
             let sign = if majority { Sign::Decide(*to) } else { Sign::Learn(*to) };
             self.sign(sign, node, at, number);
         }
-        self.look(node, known, at);
+        self.look(node, cluster, at);
     }
 
     /// Records the current state of a server, if it is new.
-    pub(crate) fn look(&mut self, node: NodeId, known: &Known, at: Time) {
-        let (Some(view), number) = (known.node(node), known.view.events) else { return };
+    pub(crate) fn look(&mut self, node: NodeId, cluster: &ClusterModel, at: Time) {
+        let (Some(view), number) = (cluster.node(node), cluster.view.events) else { return };
         let voters = &view.membership.voters;
         let state = State {
-            presence: known.presence(node),
+            presence: cluster.presence(node),
             role: view.role,
             votes: voters.is_empty() || voters.contains(&node),
             term: view.term,
@@ -162,20 +162,20 @@ impl Lanes {
         (from, until): (Time, Time),
     ) -> Vec<(Stretch, Time)> {
         let Some(all) = self.stretches.get(&node) else { return Vec::new() };
-        let known = all.partition_point(|it| it.number <= number);
-        let first = all.partition_point(|it| it.from <= from).saturating_sub(1).min(known);
-        let ends = all.range(first..known).skip(1).map(|it| it.from).chain([until]);
-        let all = all.range(first..known).copied().zip(ends);
+        let shown = all.partition_point(|it| it.number <= number);
+        let first = all.partition_point(|it| it.from <= from).saturating_sub(1).min(shown);
+        let ends = all.range(first..shown).skip(1).map(|it| it.from).chain([until]);
+        let all = all.range(first..shown).copied().zip(ends);
         all.filter(|(stretch, end)| stretch.from < *end && *end > from).collect()
     }
 
     /// The signs between two times, as they were after `number` events.
     pub(crate) fn signs(&self, number: u64, (from, until): (Time, Time)) -> Vec<Signed> {
-        let known = self.signs.partition_point(|it| it.number <= number);
+        let shown = self.signs.partition_point(|it| it.number <= number);
         // Times of different servers differ slightly, so the search ends only at a sign that is one
         // second older than the window.
         let long_ago = Time(from.0.saturating_sub(SECOND));
-        let recent = self.signs.range(..known).rev().take_while(|it| it.at >= long_ago);
+        let recent = self.signs.range(..shown).rev().take_while(|it| it.at >= long_ago);
         recent.filter(|it| (from..=until).contains(&it.at)).copied().collect()
     }
 }
@@ -222,13 +222,13 @@ mod tests {
     use super::*;
     use crate::domain::testing::Script;
 
-    fn lanes(script: &Script) -> (Lanes, Known) {
-        let (mut lanes, mut known) = (Lanes::default(), Known::default());
+    fn lanes(script: &Script) -> (Lanes, ClusterModel) {
+        let (mut lanes, mut cluster) = (Lanes::default(), ClusterModel::default());
         for event in script.events() {
-            known.view.observe(event);
-            lanes.observe(event, &known, Time(SECOND));
+            cluster.view.observe(event);
+            lanes.observe(event, &cluster, Time(SECOND));
         }
-        (lanes, known)
+        (lanes, cluster)
     }
 
     fn roles(lanes: &Lanes, node: u64, number: u64) -> Vec<(RoleName, u64, u64)> {
@@ -241,8 +241,8 @@ mod tests {
     #[test]
     fn a_lane_is_what_its_server_was() {
         let script = Script::new(3).wait(10).leader(1, 1).wait(20).crash(1).wait(5).leader(2, 2);
-        let (lanes, known) = lanes(&script);
-        let number = known.view.events;
+        let (lanes, cluster) = lanes(&script);
+        let number = cluster.view.events;
         assert_eq!(
             roles(&lanes, 1, number),
             [(RoleName::Follower, 0, 10), (RoleName::Leader, 10, 30), (RoleName::Leader, 30, 100)]

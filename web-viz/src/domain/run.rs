@@ -7,8 +7,8 @@ use raft_core::sim::{NetworkConfig, SimConfig};
 use raft_core::types::{MILLISECOND, Time};
 use raft_core::view::ClusterView;
 
+use super::actions::conditions::Conditions;
 use super::clients::Clients;
-use super::deeds::conditions::Conditions;
 use super::history::Run;
 use super::lessons::Play;
 use crate::shared::Shared;

@@ -1,5 +1,5 @@
-//! The selection. All regions share it: the stage, the matrix, the diagram, the list and the tray
-//! mark what is selected in any of them.
+//! The selection. All regions share it: the stage, the matrix, the diagram, the list and the fault
+//! panel mark what is selected in any of them.
 //!
 //! **Invariant:** The selection is in one place of the model: nothing, one thing, or several
 //! servers. Regions therefore cannot disagree on it.

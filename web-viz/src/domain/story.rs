@@ -8,7 +8,7 @@ mod tell;
 use raft_core::event::Event;
 use raft_core::types::{NodeId, Time};
 
-use super::known::Known;
+use super::cluster::ClusterModel;
 use super::playback::Pace;
 use flood::Flood;
 use tell::tell;
@@ -62,16 +62,16 @@ impl Default for Story {
 }
 
 impl Story {
-    /// Applies an event that `known` already contains. `led` is the leader before it.
+    /// Applies an event that `cluster` already contains. `led` is the leader before it.
     pub(crate) fn observe(
         &mut self,
         event: &Event,
-        known: &Known,
+        cluster: &ClusterModel,
         led: Option<NodeId>,
         pace: Pace,
     ) {
-        let flood = self.flood.observe(event, known);
-        let told = || if self.flood.drowns(event) { None } else { tell(event, known, led) };
+        let flood = self.flood.observe(event, cluster);
+        let told = || if self.flood.drowns(event) { None } else { tell(event, cluster, led) };
         if let Some(caption) = flood.or_else(told) {
             self.offer(caption, event.time, pace);
         }
@@ -151,12 +151,12 @@ mod tests {
     }
 
     fn told_at(script: &Script, pace: Pace) -> Story {
-        let (mut known, mut story) = (Known::default(), Story::default());
+        let (mut cluster, mut story) = (ClusterModel::default(), Story::default());
         for event in script.events() {
-            let led = known.leader();
-            known.view.observe(event);
-            known.widen_roster();
-            story.observe(event, &known, led, pace);
+            let led = cluster.leader();
+            cluster.view.observe(event);
+            cluster.widen_roster();
+            story.observe(event, &cluster, led, pace);
         }
         story
     }

@@ -1,6 +1,6 @@
 //! A summary of a run for the scrubber: terms, leaders and turning points.
 
-use raft_core::event::{Event, EventKind, Operation, RoleName};
+use raft_core::event::{Event, EventKind, RequestKind, RoleName};
 use raft_core::types::{MILLISECOND, Micros, NodeId, Term, Time};
 
 /// A turning point of the run.
@@ -39,7 +39,7 @@ impl MarkKind {
             EventKind::Started(_) | EventKind::Thawed if event.time.0 > 0 => Some(Self::Return),
             EventKind::LinkChanged { up: false, .. } => Some(Self::Cut),
             EventKind::LinkChanged { up: true, .. } => Some(Self::Mend),
-            EventKind::ClientRequest { operation: Operation::Write(_), .. } => Some(Self::Write),
+            EventKind::ClientRequest { operation: RequestKind::Write(_), .. } => Some(Self::Write),
             EventKind::ConfigurationAppended { .. } => Some(Self::Members),
             _ => None,
         }
@@ -86,7 +86,7 @@ impl Tape {
     }
 
     /// Records the term and the leader after `number` events.
-    pub(crate) fn reign(&mut self, term: Term, leader: Option<NodeId>, from: Time, number: u64) {
+    pub(crate) fn leaders(&mut self, term: Term, leader: Option<NodeId>, from: Time, number: u64) {
         if self.spans.last().is_none_or(|span| (span.term, span.leader) != (term, leader)) {
             self.spans.push(Span { term, leader, from, number });
         }
@@ -132,11 +132,11 @@ mod tests {
     #[test]
     fn a_tape_ends_where_a_branch_parts_from_it() {
         let mut tape = Tape::default();
-        tape.reign(Term(0), None, Time(0), 3);
+        tape.leaders(Term(0), None, Time(0), 3);
         tape.mark(MarkKind::Cut, NodeId(0), Time(5), 4);
         tape.mark(MarkKind::Cut, NodeId(0), Time(5), 5);
-        tape.reign(Term(1), Some(NodeId(1)), Time(9), 8);
-        tape.reign(Term(1), Some(NodeId(1)), Time(10), 9);
+        tape.leaders(Term(1), Some(NodeId(1)), Time(9), 8);
+        tape.leaders(Term(1), Some(NodeId(1)), Time(10), 9);
         tape.mark(MarkKind::Win, NodeId(1), Time(9), 8);
         assert_eq!((tape.spans.len(), tape.marks.len()), (2, 2));
         assert_eq!((tape.before(Time(9)), tape.after(Time(5))), (Some(Time(5)), Some(Time(9))));

@@ -4,8 +4,8 @@ use raft_core::event::{Event, EventKind, NodeState, RoleName, RoleReason};
 use raft_core::membership::Membership;
 use raft_core::types::{EventId, Micros, NodeId, Term, Time};
 
-use super::failover::Reign;
-use super::known::Known;
+use super::cluster::ClusterModel;
+use super::failover::LeaderHistory;
 
 /// A sequence of events under construction.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ impl Script {
 
     /// Cuts all links of a server, in both directions.
     pub(crate) fn isolate(mut self, node: u64) -> Self {
-        let others: Vec<u64> = self.known().roster.iter().map(|id| id.0).collect();
+        let others: Vec<u64> = self.cluster().roster.iter().map(|id| id.0).collect();
         for other in others.into_iter().filter(|other| *other != node) {
             for (from, to) in [(node, other), (other, node)] {
                 let (from, to) = (NodeId(from), NodeId(to));
@@ -73,31 +73,31 @@ impl Script {
         &self.events
     }
 
-    pub(crate) fn known(&self) -> Known {
-        let mut known = Known::default();
+    pub(crate) fn cluster(&self) -> ClusterModel {
+        let mut cluster = ClusterModel::default();
         for event in &self.events {
-            known.view.observe(event);
-            known.widen_roster();
+            cluster.view.observe(event);
+            cluster.widen_roster();
         }
-        known
+        cluster
     }
 
-    pub(crate) fn reign(&self) -> Reign {
-        let (mut known, mut reign) = (Known::default(), Reign::default());
+    pub(crate) fn leaders(&self) -> LeaderHistory {
+        let (mut cluster, mut leaders) = (ClusterModel::default(), LeaderHistory::default());
         for event in &self.events {
-            known.view.observe(event);
-            known.widen_roster();
-            reign.observe(event, &known);
+            cluster.view.observe(event);
+            cluster.widen_roster();
+            leaders.observe(event, &cluster);
         }
-        reign
+        leaders
     }
 }
 
 /// Cuts all links of a server in the view, in both directions.
-pub(crate) fn isolate(known: &mut Known, node: u64) {
+pub(crate) fn isolate(cluster: &mut ClusterModel, node: u64) {
     let node = NodeId(node);
-    for other in known.roster.clone().into_iter().filter(|other| *other != node) {
-        known.view.cut_links.insert((node, other));
-        known.view.cut_links.insert((other, node));
+    for other in cluster.roster.clone().into_iter().filter(|other| *other != node) {
+        cluster.view.cut_links.insert((node, other));
+        cluster.view.cut_links.insert((other, node));
     }
 }

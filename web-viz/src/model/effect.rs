@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
+use api::demo::Action as DemoAction;
 use raft_core::event::Event;
 use raft_core::sim::BranchId;
 use raft_core::types::{EventId, Time};
 
 use super::Theme;
-use super::live::Order;
 use crate::address::Place;
-use crate::domain::desk::Ask;
+use crate::domain::form::Ask;
 use crate::domain::history::Jump;
 use crate::domain::run::SimSetup;
 use crate::domain::run::Stretch;
@@ -72,8 +72,8 @@ pub(crate) enum Effect {
     Disconnect,
     /// Send a client's request to a live server at this address.
     AskLive(Ask, String),
-    /// Send a command to the demo's supervisor.
-    Supervise(Order),
+    /// Send an action to the demo's supervisor.
+    Supervise(DemoAction),
     /// Show this in the address bar.
     Address(Place),
     /// Copy this text to the clipboard.

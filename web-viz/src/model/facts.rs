@@ -117,7 +117,7 @@ impl Inspected {
 impl Model {
     /// Reads the facts again if the selection or the number of events changed.
     pub(super) fn inspect_again(&mut self) {
-        let (events, playing) = (self.reading.known.view.events, self.playback.playing);
+        let (events, playing) = (self.reading.cluster.view.events, self.playback.playing);
         let seen = &self.inspected;
         if seen.events != events || seen.of != self.ui.selection {
             let facts = self.facts();
@@ -132,18 +132,18 @@ impl Model {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let known = &self.reading.known;
+        let cluster = &self.reading.cluster;
         match &self.ui.selection {
             Selection::Nothing | Selection::Event(_) => Vec::new(),
             Selection::Servers(servers) => match servers.as_slice() {
-                [node] => server::facts(known, *node),
-                _ => server::several(known, servers),
+                [node] => server::facts(cluster, *node),
+                _ => server::several(cluster, servers),
             },
             Selection::Message(message) => {
-                let flight = known.view.messages.get(message);
+                let flight = cluster.view.messages.get(message);
                 flight.map(|flight| message::facts(flight, self.source)).unwrap_or_default()
             }
-            Selection::Entry(index) => entry::facts(known, *index),
+            Selection::Entry(index) => entry::facts(cluster, *index),
         }
     }
 
@@ -153,12 +153,12 @@ impl Model {
         let now = self.playback.now;
         match &self.ui.selection {
             Selection::Servers(servers) if servers.len() == 1 => {
-                let timer = self.known.node(*servers.first()?)?.timer;
+                let timer = self.cluster.node(*servers.first()?)?.timer;
                 let words = timer.map(|it| format!("{}, {} left", it.timer, left(it.due, now)));
                 Some(("timer", or_none(words)))
             }
             Selection::Message(message) => {
-                let flight = self.known.view.messages.get(message)?;
+                let flight = self.cluster.view.messages.get(message)?;
                 let due = flight.due.filter(|_| flight.end.is_none());
                 Some(("arrives", or_none(due.map(|due| format!("in {}", left(due, now))))))
             }

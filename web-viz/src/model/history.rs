@@ -10,10 +10,10 @@ use raft_core::types::{NodeId, Time};
 use raft_core::view::Liveness;
 
 use super::{Effect, Model, Notice, SimEffect};
-use crate::domain::failover::Reign;
+use crate::domain::cluster::ClusterModel;
+use crate::domain::failover::LeaderHistory;
 use crate::domain::feed::Weight;
 use crate::domain::history::{Jump, Run, TURNS, Turn, branch_name};
-use crate::domain::known::Known;
 use crate::domain::run::{Happened, Landed, SourceKind};
 use crate::domain::story::Story;
 use crate::domain::tape::MarkKind;
@@ -45,7 +45,7 @@ impl Model {
         if self.source == SourceKind::Live {
             return self.travel(jump);
         }
-        if jump == Jump::Undo && self.history.run.deeds == 0 {
+        if jump == Jump::Undo && self.history.run.actions == 0 {
             let words = "There is no action to undo.".to_owned();
             self.notice = Some(Notice { words });
             return Vec::new();
@@ -61,7 +61,7 @@ impl Model {
             return Vec::new();
         }
         let from = self.playback.now;
-        let deeds = self.history.run.deeds;
+        let actions = self.history.run.actions;
         if self.enter(&happened.run) {
             let [new, old] = [happened.run.current, self.parent()].map(branch_name);
             let words = format!("You acted in the past: branch {new} begins here, {old} stays.");
@@ -72,10 +72,10 @@ impl Model {
         self.conditions = happened.conditions;
         self.clients = happened.clients;
         self.scripted(happened.script);
-        let number = self.known.view.events + happened.events.len() as u64;
+        let number = self.cluster.view.events + happened.events.len() as u64;
         let held = self.violations.is_empty();
         self.note_violations(happened.violations, number);
-        let relives = !self.history.is_frontier(self.known.view.events);
+        let relives = !self.history.is_frontier(self.cluster.view.events);
         let events = happened.events.into_iter();
         let effects = events.filter_map(|event| self.take_in(event, from)).collect();
         if relives {
@@ -83,10 +83,10 @@ impl Model {
         }
         self.note_breach(held);
         if !relives {
-            self.remember(self.known.view.events, false);
+            self.remember(self.cluster.view.events, false);
         }
         let mut effects: Vec<Effect> = effects;
-        if deeds != self.history.run.deeds || !self.playback.playing {
+        if actions != self.history.run.actions || !self.playback.playing {
             effects.extend(self.tell_link());
         }
         effects
@@ -99,18 +99,18 @@ impl Model {
             return Vec::new();
         }
         let Landed { view, happened } = landed;
-        if self.history.is_frontier(self.known.view.events) {
+        if self.history.is_frontier(self.cluster.view.events) {
             self.history.past().feed = self.feed.clone();
         }
         let number = view.events;
         let first = number.saturating_sub(happened.events.len() as u64);
-        let mut known = Known { view, ..Known::default() };
+        let mut cluster = ClusterModel { view, ..ClusterModel::default() };
         if self.source == SourceKind::Simulate {
-            known.roster = (1..=self.setup.servers).map(NodeId).collect();
+            cluster.roster = (1..=self.setup.servers).map(NodeId).collect();
         }
-        known.widen_roster();
-        known.drop_retired();
-        self.known = Shared::new(known);
+        cluster.widen_roster();
+        cluster.drop_retired();
+        self.cluster = Shared::new(cluster);
         let elsewhere = self.history.run.current != happened.run.current;
         self.violations = happened.violations;
         if elsewhere || !self.violations.is_empty() {
@@ -134,7 +134,7 @@ impl Model {
             self.feed = feed;
         }
         self.recite();
-        self.ui.selection.retain(&self.known.roster);
+        self.ui.selection.retain(&self.cluster.roster);
         self.tell_link()
     }
 
@@ -143,7 +143,7 @@ impl Model {
         let new = !self.history.pasts.contains_key(&run.current);
         self.history.run = run.clone();
         if new {
-            let (number, violations) = (self.known.view.events, self.violations.len());
+            let (number, violations) = (self.cluster.view.events, self.violations.len());
             let parent = self.history.pasts.get(&self.parent());
             let past = parent.map(|past| past.until(number, violations)).unwrap_or_default();
             self.history.pasts.insert(run.current, past);
@@ -160,11 +160,11 @@ impl Model {
 
     /// Applies an event, which can be new or already shown before.
     pub(super) fn take_in(&mut self, event: Event, from: Time) -> Option<Effect> {
-        if !self.history.is_frontier(self.known.view.events) {
-            let known = self.known.change();
-            known.view.observe(&event);
-            known.widen_roster();
-            known.drop_retired();
+        if !self.history.is_frontier(self.cluster.view.events) {
+            let cluster = self.cluster.change();
+            cluster.view.observe(&event);
+            cluster.widen_roster();
+            cluster.drop_retired();
             self.enlist(event);
             return None;
         }
@@ -172,12 +172,12 @@ impl Model {
         let mark = self.turn(&event).map(|kind| (kind, event.id.node));
         let told = Weight::of(&event.kind) > Weight::Routine;
         let effect = self.observe(event);
-        let number = self.known.view.events;
+        let number = self.cluster.view.events;
         if told {
-            let led = self.reign.vacancy().is_none();
-            let leader = self.known.leader().filter(|_| led);
+            let led = self.leaders.vacancy().is_none();
+            let leader = self.cluster.leader().filter(|_| led);
             let tape = self.history.past().tape.change();
-            tape.reign(self.known.view.term(), leader, at, number);
+            tape.leaders(self.cluster.view.term(), leader, at, number);
             if let Some((kind, node)) = mark {
                 tape.mark(kind, node, at, number);
             }
@@ -190,7 +190,7 @@ impl Model {
     fn turn(&self, event: &Event) -> Option<MarkKind> {
         // A live server that returns reports `Attached`; the page does not see how it started.
         let back = matches!(event.kind, EventKind::Attached(_))
-            && self.known.node(event.id.node).is_some_and(|node| node.liveness == Liveness::Down);
+            && self.cluster.node(event.id.node).is_some_and(|node| node.liveness == Liveness::Down);
         let kind = MarkKind::of(event).or(back.then_some(MarkKind::Return))?;
         let live = self.source == SourceKind::Live;
         let tape = self.history.tape(self.history.run.current);
@@ -199,13 +199,13 @@ impl Model {
 
     /// Remembers what the page says now, if that is new.
     fn remember(&mut self, number: u64, told: bool) {
-        let (story, reign, asks) = (&self.story, &self.reign, &self.desk.asks);
+        let (story, leaders, asks) = (&self.story, &self.leaders, &self.form.asks);
         let past = self.history.pasts.entry(self.history.run.current).or_default();
         past.events = number;
         let last = past.turns.back();
         let same = last.is_some_and(|turn| {
             turn.story.number == story.number
-                && turn.reign == *reign
+                && turn.leaders == *leaders
                 && (!told || *turn.asks == *asks)
         });
         if same {
@@ -213,7 +213,7 @@ impl Model {
         }
         let kept = last.map(|turn| &turn.asks).filter(|kept| ***kept == *asks).cloned();
         let asks = kept.unwrap_or_else(|| Rc::new(asks.clone()));
-        past.turns.push_back(Turn { number, story: story.clone(), reign: reign.clone(), asks });
+        past.turns.push_back(Turn { number, story: story.clone(), leaders: leaders.clone(), asks });
         if past.turns.len() > TURNS {
             past.turns.pop_front();
         }
@@ -221,19 +221,19 @@ impl Model {
 
     /// Restores what the page said at the shown moment.
     pub(super) fn recite(&mut self) {
-        let number = self.known.view.events;
+        let number = self.cluster.view.events;
         let turn = self.history.past().turn(number).cloned();
-        let (story, reign, asks) = match turn {
-            Some(turn) => (turn.story, turn.reign, (*turn.asks).clone()),
-            None => (Story::default(), Reign::default(), VecDeque::new()),
+        let (story, leaders, asks) = match turn {
+            Some(turn) => (turn.story, turn.leaders, (*turn.asks).clone()),
+            None => (Story::default(), LeaderHistory::default(), VecDeque::new()),
         };
-        (self.story, self.reign) = (story, reign);
+        (self.story, self.leaders) = (story, leaders);
         if self.source == SourceKind::Live {
             // Requests go to the cluster as it is now.
             return;
         }
-        if self.desk.asks != asks {
-            self.desk.change().asks = asks;
+        if self.form.asks != asks {
+            self.form.change().asks = asks;
         }
     }
 

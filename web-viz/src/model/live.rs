@@ -17,10 +17,10 @@ use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, SECOND, Time};
 use raft_core::view::DiskHealth;
 
 use super::{Effect, Model};
-use crate::domain::known::{Presence, names};
+use crate::domain::cluster::{Presence, names};
 use crate::domain::story::Tone;
 use merge::Merge;
-pub(crate) use process::{FirstWrite, Order, Process};
+pub(crate) use process::{FirstWrite, Process};
 use sight::Sights;
 use travel::Edge;
 
@@ -262,7 +262,7 @@ impl Live {
 impl Model {
     /// The demo's measurement of the newest failover, in milliseconds.
     pub(crate) fn first_write(&self) -> Option<f64> {
-        let last = self.reign.last?;
+        let last = self.leaders.last?;
         let measured = self.live.first_write?;
         // An older measurement belongs to an older fault.
         let fits = measured.node == last.from && last.lost.since(measured.at) < LONGEST_LOSS;
@@ -327,7 +327,7 @@ impl Model {
             self.story.say(Tone::Calm, &headline, why.to_owned(), self.playback.now);
         }
         self.live.phase = Phase::Watching;
-        self.known.change().roster.extend(members.iter().map(|(node, _)| *node));
+        self.cluster.change().roster.extend(members.iter().map(|(node, _)| *node));
         for (node, address) in members {
             let fresh = Peer { address: address.clone(), open: false, heard: 0, lost: 0 };
             self.live.peers.entry(node).or_insert(fresh).address = address;
@@ -341,21 +341,21 @@ impl Model {
         let gone = self.live.peers.iter().filter(gone);
         let absent: BTreeMap<NodeId, Presence> =
             gone.map(|(node, _)| (*node, Presence::Unreachable)).collect();
-        if absent == self.known.absent {
+        if absent == self.cluster.absent {
             return;
         }
-        let before = std::mem::replace(&mut self.known.change().absent, absent.clone());
+        let before = std::mem::replace(&mut self.cluster.change().absent, absent.clone());
         let (now, pace) = (self.playback.now, self.pace());
         for node in before.keys().chain(absent.keys()) {
-            self.history.look(*node, &self.known, now);
+            self.history.look(*node, &self.cluster, now);
         }
         for node in absent.keys().filter(|node| !before.contains_key(node)) {
             let seen = self.live.merge.newest(*node).unwrap_or(now).min(now);
-            self.reign.out_of_sight(*node, seen);
+            self.leaders.out_of_sight(*node, seen);
             self.story.out_of_sight(*node, (now, pace));
         }
         for node in before.keys().filter(|node| !absent.contains_key(node)) {
-            self.reign.in_sight(*node, &self.known);
+            self.leaders.in_sight(*node, &self.cluster);
         }
     }
 }

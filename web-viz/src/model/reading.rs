@@ -6,8 +6,8 @@ use raft_core::types::{Micros, Time};
 use super::live::Report;
 use super::{Action, Model};
 use crate::domain::clients::Clients;
+use crate::domain::cluster::ClusterModel;
 use crate::domain::feed::Feed;
-use crate::domain::known::Known;
 use crate::shared::Shared;
 
 /// With fewer new events than this, a few per frame, a person can follow each event.
@@ -19,7 +19,7 @@ const STANDS: f64 = 333.0;
 /// A copy of the state at one moment, which is never later than the model's.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
-    pub(crate) known: Shared<Known>,
+    pub(crate) cluster: Shared<ClusterModel>,
     pub(crate) feed: Shared<Feed>,
     pub(crate) clients: Shared<Clients>,
     pub(crate) now: Time,
@@ -38,7 +38,7 @@ pub(crate) struct Reading {
 impl Default for Reading {
     fn default() -> Self {
         Self {
-            known: Shared::new(Known::default()),
+            cluster: Shared::new(ClusterModel::default()),
             feed: Shared::new(Feed::default()),
             clients: Shared::default(),
             now: Time(0),
@@ -59,11 +59,11 @@ impl Model {
             Cause::Frame(elapsed) => elapsed,
             Cause::Event | Cause::Person => 0.0,
         };
-        let news = self.known.view.events.abs_diff(self.reading.known.view.events);
+        let news = self.cluster.view.events.abs_diff(self.reading.cluster.view.events);
         let crowded = news >= FEW && cause != Cause::Person && self.plays();
         if !crowded || self.reading.age >= STANDS {
             self.reading = Reading {
-                known: self.known.clone(),
+                cluster: self.cluster.clone(),
                 feed: self.feed.clone(),
                 clients: self.clients.clone(),
                 now: self.playback.now,
@@ -122,21 +122,23 @@ mod tests {
         let mut session = Session::default();
         let setup = SimSetup { seed: 7, servers: 5, ..SimSetup::default() };
         session.dispatch(Action::Open(Place::Simulate(setup)));
-        frames(&mut session, 60, |model| assert!(model.reading.known == model.known));
+        frames(&mut session, 60, |model| assert!(model.reading.cluster == model.cluster));
 
         session.dispatch(Action::Speed(Speed::at(Speed::LAST)));
         frames(&mut session, 10, |_| ());
         let before = session.model.reading.number;
         let mut behind = 0;
-        frames(&mut session, 60, |model| behind += usize::from(model.reading.known != model.known));
+        frames(&mut session, 60, |model| {
+            behind += usize::from(model.reading.cluster != model.cluster);
+        });
         let anew = session.model.reading.number - before;
         assert!((2..=4).contains(&anew), "{anew} times in a second");
         assert!(behind > 50, "{behind}");
         session.dispatch(Action::Dismiss);
-        assert!(session.model.reading.known == session.model.known);
+        assert!(session.model.reading.cluster == session.model.cluster);
         frames(&mut session, 5, |_| ());
         session.dispatch(Action::TogglePlay);
-        assert!(session.model.reading.known == session.model.known);
+        assert!(session.model.reading.cluster == session.model.cluster);
         assert_eq!(session.model.reading.now, session.model.playback.now);
     }
 }

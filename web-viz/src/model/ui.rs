@@ -2,7 +2,7 @@
 
 use raft_core::types::{EventId, LogIndex, NodeId};
 
-use super::hand::Hand;
+use super::gesture::Gesture;
 use crate::domain::feed::{Filter, Weight};
 use crate::domain::lanes::{LanesAction, LanesUi};
 use crate::domain::selection::Selection;
@@ -15,7 +15,7 @@ pub(crate) struct Ui {
     /// The selection, which every view can set.
     pub(crate) selection: Selection,
     /// The pointer gesture on the stage.
-    pub(crate) hand: Hand,
+    pub(crate) gesture: Gesture,
     /// The server whose menu is open.
     pub(crate) menu: Option<NodeId>,
     /// The settings of the space-time diagram.
@@ -30,8 +30,8 @@ pub(crate) struct Ui {
     pub(crate) share: bool,
     /// Whether only the stage and the playback controls are shown, for embedding in another page.
     pub(crate) embedded: bool,
-    /// The open part of the tray.
-    pub(crate) tray: Tray,
+    /// The open part of the fault panel.
+    pub(crate) faults: FaultPanel,
     pub(crate) theme: Theme,
     /// Whether the person's system asks for reduced motion.
     pub(crate) calm: bool,
@@ -42,7 +42,7 @@ impl Default for Ui {
         Self {
             stage: Size { width: 800.0, height: 520.0 },
             selection: Selection::default(),
-            hand: Hand::default(),
+            gesture: Gesture::default(),
             menu: None,
             lanes: LanesUi::default(),
             filter: Filter::default(),
@@ -51,7 +51,7 @@ impl Default for Ui {
             list: None,
             share: false,
             embedded: false,
-            tray: Tray::default(),
+            faults: FaultPanel::default(),
             theme: Theme::default(),
             calm: false,
         }
@@ -91,7 +91,7 @@ impl Ui {
             UiAction::List(list) => self.list = list,
             UiAction::Share(open) => self.share = open,
             UiAction::Embed => self.embedded = true,
-            UiAction::Tray(tray) => self.tray = tray,
+            UiAction::FaultPanel(faults) => self.faults = faults,
             UiAction::Calm(calm) => self.calm = calm,
         }
     }
@@ -122,7 +122,7 @@ pub(crate) enum UiAction {
     List(Option<List>),
     Share(bool),
     Embed,
-    Tray(Tray),
+    FaultPanel(FaultPanel),
     Calm(bool),
 }
 
@@ -173,9 +173,9 @@ pub(crate) enum List {
     Promises,
 }
 
-/// The parts of the tray; one is open at a time.
+/// The parts of the fault panel; one is open at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Tray {
+pub(crate) enum FaultPanel {
     #[default]
     Server,
     Network,
@@ -183,7 +183,7 @@ pub(crate) enum Tray {
     Rules,
 }
 
-impl Tray {
+impl FaultPanel {
     pub(crate) const ALL: [Self; 4] = [Self::Server, Self::Network, Self::Members, Self::Rules];
 
     pub(crate) const fn title(self) -> &'static str {

@@ -7,10 +7,10 @@ use raft_core::rules::Mutation;
 use raft_core::types::{EventId, Micros, NodeId};
 
 use super::reading::Cause;
-use super::{Action, DeskAction, Effect, LessonAction, Model, Notice, SimEffect, UiAction};
+use super::{Action, Effect, FormAction, LessonAction, Model, Notice, SimEffect, UiAction};
 use crate::address::{Place, parse_seed};
-use crate::domain::desk::{AskState, Desk, Op, Request};
-use crate::domain::known::Presence;
+use crate::domain::cluster::Presence;
+use crate::domain::form::{AskState, ClientForm, Op, Request};
 use crate::domain::run::SimSetup;
 use crate::domain::run::SourceKind;
 use crate::domain::selection::Selection;
@@ -49,17 +49,17 @@ impl Model {
                 Ok(()) => self.playback.speed = speed,
                 Err(why) => self.notice(why),
             },
-            Action::Deed(deed) => match self.permits(deed) {
+            Action::Cluster(action) => match self.permits(action) {
                 Ok(()) => {
                     self.note_present();
-                    return self.perform(deed);
+                    return self.perform(action);
                 }
                 Err(why) => self.notice(why),
             },
             Action::Submit => return self.submit().into_iter().collect(),
             Action::Burst => return self.burst(),
-            Action::Asked(number, request) => self.desk.change().taken(number, request),
-            Action::Answered(number, state) => self.desk.change().settle(number, state),
+            Action::Asked(number, request) => self.form.change().taken(number, request),
+            Action::Answered(number, state) => self.form.change().settle(number, state),
             Action::Happened(happened) => return self.happened(happened),
             Action::Landed(landed) => return self.landed(*landed),
             Action::Linked(recall) => return self.linked(recall),
@@ -88,14 +88,14 @@ impl Model {
                 return vec![Effect::SaveTheme(theme)];
             }
             Action::Lesson(action) => return self.lesson(action),
-            Action::Hand(action) => return self.hand(action),
+            Action::Gesture(action) => return self.gesture(action),
             Action::Ui(UiAction::Reach(message)) => {
                 self.ui.selection = Selection::Message(message);
                 return vec![Effect::Focus(message)];
             }
             Action::Ui(UiAction::Inspect(event)) => self.inspect(event),
             Action::Ui(action) => self.ui.update(action),
-            Action::Desk(action) => self.desk.change().update(action),
+            Action::ClientForm(action) => self.form.change().update(action),
         }
         Vec::new()
     }
@@ -212,12 +212,12 @@ impl Model {
 
     fn submit(&mut self) -> Option<Effect> {
         if self.source == SourceKind::Replay {
-            self.notice(crate::domain::deeds::RECORDED.to_owned());
+            self.notice(crate::domain::actions::RECORDED.to_owned());
             return None;
         }
         let leader = self.present().leader();
         self.note_present();
-        let ask = self.desk.change().submit(leader)?;
+        let ask = self.form.change().submit(leader)?;
         match self.source {
             SourceKind::Simulate => Some(Effect::Sim(SimEffect::Ask(ask))),
             SourceKind::Replay => None,
@@ -226,7 +226,7 @@ impl Model {
                     Some(Effect::AskLive(ask, address))
                 } else {
                     let words = format!("the address of {} is unknown", ask.node);
-                    self.desk.change().settle(ask.number, AskState::Failed(words));
+                    self.form.change().settle(ask.number, AskState::Failed(words));
                     None
                 }
             }
@@ -242,16 +242,16 @@ impl Model {
             );
             return Vec::new();
         }
-        let key = self.desk.key.trim().to_owned();
-        let running = |node: &NodeId| self.known.presence(*node) == Presence::Up;
-        let readers: Vec<NodeId> = self.known.voters().into_iter().filter(running).collect();
-        let op = std::mem::replace(&mut self.desk.change().op, Op::Put);
+        let key = self.form.key.trim().to_owned();
+        let running = |node: &NodeId| self.cluster.presence(*node) == Presence::Up;
+        let readers: Vec<NodeId> = self.cluster.voters().into_iter().filter(running).collect();
+        let op = std::mem::replace(&mut self.form.change().op, Op::Put);
         let write = self.submit();
-        self.desk.change().op = op;
+        self.form.change().op = op;
         if write.is_none() {
             return Vec::new();
         }
-        let read = |node| self.desk.change().inquire(Request::Read(key.clone()), node);
+        let read = |node| self.form.change().inquire(Request::Read(key.clone()), node);
         let reads: Vec<_> = readers.into_iter().map(read).collect();
         let reads = reads.into_iter().map(|ask| Effect::Sim(SimEffect::Ask(ask)));
         write.into_iter().chain(reads).collect()
@@ -275,14 +275,14 @@ impl Model {
     }
 }
 
-impl Desk {
-    fn update(&mut self, action: DeskAction) {
+impl ClientForm {
+    fn update(&mut self, action: FormAction) {
         self.complaint = None;
         match action {
-            DeskAction::Op(op) => self.op = op,
-            DeskAction::Key(key) => self.key = key,
-            DeskAction::Value(value) => self.value = value,
-            DeskAction::Target(target) => self.target = target,
+            FormAction::Op(op) => self.op = op,
+            FormAction::Key(key) => self.key = key,
+            FormAction::Value(value) => self.value = value,
+            FormAction::Target(target) => self.target = target,
         }
     }
 }

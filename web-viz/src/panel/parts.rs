@@ -4,7 +4,7 @@ use raft_core::types::{NodeId, Term};
 use yew::prelude::*;
 
 use crate::dispatch::Dispatch;
-use crate::domain::deeds::Deed;
+use crate::domain::actions::ClusterAction;
 use crate::model::{Action, UiAction};
 
 /// The number of colours that terms cycle through; style/tokens.css defines them.
@@ -115,8 +115,8 @@ pub(crate) fn glyph(icon: Icon) -> Html {
     }
 }
 
-/// What a [`deed_button`] shows.
-pub(crate) struct DeedButton {
+/// What an [`action_button`] shows.
+pub(crate) struct ActionButton {
     pub(crate) label: String,
     pub(crate) icon: Icon,
     pub(crate) class: &'static str,
@@ -126,13 +126,13 @@ pub(crate) struct DeedButton {
 }
 
 /// A button for an action. If the action is not permitted, a press shows the reason.
-pub(crate) fn deed_button(
-    (deed, permitted): &(Deed, Result<(), String>),
-    button: DeedButton,
+pub(crate) fn action_button(
+    (action, permitted): &(ClusterAction, Result<(), String>),
+    button: ActionButton,
     dispatch: &Dispatch,
 ) -> Html {
-    let deed = *deed;
-    let onclick = dispatch.reform(move |_: MouseEvent| Action::Deed(deed));
+    let action = *action;
+    let onclick = dispatch.reform(move |_: MouseEvent| Action::Cluster(action));
     html! {
         <button
             type="button"

@@ -9,7 +9,7 @@ use raft_core::types::NodeId;
 
 use super::layout::{Layout, Point};
 use super::stroke;
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::num::len;
 
 /// How far beyond the ring the line reaches, as a share of the ring's radius.
@@ -33,8 +33,8 @@ pub(crate) struct Border {
 impl Border {
     /// The lines between groups that exchange no messages. `None` if there is only one group, or if
     /// no simple line separates them.
-    pub(crate) fn of(known: &Known, layout: &Layout) -> Option<Self> {
-        let groups = stroke::circles(known, &[]);
+    pub(crate) fn of(cluster: &ClusterModel, layout: &Layout) -> Option<Self> {
+        let groups = stroke::circles(cluster, &[]);
         if groups.len() < 2 {
             return None;
         }
@@ -120,7 +120,7 @@ fn share((a, b): (Point, Point), (c, d): (Point, Point)) -> Option<f64> {
 }
 
 fn words(groups: &[BTreeSet<NodeId>]) -> String {
-    let names = |group: &BTreeSet<NodeId>| crate::domain::known::names(group.iter().copied());
+    let names = |group: &BTreeSet<NodeId>| crate::domain::cluster::names(group.iter().copied());
     let groups: Vec<String> = groups.iter().map(names).collect();
     format!("Nothing passes between {}", groups.join(" | "))
 }
@@ -131,16 +131,16 @@ mod tests {
     use super::*;
     use crate::domain::testing::Script;
 
-    fn parted(servers: u64, apart: &[u64]) -> (Known, Layout) {
-        let mut known = Script::new(servers).known();
+    fn parted(servers: u64, apart: &[u64]) -> (ClusterModel, Layout) {
+        let mut cluster = Script::new(servers).cluster();
         for one in apart {
             for other in (1..=servers).filter(|other| !apart.contains(other)) {
-                known.view.cut_links.insert((NodeId(*one), NodeId(other)));
-                known.view.cut_links.insert((NodeId(other), NodeId(*one)));
+                cluster.view.cut_links.insert((NodeId(*one), NodeId(other)));
+                cluster.view.cut_links.insert((NodeId(other), NodeId(*one)));
             }
         }
-        let layout = Layout::of(Size { width: 800.0, height: 600.0 }, &known.roster);
-        (known, layout)
+        let layout = Layout::of(Size { width: 800.0, height: 600.0 }, &cluster.roster);
+        (cluster, layout)
     }
 
     /// Guards that the line of a partition crosses every link between the groups, no link within a
@@ -156,8 +156,8 @@ mod tests {
             (7, &[3, 4, 5]),
             (9, &[9]),
         ] {
-            let (known, layout) = parted(servers, apart);
-            let border = Border::of(&known, &layout).unwrap();
+            let (cluster, layout) = parted(servers, apart);
+            let border = Border::of(&cluster, &layout).unwrap();
             let spots: Vec<_> = layout.spots().collect();
             for (one, from) in &spots {
                 for (other, to) in spots.iter().filter(|(other, _)| other > one) {
@@ -177,8 +177,8 @@ mod tests {
     /// Guards that interleaved groups get no line: their links show the cuts themselves.
     #[test]
     fn groups_that_lie_among_each_other_have_no_line() {
-        let (known, layout) = parted(5, &[1, 3]);
-        assert_eq!(Border::of(&known, &layout), None);
+        let (cluster, layout) = parted(5, &[1, 3]);
+        assert_eq!(Border::of(&cluster, &layout), None);
         let (whole, layout) = parted(5, &[]);
         assert_eq!(Border::of(&whole, &layout), None);
     }
@@ -186,11 +186,11 @@ mod tests {
     /// Guards that three groups are separated by three lines.
     #[test]
     fn three_groups_are_parted_by_three_lines() {
-        let (mut known, layout) = parted(6, &[1, 2]);
+        let (mut cluster, layout) = parted(6, &[1, 2]);
         for (one, other) in [(3, 5), (3, 6), (4, 5), (4, 6)].map(|(a, b)| (NodeId(a), NodeId(b))) {
-            known.view.cut_links.extend([(one, other), (other, one)]);
+            cluster.view.cut_links.extend([(one, other), (other, one)]);
         }
-        let border = Border::of(&known, &layout).unwrap();
+        let border = Border::of(&cluster, &layout).unwrap();
         assert_eq!(border.lines.len(), 3);
         assert_eq!(border.words, "Nothing passes between S1 and S2 | S3 and S4 | S5 and S6");
         let at = |node: u64| layout.spot(NodeId(node)).unwrap().at;

@@ -3,7 +3,7 @@
 use raft_core::types::Micros;
 
 use super::layout::Point;
-use crate::domain::deeds::MessageDeed;
+use crate::domain::actions::MessageAction;
 use crate::num::{real, whole};
 
 /// A pointer that moved less than this, in pixels, only pressed.
@@ -25,7 +25,7 @@ pub(crate) struct Pull {
     /// Where the message was when it was grabbed.
     pub(crate) place: Point,
     /// Where the pointer grabbed the message, and where the pointer is now.
-    pub(crate) hand: (Point, Point),
+    pub(crate) gesture: (Point, Point),
     /// The pointer's speed, in pixels per millisecond.
     pub(crate) speed: f64,
     /// Whether the drag makes a copy.
@@ -42,14 +42,14 @@ pub(crate) enum Drag {
     /// The message is released unchanged.
     Nothing,
     /// The message is changed.
-    Deed(MessageDeed),
+    Message(MessageAction),
 }
 
 impl Pull {
     /// How far the message was dragged forward along its lane, and how far sideways, in pixels.
     fn way(&self) -> (f64, f64) {
         let angle = self.lane.0.bearing(self.lane.1);
-        let (from, to) = self.hand;
+        let (from, to) = self.gesture;
         let (x, y) = (to.x - from.x, to.y - from.y);
         (x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin())
     }
@@ -58,13 +58,13 @@ impl Pull {
         let (along, aside) = self.way();
         let far = along.hypot(aside);
         if self.copy {
-            return Drag::Deed(MessageDeed::Duplicate);
+            return Drag::Message(MessageAction::Duplicate);
         }
         if far < STILL {
             return Drag::Press;
         }
         if aside.abs() > OFF || (self.speed > FLICK && far > FLICK_WAY) {
-            return Drag::Deed(MessageDeed::Drop);
+            return Drag::Message(MessageAction::Drop);
         }
         // The delay is proportional: a pull over the whole lane adds the whole travel time. Delays
         // above 2 ms are rounded to whole milliseconds, which read better.
@@ -74,18 +74,20 @@ impl Pull {
         if along > -STILL || later == 0 {
             Drag::Nothing
         } else {
-            Drag::Deed(MessageDeed::Delay(later))
+            Drag::Message(MessageAction::Delay(later))
         }
     }
 
     /// Where the message is drawn.
     pub(crate) fn at(&self) -> Point {
-        let (from, to) = self.hand;
+        let (from, to) = self.gesture;
         let free = Point { x: self.place.x + to.x - from.x, y: self.place.y + to.y - from.y };
         match self.meaning() {
             Drag::Press => self.place,
-            Drag::Deed(MessageDeed::Drop | MessageDeed::Duplicate) => free,
-            Drag::Deed(MessageDeed::Delay(_) | MessageDeed::Hold | MessageDeed::Release)
+            Drag::Message(MessageAction::Drop | MessageAction::Duplicate) => free,
+            Drag::Message(
+                MessageAction::Delay(_) | MessageAction::Hold | MessageAction::Release,
+            )
             | Drag::Nothing => {
                 // It stays on its lane and stops at the sender.
                 let (along, _) = self.way();
@@ -98,11 +100,11 @@ impl Pull {
     /// What releasing the pointer does, in words; `None` if it does nothing.
     pub(crate) fn words(&self) -> Option<String> {
         match self.meaning() {
-            Drag::Press | Drag::Deed(MessageDeed::Hold | MessageDeed::Release) => None,
+            Drag::Press | Drag::Message(MessageAction::Hold | MessageAction::Release) => None,
             Drag::Nothing => Some("pull it back to delay it, off its lane to lose it".to_owned()),
-            Drag::Deed(MessageDeed::Drop) => Some("is lost".to_owned()),
-            Drag::Deed(MessageDeed::Duplicate) => Some("arrives twice".to_owned()),
-            Drag::Deed(MessageDeed::Delay(by)) => Some(match by {
+            Drag::Message(MessageAction::Drop) => Some("is lost".to_owned()),
+            Drag::Message(MessageAction::Duplicate) => Some("arrives twice".to_owned()),
+            Drag::Message(MessageAction::Delay(by)) => Some(match by {
                 0..1_000 => format!("arrives {by} µs later"),
                 1_000..2_000_000 => format!("arrives {} ms later", by / 1_000),
                 _ => format!("arrives {} later", crate::num::span(by)),
@@ -121,7 +123,7 @@ mod tests {
         Pull {
             lane: (at(100.0, 50.0), at(300.0, 50.0)),
             place: at(200.0, 50.0),
-            hand: (at(205.0, 52.0), at(205.0 + x, 52.0 + y)),
+            gesture: (at(205.0, 52.0), at(205.0 + x, 52.0 + y)),
             speed: 0.1,
             copy: false,
             span: 80_000,
@@ -135,16 +137,16 @@ mod tests {
         let meaning = |x, y| pull(x, y).meaning();
         assert_eq!(meaning(2.0, 3.0), Drag::Press);
         assert_eq!(meaning(60.0, 0.0), Drag::Nothing, "it cannot be pushed");
-        assert_eq!(meaning(-100.0, 20.0), Drag::Deed(MessageDeed::Delay(40_000)));
+        assert_eq!(meaning(-100.0, 20.0), Drag::Message(MessageAction::Delay(40_000)));
         assert_eq!(pull(-100.0, 0.0).words().unwrap(), "arrives 40 ms later");
-        assert_eq!(meaning(-30.0, 70.0), Drag::Deed(MessageDeed::Drop));
+        assert_eq!(meaning(-30.0, 70.0), Drag::Message(MessageAction::Drop));
         assert_eq!(pull(0.0, -70.0).words().unwrap(), "is lost");
         let flick = Pull { speed: 2.0, ..pull(40.0, 10.0) };
-        assert_eq!(flick.meaning(), Drag::Deed(MessageDeed::Drop));
+        assert_eq!(flick.meaning(), Drag::Message(MessageAction::Drop));
         let twitch = Pull { speed: 2.0, ..pull(3.0, 1.0) };
         assert_eq!(twitch.meaning(), Drag::Press);
         let copy = Pull { copy: true, ..pull(-100.0, 0.0) };
-        assert_eq!(copy.meaning(), Drag::Deed(MessageDeed::Duplicate));
+        assert_eq!(copy.meaning(), Drag::Message(MessageAction::Duplicate));
     }
 
     /// Guards that a delayed message is drawn on its lane and a dropped message follows the

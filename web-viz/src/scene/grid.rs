@@ -7,7 +7,7 @@ use raft_core::log::{Entry, Payload};
 use raft_core::types::{LogIndex, NodeId, Term};
 use raft_core::view::NodeView;
 
-use crate::domain::known::{Known, names};
+use crate::domain::cluster::{ClusterModel, names};
 
 /// The maximum number of columns. A browser lays out a few hundred thousand, but a server that was
 /// down for long may be behind by more.
@@ -22,8 +22,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    pub(crate) fn of(known: &Known) -> Self {
-        let nodes = || known.view.nodes.values();
+    pub(crate) fn of(cluster: &ClusterModel) -> Self {
+        let nodes = || cluster.view.nodes.values();
         let first =
             |node: &NodeView| node.entries.front().map_or(node.last.index.next(), |e| e.index);
         let last = nodes().map(|node| node.last.index).max().unwrap_or_default().next();
@@ -78,11 +78,11 @@ pub(crate) enum EntryState {
 }
 
 /// What `node` has at `index`.
-pub(crate) fn cell(known: &Known, node: NodeId, index: LogIndex) -> Cell {
-    let Some(server) = known.node(node) else { return Cell::Empty { next: false } };
-    let progress = known
+pub(crate) fn cell(cluster: &ClusterModel, node: NodeId, index: LogIndex) -> Cell {
+    let Some(server) = cluster.node(node) else { return Cell::Empty { next: false } };
+    let progress = cluster
         .leader()
-        .and_then(|leader| known.node(leader))
+        .and_then(|leader| cluster.node(leader))
         .and_then(|leader| leader.progress.get(&node));
     let next = progress.is_some_and(|progress| progress.next_index == index);
     if index > server.last.index {
@@ -161,24 +161,24 @@ impl Quorum {
 
 /// The voters that count at an index. If entries differ in term, only those of the newest term
 /// count.
-pub(crate) fn quorum(known: &Known, index: LogIndex) -> Quorum {
-    let nodes = || known.view.nodes.iter();
+pub(crate) fn quorum(cluster: &ClusterModel, index: LogIndex) -> Quorum {
+    let nodes = || cluster.view.nodes.iter();
     let newest = nodes().filter_map(|(_, node)| node.entry(index)).map(|entry| entry.term).max();
-    let voters = known.voters();
+    let voters = cluster.voters();
     let holds = |(id, node): &(&NodeId, &NodeView)| {
         let covered = index > LogIndex(0) && index <= node.base.index;
         let same = node.entry(index).is_some_and(|entry| Some(entry.term) == newest);
         voters.contains(id) && (covered || (same && index <= node.durable_index))
     };
     let holders = nodes().filter(holds).map(|(id, _)| *id).collect();
-    Quorum { holders, voters: voters.len(), needed: known.majority() }
+    Quorum { holders, voters: voters.len(), needed: cluster.majority() }
 }
 
 /// Which servers hold which entry at an index, in words: the answer to "is it safe?".
-pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
+pub(crate) fn column_words(cluster: &ClusterModel, index: LogIndex) -> String {
     let mut holders: BTreeMap<Term, (Vec<NodeId>, Vec<NodeId>, Entry)> = BTreeMap::new();
     let mut compacted = Vec::new();
-    for (id, node) in &known.view.nodes {
+    for (id, node) in &cluster.view.nodes {
         if index > LogIndex(0) && index <= node.base.index {
             compacted.push(*id);
         } else if let Some(entry) = node.entry(index) {
@@ -193,8 +193,8 @@ pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
     }
     let mut parts = vec![format!("Index {index}")];
     for (term, (holding, durable, entry)) in holders.into_iter().rev() {
-        let committed = index <= known.committed();
-        let majority = durable.len() >= known.majority();
+        let committed = index <= cluster.committed();
+        let majority = durable.len() >= cluster.majority();
         let verdict = if committed {
             "committed"
         } else if majority {
@@ -207,7 +207,7 @@ pub(crate) fn column_words(known: &Known, index: LogIndex) -> String {
             entry.payload,
             names(holding),
             durable.len(),
-            known.voters().len()
+            cluster.voters().len()
         ));
     }
     if !compacted.is_empty() {
@@ -239,8 +239,8 @@ mod tests {
         script.event(node, EventKind::WritePersisted { write: WriteId(1), durable_index })
     }
 
-    fn entry_cell(known: &Known, node: u64, index: u64) -> EntryCell {
-        let Cell::Entry(cell) = cell(known, NodeId(node), LogIndex(index)) else {
+    fn entry_cell(cluster: &ClusterModel, node: u64, index: u64) -> EntryCell {
+        let Cell::Entry(cell) = cell(cluster, NodeId(node), LogIndex(index)) else {
             panic!("S{node} has no entry at {index}")
         };
         cell
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn a_log_that_is_far_behind_does_not_stretch_the_matrix() {
         let script = append(Script::new(3).leader(1, 1), 2, 1, "1");
-        assert_eq!(Columns::of(&script.known()).count(), 2);
-        let columns = Columns::of(&append(script, 1, 5_000_000, "2").known());
+        assert_eq!(Columns::of(&script.cluster()).count(), 2);
+        let columns = Columns::of(&append(script, 1, 5_000_000, "2").cluster());
         assert_eq!((columns.last, columns.count()), (LogIndex(5_000_001), MOST + 1));
     }
 
@@ -260,19 +260,22 @@ mod tests {
     #[test]
     fn a_cell_goes_from_proposed_to_committed_to_applied() {
         let script = append(Script::new(3).leader(1, 1), 1, 1, "1");
-        let proposed = entry_cell(&script.known(), 1, 1);
+        let proposed = entry_cell(&script.cluster(), 1, 1);
         assert_eq!((proposed.state, proposed.durable), (EntryState::Proposed, false));
         assert_eq!(proposed.words, "x = 1");
         assert_eq!((&*proposed.about, proposed.becomes.as_deref()), ("x", Some("1")));
         let script = durable(script, 1, 1);
-        assert!(entry_cell(&script.known(), 1, 1).durable);
+        assert!(entry_cell(&script.cluster(), 1, 1).durable);
         let why = CommitReason::LeaderCommit;
         let (from, to) = (LogIndex(0), LogIndex(1));
         let script = script.event(1, EventKind::CommitAdvanced { from, to, why });
-        assert_eq!(entry_cell(&script.known(), 1, 1).state, EntryState::Committed);
+        assert_eq!(entry_cell(&script.cluster(), 1, 1).state, EntryState::Committed);
         let applied =
             EventKind::Applied { position: LogPosition::new(1, 1), digest: 0, revision: 0 };
-        assert_eq!(entry_cell(&script.event(1, applied).known(), 1, 1).state, EntryState::Applied);
+        assert_eq!(
+            entry_cell(&script.event(1, applied).cluster(), 1, 1).state,
+            EntryState::Applied
+        );
     }
 
     /// Guards the ends of the grid: compacted entries are hatched, not empty, and the next index
@@ -283,19 +286,19 @@ mod tests {
         for index in 1..=6 {
             script = append(script, 1, index, "1");
         }
-        let all = Columns::of(&script.known());
+        let all = Columns::of(&script.cluster());
         assert_eq!((all.first, all.last), (LogIndex(1), LogIndex(7)));
-        let known = (2..=3)
+        let cluster = (2..=3)
             .fold(script, |script, node| {
                 (1..=6).fold(script, |script, index| append(script, node, index, "1"))
             })
             .event(1, EventKind::LogCompacted { to: LogPosition::new(1, 4) })
             .event(2, EventKind::LogCompacted { to: LogPosition::new(1, 4) })
             .event(3, EventKind::LogCompacted { to: LogPosition::new(1, 3) })
-            .known();
-        assert_eq!(cell(&known, NodeId(1), LogIndex(4)), Cell::Compacted);
-        assert_eq!(cell(&known, NodeId(1), LogIndex(7)), Cell::Empty { next: false });
-        assert_eq!(Columns::of(&known).first, LogIndex(3));
+            .cluster();
+        assert_eq!(cell(&cluster, NodeId(1), LogIndex(4)), Cell::Compacted);
+        assert_eq!(cell(&cluster, NodeId(1), LogIndex(7)), Cell::Empty { next: false });
+        assert_eq!(Columns::of(&cluster).first, LogIndex(3));
     }
 
     /// Guards that only entries on disk and of the newest term count in a chosen column.
@@ -303,28 +306,28 @@ mod tests {
     fn only_disks_that_hold_the_same_entry_count() {
         let script = append(append(Script::new(3).leader(1, 1), 1, 1, "1"), 2, 1, "1");
         let script = durable(script, 1, 1);
-        let before = quorum(&script.known(), LogIndex(1));
+        let before = quorum(&script.cluster(), LogIndex(1));
         assert_eq!((before.holders.clone(), before.needed), (vec![NodeId(1)], 2));
         assert!(!before.is_reached());
         let script = durable(script, 2, 1);
-        assert!(quorum(&script.known(), LogIndex(1)).is_reached());
+        assert!(quorum(&script.cluster(), LogIndex(1)).is_reached());
         let (index, term) = (LogIndex(1), Term(2));
         let newer = Entry { index, term, payload: Payload::Noop };
         let last = newer.position();
         let script =
             script.event(3, EventKind::EntriesAppended { last, entries: vec![newer].into() });
-        assert!(quorum(&script.known(), LogIndex(1)).holders.is_empty());
+        assert!(quorum(&script.cluster(), LogIndex(1)).holders.is_empty());
     }
 
     /// Guards the sentence that answers whether an entry is safe.
     #[test]
     fn a_column_tells_who_holds_it() {
         let script = append(append(Script::new(3).leader(1, 1), 1, 1, "1"), 2, 1, "1");
-        let known = durable(script, 1, 1).known();
+        let cluster = durable(script, 1, 1).cluster();
         assert_eq!(
-            column_words(&known, LogIndex(1)),
+            column_words(&cluster, LogIndex(1)),
             "Index 1. “x = 1” of term 1: held by S1 and S2, on the disk of 1 of 3 — not committed"
         );
-        assert_eq!(column_words(&known, LogIndex(2)), "Index 2. no server holds it yet");
+        assert_eq!(column_words(&cluster, LogIndex(2)), "Index 2. no server holds it yet");
     }
 }

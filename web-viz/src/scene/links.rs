@@ -3,7 +3,7 @@
 use raft_core::types::NodeId;
 
 use super::layout::{Layout, Point};
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 
 /// One link between two servers.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +30,12 @@ pub(crate) enum LinkState {
 }
 
 /// The marks of all links.
-pub(crate) fn marks(known: &Known, layout: &Layout) -> Vec<LinkMark> {
+pub(crate) fn marks(cluster: &ClusterModel, layout: &Layout) -> Vec<LinkMark> {
     let servers: Vec<_> = layout.spots().collect();
     let mut marks = Vec::new();
     for (place, (one, from)) in servers.iter().enumerate() {
         for (other, to) in &servers[place + 1..] {
-            let cut = |from: &NodeId, to: &NodeId| known.view.cut_links.contains(&(*from, *to));
+            let cut = |from: &NodeId, to: &NodeId| cluster.view.cut_links.contains(&(*from, *to));
             let state = match (cut(one, other), cut(other, one)) {
                 (false, false) => LinkState::Up,
                 (true, true) => LinkState::Cut,
@@ -65,11 +65,11 @@ mod tests {
     /// Guards that exactly the links across a partition are drawn as cut.
     #[test]
     fn an_isolated_server_has_all_its_links_cut() {
-        let mut known = Script::new(4).known();
-        testing::isolate(&mut known, 2);
-        known.view.cut_links.remove(&(NodeId(2), NodeId(3)));
+        let mut cluster = Script::new(4).cluster();
+        testing::isolate(&mut cluster, 2);
+        cluster.view.cut_links.remove(&(NodeId(2), NodeId(3)));
         let size = Size { width: 800.0, height: 600.0 };
-        let marks = marks(&known, &Layout::of(size, &known.roster));
+        let marks = marks(&cluster, &Layout::of(size, &cluster.roster));
         assert_eq!(marks.len(), 6);
         for mark in marks {
             let expected = match mark.ends {

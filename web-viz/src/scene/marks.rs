@@ -7,7 +7,7 @@ use raft_core::types::{EventId, LogIndex, NodeId};
 use raft_core::view::Flight;
 
 use super::grid::quorum;
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::domain::selection::Selection;
 
 /// Everything that the selection highlights.
@@ -28,16 +28,16 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    pub(crate) fn of(selection: &Selection, known: &Known) -> Self {
+    pub(crate) fn of(selection: &Selection, cluster: &ClusterModel) -> Self {
         let message = selection.message();
         let column = selection.column();
-        let flight = message.and_then(|message| known.view.messages.get(&message));
+        let flight = message.and_then(|message| cluster.view.messages.get(&message));
         Self {
             servers: selection.servers(),
-            holders: column.map(|index| holders(known, index)).unwrap_or_default(),
+            holders: column.map(|index| holders(cluster, index)).unwrap_or_default(),
             message,
             event: selection.why().and_then(crate::domain::why::Why::event),
-            carriers: column.map(|index| carriers(known, index)).unwrap_or_default(),
+            carriers: column.map(|index| carriers(cluster, index)).unwrap_or_default(),
             column,
             carried: flight.and_then(carried),
         }
@@ -50,10 +50,10 @@ impl Marks {
 }
 
 /// The servers whose disks hold the entry, voters or not.
-fn holders(known: &Known, index: LogIndex) -> BTreeSet<NodeId> {
-    let voters = quorum(known, index).holders;
-    let learners = known.view.nodes.iter().filter(|(id, node)| {
-        !known.voters().contains(id) && node.entry(index).is_some() && index <= node.durable_index
+fn holders(cluster: &ClusterModel, index: LogIndex) -> BTreeSet<NodeId> {
+    let voters = quorum(cluster, index).holders;
+    let learners = cluster.view.nodes.iter().filter(|(id, node)| {
+        !cluster.voters().contains(id) && node.entry(index).is_some() && index <= node.durable_index
     });
     learners.map(|(id, _)| *id).chain(voters).collect()
 }
@@ -64,8 +64,8 @@ pub(crate) fn carried(flight: &Flight) -> Option<(LogIndex, LogIndex)> {
     Some((entries.first()?.index, entries.last()?.index))
 }
 
-fn carriers(known: &Known, index: LogIndex) -> Vec<EventId> {
-    let flying = known.view.messages.iter().filter(|(_, flight)| flight.end.is_none());
+fn carriers(cluster: &ClusterModel, index: LogIndex) -> Vec<EventId> {
+    let flying = cluster.view.messages.iter().filter(|(_, flight)| flight.end.is_none());
     let carries = |flight: &Flight| {
         carried(flight).is_some_and(|(first, last)| (first..=last).contains(&index))
     };
@@ -100,16 +100,16 @@ mod tests {
         };
         let (from, to) = (NodeId(1), NodeId(2));
         let sent = EventKind::MessageSent(Message { from, to, seq, term: Term(1), body });
-        let known = script.event(1, sent).known();
+        let cluster = script.event(1, sent).cluster();
         let id = EventId { node: from, seq };
 
-        let marks = Marks::of(&Selection::Entry(LogIndex(1)), &known);
+        let marks = Marks::of(&Selection::Entry(LogIndex(1)), &cluster);
         assert_eq!(marks.holders, BTreeSet::from([NodeId(1)]));
         assert_eq!(marks.carriers, [id]);
         assert!(marks.servers.is_empty());
-        let marks = Marks::of(&Selection::Message(id), &known);
+        let marks = Marks::of(&Selection::Message(id), &cluster);
         assert!(marks.carries(LogIndex(1)) && !marks.carries(LogIndex(2)));
         assert_eq!(marks.message, Some(id));
-        assert_eq!(Marks::of(&Selection::Nothing, &known), Marks::default());
+        assert_eq!(Marks::of(&Selection::Nothing, &cluster), Marks::default());
     }
 }

@@ -9,7 +9,7 @@ use raft_core::view::{DiskHealth, NodeView};
 
 use super::layout::{Layout, Point, Spot};
 use super::marks::Marks;
-use crate::domain::known::{Known, Presence};
+use crate::domain::cluster::{ClusterModel, Presence};
 use crate::num::real;
 
 /// A server, as drawn.
@@ -65,10 +65,10 @@ const FIGURES: usize = 21;
 const ARC_STEPS: f64 = 240.0;
 
 impl ServerMark {
-    /// Draws a server from `known`, but with the figures of `read`.
+    /// Draws a server from `cluster`, but with the figures of `read`.
     pub(crate) fn of(
         id: NodeId,
-        (known, read): (&Known, &Known),
+        (cluster, read): (&ClusterModel, &ClusterModel),
         now: Time,
         layout: &Layout,
         marks: &Marks,
@@ -78,12 +78,12 @@ impl ServerMark {
             label: layout.centre,
             anchor: super::layout::Anchor::Middle,
         });
-        let presence = known.presence(id);
+        let presence = cluster.presence(id);
         let unknown = NodeView::default();
-        let node = known.node(id).unwrap_or(&unknown);
+        let node = cluster.node(id).unwrap_or(&unknown);
         let runs = presence == Presence::Up;
         let leads = node.role == RoleName::Leader;
-        let outsider = outsider(id, known).filter(|_| runs && !leads);
+        let outsider = outsider(id, cluster).filter(|_| runs && !leads);
         let mut mark = Self {
             id,
             spot,
@@ -139,8 +139,8 @@ fn figures_of(last: LogIndex, committed: LogIndex) -> Vec<String> {
 }
 
 /// The title of a server that does not vote.
-fn outsider(id: NodeId, known: &Known) -> Option<&'static str> {
-    let members = known.membership()?;
+fn outsider(id: NodeId, cluster: &ClusterModel) -> Option<&'static str> {
+    let members = cluster.membership()?;
     if members.is_voter(id) {
         return None;
     }
@@ -210,15 +210,15 @@ mod tests {
 
     fn scene(script: &Script, now: u64) -> Scene {
         let size = Size { width: 800.0, height: 600.0 };
-        let (known, marks) = (script.known(), Marks::default());
+        let (cluster, marks) = (script.cluster(), Marks::default());
         Scene::of(Source {
-            known: &known,
-            read: &known,
+            cluster: &cluster,
+            read: &cluster,
             now: Time(now),
             pace: Pace::REAL,
             size,
             marks: &marks,
-            gesture: crate::scene::Gesture::None,
+            gesture: crate::scene::DrawnGesture::None,
             refused: None,
         })
     }
@@ -272,11 +272,12 @@ mod tests {
         let committed = |script: Script, to: u64| {
             let (from, to) = (LogIndex(0), LogIndex(to));
             let why = raft_core::event::CommitReason::LeaderCommit;
-            script.event(1, EventKind::CommitAdvanced { from, to, why }).known()
+            script.event(1, EventKind::CommitAdvanced { from, to, why }).cluster()
         };
-        let (known, read) = (committed(leads, 9), committed(follows, 7));
-        let layout = Layout::of(size, &known.roster);
-        let mark = ServerMark::of(NodeId(1), (&known, &read), Time(0), &layout, &Marks::default());
+        let (cluster, read) = (committed(leads, 9), committed(follows, 7));
+        let layout = Layout::of(size, &cluster.roster);
+        let mark =
+            ServerMark::of(NodeId(1), (&cluster, &read), Time(0), &layout, &Marks::default());
         assert_eq!(mark.figures, ["log 0 · committed 7"]);
         assert_eq!(mark.role, RoleName::Leader);
     }

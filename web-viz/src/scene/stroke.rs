@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use raft_core::types::NodeId;
 
 use super::layout::{Layout, Point};
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 
 /// What a stroke would cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,19 +19,19 @@ pub(crate) enum Cut {
 }
 
 /// What the stroke along `path` would cut.
-pub(crate) fn cut(path: &[Point], known: &Known, layout: &Layout) -> Cut {
-    let crossed = crossed(path, known, layout);
+pub(crate) fn cut(path: &[Point], cluster: &ClusterModel, layout: &Layout) -> Cut {
+    let crossed = crossed(path, cluster, layout);
     if crossed.is_empty() {
         return Cut::Nothing;
     }
-    let before = circles(known, &[]);
-    let after = circles(known, &crossed);
+    let before = circles(cluster, &[]);
+    let after = circles(cluster, &crossed);
     // A partition heals all links within its groups, but it must not heal links that were cut one
     // by one.
     let mends = after.iter().any(|group| {
         group
             .iter()
-            .any(|one| group.iter().any(|other| one != other && !known.linked(*one, *other)))
+            .any(|one| group.iter().any(|other| one != other && !cluster.linked(*one, *other)))
     });
     if after.len() > before.len() && !mends { Cut::Apart(after) } else { Cut::Links(crossed) }
 }
@@ -71,11 +71,11 @@ impl Cut {
 }
 
 /// The links that pass messages and that the stroke crosses, each with its lower end first.
-fn crossed(path: &[Point], known: &Known, layout: &Layout) -> Vec<(NodeId, NodeId)> {
+fn crossed(path: &[Point], cluster: &ClusterModel, layout: &Layout) -> Vec<(NodeId, NodeId)> {
     let crosses = |link: (Point, Point)| {
         path.windows(2).any(|piece| matches!(piece, [from, to] if meet((*from, *to), link)))
     };
-    let links = super::links::marks(known, layout).into_iter();
+    let links = super::links::marks(cluster, layout).into_iter();
     links
         .filter(|link| link.state != super::links::LinkState::Cut)
         .filter(|link| crosses((link.from, link.to)))
@@ -92,13 +92,16 @@ fn meet((a, b): (Point, Point), (c, d): (Point, Point)) -> bool {
 
 /// The groups of servers that are connected, directly or over others, without these links. Smaller
 /// groups come first.
-pub(super) fn circles(known: &Known, without: &[(NodeId, NodeId)]) -> Vec<BTreeSet<NodeId>> {
+pub(super) fn circles(
+    cluster: &ClusterModel,
+    without: &[(NodeId, NodeId)],
+) -> Vec<BTreeSet<NodeId>> {
     let passes = |one: NodeId, other: NodeId| {
-        let cut = |from, to| known.view.cut_links.contains(&(from, to));
+        let cut = |from, to| cluster.view.cut_links.contains(&(from, to));
         let gone = without.contains(&(one.min(other), one.max(other)));
         !gone && (!cut(one, other) || !cut(other, one))
     };
-    let mut rest = known.roster.clone();
+    let mut rest = cluster.roster.clone();
     let mut circles: Vec<BTreeSet<NodeId>> = Vec::new();
     while let Some(first) = rest.pop_first() {
         let (mut circle, mut edge) = (BTreeSet::from([first]), vec![first]);
@@ -138,12 +141,12 @@ mod tests {
     /// words name the groups, the smaller group first.
     #[test]
     fn a_stroke_through_the_ring_parts_the_servers() {
-        let known = Script::new(5).known();
-        let layout = Layout::of(SIZE, &known.roster);
+        let cluster = Script::new(5).cluster();
+        let layout = Layout::of(SIZE, &cluster.roster);
         // The stroke passes between S1 and S5 on one side, and between S2 and S3 on the other.
         let (start, end) = (between(&layout, 1, 5), between(&layout, 2, 3));
         let path = [end.towards(start, 1.4), start.towards(end, 1.4)];
-        let cut = cut(&path, &known, &layout);
+        let cut = cut(&path, &cluster, &layout);
         assert_eq!(cut, Cut::Apart(vec![set(&[1, 2]), set(&[3, 4, 5])]));
         assert_eq!(cut.words(), "cuts S1, S2 from S3, S4, S5");
         assert!(cut.takes((NodeId(1), NodeId(5))) && !cut.takes((NodeId(1), NodeId(2))));
@@ -153,17 +156,17 @@ mod tests {
     /// do not count, and a stroke through nothing cuts nothing.
     #[test]
     fn a_short_stroke_cuts_single_links() {
-        let known = Script::new(3).known();
-        let layout = Layout::of(SIZE, &known.roster);
+        let cluster = Script::new(3).cluster();
+        let layout = Layout::of(SIZE, &cluster.roster);
         let middle = between(&layout, 1, 2);
         let across = [middle.at(0.6, -9.0), middle.at(0.6, 9.0)];
-        let one = cut(&across, &known, &layout);
+        let one = cut(&across, &cluster, &layout);
         assert_eq!(one, Cut::Links(vec![(NodeId(1), NodeId(2))]));
         assert_eq!(one.words(), "cuts the link S1–S2");
         let outside = [Point { x: 2.0, y: 2.0 }, Point { x: 60.0, y: 2.0 }];
-        assert_eq!(cut(&outside, &known, &layout), Cut::Nothing);
-        assert_eq!(cut(&across[..1], &known, &layout), Cut::Nothing);
-        let isolated = Script::new(3).isolate(1).known();
+        assert_eq!(cut(&outside, &cluster, &layout), Cut::Nothing);
+        assert_eq!(cut(&across[..1], &cluster, &layout), Cut::Nothing);
+        let isolated = Script::new(3).isolate(1).cluster();
         assert_eq!(cut(&across, &isolated, &layout), Cut::Nothing);
     }
 
@@ -171,12 +174,12 @@ mod tests {
     /// none is made.
     #[test]
     fn a_stroke_mends_nothing() {
-        let mut known = Script::new(4).known();
-        known.view.cut_links.extend([(NodeId(3), NodeId(4)), (NodeId(4), NodeId(3))]);
-        let layout = Layout::of(SIZE, &known.roster);
+        let mut cluster = Script::new(4).cluster();
+        cluster.view.cut_links.extend([(NodeId(3), NodeId(4)), (NodeId(4), NodeId(3))]);
+        let layout = Layout::of(SIZE, &cluster.roster);
         let (start, end) = (between(&layout, 1, 4), between(&layout, 1, 2));
         let path = [end.towards(start, 1.4), start.towards(end, 1.4)];
-        let Cut::Links(links) = cut(&path, &known, &layout) else { panic!("it would mend") };
+        let Cut::Links(links) = cut(&path, &cluster, &layout) else { panic!("it would mend") };
         assert_eq!(links.len(), 3);
         assert!(links.iter().all(|(one, _)| *one == NodeId(1)));
     }

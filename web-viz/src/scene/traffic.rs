@@ -15,7 +15,7 @@ use raft_core::view::{Flight, FlightEnd};
 use super::border::Border;
 use super::layout::{Layout, Point};
 use super::marks::{Marks, carried};
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::domain::playback::Pace;
 use crate::num::real;
 
@@ -146,8 +146,8 @@ pub(crate) struct Ground<'a> {
 impl Ground<'_> {
     /// Where a message ends on a cut link, as a fraction of its lane: just before the bar or line
     /// that shows the cut.
-    fn wall(self, from: NodeId, to: NodeId, known: &Known) -> Option<f64> {
-        if !known.view.cut_links.contains(&(from, to)) {
+    fn wall(self, from: NodeId, to: NodeId, cluster: &ClusterModel) -> Option<f64> {
+        if !cluster.view.cut_links.contains(&(from, to)) {
             return None;
         }
         let (start, end) = self.layout.lane(from, to)?;
@@ -159,7 +159,7 @@ impl Ground<'_> {
 
 /// The marks of all messages at `now`.
 pub(crate) fn marks(
-    known: &Known,
+    cluster: &ClusterModel,
     now: Time,
     pace: Pace,
     ground: Ground<'_>,
@@ -168,14 +168,14 @@ pub(crate) fn marks(
     let mut sampler = Sampler::new(pace);
     // Chosen messages are always shown.
     let is_chosen = |id: &EventId| chosen.message == Some(*id) || chosen.carriers.contains(id);
-    let visible = known
+    let visible = cluster
         .view
         .messages
         .iter()
         .filter(|(id, flight)| sampler.shows(flight) || flight.held || is_chosen(id));
     let draw = |(id, flight): (&EventId, &Flight)| {
-        let heard = known.presence(flight.message.to).runs();
-        let wall = ground.wall(flight.message.from, flight.message.to, known);
+        let heard = cluster.presence(flight.message.to).runs();
+        let wall = ground.wall(flight.message.from, flight.message.to, cluster);
         let (share, phase) = progress(flight, heard, wall, (now, pace))?;
         let mark = mark(*id, flight, (share, phase), ground.layout)?;
         let chosen = (chosen.message == Some(*id), chosen.carriers.contains(id));

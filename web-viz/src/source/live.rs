@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use api::demo::Overview;
+use api::demo::{Action as DemoAction, Overview};
 use api::status::StatusSummary;
 use futures_util::StreamExt as _;
 use gloo_net::websocket::Message;
@@ -20,9 +20,9 @@ use raft_core::types::{Micros, NodeId};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::dispatch::Dispatch;
-use crate::domain::desk::Ask;
+use crate::domain::form::Ask;
 use crate::model::Action;
-use crate::model::live::{Order, Report};
+use crate::model::live::Report;
 use crate::num::whole;
 use plan::Plan;
 
@@ -84,10 +84,10 @@ impl LiveSource {
         });
     }
 
-    /// Sends a command to the supervisor.
-    pub(crate) fn supervise(&self, order: &Order) {
+    /// Sends an action to the supervisor.
+    pub(crate) fn supervise(&self, action: &DemoAction) {
         let Some(watch) = self.watch.clone() else { return };
-        let path = order.path();
+        let path = action.path();
         spawn_local(async move {
             let token = watch.supervisor.borrow().clone().unwrap_or_default();
             match rest::supervise(&watch.base, &token, &path).await {

@@ -262,7 +262,7 @@ impl Replay {
             run: Run {
                 current: BranchId(0),
                 at_end: self.at_end(),
-                deeds: 0,
+                actions: 0,
                 branches: vec![whole(Moment { happened: self.total() as u64, time: self.end })],
             },
             ..Happened::default()

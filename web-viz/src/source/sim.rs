@@ -2,12 +2,12 @@
 //! another branch. It has no clock: the page says up to which time it runs.
 
 use raft_core::event::{Event, EventKind};
-use raft_core::sim::{Action, ActionError, BranchId, Deed, Moment, Simulation, Timeline};
+use raft_core::sim::{Action, ActionError, BranchId, JournalEntry, Moment, Simulation, Timeline};
 use raft_core::types::{RequestId, Time};
 
+use crate::domain::actions::conditions::Conditions;
 use crate::domain::clients::Clients;
 use crate::domain::compare::{Comparison, Side};
-use crate::domain::deeds::conditions::Conditions;
 use crate::domain::history::{Jump, Run};
 use crate::domain::run::{Happened, Landed, SimSetup, Stretch};
 use crate::link::Recall;
@@ -18,7 +18,7 @@ pub(crate) struct Sim {
     timeline: Timeline,
     conditions: Shared<Conditions>,
     /// The last action that `conditions` includes.
-    last_deed: Option<Deed>,
+    last_action: Option<JournalEntry>,
     clients: Shared<Clients>,
     /// A lesson's script. It ends with any other action.
     script: Option<Script>,
@@ -34,7 +34,7 @@ impl Sim {
         let conditions = Shared::new(Conditions::of(timeline.config(), &[]));
         let script = setup.lesson.and_then(|play| Script::new(play, &mut timeline));
         let clients = Shared::default();
-        Self { timeline, conditions, last_deed: None, clients, script }
+        Self { timeline, conditions, last_action: None, clients, script }
     }
 
     /// A run that repeats the actions of another run and advances to the same time. Actions that
@@ -42,9 +42,9 @@ impl Sim {
     pub(crate) fn again(setup: SimSetup, other: Option<&Self>) -> Self {
         let mut sim = Self::new(setup);
         if let Some(other) = other {
-            for deed in other.simulation().journal() {
-                sim.timeline.run_until(deed.at.time);
-                let _ = sim.timeline.act(deed.action.clone());
+            for entry in other.simulation().journal() {
+                sim.timeline.run_until(entry.at.time);
+                let _ = sim.timeline.act(entry.action.clone());
             }
             sim.timeline.run_until(other.simulation().now());
         }
@@ -62,9 +62,9 @@ impl Sim {
 
     /// Goes back to a link's playhead, if that is in the past.
     pub(crate) fn rewind(&mut self, recall: &Recall) -> Option<Landed> {
-        let next = self.timeline.journal().get(recall.deeds);
-        if next.is_some_and(|deed| deed.at == recall.at) {
-            self.timeline.seek_before(recall.deeds);
+        let next = self.timeline.journal().get(recall.actions);
+        if next.is_some_and(|entry| entry.at == recall.at) {
+            self.timeline.seek_before(recall.actions);
         } else if self.timeline.moment() > recall.at {
             self.timeline.seek(recall.at);
         } else {
@@ -108,7 +108,7 @@ impl Sim {
         Recall {
             journal: self.timeline.journal().to_vec(),
             at: simulation.moment(),
-            deeds: simulation.journal().len(),
+            actions: simulation.journal().len(),
             digest: simulation.digest(),
         }
     }
@@ -206,16 +206,16 @@ impl Sim {
             let Moment { happened, .. } = self.timeline.moment();
             let journal = self.simulation().journal();
             // An action comes after the events of its moment.
-            if let Some(last) = journal.last().filter(|deed| deed.at.happened == happened) {
+            if let Some(last) = journal.last().filter(|entry| entry.at.happened == happened) {
                 let (last, at) = (journal.len() - 1, last.at);
                 self.timeline.seek_before(last);
                 debug_assert_eq!(self.timeline.moment(), at);
                 continue;
             }
             let Some(before) = happened.checked_sub(1) else { return };
-            let deeds = journal.iter().rev().map(|deed| deed.at);
+            let actions = journal.iter().rev().map(|entry| entry.at);
             let rested =
-                deeds.take_while(|at| at.happened >= before).find(|at| at.happened == before);
+                actions.take_while(|at| at.happened >= before).find(|at| at.happened == before);
             self.timeline.seek(rested.unwrap_or(Moment { happened: before, time: Time(0) }));
         }
     }
@@ -264,7 +264,7 @@ impl Sim {
             run: Run {
                 current: self.timeline.current(),
                 at_end: self.timeline.at_end(),
-                deeds: simulation.journal().len(),
+                actions: simulation.journal().len(),
                 branches: self.timeline.branches().collect(),
             },
             events,
@@ -282,8 +282,8 @@ impl Sim {
 
     fn conditions(&mut self) -> Shared<Conditions> {
         let journal = self.timeline.simulation().journal();
-        if journal.last() != self.last_deed.as_ref() {
-            self.last_deed = journal.last().cloned();
+        if journal.last() != self.last_action.as_ref() {
+            self.last_action = journal.last().cloned();
             self.conditions = Shared::new(Conditions::of(self.timeline.config(), journal));
         }
         self.conditions.clone()
@@ -338,7 +338,7 @@ mod tests {
 
     /// Guards that undo continues the cluster without the last action, and keeps the old branch.
     #[test]
-    fn undo_parts_before_the_last_deed() {
+    fn undo_branches_before_the_last_action() {
         let mut sim = Sim::new(SimSetup { seed: 3, ..SimSetup::default() });
         assert!(sim.jump(Jump::Undo).is_none(), "nothing was done yet");
         sim.advance(Time(300 * MILLISECOND));

@@ -1,6 +1,6 @@
 //! Parses the conditions after `expect` and `wait until`.
 
-use super::super::condition::{Answer, AtLeast, Condition, Refusal};
+use super::super::condition::{AtLeast, Condition, Refusal, Reply};
 use super::super::guarantee::Guarantee;
 use super::super::words;
 use super::cursor::Cursor;
@@ -212,13 +212,13 @@ fn answer(words: &mut Cursor) -> Result<Condition, String> {
     words.word("is")?;
     let word = words.next("an answer")?;
     let answer = match word.as_str() {
-        "open" => Answer::Open,
-        "done" => Answer::Done,
-        "refused" => Answer::Refused,
-        "unknown" => Answer::Unknown,
-        "failed" => Answer::Failed,
-        "nothing" => Answer::Value(None),
-        _ => Answer::Value(Some(word)),
+        "open" => Reply::Open,
+        "done" => Reply::Done,
+        "refused" => Reply::Refused,
+        "unknown" => Reply::Unknown,
+        "failed" => Reply::Failed,
+        "nothing" => Reply::Value(None),
+        _ => Reply::Value(Some(word)),
     };
     Ok(Condition::Answer { request, answer })
 }

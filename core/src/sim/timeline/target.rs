@@ -9,28 +9,30 @@ pub(super) enum Target {
     Time(Time),
     /// This many happenings from the start.
     Happened(u64),
-    /// Just before a deed of the journal, given by its number and moment.
-    Deed(usize, Moment),
+    /// Just before an action of the journal, given by its number and moment.
+    BeforeAction(usize, Moment),
 }
 
 impl Target {
     pub(super) fn is_ahead(self, simulation: &Simulation) -> bool {
         match self {
-            Self::Moment(moment) | Self::Deed(_, moment) => simulation.happened < moment.happened,
+            Self::Moment(moment) | Self::BeforeAction(_, moment) => {
+                simulation.happened < moment.happened
+            }
             Self::Time(time) => simulation.next_at().is_some_and(|next| next <= time),
             Self::Happened(number) => simulation.happened < number,
         }
     }
 
-    /// Whether the deed with this number lies beyond the target, even if its moment does not.
-    pub(super) const fn precedes(self, deed: usize) -> bool {
-        matches!(self, Self::Deed(first, _) if first <= deed)
+    /// Whether the action with this number lies beyond the target, even if its moment does not.
+    pub(super) const fn precedes(self, number: usize) -> bool {
+        matches!(self, Self::BeforeAction(first, _) if first <= number)
     }
 
-    /// Whether the way to the target includes a deed at this moment.
+    /// Whether the way to the target includes an action at this moment.
     pub(super) fn allows(self, at: Moment) -> bool {
         match self {
-            Self::Moment(moment) | Self::Deed(_, moment) => at <= moment,
+            Self::Moment(moment) | Self::BeforeAction(_, moment) => at <= moment,
             Self::Time(time) => at.time <= time,
             Self::Happened(number) => at.happened < number,
         }
@@ -38,7 +40,7 @@ impl Target {
 
     pub(super) const fn time(self) -> Time {
         match self {
-            Self::Moment(moment) | Self::Deed(_, moment) => moment.time,
+            Self::Moment(moment) | Self::BeforeAction(_, moment) => moment.time,
             Self::Time(time) => time,
             Self::Happened(_) => Time(0),
         }

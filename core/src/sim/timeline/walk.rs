@@ -16,9 +16,9 @@ impl Walk {
         let mut simulation = timeline.nearest(branch, |point| point.moment() < start).simulation;
         let journal = timeline.get(branch).map_or(&[][..], |branch| &branch.journal);
         let done = simulation.journal().len();
-        for deed in journal.iter().skip(done).take_while(|deed| deed.at < start) {
-            simulation.run_to(deed.at);
-            let _ = simulation.act(deed.action.clone());
+        for entry in journal.iter().skip(done).take_while(|entry| entry.at < start) {
+            simulation.run_to(entry.at);
+            let _ = simulation.act(entry.action.clone());
         }
         simulation.run_to(start);
         let _ = simulation.take_events();
@@ -33,9 +33,9 @@ impl Walk {
             let branch = timeline.get(self.branch)?;
             let done = self.simulation.journal().len();
             match branch.journal.get(done) {
-                Some(deed) if deed.at.happened <= self.simulation.happened => {
-                    self.simulation.run_to(deed.at);
-                    let _ = self.simulation.act(deed.action.clone());
+                Some(entry) if entry.at.happened <= self.simulation.happened => {
+                    self.simulation.run_to(entry.at);
+                    let _ = self.simulation.act(entry.action.clone());
                 }
                 _ if self.simulation.happened >= branch.end.happened => return None,
                 _ => {

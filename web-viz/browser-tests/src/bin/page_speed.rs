@@ -115,8 +115,8 @@ impl Figure {
 /// Adds the figures of a round.
 fn add(figures: &mut Vec<Figure>, found: Vec<Figure>) {
     for figure in found {
-        match figures.iter_mut().find(|known| known.name == figure.name) {
-            Some(known) => known.values.extend(figure.values),
+        match figures.iter_mut().find(|cluster| cluster.name == figure.name) {
+            Some(cluster) => cluster.values.extend(figure.values),
             None => figures.push(figure),
         }
     }

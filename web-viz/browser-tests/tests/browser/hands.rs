@@ -125,7 +125,7 @@ async fn a_stroke_across_the_ring_is_a_partition() -> Result<()> {
             stroke.extend(slowly(start, end));
             page.point(Pointer::Mouse, &stroke).await;
             page.wait("the stroke", "document.querySelector('.stroke') !== null").await;
-            assert_eq!(page.text("hand-words").await, "cuts S1, S2 from S3, S4, S5");
+            assert_eq!(page.text("gesture-words").await, "cuts S1, S2 from S3, S4, S5");
             assert_eq!(count(page, ".link.doomed").await, 6);
             if given_up {
                 page.strike(ESCAPE, false).await;
@@ -167,7 +167,7 @@ async fn a_message_is_delayed_doubled_and_lost_by_hand() -> Result<()> {
         let mut pull = vec![Touch::To(mark.at, 0), Touch::Down];
         pull.extend(slowly(mark.at, back));
         page.point(Pointer::Mouse, &pull).await;
-        page.wait("what it means", "/^arrives \\d+ ms later$/.test(document.querySelector('[data-testid=hand-words]').innerText)").await;
+        page.wait("what it means", "/^arrives \\d+ ms later$/.test(document.querySelector('[data-testid=gesture-words]').innerText)").await;
         page.point(Pointer::Mouse, &[Touch::Up]).await;
         page.wait("a later arrival", &format!("{due} !== {before}")).await;
 
@@ -175,7 +175,7 @@ async fn a_message_is_delayed_doubled_and_lost_by_hand() -> Result<()> {
         page.hold_key(SHIFT, true).await;
         let at = page.middle(".flight.chosen .grip").await;
         page.point(Pointer::Mouse, &[Touch::To(at, 0), Touch::Down]).await;
-        page.wait("what it means", "document.querySelector('[data-testid=hand-words]').innerText === 'arrives twice'").await;
+        page.wait("what it means", "document.querySelector('[data-testid=gesture-words]').innerText === 'arrives twice'").await;
         page.point(Pointer::Mouse, &[Touch::Up]).await;
         page.hold_key(SHIFT, false).await;
         page.wait("the copy", &format!("document.querySelectorAll('.flight').length === {}", all + 1))

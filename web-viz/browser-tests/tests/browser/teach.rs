@@ -150,8 +150,8 @@ async fn a_broken_rule_is_found_out() -> Result<()> {
     .await
 }
 
-/// Guards that, in the tray, a server joins and becomes leader, and that the page judges what
-/// clients saw meanwhile.
+/// Guards that, in the fault panel, a server joins and becomes leader, and that the page judges
+/// what clients saw meanwhile.
 #[tokio::test]
 async fn members_join_and_lead_and_clients_are_judged() -> Result<()> {
     let site = Site::open().await?;
@@ -165,23 +165,23 @@ async fn members_join_and_lead_and_clients_are_judged() -> Result<()> {
             "document.querySelectorAll('[data-testid=answers] .done').length >= 4",
         )
         .await;
-        page.click("tray-members").await;
+        page.click("faults-members").await;
         page.click("add-voter").await;
         wait_text(page, "members", "S1 S2 S3 S4").await;
         page.wait(
             "the change",
-            "document.querySelector('[data-testid=order]').dataset.state === 'done'",
+            "document.querySelector('[data-testid=newest-request]').dataset.state === 'done'",
         )
         .await;
         page.click("choose-S4").await;
         page.click("transfer").await;
         assert_eq!(page.wait_for_leader(Some(&leader)).await, "S4");
-        page.click("tray-network").await;
+        page.click("faults-network").await;
         page.slide("loss", 50).await;
         wait_text(page, "loss-words", "5 %").await;
         page.click("heal").await;
         wait_text(page, "loss-words", "0 %").await;
-        page.click("tray-server").await;
+        page.click("faults-server").await;
         page.click("disk-stall").await;
         page.press("c").await;
         // A leader whose disk hangs steps down.

@@ -5,7 +5,7 @@ use raft_core::event::{Event, EventKind, Timer};
 use raft_core::types::{LogIndex, Micros, SECOND, Time};
 
 use super::{Caption, Rank, calm};
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::num::{grouped, real, whole};
 
 /// How often the caption is updated.
@@ -23,12 +23,13 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// Applies an event that `known` already contains. Returns a caption when a count is complete.
-    pub(super) fn observe(&mut self, event: &Event, known: &Known) -> Option<Caption> {
+    /// Applies an event that `cluster` already contains. Returns a caption when a count is
+    /// complete.
+    pub(super) fn observe(&mut self, event: &Event, cluster: &ClusterModel) -> Option<Caption> {
         if !matches!(event.kind, EventKind::Summarised { .. }) {
             return None;
         }
-        let here = (event.time, known.committed());
+        let here = (event.time, cluster.committed());
         let (since, began) = match self.from {
             Some(from) if self.lasts(event.time) => from,
             Some(_) | None => *self.from.insert(here),

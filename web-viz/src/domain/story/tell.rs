@@ -7,14 +7,16 @@ use raft_core::rules::VoteRefusal;
 use raft_core::types::{LogIndex, LogPosition, NodeId, Term};
 
 use super::{Caption, Rank, Tone, calm, turn};
-use crate::domain::known::{Known, names};
+use crate::domain::cluster::{ClusterModel, names};
 
 /// The caption of an event, if it has one.
-pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<Caption> {
+pub(super) fn tell(event: &Event, cluster: &ClusterModel, led: Option<NodeId>) -> Option<Caption> {
     let node = event.id.node;
     match &event.kind {
-        EventKind::TimerFired { timer: Timer::Election } => Some(election_due(node, known)),
-        EventKind::RoleChanged { role, term, why } => role_changed(node, *role, *term, *why, known),
+        EventKind::TimerFired { timer: Timer::Election } => Some(election_due(node, cluster)),
+        EventKind::RoleChanged { role, term, why } => {
+            role_changed(node, *role, *term, *why, cluster)
+        }
         EventKind::VoteGranted { candidate, term, pre: false } if *candidate != node => Some(calm(
             Rank::Step,
             format!("{node} votes for {candidate} in term {term}."),
@@ -24,7 +26,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         EventKind::VoteRefused { candidate, term, why, .. } => {
             Some(vote_refused(node, *candidate, *term, *why))
         }
-        EventKind::Crashed => Some(crashed(node, known, led)),
+        EventKind::Crashed => Some(crashed(node, cluster, led)),
         EventKind::Frozen => Some(frozen(node, led)),
         EventKind::Thawed => Some(calm(
             Rank::Turn,
@@ -33,11 +35,11 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
              who leads now.",
         )),
         EventKind::Started(state) if state.last.index > LogIndex(0) || state.term > Term(0) => {
-            Some(restarted(node, known))
+            Some(restarted(node, cluster))
         }
-        EventKind::EntriesAppended { entries, .. } => appended(node, entries, known),
+        EventKind::EntriesAppended { entries, .. } => appended(node, entries, cluster),
         EventKind::CommitAdvanced { to, why: CommitReason::Majority(proof), .. } => {
-            committed(node, *to, proof, known)
+            committed(node, *to, proof, cluster)
         }
         EventKind::LogTruncated { from, .. } => Some(turn(
             Tone::Bad,
@@ -45,7 +47,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
             "They were never committed, and the leader's log differs there. A follower always \
              adopts the leader's log.",
         )),
-        EventKind::LinkChanged { from, to, up } => Some(links(*from, *to, *up, known)),
+        EventKind::LinkChanged { from, to, up } => Some(links(*from, *to, *up, cluster)),
         EventKind::SnapshotInstalled { meta, .. } => Some(turn(
             Tone::Calm,
             format!("{node} installs the leader's snapshot at index {}.", meta.last.index),
@@ -56,7 +58,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
         | EventKind::ConfigurationCommitted { .. }
         | EventKind::TransferStarted { .. }
         | EventKind::TransferAborted { .. }
-        | EventKind::PeerLostLog { .. } => members(event, known),
+        | EventKind::PeerLostLog { .. } => members(event, cluster),
         EventKind::Fault(it) => super::faults::fault(it),
         EventKind::WriteFailed { .. } => Some(turn(
             Tone::Bad,
@@ -67,7 +69,7 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
             Some(state_differs(node, *peer, *index, *stops))
         }
         EventKind::MessageReceived { name: MessageName::AppendEntriesReply, .. } => {
-            steady(node, known)
+            steady(node, cluster)
         }
         EventKind::TimerFired { timer: Timer::Heartbeat }
         | EventKind::Started(_)
@@ -100,17 +102,17 @@ pub(super) fn tell(event: &Event, known: &Known, led: Option<NodeId>) -> Option<
 }
 
 /// Captions for membership changes and leadership transfers.
-fn members(event: &Event, known: &Known) -> Option<Caption> {
+fn members(event: &Event, cluster: &ClusterModel) -> Option<Caption> {
     let node = event.id.node;
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller handles all other kinds")]
     match &event.kind {
-        EventKind::ConfigurationAppended { membership, .. } if known.leads(node) => Some(calm(
+        EventKind::ConfigurationAppended { membership, .. } if cluster.leads(node) => Some(calm(
             Rank::Turn,
             format!("{node} proposes new members: {membership}."),
             "A membership change is a log entry. A server uses the newest configuration in its \
              log, even before it is committed.",
         )),
-        EventKind::ConfigurationCommitted { membership, .. } if known.leads(node) => Some(turn(
+        EventKind::ConfigurationCommitted { membership, .. } if cluster.leads(node) => Some(turn(
             Tone::Good,
             format!("The members are now {membership}."),
             "A majority holds the configuration on disk. From now on its voters decide.",
@@ -136,9 +138,9 @@ fn members(event: &Event, known: &Known) -> Option<Caption> {
     }
 }
 
-fn election_due(node: NodeId, known: &Known) -> Caption {
+fn election_due(node: NodeId, cluster: &ClusterModel) -> Caption {
     let headline = format!("{node} has heard from no leader for too long.");
-    if known.reaches_majority(node) {
+    if cluster.reaches_majority(node) {
         return calm(
             Rank::Turn,
             headline,
@@ -146,16 +148,16 @@ fn election_due(node: NodeId, known: &Known) -> Caption {
              starts a new term.",
         );
     }
-    let circle = known.circle(node);
-    let alive = circle.iter().filter(|other| known.presence(**other).runs()).count();
+    let circle = cluster.circle(node);
+    let alive = circle.iter().filter(|other| cluster.presence(**other).runs()).count();
     calm(
         Rank::Turn,
         headline,
         format!(
             "It asks for votes, but needs {} of {} to win. With {alive} in reach it cannot win, \
              and no write commits.",
-            known.majority(),
-            known.voters().len()
+            cluster.majority(),
+            cluster.voters().len()
         ),
     )
 }
@@ -165,7 +167,7 @@ fn role_changed(
     role: RoleName,
     term: Term,
     why: RoleReason,
-    known: &Known,
+    cluster: &ClusterModel,
 ) -> Option<Caption> {
     match role {
         RoleName::Leader => Some(turn(
@@ -174,8 +176,8 @@ fn role_changed(
             format!(
                 "{} of {} servers voted for it: a majority. Two majorities always share a server, \
                  so no second leader can win this term.",
-                known.majority(),
-                known.voters().len()
+                cluster.majority(),
+                cluster.voters().len()
             ),
         )),
         RoleName::Candidate => Some(calm(
@@ -272,8 +274,8 @@ fn place(position: LogPosition) -> String {
     format!("index {} of term {}", position.index, position.term)
 }
 
-pub(super) fn crashed(node: NodeId, known: &Known, led: Option<NodeId>) -> Caption {
-    let (running, all, needed) = (known.running(), known.voters().len(), known.majority());
+pub(super) fn crashed(node: NodeId, cluster: &ClusterModel, led: Option<NodeId>) -> Caption {
+    let (running, all, needed) = (cluster.running(), cluster.voters().len(), cluster.majority());
     if running < needed {
         return turn(
             Tone::Bad,
@@ -310,9 +312,9 @@ pub(super) fn frozen(node: NodeId, led: Option<NodeId>) -> Caption {
     turn(Tone::Bad, format!("{node} is frozen."), why)
 }
 
-fn restarted(node: NodeId, known: &Known) -> Caption {
+fn restarted(node: NodeId, cluster: &ClusterModel) -> Caption {
     let headline = format!("{node} is back.");
-    match known.leader() {
+    match cluster.leader() {
         Some(leader) => turn(
             Tone::Good,
             headline,
@@ -337,10 +339,10 @@ fn asked_for(payload: &Payload) -> bool {
     matches!(payload, Payload::Command(_)) && !payload.to_string().starts_with(PROBE)
 }
 
-fn appended(node: NodeId, entries: &[Entry], known: &Known) -> Option<Caption> {
+fn appended(node: NodeId, entries: &[Entry], cluster: &ClusterModel) -> Option<Caption> {
     let last = entries.last()?;
     let command = asked_for(&last.payload);
-    if known.leads(node) {
+    if cluster.leads(node) {
         return command.then(|| {
             calm(
                 Rank::Turn,
@@ -363,9 +365,9 @@ fn committed(
     node: NodeId,
     to: LogIndex,
     proof: &[(NodeId, LogIndex)],
-    known: &Known,
+    cluster: &ClusterModel,
 ) -> Option<Caption> {
-    let entry = known.node(node)?.entry(to)?;
+    let entry = cluster.node(node)?.entry(to)?;
     let holders = names(proof.iter().filter(|(_, index)| *index >= to).map(|(voter, _)| *voter));
     match &entry.payload {
         payload @ Payload::Command(_) => asked_for(payload).then(|| turn(
@@ -389,8 +391,8 @@ fn committed(
     }
 }
 
-fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
-    if known.view.cut_links.is_empty() {
+fn links(from: NodeId, to: NodeId, up: bool, cluster: &ClusterModel) -> Caption {
+    if cluster.view.cut_links.is_empty() {
         return turn(
             Tone::Good,
             "All links are up again.".to_owned(),
@@ -398,9 +400,9 @@ fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
              repairs their logs.",
         );
     }
-    if let Some(lonely) = known.roster.iter().find(|node| known.isolated(**node)) {
-        let rest = known.voters().len() - 1;
-        let why = if rest >= known.majority() {
+    if let Some(lonely) = cluster.roster.iter().find(|node| cluster.isolated(**node)) {
+        let rest = cluster.voters().len() - 1;
+        let why = if rest >= cluster.majority() {
             "The others are a majority and continue without it. Alone it can neither win an \
              election nor commit a write."
         } else {
@@ -417,17 +419,17 @@ fn links(from: NodeId, to: NodeId, up: bool, known: &Known) -> Caption {
 }
 
 /// With nothing else to report, the caption explains what keeps the cluster stable.
-fn steady(node: NodeId, known: &Known) -> Option<Caption> {
-    let leader = known.leader().filter(|leader| *leader == node)?;
-    let all = known.voters().len();
-    if known.running() < all {
-        let down = known.roster.iter().copied().filter(|id| !known.presence(*id).runs());
+fn steady(node: NodeId, cluster: &ClusterModel) -> Option<Caption> {
+    let leader = cluster.leader().filter(|leader| *leader == node)?;
+    let all = cluster.voters().len();
+    if cluster.running() < all {
+        let down = cluster.roster.iter().copied().filter(|id| !cluster.presence(*id).runs());
         return Some(calm(
             Rank::Idle,
-            format!("{leader} leads with {} of {all} servers.", known.running()),
+            format!("{leader} leads with {} of {all} servers.", cluster.running()),
             format!(
                 "Writes commit while a majority of {} runs. {} will catch up later.",
-                known.majority(),
+                cluster.majority(),
                 names(down)
             ),
         ));

@@ -3,12 +3,12 @@
 use raft_core::types::{LogIndex, NodeId};
 
 use super::{Fact, NONE, list, yes_or_no};
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::scene::grid::{Cell, EntryState, cell, quorum};
 
-pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
-    let quorum = quorum(known, index);
-    let entries = known.view.nodes.values().filter_map(|node| node.entry(index));
+pub(super) fn facts(cluster: &ClusterModel, index: LogIndex) -> Vec<Fact> {
+    let quorum = quorum(cluster, index);
+    let entries = cluster.view.nodes.values().filter_map(|node| node.entry(index));
     let newest = entries.max_by_key(|entry| entry.term);
     let words =
         newest.map_or_else(|| "unknown to this page".to_owned(), |entry| entry.payload.to_string());
@@ -22,12 +22,12 @@ pub(super) fn facts(known: &Known, index: LogIndex) -> Vec<Fact> {
         ),
         Fact::new("held by disks of", list(quorum.holders)),
     ];
-    facts.extend(known.roster.iter().flat_map(|node| row(known, *node, index)));
+    facts.extend(cluster.roster.iter().flat_map(|node| row(cluster, *node, index)));
     facts
 }
 
-fn row(known: &Known, node: NodeId, index: LogIndex) -> [Fact; 3] {
-    let (term, state, durable) = match cell(known, node, index) {
+fn row(cluster: &ClusterModel, node: NodeId, index: LogIndex) -> [Fact; 3] {
+    let (term, state, durable) = match cell(cluster, node, index) {
         Cell::Empty { .. } => (NONE.to_owned(), "no entry", NONE),
         Cell::Compacted => (NONE.to_owned(), "in its snapshot", "yes"),
         Cell::Untold => (NONE.to_owned(), "content unknown", NONE),

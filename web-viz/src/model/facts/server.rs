@@ -9,11 +9,11 @@ use raft_core::types::{MILLISECOND, NodeId};
 use raft_core::view::{DiskHealth, Liveness, NodeView, VotesView};
 
 use super::{Fact, NONE, list, or_none};
-use crate::domain::known::{Known, Presence};
+use crate::domain::cluster::{ClusterModel, Presence};
 
 /// All known facts about a server. Absent facts keep their rows, so nothing moves when they appear.
-pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
-    let Some(node) = known.node(id) else {
+pub(super) fn facts(cluster: &ClusterModel, id: NodeId) -> Vec<Fact> {
+    let Some(node) = cluster.node(id) else {
         return vec![Fact::new("role", "unknown so far")];
     };
     // Without `..`, so a new field of the view must be added here.
@@ -44,7 +44,7 @@ pub(super) fn facts(known: &Known, id: NodeId) -> Vec<Fact> {
         time,
         summarised,
     } = node;
-    let role = match (known.presence(id), liveness) {
+    let role = match (cluster.presence(id), liveness) {
         (Presence::Up, Liveness::Up) => role.to_string(),
         (Presence::Unreachable, _) => format!("{role}, unreachable"),
         (_, Liveness::Frozen) => format!("{role}, frozen"),
@@ -137,10 +137,10 @@ fn tally(votes: Option<&VotesView>, membership: &Membership) -> String {
 }
 
 /// The facts of several servers, for a comparison.
-pub(super) fn several(known: &Known, servers: &[NodeId]) -> Vec<Fact> {
+pub(super) fn several(cluster: &ClusterModel, servers: &[NodeId]) -> Vec<Fact> {
     let servers: BTreeSet<NodeId> = servers.iter().copied().collect();
     let row = |id: &NodeId| {
-        let node = known.node(*id)?;
+        let node = cluster.node(*id)?;
         Some([
             Fact::at(*id, "role", node.role.to_string()),
             Fact::at(*id, "term", node.term.to_string()),

@@ -41,13 +41,13 @@ fn a_server_is_told_in_the_papers_names() {
         why: RoleReason::PreVotesWon,
     };
     let script = Script::new(3).event(2, candidate).event(2, counted(2, true));
-    let known = script.clone().event(2, counted(1, false)).known();
-    let facts = server::facts(&known, NodeId(2));
+    let cluster = script.clone().event(2, counted(1, false)).cluster();
+    let facts = server::facts(&cluster, NodeId(2));
     assert_eq!(value(&facts, "current_term"), "4");
     assert_eq!(value(&facts, "votes"), "1 of 2 needed: S2, no from S1, 1 open");
     assert_eq!(value(&facts, "voted_for"), NONE);
     assert_eq!(value(&facts, "members"), "S1 S2 S3");
-    let down = server::facts(&script.crash(2).known(), NodeId(2));
+    let down = server::facts(&script.crash(2).cluster(), NodeId(2));
     assert_eq!(value(&down, "role"), "down, was candidate");
     assert_eq!(down.len(), facts.len(), "nothing moves");
 }
@@ -100,13 +100,13 @@ fn a_mark_fades_while_the_clock_runs() {
 #[test]
 fn a_leader_tells_of_its_followers() {
     let mut session = opened();
-    while session.model.known.leader().is_none() {
+    while session.model.cluster.leader().is_none() {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
     }
     for _ in 0..200 {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
     }
-    let leader = session.model.known.leader().unwrap();
+    let leader = session.model.cluster.leader().unwrap();
     session.dispatch(Action::Ui(UiAction::Select(Some(leader))));
     let rows: Vec<_> =
         session.model.inspected.facts.iter().filter(|it| it.fact.of.is_some()).collect();
@@ -120,11 +120,11 @@ fn a_leader_tells_of_its_followers() {
 #[test]
 fn a_message_is_told_with_all_its_fields() {
     let mut session = opened();
-    while session.model.known.committed().0 == 0 {
+    while session.model.cluster.committed().0 == 0 {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
     }
     let mut seen = std::collections::BTreeSet::new();
-    for flight in session.model.known.view.messages.values() {
+    for flight in session.model.cluster.view.messages.values() {
         let facts = message::facts(flight, SourceKind::Simulate);
         let name = flight.message.body.name().to_string();
         let field = match name.as_str() {
@@ -138,7 +138,7 @@ fn a_message_is_told_with_all_its_fields() {
         seen.insert(name);
     }
     assert!(seen.len() > 5, "{seen:?}");
-    let ended = session.model.known.view.messages.iter().find(|(_, it)| it.end.is_some());
+    let ended = session.model.cluster.view.messages.iter().find(|(_, it)| it.end.is_some());
     let id = *ended.unwrap().0;
     session.dispatch(Action::Ui(UiAction::Pick(id)));
     assert!(shown(&session, "status").fact.value.starts_with("arrived after"));
@@ -149,7 +149,7 @@ fn a_message_is_told_with_all_its_fields() {
 #[test]
 fn an_index_is_told_on_every_server() {
     let mut session = opened();
-    while session.model.known.committed().0 == 0 {
+    while session.model.cluster.committed().0 == 0 {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
     }
     session.dispatch(Action::Ui(UiAction::Column(Some(raft_core::types::LogIndex(1)))));

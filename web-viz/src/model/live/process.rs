@@ -1,15 +1,15 @@
-//! The processes, links and disks that the demo's supervisor reports, and the commands that it
+//! The processes, links and disks that the demo's supervisor reports, and the actions that it
 //! accepts. Reports become events like those of the simulator. The picture is drawn from events
 //! alone, which makes it right in the past too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::demo::ProcessState;
+use api::demo::{Action as DemoAction, ProcessAction, ProcessState};
 use raft_core::event::{EventKind, Fault};
 use raft_core::types::{NodeId, Time};
 use raft_core::view::DiskHealth;
 
-use crate::domain::deeds::{Deed, DiskDeed, LinkDeed};
+use crate::domain::actions::{ClusterAction, DiskAction, LinkAction};
 use crate::model::Model;
 
 /// A process of the demo.
@@ -35,82 +35,62 @@ pub(crate) struct FirstWrite {
     pub(crate) after_ms: Option<f64>,
 }
 
-/// Commands to the supervisor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// A command to a process, with its name in the supervisor's API.
-    Node(NodeId, &'static str),
-    /// A command to one direction of a link.
-    Link(NodeId, NodeId, &'static str),
-    /// Cuts these servers off from all others. The command counts as a fault of the first one.
-    Split(Vec<NodeId>),
-    /// Mends all links and disks.
-    Heal,
-}
-
-impl Order {
-    /// The command's path in the supervisor's API.
-    pub(crate) fn path(&self) -> String {
-        match self {
-            Self::Node(node, verb) => format!("/demo/nodes/{}/{verb}", node.0),
-            Self::Link(from, to, verb) => format!("/demo/links/{}/{}/{verb}", from.0, to.0),
-            Self::Split(apart) => {
-                let apart: Vec<String> = apart.iter().map(|node| node.0.to_string()).collect();
-                format!("/demo/split/{}", apart.join(","))
-            }
-            Self::Heal => "/demo/heal".to_owned(),
-        }
-    }
-}
-
 impl Model {
-    /// The supervisor's command for an action, if there is one.
-    pub(in crate::model) fn order(&self, deed: Deed) -> Option<Order> {
-        match deed {
-            Deed::Crash(node) => Some(Order::Node(node, "kill")),
-            Deed::Restart(node) => Some(Order::Node(node, "restart")),
-            Deed::Freeze(node) => Some(Order::Node(node, "freeze")),
-            Deed::Thaw(node) => Some(Order::Node(node, "resume")),
-            Deed::Isolate(node) => Some(Order::Node(node, "isolate")),
-            Deed::SplitLeader => {
+    /// The supervisor's form of an action, if there is one.
+    pub(in crate::model) fn demo_action(&self, action: ClusterAction) -> Option<DemoAction> {
+        let process = |node: NodeId, action| DemoAction::Process(node.0, action);
+        let split = |apart: &mut dyn Iterator<Item = NodeId>| {
+            DemoAction::Split(apart.map(|node| node.0).collect())
+        };
+        match action {
+            ClusterAction::Crash(node) => Some(process(node, ProcessAction::Kill)),
+            ClusterAction::Restart(node) => Some(process(node, ProcessAction::Restart)),
+            ClusterAction::Freeze(node) => Some(process(node, ProcessAction::Freeze)),
+            ClusterAction::Thaw(node) => Some(process(node, ProcessAction::Resume)),
+            ClusterAction::Isolate(node) => Some(DemoAction::Isolate(node.0)),
+            ClusterAction::SplitLeader => {
                 let leader = self.present().leader()?;
                 let others = self.minority_with(leader).into_iter().filter(|it| *it != leader);
-                Some(Order::Split(std::iter::once(leader).chain(others).collect()))
+                Some(split(&mut std::iter::once(leader).chain(others)))
             }
-            Deed::Partition(groups) => {
+            ClusterAction::Partition(groups) => {
                 // The supervisor cuts one group off from all others: the smaller one.
                 let [one, other] = <[BTreeSet<NodeId>; 2]>::try_from(groups.sets()).ok()?;
                 let apart = if one.len() > other.len() { other } else { one };
                 let leader = self.present().leader().filter(|leader| apart.contains(leader));
                 let others = apart.iter().copied().filter(|node| Some(*node) != leader);
-                Some(Order::Split(leader.into_iter().chain(others).collect()))
+                Some(split(&mut leader.into_iter().chain(others)))
             }
-            Deed::Heal => Some(Order::Heal),
-            Deed::Link(from, to, LinkDeed::Cut) => Some(Order::Link(from, to, "cut-one-way")),
-            Deed::Link(from, to, LinkDeed::Mend) => Some(Order::Link(from, to, "heal-one-way")),
-            Deed::Disk(node, DiskDeed::Stall) => Some(Order::Node(node, "stall")),
-            Deed::Disk(node, DiskDeed::Fill) => Some(Order::Node(node, "full")),
-            Deed::Disk(node, DiskDeed::Mend) => Some(Order::Node(node, "mend-disk")),
-            Deed::Link(_, _, LinkDeed::Slow | LinkDeed::Quicken)
-            | Deed::Disk(
+            ClusterAction::Heal => Some(DemoAction::HealAll),
+            ClusterAction::Link(from, to, LinkAction::Cut) => {
+                Some(DemoAction::CutOneWay(from.0, to.0))
+            }
+            ClusterAction::Link(from, to, LinkAction::Mend) => {
+                Some(DemoAction::HealOneWay(from.0, to.0))
+            }
+            ClusterAction::Disk(node, DiskAction::Stall) => Some(DemoAction::Stall(node.0)),
+            ClusterAction::Disk(node, DiskAction::Fill) => Some(DemoAction::Fill(node.0)),
+            ClusterAction::Disk(node, DiskAction::Mend) => Some(DemoAction::MendDisk(node.0)),
+            ClusterAction::Link(_, _, LinkAction::Slow | LinkAction::Quicken)
+            | ClusterAction::Disk(
                 _,
-                DiskDeed::Slow
-                | DiskDeed::Quicken
-                | DiskDeed::FailWrite
-                | DiskDeed::FailSnapshot
-                | DiskDeed::Tear
-                | DiskDeed::FlipBit
-                | DiskDeed::Wipe,
+                DiskAction::Slow
+                | DiskAction::Quicken
+                | DiskAction::FailWrite
+                | DiskAction::FailSnapshot
+                | DiskAction::Tear
+                | DiskAction::FlipBit
+                | DiskAction::Wipe,
             )
-            | Deed::Loss(_)
-            | Deed::Repeat(_)
-            | Deed::Overtake(_)
-            | Deed::Delay(_)
-            | Deed::Sync(_)
-            | Deed::Elect(_)
-            | Deed::Clock(..)
-            | Deed::Member(_)
-            | Deed::Message(..) => None,
+            | ClusterAction::Loss(_)
+            | ClusterAction::Repeat(_)
+            | ClusterAction::Overtake(_)
+            | ClusterAction::Delay(_)
+            | ClusterAction::Sync(_)
+            | ClusterAction::Elect(_)
+            | ClusterAction::Clock(..)
+            | ClusterAction::Member(_)
+            | ClusterAction::Message(..) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft_core::types::{NodeId, Time};
 
-use crate::domain::known::{Known, Presence};
+use crate::domain::cluster::{ClusterModel, Presence};
 
 /// How many changes are kept. Older ones are dropped.
 const KEPT: usize = 10_000;
@@ -22,12 +22,12 @@ struct Sight {
 
 impl Sights {
     /// Records the current values, if they are new.
-    pub(super) fn note(&mut self, known: &Known, now: Time) {
+    pub(super) fn note(&mut self, cluster: &ClusterModel, now: Time) {
         let last = self.0.back();
-        if last.is_some_and(|it| it.roster == known.roster && it.absent == known.absent) {
+        if last.is_some_and(|it| it.roster == cluster.roster && it.absent == cluster.absent) {
             return;
         }
-        let (roster, absent) = (known.roster.clone(), known.absent.clone());
+        let (roster, absent) = (cluster.roster.clone(), cluster.absent.clone());
         self.0.push_back(Sight { since: now, roster, absent });
         if self.0.len() > KEPT {
             self.0.pop_front();
@@ -35,11 +35,11 @@ impl Sights {
     }
 
     /// Restores the values at a time.
-    pub(super) fn recall(&self, known: &mut Known, time: Time) {
+    pub(super) fn recall(&self, cluster: &mut ClusterModel, time: Time) {
         let after = self.0.partition_point(|it| it.since <= time);
         let Some(sight) = self.0.get(after.saturating_sub(1)) else { return };
-        known.roster.clone_from(&sight.roster);
-        known.absent.clone_from(&sight.absent);
+        cluster.roster.clone_from(&sight.roster);
+        cluster.absent.clone_from(&sight.absent);
     }
 }
 
@@ -50,20 +50,20 @@ mod tests {
     /// Guards that the past shows the servers known at that time, and whether each was reachable.
     #[test]
     fn what_was_in_sight_is_recalled() {
-        let (mut sights, mut known) = (Sights::default(), Known::default());
-        known.roster = BTreeSet::from([NodeId(1), NodeId(2)]);
-        sights.note(&known, Time(10));
-        known.absent.insert(NodeId(2), Presence::Unreachable);
-        sights.note(&known, Time(20));
-        sights.note(&known, Time(25));
-        known.absent.clear();
-        known.roster.insert(NodeId(3));
-        sights.note(&known, Time(30));
+        let (mut sights, mut cluster) = (Sights::default(), ClusterModel::default());
+        cluster.roster = BTreeSet::from([NodeId(1), NodeId(2)]);
+        sights.note(&cluster, Time(10));
+        cluster.absent.insert(NodeId(2), Presence::Unreachable);
+        sights.note(&cluster, Time(20));
+        sights.note(&cluster, Time(25));
+        cluster.absent.clear();
+        cluster.roster.insert(NodeId(3));
+        sights.note(&cluster, Time(30));
         assert_eq!(sights.0.len(), 3, "only what is new");
         let at = |time| {
-            let mut known = Known::default();
-            sights.recall(&mut known, Time(time));
-            (known.roster.len(), known.absent.len())
+            let mut cluster = ClusterModel::default();
+            sights.recall(&mut cluster, Time(time));
+            (cluster.roster.len(), cluster.absent.len())
         };
         assert_eq!([5, 10, 20, 29, 30].map(at), [(2, 0), (2, 0), (2, 1), (2, 1), (3, 0)]);
     }

@@ -6,10 +6,10 @@ use raft_core::sim::Moment;
 use raft_core::types::{Micros, Time};
 
 use super::{DELAY, Live, Phase};
-use crate::domain::failover::Reign;
+use crate::domain::cluster::ClusterModel;
+use crate::domain::failover::LeaderHistory;
 use crate::domain::feed::Feed;
 use crate::domain::history::Jump;
-use crate::domain::known::Known;
 use crate::domain::run::SourceKind;
 use crate::domain::run::{Happened, Landed};
 use crate::domain::story::Story;
@@ -24,10 +24,10 @@ const MOST_AT_ONCE: usize = 2_000;
 /// holds the earlier moment.
 #[derive(Clone, Debug)]
 pub(super) struct Edge {
-    known: Shared<Known>,
+    cluster: Shared<ClusterModel>,
     feed: Shared<Feed>,
     story: Story,
-    reign: Reign,
+    leaders: LeaderHistory,
     now: Time,
     at_end: bool,
 }
@@ -40,9 +40,9 @@ impl Live {
 
 impl Model {
     /// The cluster as it is now, whatever moment is shown. Actions apply to it.
-    pub(crate) fn present(&self) -> &Known {
+    pub(crate) fn present(&self) -> &ClusterModel {
         // Only for a live cluster can the present be later than the shown moment.
-        self.live.edge.as_ref().map_or(&*self.known, |edge| &*edge.known)
+        self.live.edge.as_ref().map_or(&*self.cluster, |edge| &*edge.cluster)
     }
 
     /// Whether a live cluster is shown as it is now.
@@ -73,10 +73,10 @@ impl Model {
 
     fn swap_edge(&mut self) {
         let Some(edge) = &mut self.live.edge else { return };
-        std::mem::swap(&mut edge.known, &mut self.known);
+        std::mem::swap(&mut edge.cluster, &mut self.cluster);
         std::mem::swap(&mut edge.feed, &mut self.feed);
         std::mem::swap(&mut edge.story, &mut self.story);
-        std::mem::swap(&mut edge.reign, &mut self.reign);
+        std::mem::swap(&mut edge.leaders, &mut self.leaders);
         std::mem::swap(&mut edge.now, &mut self.playback.now);
         std::mem::swap(&mut edge.at_end, &mut self.history.run.at_end);
     }
@@ -106,9 +106,9 @@ impl Model {
             self.take_in(event.clone(), from);
         }
         self.note_absences(wall);
-        self.live.sights.note(&self.known, self.playback.now);
-        if self.known.view.events > 0 {
-            let (happened, time) = (self.known.view.events, self.playback.now);
+        self.live.sights.note(&self.cluster, self.playback.now);
+        if self.cluster.view.events > 0 {
+            let (happened, time) = (self.cluster.view.events, self.playback.now);
             self.history.reach(Moment { happened, time });
         }
         vec![Effect::Sim(SimEffect::Record(events, self.playback.now))]
@@ -175,17 +175,17 @@ impl Model {
         let Landed { view, happened } = landed;
         let edge = self.live.edge.get_or_insert_with(|| {
             Box::new(Edge {
-                known: self.known.clone(),
+                cluster: self.cluster.clone(),
                 feed: self.feed.clone(),
                 story: self.story.clone(),
-                reign: self.reign.clone(),
+                leaders: self.leaders.clone(),
                 now: self.playback.now,
                 at_end: true,
             })
         });
         let first = view.events.saturating_sub(happened.events.len() as u64);
         self.feed = Shared::new(edge.feed.until(first));
-        self.known = Shared::new(Known { view, ..Known::default() });
+        self.cluster = Shared::new(ClusterModel { view, ..ClusterModel::default() });
         self.playback.jump(happened.now);
         self.history.run.at_end = false;
         self.notice = None;
@@ -193,12 +193,12 @@ impl Model {
             self.enlist(event);
         }
         self.recite_live();
-        self.ui.selection.retain(&self.known.roster);
+        self.ui.selection.retain(&self.cluster.roster);
     }
 
     /// Restores what the page said at the shown moment, and which servers were unreachable then.
     fn recite_live(&mut self) {
         self.recite();
-        self.live.sights.recall(self.known.change(), self.playback.now);
+        self.live.sights.recall(self.cluster.change(), self.playback.now);
     }
 }

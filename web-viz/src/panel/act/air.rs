@@ -5,7 +5,7 @@ use raft_core::view::Flight;
 use yew::prelude::*;
 
 use super::ActProps;
-use crate::domain::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::actions::{ClusterAction, LATER, MessageAction};
 use crate::domain::run::SourceKind;
 use crate::model::{Action, UiAction};
 
@@ -22,7 +22,7 @@ pub(super) fn air(props: &ActProps) -> Html {
         let ends = [flight.message.from, flight.message.to];
         props.selected.is_none_or(|node| ends.contains(&node))
     };
-    let all = props.known.view.messages.iter().rev();
+    let all = props.cluster.view.messages.iter().rev();
     let flying = all.filter(|(id, flight)| {
         flight.end.is_none() && (concerns(flight) || props.message == Some(**id))
     });
@@ -48,17 +48,18 @@ fn row(id: EventId, flight: &Flight, props: &ActProps) -> Html {
     let words = format!("{} {} → {}", message.body.name(), message.from, message.to);
     let pick = props.dispatch.reform(move |_: MouseEvent| Action::Ui(UiAction::Pick(id)));
     let hold = if flight.held {
-        ("Release", MessageDeed::Release, "release")
+        ("Release", MessageAction::Release, "release")
     } else {
-        ("Hold", MessageDeed::Hold, "hold")
+        ("Hold", MessageAction::Hold, "hold")
     };
-    let button = |(label, deed, testid): (&'static str, MessageDeed, &'static str)| {
-        let onclick =
-            props.dispatch.reform(move |_: MouseEvent| Action::Deed(Deed::Message(id, deed)));
+    let button = |(label, action, testid): (&'static str, MessageAction, &'static str)| {
+        let onclick = props
+            .dispatch
+            .reform(move |_: MouseEvent| Action::Cluster(ClusterAction::Message(id, action)));
         html! {
             <button
                 type="button"
-                class="button link-deed"
+                class="button link-action"
                 aria-label={format!("{label}: {words}")}
                 data-testid={format!("message-{testid}")}
                 {onclick}
@@ -78,10 +79,10 @@ fn row(id: EventId, flight: &Flight, props: &ActProps) -> Html {
             >
                 { words.clone() }
             </button>
-            { button(("Lose", MessageDeed::Drop, "drop")) }
+            { button(("Lose", MessageAction::Drop, "drop")) }
             { button(hold) }
-            { button(("Delay", MessageDeed::Delay(LATER), "delay")) }
-            { button(("Twice", MessageDeed::Duplicate, "duplicate")) }
+            { button(("Delay", MessageAction::Delay(LATER), "delay")) }
+            { button(("Twice", MessageAction::Duplicate, "duplicate")) }
         </li>
     }
 }

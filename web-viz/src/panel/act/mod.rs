@@ -1,10 +1,10 @@
-//! The actions on the leader and, in the tray, on a server, the network, the members, the rules and
-//! the run.
+//! The actions on the leader and, in the fault panel, on a server, the network, the members, the
+//! rules and the run.
 
 mod air;
 mod cluster;
+pub(crate) mod faults;
 mod rules;
-pub(crate) mod tray;
 
 use std::collections::BTreeSet;
 
@@ -12,19 +12,19 @@ use raft_core::rules::Mutation;
 use raft_core::types::{EventId, NodeId};
 use yew::prelude::*;
 
-use super::parts::{DeedButton, Icon, deed_button, glyph, typed};
+use super::parts::{ActionButton, Icon, action_button, glyph, typed};
 use crate::dispatch::Dispatch;
-use crate::domain::deeds::Deed;
-use crate::domain::deeds::conditions::Conditions;
-use crate::domain::desk::Ask;
-use crate::domain::known::{Known, Presence};
+use crate::domain::actions::ClusterAction;
+use crate::domain::actions::conditions::Conditions;
+use crate::domain::cluster::{ClusterModel, Presence};
+use crate::domain::form::Ask;
 use crate::domain::run::SimSetup;
 use crate::domain::run::SourceKind;
-use crate::model::{Action, Model, Tray, UiAction};
+use crate::model::{Action, FaultPanel, Model, UiAction};
 use crate::num;
 use crate::shared::Shared;
 use cluster::ClusterForm;
-use tray::{Offer, face, newest_order};
+use faults::{Offer, face, newest_request};
 
 /// The panel, from the model.
 pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
@@ -36,19 +36,19 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
     });
     html! {
         <Act
-            known={model.reading.known.clone()}
+            cluster={model.reading.cluster.clone()}
             servers={model.ui.selection.servers()}
             {selected}
             message={model.ui.selection.message()}
             permits={permits(model)}
-            tray={model.ui.tray}
+            faults={model.ui.faults}
             playing={model.playback.playing}
             conditions={model.conditions.clone()}
             setup={model.setup}
             broken={model.broken_rule()}
-            order={newest_order(model)}
+            newest_request={newest_request(model)}
             source={model.source}
-            cluster={model.live.typed.clone()}
+            address={model.live.typed.clone()}
             token={model.live.wants_token().then(|| model.live.token.clone())}
             {process}
             dispatch={dispatch.clone()}
@@ -59,14 +59,14 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
 /// Properties of [`Act`].
 #[derive(PartialEq, Properties)]
 struct ActProps {
-    pub(crate) known: Shared<Known>,
+    pub(crate) cluster: Shared<ClusterModel>,
     /// The chosen servers.
     pub(crate) servers: BTreeSet<NodeId>,
     /// The chosen server that actions apply to.
     pub(crate) selected: Option<NodeId>,
     /// The chosen message.
     pub(crate) message: Option<EventId>,
-    pub(crate) tray: Tray,
+    pub(crate) faults: FaultPanel,
     pub(crate) playing: bool,
     pub(crate) permits: Permits,
     pub(crate) conditions: Shared<Conditions>,
@@ -74,10 +74,10 @@ struct ActProps {
     /// The broken rule, if any.
     pub(crate) broken: Option<Mutation>,
     /// The newest membership request.
-    pub(crate) order: Option<Ask>,
+    pub(crate) newest_request: Option<Ask>,
     pub(crate) source: SourceKind,
     /// The text of the address field for a live cluster.
-    pub(crate) cluster: String,
+    pub(crate) address: String,
     /// The text of the token field; `None` if no token is needed.
     pub(crate) token: Option<String>,
     /// The process of the selected server, if known.
@@ -94,8 +94,8 @@ struct Permits {
     pub(crate) split: Offer,
     pub(crate) heal: Offer,
     pub(crate) network: Result<(), String>,
-    /// The actions in the open part of the tray.
-    pub(crate) tray: Vec<Offer>,
+    /// The actions in the open part of the fault panel.
+    pub(crate) faults: Vec<Offer>,
 }
 
 /// The panel of actions.
@@ -104,20 +104,20 @@ fn Act(props: &ActProps) -> Html {
     html! {
         <div class="panel act sheet-act">
             { first_thing(props) }
-            <section class="tray" aria-label="Actions">
+            <section class="faults" aria-label="Actions">
                 { parts(props) }
-                { match props.tray {
-                    Tray::Server => tray::server(props),
-                    Tray::Network => tray::network(props),
-                    Tray::Members => tray::members(props),
-                    Tray::Rules => rules::rules(props),
+                { match props.faults {
+                    FaultPanel::Server => faults::server(props),
+                    FaultPanel::Network => faults::network(props),
+                    FaultPanel::Members => faults::members(props),
+                    FaultPanel::Rules => rules::rules(props),
                 } }
             </section>
             if props.source == SourceKind::Simulate {
                 { run(props) }
             } else if props.source == SourceKind::Live {
                 <ClusterForm
-                    address={props.cluster.clone()}
+                    address={props.address.clone()}
                     token={props.token.clone()}
                     dispatch={props.dispatch.clone()}
                 />
@@ -126,26 +126,26 @@ fn Act(props: &ActProps) -> Html {
     }
 }
 
-/// The buttons that switch between the parts of the tray.
+/// The buttons that switch between the parts of the fault panel.
 fn parts(props: &ActProps) -> Html {
-    let part = |tray: Tray| {
-        let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::Tray(tray)));
-        let marked = tray == Tray::Rules && props.broken.is_some();
+    let part = |faults: FaultPanel| {
+        let onclick = props.dispatch.reform(move |_| Action::Ui(UiAction::FaultPanel(faults)));
+        let marked = faults == FaultPanel::Rules && props.broken.is_some();
         html! {
             <button
                 type="button"
                 class={classes!(marked.then_some("marked"))}
-                aria-pressed={(props.tray == tray).to_string()}
-                data-testid={format!("tray-{}", tray.title().to_lowercase())}
+                aria-pressed={(props.faults == faults).to_string()}
+                data-testid={format!("faults-{}", faults.title().to_lowercase())}
                 {onclick}
             >
-                { tray.title() }
+                { faults.title() }
             </button>
         }
     };
     html! {
-        <div class="switch small parts" role="group" aria-label="Parts of the tray">
-            { for Tray::ALL.into_iter().map(part) }
+        <div class="switch small parts" role="group" aria-label="Parts of the fault panel">
+            { for FaultPanel::ALL.into_iter().map(part) }
         </div>
     }
 }
@@ -153,24 +153,24 @@ fn parts(props: &ActProps) -> Html {
 /// The buttons that a new user should press first.
 fn first_thing(props: &ActProps) -> Html {
     let crash = |asked: &Offer| {
-        let button = DeedButton {
+        let button = ActionButton {
             label: format!("Crash the leader, {}", subject(asked.0)),
             icon: Icon::Bolt,
             class: "danger large",
             key: Some("X"),
             testid: "crash-leader".to_owned(),
         };
-        deed_button(asked, button, &props.dispatch)
+        action_button(asked, button, &props.dispatch)
     };
     let revive = |asked: &Offer| {
-        let button = DeedButton {
+        let button = ActionButton {
             label: format!("Restart {}", subject(asked.0)),
             icon: Icon::Power,
             class: "large",
             key: None,
             testid: format!("revive-{}", subject(asked.0)),
         };
-        deed_button(asked, button, &props.dispatch)
+        action_button(asked, button, &props.dispatch)
     };
     html! {
         <div class="first-thing">
@@ -183,7 +183,7 @@ fn first_thing(props: &ActProps) -> Html {
                 </button>
             }
             { for props.permits.down.iter().map(revive) }
-            <div class="deeds">
+            <div class="actions">
                 { face(&props.permits.split, &props.dispatch) }
                 { face(&props.permits.heal, &props.dispatch) }
             </div>
@@ -192,8 +192,10 @@ fn first_thing(props: &ActProps) -> Html {
 }
 
 /// The name of the server that an action applies to.
-fn subject(deed: Deed) -> String {
-    let (Deed::Crash(node) | Deed::Restart(node)) = deed else { return String::new() };
+fn subject(action: ClusterAction) -> String {
+    let (ClusterAction::Crash(node) | ClusterAction::Restart(node)) = action else {
+        return String::new();
+    };
     node.to_string()
 }
 
@@ -275,20 +277,20 @@ fn new_seed() -> u64 {
 
 /// Checks which actions are permitted at the moment.
 fn permits(model: &Model) -> Permits {
-    let ask = |deed: Deed| (deed, model.permits(deed));
-    let known = model.present();
-    let down: BTreeSet<NodeId> = known
+    let ask = |action: ClusterAction| (action, model.permits(action));
+    let cluster = model.present();
+    let down: BTreeSet<NodeId> = cluster
         .roster
         .iter()
         .copied()
-        .filter(|node| known.presence(*node) == Presence::Down)
+        .filter(|node| cluster.presence(*node) == Presence::Down)
         .collect();
     Permits {
-        crash_leader: known.leader().map(|leader| ask(Deed::Crash(leader))),
-        down: down.into_iter().map(|node| ask(Deed::Restart(node))).collect(),
-        split: ask(Deed::SplitLeader),
-        heal: ask(Deed::Heal),
-        network: model.permits(Deed::Loss(0)),
-        tray: tray::offers(model).into_iter().map(ask).collect(),
+        crash_leader: cluster.leader().map(|leader| ask(ClusterAction::Crash(leader))),
+        down: down.into_iter().map(|node| ask(ClusterAction::Restart(node))).collect(),
+        split: ask(ClusterAction::SplitLeader),
+        heal: ask(ClusterAction::Heal),
+        network: model.permits(ClusterAction::Loss(0)),
+        faults: faults::offers(model).into_iter().map(ask).collect(),
     }
 }

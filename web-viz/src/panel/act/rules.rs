@@ -8,7 +8,7 @@ use crate::domain::rules::{RULES, Rule};
 use crate::domain::run::SourceKind;
 use crate::model::{Action, LessonAction};
 
-/// The part of the tray with the switches.
+/// The part of the fault panel with the switches.
 pub(super) fn rules(props: &ActProps) -> Html {
     let live = props.source == SourceKind::Live;
     html! {

@@ -25,14 +25,14 @@ struct Figures {
 /// Shows the figures.
 /// The panel, from the model.
 pub(crate) fn panel(model: &Model) -> Html {
-    let (known, now) = (&model.known, model.playback.now);
-    let vacancy = model.reign.vacancy();
+    let (cluster, now) = (&model.cluster, model.playback.now);
+    let vacancy = model.leaders.vacancy();
     board(&Figures {
-        leader: known.leader(),
-        term: known.view.term(),
-        running: (known.running(), known.voters().len(), known.majority()),
+        leader: cluster.leader(),
+        term: cluster.view.term(),
+        running: (cluster.running(), cluster.voters().len(), cluster.majority()),
         vacancy: vacancy.map(|(leader, at, how)| (leader, now.since(at), how)),
-        failover: model.reign.last,
+        failover: model.leaders.last,
         first_write: model.first_write(),
     })
 }

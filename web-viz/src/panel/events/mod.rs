@@ -26,13 +26,13 @@ const SPARE: usize = 4;
 /// The panel, from the model.
 pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
     let reading = &model.reading;
-    let marks = Marks::of(&model.ui.selection, &reading.known);
+    let marks = Marks::of(&model.ui.selection, &reading.cluster);
     html! {
         <Events
             feed={reading.feed.clone()}
             filter={model.ui.filter.clone()}
             chosen={(marks.event, marks.message)}
-            roster={reading.known.roster.clone()}
+            roster={reading.cluster.roster.clone()}
             source={model.source}
             dispatch={dispatch.clone()}
         />

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use raft_core::types::NodeId;
 use yew::prelude::*;
 
-use super::act::tray::{Offer, face};
-use super::parts::{DeedButton, Icon, deed_button, glyph};
+use super::act::faults::{Offer, face};
+use super::parts::{ActionButton, Icon, action_button, glyph};
 use crate::dispatch::Dispatch;
-use crate::domain::deeds::{Deed, LATER, MessageDeed};
+use crate::domain::actions::{ClusterAction, LATER, MessageAction};
 use crate::domain::run::SourceKind;
 use crate::domain::selection::Selection;
 use crate::model::facts::{Facts, Shown};
@@ -20,17 +20,17 @@ use why::WhyCard;
 
 /// The inspector of a model.
 pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
-    let ask = |deed| (deed, model.permits(deed));
+    let ask = |action| (action, model.permits(action));
     let selection = &model.ui.selection;
-    let deeds = match selection {
+    let actions = match selection {
         Selection::Message(id) => {
-            let ended = model.known.view.messages.get(id).is_none_or(|it| it.end.is_some());
-            let deed = |deed| ask(Deed::Message(*id, deed));
+            let ended = model.cluster.view.messages.get(id).is_none_or(|it| it.end.is_some());
+            let action = |action| ask(ClusterAction::Message(*id, action));
             let offers = [
-                deed(MessageDeed::Drop),
+                action(MessageAction::Drop),
                 ask(model.toggle_hold(*id)),
-                deed(MessageDeed::Delay(LATER)),
-                deed(MessageDeed::Duplicate),
+                action(MessageAction::Delay(LATER)),
+                action(MessageAction::Duplicate),
             ];
             // An ended message shows how it ended, which explains why no action is left.
             if ended { Vec::new() } else { offers.to_vec() }
@@ -48,7 +48,7 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
             facts={model.inspected.clone()}
             flowing={model.flowing()}
             title={title(model)}
-            {deeds}
+            {actions}
             source={model.source}
             dispatch={dispatch.clone()}
         />
@@ -60,10 +60,10 @@ fn title(model: &Model) -> String {
         Selection::Nothing => "Inspector".to_owned(),
         Selection::Servers(servers) => {
             let servers: BTreeSet<NodeId> = servers.iter().copied().collect();
-            crate::domain::known::names(servers)
+            crate::domain::cluster::names(servers)
         }
         Selection::Message(id) => {
-            let flight = model.known.view.messages.get(id);
+            let flight = model.cluster.view.messages.get(id);
             flight.map_or_else(
                 || "An old message".to_owned(),
                 |flight| flight.message.body.name().to_string(),
@@ -81,7 +81,7 @@ pub(crate) struct InspectorProps {
     facts: Facts,
     flowing: Option<(&'static str, String)>,
     title: String,
-    deeds: Vec<Offer>,
+    actions: Vec<Offer>,
     source: SourceKind,
     dispatch: Dispatch,
 }
@@ -161,9 +161,9 @@ fn body(props: &InspectorProps) -> Html {
         props.facts.facts.iter().partition(|it| it.fact.of.is_some());
     html! {
         <>
-            if !props.deeds.is_empty() {
-                <div class="deeds">
-                    { for props.deeds.iter().map(|offer| deed(offer, &props.dispatch)) }
+            if !props.actions.is_empty() {
+                <div class="actions">
+                    { for props.actions.iter().map(|offer| action(offer, &props.dispatch)) }
                 </div>
             }
             <dl class="given" data-testid="fields">
@@ -179,23 +179,23 @@ fn body(props: &InspectorProps) -> Html {
     }
 }
 
-fn deed(offer: &Offer, dispatch: &Dispatch) -> Html {
-    let Deed::Message(_, deed) = offer.0 else { return face(offer, dispatch) };
-    let (label, icon, key, testid) = match deed {
-        MessageDeed::Drop => ("Lose", Icon::Cross, "Del", "lose"),
-        MessageDeed::Hold => ("Hold", Icon::Pause, "H", "hold"),
-        MessageDeed::Release => ("Release", Icon::Play, "H", "release"),
-        MessageDeed::Delay(_) => ("Delay", Icon::Clock, "W", "later"),
-        MessageDeed::Duplicate => ("Twice", Icon::Plus, "T", "twice"),
+fn action(offer: &Offer, dispatch: &Dispatch) -> Html {
+    let ClusterAction::Message(_, action) = offer.0 else { return face(offer, dispatch) };
+    let (label, icon, key, testid) = match action {
+        MessageAction::Drop => ("Lose", Icon::Cross, "Del", "lose"),
+        MessageAction::Hold => ("Hold", Icon::Pause, "H", "hold"),
+        MessageAction::Release => ("Release", Icon::Play, "H", "release"),
+        MessageAction::Delay(_) => ("Delay", Icon::Clock, "W", "later"),
+        MessageAction::Duplicate => ("Twice", Icon::Plus, "T", "twice"),
     };
-    let button = DeedButton {
+    let button = ActionButton {
         label: label.to_owned(),
         icon,
         class: "",
         key: Some(key),
         testid: format!("chosen-{testid}"),
     };
-    deed_button(offer, button, dispatch)
+    action_button(offer, button, dispatch)
 }
 
 /// The maximum number of characters of a former value.

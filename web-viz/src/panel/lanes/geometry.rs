@@ -10,7 +10,7 @@ use raft_core::message::MessageName;
 use raft_core::types::{EventId, MILLISECOND, Micros, NodeId, Term, Time};
 use raft_core::view::{Flight, FlightEnd};
 
-use crate::domain::known::{Known, Presence};
+use crate::domain::cluster::{ClusterModel, Presence};
 use crate::domain::lanes::{Lanes, LanesUi, Sign, State};
 use crate::num::{len, real, span};
 use crate::scene::layout::{Point, Size};
@@ -170,7 +170,7 @@ impl State {
 /// The inputs of a [`LanesScene`].
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
-    pub(crate) known: &'a Known,
+    pub(crate) cluster: &'a ClusterModel,
     pub(crate) lanes: &'a Lanes,
     pub(crate) now: Time,
     pub(crate) ui: &'a LanesUi,
@@ -189,26 +189,27 @@ struct Plot<'a> {
 
 impl LanesScene {
     pub(crate) fn of(source: Source<'_>) -> Self {
-        let Source { known, ui, now, marks, .. } = source;
-        let lane = match known.roster.len() {
+        let Source { cluster, ui, now, marks, .. } = source;
+        let lane = match cluster.roster.len() {
             _ if ui.width < 600.0 => 48.0,
             0..=5 => 40.0,
             _ => 30.0,
         };
         let place = |row: usize| lane * (len(row) + 0.5);
-        let rows = known.roster.iter().enumerate().map(|(row, node)| (*node, place(row))).collect();
+        let rows =
+            cluster.roster.iter().enumerate().map(|(row, node)| (*node, place(row))).collect();
         let epoch = Time(now.0 / ui.window * ui.window);
         let start = Time(now.0.saturating_sub(ui.window));
         let plot = Plot { source, start, epoch, width: (ui.width - MARGIN).max(1.0), rows };
         let mut all: Vec<Arrow> =
-            known.view.messages.iter().filter_map(|(id, it)| plot.arrow(*id, it)).collect();
+            cluster.view.messages.iter().filter_map(|(id, it)| plot.arrow(*id, it)).collect();
         all.sort_unstable_by_key(|arrow| (arrow.sent, arrow.id));
         let thinned = thin(&mut all);
         let beside = beside(&all, marks.message);
         let (arrows, moving) =
             all.into_iter().partition(|it| matches!(it.end, End::Arrived | End::Lost));
         Self {
-            size: Size { width: ui.width, height: lane * len(known.roster.len()) + AXIS },
+            size: Size { width: ui.width, height: lane * len(cluster.roster.len()) + AXIS },
             lane,
             shift: plot.width - plot.x(now),
             head: plot.width,
@@ -237,18 +238,18 @@ impl Plot<'_> {
     }
 
     fn row(&self, node: NodeId, y: f64, selected: bool) -> Row {
-        let (known, number) = (self.source.known, self.source.known.view.events);
+        let (cluster, number) = (self.source.cluster, self.source.cluster.view.events);
         let now = self.source.now;
         let last = self.source.lanes.stretches(node, number, (now, now.after(1))).pop();
         let state = last.map(|(stretch, _)| stretch.state);
-        let state = state.map(|it| State { presence: known.presence(node), ..it });
+        let state = state.map(|it| State { presence: cluster.presence(node), ..it });
         let words = state.map_or_else(String::new, |it| format!(", {}", it.words()));
         Row { node, y, selected, state, words: format!("{node}{words}") }
     }
 
     fn bars(&self, node: NodeId, y: f64) -> Vec<Bar> {
-        let Source { known, lanes, now, .. } = self.source;
-        let all = lanes.stretches(node, known.view.events, (self.start, now));
+        let Source { cluster, lanes, now, .. } = self.source;
+        let all = lanes.stretches(node, cluster.view.events, (self.start, now));
         all.into_iter()
             .map(|(stretch, end)| Bar {
                 from: self.x(stretch.from.max(self.start)),
@@ -262,8 +263,8 @@ impl Plot<'_> {
     }
 
     fn signs(&self) -> Vec<SignMark> {
-        let Source { known, lanes, now, .. } = self.source;
-        let all = lanes.signs(known.view.events, (self.start, now));
+        let Source { cluster, lanes, now, .. } = self.source;
+        let all = lanes.signs(cluster.view.events, (self.start, now));
         let mark = |(sign, node, at): (Sign, NodeId, Time)| {
             let words = match sign {
                 Sign::Win => format!("{node} wins the election"),
@@ -279,7 +280,7 @@ impl Plot<'_> {
 
     /// When a message was sent, when it ended, at which fraction of its way, and how.
     fn course(&self, flight: &Flight) -> (Time, Time, f64, End) {
-        let Source { known, lanes, now, ui, .. } = self.source;
+        let Source { cluster, lanes, now, ui, .. } = self.source;
         let (from, to) = (flight.message.from, flight.message.to);
         let sent = lanes.truly(from, flight.sent_at, now).min(flight.due.unwrap_or(now));
         let least = crate::num::whole(STUB / self.width * real(ui.window)).max(1);
@@ -299,7 +300,7 @@ impl Plot<'_> {
             // It is due, but the receiver has not processed it yet.
             (None, Some(due)) => (due, 1.0, End::Flying),
             (None, None) if flight.held => (now, 0.5, End::Flying),
-            (None, None) if known.presence(to).runs() => (sent.after(least), 0.35, End::Untold),
+            (None, None) if cluster.presence(to).runs() => (sent.after(least), 0.35, End::Untold),
             (None, None) => (sent.after(least), 0.9, End::Lost),
         };
         (sent, at.clamp(sent, now.max(sent)), share, end)
@@ -339,7 +340,7 @@ impl Plot<'_> {
     }
 
     fn picked(&self, id: EventId) -> Option<Picked> {
-        let flight = self.source.known.view.messages.get(&id)?;
+        let flight = self.source.cluster.view.messages.get(&id)?;
         let (sent, at, _, end) = self.course(flight);
         Some(Picked {
             id,

@@ -11,7 +11,7 @@ use super::parts::{Icon, choose_server, glyph, term_class};
 use super::scrub::sign;
 use super::stage::{kind, tone, use_size};
 use crate::dispatch::Dispatch;
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::domain::lanes::{LanesAction, Sign, WINDOWS};
 use crate::domain::run::SourceKind;
 use crate::domain::tape::MarkKind;
@@ -29,13 +29,13 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
         return Html::default();
     }
     let lanes = model.history.lanes();
-    let marks = Marks::of(&model.ui.selection, &model.reading.known);
-    let (known, now) = (&model.known, model.playback.now);
-    let source = Source { known, lanes: &lanes, now, ui, marks: &marks };
+    let marks = Marks::of(&model.ui.selection, &model.reading.cluster);
+    let (cluster, now) = (&model.cluster, model.playback.now);
+    let source = Source { cluster, lanes: &lanes, now, ui, marks: &marks };
     html! {
         <SpaceTime
             scene={LanesScene::of(source)}
-            known={model.known.clone()}
+            cluster={model.cluster.clone()}
             window={ui.window}
             source={model.source}
             dispatch={dispatch.clone()}
@@ -47,7 +47,7 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
 #[derive(PartialEq, Properties)]
 pub(crate) struct SpaceTimeProps {
     scene: LanesScene,
-    known: Shared<Known>,
+    cluster: Shared<ClusterModel>,
     window: Micros,
     source: SourceKind,
     dispatch: Dispatch,
@@ -115,14 +115,14 @@ pub(crate) fn SpaceTime(props: &SpaceTimeProps) -> Html {
                                 arrows={scene.arrows.clone()}
                                 picked={picked.filter(|id| scene.arrows.iter().any(|it| it.id == *id))}
                                 carriers={scene.carriers.clone()}
-                                known={props.known.clone()}
+                                cluster={props.cluster.clone()}
                                 dispatch={props.dispatch.clone()}
                             />
                             <Arrows
                                 arrows={scene.moving.clone()}
                                 picked={picked.filter(|id| scene.moving.iter().any(|it| it.id == *id))}
                                 carriers={scene.carriers.clone()}
-                                known={props.known.clone()}
+                                cluster={props.cluster.clone()}
                                 dispatch={props.dispatch.clone()}
                             />
                             { for scene.signs.iter().map(draw_sign) }
@@ -308,11 +308,12 @@ struct ArrowsProps {
     /// Messages that carry the chosen index.
     carriers: Vec<EventId>,
     /// For the words of the messages.
-    known: Shared<Known>,
+    cluster: Shared<ClusterModel>,
     dispatch: Dispatch,
 }
 
-/// Ignores `known`, because the words of a message never change. Equal arrows are not drawn again.
+/// Ignores `cluster`, because the words of a message never change. Equal arrows are not drawn
+/// again.
 impl PartialEq for ArrowsProps {
     fn eq(&self, other: &Self) -> bool {
         self.picked == other.picked
@@ -330,7 +331,7 @@ fn Arrows(props: &ArrowsProps) -> Html {
 
 fn arrow(arrow: &Arrow, props: &ArrowsProps) -> Html {
     let id = arrow.id;
-    let words = props.known.view.messages.get(&id).map_or_else(String::new, words);
+    let words = props.cluster.view.messages.get(&id).map_or_else(String::new, words);
     let picked = props.picked == Some(id);
     let (from, to) = (arrow.from, arrow.to);
     let line = format!("M{} {}L{} {}", px(from.x), px(from.y), px(to.x), px(to.y));

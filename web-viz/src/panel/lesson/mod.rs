@@ -280,7 +280,7 @@ fn verdict(course: &Course, dispatch: &Dispatch) -> Html {
                     { format!(", {}.", course.scenario.header.section) }
                 </p>
             }
-            <div class="deeds">
+            <div class="actions">
                 <button type="button" class="button" data-testid="lesson-alone" onclick={alone}>
                     { "Continue alone" }
                 </button>

@@ -9,7 +9,7 @@ use yew::prelude::*;
 use super::parts::{Icon, glyph, term_class};
 use super::stage::use_size;
 use crate::dispatch::Dispatch;
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 use crate::model::{Action, Model, UiAction};
 use crate::num::{place, px, real};
 use crate::scene::grid::{Cell, Columns, EntryState, Quorum, cell, column_words, quorum};
@@ -28,8 +28,8 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
     let reading = &model.reading;
     html! {
         <Matrix
-            known={reading.known.clone()}
-            marks={Marks::of(&model.ui.selection, &reading.known)}
+            cluster={reading.cluster.clone()}
+            marks={Marks::of(&model.ui.selection, &reading.cluster)}
             dispatch={dispatch.clone()}
         />
     }
@@ -38,7 +38,7 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
 /// Properties of [`Matrix`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct MatrixProps {
-    pub(crate) known: Shared<Known>,
+    pub(crate) cluster: Shared<ClusterModel>,
     pub(crate) marks: Marks,
     pub(crate) dispatch: Dispatch,
 }
@@ -46,7 +46,7 @@ pub(crate) struct MatrixProps {
 /// The panel with the log matrix.
 #[component]
 pub(crate) fn Matrix(props: &MatrixProps) -> Html {
-    let columns = Columns::of(&props.known);
+    let columns = Columns::of(&props.cluster);
     // With a mouse, pointing at a column is enough to see its quorum.
     let pointed = use_state_eq(|| None);
     let told = (*pointed).or(props.marks.column);
@@ -56,7 +56,7 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
     });
     let point = Callback::from(move |index| pointed.set(Some(index)));
     // Many rows need a smaller height.
-    let rows = match props.known.roster.len() {
+    let rows = match props.cluster.roster.len() {
         0..=3 => "few",
         4..=5 => "some",
         _ => "many",
@@ -75,7 +75,7 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
             <header>
                 <h2 id="matrix-title">{ "Logs" }</h2>
                 <p class="column-words" data-testid="column-words" aria-live="polite">
-                    { told.map(|index| column_words(&props.known, index)) }
+                    { told.map(|index| column_words(&props.cluster, index)) }
                 </p>
                 if told.is_none() {
                     { key_to_marks() }
@@ -84,7 +84,7 @@ pub(crate) fn Matrix(props: &MatrixProps) -> Html {
             <div class="logs">
                 <div class="row-names" aria-hidden="true">
                     <span class="index-name">{ "index" }</span>
-                    { for props.known.roster.iter().map(|node| row_name(*node, props)) }
+                    { for props.cluster.roster.iter().map(|node| row_name(*node, props)) }
                 </div>
                 <div
                     class="columns"
@@ -122,17 +122,17 @@ fn key_to_marks() -> Html {
 }
 
 fn row_name(node: NodeId, props: &MatrixProps) -> Html {
-    let known = &props.known;
-    let term = known.node(node).map(|node| node.term).unwrap_or_default();
+    let cluster = &props.cluster;
+    let term = cluster.node(node).map(|node| node.term).unwrap_or_default();
     let class = classes!(
         "row-name",
         term_class(term),
         props.marks.servers.contains(&node).then_some("selected"),
-        (!known.presence(node).runs()).then_some("absent"),
+        (!cluster.presence(node).runs()).then_some("absent"),
     );
     html! {
         <span {class}>
-            if known.leader() == Some(node) {
+            if cluster.leader() == Some(node) {
                 { glyph(Icon::Crown) }
             }
             { node.to_string() }
@@ -148,7 +148,7 @@ fn column(
     props: &MatrixProps,
 ) -> Html {
     let chosen = props.marks.column == Some(index);
-    let count = told.then(|| quorum(&props.known, index)).filter(|it| !it.holders.is_empty());
+    let count = told.then(|| quorum(&props.cluster, index)).filter(|it| !it.holders.is_empty());
     let choose = props
         .dispatch
         .reform(move |_: MouseEvent| Action::Ui(UiAction::Column((!chosen).then_some(index))));
@@ -175,7 +175,7 @@ fn column(
                 type="button"
                 class="index"
                 aria-pressed={chosen.to_string()}
-                aria-label={column_words(&props.known, index)}
+                aria-label={column_words(&props.cluster, index)}
                 data-testid={format!("column-{index}")}
             >
                 { index.to_string() }
@@ -183,7 +183,7 @@ fn column(
                     { tally(count) }
                 }
             </button>
-            { for props.known.roster.iter().map(|node| {
+            { for props.cluster.roster.iter().map(|node| {
                 let counts = count.as_ref().is_some_and(|count| count.holders.contains(node));
                 draw(*node, index, counts, props)
             }) }
@@ -205,7 +205,7 @@ fn draw(node: NodeId, index: LogIndex, counts: bool, props: &MatrixProps) -> Htm
     let testid = format!("cell-{node}-{index}");
     let selected = props.marks.servers.contains(&node).then_some("selected");
     let row = classes!(selected, counts.then_some("counts"));
-    match cell(&props.known, node, index) {
+    match cell(&props.cluster, node, index) {
         Cell::Empty { next } => html! {
             <span
                 class={classes!("cell", "empty", row, next.then_some("next"))}

@@ -209,7 +209,7 @@ mod tests {
         for number in 0..1000 {
             let at = Time(number * 1000);
             tape.mark(MarkKind::Write, NodeId(1), at, number);
-            tape.reign(Term(number), Some(NodeId(1)), at, number);
+            tape.leaders(Term(number), Some(NodeId(1)), at, number);
         }
         let axis = Axis { begin: Time(0), width: SECOND };
         let dots = dots(&tape, axis, 50);

@@ -35,8 +35,8 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
     // A sign is 14 pixels wide.
     let room = if model.ui.stage.width < 600.0 { 24 } else { 100 };
     let now = model.playback.now;
-    let term = model.known.view.term();
-    let leader = model.known.leader().map_or("no leader".to_owned(), |it| format!("{it} leads"));
+    let term = model.cluster.view.term();
+    let leader = model.cluster.leader().map_or("no leader".to_owned(), |it| format!("{it} leads"));
     let mut scene = TapeScene::of(&model.history, room);
     let moment = match model.source {
         SourceKind::Simulate | SourceKind::Replay => span(now.0),
@@ -54,7 +54,7 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
             {scene}
             {now}
             past={model.in_the_past()}
-            events={model.known.view.events}
+            events={model.cluster.view.events}
             words={format!("{moment}, term {term}, {leader}")}
             dispatch={dispatch.clone()}
         />

@@ -6,10 +6,10 @@ use web_sys::{Element, HtmlElement, SvgElement};
 use yew::prelude::*;
 
 use crate::dispatch::Dispatch;
-use crate::domain::deeds::{Deed, DiskDeed, MemberDeed};
+use crate::domain::actions::{ClusterAction, DiskAction, MemberAction};
 use crate::model::{Action, Model, UiAction};
 use crate::num::{len, px};
-use crate::panel::act::tray::Offer;
+use crate::panel::act::faults::Offer;
 use crate::panel::parts::{Icon, glyph};
 use crate::scene::layout::{Layout, Point};
 
@@ -40,40 +40,45 @@ struct Item {
 
 /// The menu of a server.
 pub(crate) fn menu_of(model: &Model, node: NodeId) -> MenuMark {
-    let layout = Layout::of(model.ui.stage, &model.known.roster);
+    let layout = Layout::of(model.ui.stage, &model.cluster.roster);
     let at = layout.spot(node).map_or(layout.centre, |spot| spot.at);
     let at = Point { x: at.x + layout.rim(), y: at.y };
-    let item = |label, icon, key, deed| {
-        let offer = (deed, model.permits(deed));
+    let item = |label, icon, key, action| {
+        let offer = (action, model.permits(action));
         Item { label, icon, key, offer }
     };
     // Each of these items offers one of two opposite actions.
-    let either = |deed, is_second: bool, labels: [&'static str; 2], icons: [Icon; 2], key| {
+    let either = |action, is_second: bool, labels: [&'static str; 2], icons: [Icon; 2], key| {
         let place = usize::from(is_second);
-        item(labels[place], icons[place], key, deed)
+        item(labels[place], icons[place], key, action)
     };
     let crash = model.toggle_crash(node);
-    let restarts = matches!(crash, Deed::Restart(_));
+    let restarts = matches!(crash, ClusterAction::Restart(_));
     let crash = either(crash, restarts, ["Crash", "Restart"], [Icon::Bolt, Icon::Power], Some("X"));
     let freeze = model.toggle_freeze(node);
-    let thaws = matches!(freeze, Deed::Thaw(_));
+    let thaws = matches!(freeze, ClusterAction::Thaw(_));
     let freeze = either(freeze, thaws, ["Freeze", "Resume"], [Icon::Snow; 2], Some("F"));
     let isolate = model.toggle_isolate(node);
-    let mends = isolate == Deed::Heal;
+    let mends = isolate == ClusterAction::Heal;
     let icons = [Icon::Scissors, Icon::Link];
     let isolate = either(isolate, mends, ["Cut off", "Mend the links"], icons, Some("P"));
     let stall = model.toggle_stall(node);
-    let mends = matches!(stall, Deed::Disk(_, DiskDeed::Mend));
+    let mends = matches!(stall, ClusterAction::Disk(_, DiskAction::Mend));
     let labels = ["Stall its disk", "Mend its disk"];
     let stall = either(stall, mends, labels, [Icon::Disk; 2], None);
     let slow = model.toggle_slow_disk(node);
-    let mends = matches!(slow, Deed::Disk(_, DiskDeed::Quicken));
+    let mends = matches!(slow, ClusterAction::Disk(_, DiskAction::Quicken));
     let labels = ["Slow its disk", "Its disk at full speed"];
     let slow = either(slow, mends, labels, [Icon::Disk; 2], None);
-    let elect = item("Elect now", Icon::Flag, None, Deed::Elect(node));
-    let lead = item("Let it lead", Icon::Crown, None, Deed::Member(MemberDeed::Transfer(node)));
-    let snapshot =
-        item("Take a snapshot", Icon::Disk, None, Deed::Member(MemberDeed::Snapshot(node)));
+    let elect = item("Elect now", Icon::Flag, None, ClusterAction::Elect(node));
+    let lead =
+        item("Let it lead", Icon::Crown, None, ClusterAction::Member(MemberAction::Transfer(node)));
+    let snapshot = item(
+        "Take a snapshot",
+        Icon::Disk,
+        None,
+        ClusterAction::Member(MemberAction::Snapshot(node)),
+    );
     let items = vec![crash, freeze, isolate, elect, lead, stall, slow, snapshot];
     MenuMark { node, at, items, among: model.ui.selection.servers().len() > 1 }
 }
@@ -162,8 +167,8 @@ pub(super) fn Menu(props: &MenuProps) -> Html {
 }
 
 fn draw(item: &Item, choose: &Callback<(MouseEvent, Action)>) -> Html {
-    let (deed, permitted) = item.offer.clone();
-    let onclick = choose.reform(move |event| (event, Action::Deed(deed)));
+    let (action, permitted) = item.offer.clone();
+    let onclick = choose.reform(move |event| (event, Action::Cluster(action)));
     let why_not = permitted.err();
     html! {
         <button

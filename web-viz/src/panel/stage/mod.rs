@@ -2,7 +2,7 @@
 
 mod border;
 mod flight;
-mod hand;
+mod gesture;
 mod legend;
 mod link;
 mod menu;
@@ -24,7 +24,7 @@ use crate::scene::marks::Marks;
 use crate::scene::{self, Scene};
 use border::border;
 pub(in crate::panel) use flight::{kind, shape, tone};
-use hand::{in_hand, use_hand, words};
+use gesture::{in_hand, use_hand, words};
 use legend::legend;
 use link::link;
 use menu::{Menu, MenuMark, menu_of};
@@ -34,15 +34,15 @@ use server::server;
 
 /// The panel, from the model.
 pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
-    let marks = Marks::of(&model.ui.selection, &model.reading.known);
+    let marks = Marks::of(&model.ui.selection, &model.reading.cluster);
     let scene = Scene::of(scene::Source {
-        known: &model.known,
-        read: &model.reading.known,
+        cluster: &model.cluster,
+        read: &model.reading.cluster,
         now: model.playback.now,
         pace: model.pace(),
         size: model.ui.stage,
         marks: &marks,
-        gesture: model.ui.hand.gesture(),
+        gesture: model.ui.gesture.gesture(),
         refused: model.hand_refused(),
     });
     let menu = model.ui.menu.map(|node| menu_of(model, node));
@@ -63,14 +63,14 @@ pub(crate) struct StageProps {
 pub(crate) fn Stage(props: &StageProps) -> Html {
     let frame = use_node_ref();
     use_size(&frame, &props.dispatch.reform(|size| Action::Ui(UiAction::Stage(size))));
-    let hand = use_hand(&frame, &props.scene, &props.dispatch);
+    let gesture = use_hand(&frame, &props.scene, &props.dispatch);
     let messages = use_messages(&props.scene, &props.dispatch);
     let scene = &props.scene;
     let Size { width, height } = scene.layout.size;
     let open = props.menu.is_some();
     html! {
         <section
-            class={classes!("stage", scene.hand.is_some().then_some("in-hand"))}
+            class={classes!("stage", scene.gesture.is_some().then_some("in-hand"))}
             ref={frame.clone()}
             aria-label="Cluster"
             data-testid="stage"
@@ -81,10 +81,10 @@ pub(crate) fn Stage(props: &StageProps) -> Html {
                 height={px(height)}
                 role="group"
                 aria-label="Servers and the messages between them"
-                onpointerdown={hand.down}
-                onpointermove={hand.moved}
-                onpointerup={hand.up}
-                onpointercancel={hand.cancel}
+                onpointerdown={gesture.down}
+                onpointermove={gesture.moved}
+                onpointerup={gesture.up}
+                onpointercancel={gesture.cancel}
             >
                 { definitions() }
                 { dial(scene) }

@@ -4,7 +4,7 @@ use raft_core::event::{RoleName, Timer};
 use yew::prelude::*;
 
 use crate::dispatch::Dispatch;
-use crate::domain::known::Presence;
+use crate::domain::cluster::Presence;
 use crate::model::{Action, UiAction};
 use crate::num::{px, real};
 use crate::panel::parts::{choose_server, term_class};

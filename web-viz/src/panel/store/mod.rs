@@ -7,9 +7,9 @@ use yew::prelude::*;
 
 use super::parts::{Icon, glyph, typed};
 use crate::dispatch::Dispatch;
-use crate::domain::desk::{Ask, AskState, Desk, Op};
-use crate::domain::known::Known;
-use crate::model::{Action, DeskAction, Model};
+use crate::domain::cluster::ClusterModel;
+use crate::domain::form::{Ask, AskState, ClientForm, Op};
+use crate::model::{Action, FormAction, Model};
 use crate::shared::Shared;
 use history::History;
 
@@ -21,8 +21,8 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
     let reading = &model.reading;
     html! {
         <Store
-            desk={model.desk.clone()}
-            known={reading.known.clone()}
+            form={model.form.clone()}
+            cluster={reading.cluster.clone()}
             selected={model.ui.selection.server()}
             dispatch={dispatch.clone()}
         >
@@ -38,8 +38,8 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
 /// Properties of [`Store`].
 #[derive(PartialEq, Properties)]
 pub(crate) struct StoreProps {
-    pub(crate) desk: Shared<Desk>,
-    pub(crate) known: Shared<Known>,
+    pub(crate) form: Shared<ClientForm>,
+    pub(crate) cluster: Shared<ClusterModel>,
     pub(crate) selected: Option<NodeId>,
     pub(crate) dispatch: Dispatch,
     /// The operations of all clients.
@@ -56,10 +56,10 @@ pub(crate) fn Store(props: &StoreProps) -> Html {
             </header>
             { form(props) }
             { burst(props) }
-            if let Some(complaint) = &props.desk.complaint {
+            if let Some(complaint) = &props.form.complaint {
                 <p class="complaint" role="alert" data-testid="complaint">{ complaint }</p>
             }
-            { answers(&props.desk) }
+            { answers(&props.form) }
             { props.children.clone() }
             { table(props) }
         </section>
@@ -83,21 +83,21 @@ fn burst(props: &StoreProps) -> Html {
 }
 
 fn form(props: &StoreProps) -> Html {
-    let desk = &props.desk;
+    let form = &props.form;
     let dispatch = props.dispatch.clone();
     let onsubmit = Callback::from(move |event: SubmitEvent| {
         event.prevent_default();
         dispatch.emit(Action::Submit);
     });
     html! {
-        <form class="desk" {onsubmit}>
+        <form class="client-form" {onsubmit}>
             <div class="switch small" role="group" aria-label="Operation">
                 { for Op::ALL.into_iter().map(|op| {
-                    let onclick = props.dispatch.reform(move |_| Action::Desk(DeskAction::Op(op)));
+                    let onclick = props.dispatch.reform(move |_| Action::ClientForm(FormAction::Op(op)));
                     html! {
                         <button
                             type="button"
-                            aria-pressed={(desk.op == op).to_string()}
+                            aria-pressed={(form.op == op).to_string()}
                             data-testid={format!("op-{}", op.name())}
                             {onclick}
                         >
@@ -108,10 +108,10 @@ fn form(props: &StoreProps) -> Html {
             </div>
             { target(props) }
             <div class="fields">
-                { field(props, "key", "Key", &desk.key, DeskAction::Key) }
-                if desk.op == Op::Put {
+                { field(props, "key", "Key", &form.key, FormAction::Key) }
+                if form.op == Op::Put {
                     <span class="equals" aria-hidden="true">{ "=" }</span>
-                    { field(props, "value", "Value", &desk.value, DeskAction::Value) }
+                    { field(props, "value", "Value", &form.value, FormAction::Value) }
                 }
                 <button type="submit" class="button primary" data-testid="submit">
                     <span>{ "Send" }</span>
@@ -127,12 +127,12 @@ fn field(
     id: &'static str,
     label: &'static str,
     value: &str,
-    action: fn(String) -> DeskAction,
+    action: fn(String) -> FormAction,
 ) -> Html {
     let dispatch = props.dispatch.clone();
     let oninput = Callback::from(move |event: InputEvent| {
         if let Some(text) = typed(&event) {
-            dispatch.emit(Action::Desk(action(text)));
+            dispatch.emit(Action::ClientForm(action(text)));
         }
     });
     html! {
@@ -155,15 +155,15 @@ fn target(props: &StoreProps) -> Html {
     let dispatch = props.dispatch.clone();
     let onchange = Callback::from(move |event: Event| {
         let target = typed(&event).and_then(|text| text.parse().ok()).map(NodeId);
-        dispatch.emit(Action::Desk(DeskAction::Target(target)));
+        dispatch.emit(Action::ClientForm(FormAction::Target(target)));
     });
-    let chosen = props.desk.target;
+    let chosen = props.form.target;
     html! {
         <label class="target">
             <span>{ "ask" }</span>
             <select {onchange} data-testid="target">
                 <option value="" selected={chosen.is_none()}>{ "the leader" }</option>
-                { for props.known.roster.iter().map(|node| html! {
+                { for props.cluster.roster.iter().map(|node| html! {
                     <option value={node.0.to_string()} selected={chosen == Some(*node)}>
                         { node.to_string() }
                     </option>
@@ -173,10 +173,10 @@ fn target(props: &StoreProps) -> Html {
     }
 }
 
-fn answers(desk: &Desk) -> Html {
+fn answers(form: &ClientForm) -> Html {
     html! {
         <ol class="answers" aria-live="polite" data-testid="answers">
-            { for desk.asks.iter().take(5).map(answer) }
+            { for form.asks.iter().take(5).map(answer) }
         </ol>
     }
 }
@@ -204,13 +204,13 @@ fn answer(ask: &Ask) -> Html {
 /// The store of the selected server, otherwise of the leader, otherwise of the server that applied
 /// most.
 fn table(props: &StoreProps) -> Html {
-    let known: &Known = &props.known;
+    let cluster: &ClusterModel = &props.cluster;
     let furthest = || {
-        let applied = |node: &&NodeId| known.node(**node).map(|node| node.last_applied);
-        known.roster.iter().max_by_key(applied).copied()
+        let applied = |node: &&NodeId| cluster.node(**node).map(|node| node.last_applied);
+        cluster.roster.iter().max_by_key(applied).copied()
     };
-    let shown = props.selected.or_else(|| known.leader()).or_else(furthest);
-    let Some((id, node)) = shown.and_then(|id| known.node(id).map(|node| (id, node))) else {
+    let shown = props.selected.or_else(|| cluster.leader()).or_else(furthest);
+    let Some((id, node)) = shown.and_then(|id| cluster.node(id).map(|node| (id, node))) else {
         return html! {};
     };
     // If events were left out, pairs may be missing, too.

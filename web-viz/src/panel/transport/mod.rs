@@ -25,7 +25,7 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
             lag={reading.lag.map(num::behind).map(AttrValue::from)}
             pacing={model.permits_pacing()}
             turns={(model.turn_before(), model.turn_after())}
-            undo={model.history.run.deeds > 0}
+            undo={model.history.run.actions > 0}
             lanes={model.ui.lanes.open}
             dispatch={dispatch.clone()}
         />

@@ -143,13 +143,18 @@ fn routine_is_sampled_only_when_it_is_too_fast() {
 fn marks_lie_on_their_lane() {
     let roster = BTreeSet::from([NodeId(1), NodeId(2)]);
     let layout = Layout::of(Size { width: 800.0, height: 400.0 }, &roster);
-    let mut known = Known::default();
+    let mut cluster = ClusterModel::default();
     let id = EventId { node: NodeId(1), seq: 0 };
     let due = Some(Time(20_000));
-    known.view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
+    cluster.view.messages.insert(id, Flight { due, ..flight(heartbeat(), 0) });
     let none = Marks::default();
-    let marks =
-        super::marks(&known, Time(10_000), slow(), Ground { layout: &layout, border: None }, &none);
+    let marks = super::marks(
+        &cluster,
+        Time(10_000),
+        slow(),
+        Ground { layout: &layout, border: None },
+        &none,
+    );
     assert_eq!(marks.len(), 1);
     assert!((marks[0].at.x - layout.centre.x).abs() < 1.0, "{:?}", marks[0].at);
     assert_eq!(marks[0].words(), "Heartbeat S1 to S2, term 1");
@@ -161,7 +166,13 @@ fn marks_lie_on_their_lane() {
     assert_eq!(hit(&marks, &layout, server, false), Hit::Server(NodeId(2)));
     let alone = Layout::of(layout.size, &BTreeSet::from([NodeId(1)]));
     assert!(
-        super::marks(&known, Time(10_000), slow(), Ground { layout: &alone, border: None }, &none)
-            .is_empty()
+        super::marks(
+            &cluster,
+            Time(10_000),
+            slow(),
+            Ground { layout: &alone, border: None },
+            &none
+        )
+        .is_empty()
     );
 }

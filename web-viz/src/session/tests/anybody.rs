@@ -5,14 +5,14 @@ use raft_core::rules::Mutation;
 use raft_core::types::{EventId, LogIndex, NodeId};
 
 use crate::address::Place;
-use crate::domain::deeds::{Deed, MessageDeed};
-use crate::domain::desk::Op;
+use crate::domain::actions::{ClusterAction, MessageAction};
+use crate::domain::form::Op;
 use crate::domain::lessons;
 use crate::domain::playback::Speed;
 use crate::keys;
-use crate::model::hand::{HandAction, Pointer};
-use crate::model::{DeskAction, LessonAction, Tray, UiAction};
-use crate::panel::act::tray::offers;
+use crate::model::gesture::{GestureAction, Pointer};
+use crate::model::{FaultPanel, FormAction, LessonAction, UiAction};
+use crate::panel::act::faults::offers;
 use crate::scene::grid::{Cell, cell};
 use crate::scene::layout::{Point, Size};
 use crate::scene::marks::Marks;
@@ -87,20 +87,20 @@ impl Dice {
 /// A random action.
 fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
     let time = |dice: &mut Dice| Time(dice.below(model.history.run.end().0 + 1));
-    let flying: Vec<EventId> = model.known.view.messages.keys().copied().collect();
+    let flying: Vec<EventId> = model.cluster.view.messages.keys().copied().collect();
     Some(match dice.below(24) {
         0..=6 => Action::Frame { elapsed: 16.0, wall: 0 },
         7..=10 => return keys::action(dice.pick(KEYS)?, model),
-        11 => Action::Deed(dice.pick(&offers(model))?),
-        12 => Action::Ui(UiAction::Tray(dice.pick(&Tray::ALL)?)),
-        13 => Action::Deed(Deed::Message(
+        11 => Action::Cluster(dice.pick(&offers(model))?),
+        12 => Action::Ui(UiAction::FaultPanel(dice.pick(&FaultPanel::ALL)?)),
+        13 => Action::Cluster(ClusterAction::Message(
             dice.pick(&flying)?,
             dice.pick(&[
-                MessageDeed::Drop,
-                MessageDeed::Hold,
-                MessageDeed::Release,
-                MessageDeed::Delay(30_000),
-                MessageDeed::Duplicate,
+                MessageAction::Drop,
+                MessageAction::Hold,
+                MessageAction::Release,
+                MessageAction::Delay(30_000),
+                MessageAction::Duplicate,
             ])?,
         )),
         14 => Action::Jump(Jump::Time(time(dice))),
@@ -108,26 +108,26 @@ fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
             let branches: Vec<_> = model.history.run.branches.iter().map(|it| it.id).collect();
             Action::Jump(Jump::Branch(dice.pick(&branches)?, time(dice)))
         }
-        16 => Action::Deed(dice.pick(&[
-            Deed::Loss(200),
-            Deed::Repeat(300),
-            Deed::Overtake(300),
-            Deed::Delay(60_000),
-            Deed::Sync(30_000),
-            Deed::SplitLeader,
-            Deed::Heal,
+        16 => Action::Cluster(dice.pick(&[
+            ClusterAction::Loss(200),
+            ClusterAction::Repeat(300),
+            ClusterAction::Overtake(300),
+            ClusterAction::Delay(60_000),
+            ClusterAction::Sync(30_000),
+            ClusterAction::SplitLeader,
+            ClusterAction::Heal,
         ])?),
-        17 => hand(dice),
+        17 => gesture(dice),
         18 => Action::Ui(UiAction::Column(Some(LogIndex(dice.below(9))))),
         19 => {
             let lines = model.feed.lines(&model.ui.filter);
             Action::Ui(UiAction::Inspect(dice.pick(&lines).map(|line| line.event.id)))
         }
-        20 => Action::Desk(match dice.below(4) {
-            0 => DeskAction::Op(dice.pick(&[Op::Put, Op::Get, Op::Delete])?),
-            1 => DeskAction::Key(format!("k{}", dice.below(3))),
-            2 => DeskAction::Value(dice.below(100).to_string()),
-            _ => DeskAction::Target(dice.pick(&[None, Some(NodeId(1)), Some(NodeId(3))])?),
+        20 => Action::ClientForm(match dice.below(4) {
+            0 => FormAction::Op(dice.pick(&[Op::Put, Op::Get, Op::Delete])?),
+            1 => FormAction::Key(format!("k{}", dice.below(3))),
+            2 => FormAction::Value(dice.below(100).to_string()),
+            _ => FormAction::Target(dice.pick(&[None, Some(NodeId(1)), Some(NodeId(3))])?),
         }),
         21 => Action::Speed(Speed::at(usize::try_from(dice.below(16)).ok()?)),
         22 => match dice.below(6) {
@@ -145,34 +145,34 @@ fn anything(model: &Model, dice: &mut Dice) -> Option<Action> {
     })
 }
 
-fn hand(dice: &mut Dice) -> Action {
+fn gesture(dice: &mut Dice) -> Action {
     let at = dice.point();
     let time = f64::from(u32::try_from(dice.below(10_000)).unwrap());
     let pointer = Pointer { at, time, copy: dice.below(4) == 0, touch: dice.below(3) == 0 };
-    Action::Hand(match dice.below(4) {
-        0 => HandAction::Press(pointer),
-        1 => HandAction::Release(pointer),
-        2 => HandAction::Move(pointer),
-        _ => HandAction::GiveUp,
+    Action::Gesture(match dice.below(4) {
+        0 => GestureAction::Press(pointer),
+        1 => GestureAction::Release(pointer),
+        2 => GestureAction::Move(pointer),
+        _ => GestureAction::GiveUp,
     })
 }
 
 /// Computes everything that the page would draw.
 fn draw(model: &Model) {
-    let marks = Marks::of(&model.ui.selection, &model.reading.known);
+    let marks = Marks::of(&model.ui.selection, &model.reading.cluster);
     let _ = Scene::of(Source {
-        known: &model.known,
-        read: &model.reading.known,
+        cluster: &model.cluster,
+        read: &model.reading.cluster,
         now: model.playback.now,
         pace: model.pace(),
         size: Size { width: 800.0, height: 520.0 },
         marks: &marks,
-        gesture: model.ui.hand.gesture(),
+        gesture: model.ui.gesture.gesture(),
         refused: None,
     });
-    for node in &model.known.roster {
-        let known = (0..12).map(|index| cell(&model.known, *node, LogIndex(index)));
-        assert!(known.into_iter().any(|cell| !matches!(cell, Cell::Untold)));
+    for node in &model.cluster.roster {
+        let row = (0..12).map(|index| cell(&model.cluster, *node, LogIndex(index)));
+        assert!(row.into_iter().any(|cell| !matches!(cell, Cell::Untold)));
     }
 }
 
@@ -191,18 +191,22 @@ fn nothing_that_a_person_does_breaks_the_page() {
             session.dispatch(action);
             draw(&session.model);
             let sim = session.sim.as_ref().expect("it is simulated");
-            let (shown, is) = (session.model.known.view.events, sim.view().events);
+            let (shown, is) = (session.model.cluster.view.events, sim.view().events);
             assert_eq!(shown, is, "person {person}, after {words}");
         }
         if session.model.course.is_some() {
             session.dispatch(Action::Lesson(LessonAction::Alone));
         }
         session.dispatch(Action::Ui(UiAction::Share(true)));
-        let (shown, digest) = (session.model.known.view.events, session.model.digest);
+        let (shown, digest) = (session.model.cluster.view.events, session.model.digest);
         let link = session.model.place().fragment();
         let mut other = Session::default();
         other.dispatch(Action::Open(Place::parse(&link).unwrap()));
-        assert_eq!((other.model.known.view.events, other.model.digest), (shown, digest), "{link}");
+        assert_eq!(
+            (other.model.cluster.view.events, other.model.digest),
+            (shown, digest),
+            "{link}"
+        );
     }
 }
 
@@ -226,7 +230,7 @@ fn a_link_from_a_lesson_goes_on() {
     session.dispatch(Action::Ui(UiAction::Share(true)));
     let mut other = Session::default();
     other.dispatch(Action::Open(Place::parse(&session.model.place().fragment()).unwrap()));
-    assert_eq!(other.model.known.view.events, session.model.known.view.events);
+    assert_eq!(other.model.cluster.view.events, session.model.cluster.view.events);
     let then = other.model.playback.now;
     other.dispatch(Action::TogglePlay);
     for _ in 0..60 {

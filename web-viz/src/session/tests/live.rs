@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use api::demo::ProcessState;
-use raft_core::event::{CommitReason, Event, EventKind, NodeState, Operation, RoleName};
+use api::demo::{Action as DemoAction, ProcessState};
+use raft_core::event::{CommitReason, Event, EventKind, NodeState, RequestKind, RoleName};
 use raft_core::kv::Command;
 use raft_core::log::{Entry, Payload};
 use raft_core::membership::Membership;
@@ -18,13 +18,13 @@ use raft_core::types::{
 use raft_core::view::DiskHealth;
 
 use crate::address::Place;
-use crate::domain::deeds::{Deed, DiskDeed, LinkDeed};
+use crate::domain::actions::{ClusterAction, DiskAction, LinkAction};
+use crate::domain::cluster::Presence;
 use crate::domain::feed::{Filter, Weight};
-use crate::domain::known::Presence;
 use crate::domain::playback::Speed;
 use crate::domain::tape::MarkKind;
 use crate::model::UiAction;
-use crate::model::live::{Order, Process, Report};
+use crate::model::live::{Process, Report};
 use crate::panel::scrub::geometry::TapeScene;
 use crate::session::*;
 
@@ -117,7 +117,7 @@ impl Watched {
         let all = Filter { least: Weight::Routine, ..Filter::default() };
         let lines = model.feed.lines(&all).iter().take(500).map(|line| line.number).collect();
         let headline = model.story.caption.headline.clone();
-        (model.known.leader(), model.known.committed(), headline, lines)
+        (model.cluster.leader(), model.cluster.committed(), headline, lines)
     }
 }
 
@@ -209,7 +209,8 @@ fn faults_of_real_servers_are_right_in_the_past() {
     let wall = watched.wall;
     watched.report(Report::Processes(Some(running()), wall));
     watched.pass(4 * SECOND);
-    let (before, leader) = (watched.model().playback.now, watched.model().known.leader().unwrap());
+    let (before, leader) =
+        (watched.model().playback.now, watched.model().cluster.leader().unwrap());
     let ill = running().into_iter().map(|mut process| {
         if process.id == leader {
             (process.pid, process.state) = (None, ProcessState::Stopped);
@@ -224,9 +225,9 @@ fn faults_of_real_servers_are_right_in_the_past() {
     watched.report(Report::Processes(Some(ill.collect()), wall));
     watched.pass(2 * SECOND);
     let model = watched.model();
-    assert_eq!(model.known.presence(leader), Presence::Down);
-    assert_eq!(model.known.view.cut_links.len(), 2);
-    assert_eq!(model.reign.vacancy().map(|(lost, ..)| lost), Some(leader));
+    assert_eq!(model.cluster.presence(leader), Presence::Down);
+    assert_eq!(model.cluster.view.cut_links.len(), 2);
+    assert_eq!(model.leaders.vacancy().map(|(lost, ..)| lost), Some(leader));
     let tape = TapeScene::of(&model.history, 100);
     let kinds: Vec<_> = tape.lanes[0].dots.iter().map(|dot| dot.kind).collect();
     assert!(kinds.contains(&MarkKind::Stop) && kinds.contains(&MarkKind::Cut), "{kinds:?}");
@@ -234,24 +235,27 @@ fn faults_of_real_servers_are_right_in_the_past() {
 
     watched.session.dispatch(Action::Jump(Jump::Time(before)));
     let model = watched.model();
-    assert_eq!(model.known.presence(leader), Presence::Up);
-    assert_eq!((model.known.leader(), model.known.view.cut_links.len()), (Some(leader), 0));
-    assert_eq!(model.permits(Deed::Restart(leader)), Ok(()), "it is down now");
+    assert_eq!(model.cluster.presence(leader), Presence::Up);
+    assert_eq!((model.cluster.leader(), model.cluster.view.cut_links.len()), (Some(leader), 0));
+    assert_eq!(model.permits(ClusterAction::Restart(leader)), Ok(()), "it is down now");
     let other = NodeId(leader.0 % 3 + 1);
-    let orders = watched.session.dispatch(Action::Deed(model_deed(other, leader)));
-    let order = Order::Link(other, leader, "heal-one-way");
-    assert!(matches!(&orders[..], [Effect::Supervise(asked)] if *asked == order), "{orders:?}");
+    let asked_for = watched.session.dispatch(Action::Cluster(model_action(other, leader)));
+    let healed = DemoAction::HealOneWay(other.0, leader.0);
+    assert!(
+        matches!(&asked_for[..], [Effect::Supervise(asked)] if *asked == healed),
+        "{asked_for:?}"
+    );
     assert!(watched.model().notice.as_ref().unwrap().words.contains("as it is now"));
-    let stall = Action::Deed(Deed::Disk(other, DiskDeed::Stall));
+    let stall = Action::Cluster(ClusterAction::Disk(other, DiskAction::Stall));
     assert_eq!(watched.session.dispatch(stall).len(), 1);
-    watched.session.dispatch(Action::Deed(Deed::Elect(other)));
+    watched.session.dispatch(Action::Cluster(ClusterAction::Elect(other)));
     assert!(watched.model().notice.as_ref().unwrap().words.contains("simulated"));
     watched.session.dispatch(Action::Jump(Jump::End));
-    assert_eq!(watched.model().known.presence(leader), Presence::Down);
+    assert_eq!(watched.model().cluster.presence(leader), Presence::Down);
 }
 
-fn model_deed(from: NodeId, to: NodeId) -> Deed {
-    Deed::Link(from, to, LinkDeed::Mend)
+fn model_action(from: NodeId, to: NodeId) -> ClusterAction {
+    ClusterAction::Link(from, to, LinkAction::Mend)
 }
 
 /// Guards that a server that became unreachable, without a supervisor, is still reachable in the
@@ -265,13 +269,13 @@ fn a_server_out_of_sight_was_in_sight_before() {
     let wall = watched.wall;
     watched.report(Report::Lost(gone, wall));
     watched.pass(2 * SECOND);
-    assert_eq!(watched.model().known.presence(gone), Presence::Unreachable);
+    assert_eq!(watched.model().cluster.presence(gone), Presence::Unreachable);
     watched.session.dispatch(Action::Jump(Jump::Time(before)));
-    assert_eq!(watched.model().known.presence(gone), Presence::Up);
+    assert_eq!(watched.model().cluster.presence(gone), Presence::Up);
     watched.session.dispatch(Action::Speed(Speed::at(11)));
     watched.session.dispatch(Action::TogglePlay);
     watched.pass(SECOND);
-    assert_eq!(watched.model().known.presence(gone), Presence::Unreachable);
+    assert_eq!(watched.model().cluster.presence(gone), Presence::Unreachable);
 }
 
 /// Guards that a server that is added while the past is shown exists in the present, but not in the
@@ -290,10 +294,10 @@ fn a_new_member_belongs_to_the_present() {
     let event = Event { id, time: Time(wall), cause: None, kind };
     watched.report(Report::Events(NodeId(4), vec![event], wall));
     watched.pass(SECOND);
-    assert_eq!(watched.model().known.roster.len(), 3);
+    assert_eq!(watched.model().cluster.roster.len(), 3);
     watched.session.dispatch(Action::Jump(Jump::End));
-    assert_eq!(watched.model().known.roster.len(), 4);
-    assert_eq!(watched.model().known.presence(NodeId(4)), Presence::Up);
+    assert_eq!(watched.model().cluster.roster.len(), 4);
+    assert_eq!(watched.model().cluster.presence(NodeId(4)), Presence::Up);
     assert!(watched.model().live.client_address(NodeId(4)).is_some());
 }
 
@@ -350,7 +354,7 @@ impl Flood {
         let index = LogIndex(self.index);
         let last = LogPosition { term: Term(1), index };
         let command = Command::put(format!("key-{}", self.index % 1000), "x".repeat(100)).encode();
-        let operation = Operation::Write(command.clone());
+        let operation = RequestKind::Write(command.clone());
         self.event(1, EventKind::ClientRequest { request: RequestId(self.index), operation });
         let entry = Entry { index, term: Term(1), payload: Payload::Command(command) };
         let appended = EventKind::EntriesAppended { last, entries: vec![entry.clone()].into() };
@@ -424,7 +428,7 @@ fn a_flood_is_borne_while_the_past_is_shown() {
     let start = Instant::now();
     watched.session.dispatch(Action::Jump(Jump::Time(middle)));
     println!("a seek took {:?}", start.elapsed());
-    let shown = watched.model().known.committed();
+    let shown = watched.model().cluster.committed();
     let saved = watched.session.dispatch(Action::SaveTrace);
     let [Effect::Give(text)] = &saved[..] else { panic!("{saved:?}") };
     let mut opened = Session::default();
@@ -432,14 +436,14 @@ fn a_flood_is_borne_while_the_past_is_shown() {
     assert!(opened.model.notice.as_ref().unwrap().words.starts_with("A recording"));
     opened.dispatch(Action::Jump(Jump::End));
     assert_eq!(
-        (opened.model.known.committed(), opened.model.known.leader()),
+        (opened.model.cluster.committed(), opened.model.cluster.leader()),
         (shown, Some(NodeId(1)))
     );
     opened.dispatch(Action::Jump(Jump::Time(Time(0))));
-    assert!(opened.model.known.committed() < shown);
+    assert!(opened.model.cluster.committed() < shown);
 
     watched.session.dispatch(Action::Jump(Jump::End));
-    let end = watched.model().known.committed();
+    let end = watched.model().cluster.committed();
     assert!(shown < end && end == LogIndex(flood.index), "{shown} {end}");
 }
 
@@ -458,7 +462,7 @@ fn without_frames_nothing_piles_up() {
         assert!(watched.model().live.waiting() < 10_000, "{}", watched.model().live.waiting());
     }
     watched.pass(SECOND);
-    assert_eq!(watched.model().known.committed(), LogIndex(flood.index));
+    assert_eq!(watched.model().cluster.committed(), LogIndex(flood.index));
     assert_eq!(watched.model().left_out(), 0);
 }
 
@@ -476,6 +480,6 @@ fn what_is_too_much_is_left_out_and_counted() {
     assert!(watched.model().live.waiting() < 30_000);
     watched.pass(3 * SECOND);
     assert!(watched.model().left_out() > 5_000, "{}", watched.model().left_out());
-    assert_eq!(watched.model().known.committed(), LogIndex(flood.index));
+    assert_eq!(watched.model().cluster.committed(), LogIndex(flood.index));
     assert!(watched.model().lag().is_some_and(|lag| lag < 400 * MILLISECOND));
 }

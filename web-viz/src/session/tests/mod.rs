@@ -11,10 +11,10 @@ use raft_core::sim::BranchId;
 
 use super::*;
 use crate::address::Place;
-use crate::domain::deeds::Deed;
+use crate::domain::actions::ClusterAction;
 use crate::domain::feed::{Filter, Weight};
 use crate::domain::tape::MarkKind;
-use crate::model::{DeskAction, UiAction};
+use crate::model::{FormAction, UiAction};
 use crate::panel::scrub::geometry::TapeScene;
 use crate::scene::grid::{Cell, EntryState, cell};
 
@@ -45,17 +45,17 @@ fn opened(servers: u64) -> Session {
 #[test]
 fn it_elects_survives_a_crash_and_says_how_long_that_took() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
-    let first = session.model.known.leader().unwrap();
-    session.dispatch(Action::Deed(Deed::Crash(first)));
-    assert_eq!(session.model.reign.vacancy().map(|(lost, ..)| lost), Some(first));
-    play(&mut session, |model| model.known.leader().is_some_and(|leader| leader != first));
-    let failover = session.model.reign.last.unwrap();
+    play(&mut session, |model| model.cluster.leader().is_some());
+    let first = session.model.cluster.leader().unwrap();
+    session.dispatch(Action::Cluster(ClusterAction::Crash(first)));
+    assert_eq!(session.model.leaders.vacancy().map(|(lost, ..)| lost), Some(first));
+    play(&mut session, |model| model.cluster.leader().is_some_and(|leader| leader != first));
+    let failover = session.model.leaders.last.unwrap();
     assert!((150_000..2_000_000).contains(&failover.took), "{failover:?}");
-    session.dispatch(Action::Deed(Deed::Restart(first)));
+    session.dispatch(Action::Cluster(ClusterAction::Restart(first)));
     play(&mut session, |model| {
         model
-            .known
+            .cluster
             .node(first)
             .is_some_and(|node| node.role == RoleName::Follower && node.term == failover.term)
     });
@@ -66,13 +66,13 @@ fn it_elects_survives_a_crash_and_says_how_long_that_took() {
 #[test]
 fn a_write_reaches_every_row_and_is_answered() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
-    session.dispatch(Action::Desk(DeskAction::Key("colour".to_owned())));
-    session.dispatch(Action::Desk(DeskAction::Value("blue".to_owned())));
+    play(&mut session, |model| model.cluster.leader().is_some());
+    session.dispatch(Action::ClientForm(FormAction::Key("colour".to_owned())));
+    session.dispatch(Action::ClientForm(FormAction::Value("blue".to_owned())));
     session.dispatch(Action::Submit);
     play(&mut session, |model| {
         let applied = |node: u64| {
-            (1..=9).any(|index| match cell(&model.known, NodeId(node), LogIndex(index)) {
+            (1..=9).any(|index| match cell(&model.cluster, NodeId(node), LogIndex(index)) {
                 Cell::Entry(entry) => {
                     entry.words == "colour = blue" && entry.state == EntryState::Applied
                 }
@@ -81,24 +81,24 @@ fn a_write_reaches_every_row_and_is_answered() {
         };
         (1..=3).all(applied)
     });
-    assert!(matches!(session.model.desk.asks[0].state, AskState::Done(_)));
-    session.dispatch(Action::Desk(DeskAction::Op(crate::domain::desk::Op::Get)));
+    assert!(matches!(session.model.form.asks[0].state, AskState::Done(_)));
+    session.dispatch(Action::ClientForm(FormAction::Op(crate::domain::form::Op::Get)));
     session.dispatch(Action::Submit);
-    play(&mut session, |model| model.desk.asks[0].state != AskState::Waiting);
-    assert_eq!(session.model.desk.asks[0].state, AskState::Done("colour = blue".to_owned()));
+    play(&mut session, |model| model.form.asks[0].state != AskState::Waiting);
+    assert_eq!(session.model.form.asks[0].state, AskState::Done("colour = blue".to_owned()));
 }
 
 /// Guards that an action that is not possible gives the reason and changes nothing.
 #[test]
 fn what_is_not_permitted_says_why() {
     let mut session = opened(3);
-    session.dispatch(Action::Deed(Deed::Restart(NodeId(1))));
+    session.dispatch(Action::Cluster(ClusterAction::Restart(NodeId(1))));
     assert_eq!(session.model.notice.as_ref().unwrap().words, "S1 is running.");
     session.dispatch(Action::Dismiss);
-    session.dispatch(Action::Deed(Deed::Isolate(NodeId(2))));
-    assert!(session.model.known.isolated(NodeId(2)));
-    session.dispatch(Action::Deed(Deed::Heal));
-    assert!(session.model.known.view.cut_links.is_empty());
+    session.dispatch(Action::Cluster(ClusterAction::Isolate(NodeId(2))));
+    assert!(session.model.cluster.isolated(NodeId(2)));
+    session.dispatch(Action::Cluster(ClusterAction::Heal));
+    assert!(session.model.cluster.view.cut_links.is_empty());
     assert_eq!(session.model.notice, None);
     session.dispatch(Action::SeedTyped("ten".to_owned()));
     assert!(session.model.notice.as_ref().unwrap().words.contains("“ten”"));
@@ -110,11 +110,11 @@ fn a_step_lets_one_thing_happen_and_holds_the_clock() {
     let mut session = opened(3);
     session.dispatch(Action::Step);
     assert!(!session.model.playback.playing);
-    let (now, events) = (session.model.playback.now, session.model.known.view.events);
+    let (now, events) = (session.model.playback.now, session.model.cluster.view.events);
     session.dispatch(Action::Frame { elapsed: 500.0, wall: 0 });
     assert_eq!(session.model.playback.now, now);
     session.dispatch(Action::Step);
-    assert!(session.model.known.view.events > events);
+    assert!(session.model.cluster.view.events > events);
     assert!(session.model.playback.now >= now);
 }
 
@@ -123,33 +123,33 @@ fn a_step_lets_one_thing_happen_and_holds_the_clock() {
 #[test]
 fn going_back_shows_what_was_shown() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
+    play(&mut session, |model| model.cluster.leader().is_some());
     let before = session.model.clone();
     session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
     session.dispatch(Action::Submit);
-    play(&mut session, |model| model.known.committed() > before.known.committed());
-    let leader = session.model.known.leader().unwrap();
-    session.dispatch(Action::Deed(Deed::Crash(leader)));
-    play(&mut session, |model| model.reign.last.is_some());
+    play(&mut session, |model| model.cluster.committed() > before.cluster.committed());
+    let leader = session.model.cluster.leader().unwrap();
+    session.dispatch(Action::Cluster(ClusterAction::Crash(leader)));
+    play(&mut session, |model| model.leaders.last.is_some());
     let end = session.model.clone();
-    assert_eq!(end.history.run.deeds, 2);
+    assert_eq!(end.history.run.actions, 2);
 
     session.dispatch(Action::Jump(Jump::Time(before.playback.now)));
     let shown = &session.model;
     assert!(!shown.playback.playing && shown.in_the_past());
     assert_eq!(shown.digest, before.digest);
     assert_eq!(shown.story.caption, before.story.caption);
-    assert_eq!(shown.known.leader(), before.known.leader());
-    assert!(shown.desk.asks.is_empty(), "the write lies ahead");
+    assert_eq!(shown.cluster.leader(), before.cluster.leader());
+    assert!(shown.form.asks.is_empty(), "the write lies ahead");
     assert_eq!(numbers(shown), numbers(&before));
 
     session.dispatch(Action::TogglePlay);
     play(&mut session, |model| !model.in_the_past() && model.playback.now >= end.playback.now);
     session.dispatch(Action::Jump(Jump::Time(end.playback.now)));
     let shown = &session.model;
-    assert_eq!((shown.digest, shown.history.run.deeds), (end.digest, 2));
-    assert_eq!(shown.reign, end.reign);
-    assert_eq!(shown.desk.asks, end.desk.asks);
+    assert_eq!((shown.digest, shown.history.run.actions), (end.digest, 2));
+    assert_eq!(shown.leaders, end.leaders);
+    assert_eq!(shown.form.asks, end.form.asks);
     assert_eq!(shown.history.run.branches.len(), 1);
 }
 
@@ -166,15 +166,15 @@ fn acting_in_the_past_and_undoing_begin_branches() {
     let mut session = opened(3);
     session.dispatch(Action::Jump(Jump::Undo));
     assert!(session.model.notice.as_ref().unwrap().words.contains("no action to undo"));
-    play(&mut session, |model| model.known.leader().is_some());
-    let (leader, elected) = (session.model.known.leader().unwrap(), session.model.playback.now);
+    play(&mut session, |model| model.cluster.leader().is_some());
+    let (leader, elected) = (session.model.cluster.leader().unwrap(), session.model.playback.now);
     session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
-    session.dispatch(Action::Deed(Deed::Crash(leader)));
-    play(&mut session, |model| model.reign.last.is_some());
+    session.dispatch(Action::Cluster(ClusterAction::Crash(leader)));
+    play(&mut session, |model| model.leaders.last.is_some());
     let (digest, end) = (session.model.digest, session.model.playback.now);
 
     session.dispatch(Action::Jump(Jump::Time(elected)));
-    session.dispatch(Action::Deed(Deed::Isolate(leader)));
+    session.dispatch(Action::Cluster(ClusterAction::Isolate(leader)));
     assert_eq!(session.model.history.run.current, BranchId(1));
     assert!(session.model.notice.as_ref().unwrap().words.contains("branch B begins here"));
     let scene = TapeScene::of(&session.model.history, 100);
@@ -186,7 +186,7 @@ fn acting_in_the_past_and_undoing_begin_branches() {
 
     session.dispatch(Action::Jump(Jump::Undo));
     assert_eq!(session.model.history.run.current, BranchId(2));
-    assert!(!session.model.known.isolated(leader));
+    assert!(!session.model.cluster.isolated(leader));
     // A comparison of two branches does not move the page.
     let (here, shown) = (session.model.digest, session.model.playback.now);
     session.dispatch(Action::Compare(Some((BranchId(0), BranchId(1)))));
@@ -208,12 +208,12 @@ fn acting_in_the_past_and_undoing_begin_branches() {
 #[test]
 fn a_link_gives_the_exact_run() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
-    let leader = session.model.known.leader().unwrap();
+    play(&mut session, |model| model.cluster.leader().is_some());
+    let leader = session.model.cluster.leader().unwrap();
     session.dispatch(Action::Submit);
-    play(&mut session, |model| model.known.committed() > LogIndex(1));
-    session.dispatch(Action::Deed(Deed::Crash(leader)));
-    play(&mut session, |model| model.reign.last.is_some());
+    play(&mut session, |model| model.cluster.committed() > LogIndex(1));
+    session.dispatch(Action::Cluster(ClusterAction::Crash(leader)));
+    play(&mut session, |model| model.leaders.last.is_some());
     for jump in [Jump::End, Jump::Back, Jump::Undo, Jump::Time(Time(400_000)), Jump::Back] {
         session.dispatch(Action::Jump(jump));
         let outside = session.dispatch(Action::Ui(UiAction::Share(true)));
@@ -223,9 +223,9 @@ fn a_link_gives_the_exact_run() {
         let (there, here) = (&fresh.model, &session.model);
         assert_eq!(there.notice, None, "{jump:?}");
         assert_eq!((there.digest, there.playback.now), (here.digest, here.playback.now));
-        assert_eq!(there.known.leader(), here.known.leader());
+        assert_eq!(there.cluster.leader(), here.cluster.leader());
         assert!(!there.playback.playing);
-        assert_eq!(there.history.run.deeds, here.history.run.deeds);
+        assert_eq!(there.history.run.actions, here.history.run.actions);
     }
     let Some(recall) = session.model.link.clone() else { panic!("there is a link") };
     let other = Recall { digest: 1, ..(*recall).clone() };
@@ -239,10 +239,10 @@ fn a_link_gives_the_exact_run() {
 fn the_same_run_has_the_same_digest() {
     let digest = || {
         let mut session = opened(5);
-        play(&mut session, |model| model.known.leader().is_some());
+        play(&mut session, |model| model.cluster.leader().is_some());
         session.dispatch(Action::Ui(UiAction::Select(Some(NodeId(1)))));
-        session.dispatch(Action::Deed(Deed::SplitLeader));
-        play(&mut session, |model| model.reign.last.is_some());
+        session.dispatch(Action::Cluster(ClusterAction::SplitLeader));
+        play(&mut session, |model| model.leaders.last.is_some());
         session.model.digest
     };
     assert_eq!(digest(), digest());

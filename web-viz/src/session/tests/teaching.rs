@@ -6,7 +6,9 @@ use raft_core::view::FlightEnd;
 
 use super::{opened, play};
 use crate::address::Place;
-use crate::domain::deeds::{ClockDeed, Deed, DiskDeed, LinkDeed, MemberDeed, MessageDeed};
+use crate::domain::actions::{
+    ClockAction, ClusterAction, DiskAction, LinkAction, MemberAction, MessageAction,
+};
 use crate::domain::lessons;
 use crate::domain::playback::Speed;
 use crate::model::LessonAction;
@@ -20,107 +22,108 @@ use crate::session::*;
 /// leaves the ring once it was removed and switched off.
 #[test]
 fn members_join_lead_and_leave() {
-    let member = |deed| Action::Deed(Deed::Member(deed));
+    let member = |action| Action::Cluster(ClusterAction::Member(action));
     let mut session = opened(3);
-    session.dispatch(member(MemberDeed::AddVoter));
+    session.dispatch(member(MemberAction::AddVoter));
     assert_eq!(session.model.notice.as_ref().unwrap().words, "There is no leader now.");
-    play(&mut session, |model| model.known.committed() > LogIndex(0));
-    session.dispatch(member(MemberDeed::AddVoter));
+    play(&mut session, |model| model.cluster.committed() > LogIndex(0));
+    session.dispatch(member(MemberAction::AddVoter));
     let four = NodeId(4);
-    play(&mut session, |model| model.known.voters().contains(&four));
-    assert_eq!(session.model.known.majority(), 3);
-    play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
-    session.dispatch(member(MemberDeed::Transfer(four)));
-    let before = session.model.known.committed();
+    play(&mut session, |model| model.cluster.voters().contains(&four));
+    assert_eq!(session.model.cluster.majority(), 3);
+    play(&mut session, |model| matches!(model.form.asks[0].state, AskState::Done(_)));
+    session.dispatch(member(MemberAction::Transfer(four)));
+    let before = session.model.cluster.committed();
     play(&mut session, |model| {
-        model.known.leader() == Some(four) && model.known.committed() > before
+        model.cluster.leader() == Some(four) && model.cluster.committed() > before
     });
-    session.dispatch(member(MemberDeed::AddLearner));
-    let learns =
-        |model: &Model| model.known.membership().is_some_and(|it| it.learners.contains(&NodeId(5)));
+    session.dispatch(member(MemberAction::AddLearner));
+    let learns = |model: &Model| {
+        model.cluster.membership().is_some_and(|it| it.learners.contains(&NodeId(5)))
+    };
     play(&mut session, learns);
-    assert_eq!(session.model.known.majority(), 3, "a learner does not count");
+    assert_eq!(session.model.cluster.majority(), 3, "a learner does not count");
     let size = Size { width: 800.0, height: 600.0 };
     let model = &session.model;
     let marks = Marks::default();
     let scene = Scene::of(Source {
-        known: &model.known,
-        read: &model.reading.known,
+        cluster: &model.cluster,
+        read: &model.reading.cluster,
         now: model.playback.now,
         pace: model.pace(),
         size,
         marks: &marks,
-        gesture: model.ui.hand.gesture(),
+        gesture: model.ui.gesture.gesture(),
         refused: None,
     });
     let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
     assert_eq!(mark(5).title, "learner");
     assert!(mark(5).disc < mark(4).disc, "it is drawn smaller");
-    play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
-    session.dispatch(member(MemberDeed::Promote(NodeId(5))));
-    play(&mut session, |model| model.known.voters().len() == 5);
-    play(&mut session, |model| matches!(model.desk.asks[0].state, AskState::Done(_)));
-    session.dispatch(member(MemberDeed::Remove(four)));
-    play(&mut session, |model| model.known.leader().is_some_and(|leader| leader != four));
-    play(&mut session, |model| !model.known.voters().contains(&four));
-    assert!(session.model.known.roster.contains(&four), "it still runs");
-    session.dispatch(Action::Deed(Deed::Crash(four)));
-    assert!(!session.model.known.roster.contains(&four));
+    play(&mut session, |model| matches!(model.form.asks[0].state, AskState::Done(_)));
+    session.dispatch(member(MemberAction::Promote(NodeId(5))));
+    play(&mut session, |model| model.cluster.voters().len() == 5);
+    play(&mut session, |model| matches!(model.form.asks[0].state, AskState::Done(_)));
+    session.dispatch(member(MemberAction::Remove(four)));
+    play(&mut session, |model| model.cluster.leader().is_some_and(|leader| leader != four));
+    play(&mut session, |model| !model.cluster.voters().contains(&four));
+    assert!(session.model.cluster.roster.contains(&four), "it still runs");
+    session.dispatch(Action::Cluster(ClusterAction::Crash(four)));
+    assert!(!session.model.cluster.roster.contains(&four));
     assert!(session.model.violations.is_empty());
 }
 
-/// Guards that the simulator accepts each disk, clock, link and network fault of the tray. Each can
-/// be undone, and the cluster survives it.
+/// Guards that the simulator accepts each disk, clock, link and network fault of the fault panel.
+/// Each can be undone, and the cluster survives it.
 #[test]
-fn every_fault_of_the_tray_is_taken_and_can_be_taken_back() {
+fn every_fault_of_the_panel_is_taken_and_can_be_taken_back() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
-    let leader = session.model.known.leader().unwrap();
+    play(&mut session, |model| model.cluster.leader().is_some());
+    let leader = session.model.cluster.leader().unwrap();
     let [one, other] =
         [1, 2, 3].map(NodeId).into_iter().filter(|id| *id != leader).collect::<Vec<_>>()[..]
     else {
         unreachable!()
     };
-    let deeds = [
-        Deed::Disk(one, DiskDeed::Stall),
-        Deed::Disk(one, DiskDeed::Mend),
-        Deed::Disk(one, DiskDeed::Slow),
-        Deed::Disk(one, DiskDeed::Quicken),
-        Deed::Disk(one, DiskDeed::FailSnapshot),
-        Deed::Member(MemberDeed::Snapshot(leader)),
-        Deed::Disk(one, DiskDeed::Mend),
-        Deed::Clock(one, ClockDeed::Rate(500)),
-        Deed::Clock(one, ClockDeed::Jump(500_000)),
-        Deed::Clock(one, ClockDeed::Rate(1000)),
-        Deed::Link(leader, one, LinkDeed::Cut),
-        Deed::Link(leader, one, LinkDeed::Mend),
-        Deed::Link(leader, one, LinkDeed::Slow),
-        Deed::Link(leader, one, LinkDeed::Quicken),
-        Deed::Loss(50),
-        Deed::Repeat(50),
-        Deed::Overtake(50),
-        Deed::Delay(20_000),
-        Deed::Sync(10_000),
-        Deed::Heal,
-        Deed::Disk(other, DiskDeed::Tear),
-        Deed::Restart(other),
-        Deed::Disk(one, DiskDeed::FlipBit),
-        Deed::Crash(one),
+    let actions = [
+        ClusterAction::Disk(one, DiskAction::Stall),
+        ClusterAction::Disk(one, DiskAction::Mend),
+        ClusterAction::Disk(one, DiskAction::Slow),
+        ClusterAction::Disk(one, DiskAction::Quicken),
+        ClusterAction::Disk(one, DiskAction::FailSnapshot),
+        ClusterAction::Member(MemberAction::Snapshot(leader)),
+        ClusterAction::Disk(one, DiskAction::Mend),
+        ClusterAction::Clock(one, ClockAction::Rate(500)),
+        ClusterAction::Clock(one, ClockAction::Jump(500_000)),
+        ClusterAction::Clock(one, ClockAction::Rate(1000)),
+        ClusterAction::Link(leader, one, LinkAction::Cut),
+        ClusterAction::Link(leader, one, LinkAction::Mend),
+        ClusterAction::Link(leader, one, LinkAction::Slow),
+        ClusterAction::Link(leader, one, LinkAction::Quicken),
+        ClusterAction::Loss(50),
+        ClusterAction::Repeat(50),
+        ClusterAction::Overtake(50),
+        ClusterAction::Delay(20_000),
+        ClusterAction::Sync(10_000),
+        ClusterAction::Heal,
+        ClusterAction::Disk(other, DiskAction::Tear),
+        ClusterAction::Restart(other),
+        ClusterAction::Disk(one, DiskAction::FlipBit),
+        ClusterAction::Crash(one),
     ];
-    for deed in deeds {
-        session.dispatch(Action::Deed(deed));
-        assert_eq!(session.model.notice, None, "{deed:?}");
+    for action in actions {
+        session.dispatch(Action::Cluster(action));
+        assert_eq!(session.model.notice, None, "{action:?}");
         for _ in 0..200 {
             session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
         }
     }
     assert!(!session.model.conditions.disturbed());
-    session.dispatch(Action::Deed(Deed::Restart(one)));
+    session.dispatch(Action::Cluster(ClusterAction::Restart(one)));
     let words = &session.model.notice.as_ref().unwrap().words;
     assert!(words.contains("Wipe it first"), "{words}");
     session.dispatch(Action::Dismiss);
-    session.dispatch(Action::Deed(Deed::Disk(one, DiskDeed::Wipe)));
-    session.dispatch(Action::Deed(Deed::Restart(one)));
+    session.dispatch(Action::Cluster(ClusterAction::Disk(one, DiskAction::Wipe)));
+    session.dispatch(Action::Cluster(ClusterAction::Restart(one)));
     assert_eq!(session.model.notice, None);
     assert!(session.model.violations.is_empty());
 }
@@ -130,20 +133,20 @@ fn every_fault_of_the_tray_is_taken_and_can_be_taken_back() {
 #[test]
 fn a_broken_rule_is_seen_in_the_same_run() {
     let mut session = opened(4);
-    play(&mut session, |model| model.known.leader().is_some());
-    session.dispatch(Action::Deed(Deed::SplitLeader));
+    play(&mut session, |model| model.cluster.leader().is_some());
+    session.dispatch(Action::Cluster(ClusterAction::SplitLeader));
     let digest = session.model.digest;
     let now = session.model.playback.now;
     session.dispatch(Action::Break(Some(Mutation::HalfIsMajority)));
     assert_eq!(session.model.broken_rule(), Some(Mutation::HalfIsMajority));
     assert_eq!(session.model.playback.now, now);
-    assert!(!session.model.known.view.cut_links.is_empty(), "it was cut again");
+    assert!(!session.model.cluster.view.cut_links.is_empty(), "it was cut again");
     session.dispatch(Action::Break(None));
     assert_eq!((session.model.digest, session.model.breach.clone()), (digest, None));
 
     let mut session = opened(4);
     session.dispatch(Action::Break(Some(Mutation::HalfIsMajority)));
-    play(&mut session, |model| model.known.leader().is_some());
+    play(&mut session, |model| model.cluster.leader().is_some());
     let halves = [[1, 2], [3, 4]].map(|half| half.map(NodeId).into());
     session.simulate(SimEffect::Act(sim::Action::Partition(halves.to_vec())));
     play(&mut session, |model| model.breach.is_some());
@@ -196,7 +199,7 @@ fn every_lesson_can_be_gone_through() {
 fn a_page_shows_the_same_whichever_way_it_was_reached() {
     let mut session = Session::default();
     session.dispatch(Action::Open(Place::parse("#lesson=8").unwrap()));
-    assert_eq!(session.model.known.roster.len(), 5);
+    assert_eq!(session.model.cluster.roster.len(), 5);
     let turn = |session: &mut Session, action| {
         session.dispatch(Action::Lesson(action));
         if session.model.playback.playing {
@@ -207,7 +210,7 @@ fn a_page_shows_the_same_whichever_way_it_was_reached() {
     let seen: Vec<_> = (0..6).map(|_| turn(&mut session, LessonAction::Next)).collect();
     assert_eq!(turn(&mut session, LessonAction::Back), seen[4]);
     assert_eq!(turn(&mut session, LessonAction::Next), seen[5]);
-    session.dispatch(Action::Deed(Deed::Crash(NodeId(2))));
+    session.dispatch(Action::Cluster(ClusterAction::Crash(NodeId(2))));
     assert!(session.model.course.as_ref().unwrap().astray);
     assert_eq!(turn(&mut session, LessonAction::Again), seen[5]);
     // Skipping a step has the same result as watching it.
@@ -218,7 +221,7 @@ fn a_page_shows_the_same_whichever_way_it_was_reached() {
     assert_eq!(turn(&mut session, LessonAction::Next), seen[5]);
     session.dispatch(Action::Lesson(LessonAction::Leave));
     assert!(session.model.course.is_none());
-    play(&mut session, |model| model.known.leader().is_some());
+    play(&mut session, |model| model.cluster.leader().is_some());
 }
 
 /// Guards the verdict on what clients saw: a write with concurrent reads is linearizable, and the
@@ -226,10 +229,10 @@ fn a_page_shows_the_same_whichever_way_it_was_reached() {
 #[test]
 fn the_verdict_follows_what_clients_saw() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
+    play(&mut session, |model| model.cluster.leader().is_some());
     session.dispatch(Action::Burst);
-    assert_eq!(session.model.desk.asks.len(), 4);
-    play(&mut session, |model| model.desk.asks.iter().all(|ask| ask.state != AskState::Waiting));
+    assert_eq!(session.model.form.asks.len(), 4);
+    play(&mut session, |model| model.form.asks.iter().all(|ask| ask.state != AskState::Waiting));
     assert!(session.model.clients.operations.len() >= 2);
     assert_eq!(session.model.clients.wrong, None);
     study(&mut session, lessons::named("10").unwrap());
@@ -240,32 +243,32 @@ fn the_verdict_follows_what_clients_saw() {
 #[test]
 fn a_message_is_held_doubled_released_and_lost() {
     let mut session = opened(3);
-    play(&mut session, |model| model.known.leader().is_some());
+    play(&mut session, |model| model.cluster.leader().is_some());
     let flying = |model: &Model| {
-        let mut flights = model.known.view.messages.iter();
+        let mut flights = model.cluster.view.messages.iter();
         flights.find(|(_, flight)| flight.end.is_none()).map(|(id, _)| *id)
     };
     play(&mut session, |model| flying(model).is_some());
     let message = flying(&session.model).unwrap();
-    let copies = |model: &Model| model.known.view.messages.len();
+    let copies = |model: &Model| model.cluster.view.messages.len();
     let before = copies(&session.model);
-    for deed in [MessageDeed::Delay(50_000), MessageDeed::Hold, MessageDeed::Duplicate] {
-        session.dispatch(Action::Deed(Deed::Message(message, deed)));
-        assert_eq!(session.model.notice, None, "{deed:?}");
-        let flight = &session.model.known.view.messages[&message];
-        assert!(deed != MessageDeed::Hold || flight.held);
+    for action in [MessageAction::Delay(50_000), MessageAction::Hold, MessageAction::Duplicate] {
+        session.dispatch(Action::Cluster(ClusterAction::Message(message, action)));
+        assert_eq!(session.model.notice, None, "{action:?}");
+        let flight = &session.model.cluster.view.messages[&message];
+        assert!(action != MessageAction::Hold || flight.held);
     }
     assert!(copies(&session.model) > before);
     // A released message arrives at once, even while the clock stands. After that it cannot be
     // changed.
     session.dispatch(Action::TogglePlay);
-    session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Release)));
-    let end = |model: &Model, message| model.known.view.messages[&message].end;
+    session.dispatch(Action::Cluster(ClusterAction::Message(message, MessageAction::Release)));
+    let end = |model: &Model, message| model.cluster.view.messages[&message].end;
     assert!(matches!(end(&session.model, message), Some(FlightEnd::Received { .. })));
     let copy = flying(&session.model).unwrap();
-    session.dispatch(Action::Deed(Deed::Message(copy, MessageDeed::Drop)));
+    session.dispatch(Action::Cluster(ClusterAction::Message(copy, MessageAction::Drop)));
     assert!(matches!(end(&session.model, copy), Some(FlightEnd::Dropped { .. })));
     assert_eq!(session.model.notice, None);
-    session.dispatch(Action::Deed(Deed::Message(message, MessageDeed::Drop)));
+    session.dispatch(Action::Cluster(ClusterAction::Message(message, MessageAction::Drop)));
     assert!(session.model.notice.as_ref().unwrap().words.contains("no longer in transit"));
 }

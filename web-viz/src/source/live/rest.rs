@@ -15,7 +15,7 @@ use raft_core::types::{NodeId, Time};
 use raft_core::view::DiskHealth;
 use serde::de::DeserializeOwned;
 
-use crate::domain::desk::{Ask, AskState, Request};
+use crate::domain::form::{Ask, AskState, Request};
 use crate::model::live::{FirstWrite, Process};
 
 impl From<demo::Process> for Process {

@@ -9,7 +9,7 @@ use raft_core::types::LogPosition;
 
 use super::*;
 use crate::address::Place;
-use crate::domain::deeds::Deed;
+use crate::domain::actions::ClusterAction;
 use crate::domain::history::Jump;
 use crate::domain::run::SimSetup;
 use crate::domain::testing::Script;
@@ -27,17 +27,17 @@ fn flight(from: u64, to: u64, sent: u64) -> (EventId, Flight) {
     (id, flight)
 }
 
-fn scene(known: &Known, lanes: &Lanes, now: u64, picked: Option<EventId>) -> LanesScene {
+fn scene(cluster: &ClusterModel, lanes: &Lanes, now: u64, picked: Option<EventId>) -> LanesScene {
     let ui = LanesUi { open: true, window: 1_000, width: WIDTH };
     let servers = BTreeSet::from([NodeId(2)]);
     let marks = Marks { message: picked, servers, ..Marks::default() };
-    LanesScene::of(Source { known, lanes, now: Time(now), ui: &ui, marks: &marks })
+    LanesScene::of(Source { cluster, lanes, now: Time(now), ui: &ui, marks: &marks })
 }
 
 fn drawn(flights: Vec<(EventId, Flight)>, now: u64) -> LanesScene {
-    let mut known = Script::new(3).known();
-    known.view.messages.extend(flights);
-    scene(&known, &Lanes::default(), now, None)
+    let mut cluster = Script::new(3).cluster();
+    cluster.view.messages.extend(flights);
+    scene(&cluster, &Lanes::default(), now, None)
 }
 
 /// Guards that an arrow goes from the sender's lane at the sending time to the receiver's lane at
@@ -94,7 +94,7 @@ fn the_window_ends_at_the_playhead() {
 /// so.
 #[test]
 fn too_many_messages_are_thinned() {
-    let mut known = Script::new(3).known();
+    let mut cluster = Script::new(3).cluster();
     for beat in 0..1_000 {
         let (id, mut sent) = flight(1, 2, 1_500 + beat);
         if beat % 10 > 0 {
@@ -102,9 +102,9 @@ fn too_many_messages_are_thinned() {
             let entries = Vec::new().into();
             sent.message.body = Body::AppendEntries { prev_log, entries, leader_commit, round: 1 };
         }
-        known.view.messages.insert(id, sent);
+        cluster.view.messages.insert(id, sent);
     }
-    let scene = scene(&known, &Lanes::default(), 2_500, None);
+    let scene = scene(&cluster, &Lanes::default(), 2_500, None);
     assert!(scene.thinned);
     let all: Vec<_> = scene.arrows.iter().chain(&scene.moving).collect();
     assert_eq!(all.len(), MOST);
@@ -116,19 +116,19 @@ fn too_many_messages_are_thinned() {
 /// mouse.
 #[test]
 fn a_picked_message_is_told() {
-    let mut known = Script::new(3).known();
+    let mut cluster = Script::new(3).cluster();
     let (id, sent) = flight(1, 2, 2_000);
     let end = Some(FlightEnd::Received { at: Time(2_200) });
-    known.view.messages.extend([(id, Flight { end, ..sent }), flight(2, 1, 2_300)]);
-    let scene = scene(&known, &Lanes::default(), 2_500, Some(id));
+    cluster.view.messages.extend([(id, Flight { end, ..sent }), flight(2, 1, 2_300)]);
+    let scene = scene(&cluster, &Lanes::default(), 2_500, Some(id));
     let picked = scene.picked.unwrap();
     assert!(picked.words.starts_with("S1 sends RequestVote to S2"), "{}", picked.words);
     assert!(picked.words.ends_with("It arrives after 200 µs."), "{}", picked.words);
     assert_eq!(scene.beside, [None, Some(EventId { node: NodeId(2), seq: 2_300 })]);
     let gone = Script::new(3).crash(2);
-    let mut known = gone.known();
-    known.view.messages.extend([flight(1, 2, 2_000)]);
-    let picked = self::scene(&known, &Lanes::default(), 2_500, Some(id)).picked.unwrap();
+    let mut cluster = gone.cluster();
+    cluster.view.messages.extend([flight(1, 2, 2_000)]);
+    let picked = self::scene(&cluster, &Lanes::default(), 2_500, Some(id)).picked.unwrap();
     assert!(picked.words.ends_with("Its receiver is unavailable."), "{}", picked.words);
 }
 
@@ -136,13 +136,13 @@ fn a_picked_message_is_told() {
 #[test]
 fn lanes_tell_roles_and_turns() {
     let script = Script::new(2).wait(1_800).leader(1, 1).wait(400).crash(1);
-    let (mut known, mut lanes) = (Known::default(), Lanes::default());
+    let (mut cluster, mut lanes) = (ClusterModel::default(), Lanes::default());
     for event in script.events() {
-        known.view.observe(event);
-        known.widen_roster();
-        lanes.observe(event, &known, Time(5_000));
+        cluster.view.observe(event);
+        cluster.widen_roster();
+        lanes.observe(event, &cluster, Time(5_000));
     }
-    let scene = scene(&known, &lanes, 2_500, None);
+    let scene = scene(&cluster, &lanes, 2_500, None);
     let bars: Vec<_> = scene.bars.iter().filter(|bar| bar.y < 30.0).collect();
     let looks: Vec<_> = bars.iter().map(|bar| (bar.look, bar.from, bar.until)).collect();
     assert_eq!(
@@ -163,14 +163,14 @@ fn shown(session: &Session) -> LanesScene {
     let model = &session.model;
     let (lanes, now, ui) = (model.history.lanes(), model.playback.now, &model.ui.lanes);
     let marks = Marks::default();
-    LanesScene::of(Source { known: &model.known, lanes: &lanes, now, ui, marks: &marks })
+    LanesScene::of(Source { cluster: &model.cluster, lanes: &lanes, now, ui, marks: &marks })
 }
 
 /// Runs the page until another leader is elected.
 fn elect(session: &mut Session, old: Option<NodeId>) -> NodeId {
     for _ in 0..10_000 {
         session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
-        if let Some(leader) = session.model.known.leader().filter(|it| Some(*it) != old) {
+        if let Some(leader) = session.model.cluster.leader().filter(|it| Some(*it) != old) {
             return leader;
         }
     }
@@ -187,14 +187,14 @@ fn lanes_follow_the_way_back_and_branches() {
     let (elected, then) = (session.model.playback.now, shown(&session));
     assert!(then.signs.iter().any(|mark| mark.sign == Sign::Win) && !then.arrows.is_empty());
     session.dispatch(Action::Frame { elapsed: 16.0, wall: 0 });
-    session.dispatch(Action::Deed(Deed::Crash(leader)));
+    session.dispatch(Action::Cluster(ClusterAction::Crash(leader)));
     elect(&mut session, Some(leader));
     let (end, last) = (session.model.playback.now, shown(&session));
     assert!(last.bars.iter().any(|bar| bar.look == Look::Down));
 
     session.dispatch(Action::Jump(Jump::Time(elected)));
     assert_eq!(shown(&session), then);
-    session.dispatch(Action::Deed(Deed::Isolate(leader)));
+    session.dispatch(Action::Cluster(ClusterAction::Isolate(leader)));
     session.dispatch(Action::TogglePlay);
     elect(&mut session, Some(leader));
     let branch = shown(&session);

@@ -7,7 +7,7 @@ use raft_core::kv::{Answer, Applied, Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use raft_core::membership::MembershipChange;
 use raft_core::types::{NodeId, RequestId};
 
-use super::known::Known;
+use super::cluster::ClusterModel;
 
 /// The operations that the form offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(crate) enum AskState {
 const KEPT: usize = 30;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Desk {
+pub(crate) struct ClientForm {
     pub(crate) op: Op,
     pub(crate) key: String,
     pub(crate) value: String,
@@ -94,7 +94,7 @@ pub(crate) struct Desk {
     next: u64,
 }
 
-impl Default for Desk {
+impl Default for ClientForm {
     fn default() -> Self {
         Self {
             op: Op::Put,
@@ -108,7 +108,7 @@ impl Default for Desk {
     }
 }
 
-impl Desk {
+impl ClientForm {
     /// Turns the form into a request to the chosen server, or to `leader`.
     pub(crate) fn submit(&mut self, leader: Option<NodeId>) -> Option<Ask> {
         let ask = self.compose(leader);
@@ -125,7 +125,7 @@ impl Desk {
     }
 
     /// Creates a request to the leader that does not come from the form.
-    pub(crate) fn order(&mut self, request: Request, leader: NodeId) -> Ask {
+    pub(crate) fn send(&mut self, request: Request, leader: NodeId) -> Ask {
         let ask = self.ask(request, leader, true);
         self.keep(ask.clone());
         ask
@@ -186,10 +186,10 @@ impl Desk {
         }
     }
 
-    /// Applies an event of a simulated server that `known` already contains. Returns a request that
-    /// must be retried at another server.
+    /// Applies an event of a simulated server that `cluster` already contains. Returns a request
+    /// that must be retried at another server.
     #[expect(clippy::wildcard_enum_match_arm, reason = "few kinds concern a client")]
-    pub(crate) fn observe(&mut self, event: &Event, known: &Known) -> Option<Ask> {
+    pub(crate) fn observe(&mut self, event: &Event, cluster: &ClusterModel) -> Option<Ask> {
         let node = event.id.node;
         match &event.kind {
             EventKind::ClientAnswer { request, outcome } => {
@@ -203,7 +203,7 @@ impl Desk {
                     (ask.node, ask.id) = (*leader, None);
                     return Some(ask.clone());
                 }
-                ask.state = answer(&ask.request, outcome, node, known);
+                ask.state = answer(&ask.request, outcome, node, cluster);
                 None
             }
             EventKind::Crashed | EventKind::WriteFailed { .. } => {
@@ -236,10 +236,10 @@ impl Desk {
     }
 }
 
-fn answer(request: &Request, outcome: &Outcome, node: NodeId, known: &Known) -> AskState {
+fn answer(request: &Request, outcome: &Outcome, node: NodeId, cluster: &ClusterModel) -> AskState {
     match (outcome, request) {
         (Outcome::ReadReady { .. }, Request::Read(key)) => {
-            let stored = known.node(node).and_then(|node| node.store.get(key.as_bytes()));
+            let stored = cluster.node(node).and_then(|node| node.store.get(key.as_bytes()));
             AskState::Done(stored.map_or_else(
                 || format!("{key} does not exist"),
                 |found| format!("{key} = {}", String::from_utf8_lossy(&found.value)),
@@ -287,58 +287,61 @@ mod tests {
     /// Guards that an invalid form explains its error and sends nothing.
     #[test]
     fn a_bad_form_gets_advice() {
-        let mut desk = Desk::default();
-        assert!(desk.submit(None).is_none());
-        assert!(desk.complaint.as_ref().unwrap().contains("no leader"));
-        desk.key = "  ".to_owned();
-        assert!(desk.submit(Some(NodeId(1))).is_none());
-        assert!(desk.complaint.as_ref().unwrap().contains("Enter a key"));
-        desk.key = "k".repeat(MAX_KEY_BYTES + 1);
-        assert!(desk.submit(Some(NodeId(1))).is_none());
-        desk.key = "k".to_owned();
-        assert_eq!(desk.submit(Some(NodeId(1))).unwrap().words, "k = 1");
-        assert_eq!(desk.complaint, None);
-        assert_eq!(desk.value, "2", "the next write differs");
-        assert_eq!(desk.asks.len(), 1);
+        let mut form = ClientForm::default();
+        assert!(form.submit(None).is_none());
+        assert!(form.complaint.as_ref().unwrap().contains("no leader"));
+        form.key = "  ".to_owned();
+        assert!(form.submit(Some(NodeId(1))).is_none());
+        assert!(form.complaint.as_ref().unwrap().contains("Enter a key"));
+        form.key = "k".repeat(MAX_KEY_BYTES + 1);
+        assert!(form.submit(Some(NodeId(1))).is_none());
+        form.key = "k".to_owned();
+        assert_eq!(form.submit(Some(NodeId(1))).unwrap().words, "k = 1");
+        assert_eq!(form.complaint, None);
+        assert_eq!(form.value, "2", "the next write differs");
+        assert_eq!(form.asks.len(), 1);
     }
 
     /// Guards that a client without a known leader follows the leader hint.
     #[test]
     fn a_question_follows_the_hint_to_the_leader() {
-        let known = Script::new(3).known();
-        let mut desk = Desk::default();
-        desk.submit(Some(NodeId(1)));
-        desk.taken(0, RequestId(7));
+        let cluster = Script::new(3).cluster();
+        let mut form = ClientForm::default();
+        form.submit(Some(NodeId(1)));
+        form.taken(0, RequestId(7));
         let hint = Outcome::NotLeader { leader: Some(NodeId(2)) };
-        let again = desk.observe(&answered(1, 7, hint.clone()), &known).unwrap();
+        let again = form.observe(&answered(1, 7, hint.clone()), &cluster).unwrap();
         assert_eq!(again.node, NodeId(2));
-        desk.taken(0, RequestId(1));
-        assert_eq!(desk.asks[0].state, AskState::Waiting);
-        desk.observe(&answered(2, 1, Outcome::Unknown), &known);
-        assert!(matches!(desk.asks[0].state, AskState::Failed(_)));
+        form.taken(0, RequestId(1));
+        assert_eq!(form.asks[0].state, AskState::Waiting);
+        form.observe(&answered(2, 1, Outcome::Unknown), &cluster);
+        assert!(matches!(form.asks[0].state, AskState::Failed(_)));
 
-        desk.target = Some(NodeId(1));
-        desk.submit(None);
-        desk.taken(1, RequestId(8));
-        assert!(desk.observe(&answered(1, 8, hint), &known).is_none(), "asked for S1, not another");
-        assert!(matches!(desk.asks[0].state, AskState::Failed(_)));
+        form.target = Some(NodeId(1));
+        form.submit(None);
+        form.taken(1, RequestId(8));
+        assert!(
+            form.observe(&answered(1, 8, hint), &cluster).is_none(),
+            "asked for S1, not another"
+        );
+        assert!(matches!(form.asks[0].state, AskState::Failed(_)));
     }
 
     /// Guards that a command that changed nothing is not shown as done.
     #[test]
     fn a_refused_command_is_not_done() {
-        let known = Script::new(3).known();
+        let cluster = Script::new(3).cluster();
         for (answer, is_done) in [
             (Answer::Done { existed: false }, true),
             (Answer::Refused(Refusal::NoSuchLease), false),
         ] {
-            let mut desk = Desk::default();
-            desk.submit(Some(NodeId(1)));
-            desk.taken(0, RequestId(7));
+            let mut form = ClientForm::default();
+            form.submit(Some(NodeId(1)));
+            form.taken(0, RequestId(7));
             let applied = Applied { revision: 1, answer };
             let outcome = Outcome::Applied { position: LogPosition::new(1, 2), applied };
-            desk.observe(&answered(1, 7, outcome), &known);
-            let state = &desk.asks[0].state;
+            form.observe(&answered(1, 7, outcome), &cluster);
+            let state = &form.asks[0].state;
             assert_eq!(matches!(state, AskState::Done(_)), is_done, "{state:?}");
         }
     }
@@ -346,12 +349,12 @@ mod tests {
     /// Guards that a pending write is reported as neither done nor undone if its server crashes.
     #[test]
     fn a_crash_leaves_a_waiting_write_open() {
-        let known = Script::new(3).known();
-        let mut desk = Desk::default();
-        desk.submit(Some(NodeId(1)));
-        desk.taken(0, RequestId(7));
-        desk.observe(&event(1, EventKind::Crashed), &known);
-        let AskState::Failed(words) = &desk.asks[0].state else { panic!("{:?}", desk.asks[0]) };
+        let cluster = Script::new(3).cluster();
+        let mut form = ClientForm::default();
+        form.submit(Some(NodeId(1)));
+        form.taken(0, RequestId(7));
+        form.observe(&event(1, EventKind::Crashed), &cluster);
+        let AskState::Failed(words) = &form.asks[0].state else { panic!("{:?}", form.asks[0]) };
         assert!(words.contains("may or may not"), "{words}");
     }
 }

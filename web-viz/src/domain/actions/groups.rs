@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use raft_core::types::NodeId;
 
-use crate::domain::known::Known;
+use crate::domain::cluster::ClusterModel;
 
 /// One place for each possible server number. Place 0 is not a server.
 const PLACES: usize = 10;
 
 /// The group of each server by its number; 0 means no group. It is small enough for
-/// [`Deed`](super::Deed) to be `Copy`.
+/// [`ClusterAction`](super::ClusterAction) to be `Copy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Groups([u8; PLACES]);
 
@@ -44,9 +44,9 @@ impl Groups {
     }
 
     /// Whether all links between the groups are already cut.
-    pub(crate) fn are_apart(&self, known: &Known) -> bool {
+    pub(crate) fn are_apart(&self, cluster: &ClusterModel) -> bool {
         let sets = self.sets();
-        let cut = |from, to| known.view.cut_links.contains(&(from, to));
+        let cut = |from, to| cluster.view.cut_links.contains(&(from, to));
         sets.iter().enumerate().all(|(place, one)| {
             sets[place + 1..]
                 .iter()

@@ -4,10 +4,10 @@
 use raft_core::types::{EventId, NodeId};
 
 use super::{Effect, Model, Notice};
-use crate::domain::deeds::{Deed, Groups, LinkDeed};
+use crate::domain::actions::{ClusterAction, Groups, LinkAction};
 use crate::domain::run::SourceKind;
 use crate::domain::selection::Selection;
-use crate::scene::Gesture;
+use crate::scene::DrawnGesture;
 use crate::scene::border::Border;
 use crate::scene::drag::{Drag, Pull};
 use crate::scene::layout::{Layout, Point};
@@ -26,7 +26,7 @@ const RECENT_MS: f64 = 70.0;
 
 /// What the pointer is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Hand {
+pub(crate) enum Gesture {
     #[default]
     Free,
     Stroke(Vec<Point>),
@@ -59,7 +59,7 @@ pub(crate) struct Pointer {
 
 /// Pointer events.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum HandAction {
+pub(crate) enum GestureAction {
     Press(Pointer),
     Move(Pointer),
     Release(Pointer),
@@ -67,13 +67,13 @@ pub(crate) enum HandAction {
     GiveUp,
 }
 
-impl Hand {
+impl Gesture {
     /// The gesture, as the scene draws it.
-    pub(crate) fn gesture(&self) -> Gesture<'_> {
+    pub(crate) fn gesture(&self) -> DrawnGesture<'_> {
         match self {
-            Self::Free => Gesture::None,
-            Self::Stroke(path) => Gesture::Stroke(path),
-            Self::Message(held) => Gesture::Drag(held.id, &held.pull),
+            Self::Free => DrawnGesture::None,
+            Self::Stroke(path) => DrawnGesture::Stroke(path),
+            Self::Message(held) => DrawnGesture::Drag(held.id, &held.pull),
         }
     }
 }
@@ -85,22 +85,22 @@ impl Held {
         self.trail.retain(|(_, then)| time - then <= RECENT_MS);
         let (first, then) = self.trail.first().copied().unwrap_or((at, time));
         self.pull.speed = first.distance(at) / (time - then).max(1.0);
-        self.pull.hand.1 = at;
+        self.pull.gesture.1 = at;
         self.pull.copy = copy;
     }
 }
 
 impl Model {
-    pub(super) fn hand(&mut self, action: HandAction) -> Vec<Effect> {
+    pub(super) fn gesture(&mut self, action: GestureAction) -> Vec<Effect> {
         match action {
-            HandAction::Press(pointer) => self.press(pointer),
-            HandAction::Move(pointer) => match &mut self.ui.hand {
-                Hand::Free => {}
-                Hand::Stroke(path) => extend(path, pointer.at),
-                Hand::Message(held) => held.moved(pointer),
+            GestureAction::Press(pointer) => self.press(pointer),
+            GestureAction::Move(pointer) => match &mut self.ui.gesture {
+                Gesture::Free => {}
+                Gesture::Stroke(path) => extend(path, pointer.at),
+                Gesture::Message(held) => held.moved(pointer),
             },
-            HandAction::Release(pointer) => return self.release(pointer),
-            HandAction::GiveUp => {
+            GestureAction::Release(pointer) => return self.release(pointer),
+            GestureAction::GiveUp => {
                 self.let_go();
             }
         }
@@ -108,37 +108,43 @@ impl Model {
     }
 
     fn press(&mut self, pointer: Pointer) {
-        if self.ui.hand != Hand::Free {
+        if self.ui.gesture != Gesture::Free {
             return;
         }
         let (layout, flights) = self.drawn();
-        self.ui.hand = match traffic::hit(&flights, &layout, pointer.at, pointer.touch) {
-            Hit::Server(_) => Hand::Free,
-            Hit::Ground => Hand::Stroke(vec![pointer.at]),
+        self.ui.gesture = match traffic::hit(&flights, &layout, pointer.at, pointer.touch) {
+            Hit::Server(_) => Gesture::Free,
+            Hit::Ground => Gesture::Stroke(vec![pointer.at]),
             Hit::Message(id, spot) => {
-                let Some(flight) = self.known.view.messages.get(&id) else { return };
+                let Some(flight) = self.cluster.view.messages.get(&id) else { return };
                 let (from, to) = (flight.message.from, flight.message.to);
                 let Some(lane) = layout.lane(from, to) else { return };
                 let resumes = self.playback.playing;
-                let hand = (pointer.at, pointer.at);
+                let gesture = (pointer.at, pointer.at);
                 let span = traffic::span(flight, self.playback.now, self.pace());
-                let pull = Pull { lane, place: spot, hand, speed: 0.0, copy: pointer.copy, span };
+                let pull =
+                    Pull { lane, place: spot, gesture, speed: 0.0, copy: pointer.copy, span };
                 // A live cluster cannot be paused.
                 self.playback.playing &= self.source == SourceKind::Live;
-                Hand::Message(Held { id, pull, trail: vec![(pointer.at, pointer.time)], resumes })
+                Gesture::Message(Held {
+                    id,
+                    pull,
+                    trail: vec![(pointer.at, pointer.time)],
+                    resumes,
+                })
             }
         };
     }
 
     fn release(&mut self, pointer: Pointer) -> Vec<Effect> {
         match self.let_go() {
-            Hand::Free => Vec::new(),
-            Hand::Stroke(mut path) => {
+            Gesture::Free => Vec::new(),
+            Gesture::Stroke(mut path) => {
                 extend(&mut path, pointer.at);
-                let deeds = self.cuts(&path);
-                self.attempt(&deeds)
+                let actions = self.cuts(&path);
+                self.attempt(&actions)
             }
-            Hand::Message(mut held) => {
+            Gesture::Message(mut held) => {
                 held.moved(pointer);
                 match held.pull.meaning() {
                     Drag::Press => {
@@ -148,7 +154,9 @@ impl Model {
                         Vec::new()
                     }
                     Drag::Nothing => Vec::new(),
-                    Drag::Deed(deed) => self.attempt(&[Deed::Message(held.id, deed)]),
+                    Drag::Message(action) => {
+                        self.attempt(&[ClusterAction::Message(held.id, action)])
+                    }
                 }
             }
         }
@@ -156,12 +164,12 @@ impl Model {
 
     /// The layout and the messages that are drawn on the stage, for hit tests.
     fn drawn(&self) -> (Layout, Vec<FlightMark>) {
-        let layout = Layout::of(self.ui.stage, &self.known.roster);
-        let marks = Marks::of(&self.ui.selection, &self.known);
-        let border = Border::of(&self.known, &layout);
+        let layout = Layout::of(self.ui.stage, &self.cluster.roster);
+        let marks = Marks::of(&self.ui.selection, &self.cluster);
+        let border = Border::of(&self.cluster, &layout);
         let ground = Ground { layout: &layout, border: border.as_ref() };
         let (now, pace) = (self.playback.now, self.pace());
-        let flights = traffic::marks(&self.known, now, pace, ground, &marks);
+        let flights = traffic::marks(&self.cluster, now, pace, ground, &marks);
         (layout, flights)
     }
 
@@ -182,53 +190,53 @@ impl Model {
     }
 
     /// Ends the gesture, lets the clock continue, and returns the gesture.
-    fn let_go(&mut self) -> Hand {
-        let hand = std::mem::take(&mut self.ui.hand);
-        if let Hand::Message(held) = &hand {
+    fn let_go(&mut self) -> Gesture {
+        let gesture = std::mem::take(&mut self.ui.gesture);
+        if let Gesture::Message(held) = &gesture {
             self.playback.playing |= held.resumes;
         }
-        hand
+        gesture
     }
 
     /// Why the action of releasing the pointer now is not possible.
     pub(crate) fn hand_refused(&self) -> Option<String> {
-        let deed = match &self.ui.hand {
-            Hand::Free => return None,
-            Hand::Stroke(path) => self.cuts(path).first().copied()?,
-            Hand::Message(held) => match held.pull.meaning() {
+        let action = match &self.ui.gesture {
+            Gesture::Free => return None,
+            Gesture::Stroke(path) => self.cuts(path).first().copied()?,
+            Gesture::Message(held) => match held.pull.meaning() {
                 Drag::Press | Drag::Nothing => return None,
-                Drag::Deed(deed) => Deed::Message(held.id, deed),
+                Drag::Message(action) => ClusterAction::Message(held.id, action),
             },
         };
-        self.permits(deed).err()
+        self.permits(action).err()
     }
 
     /// The actions that cut what a stroke crosses.
-    fn cuts(&self, path: &[Point]) -> Vec<Deed> {
-        let layout = Layout::of(self.ui.stage, &self.known.roster);
-        match cut(path, &self.known, &layout) {
+    fn cuts(&self, path: &[Point]) -> Vec<ClusterAction> {
+        let layout = Layout::of(self.ui.stage, &self.cluster.roster);
+        match cut(path, &self.cluster, &layout) {
             Cut::Nothing => Vec::new(),
-            Cut::Apart(groups) => vec![Deed::Partition(Groups::of(&groups))],
+            Cut::Apart(groups) => vec![ClusterAction::Partition(Groups::of(&groups))],
             Cut::Links(links) => {
                 let whole =
-                    |from: NodeId, to: NodeId| !self.known.view.cut_links.contains(&(from, to));
+                    |from: NodeId, to: NodeId| !self.cluster.view.cut_links.contains(&(from, to));
                 links
                     .into_iter()
                     .flat_map(|(one, other)| [(one, other), (other, one)])
                     .filter(|(from, to)| whole(*from, *to))
-                    .map(|(from, to)| Deed::Link(from, to, LinkDeed::Cut))
+                    .map(|(from, to)| ClusterAction::Link(from, to, LinkAction::Cut))
                     .collect()
             }
         }
     }
 
     /// Carries out these actions, or shows why the first of them is not possible.
-    fn attempt(&mut self, deeds: &[Deed]) -> Vec<Effect> {
-        if let Some(Err(words)) = deeds.first().map(|deed| self.permits(*deed)) {
+    fn attempt(&mut self, actions: &[ClusterAction]) -> Vec<Effect> {
+        if let Some(Err(words)) = actions.first().map(|action| self.permits(*action)) {
             self.notice = Some(Notice { words });
             return Vec::new();
         }
-        deeds.iter().flat_map(|deed| self.perform(*deed)).collect()
+        actions.iter().flat_map(|action| self.perform(*action)).collect()
     }
 }
 

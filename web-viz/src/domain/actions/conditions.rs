@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use raft_core::sim::{Action, Deed, DiskConfig, NetworkConfig, SimConfig};
+use raft_core::sim::{Action, DiskConfig, JournalEntry, NetworkConfig, SimConfig};
 use raft_core::types::{Micros, NodeId};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ const fn middle(min: Micros, max: Micros) -> Micros {
 
 impl Conditions {
     /// The conditions of a run that started with `config`, after this journal.
-    pub(crate) fn of(config: &SimConfig, journal: &[Deed]) -> Self {
+    pub(crate) fn of(config: &SimConfig, journal: &[JournalEntry]) -> Self {
         let NetworkConfig {
             bytes_per_second: _,
             queue_bytes: _,
@@ -72,7 +72,7 @@ impl Conditions {
             sync: middle(sync_min, sync_max),
             ..Self::default()
         };
-        journal.iter().fold(begun, |conditions, deed| conditions.after(&deed.action))
+        journal.iter().fold(begun, |conditions, entry| conditions.after(&entry.action))
     }
 
     pub(crate) fn disk(&self, node: NodeId) -> DiskState {
@@ -148,12 +148,13 @@ mod tests {
 
     fn after(actions: &[Action]) -> Conditions {
         let at = Moment { happened: 0, time: Time(0) };
-        let journal: Vec<Deed> =
-            actions.iter().map(|action| Deed { at, action: action.clone() }).collect();
+        let journal: Vec<JournalEntry> =
+            actions.iter().map(|action| JournalEntry { at, action: action.clone() }).collect();
         Conditions::of(&SimConfig::default(), &journal)
     }
 
-    /// Guards that the switches and sliders of the tray show the cluster's actual conditions.
+    /// Guards that the switches and sliders of the fault panel show the cluster's actual
+    /// conditions.
     #[test]
     fn the_journal_tells_what_is_wrong() {
         let node = NodeId(2);

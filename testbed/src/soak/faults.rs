@@ -15,7 +15,7 @@ use crate::hostile::Kind;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum Fault {
     /// SIGKILL for a random server, or for the leader.
     Kill,
     KillLeader,
@@ -58,7 +58,7 @@ pub(super) enum Deed {
     FewFiles,
 }
 
-impl Deed {
+impl Fault {
     const ALL: [Self; 36] = [
         Self::Kill,
         Self::KillLeader,
@@ -101,7 +101,7 @@ impl Deed {
     /// All faults whose names contain `only` but not `skip`, unless `skip` is empty.
     pub(super) fn named(only: &str, skip: &str) -> Vec<Self> {
         let skipped = |name: &str| !skip.is_empty() && name.contains(skip);
-        let meant = |deed: &Self| deed.name().contains(only) && !skipped(deed.name());
+        let meant = |fault: &Self| fault.name().contains(only) && !skipped(fault.name());
         Self::ALL.into_iter().filter(meant).collect()
     }
 

@@ -10,8 +10,8 @@ use web_sys::Element;
 use yew::prelude::*;
 
 use crate::dispatch::Dispatch;
-use crate::domain::deeds::MessageDeed;
-use crate::model::hand::{HandAction, Pointer};
+use crate::domain::actions::MessageAction;
+use crate::model::gesture::{GestureAction, Pointer};
 use crate::model::{Action, UiAction};
 use crate::num::px;
 use crate::scene::drag::Drag;
@@ -65,18 +65,18 @@ pub(super) fn use_hand(frame: &NodeRef, scene: &Rc<Scene>, dispatch: &Dispatch) 
                     if let Some(svg) = svg(&frame) {
                         let _ = svg.set_pointer_capture(event.pointer_id());
                     }
-                    dispatch.emit(Action::Hand(HandAction::Press(pointer)));
+                    dispatch.emit(Action::Gesture(GestureAction::Press(pointer)));
                 }
             }
         })
     };
-    let tell = |act: fn(Pointer) -> HandAction, ends: bool| {
+    let tell = |act: fn(Pointer) -> GestureAction, ends: bool| {
         let (frame, dispatch, rest) = (frame.clone(), dispatch.clone(), rest.clone());
         Callback::from(move |event: PointerEvent| {
             let Some(pointer) = pointer(&event, &frame) else { return };
             rest.borrow_mut().take_if(|(from, _)| ends || from.distance(pointer.at) > STRAYS);
             if svg(&frame).is_some_and(|svg| svg.has_pointer_capture(event.pointer_id())) {
-                dispatch.emit(Action::Hand(act(pointer)));
+                dispatch.emit(Action::Gesture(act(pointer)));
             }
         })
     };
@@ -84,13 +84,13 @@ pub(super) fn use_hand(frame: &NodeRef, scene: &Rc<Scene>, dispatch: &Dispatch) 
         let (dispatch, rest) = (dispatch.clone(), rest.clone());
         Callback::from(move |_: PointerEvent| {
             rest.take();
-            dispatch.emit(Action::Hand(HandAction::GiveUp));
+            dispatch.emit(Action::Gesture(GestureAction::GiveUp));
         })
     };
     Listeners {
         down,
-        moved: tell(HandAction::Move, false),
-        up: tell(HandAction::Release, true),
+        moved: tell(GestureAction::Move, false),
+        up: tell(GestureAction::Release, true),
         cancel,
     }
 }
@@ -137,7 +137,7 @@ fn is_at_a_server(event: &PointerEvent) -> bool {
 
 /// Draws the stroke, or how far the message was dragged.
 pub(super) fn in_hand(scene: &Scene) -> Html {
-    match scene.hand.as_ref().map(|hand| &hand.what) {
+    match scene.gesture.as_ref().map(|gesture| &gesture.what) {
         None => Html::default(),
         Some(InHand::Stroke(path)) => {
             let points: Vec<String> =
@@ -156,18 +156,20 @@ pub(super) fn in_hand(scene: &Scene) -> Html {
 
 const fn meaning(drag: Drag) -> &'static str {
     match drag {
-        Drag::Deed(MessageDeed::Drop) => "loses",
-        Drag::Deed(MessageDeed::Duplicate) => "copies",
-        Drag::Deed(MessageDeed::Delay(_) | MessageDeed::Hold | MessageDeed::Release) => "delays",
+        Drag::Message(MessageAction::Drop) => "loses",
+        Drag::Message(MessageAction::Duplicate) => "copies",
+        Drag::Message(MessageAction::Delay(_) | MessageAction::Hold | MessageAction::Release) => {
+            "delays"
+        }
         Drag::Press | Drag::Nothing => "rests",
     }
 }
 
 /// What releasing the pointer does, in words.
 pub(super) fn words(scene: &Scene) -> Html {
-    let words = scene.hand.as_ref().and_then(|hand| hand.words.clone());
+    let words = scene.gesture.as_ref().and_then(|gesture| gesture.words.clone());
     html! {
-        <p class="hand-words" role="status" data-testid="hand-words">
+        <p class="gesture-words" role="status" data-testid="gesture-words">
             if let Some(words) = words {
                 <span>{ words }</span>
             }

@@ -26,7 +26,7 @@ impl Presence {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct ClusterModel {
     /// The state from the events.
     pub(crate) view: ClusterView,
     /// The servers of the cluster, whether they have reported or not.
@@ -35,7 +35,7 @@ pub(crate) struct Known {
     pub(crate) absent: BTreeMap<NodeId, Presence>,
 }
 
-impl Known {
+impl ClusterModel {
     /// Adds every server that has reported, and all known voters, to the roster.
     pub(crate) fn widen_roster(&mut self) {
         let voters = self.view.nodes.values().flat_map(|node| node.membership.voters.iter());
@@ -78,7 +78,7 @@ impl Known {
         if let Some(absence) = self.absent.get(&node) {
             return *absence;
         }
-        match self.node(node).map(|known| known.liveness) {
+        match self.node(node).map(|view| view.liveness) {
             Some(Liveness::Up) => Presence::Up,
             Some(Liveness::Frozen) => Presence::Frozen,
             Some(Liveness::Down) => Presence::Down,
@@ -88,7 +88,7 @@ impl Known {
 
     pub(crate) fn leads(&self, node: NodeId) -> bool {
         matches!(self.presence(node), Presence::Up | Presence::Frozen)
-            && self.node(node).is_some_and(|known| known.role == RoleName::Leader)
+            && self.node(node).is_some_and(|view| view.role == RoleName::Leader)
     }
 
     /// The leader with the highest term, and that term.
@@ -170,32 +170,32 @@ mod tests {
     /// Guards that of two leaders the leader with the higher term counts.
     #[test]
     fn of_two_leaders_the_one_of_the_higher_term_counts() {
-        let known = Script::new(3).leader(1, 1).leader(2, 4).known();
-        assert_eq!(known.leadership(), Some((NodeId(2), Term(4))));
+        let cluster = Script::new(3).leader(1, 1).leader(2, 4).cluster();
+        assert_eq!(cluster.leadership(), Some((NodeId(2), Term(4))));
     }
 
     /// Guards that an unreachable leader counts neither as the leader nor as down.
     #[test]
     fn a_server_out_of_sight_does_not_lead() {
-        let mut known = Script::new(3).leader(1, 1).known();
-        assert_eq!(known.leader(), Some(NodeId(1)));
-        known.absent.insert(NodeId(1), Presence::Unreachable);
-        assert_eq!(known.leader(), None);
-        assert_eq!(known.presence(NodeId(1)), Presence::Unreachable);
-        assert_eq!(known.running(), 2);
+        let mut cluster = Script::new(3).leader(1, 1).cluster();
+        assert_eq!(cluster.leader(), Some(NodeId(1)));
+        cluster.absent.insert(NodeId(1), Presence::Unreachable);
+        assert_eq!(cluster.leader(), None);
+        assert_eq!(cluster.presence(NodeId(1)), Presence::Unreachable);
+        assert_eq!(cluster.running(), 2);
     }
 
     /// Guards that cut links count when the page checks for a majority.
     #[test]
     fn cut_links_are_counted_against_a_majority() {
-        let mut known = Script::new(3).leader(1, 1).known();
-        assert!(known.reaches_majority(NodeId(1)));
-        testing::isolate(&mut known, 1);
-        assert!(known.isolated(NodeId(1)));
-        assert!(!known.isolated(NodeId(2)));
-        assert!(!known.reaches_majority(NodeId(1)));
-        assert!(known.reaches_majority(NodeId(2)));
-        assert_eq!(known.circle(NodeId(2)), BTreeSet::from([NodeId(2), NodeId(3)]));
+        let mut cluster = Script::new(3).leader(1, 1).cluster();
+        assert!(cluster.reaches_majority(NodeId(1)));
+        testing::isolate(&mut cluster, 1);
+        assert!(cluster.isolated(NodeId(1)));
+        assert!(!cluster.isolated(NodeId(2)));
+        assert!(!cluster.reaches_majority(NodeId(1)));
+        assert!(cluster.reaches_majority(NodeId(2)));
+        assert_eq!(cluster.circle(NodeId(2)), BTreeSet::from([NodeId(2), NodeId(3)]));
     }
 
     /// Guards the format of server lists in sentences.

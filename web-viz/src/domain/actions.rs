@@ -9,7 +9,7 @@ pub(crate) use groups::Groups;
 
 /// One action of a person on the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum ClusterAction {
     Crash(NodeId),
     Restart(NodeId),
     Freeze(NodeId),
@@ -35,17 +35,17 @@ pub(crate) enum Deed {
     /// Fires a server's election timer now.
     Elect(NodeId),
     /// An action on the link from the first server to the second.
-    Link(NodeId, NodeId, LinkDeed),
-    Disk(NodeId, DiskDeed),
-    Clock(NodeId, ClockDeed),
-    Member(MemberDeed),
+    Link(NodeId, NodeId, LinkAction),
+    Disk(NodeId, DiskAction),
+    Clock(NodeId, ClockAction),
+    Member(MemberAction),
     /// An action on a message in flight, by the ID of the flight.
-    Message(EventId, MessageDeed),
+    Message(EventId, MessageAction),
 }
 
 /// Actions on one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinkDeed {
+pub(crate) enum LinkAction {
     Cut,
     Mend,
     /// Its messages take several times as long as on other links.
@@ -56,7 +56,7 @@ pub(crate) enum LinkDeed {
 
 /// Actions on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DiskDeed {
+pub(crate) enum DiskAction {
     /// It completes no more operations.
     Stall,
     /// It works again, and no operation on it is set to fail.
@@ -80,7 +80,7 @@ pub(crate) enum DiskDeed {
 
 /// Actions on a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClockDeed {
+pub(crate) enum ClockAction {
     /// Its rate from now on: how many of its seconds pass in 1000 real seconds.
     Rate(u32),
     /// It jumps ahead by this many µs.
@@ -90,7 +90,7 @@ pub(crate) enum ClockDeed {
 /// Changes of the cluster's membership and leadership. All but `Snapshot` are requests to the
 /// leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MemberDeed {
+pub(crate) enum MemberAction {
     /// A new server starts, joins as a learner and becomes a voter once it has caught up.
     AddVoter,
     /// A new server starts and joins as a learner.
@@ -106,7 +106,7 @@ pub(crate) enum MemberDeed {
 
 /// Actions on a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MessageDeed {
+pub(crate) enum MessageAction {
     Drop,
     /// It stays in flight until it is released.
     Hold,
