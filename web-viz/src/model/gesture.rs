@@ -69,7 +69,7 @@ pub(crate) enum GestureAction {
 
 impl Gesture {
     /// The gesture, as the scene draws it.
-    pub(crate) fn gesture(&self) -> DrawnGesture<'_> {
+    pub(crate) fn drawn(&self) -> DrawnGesture<'_> {
         match self {
             Self::Free => DrawnGesture::None,
             Self::Stroke(path) => DrawnGesture::Stroke(path),
@@ -85,7 +85,7 @@ impl Held {
         self.trail.retain(|(_, then)| time - then <= RECENT_MS);
         let (first, then) = self.trail.first().copied().unwrap_or((at, time));
         self.pull.speed = first.distance(at) / (time - then).max(1.0);
-        self.pull.gesture.1 = at;
+        self.pull.pointer.1 = at;
         self.pull.copy = copy;
     }
 }
@@ -120,10 +120,16 @@ impl Model {
                 let (from, to) = (flight.message.from, flight.message.to);
                 let Some(lane) = layout.lane(from, to) else { return };
                 let resumes = self.playback.playing;
-                let gesture = (pointer.at, pointer.at);
+                let grabbed = (pointer.at, pointer.at);
                 let span = traffic::span(flight, self.playback.now, self.pace());
-                let pull =
-                    Pull { lane, place: spot, gesture, speed: 0.0, copy: pointer.copy, span };
+                let pull = Pull {
+                    lane,
+                    place: spot,
+                    pointer: grabbed,
+                    speed: 0.0,
+                    copy: pointer.copy,
+                    span,
+                };
                 // A live cluster cannot be paused.
                 self.playback.playing &= self.source == SourceKind::Live;
                 Gesture::Message(Held {

@@ -25,7 +25,7 @@ pub(crate) struct Pull {
     /// Where the message was when it was grabbed.
     pub(crate) place: Point,
     /// Where the pointer grabbed the message, and where the pointer is now.
-    pub(crate) gesture: (Point, Point),
+    pub(crate) pointer: (Point, Point),
     /// The pointer's speed, in pixels per millisecond.
     pub(crate) speed: f64,
     /// Whether the drag makes a copy.
@@ -49,7 +49,7 @@ impl Pull {
     /// How far the message was dragged forward along its lane, and how far sideways, in pixels.
     fn way(&self) -> (f64, f64) {
         let angle = self.lane.0.bearing(self.lane.1);
-        let (from, to) = self.gesture;
+        let (from, to) = self.pointer;
         let (x, y) = (to.x - from.x, to.y - from.y);
         (x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin())
     }
@@ -80,7 +80,7 @@ impl Pull {
 
     /// Where the message is drawn.
     pub(crate) fn at(&self) -> Point {
-        let (from, to) = self.gesture;
+        let (from, to) = self.pointer;
         let free = Point { x: self.place.x + to.x - from.x, y: self.place.y + to.y - from.y };
         match self.meaning() {
             Drag::Press => self.place,
@@ -123,7 +123,7 @@ mod tests {
         Pull {
             lane: (at(100.0, 50.0), at(300.0, 50.0)),
             place: at(200.0, 50.0),
-            gesture: (at(205.0, 52.0), at(205.0 + x, 52.0 + y)),
+            pointer: (at(205.0, 52.0), at(205.0 + x, 52.0 + y)),
             speed: 0.1,
             copy: false,
             span: 80_000,

@@ -42,7 +42,7 @@ pub(crate) fn panel(model: &Model, dispatch: &Dispatch) -> Html {
         pace: model.pace(),
         size: model.ui.stage,
         marks: &marks,
-        gesture: model.ui.gesture.gesture(),
+        gesture: model.ui.gesture.drawn(),
         refused: model.hand_refused(),
     });
     let menu = model.ui.menu.map(|node| menu_of(model, node));

@@ -167,7 +167,7 @@ fn draw(model: &Model) {
         pace: model.pace(),
         size: Size { width: 800.0, height: 520.0 },
         marks: &marks,
-        gesture: model.ui.gesture.gesture(),
+        gesture: model.ui.gesture.drawn(),
         refused: None,
     });
     for node in &model.cluster.roster {

@@ -53,7 +53,7 @@ fn members_join_lead_and_leave() {
         pace: model.pace(),
         size,
         marks: &marks,
-        gesture: model.ui.gesture.gesture(),
+        gesture: model.ui.gesture.drawn(),
         refused: None,
     });
     let mark = |node| scene.servers.iter().find(|mark| mark.id == NodeId(node)).unwrap();
