@@ -167,8 +167,10 @@ impl Page {
         value.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks an element as a person would. It must be visible and not covered.
+    /// Clicks an element as a person would, as soon as it is visible. It must not be covered.
     pub async fn click(&self, testid: &str) {
+        let rectangles = format!("{}?.getClientRects().length > 0", element(testid));
+        self.wait(&format!("{testid} to be visible"), &rectangles).await;
         let selector = selector(testid);
         let found = self.client.find(Locator::Css(&selector)).await;
         let element = found.unwrap_or_else(|error| panic!("there is no {testid}: {error}"));
