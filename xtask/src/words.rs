@@ -17,7 +17,7 @@ const IN_A_DOCUMENT: usize = 25;
 const SHORTEST_TEXT: usize = 4;
 
 /// Phrases that a reader stumbles over, in lower case, and what to write instead.
-const BANNED: [(&str, &str); 16] = [
+const BANNED: [(&str, &str); 18] = [
     ("see the module", "say it here, or nothing"),
     ("see its text", "say it here, or nothing"),
     ("of which", "two sentences"),
@@ -33,6 +33,8 @@ const BANNED: [(&str, &str); 16] = [
     ("let in ", "`add`, or `accept`"),
     ("leave office", "`step down`"),
     ("leaves office", "`steps down`"),
+    (" deed", "`action`"),
+    (" tray", "`fault panel`"),
     ("unheard", "`before it is looked at`"),
 ];
 

@@ -65,9 +65,9 @@ impl Demo {
         send("GET", &self.page, "/demo/nodes", &[], "").await.json()
     }
 
-    async fn act(&self, id: u64, deed: &str) -> crate::http::Answer {
+    async fn act(&self, id: u64, action: &str) -> crate::http::Answer {
         let token = self.overview().await["token"].as_str().unwrap().to_owned();
-        let path = format!("/demo/nodes/{id}/{deed}");
+        let path = format!("/demo/nodes/{id}/{action}");
         send("POST", &self.page, &path, &[("x-demo-token", &token)], "").await
     }
 

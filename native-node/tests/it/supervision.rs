@@ -132,7 +132,7 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
 /// names it and ends with an error.
 #[tokio::test]
 async fn a_task_that_ends_ends_the_server_visibly() {
-    for (task, deed) in [
+    for (task, fault) in [
         ("the driver", "panic"),
         ("the driver", "end"),
         ("the listener for other servers", "panic"),
@@ -149,14 +149,14 @@ async fn a_task_that_ends_ends_the_server_visibly() {
         // Server 2 does not run.
         let cluster = Cluster::prepare(2, &CALM);
         let mut command = cluster.command(1);
-        command.env("GLASSRAFT_PLANTED", format!("{deed}:{task}"));
+        command.env("GLASSRAFT_PLANTED", format!("{fault}:{task}"));
         let log = File::create(cluster.log(1)).unwrap();
         command.stdout(Stdio::null()).stderr(log);
         let status = Ended::start(command).status().await;
         let log = std::fs::read_to_string(cluster.log(1)).unwrap();
-        assert!(!status.success(), "{deed}: {task}: {status}\n{log}");
-        let said = if deed == "panic" { "because of a bug" } else { task };
-        assert!(log.contains(said), "{deed}: {task}:\n{log}");
+        assert!(!status.success(), "{fault}: {task}: {status}\n{log}");
+        let said = if fault == "panic" { "because of a bug" } else { task };
+        assert!(log.contains(said), "{fault}: {task}:\n{log}");
     }
 }
 

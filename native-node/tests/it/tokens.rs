@@ -283,7 +283,7 @@ async fn what_administrators_do_stands_in_the_log() {
         log.lines().filter(|line| line.contains(" audit: ")).map(str::to_owned).collect()
     };
     let join = r#"{"id": 9, "peer": "127.0.0.1:1", "client": "ä:2"}"#;
-    for (id, method, path, body, status, deed) in [
+    for (id, method, path, body, status, description) in [
         (leader, "POST", "/cluster/snapshot", "", 200, ""),
         (leader, "DELETE", "/cluster/members/9", "", 404, "remove server 9"),
         (follower, "DELETE", "/cluster/members/9", "", 404, "remove server 9"),
@@ -304,7 +304,7 @@ async fn what_administrators_do_stands_in_the_log() {
         assert_eq!(answer.status, status, "{method} {path}: {:?}", answer.body);
         // Another thread writes the lines: those of a forwarded request may come between.
         let (what, status) = (format!("{method} {path}"), format!("status={status}"));
-        let words = [&what, "token=\"test\"", "from=127.0.0.1", deed, &status];
+        let words = [&what, "token=\"test\"", "from=127.0.0.1", description, &status];
         let told = |line: &String| words.iter().all(|word| line.contains(word));
         eventually(&what, async || lines(id).into_iter().skip(before).find(told)).await;
     }

@@ -4,33 +4,18 @@ use raft_core::types::NodeId;
 use raft_core::view::FlightEnd;
 
 use super::*;
-use crate::address::Place;
 use crate::domain::history::Jump;
-use crate::domain::run::SimSetup;
 use crate::model::Action;
 use crate::scene::layout::Size;
 use crate::session::Session;
+use crate::session::tests::{opened, play};
 
-fn opened(servers: u64) -> Session {
-    let mut session = Session::default();
-    session.dispatch(Action::Open(Place::Simulate(SimSetup {
-        seed: 7,
-        servers,
-        ..SimSetup::default()
-    })));
+/// The page with a new simulation and a stage to point at.
+fn staged(servers: u64) -> Session {
+    let mut session = opened(servers);
     session
         .dispatch(Action::Ui(crate::model::UiAction::Stage(Size { width: 800.0, height: 600.0 })));
     session
-}
-
-fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
-    for _ in 0..60 * 120 {
-        if done(&session.model) {
-            return;
-        }
-        session.dispatch(Action::Frame { elapsed: 1000.0 / 60.0, wall: 0 });
-    }
-    panic!("not within two minutes: {:?}", session.model.story.caption);
 }
 
 fn pointer(at: Point, time: f64) -> Pointer {
@@ -103,7 +88,7 @@ fn in_the_air(model: &Model) -> bool {
 /// Guards that a stroke is a single action, which one undo reverts.
 #[test]
 fn a_stroke_is_one_action_and_one_undo_takes_it_back() {
-    let mut session = opened(5);
+    let mut session = staged(5);
     play(&mut session, |model| model.cluster.leader().is_some());
     let actions = session.model.history.run.actions;
     let (from, to) = around(&session, 1);
@@ -120,7 +105,7 @@ fn a_stroke_is_one_action_and_one_undo_takes_it_back() {
 /// recording, and that a refusal gives the reason.
 #[test]
 fn a_stroke_that_is_none_cuts_nothing() {
-    let mut session = opened(3);
+    let mut session = staged(3);
     play(&mut session, |model| model.cluster.leader().is_some());
     stroke(&mut session, Point { x: 5.0, y: 5.0 }, Point { x: 90.0, y: 5.0 });
     let (from, to) = around(&session, 1);
@@ -144,7 +129,7 @@ fn a_stroke_that_is_none_cuts_nothing() {
 /// and the copy key duplicates it.
 #[test]
 fn a_held_message_is_delayed_lost_or_copied() {
-    let mut session = opened(3);
+    let mut session = staged(3);
     play(&mut session, |model| model.cluster.leader().is_some());
     play(&mut session, in_the_air);
     let (id, at, (start, end)) = flying(&session);
@@ -184,7 +169,7 @@ fn a_held_message_is_delayed_lost_or_copied() {
 /// it.
 #[test]
 fn a_press_chooses_a_message() {
-    let mut session = opened(3);
+    let mut session = staged(3);
     play(&mut session, in_the_air);
     session.dispatch(Action::TogglePlay);
     let (id, at, _) = flying(&session);

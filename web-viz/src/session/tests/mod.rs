@@ -20,7 +20,7 @@ use crate::scene::grid::{Cell, EntryState, cell};
 
 /// Runs the page frame by frame, as a browser does, until `done`. Panics after two minutes of
 /// frames.
-fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
+pub(crate) fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
     for _ in 0..60 * 120 {
         if done(&session.model) {
             return;
@@ -30,7 +30,8 @@ fn play(session: &mut Session, done: impl Fn(&Model) -> bool) {
     panic!("not within two minutes at 60 frames a second: {:?}", session.model.story.caption);
 }
 
-fn opened(servers: u64) -> Session {
+/// The page with a new simulation.
+pub(crate) fn opened(servers: u64) -> Session {
     let mut session = Session::default();
     session.dispatch(Action::Open(Place::Simulate(SimSetup {
         seed: 7,
